@@ -1,0 +1,112 @@
+"""A model on disk: model.safetensors and one model.json (classes, spec, preprocessing, hashes, provenance)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.errors import WeightsError
+from graft.files import sha256, whole_folder, write_json
+from graft.zoo.preprocessing import Geometry, Preprocessing
+
+if TYPE_CHECKING:
+    from graft.zoo.network import Network
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "model.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What is known of a model apart from its weights.
+
+    Attributes:
+        classes: class names in the order of the logits.
+        arch: a torchvision builder's name, or ``timm:<name>``.
+        weights: what the training started from (``source``, ``bundled``, ``none``, ...).
+        depth: index of the last block that is kept, or None for the whole network.
+        preprocessing: the only preprocessing that may be used with these weights.
+        sha256: hash of the weights file; empty until it is written.
+        provenance: what made it (seed, hash of the splits, strategy, scores), for people and for the model's card.
+    """
+
+    classes: tuple[str, ...]
+    arch: str
+    weights: str
+    depth: int | None
+    preprocessing: Preprocessing
+    sha256: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Short name for tables, such as ``resnet18 (source, 32 px)``."""
+        cut = "" if self.depth is None else f", cut after block {self.depth}"
+        return f"{self.arch} ({self.weights}, {self.preprocessing.geometry.size} px{cut})"
+
+
+def save_artifact(folder: Path, artifact: Artifact, network: Network) -> Artifact:
+    """Write the model whole into ``folder`` (replacing what was there) and return it with its hash filled in."""
+    from safetensors.torch import save_file
+
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with whole_folder(folder) as beside:
+        save_file(state, beside / WEIGHTS_FILE)
+        # safetensors makes its file private; a model is as readable as the folder it lies in.
+        (beside / WEIGHTS_FILE).chmod(0o644)
+        written = dataclasses.replace(artifact, sha256=sha256(beside / WEIGHTS_FILE))
+        write_json(beside / CARD_FILE, {"format": FORMAT, **dataclasses.asdict(written)})
+    return written
+
+
+def read_card(folder: Path) -> Artifact:
+    """Read ``model.json`` alone, without loading the weights.
+
+    Raises:
+        WeightsError: there is no model, or its card cannot be read.
+    """
+    path = folder / CARD_FILE
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if card.pop("format") != FORMAT:
+            raise WeightsError("this model was written by another version of graft", where=path)
+        geometry = Geometry(**card["preprocessing"].pop("geometry"))
+        values = {name: tuple(value) for name, value in card.pop("preprocessing").items()}
+        preprocessing = Preprocessing(geometry, **values)
+        return Artifact(classes=tuple(card.pop("classes")), preprocessing=preprocessing, **card)
+    except FileNotFoundError:
+        raise WeightsError(
+            "there is no model here", where=path, remedy="run `make demo`, or `.venv/bin/dvc repro`, to make one"
+        ) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"the model's card is damaged: {error}", where=path, remedy="make the model again") from None
+
+
+def load_artifact(folder: Path) -> tuple[Artifact, Network]:
+    """Load card and weights, refusing weights that are not the ones the card was written for.
+
+    Raises:
+        WeightsError: there is no model, or its hash, tensors or card do not agree.
+    """
+    from safetensors.torch import load_file
+
+    from graft.zoo.network import build_network
+
+    artifact = read_card(folder)
+    path = folder / WEIGHTS_FILE
+    if not path.exists():
+        raise WeightsError("the model's weights are missing", where=path, remedy="make the model again")
+    if sha256(path) != artifact.sha256:
+        raise WeightsError(
+            "the weights are not the ones this model's card was written for (their sha256 differs)",
+            where=path,
+            remedy="make the model again, or take both files from the same copy",
+        )
+    network = build_network(artifact.arch, len(artifact.classes), artifact.depth)
+    network.load_state_dict(load_file(path))
+    return artifact, network

@@ -1,0 +1,321 @@
+"""params.yaml -> frozen dataclasses: every key typed, ranged and explained; unknown keys refused by name.
+
+This file is the whole list of what can be set. A field's description says its meaning and unit. To add a
+setting, add a field here and a line in params.yaml; the test of the shipped file and dvc.yaml's ``params``
+lists notice what is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from graft.errors import ConfigError, did_you_mean
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Severity = Literal["critical", "warning", "quarantine"]
+
+
+def _candidate(value: Any) -> Any:
+    """A bare architecture name is short for a candidate with defaults."""
+    return {"arch": value} if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Data:
+    """Where the images come from and how they are divided."""
+
+    source: Annotated[str, Field(min_length=1, description="digits, a folder, a .csv or .parquet table")] = "digits"
+    test_fraction: Annotated[Fraction, Field(description="share of images kept for the test")] = 0.2
+    train_per_class: Annotated[
+        Positive | None, Field(description="labelled images per class to train on; the rest is tested; null: all")
+    ] = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Validation:
+    """Thresholds of the expectations over the manifest."""
+
+    min_images_per_class: Annotated[Positive, Field(description="images a class must have")] = 5
+    max_imbalance: Annotated[float, Field(ge=1, description="largest class over smallest, a ratio")] = 20.0
+    min_side: Annotated[Positive, Field(description="shorter side of an image, in pixels")] = 8
+    brightness: Annotated[tuple[float, float], Field(description="allowed mean luminance, 0 to 1")] = (
+        0.02,
+        0.98,
+    )
+    min_sharpness: Annotated[
+        float, Field(ge=0, description="least standard deviation of the Laplacian, grey levels of 255")
+    ] = 1.0
+    near_duplicate_distance: Annotated[
+        Count, Field(description="largest Hamming distance of two 256-bit perceptual hashes that counts as one image")
+    ] = 10
+    undecodable: Annotated[Severity, Field(description="what a file that cannot be decoded does to the run")] = (
+        "critical"
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Augment:
+    """What varies the training images."""
+
+    policy: Annotated[str, Field(description="a name from graft.augment.policies")] = "light"
+    preview_images: Annotated[Positive, Field(description="rows of the preview sheet")] = 6
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Candidate:
+    """One (architecture, weights, depth, size) that selection may choose."""
+
+    arch: Annotated[str, Field(min_length=1, description="a torchvision builder's name, or timm:<name>")]
+    weights: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="bundled, source, pretrained, none, a torchvision weights name, or a path",
+        ),
+    ] = "DEFAULT"
+    depth: Annotated[
+        Literal["auto", "last"] | Count, Field(description="where the network is cut: a block's index counted from 0")
+    ] = "last"
+    size: Annotated[
+        Annotated[int, Field(ge=8, le=2048)] | None,
+        Field(description="side of the input in pixels; null: the weights' own"),
+    ] = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Zoo:
+    """What may be chosen."""
+
+    candidates: Annotated[
+        tuple[Annotated[Candidate, BeforeValidator(_candidate)], ...],
+        Field(min_length=1, description="candidates in any order"),
+    ]
+    offline: Annotated[bool, Field(description="never download; GRAFT_OFFLINE=1 does the same")] = False
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Pretrain:
+    """The source task: glyphs rendered with matplotlib's fonts."""
+
+    images_per_class: Annotated[Positive, Field(description="rendered images for each of the 62 classes")] = 150
+    epochs: Annotated[Positive, Field(description="passes over the rendered images")] = 3
+    batch_size: Annotated[Positive, Field(description="images per step")] = 256
+    learning_rate: Annotated[Rate, Field(description="peak of the one-cycle schedule")] = 0.004
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's, on weights only")] = 0.01
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Select:
+    """How the candidates are compared."""
+
+    folds: Annotated[int, Field(ge=2, le=20, description="folds of the cross-validation")] = 5
+    finalists: Annotated[Positive, Field(description="best candidates by probe that are fine-tuned in every fold")] = 2
+    finetune_epochs: Annotated[Positive, Field(description="epochs of a finalist's short fine-tuning")] = 8
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Train:
+    """The staged fine-tuning of the winner: the head alone, then the last blocks at a smaller rate."""
+
+    head_epochs: Annotated[Positive, Field(description="most epochs of the head alone")] = 30
+    finetune_epochs: Annotated[Count, Field(description="most epochs with the last blocks unfrozen; 0: head only")] = 20
+    unfreeze_blocks: Annotated[Positive, Field(description="how many blocks are unfrozen, counted from the last")] = 2
+    learning_rate: Annotated[Rate, Field(description="peak rate of the head")] = 0.003
+    backbone_rate: Annotated[Rate, Field(description="rate of unfrozen blocks as a share of the head's")] = 0.1
+    batch_size: Annotated[Positive, Field(description="images per step")] = 32
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's; none on norms and biases")] = 0.01
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="share of the target spread over all classes")] = (
+        0.1
+    )
+    holdout_fraction: Annotated[
+        Fraction, Field(description="share of the training images that early stopping watches")
+    ] = 0.2
+    patience: Annotated[Positive, Field(description="epochs without a lower hold-out loss before a stage stops")] = 6
+    control: Annotated[bool, Field(description="train the same network from scratch, to test that transfer helps")] = (
+        True
+    )
+    label_counts: Annotated[
+        tuple[Positive, ...],
+        Field(description="labels per class at which transfer and scratch are also compared"),
+    ] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluate:
+    """How the figures on the test images are computed."""
+
+    bootstrap_samples: Annotated[int, Field(ge=100, description="resamples of the test images per interval")] = 1000
+    latency_runs: Annotated[Positive, Field(description="single-image predictions that are timed")] = 30
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Gate:
+    """What a model must reach before it is packaged; null switches a condition off."""
+
+    min_accuracy: Annotated[float, Field(ge=0, le=1, description="least test accuracy")] | None = None
+    min_macro_f1: Annotated[float, Field(ge=0, le=1, description="least macro F1 on the test images")] | None = None
+    max_latency_ms: Annotated[Rate, Field(description="most milliseconds for one image, median")] | None = None
+    max_size_mb: Annotated[Rate, Field(description="most megabytes of model.safetensors")] | None = None
+    refuse_if_transfer_hurts: Annotated[bool, Field(description="refuse when the verdict on transfer is `hurts`")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Package:
+    """What the packaged model is called and what it must reach."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name in the BentoML model store")] = "graft"
+    gate: Gate = dataclasses.field(default_factory=Gate)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Compute:
+    """What the work runs on."""
+
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto takes a GPU if there is one")
+    ] = "auto"
+    threads: Annotated[Positive | None, Field(description="CPU threads; null: all cores")] = None
+    mapper: Annotated[Literal["serial"], Field(description="what spreads candidates and folds")] = "serial"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Params:
+    """The whole of params.yaml."""
+
+    zoo: Zoo
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="the only source of randomness")] = 0
+    data: Data = dataclasses.field(default_factory=Data)
+    validation: Validation = dataclasses.field(default_factory=Validation)
+    augment: Augment = dataclasses.field(default_factory=Augment)
+    pretrain: Pretrain = dataclasses.field(default_factory=Pretrain)
+    select: Select = dataclasses.field(default_factory=Select)
+    train: Train = dataclasses.field(default_factory=Train)
+    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
+    package: Package = dataclasses.field(default_factory=Package)
+    compute: Compute = dataclasses.field(default_factory=Compute)
+
+
+def load_params(path: Path) -> Params:
+    """Read and check ``path``.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or has a key or value that cannot be used; the message
+            names the key and, for an unknown one, the nearest valid key.
+    """
+    return parse_params(_read_yaml(path), path)
+
+
+def parse_params(values: Any, where: Path | str) -> Params:
+    """Check already parsed YAML; ``where`` is named in messages."""
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "params.yaml must hold keys and values", where=where, remedy="start from the file graft ships"
+        )
+    # Through JSON: its strict mode takes a list for a tuple and a mapping for a dataclass, but no text for a number.
+    try:
+        return TypeAdapter(Params).validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise _explain(error, where) from None
+
+
+def _read_yaml(path: Path) -> Any:
+    # YAML 1.2, the same parser and so the same values as DVC (1e-3 is a number, `no` is a word).
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            "there is no params.yaml here", where=path, remedy="run from the project's folder, where params.yaml lies"
+        ) from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(
+            f"params.yaml is not valid YAML: {getattr(error, 'problem', error)}",
+            where=f"{path}{line}",
+            remedy="mend that line; indentation is two spaces, and a colon is followed by a space",
+        ) from None
+
+
+def _explain(error: ValidationError, where: Path | str) -> ConfigError:
+    """One message for the first thing that is wrong: its key, what was found, and what would be right."""
+    first = _most_telling(error)
+    key = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        parent, _, name = key.rpartition(".")
+        return ConfigError(f"unknown key {key!r}", where=where, remedy=did_you_mean(name, _keys_at(parent)))
+    if first["type"] in {"missing", "missing_argument"}:
+        return ConfigError(f"the key {key!r} is missing", where=where, remedy=f"add {key!r} to the file")
+    return ConfigError(
+        f"the key {key!r} cannot be {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}",
+        where=where,
+        remedy=_meaning(key),
+    )
+
+
+def _most_telling(error: ValidationError) -> Any:
+    """Of a union's several complaints take the one that saw the most specific value."""
+    return max(error.errors(include_url=False), key=lambda item: item["type"] in {"unexpected_keyword_argument"})
+
+
+def _is_branch(part: object) -> bool:
+    """Pydantic adds the name of a union's branch or validator to a location; users know only keys."""
+    return (isinstance(part, str) and not part.isidentifier()) or part in {"int", "str", "float", "Candidate"}
+
+
+def _fields_of(kind: Any) -> dict[str, Any]:
+    return kind.__pydantic_fields__ if hasattr(kind, "__pydantic_fields__") else {}
+
+
+def _section(key: str) -> Any:
+    """The dataclass that a dotted key stands in; list indices are passed over."""
+    kind: Any = Params
+    for part in key.split("."):
+        if not part or part.isdigit():
+            continue
+        if part == "candidates":
+            kind = Candidate
+            continue
+        field = _fields_of(kind).get(part)
+        if field is None:
+            return kind
+        if _fields_of(field.annotation):
+            kind = field.annotation
+    return kind
+
+
+def _keys_at(parent: str) -> list[str]:
+    return list(_fields_of(_section(parent)))
+
+
+def _meaning(key: str) -> str | None:
+    parent, _, name = key.rpartition(".")
+    names = [part for part in key.split(".") if not part.isdigit()]
+    field = _fields_of(_section(parent)).get(name) or _fields_of(_section(".".join(names[:-1]))).get(names[-1])
+    return f"{key} is: {field.description}" if field is not None and field.description else None
+
+
+def flatten(params: Params) -> dict[str, Any]:
+    """All settings as ``section.key: value``, for reports and for comparing with dvc.yaml."""
+    flat: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(params).items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": item for key, item in value.items()})
+        else:
+            flat[name] = value
+    return flat

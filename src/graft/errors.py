@@ -1,0 +1,98 @@
+"""What a user reads when the work is refused: what happened, where, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+
+
+class GraftError(Exception):
+    """A refusal or failure that the user can act on.
+
+    Args:
+        what: one sentence that says what is wrong.
+        where: the file, key or address it is about, if there is one.
+        remedy: one sentence that says what to do, if anything can be done.
+    """
+
+    def __init__(self, what: str, *, where: object = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.remedy = remedy
+        super().__init__(self.message())
+
+    def message(self) -> str:
+        """The whole message: a line for each part that is present."""
+        lines = [self.what]
+        if self.where is not None:
+            lines.append(f"  where: {self.where}")
+        if self.remedy is not None:
+            lines.append(f"  remedy: {self.remedy}")
+        return "\n".join(lines)
+
+
+class ConfigError(GraftError):
+    """A key or value of params.yaml that cannot be used."""
+
+
+class DataError(GraftError):
+    """A folder, table or image that cannot be used."""
+
+
+class WeightsError(GraftError):
+    """Pretrained weights that are missing, or that do not fit the architecture."""
+
+
+class TrainingError(GraftError):
+    """Training that cannot go on, such as a loss that is not finite."""
+
+
+class GateError(GraftError):
+    """A model that the gate refuses to package."""
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known names most like ``name``, best first; empty when none is alike."""
+    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A remedy sentence for an unknown name: the nearest valid ones, or else all of them."""
+    names = sorted(known)
+    close = nearest(name, names)
+    if close:
+        return f"did you mean {' or '.join(repr(item) for item in close)}?"
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"valid names are: {listed}"
+
+
+def exit_code(work: Callable[[], object]) -> int:
+    """Run ``work`` and turn what it raises into one message on stderr and an exit code.
+
+    Returns 0 when it is done, 1 when it was refused or failed, 130 when interrupted. A traceback is
+    shown only with ``GRAFT_DEBUG=1``.
+    """
+    debug = os.environ.get("GRAFT_DEBUG") == "1"
+    try:
+        work()
+    except GraftError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error.message()}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: what was finished is kept; run the same command again to go on", file=sys.stderr)
+        return 130
+    except Exception as error:  # the last net: a fault of graft itself must still end in one message
+        if debug:
+            traceback.print_exc()
+        print(
+            f"error: unexpected {type(error).__name__}: {error}\n"
+            "  remedy: run again with GRAFT_DEBUG=1 for the traceback, and report it with that",
+            file=sys.stderr,
+        )
+        return 1
+    return 0

@@ -1,0 +1,103 @@
+"""Where everything lies: the paths of the contract, relative to the folder that holds params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The paths of one project folder; dvc.yaml names the same ones (a test compares them)."""
+
+    root: Path = Path()
+
+    @property
+    def params(self) -> Path:
+        """The only file a user edits."""
+        return self.root / "params.yaml"
+
+    @property
+    def source_link(self) -> Path:
+        """A folder that holds a link to the user's data, so that DVC sees when that changes."""
+        return self.root / "data" / "source"
+
+    @property
+    def raw(self) -> Path:
+        """The images as taken in, in class folders."""
+        return self.root / "data" / "raw"
+
+    @property
+    def ingested(self) -> Path:
+        """Written by ingest: path, label, split and group of every image, as the source gave them."""
+        return self.root / "data" / "ingested.parquet"
+
+    @property
+    def manifest(self) -> Path:
+        """A row per image with its facts and problems."""
+        return self.root / "data" / "manifest.parquet"
+
+    @property
+    def splits(self) -> Path:
+        """path, label, split (train or test), fold, group."""
+        return self.root / "data" / "splits.parquet"
+
+    @property
+    def validation(self) -> Path:
+        """validation.json and its page."""
+        return self.root / "reports" / "validation"
+
+    @property
+    def augmentation(self) -> Path:
+        """The preview sheet of the augmentation policy."""
+        return self.root / "reports" / "augmentation"
+
+    @property
+    def pretraining(self) -> Path:
+        """Scores and a sample sheet of the source task."""
+        return self.root / "reports" / "pretraining"
+
+    @property
+    def selection(self) -> Path:
+        """leaderboard.csv and its pictures."""
+        return self.root / "reports" / "selection"
+
+    @property
+    def training(self) -> Path:
+        """Learning curves of the fine-tuning."""
+        return self.root / "reports" / "training"
+
+    @property
+    def evaluation(self) -> Path:
+        """metrics.json, tables, plots and report.html."""
+        return self.root / "reports" / "evaluation"
+
+    @property
+    def source_models(self) -> Path:
+        """A folder per architecture that was pretrained here."""
+        return self.root / "models" / "source"
+
+    @property
+    def finetuned(self) -> Path:
+        """The fine-tuned winner."""
+        return self.root / "models" / "finetuned"
+
+    @property
+    def controls(self) -> Path:
+        """Models trained only to be compared with: from scratch, and on fewer labels."""
+        return self.root / "models" / "controls"
+
+    @property
+    def packaged(self) -> Path:
+        """The model that passed the gate."""
+        return self.root / "models" / "packaged"
+
+    @property
+    def cache(self) -> Path:
+        """Decoded images and features; may be deleted at any time."""
+        return self.root / ".graft" / "cache"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a stage works, so that two never write the same outputs."""
+        return self.root / ".graft" / "stage.lock"

@@ -1,0 +1,62 @@
+"""From a decoded image to a network's input: one object feeds training, evaluation and serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from PIL import Image
+
+Interpolation = Literal["nearest", "bilinear", "bicubic"]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How an image of any size becomes a square: what two candidates must share to share decoded images.
+
+    The shorter side is resized to ``size / crop`` pixels, antialiased, and the centre square of ``size`` pixels
+    is cut out. ``crop`` is in (0, 1]; 1 keeps the whole shorter side.
+    """
+
+    size: int
+    crop: float
+    interpolation: Interpolation
+
+    def apply(self, image: Image.Image) -> NDArray[np.uint8]:
+        """An RGB image -> uint8 array (size, size, 3)."""
+        from PIL import Image
+
+        resampling = {
+            "nearest": Image.Resampling.NEAREST,
+            "bilinear": Image.Resampling.BILINEAR,
+            "bicubic": Image.Resampling.BICUBIC,
+        }[self.interpolation]
+        short = round(self.size / self.crop)
+        scale = short / min(image.size)
+        width, height = (max(short, round(side * scale)) for side in image.size)
+        if (width, height) != image.size:
+            image = image.resize((width, height), resampling)
+        left, top = (width - self.size) // 2, (height - self.size) // 2
+        return np.asarray(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Geometry plus normalisation: ``(x / 255 - mean) / std`` for each of the three channels."""
+
+    geometry: Geometry
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 (n, size, size, 3) -> float32 (n, 3, size, size), in channels-last memory."""
+        import torch
+
+        mean = torch.tensor(self.mean, device=images.device).view(1, 3, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, 3, 1, 1)
+        return (images.permute(0, 3, 1, 2).to(torch.float32) / 255.0 - mean) / std

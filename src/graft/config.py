@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -55,10 +56,15 @@ class Validation:
     )
     min_sharpness: Annotated[
         float, Field(ge=0, description="least standard deviation of the Laplacian, grey levels of 255")
-    ] = 1.0
+    ] = 2.0
     near_duplicate_distance: Annotated[
-        Count, Field(description="largest Hamming distance of two 256-bit perceptual hashes that counts as one image")
-    ] = 10
+        int,
+        Field(
+            ge=0,
+            le=63,
+            description="largest Hamming distance of two 256-bit perceptual hashes that counts as one image",
+        ),
+    ] = 45
     undecodable: Annotated[Severity, Field(description="what a file that cannot be decoded does to the run")] = (
         "critical"
     )
@@ -108,7 +114,7 @@ class Zoo:
 class Pretrain:
     """The source task: glyphs rendered with matplotlib's fonts."""
 
-    images_per_class: Annotated[Positive, Field(description="rendered images for each of the 62 classes")] = 150
+    images_per_class: Annotated[Positive, Field(description="rendered images for each of the 62 classes")] = 100
     epochs: Annotated[Positive, Field(description="passes over the rendered images")] = 3
     batch_size: Annotated[Positive, Field(description="images per step")] = 256
     learning_rate: Annotated[Rate, Field(description="peak of the one-cycle schedule")] = 0.004
@@ -128,8 +134,8 @@ class Select:
 class Train:
     """The staged fine-tuning of the winner: the head alone, then the last blocks at a smaller rate."""
 
-    head_epochs: Annotated[Positive, Field(description="most epochs of the head alone")] = 30
-    finetune_epochs: Annotated[Count, Field(description="most epochs with the last blocks unfrozen; 0: head only")] = 20
+    head_epochs: Annotated[Positive, Field(description="most epochs of the head alone")] = 20
+    finetune_epochs: Annotated[Count, Field(description="most epochs with the last blocks unfrozen; 0: head only")] = 12
     unfreeze_blocks: Annotated[Positive, Field(description="how many blocks are unfrozen, counted from the last")] = 2
     learning_rate: Annotated[Rate, Field(description="peak rate of the head")] = 0.003
     backbone_rate: Annotated[Rate, Field(description="rate of unfrozen blocks as a share of the head's")] = 0.1
@@ -138,9 +144,6 @@ class Train:
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="share of the target spread over all classes")] = (
         0.1
     )
-    holdout_fraction: Annotated[
-        Fraction, Field(description="share of the training images that early stopping watches")
-    ] = 0.2
     patience: Annotated[Positive, Field(description="epochs without a lower hold-out loss before a stage stops")] = 6
     control: Annotated[bool, Field(description="train the same network from scratch, to test that transfer helps")] = (
         True
@@ -226,9 +229,14 @@ def parse_params(values: Any, where: Path | str) -> Params:
         )
     # Through JSON: its strict mode takes a list for a tuple and a mapping for a dataclass, but no text for a number.
     try:
-        return TypeAdapter(Params).validate_json(json.dumps(values, default=str))
+        return _adapter().validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise _explain(error, where) from None
+
+
+@cache
+def _adapter() -> TypeAdapter[Params]:
+    return TypeAdapter(Params)
 
 
 def _read_yaml(path: Path) -> Any:

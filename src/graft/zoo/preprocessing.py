@@ -42,7 +42,8 @@ class Geometry:
         if (width, height) != image.size:
             image = image.resize((width, height), resampling)
         left, top = (width - self.size) // 2, (height - self.size) // 2
-        return np.asarray(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+        # A copy: what Pillow lends is not writable, which torch warns of.
+        return np.array(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,216 @@
+"""DVC's own graph, run in this process: the only module that touches ``dvc.repo``.
+
+DVC keeps what it is good at: the order of the stages, what is out of date, the run cache, the locks and
+``dvc.lock``. A caller gets each stage in its turn as a :class:`Step`, runs it, and may show it as it likes. That is
+why ``dvc repro`` and the flow cannot drift apart. tests/flows/test_graph.py holds the contract with the installed DVC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flows.command import run_command
+from flows.outcome import Outcome, StageError, StageRun, command_failed
+from graft.errors import GraftError
+
+# How much of a stage's output is kept to explain its failure.
+TAIL_LINES = 200
+# While another process works in this project, how often to look whether it is done.
+POLL_SECONDS = 1.0
+
+Say = Callable[[str], None]
+
+
+class Step:
+    """One stage whose turn it is. ``run`` may be called again after a failure."""
+
+    def __init__(self, stage: Any, options: dict[str, Any], say: Say) -> None:
+        self.name: str = stage.addressing
+        self._stage, self._options, self._say = stage, options, say
+
+    def run(self, on_line: Say = lambda line: None) -> StageRun:
+        """Let DVC bring the stage up to date.
+
+        Raises:
+            StageError: the command failed, or DVC could not do its part.
+        """
+        from dvc.exceptions import DvcException
+
+        printed: deque[str] = deque(maxlen=TAIL_LINES)
+        statuses: list[int] = []
+
+        def keep(line: str) -> None:
+            printed.append(line)
+            on_line(line)
+
+        start = time.perf_counter()
+        try:
+            with _commands_recorded(keep, statuses):
+                changed = self._bring_up_to_date()
+        except GraftError:
+            raise
+        except (DvcException, OSError) as error:
+            if statuses and statuses[-1] != 0:
+                raise command_failed(self.name, statuses[-1], printed) from error
+            raise StageError(self.name, _text(error), output=printed) from error
+        outcome = Outcome.UNCHANGED if not changed else Outcome.RAN if statuses else Outcome.RESTORED
+        outs = tuple(Path(out.fs_path) for out in self._stage.outs)
+        return StageRun(self.name, outcome, outs, time.perf_counter() - start)
+
+    def _bring_up_to_date(self) -> bool:
+        from dvc.lock import LockError
+        from dvc.repo.reproduce import _reproduce_stage
+
+        told = False
+        while True:
+            try:
+                return _reproduce_stage(self._stage, **self._options) is not None
+            except LockError as error:
+                if not told:
+                    self._say(f"waiting for another run to finish with '{self.name}': {_owner(error)}")
+                    told = True
+                self._step_aside()
+
+    def _step_aside(self) -> None:
+        # The other process needs the project's lock to finish its stage, so it must not be held while waiting.
+        repo = self._stage.repo
+        repo.lock.unlock()
+        repo._reset()
+        time.sleep(POLL_SECONDS)
+        repo.lock.lock()
+
+
+def _tell_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def reproduce(
+    root: Path,
+    around: Callable[[Step], StageRun] = Step.run,
+    *,
+    targets: Sequence[str] = (),
+    force: bool = False,
+    say: Say = _tell_stderr,
+) -> list[StageRun]:
+    """Run dvc.yaml in ``root``, calling ``around`` with every stage in order; it calls ``step.run``.
+
+    Args:
+        root: the project's folder, with a git checkout or (``core.no_scm``) without.
+        around: what happens around a stage; what it returns is returned, what it raises ends the run.
+        targets: stages to bring up to date with all that they need; none: all stages.
+        force: run stages although nothing changed.
+        say: called with a line for people when another process has to be waited for.
+
+    Raises:
+        StageError: a stage failed.
+        GraftError: there is no graph to run here, or DVC cannot read it.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    if not root.is_dir():
+        raise GraftError("there is no such folder", where=root)
+    done: list[StageRun] = []
+    raised: list[Exception] = []  # DVC wraps what a stage raises; the caller shall get it as it was
+
+    def one_stage(stage: Any, **options: Any) -> Any:
+        try:
+            done.append(around(Step(stage, options, say)))
+        except Exception as error:
+            raised.append(error)
+            raise
+        return stage if done[-1].outcome is not Outcome.UNCHANGED else None
+
+    try:
+        # DVC takes and gives paths relative to the current folder, so the project's becomes that one, as with --cd.
+        with contextlib.chdir(root), _quiet_dvc(), Repo(_wait_for_lock=True) as repo:
+            _say_if_locked(repo, say)
+            repo.reproduce(targets=list(targets) or None, force=force, repro_fn=one_stage)
+    except DvcException as error:
+        if raised:
+            raise raised[-1] from None
+        raise GraftError(_text(error), where=root, remedy=_remedy(error)) from error
+    return done
+
+
+@contextmanager
+def _commands_recorded(on_line: Say, statuses: list[int]) -> Iterator[None]:
+    """Have DVC run stage commands through flows.command; DVC itself lets them write to the terminal unseen."""
+    import dvc.stage.run as dvc_run
+    from dvc.stage.exceptions import StageCmdFailedError
+
+    def run(executable: str | None, cmd: str, *, cwd: str, env: dict[str, str], **_: Any) -> None:
+        statuses.append(run_command(dvc_run._make_cmd(executable, cmd), on_line, cwd=Path(cwd), env=env))
+        if statuses[-1] != 0:
+            raise StageCmdFailedError(cmd, statuses[-1])
+
+    original = dvc_run._run
+    dvc_run._run = run
+    try:
+        yield
+    finally:
+        dvc_run._run = original
+
+
+@contextmanager
+def _quiet_dvc() -> Iterator[None]:
+    """DVC tells its own story on stdout as soon as it is imported; here the caller tells it. Warnings stay."""
+    logger = logging.getLogger("dvc")
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False  # it has a handler of its own, and Prefect gives the root logger another
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+def _say_if_locked(repo: Any, say: Say) -> None:
+    """DVC waits for the project's lock in silence, so look at the lock first and say who holds it."""
+    from dvc.lock import LockError, make_lock
+
+    path = Path(repo.tmp_dir) / "lock"
+    hardlink = repo.config["core"].get("hardlink_lock", False)
+    try:
+        with make_lock(str(path), tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
+            return
+    except LockError:
+        pid = path.read_text(encoding="utf-8", errors="replace").strip()
+        owner = f" (PID {pid})" if pid.isdigit() else ""
+        say(f"waiting for another DVC process{owner} to let go of this project")
+
+
+def _text(error: BaseException) -> str:
+    """DVC's message with that of its cause, which often is the one that says something."""
+    texts = [str(error)]
+    while error.__cause__ is not None:
+        error = error.__cause__
+        if str(error) and str(error) not in texts[-1]:
+            texts.append(str(error))
+    return ": ".join(texts)
+
+
+def _owner(error: Exception) -> str:
+    """The line of DVC's message that names the process in the way."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next((line for line in lines if line.startswith("(PID")), lines[0])
+
+
+def _remedy(error: Exception) -> str | None:
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.scm import SCMError
+
+    if isinstance(error, NotDvcRepoError):
+        return "run from the project's folder, where dvc.yaml lies"
+    if isinstance(error, SCMError):
+        return "this is no git checkout: say so once with `.venv/bin/dvc config --local core.no_scm true`"
+    return None

@@ -1,0 +1,78 @@
+"""What a run has come to, in a few lines: printed at the end of ``make demo`` and of the flow."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from graft.errors import GraftError, exit_code
+from graft.workspace import Workspace
+
+
+def read_metrics(workspace: Workspace) -> dict[str, Any]:
+    """The figures of the last evaluation.
+
+    Raises:
+        GraftError: there are none, or the file cannot be read.
+    """
+    path = workspace.evaluation / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GraftError("there is no result yet", where=path, remedy="run `.venv/bin/dvc repro`") from None
+    except ValueError as error:
+        raise GraftError(f"this is not JSON: {error}", where=path, remedy="run `.venv/bin/dvc repro`") from None
+    if not isinstance(metrics, dict):
+        raise GraftError("this holds no figures by name", where=path, remedy="run `.venv/bin/dvc repro`")
+    return metrics
+
+
+def summary(workspace: Workspace) -> str:
+    """Accuracy with its interval, the verdict on transfer, where the report lies and how to serve the model."""
+    metrics = read_metrics(workspace)
+    accuracy = _with_interval(metrics, "accuracy")
+    transfer = metrics.get("transfer")
+    rows = [
+        ("accuracy", f"{accuracy} on {metrics.get('n_test', '?')} test images that nothing was chosen by"),
+        ("macro F1", _with_interval(metrics, "macro_f1")),
+        ("transfer", _verdict(transfer if isinstance(transfer, Mapping) else {})),
+        ("report", str((workspace.evaluation / "report.html").resolve())),
+        ("model", str(workspace.packaged.resolve())),
+        ("serve it", "make serve"),
+    ]
+    return "\n".join(f"{name:<10}{text}" for name, text in rows)
+
+
+def _number(value: object) -> str:
+    return f"{value:.3f}" if isinstance(value, int | float) else "unknown"
+
+
+def _interval(value: object) -> str:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        return ""
+    return f" (95% interval {_number(value[0])} to {_number(value[1])})"
+
+
+def _with_interval(metrics: Mapping[str, Any], name: str) -> str:
+    return _number(metrics.get(name)) + _interval(metrics.get(f"{name}_ci95"))
+
+
+def _verdict(transfer: Mapping[str, Any]) -> str:
+    verdict = transfer.get("verdict")
+    if verdict is None:
+        return "not tested (train.control is false)"
+    if transfer.get("difference") is None:
+        return str(verdict)
+    gain = f"{float(transfer['difference']):+.3f}"
+    return f"{verdict}: {gain} accuracy over training from scratch{_interval(transfer.get('difference_ci95'))}"
+
+
+def main() -> int:
+    """Print the summary of the project in this folder."""
+    return exit_code(lambda: print(summary(Workspace())))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What varies the training images: named policies, drawn per sample, and a sheet that shows them."""

@@ -1,0 +1,69 @@
+"""`graft ...`: the commands for a terminal. Everything heavy is imported inside the command that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graft.errors import exit_code
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Transfer learning for images in folders, with the proof beside the model.",
+)
+
+
+def main() -> None:
+    """The entry point."""
+    app()
+
+
+def _finish(work: Callable[[], object]) -> None:
+    raise typer.Exit(exit_code(work))
+
+
+@app.command()
+def doctor(
+    source: Annotated[
+        str, typer.Argument(metavar="DIR", help="a folder of images, a .csv or .parquet table, or digits")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
+) -> None:
+    """Say what is wrong with a folder of images; exit code 1 if training on it would be refused."""
+    from graft.images.doctor import doctor as examine
+
+    codes: list[int] = []
+    code = exit_code(lambda: codes.append(examine(source, json, None)))
+    raise typer.Exit(code or codes[0])
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="image files")],
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object per file")] = False,
+    model: Annotated[Path, typer.Option(help="the model's folder")] = Path("models/packaged"),
+) -> None:
+    """Name what is in image files, with probabilities, by the packaged model."""
+    from graft.command.predict import predict_files
+
+    _finish(lambda: predict_files(files, model, json))
+
+
+@app.command()
+def zoo(
+    pattern: Annotated[str, typer.Argument(help="names to list, such as 'resnet*' or 'timm:*lite*'")] = "*",
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object per architecture")] = False,
+) -> None:
+    """List the architectures that can be named, with parameters, size, input, licence, and whether weights are here."""
+    from graft.command.zoo import list_zoo
+
+    _finish(lambda: list_zoo(pattern, json))
+
+
+if __name__ == "__main__":
+    main()

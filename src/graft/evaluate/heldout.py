@@ -1,0 +1,125 @@
+"""The held-out images: which they are, what they show, which hang together; read from the table of splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.errors import DataError, WeightsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+COLUMNS = ("path", "label", "split", "fold", "group")
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The test images and the counts that go with them.
+
+    Attributes:
+        classes: class names in the order of the model's probabilities; k of them.
+        paths: paths of the test images, relative to data/raw; n of them.
+        labels: int (n,), indices into ``classes``.
+        units: int (n,), in 0..u-1: images with the same number are of one group (near duplicates, one patient)
+            and are drawn together.
+        n_train: training images of each class, (k,).
+    """
+
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: NDArray[np.intp]
+    units: NDArray[np.intp]
+    n_train: NDArray[np.intp]
+
+    @property
+    def n_test(self) -> NDArray[np.intp]:
+        """Test images of each class, (k,)."""
+        return np.bincount(self.labels, minlength=len(self.classes))
+
+    @property
+    def labels_per_class(self) -> int | None:
+        """Training images per class, where it is the same for all."""
+        counts = set(self.n_train.tolist())
+        return int(counts.pop()) if len(counts) == 1 else None
+
+
+def read_held_out(splits: Path, classes: Sequence[str]) -> HeldOut:
+    """Read the test rows of ``splits`` for a model that knows ``classes``.
+
+    Raises:
+        DataError: there is no table, it lacks a column, or it has no test images.
+        WeightsError: the model's classes are not those of the table.
+    """
+    table = _read(splits)
+    labels = table["label"].astype(str)
+    check_classes(classes, sorted(set(labels)), "the fine-tuned model")
+    index = {name: place for place, name in enumerate(classes)}
+    test, train = table["split"] == "test", table["split"] == "train"
+    if not test.any():
+        raise DataError(
+            "the test split is empty, so nothing can be said about unseen images",
+            where=splits,
+            remedy="raise data.test_fraction or lower data.train_per_class in params.yaml, and run again",
+        )
+    codes = labels.map(index).to_numpy(dtype=np.intp)
+    return HeldOut(
+        classes=tuple(classes),
+        paths=tuple(table.loc[test, "path"].astype(str)),
+        labels=codes[test.to_numpy()].astype(np.intp),
+        units=_units(table.loc[test, "group"]),
+        n_train=np.bincount(codes[train.to_numpy()], minlength=len(index)),
+    )
+
+
+def check_classes(known: Sequence[str], wanted: Sequence[str], whose: str) -> None:
+    """Raise WeightsError, naming the classes, unless a model knows exactly the ``wanted`` ones, in any order."""
+    missing, extra = sorted(set(wanted) - set(known)), sorted(set(known) - set(wanted))
+    if not missing and not extra:
+        return
+    parts = []
+    if missing:
+        parts.append(f"it does not know {_listed(missing)}")
+    if extra:
+        parts.append(f"it knows {_listed(extra)}, which the data has not")
+    raise WeightsError(
+        f"{whose} was made for other classes: {'; '.join(parts)}",
+        remedy="run `.venv/bin/dvc repro`, so that the model is trained on this data",
+    )
+
+
+def _read(splits: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if not splits.exists():
+        raise DataError(
+            "there is no table of splits", where=splits, remedy="run the split stage: `.venv/bin/dvc repro`"
+        )
+    table = pd.read_parquet(splits)
+    missing = [name for name in COLUMNS if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"the table of splits lacks {_listed(missing)}", where=splits, remedy="run the split stage again"
+        )
+    return table
+
+
+def _units(groups: pd.Series) -> NDArray[np.intp]:
+    """Group names -> 0..u-1; an image without a group is a unit of its own."""
+    import pandas as pd
+
+    codes, names = pd.factorize(groups)
+    codes = codes.astype(np.intp)
+    alone = codes < 0
+    codes[alone] = len(names) + np.arange(alone.sum())
+    return codes
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:5])
+    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

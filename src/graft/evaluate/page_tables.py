@@ -1,0 +1,87 @@
+"""The report's own tables, as text ready for the page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graft.evaluate import wording
+from graft.evaluate.exhibits import Column, Row, Table
+from graft.evaluate.metrics import METRICS, bins
+from graft.evaluate.tables import most_confused
+from graft.evaluate.wording import cell, number, percent, points
+
+if TYPE_CHECKING:
+    from graft.evaluate.result import Evaluation
+
+
+def curve_rows(found: Evaluation) -> Table:
+    """Accuracy of both at each count of labels, with the paired difference."""
+    titles = ("labels", "transferred", "scratch", "difference (pp)")
+    head = (*(Column(title, number=True) for title in titles), Column("verdict"))
+    rows = [
+        Row(
+            (
+                cell(point.labels_per_class),
+                percent(point.transferred.accuracy),
+                percent(point.control.accuracy),
+                f"{points(point.difference)} ({wording.point_interval(point.interval)})",
+                point.verdict,
+            )
+        )
+        for point in found.curve
+        if point.transferred and point.control and point.interval and point.difference is not None
+    ]
+    return Table(head, tuple(rows))
+
+
+def confused_rows(found: Evaluation) -> Table:
+    """The pairs of classes that are most often confused."""
+    head = (Column("true"), Column("predicted"), Column("images", number=True), Column("of the class", number=True))
+    pairs = most_confused(found.held_out.classes, found.confusion)
+    return Table(head, tuple(Row((x.true, x.predicted, f"{x.count:,}", percent(x.share))) for x in pairs))
+
+
+def classes_rows(found: Evaluation) -> Table:
+    """Counts and figures of every class."""
+    titles = ("train", "test", "precision", "recall", "F1")
+    head = (Column("class"), *(Column(title, number=True) for title in titles))
+    rows = [
+        (x.name, f"{x.n_train:,}", f"{x.n_test:,}", percent(x.precision), percent(x.recall), percent(x.f1))
+        for x in found.classes
+    ]
+    return Table(head, tuple(Row(row) for row in rows))
+
+
+def band_rows(found: Evaluation) -> Table:
+    """The bands of confidence of the reliability diagram, surest first."""
+    titles = ("images", "confidence", "named rightly")
+    head = (Column("band"), *(Column(title, number=True) for title in titles))
+    rows = [
+        (
+            f"{100 * band.low:.0f}–\u2060{band.high:.0%}",
+            f"{band.count:,}",
+            percent(band.confidence),
+            percent(band.accuracy),
+        )
+        for band in reversed(bins(found.held_out.labels, found.probabilities))
+    ]
+    return Table(head, tuple(Row(row) for row in rows))
+
+
+def metrics_rows(found: Evaluation) -> Table:
+    """Every metric, with its interval, direction, range and meaning."""
+    head = (
+        Column("metric"),
+        *(Column(title, number=True) for title in ("value", "95% interval")),
+        *(Column(title) for title in ("better", "range")),
+        Column("meaning", words=True),
+    )
+    rows = []
+    for name, metric in METRICS.items():
+        score, band = found.scores[name], found.intervals.get(name)
+        value = "–" if score.value is None else f"{score.value:.4f}"
+        spread = "–" if band is None else f"{band.low:.4f} to {band.high:.4f}"
+        meaning = metric.meaning if score.reason is None else f"{metric.meaning}. Not computed: {score.reason}"
+        limits = f"{number(metric.low)} to {number(metric.high)}".replace("-", "−")
+        rows.append(Row((name.replace("_", " "), value, spread, metric.better, limits, meaning)))
+    return Table(head, tuple(rows))

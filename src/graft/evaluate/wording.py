@@ -1,0 +1,202 @@
+"""Figures and findings in words: every number of the report gets its unit and its interval here."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from graft.evaluate.cost import Cost
+    from graft.evaluate.intervals import Interval
+    from graft.evaluate.result import Evaluation
+    from graft.evaluate.transfer import Comparison
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1] -> ``93.4%``; an en dash where there is none. Only exactly 0 and 1 lose their decimal."""
+    if share is None:
+        return "–"
+    if share in (0, 1):
+        return f"{share:.0%}"
+    # 0.9996 must not read 100.0%: that would claim what was not seen.
+    return f"{min(max(100 * share, 0.1), 99.9):.1f}%"
+
+
+def interval(found: Interval | None) -> str:
+    """``92.1% to 94.5%``."""
+    return "–" if found is None else f"{percent(found.low)} to {percent(found.high)}"
+
+
+def points(difference: float) -> str:
+    """A difference of two shares -> signed percentage points, ``+3.1``."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def point_interval(found: Interval) -> str:
+    """``+1.2 to +4.9``."""
+    return f"{points(found.low)} to {points(found.high)}"
+
+
+def number(value: float) -> str:
+    """At most four significant digits, thousands separated."""
+    if not math.isfinite(value):
+        return "unbounded"
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def cell(value: Any) -> str:
+    """Any value of a foreign table, for people."""
+    if value is None or (isinstance(value, (float, np.floating)) and math.isnan(value)):
+        return "–"
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    return number(float(value)) if isinstance(value, (int, float, np.number)) else str(value)
+
+
+def millions(count: int) -> str:
+    """``11.2 million``, or the count itself where it is below one million."""
+    return f"{count / 1e6:.1f} million" if count >= 1_000_000 else f"{count:,}"
+
+
+def milliseconds(value: float) -> str:
+    """``3.2 ms``."""
+    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
+
+
+def megabytes(value: float) -> str:
+    """``44.8 MB``."""
+    return f"{value:.1f} MB" if value >= 1 else f"{value:.2f} MB"
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """``1 image``, ``1,234 images``."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def title(found: Evaluation) -> str:
+    """The verdict on the model in one sentence."""
+    images = counted(len(found.held_out.labels), "unseen image", "unseen images")
+    return f"Right on {percent(found.scores['accuracy'].value)} of {images}"
+
+
+def lead(found: Evaluation) -> str:
+    """The same with its interval, what chance gives, the verdict on transfer, and the price."""
+    k = len(found.held_out.classes)
+    parts = [
+        f"The model tells {counted(k, 'class', 'classes')} apart. With 95% confidence its accuracy on images "
+        f"like these lies between {interval(found.intervals['accuracy']).replace(' to ', ' and ')}; always giving "
+        f"the answer most frequent in training would be right on {percent(most_frequent_share(found))}.",
+        transfer_in_short(found.transfer),
+        f"One image takes {milliseconds(found.cost.latency_ms)} on this machine.",
+    ]
+    return " ".join(parts)
+
+
+def most_frequent_share(found: Evaluation) -> float:
+    """Accuracy of naming every test image after the class with most training images."""
+    return float((found.held_out.labels == int(found.held_out.n_train.argmax())).mean())
+
+
+def transfer_in_short(transfer: Comparison) -> str:
+    """One sentence, for the top of the page."""
+    if transfer.difference is None:
+        return "Whether transfer learning helped was not tested."
+    gap = f"{abs(100 * transfer.difference):.1f} percentage points"
+    if transfer.verdict == "helps":
+        return f"Transfer learning helps: it is worth {gap} over the same network trained from scratch."
+    if transfer.verdict == "hurts":
+        return f"Transfer learning hurts: the same network trained from scratch is {gap} better."
+    return "Whether transfer learning helps cannot be decided from these images."
+
+
+def transfer_sentence(transfer: Comparison) -> str:
+    """The finding in full, for its own section."""
+    if transfer.difference is None or transfer.interval is None:
+        return f"Undecided: {transfer.reason}."
+    text = (
+        "The same network was trained from scratch on the same images, with the same budget. Accuracy with transfer "
+        f"minus accuracy without is {points(transfer.difference)} percentage points; its 95% interval is "
+        f"{point_interval(transfer.interval)}."
+    )
+    ends = {
+        "helps": " All of it lies above zero.",
+        "hurts": " All of it lies below zero.",
+        "undecided": " It holds zero, so chance could explain the difference."
+        if transfer.reason is None
+        else f" Still it is undecided: {transfer.reason}.",
+    }
+    return text + ends[transfer.verdict]
+
+
+def errors_sentence(found: Evaluation) -> str:
+    """How many mistakes, and which class is the weakest."""
+    n = len(found.held_out.labels)
+    wrong = n - int(np.trace(found.confusion))
+    if wrong == 0:
+        return f"All {counted(n, 'test image', 'test images')} were named rightly; there are no mistakes to show."
+    text = f"{wrong:,} of {counted(n, 'test image', 'test images')} were named wrongly."
+    known = [(row.recall, row) for row in found.classes if row.recall is not None]
+    share, worst = min(known, key=lambda item: item[0])
+    return (
+        f"{text} The weakest class is {worst.name!r}: {percent(share)} of its {worst.n_test:,} test images are found."
+    )
+
+
+def confidence_sentence(found: Evaluation) -> str:
+    """Whether the model is too sure or not sure enough, and by how much."""
+    accuracy, error = found.scores["accuracy"].value, found.scores["calibration_error"].value
+    if accuracy is None or error is None:
+        return "There are no test images."
+    mean = float(found.probabilities.max(axis=1).mean())
+    gap = mean - accuracy
+    verdict = "about as sure as it is right"
+    if abs(gap) >= 0.01:
+        verdict = "surer than it is right" if gap > 0 else "less sure than it is right"
+    return (
+        f"On average the model is {percent(mean)} sure and right on {percent(accuracy)}: {verdict}. "
+        f"The mean gap over bands of confidence (expected calibration error) is {100 * error:.1f} percentage points."
+    )
+
+
+def cost_note(cost: Cost) -> str:
+    """How the times were taken."""
+    threads = counted(cost.threads, "CPU thread", "CPU threads")
+    return (
+        f"Time of one image: from the encoded file in memory to probabilities (decoding, preprocessing, forward pass), "
+        f"{counted(cost.runs, 'run', 'runs')} after warm-up, batch of 1, device {cost.device}, {threads}. It holds for "
+        "this machine only. 1 MB is 1,000,000 bytes."
+    )
+
+
+def method(found: Evaluation) -> list[str]:
+    """How the figures came about, a line each."""
+    drawn = found.resampling
+    n = len(found.held_out.labels)
+    grouped = "images" if drawn.count == n else f"{drawn.count:,} groups of images that hang together (near duplicates)"
+    return [
+        "No earlier step opened a test image: selection, early stopping and thresholds saw training images only.",
+        f"Intervals: percentile bootstrap over test {grouped}, {drawn.samples:,} resamples, seed {drawn.seed}; where "
+        "nothing varies (all right, say), an upper limit of Wilson's kind takes its place.",
+        "Transfer: the accuracy difference on the same resamples (paired). “helps” if its 95% interval lies above "
+        "zero, “hurts” if below, else “undecided”; also undecided where the two differ on fewer than 6 images.",
+        "The interval covers the choice of test images, not that of training images or of the training's seed.",
+        "Averages over classes go over the classes that have test images.",
+        "Every image passed through the preprocessing stored with the model, the same that serving uses.",
+    ]
+
+
+def limits(found: Evaluation) -> list[str]:
+    """What must not be concluded."""
+    fewest = min((row for row in found.classes), key=lambda row: row.n_test)
+    return [
+        "How the model does on images from another camera, place or time: the test images come from the same source as "
+        "the training images.",
+        f"What it does with an image of none of its {counted(len(found.held_out.classes), 'class', 'classes')}: it "
+        "gives one of its names to that too.",
+        f"Much about single classes with few test images: {fewest.name!r} has {fewest.n_test:,}.",
+        "Whether it is safe to decide about people with it. Nothing of that kind was tested.",
+    ]

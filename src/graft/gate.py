@@ -1,0 +1,133 @@
+"""What a model must reach before it is packaged: the figures of the evaluation against ``package.gate``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graft.config import Gate
+from graft.errors import GateError
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the gate and what came of it.
+
+    Attributes:
+        condition: the key under ``package.gate``.
+        limit: what was asked for.
+        figure: what was measured; None where the evaluation does not say.
+        passed: whether the figure is good enough.
+        reason: why not, in words; empty where it passed.
+    """
+
+    condition: str
+    limit: float | bool
+    figure: float | str | None
+    passed: bool
+    reason: str = ""
+
+
+# condition -> (key of metrics.json, what people call it, unit, decimals). `min_` is a floor, `max_` a ceiling.
+_FIGURES = {
+    "min_accuracy": ("accuracy", "accuracy", "", 4),
+    "min_macro_f1": ("macro_f1", "macro F1", "", 4),
+    "max_latency_ms": ("latency_ms", "latency", " ms", 1),
+    "max_size_mb": ("size_mb", "size", " MB", 1),
+}
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """The figures of the evaluation.
+
+    Raises:
+        GateError: the file is missing or is not a JSON object, so that nothing can be said of the model.
+    """
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GateError(
+            "the model was not evaluated, so it cannot be packaged", where=path, remedy="run `.venv/bin/dvc repro`"
+        ) from None
+    except ValueError as error:
+        raise GateError(
+            f"the evaluation's figures cannot be read: {error}",
+            where=path,
+            remedy="run `.venv/bin/dvc repro --force evaluate`",
+        ) from None
+    if not isinstance(metrics, dict):
+        raise GateError(
+            "the evaluation's figures are not a JSON object",
+            where=path,
+            remedy="run `.venv/bin/dvc repro --force evaluate`",
+        )
+    return metrics
+
+
+def check_gate(gate: Gate, metrics: dict[str, Any]) -> tuple[Check, ...]:
+    """Every condition that is switched on, with its figure."""
+    checks = []
+    for condition, (key, name, unit, decimals) in _FIGURES.items():
+        limit = getattr(gate, condition)
+        if limit is not None:
+            checks.append(_check_figure(condition, limit, metrics.get(key), name, unit, decimals))
+    if gate.refuse_if_transfer_hurts:
+        checks.append(_check_transfer(metrics.get("transfer")))
+    return tuple(checks)
+
+
+def pass_gate(gate: Gate, metrics: dict[str, Any], where: Path) -> tuple[Check, ...]:
+    """Check every condition and return them all.
+
+    Args:
+        gate: the conditions.
+        metrics: the evaluation's figures.
+        where: the file that they come from, for the message.
+
+    Raises:
+        GateError: at least one condition failed; the message says which, and by how much.
+    """
+    checks = check_gate(gate, metrics)
+    failed = [check.reason for check in checks if not check.passed]
+    if failed:
+        raise GateError(
+            "the gate refuses this model: " + "; ".join(failed),
+            where=where,
+            remedy="make a better model, or change package.gate in params.yaml; what was packaged before is untouched",
+        )
+    return checks
+
+
+def _check_figure(condition: str, limit: float, figure: Any, name: str, unit: str, decimals: int) -> Check:
+    if isinstance(figure, bool) or not isinstance(figure, int | float):
+        return Check(
+            condition, limit, None, False, f"{name} was not measured, and package.gate.{condition} asks for it"
+        )
+    is_floor = condition.startswith("min_")
+    short_by = limit - figure if is_floor else figure - limit
+    # Written so that a figure that is not a number fails.
+    if short_by <= 0:
+        return Check(condition, limit, figure, True)
+    # A miss smaller than the usual decimals must not read as "0.8000 is under 0.8000".
+    while round(short_by, decimals) == 0 and decimals < 12:
+        decimals += 1
+    side = "under" if is_floor else "over"
+    reason = (
+        f"{name} is {figure:.{decimals}f}{unit}, {short_by:.{decimals}f}{unit} {side} "
+        f"package.gate.{condition} = {limit:.{decimals}f}{unit}"
+    )
+    return Check(condition, limit, figure, False, reason)
+
+
+def _check_transfer(transfer: Any) -> Check:
+    condition = "refuse_if_transfer_hurts"
+    verdict = transfer.get("verdict") if isinstance(transfer, dict) else None
+    if verdict is None:
+        reason = f"transfer has no verdict, and package.gate.{condition} asks for one: set train.control to true"
+        return Check(condition, True, None, False, reason)
+    if verdict == "hurts":
+        reason = f"transfer hurts (the control from scratch is better), and package.gate.{condition} is true"
+        return Check(condition, True, verdict, False, reason)
+    return Check(condition, True, str(verdict), True)

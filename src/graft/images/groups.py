@@ -1,0 +1,51 @@
+"""Groups: which images must stay together, because they show the same or because the user said so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.errors import DataError
+from graft.images.duplicates import chain_equal, cluster_duplicates, join
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+def group_rows(manifest: pd.DataFrame, distance: int) -> NDArray[np.int64]:
+    """A group's number per row: duplicate clusters and the user's groups, joined transitively.
+
+    If A looks like B, and B belongs to the patient of C, then A, B and C are one group.
+    """
+    clusters = cluster_duplicates(manifest, distance)
+    links = [np.stack([np.arange(len(manifest)), clusters], axis=1)]
+    if "group" in manifest:
+        links.append(chain_equal(manifest["group"]))
+    return join(len(manifest), links)
+
+
+def conflicting(manifest: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows show exactly the same pixels as a row of another label."""
+    labels = manifest.groupby("pixel_sha256", dropna=True)["label"].transform("nunique")
+    return np.asarray(labels.fillna(0) > 1, dtype=np.bool_)
+
+
+def straddling(manifest: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which rows belong to a group that the given splits put on both sides."""
+    sides = manifest["split"].groupby(groups).transform("nunique")
+    return np.asarray(sides > 1, dtype=np.bool_)
+
+
+def refuse_conflicts(manifest: pd.DataFrame) -> None:
+    """Raise DataError where the same image has two labels, naming the files."""
+    rows = manifest[conflicting(manifest)]
+    if len(rows):
+        first = rows[rows["pixel_sha256"] == rows["pixel_sha256"].iloc[0]]
+        named = " and ".join(f"{row.path} ({row.label})" for row in first.itertuples())
+        raise DataError(
+            f"the same image has two labels: {named}"
+            + (f"; so have {len(rows) - len(first)} more files" if len(rows) > len(first) else ""),
+            remedy="decide for one label and take the other copy out",
+        )

@@ -1,0 +1,153 @@
+"""What every way in yields: labelled image files, and what was passed over."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+# Said to be images by their names, and so reported as unreadable rather than passed over in silence.
+FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".psd", ".svg", ".jp2", ".jxl", ".ppm", ".pgm", ".tga"})
+_DEBRIS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
+
+# What people call the parts of a divided data set; training and the others are written in lower case here.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One labelled image file, as the source gives it.
+
+    Attributes:
+        file: where it lies now.
+        source: its path as the user knows it, for messages: relative to the source, with ``/``, printable.
+        label: its class.
+        split: ``train`` or ``test`` where the source says so, else None.
+        group: the user's group (a patient, a video, ...) where the source says so, else None.
+    """
+
+    file: Path
+    source: str
+    label: str
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something in the source that was passed over."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source holds.
+
+    Attributes:
+        records: the images, sorted by ``source``.
+        skipped: what was passed over, sorted.
+        watched: the folder that changes when the images do, if there is one.
+        table: the table that lists them, if there is one.
+    """
+
+    records: tuple[Record, ...]
+    skipped: tuple[Skipped, ...] = ()
+    watched: Path | None = None
+    table: Path | None = None
+
+
+def honoured_split(given: str, has_test: bool) -> str:
+    """``train``, ``val`` or ``test`` as given -> ``train`` or ``test``: val is the test where there is no other."""
+    if given == "val":
+        return "train" if has_test else "test"
+    return given
+
+
+def debris(name: str) -> str | None:
+    """Why a file or folder of this name is never data, or None where it may be."""
+    if name.startswith("."):
+        return "hidden"
+    if name.lower() in _DEBRIS:
+        return "left by a file manager or archiver"
+    if not _is_text(name):
+        return "its name is not valid UTF-8"
+    return None
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(name: str) -> str:
+    """A path for messages and tables: a line break, or what is not UTF-8, is written as an escape."""
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) == "Cc" else char for char in name
+    )
+
+
+def listed(folder: Path) -> tuple[list[os.DirEntry[str]], str | None]:
+    """A folder's entries by name, and why it could not be listed, if so."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name), None
+    except OSError as error:
+        return [], f"cannot be listed: {error.strerror}"
+
+
+def walk(folder: Path, root: Path) -> Iterator[Path | Skipped]:
+    """Every image file under ``folder``, in order, and what is passed over; links to folders are not followed."""
+    entries, trouble = listed(folder)
+    if trouble:
+        yield Skipped(_relative(folder, root), trouble)
+    for entry in entries:
+        path = Path(entry.path)
+        why = debris(entry.name) or _unfit(entry, root)
+        if why:
+            yield Skipped(_relative(path, root), why)
+        elif entry.is_dir(follow_symlinks=False):
+            yield from walk(path, root)
+        else:
+            yield path
+
+
+def _unfit(entry: os.DirEntry[str], root: Path) -> str | None:
+    """Why this entry is neither a folder to enter nor an image to list."""
+    if entry.is_symlink():
+        try:
+            target = Path(entry.path).resolve(strict=True)
+        except (OSError, RuntimeError):
+            return "a link that leads nowhere"
+        if target.is_dir():
+            return "a link to a folder, which is not followed"
+        if not target.is_relative_to(root.resolve()):
+            return "a link that leads out of the data folder"
+    elif entry.is_dir():
+        return None
+    if not entry.is_file():
+        return "neither a file nor a folder"
+    if Path(entry.name).suffix.lower() not in SUFFIXES | FOREIGN_SUFFIXES:
+        return "not an image by its name"
+    return None
+
+
+def _relative(path: Path, root: Path) -> str:
+    return printable(path.relative_to(root).as_posix())

@@ -1,0 +1,114 @@
+"""Ways in: what ``data.source`` names -> a list of labelled image files, and what was passed over and why.
+
+To add a kind of source, add a row to ``KINDS``: how it is recognised and how it is read. Whether a file that looks
+like an image can be decoded is not asked here; the manifest finds that out and names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft.errors import DataError, did_you_mean
+from graft.images import builtin, folders, tables
+from graft.images.records import Found
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a source is read from: the text of ``data.source``, where relative paths start, a folder to write in."""
+
+    source: str
+    root: Path
+    scratch: Path
+
+    @property
+    def path(self) -> Path:
+        """The source as a path; a relative one starts at the workspace's root."""
+        return self.root / Path(self.source).expanduser()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of source."""
+
+    name: str
+    is_meant: Callable[[Place], bool]
+    read: Callable[[Place], Found]
+
+
+def _read_digits(place: Place) -> Found:
+    folder = place.scratch / builtin.NAME
+    builtin.write_digits(folder)
+    # Nothing of the user's to watch: what is built in changes with graft itself.
+    return dataclasses.replace(folders.read_folder(folder), watched=None)
+
+
+def _read_torchvision(place: Place) -> Found:
+    raise DataError(
+        f"the data set {place.source!r} cannot be taken from torchvision in this version",
+        where="data.source",
+        remedy="download it, write it as a folder with a subfolder for each class, and name that folder instead",
+    )
+
+
+KINDS = (
+    Kind("digits", lambda place: place.source == builtin.NAME, _read_digits),
+    Kind("torchvision", lambda place: place.source.startswith("torchvision:"), _read_torchvision),
+    Kind(
+        "table",
+        lambda place: place.path.suffix.lower() in tables.SUFFIXES and not place.path.is_dir(),
+        lambda place: tables.read_table(place.path),
+    ),
+    Kind("folder", lambda place: place.path.is_dir(), lambda place: folders.read_folder(place.path)),
+)
+
+
+def find_images(source: str, root: Path, scratch: Path) -> Found:
+    """List the images of ``source``, sorted, so that the same data gives the same list on every machine.
+
+    Args:
+        source: the value of ``data.source``.
+        root: where a relative path starts: the workspace's root.
+        scratch: a folder on ``root``'s file system in which built-in data may be written.
+
+    Raises:
+        DataError: there is no such source, it holds no image with a label, or it contradicts itself.
+    """
+    place = Place(source, root, scratch)
+    for kind in KINDS:
+        if kind.is_meant(place):
+            found = kind.read(place)
+            if not found.records:
+                raise _nothing(place, found)
+            return found
+    raise _no_such_source(place)
+
+
+def _nothing(place: Place, found: Found) -> DataError:
+    why = "".join(f"\n    {item.path}: {item.why}" for item in found.skipped[:5])
+    return DataError(
+        "there are no labelled images here" + (f"; passed over:{why}" if why else ""),
+        where=place.path,
+        remedy="data.source must hold a subfolder for each class with images (.jpg, .png, ...) in it",
+    )
+
+
+def _no_such_source(place: Place) -> DataError:
+    if place.path.exists():
+        return DataError(
+            "this file is not a kind of source that graft reads",
+            where=place.path,
+            remedy=f"name a folder, or a table ending in {' or '.join(sorted(tables.SUFFIXES))}",
+        )
+    parent = place.path.parent
+    try:
+        siblings = {item.name for item in parent.iterdir()} if parent.is_dir() else set()
+    except OSError:
+        siblings = set()
+    hint = did_you_mean(place.path.name, siblings | {builtin.NAME})
+    return DataError(
+        "there is no such folder or table", where=place.path, remedy=f"set data.source to what is there; {hint}"
+    )

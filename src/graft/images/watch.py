@@ -1,0 +1,98 @@
+"""Links to the user's data, through which DVC sees that it changed.
+
+DVC follows a dependency that is itself a link (but no link below it), and dvc.yaml can only name paths that are the
+same for everybody. So the stage ``locate`` keeps, under data/source:
+
+    images       a link to the folder of images          (or a small folder with a note: nothing to watch)
+    table        a link to the table that lists them     (or a small file with a note)
+    where.json   the value of data.source it was made for; the stage's output, so that a fresh clone makes the links
+
+DVC only reads through the links: they are dependencies, never outputs, so it has no cause to delete or write there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from graft.errors import DataError
+from graft.files import write_json, write_text
+from graft.images.records import Found
+
+IMAGES, TABLE, WHERE = "images", "table", "where.json"
+
+
+def watch(found: Found, source: str, root: Path, links: Path) -> str | None:
+    """Point ``links`` at what ``source`` is read from.
+
+    Args:
+        found: what the source holds.
+        source: the value of data.source.
+        root: the workspace's root.
+        links: the folder that holds the links (data/source).
+
+    Returns:
+        Why changes of the data will not be noticed, or None where they will be.
+
+    Raises:
+        DataError: the data folder holds the workspace itself, so that every output would count as a change.
+    """
+    relative = not Path(source).expanduser().is_absolute()
+    trouble = None
+    if found.watched is not None:
+        if root.resolve().is_relative_to(found.watched.resolve()):
+            raise DataError(
+                "the folder of images holds this project's own folder",
+                where=found.watched,
+                remedy="put the images into a folder of their own and name it as data.source",
+            )
+        trouble = unwatchable(found.watched)
+    _point(links / IMAGES, None if trouble else found.watched, relative)
+    _point(links / TABLE, found.table, relative)
+    write_json(links / WHERE, {"source": source, "watched": trouble is None})
+    return trouble
+
+
+def unwatchable(folder: Path) -> str | None:
+    """The first thing in ``folder`` on which DVC would stop or hang, or None."""
+    if (folder / ".dvcignore").exists():
+        return f"{folder} has a .dvcignore file of its own"
+    for parent, _, names in os.walk(folder, onerror=None):
+        for name in names:
+            path = os.path.join(parent, name)  # noqa: PTH118 - this loop sees every file of large folders
+            try:
+                mode = os.stat(path).st_mode  # noqa: PTH116
+            except OSError:
+                return f"{path} is a link that leads nowhere"
+            if not stat.S_ISREG(mode) or not os.access(path, os.R_OK):
+                return f"{path} is not a file that can be read"
+    return None
+
+
+def _point(link: Path, target: Path | None, relative: bool) -> None:
+    """Make ``link`` lead to ``target``; with no target it becomes a note, which never changes."""
+    if target is None:
+        _remove(link)
+        note = link / "note.txt" if link.name == IMAGES else link
+        write_text(note, "Nothing outside the project is watched here.\n")
+        return
+    # A relative source stays relative, so that project and data can be moved together.
+    aim = os.path.relpath(target.resolve(), link.parent.resolve()) if relative else str(target.resolve())
+    if link.is_symlink() and os.readlink(link) == aim:  # noqa: PTH115
+        return
+    _remove(link)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    beside = link.with_name(f".{link.name}.new")
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(aim)
+    beside.replace(link)
+
+
+def _remove(link: Path) -> None:
+    """Remove the link, never what it leads to."""
+    if link.is_symlink() or link.is_file():
+        link.unlink()
+    elif link.is_dir():
+        shutil.rmtree(link)

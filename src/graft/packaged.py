@@ -1,0 +1,126 @@
+"""A packaged model: the artifact as it was fine-tuned, plus package.json, which says its name, version and proof."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graft.artifact import CARD_FILE, WEIGHTS_FILE, read_card
+from graft.errors import WeightsError
+from graft.files import sha256, whole_folder, write_json
+from graft.gate import Check
+
+PACKAGE_FILE = "package.json"
+FILES = (WEIGHTS_FILE, CARD_FILE, PACKAGE_FILE)
+_REMEDY = "run `.venv/bin/dvc repro package`, which packages the fine-tuned model if it passes the gate"
+
+
+@dataclass(frozen=True)
+class Package:
+    """What package.json says.
+
+    Attributes:
+        name: the model's name in the store, from ``package.name``.
+        version: see :func:`version_of`.
+        metrics: the evaluation's headline figures.
+        gate: the conditions that were checked, each with its limit and figure.
+    """
+
+    name: str
+    version: str
+    metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    gate: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def tag(self) -> str:
+        """``name:version``, as the model store writes it."""
+        return f"{self.name}:{self.version}"
+
+
+def version_of(folder: Path) -> str:
+    """The version of the model in ``folder``: 12 hexadecimal digits of its card's SHA-256.
+
+    The card holds the hash of the weights, the classes and the preprocessing, so the same version means the
+    same model whoever made it and wherever, and a model whose classes alone were renamed is another one.
+    """
+    return sha256(folder / CARD_FILE)[:12]
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The evaluation's figures that go with the model: plain numbers, short lists of them, and the verdict."""
+    kept: dict[str, Any] = {}
+    for name, value in metrics.items():
+        if isinstance(value, int | float | str) or (isinstance(value, list) and len(value) == 2):
+            kept[name] = value
+    transfer = metrics.get("transfer")
+    if isinstance(transfer, dict) and "verdict" in transfer:
+        kept["transfer"] = {"verdict": transfer["verdict"]}
+    return kept
+
+
+def write_package(
+    source: Path, target: Path, name: str, metrics: Mapping[str, Any], checks: Sequence[Check]
+) -> Package:
+    """Copy the model in ``source`` to ``target`` whole, with its package.json; what was there is replaced at once.
+
+    Raises:
+        WeightsError: there is no model in ``source``, or its weights are not the ones its card was written for.
+    """
+    card = read_card(source)
+    if not (source / WEIGHTS_FILE).exists():
+        raise WeightsError(
+            "the model's weights are missing", where=source / WEIGHTS_FILE, remedy="make the model again"
+        )
+    with whole_folder(target) as beside:
+        for file in (WEIGHTS_FILE, CARD_FILE):
+            shutil.copyfile(source / file, beside / file)
+        # The copy is hashed, not the source: what is checked is what will be served.
+        check_weights(beside, card.sha256, shown_as=source)
+        gate = tuple({k: v for k, v in dataclasses.asdict(check).items() if k != "reason"} for check in checks)
+        package = Package(name, version_of(beside), headline(metrics), gate)
+        write_json(beside / PACKAGE_FILE, {**dataclasses.asdict(package), "tag": package.tag})
+    return package
+
+
+def check_weights(folder: Path, expected: str, shown_as: Path | None = None) -> None:
+    """Refuse weights whose SHA-256 is not ``expected``, without loading them.
+
+    Raises:
+        WeightsError: they are missing or others.
+    """
+    path = folder / WEIGHTS_FILE
+    where = (shown_as or folder) / WEIGHTS_FILE
+    if not path.exists():
+        raise WeightsError("the model's weights are missing", where=where, remedy="make the model again")
+    if sha256(path) != expected:
+        raise WeightsError(
+            "the weights are not the ones this model's card was written for (their sha256 differs)",
+            where=where,
+            remedy="make the model again, or take both files from the same copy",
+        )
+
+
+def read_package(folder: Path) -> Package:
+    """Read ``package.json``.
+
+    Raises:
+        WeightsError: nothing was packaged here, or the file is damaged or belongs to another model.
+    """
+    path = folder / PACKAGE_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        package = Package(values["name"], values["version"], values["metrics"], tuple(values["gate"]))
+    except FileNotFoundError:
+        raise WeightsError("no model was packaged here", where=path, remedy=_REMEDY) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"the package's description is damaged: {error!r}", where=path, remedy=_REMEDY) from None
+    if (folder / CARD_FILE).exists() and version_of(folder) != package.version:
+        raise WeightsError(
+            "the model's card is not the one that was packaged", where=folder / CARD_FILE, remedy=_REMEDY
+        )
+    return package

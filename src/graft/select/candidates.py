@@ -1,0 +1,139 @@
+"""Running the candidates: features and probe of each, then the finalists fine-tuned in every fold."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from graft.config import Candidate, Params, Train
+from graft.determinism import derive_seed
+from graft.errors import ConfigError
+from graft.features.extract import Extractor
+from graft.features.images import ImageSet, decoded
+from graft.features.store import Store
+from graft.select.probe import Probe, probe_at, probe_auto
+from graft.train.finetune import Task, finetune
+from graft.train.loop import fabric_for, logits_of
+from graft.train.plan import staged
+from graft.zoo.catalogue import family_of
+from graft.zoo.cost import Cost, cost_of
+from graft.zoo.network import Network, cut, require_block
+from graft.zoo.preprocessing import Preprocessing
+from graft.zoo.weights import Surroundings, pretrained
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """The training images of all candidates: files, class indices (n), folds (n), class names."""
+
+    images: ImageSet
+    labels: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What selection knows of one candidate.
+
+    Attributes:
+        candidate: as written in params.yaml.
+        preprocessing: what its network is fed with.
+        blocks: how many blocks the whole network has.
+        probe: scores of a linear head on its frozen features.
+        cost: of the network as it would be served, cut at the probe's depth.
+        finetuned: accuracy per fold after a short fine-tuning; empty where it was no finalist.
+    """
+
+    candidate: Candidate
+    preprocessing: Preprocessing
+    blocks: int
+    probe: Probe
+    cost: Cost
+    finetuned: tuple[float, ...] = ()
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The scores it is judged by: fine-tuned ones where there are any, else the probe's."""
+        return self.finetuned or self.probe.fold_scores
+
+    @property
+    def mean(self) -> float:
+        """Mean of :attr:`scores`."""
+        return float(np.mean(self.scores))
+
+
+def around(params: Params, sources: Path) -> Surroundings:
+    """What the candidates' weights are found with."""
+    return Surroundings(sources, params.zoo.offline, params.seed)
+
+
+def check_size(candidate: Candidate) -> None:
+    """Refuse an input that the architecture cannot take."""
+    smallest = family_of(candidate.arch).smallest(candidate.arch)
+    if candidate.size is not None and candidate.size < smallest:
+        raise ConfigError(
+            f"{candidate.arch} cannot take images of {candidate.size} px",
+            where="zoo.candidates: size",
+            remedy=f"its least size is {smallest} px",
+        )
+
+
+def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, device: torch.device) -> Extractor:
+    """The decoded images at a candidate's geometry, ready to be run through it."""
+    array = decoded(images, preprocessing.geometry, store)
+    return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, device)
+
+
+def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
+    """One forward pass over the training images, then linear heads at every depth."""
+    check_size(candidate)
+    found = pretrained(candidate, around(params, sources))
+    extractor = extractor_for(data.images, found.preprocessing, store, fabric_for(params.compute.device).device)
+    depths = extractor.every_depth(found.network)
+    last = len(depths) - 1
+    if candidate.depth == "auto":
+        probe = probe_auto(depths, data.labels, data.folds, params.seed)
+    else:
+        depth = last if candidate.depth == "last" else candidate.depth
+        require_block(found.network, depth)
+        probe = probe_at(depths, data.labels, data.folds, depth)
+    served = cut(found.network.cpu(), probe.depth, len(data.classes))
+    cost = cost_of(served, found.preprocessing.geometry.size)
+    return Result(candidate, found.preprocessing, len(depths), probe, cost)
+
+
+def task_network(candidate: Candidate, depth: int, classes: int, params: Params, sources: Path) -> Network:
+    """The candidate's network with its weights, cut after block ``depth``, with a head for the task's classes."""
+    return cut(pretrained(candidate, around(params, sources)).network, depth, classes)
+
+
+def finetune_in_folds(result: Result, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
+    """Fine-tune a finalist on each fold's training part, on a short schedule, and score it on the fold.
+
+    Nothing before the freezing boundary changes, so all folds and epochs start from that boundary's activations,
+    which are computed once. The settings are the defaults, not those of ``train``: changing how the winner is
+    trained does not call the selection into question.
+    """
+    network = task_network(result.candidate, result.probe.depth, len(data.classes), params, sources)
+    fabric = fabric_for(params.compute.device)
+    extractor = extractor_for(data.images, result.preprocessing, store, fabric.device)
+    epochs = params.select.finetune_epochs
+    settings = dataclasses.replace(Train(), head_epochs=epochs, finetune_epochs=epochs)
+    stages = staged(len(network.blocks), settings)
+    scores = []
+    for fold in np.unique(data.folds):
+        test = data.folds == fold
+        seed = derive_seed(params.seed, "select", result.candidate.arch, int(fold))
+        trained = finetune(network, stages, Task(extractor, data.labels, ~test), settings, seed, fabric).network
+        logits = logits_of(trained.ending(stages[-1].start), extractor.activations(trained, stages[-1].start, test))
+        scores.append(float(np.mean(logits.argmax(1).numpy() == data.labels[test])))
+    return dataclasses.replace(result, finetuned=tuple(scores))

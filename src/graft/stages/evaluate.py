@@ -1,0 +1,133 @@
+"""Stage `evaluate`: the only one that opens test images; writes the figures, the tables and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from graft.config import Params, flatten
+from graft.stages.runner import run_stage
+from graft.workspace import Workspace
+
+if TYPE_CHECKING:
+    from graft.evaluate.heldout import HeldOut
+    from graft.evaluate.report import Exhibits
+    from graft.evaluate.result import Evaluation, Probabilities
+    from graft.predict import Predictor
+
+MODEL = "the fine-tuned model"
+SCRATCH = "scratch"
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Write metrics.json, the tables and report.html into reports/evaluation.
+
+    Raises:
+        DataError: the test split is empty, or a test image cannot be decoded.
+        WeightsError: there is no fine-tuned model, or it was made for other classes.
+    """
+    from graft.determinism import make_deterministic
+    from graft.evaluate.cost import measure_cost
+    from graft.evaluate.heldout import read_held_out
+    from graft.evaluate.intervals import Resampling
+    from graft.evaluate.report import render
+    from graft.evaluate.result import evaluate, write_tables
+    from graft.files import whole_folder, write_text
+    from graft.predict import Predictor
+
+    make_deterministic(params.compute.threads)
+    model = Predictor.load(workspace.finetuned)
+    held_out = read_held_out(workspace.splits, model.classes)
+    said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)})
+    images = [workspace.raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
+    cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs)
+    resampling = Resampling(held_out.units, params.evaluate.bootstrap_samples, params.seed)
+    found = evaluate(held_out, said, cost, resampling)
+    page = render(found, exhibits(params, workspace, model, found))
+    with whole_folder(workspace.evaluation) as folder:
+        write_tables(found, folder)
+        write_text(folder / "report.html", page)
+    print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
+    print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")
+
+
+def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str, Predictor]:
+    """The models to compare with, by folder name; pairs of which one is missing are left out.
+
+    Where the winner itself began without weights nothing was transferred, so there is nothing to compare.
+    """
+    from graft.artifact import CARD_FILE
+    from graft.evaluate.heldout import check_classes
+    from graft.predict import Predictor
+
+    if not params.train.control or model.artifact.weights == "none":
+        return {}
+    wanted = [[SCRATCH], *(_pair(count) for count in params.train.label_counts)]
+    present = [names for names in wanted if all((workspace.controls / name / CARD_FILE).exists() for name in names)]
+    found = {name: Predictor.load(workspace.controls / name) for names in present for name in names}
+    for name, control in found.items():
+        check_classes(control.classes, model.classes, f"the control {name!r}")
+    return found
+
+
+def predict_all(params: Params, workspace: Workspace, held_out: HeldOut, models: dict[str, Predictor]) -> Probabilities:
+    """Run every model over the test images in one pass."""
+    from graft.evaluate.inference import probabilities_of
+    from graft.evaluate.result import Probabilities
+
+    images = [workspace.raw / path for path in held_out.paths]
+    said = probabilities_of(models, images, held_out.classes)
+    pairs = {count: _pair(count) for count in params.train.label_counts if _pair(count)[0] in said}
+    return Probabilities(
+        model=said[MODEL],
+        scratch=said.get(SCRATCH),
+        pairs={count: (said[first], said[second]) for count, (first, second) in pairs.items()},
+        no_control=why_no_control(params, models[MODEL]),
+    )
+
+
+def why_no_control(params: Params, model: Predictor) -> str:
+    """What the report says where there is nothing to compare with."""
+    if model.artifact.weights == "none":
+        return "the chosen model itself began without pretrained weights, so nothing was transferred"
+    if not params.train.control:
+        return "no control was trained, because train.control is false in params.yaml"
+    return "there is no control in models/controls/scratch; run the finetune stage again"
+
+
+def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> Exhibits:
+    """What other stages left, and the pictures of the worst mistakes."""
+    from graft.evaluate.exhibits import pictures, read_leaderboard
+    from graft.evaluate.gallery import thumbnails, worst_mistakes
+    from graft.evaluate.report import Exhibits
+
+    mistakes = worst_mistakes(found.held_out, found.probabilities)
+    small = thumbnails(workspace.raw / item.path for item in mistakes)
+    return Exhibits(
+        artifact=model.artifact,
+        settings=flatten(params),
+        leaderboard=read_leaderboard(workspace.selection / "leaderboard.csv"),
+        selection=pictures(workspace.selection),
+        training=pictures(workspace.training),
+        mistakes=tuple(zip(mistakes, small, strict=True)),
+        excluded=left_out(workspace),
+    )
+
+
+def left_out(workspace: Workspace) -> int | None:
+    """Images in the manifest that the splits do not hold; None where there is no manifest."""
+    import pandas as pd
+
+    if not workspace.manifest.exists():
+        return None
+    taken_in = pd.read_parquet(workspace.manifest, columns=["path"])["path"]
+    used = pd.read_parquet(workspace.splits, columns=["path"])["path"]
+    return int((~taken_in.isin(used)).sum())
+
+
+def _pair(count: int) -> Sequence[str]:
+    return [f"labels-{count}-transfer", f"labels-{count}-scratch"]
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage("evaluate", run))

@@ -1,0 +1,49 @@
+"""ingest: take the images of data.source into data/raw, sharing their blocks where the file system can."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from graft.config import Params
+from graft.files import whole_file, whole_folder
+from graft.images.intake import place_images
+from graft.images.records import Found
+from graft.images.sources import find_images
+from graft.images.watch import watch
+from graft.stages.runner import run_stage
+from graft.workspace import Workspace
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Read: data.source. Write: data/raw/, data/ingested.parquet, and the links of data/source/ anew."""
+    source = params.data.source
+    workspace.cache.mkdir(parents=True, exist_ok=True)
+    # The second one goes before the first is flushed to disk: removing files that were written out is slow.
+    with (
+        whole_folder(workspace.raw) as folder,
+        tempfile.TemporaryDirectory(dir=workspace.cache, prefix="ingest.") as scratch,
+    ):
+        found = find_images(source, workspace.root, Path(scratch))
+        table = place_images(found.records, folder)
+    with whole_file(workspace.ingested) as beside:
+        table.to_parquet(beside, index=False)
+    # Once more after `locate`: a table that gained rows may need a higher folder to be watched.
+    watch(found, source, workspace.root, workspace.source_link)
+    print(summary(found, source))
+
+
+def summary(found: Found, source: str) -> str:
+    """What was taken in and what was passed over, for the log."""
+    classes = Counter(record.label for record in found.records)
+    lines = [f"ingest: {len(found.records)} images of {len(classes)} classes from {source}"]
+    reasons = Counter(item.why for item in found.skipped)
+    for why, count in sorted(reasons.items()):
+        example = next(item.path for item in found.skipped if item.why == why)
+        lines.append(f"  passed over: {count} ({why}), such as {example}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage("ingest", run))

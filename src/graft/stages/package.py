@@ -1,0 +1,32 @@
+"""Stage `package`: what passes the gate is copied to models/packaged and registered; what fails changes nothing."""
+
+from __future__ import annotations
+
+from graft.config import Params
+from graft.gate import pass_gate, read_metrics
+from graft.packaged import write_package
+from graft.stages.runner import run_stage
+from graft.workspace import Workspace
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Package the fine-tuned model.
+
+    Raises:
+        GateError: a figure is not good enough, or there are none; nothing is written or registered then.
+        WeightsError: the fine-tuned model is missing or damaged.
+    """
+    path = workspace.evaluation / "metrics.json"
+    metrics = read_metrics(path)
+    checks = pass_gate(params.package.gate, metrics, where=path)
+    package = write_package(workspace.finetuned, workspace.packaged, params.package.name, metrics, checks)
+
+    # Imported here: the gate must be able to refuse where BentoML is not installed, and in no time.
+    from graft.serve.model_store import register
+
+    register(workspace)
+    print(f"packaged {package.tag}: {len(checks)} of {len(checks)} conditions of the gate passed")
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage("package", run))

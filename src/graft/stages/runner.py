@@ -1,0 +1,73 @@
+"""What every stage does around its work: read params.yaml, keep others out, turn errors into one message."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from graft.config import Params, load_params
+from graft.errors import exit_code
+from graft.workspace import Workspace
+
+Work = Callable[[Params, Workspace], None]
+
+
+def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
+    """Run one stage in the current folder and return its exit code (see :func:`graft.errors.exit_code`).
+
+    Args:
+        name: the stage's name in dvc.yaml, for messages.
+        work: the stage.
+        uses_torch: fix threads and kernels first (importing torch takes seconds, so only where it is used).
+    """
+    workspace = Workspace()
+
+    def locked() -> None:
+        params = load_params(workspace.params)
+        with exclusively(workspace.lock, name):
+            if uses_torch:
+                from graft.determinism import make_deterministic
+
+                make_deterministic(params.compute.threads)
+            work(params, workspace)
+
+    return exit_code(locked)
+
+
+@contextmanager
+def exclusively(lock: Path, name: str) -> Iterator[None]:
+    """Hold the workspace's lock; wait for whoever holds it, and say who that is.
+
+    DVC has a lock of its own, but a killed ``dvc repro`` can leave its stage running: without this one, a second
+    run would write the same files at the same time. The lock goes with its process, however that ends.
+    """
+    from filelock import FileLock, Timeout
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    holder = lock.with_suffix(".json")
+    guard = FileLock(lock)
+    try:
+        guard.acquire(timeout=0)
+    except Timeout:
+        print(f"{name}: waiting, because {_describe(holder)} in this folder", file=sys.stderr, flush=True)
+        guard.acquire()
+    try:
+        holder.write_text(json.dumps({"stage": name, "pid": os.getpid(), "since": time.time()}), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        guard.release()
+
+
+def _describe(holder: Path) -> str:
+    try:
+        known = json.loads(holder.read_text(encoding="utf-8"))
+        minutes = (time.time() - known["since"]) / 60
+        return f"the stage {known['stage']!r} (process {known['pid']}, for {minutes:.0f} min) is still running"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another stage is still running"

@@ -1,0 +1,78 @@
+"""What validation found: one Finding per expectation, and whether the data is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from graft.config import Severity
+
+
+@dataclass(frozen=True)
+class Offender:
+    """One file that broke an expectation.
+
+    Attributes:
+        path: relative to data/raw, or to the examined folder.
+        source: the path as the user knows it.
+        value: what was found, in words or figures.
+    """
+
+    path: str
+    source: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one expectation.
+
+    Attributes:
+        check: its name.
+        severity: ``critical`` stops the run, ``warning`` reports, ``quarantine`` leaves the files out and lists them.
+        success: whether the data meets it.
+        says: what is expected, in words.
+        count: how many broke it: files, or classes where it is about classes.
+        offenders: the files that broke it; of a class that broke it, its first files.
+        remedy: what to do.
+    """
+
+    check: str
+    severity: Severity
+    success: bool
+    says: str
+    count: int = 0
+    offenders: tuple[Offender, ...] = ()
+    remedy: str = ""
+
+    @property
+    def stops(self) -> bool:
+        """Does this alone refuse the data?"""
+        return not self.success and self.severity == "critical"
+
+    def sentence(self, most: int = 3) -> str:
+        """The finding in one line, naming at most ``most`` files."""
+        if self.success:
+            return f"{self.check}: {self.says}"
+        named = ", ".join(
+            f"{item.source} ({item.value})" if item.value else item.source for item in self.offenders[:most]
+        )
+        more = f" and {len(self.offenders) - most} more" if len(self.offenders) > most else ""
+        return f"{self.check}: {self.says}; broken by {self.count}" + (f": {named}{more}" if named else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: ``files`` is a list of paths, ``details`` says for each what was found."""
+        values = asdict(self)
+        offenders = values.pop("offenders")
+        return {
+            **values,
+            "files": [item["path"] for item in offenders],
+            "sources": [item["source"] for item in offenders],
+            "details": [item["value"] for item in offenders],
+        }
+
+
+def refuses(findings: Iterable[Finding]) -> bool:
+    """Is there any finding that stops the run?"""
+    return any(finding.stops for finding in findings)

@@ -1,0 +1,29 @@
+"""What a network costs to serve, counted rather than timed, so that the same network always costs the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graft.zoo.network import Network
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Parameters in millions, and multiply-accumulates for one image in billions (GMACs)."""
+
+    params_m: float
+    gmacs: float
+
+
+def cost_of(network: Network, size: int) -> Cost:
+    """Count the parameters and the GMACs of one image of ``size`` pixels (convolutions and matrix products only)."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network.eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        network(torch.zeros(1, 3, size, size))
+    params = sum(parameter.numel() for parameter in network.parameters())
+    # One multiply-accumulate is two floating point operations.
+    return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9)

@@ -1,0 +1,114 @@
+"""The commands as a person types them: output, exit codes, and messages without a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from graft.artifact import Artifact, save_artifact
+from graft.zoo.catalogue import family_of
+from graft.zoo.network import build_network
+
+GRAFT = [sys.executable, "-m", "graft.cli"]
+
+
+def _graft(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*GRAFT, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a packaged model of random weights, an image, and a file that only claims to be one."""
+    root = tmp_path_factory.mktemp("project")
+    torch.manual_seed(0)
+    arch = "shufflenet_v2_x0_5"
+    artifact = Artifact(("cat", "dog"), arch, "none", 1, family_of(arch).preprocessing(arch, 32))
+    save_artifact(root / "models" / "packaged", artifact, build_network(arch, 2, depth=1))
+    Image.new("RGB", (50, 40), (200, 10, 10)).save(root / "red one.png")
+    (root / "text.jpg").write_text("not an image")
+    return root
+
+
+def test_help_names_every_command(tmp_path: Path) -> None:
+    done = _graft("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in ("doctor", "predict", "zoo"))
+
+
+def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
+    assert _graft("predict", cwd=tmp_path).returncode == 2
+    assert _graft("predict", "--no-such-option", cwd=tmp_path).returncode == 2
+
+
+def test_predict_prints_an_object_per_file(project: Path) -> None:
+    done = _graft("predict", "--json", "red one.png", "red one.png", cwd=project)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["file"] for line in lines] == ["red one.png"] * 2
+    assert set(lines[0]) == {"file", "label", "probabilities"}
+    assert sum(lines[0]["probabilities"].values()) == pytest.approx(1)
+    assert lines[0]["label"] == max(lines[0]["probabilities"], key=lines[0]["probabilities"].get)
+
+
+def test_predict_for_people(project: Path) -> None:
+    done = _graft("predict", "red one.png", cwd=project)
+    assert done.returncode == 0
+    assert done.stdout.startswith("red one.png: ") and " %" in done.stdout
+
+
+def test_predict_answers_what_it_can_and_names_what_it_cannot(project: Path) -> None:
+    done = _graft("predict", "text.jpg", "red one.png", "missing.png", cwd=project)
+    assert done.returncode == 1
+    assert done.stdout.count("\n") == 1
+    assert "text.jpg" in done.stderr and "missing.png" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_predict_without_a_model(tmp_path: Path) -> None:
+    done = _graft("predict", "x.png", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: there is no model here\n"
+        "  where: models/packaged/model.json\n"
+        "  remedy: run `make demo`, or `.venv/bin/dvc repro`, to make one\n"
+    )
+
+
+def test_a_model_whose_weights_were_exchanged_is_refused(project: Path, tmp_path: Path) -> None:
+    weights = project / "models" / "packaged" / "model.safetensors"
+    kept = weights.read_bytes()
+    try:
+        weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        done = _graft("predict", "red one.png", cwd=project)
+    finally:
+        weights.write_bytes(kept)
+    assert done.returncode == 1
+    assert "the weights are not the ones this model's card was written for" in done.stderr
+
+
+def test_zoo_lists_what_matches(tmp_path: Path) -> None:
+    done = _graft("zoo", "--json", "timm:tf_efficientnet_lite[01]", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert first["arch"] == "timm:tf_efficientnet_lite0"
+    assert first["params_m"] == pytest.approx(4.65, abs=0.01)
+    assert first["input_px"] == 224 and first["licence"] == "Apache-2.0"
+    assert "bundled" in first["offline"] and "none" in second["offline"]
+
+
+def test_zoo_without_a_match(tmp_path: Path) -> None:
+    done = _graft("zoo", "resnte18", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no architecture matches 'resnte18'" in done.stderr and "did you mean 'resnet18'" in done.stderr
+
+
+def test_doctor_of_a_missing_folder(tmp_path: Path) -> None:
+    done = _graft("doctor", "nowhere", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "nowhere" in done.stderr + done.stdout and "Traceback" not in done.stderr

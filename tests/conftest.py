@@ -1,0 +1,73 @@
+"""Fixtures for every room: tiny generated images, folders of them, a workspace to run stages in, shared data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+from ruamel.yaml import YAML
+
+# The same examples every time, and no time limit on a busy machine: a red test must mean a fault.
+settings.register_profile("graft", deadline=None, derandomize=True)
+settings.load_profile("graft")
+
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+
+
+def picture(seed: int, size: tuple[int, int] = (24, 20)) -> Image.Image:
+    """An RGB image with coarse structure of its own: unlike seeds give unlike pictures."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    return coarse.resize(size, Image.Resampling.BICUBIC)
+
+
+def write_classes(folder: Path, counts: dict[str, int], seed: int = 0, size: tuple[int, int] = (24, 20)) -> Path:
+    """Write ``folder/<class>/<class>_<number>.png``, all pictures unlike; return ``folder``."""
+    for position, (name, count) in enumerate(counts.items()):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            path = folder / name / f"{Path(name).name}_{number:03d}.png"
+            picture(seed + 10_000 * position + number, size).save(path)
+    return folder
+
+
+@pytest.fixture
+def make_classes(tmp_path: Path) -> Callable[..., Path]:
+    """Write a folder of class folders below ``tmp_path``."""
+
+    def make(counts: dict[str, int], name: str = "images", **options: object) -> Path:
+        return write_classes(tmp_path / name, counts, **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def workspace_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """A folder with a params.yaml, made the current one; sections are given as keywords."""
+
+    def make(**sections: object) -> Path:
+        root = tmp_path / "project"
+        root.mkdir(exist_ok=True)
+        values: dict[str, object] = {
+            "zoo": {"candidates": [{"arch": "resnet18", "weights": "none", "size": 32}]},
+            "select": {"folds": 2},
+            **sections,
+        }
+        with (root / "params.yaml").open("w", encoding="utf-8") as file:
+            YAML(typ="safe").dump(values, file)
+        monkeypatch.chdir(root)
+        return root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images beside the project; skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the development data in {SHARED}")
+    return SHARED

@@ -1,0 +1,96 @@
+"""Several models over the same files: decoded once, pixels shared, columns put in one order; and the cost of one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from graft.artifact import Artifact, save_artifact
+from graft.errors import DataError
+from graft.evaluate import inference
+from graft.evaluate.cost import measure_cost
+from graft.evaluate.inference import probabilities_of
+from graft.predict import Predictor
+from graft.zoo.network import build_network
+from graft.zoo.preprocessing import Geometry, Preprocessing
+
+CLASSES = ("a", "b", "c")
+
+
+class Means(nn.Module):
+    """Logits are the three channels' means: the same for every order of batches."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3))
+
+
+def _predictor(size: int, classes: tuple[str, ...] = CLASSES) -> Predictor:
+    preprocessing = Preprocessing(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    return Predictor(Artifact(classes, "means", "none", None, preprocessing), Means())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def images(make_classes: Callable[..., Path]) -> list[Path]:
+    return sorted(make_classes({"a": 4, "b": 3}).rglob("*.png"))
+
+
+def test_every_image_is_decoded_once_for_all_models(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: Counter[Path] = Counter()
+    resized: Counter[int] = Counter()
+    decode, apply = inference.decode, Geometry.apply
+
+    def counting(image: Path) -> object:
+        seen[image] += 1
+        return decode(image)
+
+    def resizing(self: Geometry, image: object) -> object:
+        resized[self.size] += 1
+        return apply(self, image)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(inference, "decode", counting)
+    monkeypatch.setattr(Geometry, "apply", resizing)
+    probabilities_of({"one": _predictor(16), "two": _predictor(16), "three": _predictor(8)}, images, CLASSES)
+    assert seen == Counter(images)
+    assert resized == {16: 7, 8: 7}
+
+
+@pytest.mark.parametrize("batch", [1, 3, 7, 64])
+def test_batches_do_not_change_what_is_said(images: list[Path], batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "BATCH", batch)
+    model = _predictor(16)
+    found = probabilities_of({"model": model, "small": _predictor(8)}, images, CLASSES)
+    np.testing.assert_allclose(found["model"], model.predict(images), atol=1e-7)
+    assert found["small"].shape == (7, 3)
+
+
+def test_columns_are_put_into_one_order(images: list[Path]) -> None:
+    turned = _predictor(16, ("c", "a", "b"))
+    found = probabilities_of({"plain": _predictor(16), "turned": turned}, images, CLASSES)
+    np.testing.assert_allclose(found["turned"], found["plain"][:, [1, 2, 0]])
+
+
+def test_damaged_image_is_named(images: list[Path]) -> None:
+    images[3].write_bytes(b"no image")
+    with pytest.raises(DataError) as refused:
+        probabilities_of({"model": _predictor(16)}, images, CLASSES)
+    assert refused.value.where == str(images[3])
+
+
+def test_cost_counts_parameters_bytes_and_time(images: list[Path], tmp_path: Path) -> None:
+    network = build_network("mobilenet_v3_small", 3)
+    preprocessing = dataclasses.replace(_predictor(16).artifact.preprocessing, geometry=Geometry(32, 1.0, "bilinear"))
+    artifact = save_artifact(
+        tmp_path / "model", Artifact(CLASSES, "mobilenet_v3_small", "none", None, preprocessing), network
+    )
+    found = measure_cost(Predictor(artifact, network.eval()), tmp_path / "model", images, 4)
+    assert found.parameters == sum(value.numel() for value in network.parameters())
+    assert found.size_mb == (tmp_path / "model" / "model.safetensors").stat().st_size / 1e6
+    assert 0 < found.latency_ms <= found.latency_p95_ms
+    assert (found.runs, found.device) == (4, "cpu")

@@ -1,0 +1,111 @@
+"""Metrics against slow direct implementations; null with a reason where a figure has no meaning."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from graft.errors import DataError
+from graft.evaluate import metrics
+from graft.evaluate.metrics import METRICS, bins, score_all
+
+
+def _slow(labels: np.ndarray, p: np.ndarray) -> dict[str, float | None]:
+    """Every figure from its textbook formula, one image at a time."""
+    n, k = p.shape
+    named = [max(range(k), key=lambda j: (p[i, j], -j)) for i in range(n)]
+    cells = [[sum(labels[i] == a and named[i] == b for i in range(n)) for b in range(k)] for a in range(k)]
+    true, said = [sum(row) for row in cells], [sum(row[b] for row in cells) for b in range(k)]
+    present = [c for c in range(k) if true[c]]
+    po, pe = sum(cells[c][c] for c in range(k)) / n, sum(true[c] * said[c] for c in range(k)) / n**2
+    ranks = [
+        sum(p[i, j] > p[i, labels[i]] or (p[i, j] == p[i, labels[i]] and j < labels[i]) for j in range(k))
+        for i in range(n)
+    ]
+    bottom = math.sqrt((n**2 - sum(s**2 for s in said)) * (n**2 - sum(t**2 for t in true)))
+    gaps = 0.0
+    for b in range(15):
+        inside = [i for i in range(n) if min(14, max(0, math.ceil(p[i].max() * 15) - 1)) == b]
+        gaps += abs(sum(named[i] == labels[i] for i in inside) - sum(p[i].max() for i in inside)) / n
+    several = len(present) > 1
+    return {
+        "accuracy": po,
+        "macro_f1": sum(2 * cells[c][c] / (true[c] + said[c]) for c in present) / len(present),
+        "balanced_accuracy": sum(cells[c][c] / true[c] for c in present) / len(present),
+        "log_loss": -sum(math.log(max(p[i, labels[i]], np.finfo(float).eps)) for i in range(n)) / n,
+        "brier": sum((p[i, j] - (labels[i] == j)) ** 2 for i in range(n) for j in range(k)) / n,
+        "calibration_error": gaps,
+        "kappa": (po - pe) / (1 - pe) if several else None,
+        "matthews": (po * n * n - pe * n * n) / bottom if several and bottom else None,
+        "top_3": sum(rank < 3 for rank in ranks) / n if k > 3 else None,
+        "top_5": sum(rank < 5 for rank in ranks) / n if k > 5 else None,
+    }
+
+
+@st.composite
+def _said(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    n, k = draw(st.integers(1, 25)), draw(st.integers(2, 7))
+    labels = draw(arrays(np.intp, n, elements=st.integers(0, k - 1)))
+    # Few distinct values, so that ties happen.
+    weights = draw(arrays(np.float64, (n, k), elements=st.sampled_from([0.0, 1.0, 2.0, 7.0]))) + 1e-3
+    return labels, weights / weights.sum(axis=1, keepdims=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(_said())
+def test_every_metric_agrees_with_its_formula(said: tuple[np.ndarray, np.ndarray]) -> None:
+    labels, probabilities = said
+    found, wanted = score_all(labels, probabilities), _slow(labels, probabilities)
+    assert set(found) == set(wanted)
+    for name, score in found.items():
+        if wanted[name] is None:
+            assert score.value is None and score.reason, name
+            continue
+        assert score.reason is None, name
+        assert score.value == pytest.approx(wanted[name], abs=1e-9), name
+        assert METRICS[name].low <= score.value <= METRICS[name].high
+
+
+def test_without_images_every_figure_is_null_with_a_reason() -> None:
+    found = score_all(np.array([], dtype=np.intp), np.empty((0, 3)))
+    assert {(score.value, score.reason) for score in found.values()} == {(None, "there are no test images")}
+
+
+def test_single_class_gives_reasons_and_no_zero() -> None:
+    found = score_all(np.zeros(4, dtype=np.intp), np.tile([0.7, 0.3], (4, 1)))
+    assert found["accuracy"].value == 1.0
+    assert found["kappa"].reason == "all test images are of one class"
+    assert found["matthews"].reason == "the model names every test image alike"
+    assert found["top_3"].reason == "with 2 classes the best 3 hold the right one always"
+
+
+@pytest.mark.parametrize(
+    "probabilities",
+    [[[0.6, 0.6]], [[1.2, -0.2]], [[math.nan, 1.0]], [[0.5, 0.5], [0.5, 0.5]], [0.5, 0.5]],
+    ids=["sum", "range", "nan", "rows", "shape"],
+)
+def test_what_is_no_probability_is_refused(probabilities: list) -> None:
+    with pytest.raises(DataError, match="probabilities"):
+        score_all(np.array([0]), np.array(probabilities))
+
+
+def test_label_outside_the_columns_is_refused() -> None:
+    with pytest.raises(DataError, match="between 0 and 1"):
+        score_all(np.array([2]), np.array([[0.5, 0.5]]))
+
+
+def test_bins_hold_every_image_once() -> None:
+    p = np.linspace(0.5, 1.0, 101)
+    found = bins(np.zeros(101, dtype=np.intp), np.stack([p, 1 - p], axis=1))
+    assert sum(item.count for item in found) == 101
+    assert all(item.low <= item.confidence <= item.high for item in found)
+
+
+def test_table_refuses_a_name_twice() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        metrics._table(METRICS["accuracy"], METRICS["accuracy"])

@@ -1,0 +1,118 @@
+"""The held-out table and its refusals; the tables per class, of confusion and per image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from graft.errors import DataError, WeightsError
+from graft.evaluate.heldout import HeldOut, read_held_out
+from graft.evaluate.tables import (
+    confusion,
+    confusion_table,
+    most_confused,
+    per_class,
+    per_class_table,
+    predictions_table,
+)
+
+from .conftest import sure_of
+
+
+def _splits(folder: Path, rows: list[tuple[str, str, str | None]]) -> Path:
+    table = pd.DataFrame(rows, columns=["label", "split", "group"])
+    table.insert(0, "path", [f"{label}/{i}.png" for i, label in enumerate(table["label"])])
+    table["fold"] = 0
+    path = folder / "splits.parquet"
+    table.to_parquet(path)
+    return path
+
+
+def test_rows_follow_the_models_order_of_classes(tmp_path: Path) -> None:
+    rows = [("a", "train", "g1"), ("b", "train", "g2"), ("b", "test", "g3"), ("a", "test", "g4"), ("b", "test", "g3")]
+    found = read_held_out(_splits(tmp_path, rows), ("b", "a"))
+    assert found.paths == ("b/2.png", "a/3.png", "b/4.png")
+    assert found.labels.tolist() == [0, 1, 0]
+    assert found.units.tolist() == [0, 1, 0]
+    assert found.n_train.tolist() == [1, 1] and found.n_test.tolist() == [2, 1]
+    assert found.labels_per_class == 1
+
+
+def test_images_without_a_group_stand_alone(tmp_path: Path) -> None:
+    rows = [("a", "train", None), ("b", "train", None), ("a", "test", None), ("b", "test", "g"), ("b", "test", None)]
+    found = read_held_out(_splits(tmp_path, rows), ("a", "b"))
+    assert sorted(found.units.tolist()) == [0, 1, 2]
+
+
+def test_empty_test_split_is_refused(tmp_path: Path) -> None:
+    path = _splits(tmp_path, [("a", "train", "g"), ("b", "train", "h")])
+    with pytest.raises(DataError) as refused:
+        read_held_out(path, ("a", "b"))
+    assert refused.value.message() == (
+        "the test split is empty, so nothing can be said about unseen images\n"
+        f"  where: {path}\n"
+        "  remedy: raise data.test_fraction or lower data.train_per_class in params.yaml, and run again"
+    )
+
+
+def test_model_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:
+    path = _splits(tmp_path, [("ant", "train", "g"), ("bee", "test", "h")])
+    with pytest.raises(WeightsError) as refused:
+        read_held_out(path, ("ant", "wasp"))
+    assert refused.value.what == (
+        "the fine-tuned model was made for other classes: it does not know 'bee'; it knows 'wasp', which the data "
+        "has not"
+    )
+
+
+def test_missing_table_and_missing_column_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no table of splits"):
+        read_held_out(tmp_path / "none.parquet", ("a",))
+    pd.DataFrame({"path": ["a"], "label": ["a"], "split": ["test"], "fold": [0]}).to_parquet(tmp_path / "s.parquet")
+    with pytest.raises(DataError, match="lacks 'group'"):
+        read_held_out(tmp_path / "s.parquet", ("a",))
+
+
+#: true a a a b b c c; c is never predicted, d has no test images but is predicted once.
+LABELS = np.array([0, 0, 0, 1, 1, 2, 2])
+NAMED = np.array([0, 0, 1, 1, 1, 1, 3])
+HELD_OUT = HeldOut(("a", "b", "c", "d"), tuple("1234567"), LABELS, np.arange(7), np.array([5, 5, 5, 6]))
+
+
+def test_figures_per_class_and_what_cannot_be_computed() -> None:
+    rows = per_class(HELD_OUT, confusion(HELD_OUT, sure_of(NAMED, 4)))
+    a, b, c, d = rows
+    assert (a.precision, a.recall, a.f1) == (1.0, pytest.approx(2 / 3), pytest.approx(0.8))
+    assert (b.precision, b.recall, b.f1) == (0.5, 1.0, pytest.approx(2 / 3))
+    assert (c.precision, c.recall, c.f1) == (None, 0.0, 0.0)
+    assert c.reason == "no image was given this name, so no precision"
+    assert (d.n_train, d.n_test, d.precision, d.recall, d.f1) == (6, 0, None, None, None)
+    assert d.reason == "no test images of this class"
+    text = per_class_table(rows).to_csv(index=False).splitlines()
+    assert text[0] == "class,n_train,n_test,precision,recall,f1"
+    assert text[3:] == ["c,5,2,,0.0,0.0", "d,6,0,,,"]
+
+
+def test_confusion_has_true_rows_and_predicted_columns() -> None:
+    counts = confusion(HELD_OUT, sure_of(NAMED, 4))
+    table = confusion_table(HELD_OUT.classes, counts).set_index("label")
+    assert table.loc["a", "b"] == 1 and table.loc["b", "a"] == 0 and table.loc["c", "d"] == 1
+    assert table.to_numpy().sum() == 7
+    assert [(x.true, x.predicted, x.count, x.share) for x in most_confused(HELD_OUT.classes, counts)] == [
+        ("a", "b", 1, pytest.approx(1 / 3)),
+        ("c", "b", 1, 0.5),
+        ("c", "d", 1, 0.5),
+    ]
+
+
+def test_a_class_may_be_called_like_a_column() -> None:
+    held_out = HeldOut(("label", "path"), ("x", "y"), np.array([0, 1]), np.arange(2), np.array([1, 1]))
+    probabilities = sure_of(np.array([0, 0]), 2, 0.75)
+    table = predictions_table(held_out, probabilities)
+    assert list(table) == ["path", "actual", "predicted", "confidence", "p_label", "p_path"]
+    assert table.iloc[1].tolist() == ["y", "path", "label", 0.75, 0.75, 0.25]
+    counts = confusion(held_out, probabilities)
+    assert confusion_table(held_out.classes, counts).to_csv(index=False) == "label,label,path\nlabel,1,0\npath,1,0\n"

@@ -1,0 +1,170 @@
+"""The flow on a real (temporary) Prefect server: a task per stage, states, artifacts, failures, retries."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import TaskRun
+
+from flows import pipeline as module
+from flows.pipeline import main, pipeline
+from tests.flows.toy import Toy
+
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
+
+
+def run(toy: Toy, **options: Any) -> Any:
+    return pipeline(str(toy.root), **options, return_state=True)
+
+
+def flow_run_id(state: Any) -> UUID:
+    found: UUID = state.state_details.flow_run_id
+    return found
+
+
+def task_runs(state: Any) -> dict[str, TaskRun]:
+    chosen = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id(state)]))
+    with get_client(sync_client=True) as client:
+        found = client.read_task_runs(flow_run_filter=chosen)
+    return {item.name: item for item in found}
+
+
+def state_names(state: Any) -> dict[str, str]:
+    return {name: item.state.name for name, item in task_runs(state).items() if item.state is not None}
+
+
+def artifacts(state: Any) -> dict[str | None, Any]:
+    chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id(state)]))
+    with get_client(sync_client=True) as client:
+        return {item.key: item.data for item in client.read_artifacts(artifact_filter=chosen)}
+
+
+def flush_logs() -> None:
+    for handler in logging.getLogger("prefect.task_runs").handlers:
+        handler.flush()
+
+
+def test_a_task_per_stage_and_unchanged_ones_say_so(any_toy: Toy) -> None:
+    first = run(any_toy)
+    assert first.is_completed()
+    assert state_names(first) == {"ingest": "Completed", "select": "Completed", "evaluate": "Completed"}
+    second = run(any_toy)
+    assert state_names(second) == {"ingest": "Unchanged", "select": "Unchanged", "evaluate": "Unchanged"}
+    assert all(item.state is not None and item.state.is_completed() for item in task_runs(second).values())
+    assert second.message == "0 of 3 stages had something to do"
+    any_toy.say("better")
+    run(any_toy)
+    any_toy.say("good")
+    restored = task_runs(run(any_toy))["ingest"].state
+    assert restored is not None
+    assert (restored.name, restored.message) == ("Completed", "taken from the run cache")
+
+
+def test_tables_and_the_report_are_shown_on_prefects_page(toy: Toy) -> None:
+    shown = artifacts(run(toy))
+    assert json.loads(shown["leaderboard"]) == [
+        {"candidate": "resnet18", "accuracy": "0.9"},
+        {"candidate": "mobilenet", "accuracy": "0.8"},
+    ]
+    figures = {row["figure"]: row["value"] for row in json.loads(shown["metrics"])}
+    assert figures["accuracy"] == 0.912
+    assert figures["accuracy_ci95"] == "0.9, 0.925"
+    assert figures["transfer.verdict"] == "helps"
+    assert (toy.root / "reports/evaluation/report.html").resolve().as_uri() in shown["report"]
+
+
+def test_only_what_was_brought_up_to_date_is_shown(toy: Toy) -> None:
+    run(toy)
+    assert set(artifacts(run(toy, targets=("select",)))) == {"leaderboard"}
+
+
+def test_a_failed_stage_fails_its_task_and_the_flow_with_its_own_message(toy: Toy) -> None:
+    toy.say("bad")
+    state = run(toy)
+    assert state.is_failed()
+    message = "stage 'ingest' failed: the file holds a bad word\n  where: in.txt\n  remedy: take a better word"
+    assert state.message == message
+    failed = task_runs(state)
+    assert set(failed) == {"ingest"}
+    assert failed["ingest"].state is not None
+    assert failed["ingest"].state.is_failed()
+    assert failed["ingest"].state.message == message
+
+
+def test_the_command_line_ends_in_one_message_and_exit_code_1(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
+    toy.say("bad")
+    assert main(["--root", str(toy.root)]) == 1
+    shown = capfd.readouterr()
+    assert shown.err.startswith("error: stage 'ingest' failed: the file holds a bad word\n  where: in.txt\n")
+    assert "Traceback" not in shown.err + shown.out
+    assert shown.err.count("a bad word") == 1
+
+
+def test_debug_shows_the_traceback(
+    toy: Toy, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAFT_DEBUG", "1")
+    toy.say("bad")
+    assert main(["--root", str(toy.root)]) == 1
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_the_command_line_shows_what_stages_print_and_the_result(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(toy.root)]) == 0
+    shown = capfd.readouterr()
+    assert "[ingest] reading in.txt\n" in shown.out
+    assert "accuracy  0.912 (95% interval 0.900 to 0.925) on 100 test images" in shown.out
+    assert "make serve" in shown.out
+    assert shown.err == ""
+    assert main(["--root", str(toy.root)]) == 0
+    assert "[ingest] unchanged\n[select] unchanged\n" in capfd.readouterr().out
+
+
+def test_a_fault_of_the_flow_itself_is_one_message(
+    toy: Toy, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(module, "publish", broken)
+    assert main(["--root", str(toy.root)]) == 1
+    assert "error: unexpected ZeroDivisionError: a fault" in capfd.readouterr().err
+
+
+def test_stages_that_touch_the_network_are_tried_again(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY_DELAYS", [0.1])
+    toy.say("bad")
+    state = run(toy, retries=1)
+    assert state.is_failed()
+    assert task_runs(state)["ingest"].run_count == 2
+    monkeypatch.setattr(module, "TOUCH_NETWORK", frozenset())
+    assert task_runs(run(toy, retries=1))["ingest"].run_count == 1
+
+
+def test_what_stages_print_is_in_prefects_logs(toy: Toy) -> None:
+    state = run(toy)
+    flush_logs()
+    with get_client(sync_client=True) as client:
+        chosen = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[flow_run_id(state)]))
+        lines = [item.message for item in client.read_logs(log_filter=chosen)]
+    assert "reading in.txt" in lines
+
+
+def test_the_server_can_be_imported() -> None:
+    """Prefect 3.8 breaks on newer versions of fastapi although pip finds nothing wrong."""
+    import prefect.server.api.server
+
+    assert prefect.server.api.server.API_ROUTERS

@@ -1,0 +1,137 @@
+"""``python -m flows.pipeline`` as a person types it: a process of its own, with no server and with a real one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.flows.toy import Toy
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home for Prefect's database, which the first run takes a quarter of a minute to set up."""
+    return tmp_path_factory.mktemp("prefect home")
+
+
+@pytest.fixture
+def environment(prefect_home: Path) -> dict[str, str]:
+    """This process's environment without any Prefect settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "GRAFT_"))}
+    return {**kept, "PREFECT_HOME": str(prefect_home), "PYTHONPATH": str(ROOT)}
+
+
+def run_flow(toy: Toy, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.pipeline"]
+    return subprocess.run(command, cwd=toy.root, env=environment, capture_output=True, text=True, check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def prefect_server(environment: dict[str, str], log: Path) -> Iterator[str]:
+    """A real server on loopback; yields its address once it answers."""
+    port = free_port()
+    prefect = str(Path(sys.executable).with_name("prefect"))
+    with log.open("wb") as output:
+        command = [prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output, start_new_session=True)
+        try:
+            address = f"http://127.0.0.1:{port}/api"
+            wait_for(address, server)
+            yield address
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
+
+
+def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=2):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise AssertionError("the server did not answer within two minutes")
+
+
+def runs_of(address: str) -> int:
+    request = urllib.request.Request(f"{address}/flow_runs/count", data=b"{}", method="POST")
+    request.add_header("content-type", "application/json")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return int(answer.read())
+
+
+def assert_done(done: subprocess.CompletedProcess[str]) -> None:
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "[ingest] reading in.txt\n" in done.stdout
+    assert "accuracy  0.912 (95% interval 0.900 to 0.925)" in done.stdout
+
+
+def test_with_no_server_a_run_is_quiet_and_a_failure_is_one_message(toy: Toy, environment: dict[str, str]) -> None:
+    done = run_flow(toy, environment)
+    assert_done(done)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("no Prefect server is configured")
+    assert all(line.startswith("[") for line in lines[1 : lines.index("")]), "only stages speak before the result"
+    toy.say("bad")
+    failed = run_flow(toy, environment)
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        "error: stage 'ingest' failed: the file holds a bad word\n  where: in.txt\n  remedy: take a better word\n"
+    )
+    assert "Traceback" not in failed.stdout
+
+
+def test_with_a_real_server_and_after_it_has_gone(toy: Toy, environment: dict[str, str], tmp_path: Path) -> None:
+    with prefect_server(environment, tmp_path / "server.log") as address:
+        environment["PREFECT_API_URL"] = address
+        before = runs_of(address)
+        first = run_flow(toy, environment)
+        assert_done(first)
+        assert "temporary" not in first.stdout
+        assert runs_of(address) == before + 1, "the run is on that server"
+    toy.say("better")
+    gone = run_flow(toy, environment)
+    assert_done(gone)
+    assert gone.stdout.startswith(f"no Prefect server answers at {address}: this run goes on with a temporary one\n")
+
+
+def test_sigterm_ends_the_stage_too(toy: Toy, environment: dict[str, str]) -> None:
+    (toy.root / "ingest.sh").write_text("echo $$; sleep 100; cp in.txt data.txt\n")
+    command = [sys.executable, "-m", "flows.pipeline"]
+    with subprocess.Popen(command, cwd=toy.root, env=environment, stdout=subprocess.PIPE, text=True) as flow:
+        assert flow.stdout is not None
+        while not (line := flow.stdout.readline()).startswith("[ingest]"):
+            assert flow.poll() is None
+        stage = int(line.split()[1])
+        flow.terminate()
+        flow.communicate(timeout=60)
+    assert flow.returncode not in {0, None}
+    with pytest.raises(ProcessLookupError):
+        os.kill(stage, 0)

@@ -1,0 +1,69 @@
+"""graft doctor: what a user reads, what a program reads, and the exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from graft.images.doctor import doctor
+
+
+def test_a_clean_folder_would_be_trained_on(
+    make_classes: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_classes({"cat": 10, "dog": 15})
+    before = sorted(folder.parent.rglob("*"))
+    assert doctor(str(folder), False) == 0
+    said = capsys.readouterr().out
+    assert "25 images of 2 classes, 20 to 24 px (25 PNG)" in said
+    assert "Training on this data would go ahead: 20 images to train on, 5 to test on." in said
+    assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_every_problem_is_said_at_once_with_its_file_and_remedy(
+    make_classes: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_classes({"cat": 10, "dog": 10, "few": 2})
+    (folder / "cat/[bad].jpg").write_text("text")
+    (folder / "cat/notes.txt").write_text("text")
+    assert doctor(str(folder), False) == 1
+    said = capsys.readouterr().out
+    for line in (
+        "passed over: 1 (not an image by its name), such as cat/notes.txt",
+        "critical decodable: expected that every file is an image that can be decoded",
+        "    cat/[bad].jpg  this is not an image but text;",
+        "critical images_per_class: expected that every class has at least 5 images",
+        "class 'few', images: 2",
+        "critical divisible: expected that it can be divided into a test and 5 folds, but class 'few' has 1 training",
+        "Training on this data would be refused.",
+    ):
+        assert line in said, said
+    assert said.count("remedy: ") == 3
+
+
+def test_json_is_one_object_with_the_same_findings(
+    make_classes: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_classes({"cat": 10, "dog": 2})
+    assert doctor(str(folder), True) == 1
+    values = json.loads(capsys.readouterr().out)
+    assert (values["refused"], values["images"], values["classes"]) == (True, 12, {"cat": 10, "dog": 2})
+    assert [item["check"] for item in values["findings"] if not item["success"]] == ["images_per_class", "divisible"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_missing_folder_is_a_finding(tmp_path: Path, as_json: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor(str(tmp_path / "none"), as_json) == 1
+    said = capsys.readouterr().out
+    assert "the data can be found, but there is no such folder or table" in said
+
+
+def test_real_photographs_raise_no_false_alarm(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor(str(shared_data / "hymenoptera"), False) == 0
+    said = capsys.readouterr().out
+    assert "398 images of 2 classes" in said
+    assert "Training on this data would go ahead: 245 images to train on, 153 to test on." in said
+    assert "critical" not in said

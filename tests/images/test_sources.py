@@ -1,0 +1,228 @@
+"""Ways in: every kind of source, what is passed over, and what is refused and how that is said."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from graft.errors import DataError
+from graft.images.records import Found
+from graft.images.sources import find_images
+from tests.conftest import picture, write_classes
+
+
+def find(source: Path | str, root: Path | None = None) -> Found:
+    return find_images(str(source), root or Path(), Path("/nonexistent"))
+
+
+def why(found: Found) -> dict[str, str]:
+    return {item.path: item.why for item in found.skipped}
+
+
+def test_class_folders(make_classes: Callable[..., Path]) -> None:
+    found = find(make_classes({"cat": 3, "dog": 2}))
+    assert Counter((item.label, item.split, item.group) for item in found.records) == {
+        ("cat", None, None): 3,
+        ("dog", None, None): 2,
+    }
+    assert found.records[0].source == "cat/cat_000.png"
+
+
+def test_images_in_folders_below_a_class_belong_to_it(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"cat/indoors": 2, "cat/outdoors": 1, "dog": 1})
+    assert Counter(item.label for item in find(folder).records) == {"cat": 3, "dog": 1}
+
+
+def test_debris_is_passed_over_and_said_to_be(make_classes: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_classes({"cat": 1, "dog": 1, "empty": 0, ".ipynb_checkpoints": 1, "__MACOSX": 1})
+    (folder / "loose.png").write_bytes(b"")
+    (folder / "cat" / "Thumbs.db").write_bytes(b"")
+    (folder / "cat" / "notes.txt").write_text("x")
+    (folder / "cat" / ".hidden.png").write_bytes(b"")
+    (folder / "cat" / "dangling.png").symlink_to("nowhere")
+    (folder / "cat" / "loop").symlink_to(folder)
+    (tmp_path / "outside.png").write_bytes(b"")
+    (folder / "cat" / "out.png").symlink_to(tmp_path / "outside.png")
+    os.mkfifo(folder / "dog" / "pipe.png")
+    found = find(folder)
+    assert [item.source for item in found.records] == ["cat/cat_000.png", "dog/dog_000.png"]
+    assert why(found) == {
+        ".ipynb_checkpoints": "hidden",
+        "__MACOSX": "left by a file manager or archiver",
+        "loose.png": "not in a class folder",
+        "empty": "a class folder without images",
+        "cat/.hidden.png": "hidden",
+        "cat/Thumbs.db": "left by a file manager or archiver",
+        "cat/notes.txt": "not an image by its name",
+        "cat/dangling.png": "a link that leads nowhere",
+        "cat/loop": "a link to a folder, which is not followed",
+        "cat/out.png": "a link that leads out of the data folder",
+        "dog/pipe.png": "neither a file nor a folder",
+    }
+
+
+def test_a_line_break_in_a_name_is_printed_as_an_escape(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"cat": 1, "dog": 0})
+    picture(5).save(folder / "dog" / "a\n😀 b.png")
+    record = find(folder).records[1]
+    assert (record.source, record.file.name) == ("dog/a\\n😀 b.png", "a\n😀 b.png")
+
+
+def test_a_name_that_is_not_utf_8_is_passed_over(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"cat": 1, "dog": 1})
+    with open(os.fsencode(folder / "cat") + b"/\xff.png", "wb"):  # noqa: PTH123 - the name is bytes
+        pass
+    assert why(find(folder)) == {"cat/\\udcff.png": "its name is not valid UTF-8"}
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "validation", "dev", "Val"])
+def test_val_is_the_test_where_there_is_no_test(make_classes: Callable[..., Path], val: str) -> None:
+    found = find(make_classes({"train/cat": 2, "train/dog": 2, f"{val}/cat": 1, f"{val}/dog": 1}))
+    assert Counter(item.split for item in found.records) == {"train": 4, "test": 2}
+    assert {item.label for item in found.records} == {"cat", "dog"}
+
+
+def test_val_joins_train_where_there_is_a_test(make_classes: Callable[..., Path]) -> None:
+    found = find(make_classes({"train/cat": 2, "val/cat": 3, "test/cat": 1, "extra/cat": 1}))
+    assert Counter(item.split for item in found.records) == {"train": 5, "test": 1}
+    assert why(found) == {"extra": "not a split folder"}
+
+
+def test_classes_called_train_and_test_are_classes(make_classes: Callable[..., Path]) -> None:
+    found = find(make_classes({"train": 2, "test": 1}))
+    assert Counter((item.label, item.split) for item in found.records) == {("train", None): 2, ("test", None): 1}
+
+
+def test_a_test_folder_without_class_folders_has_no_labels(make_classes: Callable[..., Path]) -> None:
+    found = find(make_classes({"train/cat": 2, "val/cat": 1, "test": 1}))
+    assert Counter(item.split for item in found.records) == {"train": 2, "test": 1}
+    assert why(found) == {"test": "not a split folder"}
+
+
+def test_a_test_folder_without_a_train_folder_is_refused(make_classes: Callable[..., Path]) -> None:
+    with pytest.raises(DataError, match="a folder 'test' with class folders in it, but no folder 'train'"):
+        find(make_classes({"test/cat": 1, "images/cat": 1}))
+
+
+def table(folder: Path, rows: list[dict[str, object]], name: str = "table.csv") -> Path:
+    folder.mkdir(exist_ok=True)
+    for row in rows:
+        if row.get("path"):
+            picture(len(str(row["path"]))).save(folder / str(row["path"]))
+    frame = pd.DataFrame(rows)
+    frame.to_csv(folder / name, index=False) if name.endswith("csv") else frame.to_parquet(folder / name)
+    return folder / name
+
+
+ROWS: list[dict[str, object]] = [
+    {"path": "a.png", "label": 1, "split": "train", "group": "p1", "note": "x"},
+    {"path": "b.png", "label": 2, "split": "dev", "group": None, "note": "x"},
+]
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+def test_a_table_gives_labels_splits_and_groups(tmp_path: Path, name: str) -> None:
+    found = find(table(tmp_path / "t", ROWS, name))
+    assert [(item.source, item.label, item.split, item.group) for item in found.records] == [
+        ("a.png", "1", "train", "p1"),
+        ("b.png", "2", "test", None),
+    ]
+    assert (found.watched, found.table) == (tmp_path / "t", tmp_path / "t" / name)
+
+
+def test_a_table_written_by_a_spreadsheet_has_a_byte_order_mark(tmp_path: Path) -> None:
+    path = table(tmp_path / "t", ROWS)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(find(path).records) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "remedy"),
+    [
+        (lambda text: text.replace("label", "lable"), "the table has no column 'label'", "did you mean 'lable'?"),
+        (
+            lambda text: text.replace("a.png", "c.png"),
+            "1 of the 2 files that the table lists are not there: c.png",
+            "paths",
+        ),
+        (
+            lambda text: text.replace("a.png", ""),
+            "1 of the 2 files that the table lists are not there: (empty)",
+            "paths",
+        ),
+        (lambda text: text.replace("b.png", "./a.png"), "the table lists a file twice: ./a.png", "keep one row"),
+        (lambda text: text.replace("dev", ""), "row 2 of the table has the split ''", "every row must say"),
+        (lambda text: text.replace("dev", "tset"), "row 2 of the table has the split 'tset'", "every row must say"),
+        (lambda text: text.replace("train", "test"), "no row of the table has the split 'train'", "mark the rows"),
+        (lambda text: "", "the table is empty", "it needs the columns path and label"),
+        (lambda text: 'path,label\n"a,b\n', "the table cannot be read:", "save it again as UTF-8 CSV"),
+    ],
+)
+def test_a_bad_table_is_refused(tmp_path: Path, change: Callable[[str], str], what: str, remedy: str) -> None:
+    path = table(tmp_path / "t", ROWS)
+    path.write_text(change(path.read_text()))
+    with pytest.raises(DataError) as caught:
+        find(path)
+    assert caught.value.what.startswith(what)
+    assert caught.value.where == str(path)
+    assert remedy in str(caught.value.remedy)
+
+
+def test_relative_sources_start_at_the_root(make_classes: Callable[..., Path], tmp_path: Path) -> None:
+    make_classes({"cat": 1, "dog": 1})
+    assert len(find("images", root=tmp_path).records) == 2
+
+
+def test_a_missing_source_names_what_is_like_it(make_classes: Callable[..., Path], tmp_path: Path) -> None:
+    make_classes({"cat": 1})
+    with pytest.raises(DataError) as caught:
+        find("imags", root=tmp_path)
+    assert caught.value.message() == (
+        f"there is no such folder or table\n  where: {tmp_path / 'imags'}\n"
+        "  remedy: set data.source to what is there; did you mean 'images' or 'digits'?"
+    )
+
+
+def test_an_empty_folder_is_refused_with_what_was_passed_over(tmp_path: Path) -> None:
+    write_classes(tmp_path / "images", {"cat": 0})
+    with pytest.raises(
+        DataError, match=r"no labelled images here; passed over:\n    cat: a class folder without images"
+    ):
+        find(tmp_path / "images")
+
+
+def test_other_files_and_torchvision_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "images.zip").write_bytes(b"")
+    with pytest.raises(DataError, match="this file is not a kind of source that graft reads"):
+        find(tmp_path / "images.zip")
+    with pytest.raises(DataError, match="'torchvision:CIFAR10' cannot be taken from torchvision in this version"):
+        find("torchvision:CIFAR10")
+
+
+def test_the_built_in_digits_are_the_same_bytes_every_time(tmp_path: Path) -> None:
+    first = find_images("digits", tmp_path, tmp_path / "1")
+    second = find_images("digits", tmp_path, tmp_path / "2")
+    assert len(first.records) == 1797
+    assert sorted({item.label for item in first.records}) == [str(digit) for digit in range(10)]
+    assert all(a.file.read_bytes() == b.file.read_bytes() for a, b in zip(first.records, second.records, strict=True))
+    assert first.records[0].source == "0/digit_0000.png"
+    assert first.watched is None
+
+
+def test_an_unreadable_folder_is_said_to_be(make_classes: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    # Tests may run as root, whom no permission stops; so the failure is made by hand.
+    folder = make_classes({"cat": 1, "dog": 1})
+    scan = os.scandir
+
+    def refuse(path: object) -> object:
+        if str(path).endswith("dog"):
+            raise PermissionError(13, "Permission denied")
+        return scan(path)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert why(find(folder)) == {"dog": "cannot be listed: Permission denied"}

@@ -1,0 +1,68 @@
+"""The links through which DVC sees the user's data: made, moved, never followed when removed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from graft.errors import DataError
+from graft.images.records import Found
+from graft.images.watch import watch
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "project").mkdir()
+    return tmp_path / "project"
+
+
+def test_a_folder_is_linked_absolutely_or_relatively_as_it_was_given(
+    root: Path, make_classes: Callable[..., Path]
+) -> None:
+    folder, links = make_classes({"cat": 1}), root / "data/source"
+    assert watch(Found((), watched=folder), str(folder), root, links) is None
+    assert str((links / "images").readlink()) == str(folder)
+    assert watch(Found((), watched=folder), "../images", root, links) is None
+    assert str((links / "images").readlink()) == "../../../images"
+    assert (links / "images/cat/cat_000.png").is_file()
+    assert json.loads((links / "where.json").read_text()) == {"source": "../images", "watched": True}
+
+
+def test_switching_to_built_in_data_removes_the_link_and_nothing_behind_it(
+    root: Path, make_classes: Callable[..., Path]
+) -> None:
+    folder, links = make_classes({"cat": 1}), root / "data/source"
+    for _ in range(2):
+        watch(Found((), watched=folder, table=folder / "cat/cat_000.png"), str(folder), root, links)
+        assert (links / "table").is_symlink()
+        watch(Found(()), "digits", root, links)
+        assert sorted(path.name for path in links.rglob("*")) == ["images", "note.txt", "table", "where.json"]
+        assert not any(path.is_symlink() for path in links.rglob("*"))
+        assert (folder / "cat/cat_000.png").is_file()
+
+
+@pytest.mark.parametrize("fault", ["dangling", "pipe", "ignore"])
+def test_what_dvc_would_stop_or_hang_at_is_not_linked(
+    root: Path, make_classes: Callable[..., Path], fault: str
+) -> None:
+    folder, links = make_classes({"cat": 1}), root / "data/source"
+    if fault == "dangling":
+        (folder / "cat/x.png").symlink_to("nowhere")
+    elif fault == "pipe":
+        os.mkfifo(folder / "cat/x.png")
+    else:
+        (folder / ".dvcignore").write_text("")
+    trouble = watch(Found((), watched=folder), str(folder), root, links)
+    assert trouble is not None
+    assert str(folder) in trouble
+    assert not (links / "images").is_symlink()
+    assert json.loads((links / "where.json").read_text())["watched"] is False
+
+
+def test_a_folder_that_holds_the_project_is_refused(root: Path) -> None:
+    with pytest.raises(DataError, match="the folder of images holds this project's own folder"):
+        watch(Found((), watched=root.parent), "..", root, root / "data/source")

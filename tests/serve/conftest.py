@@ -1,0 +1,133 @@
+"""A tiny packaged model, a model store of its own, and the service in process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from graft.artifact import Artifact, save_artifact
+from graft.gate import Check
+from graft.packaged import write_package
+from graft.workspace import Workspace
+from graft.zoo.preprocessing import Geometry, Preprocessing
+
+CLASSES = ("ant", "bee", "wasp")
+METRICS = {"accuracy": 0.93, "accuracy_ci95": [0.91, 0.95], "n_test": 153, "transfer": {"verdict": "helps", "n": None}}
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PNG of coloured noise; read only."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("images") / "a.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def png(image: Path) -> bytes:
+    """The bytes of that PNG."""
+    return image.read_bytes()
+
+
+def finetune(folder: Path, seed: int = 0, classes: tuple[str, ...] = CLASSES) -> Artifact:
+    """Write a real model with random weights, as the finetune stage leaves one."""
+    import torch
+
+    from graft.zoo.network import build_network
+
+    torch.manual_seed(seed)
+    preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    artifact = Artifact(classes, "shufflenet_v2_x0_5", "none", None, preprocessing, provenance={"seed": seed})
+    return save_artifact(folder, artifact, build_network(artifact.arch, len(classes)).eval())
+
+
+@pytest.fixture(scope="session")
+def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fine-tuned model; read only."""
+    folder = tmp_path_factory.mktemp("finetuned") / "model"
+    finetune(folder)
+    return folder
+
+
+def package(root: Path, finetuned: Path) -> Workspace:
+    """A project folder that holds a packaged model and nothing else."""
+    workspace = Workspace(root)
+    check = Check("min_accuracy", 0.8, 0.93, True)
+    write_package(finetuned, workspace.packaged, "graft", METRICS, [check])
+    return workspace
+
+
+@pytest.fixture
+def project(tmp_path: Path, finetuned: Path) -> Workspace:
+    """A project of the test's own, at a path with a space."""
+    return package(tmp_path / "a project", finetuned)
+
+
+@contextmanager
+def bentoml_home(home: Path) -> Iterator[Path]:
+    """Point BentoML at ``home``; it remembers where its home is, and is made to forget that for a while."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+    from simple_di import sentinel
+
+    names = ("bentoml_home", "model_store_dir", "tmp_bento_store_dir", "model_store", "bento_store_dir", "bento_store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENTOML_HOME", str(home))
+        for name in names:
+            patch.setattr(getattr(BentoMLContainer, name), "_cache", sentinel)
+        yield home
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Path]:
+    """An empty BentoML home of the test's own."""
+    with bentoml_home(tmp_path / "bentoml home") as home:
+        yield home
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory, finetuned: Path) -> Workspace:
+    """The project whose model the service in process serves; read only."""
+    return package(tmp_path_factory.mktemp("served"), finetuned)
+
+
+@pytest.fixture(scope="session")
+def ask(served: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """Send one request to the service: ``ask("GET", "/model")``; keywords are httpx's.
+
+    Started once, as a worker starts it: BentoML's metrics are the process's, and do not stand a second application.
+    """
+    import httpx
+
+    with pytest.MonkeyPatch.context() as patch, bentoml_home(tmp_path_factory.mktemp("bentoml")):
+        patch.setenv("GRAFT_MODEL", str(served.packaged))
+        from graft.serve.service import Classifier
+
+        app = Classifier.to_asgi()
+        with asyncio.Runner() as runner:
+            lifespan = app.router.lifespan_context(app)
+            runner.run(lifespan.__aenter__())
+            client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://service")
+            yield lambda *request, **how: runner.run(client.request(*request, **how))
+            runner.run(client.aclose())
+            runner.run(lifespan.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def damaged(project: Workspace) -> Callable[[], None]:
+    """Change one byte of the packaged weights, as a bad disk or copy does."""
+
+    def damage() -> None:
+        path = project.packaged / "model.safetensors"
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+
+    return damage

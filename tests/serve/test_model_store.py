@@ -1,0 +1,132 @@
+"""The model store: one model, one tag; whole or not there; nobody else's model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from graft.errors import GraftError, WeightsError
+from graft.packaged import read_package, version_of
+from graft.serve.model_store import register
+from graft.workspace import Workspace
+
+
+def stored(home: Path) -> list[Path]:
+    """Every version of the model `graft` in the store, half ones too."""
+    return sorted(path for path in (home / "models" / "graft").glob("*") if path.is_dir())
+
+
+def test_registered_model_is_found_by_bentoml_with_its_proof(project: Workspace, store: Path) -> None:
+    import bentoml
+
+    tag = register(project)
+    model = bentoml.models.get(tag)
+    assert str(model.tag) == tag == read_package(project.packaged).tag
+    for file in ("model.safetensors", "model.json", "package.json"):
+        assert Path(model.path, file).read_bytes() == (project.packaged / file).read_bytes()
+    assert model.info.metadata["metrics"] == {
+        "accuracy": 0.93,
+        "accuracy_ci95": [0.91, 0.95],
+        "n_test": 153,
+        "transfer": {"verdict": "helps"},
+    }
+    assert model.info.metadata["classes"] == ["ant", "bee", "wasp"]
+    assert model.info.labels["arch"] == "shufflenet_v2_x0_5"
+    assert model.info.labels["created-by"].startswith("graft-")
+
+
+def test_same_model_is_registered_once(project: Workspace, store: Path) -> None:
+    first = register(project)
+    made = (stored(store)[0] / "model.yaml").stat().st_mtime_ns
+    assert register(project) == first
+    assert [path.name for path in stored(store)] == [version_of(project.packaged)]
+    assert (stored(store)[0] / "model.yaml").stat().st_mtime_ns == made
+    assert list((store / "tmp").iterdir()) == []
+
+
+def test_other_classes_are_another_model(project: Workspace, store: Path) -> None:
+    first = register(project)
+    for file in ("model.json", "package.json"):
+        path = project.packaged / file
+        values = json.loads(path.read_text())
+        if file == "model.json":
+            values["classes"][0] = "spider"
+        else:
+            values["version"] = version_of(project.packaged)
+        path.write_text(json.dumps(values))
+    second = register(project)
+    assert first != second
+    assert len(stored(store)) == 2
+    assert (store / "models" / "graft" / "latest").read_text() == second.split(":")[1]
+
+
+@pytest.mark.parametrize("missing", ["model.yaml", "model.safetensors"])
+def test_half_a_model_is_replaced(project: Workspace, store: Path, missing: str) -> None:
+    import bentoml
+
+    tag = register(project)
+    (stored(store)[0] / missing).unlink()
+    assert register(project) == tag
+    assert [str(model.tag) for model in bentoml.models.list()] == [tag]
+    assert (stored(store)[0] / "model.safetensors").is_file()
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+import graft.serve.model_store as room
+from graft.workspace import Workspace
+
+def kill(built, place):
+    assert (built / "model.yaml").exists()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+room._publish = kill
+room.register(Workspace(Path(sys.argv[1])))
+"""
+
+
+def test_killed_while_registering_leaves_a_store_that_works(project: Workspace, store: Path) -> None:
+    import bentoml
+
+    command = [sys.executable, "-c", _KILLED, str(project.root)]
+    killed = subprocess.run(command, env={**os.environ, "BENTOML_HOME": str(store)}, timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert stored(store) == []
+    assert bentoml.models.list() == []
+    tag = register(project)
+    assert [str(model.tag) for model in bentoml.models.list()] == [tag]
+
+
+def test_nothing_packaged_is_said(tmp_path: Path, store: Path) -> None:
+    with pytest.raises(WeightsError) as refused:
+        register(Workspace(tmp_path))
+    assert str(refused.value) == (
+        "no model was packaged here\n"
+        f"  where: {tmp_path}/models/packaged/package.json\n"
+        "  remedy: run `.venv/bin/dvc repro package`, which packages the fine-tuned model if it passes the gate"
+    )
+
+
+def test_damaged_model_is_not_registered(project: Workspace, store: Path, damaged: Callable[[], None]) -> None:
+    damaged()
+    with pytest.raises(WeightsError, match="not the ones this model's card was written for"):
+        register(project)
+    assert stored(store) == []
+
+
+def test_store_that_cannot_be_written_is_named(project: Workspace, store: Path) -> None:
+    register(project)
+    latest = store / "models" / "graft" / "latest"
+    latest.unlink()
+    latest.mkdir()
+    with pytest.raises(GraftError, match="the model store cannot be written") as refused:
+        register(project)
+    assert "BENTOML_HOME" in str(refused.value)

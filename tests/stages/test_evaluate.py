@@ -1,0 +1,188 @@
+"""Stage `evaluate` on a tiny workspace with real artifacts: every file of the contract, and every refusal."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from graft.artifact import Artifact, save_artifact
+from graft.config import load_params
+from graft.errors import DataError, WeightsError
+from graft.predict import Predictor
+from graft.stages.evaluate import run
+from graft.workspace import Workspace
+from graft.zoo.network import build_network
+from graft.zoo.preprocessing import Geometry, Preprocessing
+
+CLASSES = ("ant", "bee", "wasp")
+QUICK = {
+    "evaluate": {"bootstrap_samples": 100, "latency_runs": 2},
+    "train": {"label_counts": [1, 7]},
+    "compute": {"threads": 1},
+}
+
+
+def _save(folder: Path, seed: int, classes: tuple[str, ...] = CLASSES, weights: str = "source", size: int = 32) -> None:
+    torch.manual_seed(seed)
+    preprocessing = Preprocessing(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    network = build_network("shufflenet_v2_x0_5", len(classes))
+    save_artifact(folder, Artifact(classes, "shufflenet_v2_x0_5", weights, None, preprocessing), network)
+
+
+@pytest.fixture
+def workspace(workspace_with: Callable[..., Path], make_classes: Callable[..., Path]) -> Callable[..., Workspace]:
+    """A project whose images, splits and models are there, 3 training and 4 test images a class."""
+
+    def make(weights: str = "source", **sections: object) -> Workspace:
+        found = Workspace(workspace_with(**{**QUICK, **sections}))
+        make_classes(dict.fromkeys(CLASSES, 7), name="project/data/raw")
+        paths = sorted(path.relative_to(found.raw).as_posix() for path in found.raw.rglob("*.png"))
+        table = pd.DataFrame({"path": paths, "label": [path.split("/")[0] for path in paths]})
+        table["split"] = ["train" if i % 7 < 3 else "test" for i in range(len(table))]
+        table["fold"] = [i % 3 if i % 7 < 3 else -1 for i in range(len(table))]
+        table["group"] = [f"g{i}" for i in range(len(table))]
+        table.to_parquet(found.splits)
+        _save(found.finetuned, 0, weights=weights)
+        return found
+
+    return make
+
+
+def _run(workspace: Workspace) -> dict:
+    run(load_params(workspace.params), workspace)
+    return json.loads((workspace.evaluation / "metrics.json").read_text())
+
+
+def test_every_file_of_the_contract(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    for name, seed in (("scratch", 1), ("labels-1-transfer", 2), ("labels-1-scratch", 3)):
+        # Another order of classes and another size: figures must not mind.
+        _save(ws.controls / name, seed, ("wasp", "ant", "bee") if seed == 1 else CLASSES, "none", 24 + 8 * (seed % 2))
+    found = _run(ws)
+    assert {path.name for path in ws.evaluation.iterdir()} == {
+        "metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "label_curve.csv", "report.html",
+    }  # fmt: skip
+    assert found["n_test"] == 12 and found["n_train"] == 9
+    predictions = pd.read_csv(ws.evaluation / "predictions.csv")
+    assert found["accuracy"] == pytest.approx((predictions["actual"] == predictions["predicted"]).mean())
+    assert found["transfer"]["verdict"] in {"helps", "hurts", "undecided"}
+    control = Predictor.load(ws.controls / "scratch")
+    named = np.array(control.classes)[control.predict([ws.raw / path for path in predictions["path"]]).argmax(1)]
+    assert found["transfer"]["control_accuracy"] == pytest.approx((named == predictions["actual"]).mean())
+    # labels-7 was not trained, as no class has more than that.
+    assert [point["labels_per_class"] for point in found["label_curve"]] == [1, 3]
+    assert pd.read_csv(ws.evaluation / "confusion.csv").columns.tolist() == ["label", *CLASSES]
+    assert "Does transfer help?" in (ws.evaluation / "report.html").read_text()
+
+
+def test_evaluation_says_what_serving_says(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    _run(ws)
+    predictions = pd.read_csv(ws.evaluation / "predictions.csv")
+    served = Predictor.load(ws.finetuned)
+    for row in predictions.head(3).to_dict("records"):
+        alone = served.predict([(ws.raw / row["path"]).read_bytes()])[0]
+        np.testing.assert_allclose([row[f"p_{name}"] for name in CLASSES], alone, atol=1e-5)
+
+
+def test_same_figures_again(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    timed = ("latency_ms", "latency_p95_ms")
+    first, second = ({key: value for key, value in _run(ws).items() if key not in timed} for _ in range(2))
+    assert first == second
+
+
+def test_training_images_stay_closed(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    splits = pd.read_parquet(ws.splits)
+    for path in splits.loc[splits["split"] == "train", "path"]:
+        (ws.raw / path).unlink()
+    assert _run(ws)["n_test"] == 12
+
+
+@pytest.mark.parametrize(
+    ("weights", "train", "reason"),
+    [
+        ("source", {"control": False}, "no control was trained, because train.control is false in params.yaml"),
+        ("none", {}, "the chosen model itself began without pretrained weights, so nothing was transferred"),
+        ("source", {}, "there is no control in models/controls/scratch; run the finetune stage again"),
+    ],
+    ids=["off", "nothing transferred", "missing"],
+)
+def test_without_a_control_the_verdict_says_why(
+    workspace: Callable[..., Workspace], weights: str, train: dict, reason: str
+) -> None:
+    ws = workspace(weights, train=train)
+    if reason.startswith("no control") or weights == "none":
+        _save(ws.controls / "scratch", 1)  # left over from a former run: must not be read
+    transfer = _run(ws)["transfer"]
+    assert (transfer["verdict"], transfer["reason"], transfer["difference"]) == ("undecided", reason, None)
+    assert "was not tested" in (ws.evaluation / "report.html").read_text()
+
+
+def test_class_without_test_images_is_null_with_a_reason(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    splits = pd.read_parquet(ws.splits)
+    splits.loc[splits["label"] == "wasp", "split"] = "train"
+    splits.to_parquet(ws.splits)
+    found = _run(ws)
+    rows = pd.read_csv(ws.evaluation / "per_class.csv").set_index("class")
+    assert rows.loc["wasp", "n_test"] == 0 and rows.loc["wasp", ["precision", "recall", "f1"]].isna().all()
+    assert found["n_test"] == 8 and found["macro_f1"] is not None
+    assert "no test images of this class" in (ws.evaluation / "report.html").read_text()
+
+
+def test_empty_test_split_is_refused_and_leaves_nothing(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    pd.read_parquet(ws.splits).assign(split="train").to_parquet(ws.splits)
+    with pytest.raises(DataError, match="the test split is empty"):
+        _run(ws)
+    assert not ws.evaluation.exists()
+
+
+def test_models_of_other_classes_are_refused_by_name(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    _save(ws.controls / "scratch", 1, ("ant", "bee", "fly"))
+    with pytest.raises(WeightsError, match=r"the control 'scratch' was made for other classes: .*'wasp'.*'fly'"):
+        _run(ws)
+    _save(ws.finetuned, 1, ("ant", "bee"))
+    with pytest.raises(WeightsError, match=r"the fine-tuned model was made for other classes: it does not know 'wasp'"):
+        _run(ws)
+
+
+def test_damaged_test_image_keeps_the_former_report(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    _run(ws)
+    before = (ws.evaluation / "report.html").read_bytes()
+    test = pd.read_parquet(ws.splits).query("split == 'test'")["path"].iloc[-1]
+    (ws.raw / test).write_bytes(b"no image")
+    with pytest.raises(DataError) as refused:
+        _run(ws)
+    assert refused.value.where == str(ws.raw / test)
+    assert (ws.evaluation / "report.html").read_bytes() == before
+    assert [path.name for path in ws.evaluation.parent.iterdir()] == ["evaluation"]
+
+
+def test_images_left_out_are_counted(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    paths = [*pd.read_parquet(ws.splits)["path"], "ant/broken.png"]
+    pd.DataFrame({"path": paths}).to_parquet(ws.manifest)
+    _run(ws)
+    assert "<dt>Left out</dt><dd>1</dd>" in (ws.evaluation / "report.html").read_text()
+
+
+def test_as_a_command_it_fails_with_one_message(workspace_with: Callable[..., Path]) -> None:
+    root = workspace_with()
+    done = subprocess.run(
+        [sys.executable, "-m", "graft.stages.evaluate"], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no model here") and "Traceback" not in done.stderr

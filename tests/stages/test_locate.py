@@ -1,0 +1,41 @@
+"""locate: the links that DVC watches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from graft.stages.locate import run
+from graft.stages.runner import run_stage
+
+
+def test_the_link_leads_to_the_source(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_classes({"cat": 3, "dog": 3})
+    root = workspace_with(data={"source": "../images"})
+    assert run_stage("locate", run) == 0
+    assert (root / "data/source/images/cat/cat_000.png").is_file()
+    assert capsys.readouterr().out == "locate: 6 images in ../images\n"
+
+
+def test_what_cannot_be_watched_is_said(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (make_classes({"cat": 3, "dog": 3}) / "cat/x").symlink_to("nowhere")
+    workspace_with(data={"source": "../images"})
+    assert run_stage("locate", run) == 0
+    said = capsys.readouterr().out
+    assert "changes of the data will not be noticed, because " in said
+    assert "cat/x is a link that leads nowhere; after a change run `dvc repro --force --single-item ingest`" in said
+
+
+def test_a_missing_source_ends_in_one_message(
+    workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = workspace_with(data={"source": "../imagse"})
+    assert run_stage("locate", run) == 1
+    assert capsys.readouterr().err.startswith("error: there is no such folder or table\n  where: ../imagse\n  remedy: ")
+    assert not (root / "data").exists()

@@ -1,0 +1,105 @@
+"""Stage `package`: what passes is packaged and registered; what is refused changes nothing at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from graft.config import Candidate, Gate, Package, Params, Zoo
+from graft.errors import GateError
+from graft.packaged import read_package, version_of
+from graft.stages import package
+from graft.workspace import Workspace
+from tests.serve.conftest import bentoml_home, finetune
+
+FIGURES = {"accuracy": 0.9, "macro_f1": 0.9, "latency_ms": 5.0, "size_mb": 2.0, "transfer": {"verdict": "helps"}}
+
+
+def params(name: str = "birds", **gate: float | bool) -> Params:
+    return Params(zoo=Zoo(candidates=(Candidate("resnet18"),)), package=Package(name=name, gate=Gate(**gate)))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Path]:
+    """An empty BentoML home of the test's own."""
+    with bentoml_home(tmp_path / "bentoml home") as home:
+        yield home
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, store: Path) -> Workspace:
+    """A project that has come as far as its evaluation."""
+    workspace = Workspace(tmp_path / "project")
+    finetune(workspace.finetuned)
+    evaluated(workspace)
+    return workspace
+
+
+def evaluated(workspace: Workspace, **figures: object) -> None:
+    """Write the evaluation's figures."""
+    workspace.evaluation.mkdir(parents=True, exist_ok=True)
+    (workspace.evaluation / "metrics.json").write_text(json.dumps({**FIGURES, **figures}))
+
+
+def snapshot(*folders: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file with its content and time of change."""
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_model_that_passes_is_packaged_and_registered(workspace: Workspace, store: Path) -> None:
+    package.run(params(min_accuracy=0.8), workspace)
+    for file in ("model.safetensors", "model.json"):
+        assert (workspace.packaged / file).read_bytes() == (workspace.finetuned / file).read_bytes()
+    described = read_package(workspace.packaged)
+    assert described.tag == f"birds:{version_of(workspace.finetuned)}"
+    assert described.gate == ({"condition": "min_accuracy", "limit": 0.8, "figure": 0.9, "passed": True},)
+    assert (store / "models" / "birds" / described.version / "model.safetensors").is_file()
+
+
+def test_again_is_the_same(workspace: Workspace, store: Path) -> None:
+    package.run(params(), workspace)
+    first = {path.name: path.read_bytes() for path in workspace.packaged.iterdir()}
+    package.run(params(), workspace)
+    assert {path.name: path.read_bytes() for path in workspace.packaged.iterdir()} == first
+    assert len([path for path in (store / "models" / "birds").iterdir() if path.is_dir()]) == 1
+
+
+def test_refused_model_changes_nothing(workspace: Workspace, store: Path) -> None:
+    package.run(params(min_accuracy=0.8), workspace)
+    finetune(workspace.finetuned, seed=1)
+    evaluated(workspace, accuracy=0.7)
+    before = snapshot(workspace.packaged, store)
+    with pytest.raises(GateError, match=r"accuracy is 0\.7000, 0\.1000 under package\.gate\.min_accuracy = 0\.8000"):
+        package.run(params(min_accuracy=0.8), workspace)
+    assert snapshot(workspace.packaged, store) == before
+
+
+def test_refused_first_model_leaves_no_trace(workspace: Workspace, store: Path) -> None:
+    with pytest.raises(GateError):
+        package.run(params(max_latency_ms=1.0), workspace)
+    assert not workspace.packaged.exists()
+    assert not store.exists()
+
+
+def test_model_that_was_not_evaluated_is_refused(workspace: Workspace) -> None:
+    (workspace.evaluation / "metrics.json").unlink()
+    with pytest.raises(GateError, match="the model was not evaluated, so it cannot be packaged"):
+        package.run(params(), workspace)
+    assert not workspace.packaged.exists()
+
+
+def test_refusal_as_the_stage_says_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from graft.stages.runner import run_stage
+
+    workspace.params.write_text("zoo: {candidates: [resnet18]}\npackage: {name: birds, gate: {min_accuracy: 0.95}}\n")
+    monkeypatch.chdir(workspace.root)
+    assert run_stage("package", package.run) == 1
+    assert capsys.readouterr().err.startswith(
+        "error: the gate refuses this model: accuracy is 0.9000, 0.0500 under package.gate.min_accuracy = 0.9500\n"
+    )

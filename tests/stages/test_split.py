@@ -1,0 +1,59 @@
+"""split: the table of the contract, from the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from graft.stages import ingest, split, validate
+from graft.stages.runner import run_stage
+
+
+def run() -> int:
+    assert run_stage("ingest", ingest.run) == 0
+    assert run_stage("validate", validate.run) == 0
+    return run_stage("split", split.run)
+
+
+def test_the_table_is_written(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_classes({"cat": 8, "dog": 8})
+    root = workspace_with(data={"source": "../images", "train_per_class": 4})
+    assert run() == 0
+    table = pd.read_parquet(root / "data/splits.parquet")
+    assert table.dtypes.astype(str).to_dict() == {
+        "path": "str",
+        "label": "str",
+        "split": "str",
+        "fold": "int64",
+        "group": "int64",
+    }
+    assert table.groupby(["split", "fold"]).size().to_dict() == {("test", -1): 8, ("train", 0): 4, ("train", 1): 4}
+    assert capsys.readouterr().out.endswith("split: 8 images to train on in 2 folds, 8 to test on\n")
+
+
+def test_what_was_quarantined_is_left_out(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (make_classes({"cat": 8, "dog": 8}) / "cat/bad.jpg").write_text("text")
+    root = workspace_with(data={"source": "../images"}, validation={"undecodable": "quarantine"})
+    assert run() == 0
+    assert "cat/bad.jpg" not in set(pd.read_parquet(root / "data/splits.parquet")["path"])
+    assert capsys.readouterr().out.endswith("; 1 left out\n")
+
+
+def test_fewer_images_than_folds_are_refused(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_classes({"cat": 20, "dog": 5})
+    root = workspace_with(data={"source": "../images"}, select={"folds": 5})
+    assert run() == 1
+    assert capsys.readouterr().err == (
+        "error: class 'dog' has 4 training images, fewer than the 5 folds\n  where: select.folds\n"
+        "  remedy: add images of it, or set select.folds to 4 or less\n"
+    )
+    assert not (root / "data/splits.parquet").exists()

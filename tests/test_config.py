@@ -1,0 +1,138 @@
+"""params.yaml: the shipped file loads and is complete, and every mistake is named with its key and a way out."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from graft.config import Candidate, Gate, Params, flatten, load_params, parse_params
+from graft.errors import ConfigError
+
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+
+
+def _values() -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe", pure=True).load(SHIPPED.read_text(encoding="utf-8"))
+    return copy.deepcopy(loaded)
+
+
+def test_the_shipped_file_sets_every_key_there_is() -> None:
+    values = _values()
+    for section in dataclasses.fields(Params):
+        kind = type(getattr(load_params(SHIPPED), section.name))
+        if dataclasses.is_dataclass(kind):
+            assert set(values[section.name]) == {field.name for field in dataclasses.fields(kind)}, section.name
+    assert set(values["package"]["gate"]) == {field.name for field in dataclasses.fields(Gate)}
+
+
+def test_the_demo_is_what_the_readme_promises() -> None:
+    params = load_params(SHIPPED)
+    assert params.data.source == "digits" and params.data.train_per_class == 20
+    kinds = {(candidate.arch, candidate.weights) for candidate in params.zoo.candidates}
+    assert sum(not arch.startswith("timm:") for arch, _ in kinds) >= 3
+    assert {("timm:tf_efficientnet_lite0", "bundled"), ("timm:tf_efficientnet_lite0", "none")} <= kinds
+
+
+def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(values: dict[str, Any]) -> None:
+        *parents, last = path.split("/")
+        spot: Any = values
+        for part in parents:
+            spot = spot[int(part)] if part.isdigit() else spot[part]
+        spot[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_set("dta", {}), "unknown key 'dta'\n  where: p\n  remedy: did you mean 'data' or 'train'?"),
+        (_set("data/sorce", "x"), "unknown key 'data.sorce'\n  where: p\n  remedy: did you mean 'source'?"),
+        (
+            _set("zoo/candidates/0/wieghts", "x"),
+            "unknown key 'zoo.candidates.0.wieghts'\n  where: p\n  remedy: did you mean 'weights'?",
+        ),
+        (
+            _set("package/gate/min_acuracy", 1),
+            "unknown key 'package.gate.min_acuracy'\n  where: p\n  remedy: did you mean 'min_accuracy' "
+            "or 'min_macro_f1'?",
+        ),
+        (
+            _set("train/learning_rate", "fast"),
+            "the key 'train.learning_rate' cannot be 'fast': input should be a valid number\n  where: p\n"
+            "  remedy: train.learning_rate is: peak rate of the head",
+        ),
+        (
+            _set("data/train_per_class", 2.5),
+            "the key 'data.train_per_class' cannot be 2.5: input should be a valid integer\n  where: p\n"
+            "  remedy: data.train_per_class is: labelled images per class to train on; the rest is tested; null: all",
+        ),
+        (
+            _set("zoo/candidates/0/depth", "deep"),
+            "the key 'zoo.candidates.0.depth' cannot be 'deep': input should be 'auto' or 'last'\n  where: p\n"
+            "  remedy: zoo.candidates.0.depth is: where the network is cut: a block's index counted from 0",
+        ),
+        (_set("select/folds", True), "the key 'select.folds' cannot be True: input should be a valid integer"),
+        (_set("zoo/candidates", []), "the key 'zoo.candidates' cannot be []"),
+    ],
+)
+def test_a_mistake_is_named(change: Callable[[dict[str, Any]], None], message: str) -> None:
+    values = _values()
+    change(values)
+    with pytest.raises(ConfigError) as caught:
+        parse_params(values, "p")
+    assert str(caught.value).startswith(message)
+
+
+def test_a_bare_name_is_a_candidate() -> None:
+    params = parse_params({"zoo": {"candidates": ["resnet18", {"arch": "resnet34", "weights": "none"}]}}, "p")
+    assert params.zoo.candidates == (Candidate("resnet18"), Candidate("resnet34", "none"))
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    """YAML 1.2: 1e-3 is a number, and `no` is a word."""
+    file = tmp_path / "params.yaml"
+    file.write_text("zoo: {candidates: [{arch: no}]}\ntrain: {learning_rate: 1e-3}\n", encoding="utf-8")
+    params = load_params(file)
+    assert params.train.learning_rate == 0.001
+    assert params.zoo.candidates[0].arch == "no"
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no params\.yaml here"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_broken_yaml_names_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("seed: 0\ndata: [\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"not valid YAML(?s:.*)params\.yaml, line 3"):
+        load_params(file)
+
+
+_leaves = st.none() | st.booleans() | st.integers() | st.text()
+
+
+@given(st.recursive(_leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_whatever_is_in_it_nothing_but_a_config_error_comes_out(value: Any) -> None:
+    rest = {"zoo": {"candidates": ["x"]}}
+    for values in (value, {"zoo": value}, {"zoo": {"candidates": [value]}}, {**rest, "data": value}):
+        try:
+            parse_params(values, "p")
+        except ConfigError as error:
+            assert str(error)
+
+
+def test_flatten_names_every_setting() -> None:
+    flat = flatten(load_params(SHIPPED))
+    assert flat["seed"] == 0 and flat["data.source"] == "digits"
+    assert flat["package.gate"]["min_accuracy"] == 0.8

@@ -1,0 +1,119 @@
+"""The gate: every condition on both sides of its limit, and a message that says which figure failed and by how much."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from graft.config import Gate
+from graft.errors import GateError
+from graft.gate import check_gate, pass_gate, read_metrics
+
+WHERE = Path("reports/evaluation/metrics.json")
+GOOD = {"accuracy": 0.9, "macro_f1": 0.88, "latency_ms": 8.0, "size_mb": 45.0, "transfer": {"verdict": "helps"}}
+ALL = Gate(min_accuracy=0.9, min_macro_f1=0.88, max_latency_ms=8.0, max_size_mb=45.0, refuse_if_transfer_hurts=True)
+
+
+def reason(gate: Gate, metrics: dict) -> str:
+    """The one reason for which ``metrics`` are refused."""
+    (failed,) = [check.reason for check in check_gate(gate, metrics) if not check.passed]
+    return failed
+
+
+def test_figures_exactly_at_the_limits_pass() -> None:
+    checks = pass_gate(ALL, GOOD, WHERE)
+    assert [check.condition for check in checks] == [
+        "min_accuracy",
+        "min_macro_f1",
+        "max_latency_ms",
+        "max_size_mb",
+        "refuse_if_transfer_hurts",
+    ]
+    assert all(check.passed and check.reason == "" for check in checks)
+
+
+def test_conditions_that_are_off_ask_for_nothing() -> None:
+    assert pass_gate(Gate(), {}, WHERE) == ()
+    assert pass_gate(Gate(), {"accuracy": 0.0, "transfer": {"verdict": "hurts"}}, WHERE) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"accuracy": 0.85}, "accuracy is 0.8500, 0.0500 under package.gate.min_accuracy = 0.9000"),
+        ({"accuracy": 0.8999999}, "accuracy is 0.8999999, 0.0000001 under package.gate.min_accuracy = 0.9000000"),
+        ({"macro_f1": 0.5}, "macro F1 is 0.5000, 0.3800 under package.gate.min_macro_f1 = 0.8800"),
+        ({"latency_ms": 10.25}, "latency is 10.2 ms, 2.2 ms over package.gate.max_latency_ms = 8.0 ms"),
+        ({"size_mb": 100}, "size is 100.0 MB, 55.0 MB over package.gate.max_size_mb = 45.0 MB"),
+        ({"accuracy": None}, "accuracy was not measured, and package.gate.min_accuracy asks for it"),
+        ({"accuracy": "0.95"}, "accuracy was not measured, and package.gate.min_accuracy asks for it"),
+        ({"accuracy": True}, "accuracy was not measured, and package.gate.min_accuracy asks for it"),
+        (
+            {"transfer": {"verdict": "hurts"}},
+            "transfer hurts (the control from scratch is better), and package.gate.refuse_if_transfer_hurts is true",
+        ),
+        (
+            {"transfer": None},
+            "transfer has no verdict, and package.gate.refuse_if_transfer_hurts asks for one: "
+            "set train.control to true",
+        ),
+    ],
+)
+def test_each_figure_that_fails_is_named(change: dict, expected: str) -> None:
+    assert reason(ALL, {**GOOD, **change}) == expected
+
+
+@pytest.mark.parametrize("verdict", ["helps", "undecided"])
+def test_only_a_verdict_that_transfer_hurts_is_refused(verdict: str) -> None:
+    pass_gate(Gate(refuse_if_transfer_hurts=True), {"transfer": {"verdict": verdict}}, WHERE)
+
+
+def test_refusal_names_every_figure_that_failed() -> None:
+    with pytest.raises(GateError) as refused:
+        pass_gate(Gate(min_accuracy=0.95, max_size_mb=40.0), GOOD, WHERE)
+    assert str(refused.value) == (
+        "the gate refuses this model: accuracy is 0.9000, 0.0500 under package.gate.min_accuracy = 0.9500; "
+        "size is 45.0 MB, 5.0 MB over package.gate.max_size_mb = 40.0 MB\n"
+        "  where: reports/evaluation/metrics.json\n"
+        "  remedy: make a better model, or change package.gate in params.yaml; what was packaged before is untouched"
+    )
+
+
+@given(limit=st.floats(0, 1), figure=st.floats(0, 1))
+def test_floor_is_a_floor(limit: float, figure: float) -> None:
+    (check,) = check_gate(Gate(min_accuracy=limit), {"accuracy": figure})
+    assert check.passed == (figure >= limit)
+
+
+def test_figure_that_is_not_a_number_fails() -> None:
+    for gate in (Gate(min_accuracy=0.1), Gate(max_latency_ms=1.0)):
+        (check,) = check_gate(gate, {"accuracy": float("nan"), "latency_ms": float("nan")})
+        assert not check.passed
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (None, "the model was not evaluated, so it cannot be packaged"),
+        ("{", "the evaluation's figures cannot be read: "),
+        ("[]", "the evaluation's figures are not a JSON object"),
+    ],
+)
+def test_metrics_that_cannot_be_read(tmp_path: Path, text: str | None, what: str) -> None:
+    path = tmp_path / "metrics.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(GateError) as refused:
+        read_metrics(path)
+    assert refused.value.what.startswith(what)
+    assert refused.value.where == str(path)
+    assert refused.value.remedy is not None
+
+
+def test_metrics_are_read(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text(json.dumps(GOOD))
+    assert read_metrics(tmp_path / "metrics.json") == GOOD

@@ -1,0 +1,239 @@
+"""Training: what is frozen stays, what is trained moves, and the same seed gives the same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from graft.augment.policies import build_policy
+from graft.config import Train
+from graft.errors import TrainingError
+from graft.features.extract import Extractor, frozen_part
+from graft.features.store import Store
+from graft.train.finetune import Task, finetune
+from graft.train.inputs import Augmented, Kept
+from graft.train.loop import batches, best_epoch, fabric_for, rate_at, run_stage
+from graft.train.plan import STRATEGIES, Stage, freeze, parameter_groups, scratch, staged
+from graft.zoo.catalogue import family_of
+from graft.zoo.network import Network, Parts, Pool, build_network
+
+CLASSES, SIZE, COUNT = 3, 32, 24
+SETTINGS = dataclasses.replace(Train(), head_epochs=2, finetune_epochs=2, batch_size=8, patience=2)
+ARCHS = ("resnet18", "mobilenet_v3_small", "timm:tf_efficientnet_lite0")
+
+
+def _network(arch: str) -> Network:
+    torch.manual_seed(0)
+    return tiny() if arch == "tiny" else build_network(arch, CLASSES)
+
+
+def tiny() -> Network:
+    """Four blocks with all that matters for freezing: convolution, batch normalisation, and dropout in the neck."""
+    channels = (3, 8, 8, 16, 16)
+    blocks = tuple(
+        nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU())
+        for a, b in itertools.pairwise(channels)
+    )
+    return Network(Parts(blocks, nn.Sequential(Pool("NCHW"), nn.Dropout(0.1)), 16, "NCHW"), CLASSES)
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return np.arange(COUNT) % CLASSES
+
+
+@pytest.fixture
+def extractor(tmp_path: Path, labels: np.ndarray) -> Extractor:
+    """Noise with a coloured corner that tells the class."""
+    random = np.random.default_rng(0)
+    images = random.integers(0, 60, (COUNT, SIZE, SIZE, 3)).astype(np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[:16, :16, label] = 250
+    preprocessing = family_of("resnet18").preprocessing("resnet18", SIZE)
+    return Extractor(images, "tiny", preprocessing, Store(tmp_path), torch.device("cpu"))
+
+
+def _rows(count: int = COUNT) -> np.ndarray:
+    return np.ones(count, dtype=bool)
+
+
+def _state(network: Network, units: range) -> dict[str, torch.Tensor]:
+    return {
+        f"{index}.{part}.{name}": value.clone()
+        for index in units
+        for part, module in enumerate(network.units()[index])
+        for name, value in module.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("unfrozen", [0, 1, 2])
+def test_frozen_parameters_and_buffers_stay_and_others_move(
+    arch: str, unfrozen: int, extractor: Extractor, labels: np.ndarray
+) -> None:
+    network = _network(arch)
+    blocks = len(network.blocks)
+    start = blocks - unfrozen
+    stage = Stage("head" if not unfrozen else "last blocks", start, 1, 0.01, 0.01)
+    frozen, moving = _state(network, range(start)), _state(network, range(start, blocks))
+    head = network.head.weight.clone()
+    inputs = Kept(extractor.activations(network, start, _rows()))
+    run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 1)
+    after = {**_state(network, range(start)), **_state(network, range(start, blocks))}
+    assert all(torch.equal(after[name], value) for name, value in frozen.items())
+    assert not torch.equal(network.head.weight, head)
+    moved = {name for name, value in moving.items() if not torch.equal(after[name], value)}
+    assert {name for name in moving if name.endswith(("weight", "bias", "running_mean", "running_var"))} <= moved
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_loss_starts_near_the_logarithm_of_the_classes(strategy: str, extractor: Extractor, labels: np.ndarray) -> None:
+    network = _network("tiny")
+    task = Task(extractor, labels, _rows())
+    curve = finetune(network, STRATEGIES[strategy](4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).curve
+    assert curve[0].train_loss == pytest.approx(math.log(CLASSES), abs=0.5)
+
+
+def test_one_batch_is_learned_by_heart(extractor: Extractor, labels: np.ndarray) -> None:
+    network = _network("tiny")
+    settings = dataclasses.replace(SETTINGS, batch_size=COUNT, label_smoothing=0.0)
+    stage = Stage("everything", 0, 60, 0.02, 0.02)
+    inputs = Kept(extractor.activations(network, 0, _rows()))
+    curve = run_stage(network, stage, inputs, torch.from_numpy(labels), settings, 0, fabric_for("cpu"), None, 60)
+    assert curve[-1].train_loss < 0.05
+
+
+def test_groups_have_their_rates_and_norms_do_not_decay() -> None:
+    network = _network("tiny")
+    stage = staged(4, Train(learning_rate=0.01, backbone_rate=0.1, unfreeze_blocks=2))[1]
+    groups = parameter_groups(network, stage, 0.05)
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        (0.01, 0.05),
+        (0.01, 0.0),
+        (0.001, 0.05),
+        (0.001, 0.0),
+    ]
+    ids = [id(parameter) for group in groups for parameter in group["params"]]  # type: ignore[attr-defined]
+    freeze(network, stage.start)
+    assert sorted(ids) == sorted(id(p) for p in network.parameters() if p.requires_grad)
+
+
+def test_strategies() -> None:
+    train = Train(head_epochs=7, finetune_epochs=5, unfreeze_blocks=2)
+    assert [(stage.start, stage.epochs) for stage in staged(4, train)] == [(4, 7), (2, 5)]
+    assert [(stage.start, stage.epochs) for stage in staged(1, train)] == [(1, 7), (0, 5)]
+    assert [(stage.start, stage.epochs) for stage in scratch(4, train)] == [(0, 12)]
+    assert len(staged(4, dataclasses.replace(train, finetune_epochs=0))) == 1
+
+
+def test_training_from_the_boundary_is_training_through_the_frozen_part(
+    extractor: Extractor, labels: np.ndarray
+) -> None:
+    """Kept activations give the same losses as running the frozen part in every step."""
+    stage = Stage("last blocks", 2, 2, 0.01, 0.001)
+    curves = []
+    for kind in ("kept", "run"):
+        network = _network("tiny")
+        if kind == "kept":
+            inputs = Kept(extractor.activations(network, 2, _rows()))
+        else:
+            frozen = frozen_part(network, 2).eval()
+            images = torch.from_numpy(extractor.images)
+            policy = build_policy("none", SIZE)
+            inputs = Augmented(images, policy, extractor.preprocessing, frozen, 0, torch.device("cpu"))
+        curve = run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 2)
+        curves.append([point.train_loss for point in curve])
+    assert curves[0] == pytest.approx(curves[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("policy", [None, "light"])
+def test_same_seed_same_bytes(policy: str | None, extractor: Extractor, labels: np.ndarray) -> None:
+    states = []
+    for seed in (1, 1, 2):
+        chosen = build_policy(policy, SIZE) if policy else None
+        task = Task(extractor, labels, _rows(), np.arange(COUNT) < 6, chosen)
+        network = finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")).network
+        states.append(network.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not torch.equal(states[0]["head.weight"], states[2]["head.weight"])
+
+
+def test_finetune_leaves_its_network_alone(extractor: Extractor, labels: np.ndarray) -> None:
+    network = _network("tiny")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    finetune(network, staged(4, SETTINGS), Task(extractor, labels, _rows()), SETTINGS, 0, fabric_for("cpu"))
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_hold_out_is_not_trained_on_while_it_is_watched(extractor: Extractor, labels: np.ndarray) -> None:
+    """Wrong labels in the hold-out raise its loss; had they been trained on, training loss would have risen too."""
+    held_out = np.arange(COUNT) < 6
+    wrong = labels.copy()
+    wrong[held_out] = (wrong[held_out] + 1) % CLASSES
+    curves = []
+    for some in (labels, wrong):
+        task = Task(extractor, some, _rows(), held_out)
+        curves.append(finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).curve)
+    shared = min(len(curve) for curve in curves)
+    first = [[point.train_loss for point in curve if point.stage == "head"][:shared] for curve in curves]
+    assert first[0] == first[1]
+    assert curves[0][0].holdout_loss != curves[1][0].holdout_loss
+
+
+def test_early_stopping_puts_the_best_epoch_back(extractor: Extractor, labels: np.ndarray) -> None:
+    from graft.train.loop import Holdout
+
+    network = _network("tiny")
+    features = extractor.activations(network, 4, _rows())
+    turned = torch.from_numpy((labels + 1) % CLASSES)  # what is learned makes the hold-out worse from the start on
+    settings = dataclasses.replace(SETTINGS, patience=3)
+    stage = Stage("head", 4, 50, 0.1, 0.0)
+    curve = run_stage(
+        network,
+        stage,
+        Kept(features),
+        torch.from_numpy(labels),
+        settings,
+        0,
+        fabric_for("cpu"),
+        Holdout(features, turned),
+        50,
+    )
+    assert len(curve) < 50
+    assert len(curve) == best_epoch(curve) + 3
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(network.head(features), turned)
+    assert float(loss) == pytest.approx(min(point.holdout_loss for point in curve if point.holdout_loss is not None))
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, labels: np.ndarray) -> None:
+    network = _network("tiny")
+    with torch.no_grad():
+        network.head.weight.fill_(math.inf)
+    inputs = Kept(extractor.activations(network, 4, _rows()))
+    stage = Stage("head", 4, 1, 0.01, 0.0)
+    with pytest.raises(TrainingError, match=r"the loss is nan in stage 'head', epoch 0, step 0"):
+        run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 1)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 32), (33, 32), (64, 32), (5, 2), (97, 32)])
+def test_batches_cover_all_and_none_is_a_lone_straggler(count: int, size: int) -> None:
+    parts = list(batches(count, size, 0, "x"))
+    assert sorted(torch.cat(parts).tolist()) == list(range(count))
+    assert max(map(len, parts)) <= size
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_rate_warms_up_and_decays() -> None:
+    rates = [rate_at(step, 10, 100) for step in range(100)]
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.001

@@ -1,0 +1,172 @@
+"""The suite: a planted fault for every check, each found under its name with its files, and no false alarm."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from graft.config import Validation
+from graft.images.doctor import _manifest
+from graft.images.sources import find_images
+from graft.validation.checks import CHECKS
+from graft.validation.findings import Finding, refuses
+from graft.validation.suite import validate_manifest
+from tests.conftest import picture, write_classes
+
+LIMITS = Validation(min_images_per_class=3, max_imbalance=3.0)
+
+
+def manifest_of(folder: Path) -> pd.DataFrame:
+    return _manifest(find_images(str(folder), Path(), Path("/nonexistent")))
+
+
+def broken(folder: Path, limits: Validation = LIMITS) -> dict[str, Finding]:
+    return {item.check: item for item in validate_manifest(manifest_of(folder), limits) if not item.success}
+
+
+def test_a_clean_folder_meets_everything(make_classes: Callable[..., Path]) -> None:
+    findings = validate_manifest(
+        manifest_of(make_classes({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})), LIMITS
+    )
+    assert [item.check for item in findings] == [check.name for check in CHECKS]
+    assert [item.check for item in findings if not item.success] == []
+    assert not refuses(findings)
+
+
+def test_without_given_splits_nothing_is_asked_about_them(make_classes: Callable[..., Path]) -> None:
+    findings = validate_manifest(manifest_of(make_classes({"a": 4, "b": 4})), LIMITS)
+    assert "duplicates_across_splits" not in [item.check for item in findings]
+
+
+def plant_text(folder: Path) -> None:
+    (folder / "a" / "bad.jpg").write_text("text")
+
+
+def plant_one_class(folder: Path) -> None:
+    shutil.rmtree(folder / "b")
+
+
+def plant_small_class(folder: Path) -> None:
+    write_classes(folder, {"c": 2}, seed=500)
+
+
+def plant_conflict(folder: Path) -> None:
+    shutil.copy(folder / "a/a_000.png", folder / "b/same.png")
+
+
+def plant_imbalance(folder: Path) -> None:
+    write_classes(folder, {"c": 13}, seed=500)
+
+
+def plant_small(folder: Path) -> None:
+    picture(900, (30, 7)).save(folder / "a/small.png")
+
+
+def plant_dark(folder: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 6, (20, 20, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "a/dark.png")
+
+
+def plant_blank(folder: Path) -> None:
+    Image.new("RGB", (20, 20), "grey").save(folder / "a/blank.png")
+
+
+def plant_animation(folder: Path) -> None:
+    picture(901).save(folder / "a/moves.gif", save_all=True, append_images=[picture(902)])
+
+
+def plant_copy(folder: Path) -> None:
+    with Image.open(folder / "a/a_000.png") as image:
+        image.save(folder / "a/copy.bmp")
+
+
+def plant_many_copies(folder: Path) -> None:
+    for number in range(21):
+        shutil.copy(folder / "a/a_000.png", folder / f"a/copy_{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("plant", "check", "severity", "file", "value"),
+    [
+        (plant_text, "decodable", "critical", "a/bad.jpg", "this is not an image but text; graft reads"),
+        (plant_one_class, "two_classes", "critical", "a/a_000.png", "class 'a'"),
+        (plant_small_class, "images_per_class", "critical", "c/c_000.png", "class 'c', images: 2"),
+        (plant_conflict, "label_conflict", "critical", "b/same.png", "also a/a_000.png (a)"),
+        (plant_imbalance, "balance", "warning", "b/b_000.png", "class 'b', 3.25 times smaller than the largest"),
+        (plant_small, "resolution", "warning", "a/small.png", "7 px"),
+        (plant_dark, "brightness", "warning", "a/dark.png", "mean luminance 0.0"),
+        (plant_blank, "sharpness", "warning", "a/blank.png", "sharpness 0"),
+        (plant_animation, "one_frame", "warning", "a/moves.gif", "frames: 2"),
+        (plant_copy, "duplicates", "warning", "a/copy.bmp", "like a/a_000.png"),
+        (
+            plant_many_copies,
+            "cluster_size",
+            "warning",
+            "a/copy_3.png",
+            "like a/a_000.png, a/copy_0.png, a/copy_1.png ...",
+        ),
+    ],
+)
+def test_every_planted_fault_is_found_by_name(
+    make_classes: Callable[..., Path],
+    plant: Callable[[Path], None],
+    check: str,
+    severity: str,
+    file: str,
+    value: str,
+) -> None:
+    folder = make_classes({"a": 4, "b": 4})
+    plant(folder)
+    finding = broken(folder)[check]
+    assert finding.severity == severity
+    (offender,) = [item for item in finding.offenders if item.source == file]
+    assert value in offender.value
+    assert finding.remedy
+    assert file in finding.sentence(most=50)
+
+
+def test_an_image_without_a_label_is_found(tmp_path: Path) -> None:
+    write_classes(tmp_path, {"a": 4, "b": 4})
+    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(tmp_path.rglob("*.png"))]
+    rows[0] = rows[0].removesuffix("a")
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *rows]))
+    finding = broken(tmp_path / "t.csv")["labelled"]
+    assert [item.source for item in finding.offenders] == ["a/a_000.png"]
+    assert finding.severity == "critical"
+
+
+def test_a_copy_across_given_splits_is_a_warning_that_names_both(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})
+    shutil.copy(folder / "test/a/a_000.png", folder / "train/a/leak.png")
+    finding = broken(folder)["duplicates_across_splits"]
+    assert [item.source for item in finding.offenders] == ["test/a/a_000.png", "train/a/leak.png"]
+    assert finding.severity == "warning"
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning", "quarantine"])
+def test_what_an_undecodable_file_does_is_set_by_its_key(make_classes: Callable[..., Path], severity: str) -> None:
+    folder = make_classes({"a": 4, "b": 4})
+    plant_text(folder)
+    findings = validate_manifest(manifest_of(folder), replace(LIMITS, undecodable=severity))
+    assert refuses(findings) == (severity == "critical")
+    assert next(item for item in findings if item.check == "decodable").severity == severity
+
+
+def test_a_class_that_cannot_be_decoded_at_all_has_no_images(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"a": 4, "b": 4, "c": 0})
+    for number in range(3):
+        (folder / f"c/{number}.jpg").write_text("text")
+    found = broken(folder, replace(LIMITS, undecodable="quarantine"))
+    assert found["images_per_class"].offenders[0].value == "class 'c', images: 0"
+
+
+def test_the_table_of_checks_has_no_name_twice() -> None:
+    names = [check.name for check in CHECKS]
+    assert len(names) == len(set(names))

@@ -1,0 +1,175 @@
+"""Weights of every kind: what is loaded, what is refused, and what the refusal says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from graft.artifact import Artifact, save_artifact
+from graft.config import Candidate
+from graft.errors import WeightsError
+from graft.zoo.bundled import bundled_file, map_by_order
+from graft.zoo.catalogue import family_of
+from graft.zoo.network import Network
+from graft.zoo.weights import Surroundings, locate, pretrained, read_state, source_folder
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+LITE0 = "timm:tf_efficientnet_lite0"
+
+
+@pytest.fixture
+def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
+    """No network, and empty caches of torchvision's and timm's hubs."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
+    return Surroundings(sources=tmp_path / "source", offline=True, seed=3)
+
+
+def test_random_weights_come_from_the_seed(around: Surroundings) -> None:
+    first = pretrained(Candidate("squeezenet1_1", "none"), around).network.state_dict()
+    again = pretrained(Candidate("squeezenet1_1", "none"), around).network.state_dict()
+    elsewhere = Surroundings(around.sources, True, seed=4)
+    other = pretrained(Candidate("squeezenet1_1", "none"), elsewhere).network.state_dict()
+    key = next(iter(first))
+    assert torch.equal(first[key], again[key])
+    assert not torch.equal(first[key], other[key])
+
+
+def test_missing_torchvision_weights_say_where_to_put_them(around: Surroundings, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
+        locate(Candidate("resnet18", "DEFAULT"), around)
+    message = str(caught.value)
+    assert "resnet18-f37072fd.pth are not on this machine, and downloads are switched off" in message
+    assert str(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth") in message
+    assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in message
+
+
+def test_missing_timm_weights_say_where_to_put_them(around: Surroundings) -> None:
+    with pytest.raises(WeightsError, match=r"model.safetensors are not on this machine(?s:.*)models--timm--resnet18"):
+        locate(Candidate("timm:resnet18", "pretrained"), around)
+
+
+def test_offline_by_environment(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
+    online = Surroundings(around.sources, offline=False, seed=0)
+    assert online.may_download
+    monkeypatch.setenv("GRAFT_OFFLINE", "1")
+    assert not online.may_download
+
+
+def test_torchvision_weights_already_here_are_loaded(around: Surroundings, tmp_path: Path) -> None:
+    model = family_of("resnet18").model("resnet18")
+    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    file.parent.mkdir(parents=True)
+    torch.save(model.state_dict(), file)
+    network = pretrained(Candidate("resnet18", "DEFAULT"), around).network
+    assert torch.equal(network.state_dict()["blocks.0.0.weight"], model.conv1.weight)
+
+
+def test_unknown_weights_name(around: Surroundings) -> None:
+    with pytest.raises(
+        WeightsError, match=r"resnet18 has no weights named 'IMAGENET1K_V7'(?s:.*)did you mean 'IMAGENET1K_V1'"
+    ):
+        locate(Candidate("resnet18", "IMAGENET1K_V7"), around)
+
+
+def test_local_file_that_is_not_there(around: Surroundings) -> None:
+    with pytest.raises(WeightsError, match=r"the weights file is not there\n  where: .*nowhere\.pth"):
+        locate(Candidate("resnet18", "nowhere.pth"), around)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_local_file_with_a_head_of_other_classes(around: Surroundings, tmp_path: Path, suffix: str) -> None:
+    model = family_of("resnet18").model("resnet18")
+    model.fc = torch.nn.Linear(512, 7)
+    file = tmp_path / f"mine{suffix}"
+    save = save_file if suffix == ".safetensors" else torch.save
+    save(model.state_dict(), file)
+    network = pretrained(Candidate("resnet18", str(file)), around).network
+    assert torch.equal(network.state_dict()["blocks.3.0.conv1.weight"], model.layer4[0].conv1.weight)
+
+
+def test_weights_of_another_architecture_name_the_first_keys(around: Surroundings, tmp_path: Path) -> None:
+    file = tmp_path / "resnet18.safetensors"
+    save_file(family_of("resnet18").model("resnet18").state_dict(), file)
+    with pytest.raises(
+        WeightsError, match=r"not this architecture's: layer1\.2\.conv1\.weight is missing;(?s:.*)and \d+ more"
+    ):
+        pretrained(Candidate("resnet34", str(file)), around)
+
+
+class _Planted:
+    """What a hostile file would hold: unpickling it makes a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_file_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
+    file, mark = tmp_path / "hostile.pth", tmp_path / "ran"
+    torch.save({"x": _Planted(mark)}, file)
+    with pytest.raises(WeightsError, match="holds more than tensors and is refused"):
+        read_state(file)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["damaged.safetensors", "damaged.pth"])
+def test_a_damaged_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"not weights")
+    with pytest.raises(WeightsError, match="weights file"):
+        read_state(tmp_path / name)
+
+
+def test_bundled_only_where_there_are_some(around: Surroundings) -> None:
+    with pytest.raises(WeightsError, match=r"no bundled weights for 'resnet18'(?s:.*)tf_efficientnet_lite0"):
+        locate(Candidate("resnet18", "bundled"), around)
+
+
+def test_map_by_order_checks_every_shape() -> None:
+    given = {"a": torch.zeros(2, 3), "b": torch.ones(4)}
+    assert list(map_by_order(given, {"x": torch.zeros(2, 3), "y": torch.zeros(4)}, Path("f"))) == ["x", "y"]
+    with pytest.raises(WeightsError, match=r"tensor 'b' of shape \(4,\) does not fit 'y' of \(5,\)"):
+        map_by_order(given, {"x": torch.zeros(2, 3), "y": torch.zeros(5)}, Path("f"))
+    with pytest.raises(WeightsError, match="holds 2 tensors where 1 are needed"):
+        map_by_order(given, {"x": torch.zeros(2, 3)}, Path("f"))
+
+
+def test_bundled_weights_know_ants_and_bees() -> None:
+    """Shapes that fit prove nothing: the weights are right if they name what is in photographs."""
+    if not (SHARED / "hymenoptera").is_dir():
+        pytest.skip("needs ../shared/data/hymenoptera")
+    from graft.images.decode import decode
+
+    model = family_of(LITE0).model(LITE0).eval()
+    model.load_state_dict(map_by_order(read_state(bundled_file(LITE0)), model.state_dict(), bundled_file(LITE0)))
+    preprocessing = family_of(LITE0).preprocessing(LITE0, None)
+    hits = []
+    for folder, label in (("ants", 310), ("bees", 309)):  # ImageNet's class indices
+        for path in sorted((SHARED / "hymenoptera" / "val" / folder).iterdir())[:15]:
+            image = torch.from_numpy(preprocessing.geometry.apply(decode(path))[None])
+            with torch.no_grad():
+                hits.append(int(model(preprocessing.normalise(image)).argmax()) == label)
+    assert np.mean(hits) >= 0.7
+
+
+def test_source_model_is_found_and_brings_its_preprocessing(around: Surroundings) -> None:
+    candidate = Candidate("squeezenet1_1", "source", size=32)
+    builder = family_of("squeezenet1_1")
+    network = Network(builder.build("squeezenet1_1"), 4)
+    artifact = Artifact(("a", "b", "c", "d"), "squeezenet1_1", "none", None, builder.preprocessing("squeezenet1_1", 32))
+    save_artifact(source_folder(around.sources, candidate), artifact, network)
+    found = pretrained(candidate, around)
+    assert found.preprocessing.geometry.size == 32
+    assert torch.equal(found.network.head.weight, network.head.weight)
+
+
+def test_source_model_that_is_missing(around: Surroundings) -> None:
+    with pytest.raises(WeightsError, match="there is no model here"):
+        pretrained(Candidate("squeezenet1_1", "source", size=32), around)

@@ -14,23 +14,22 @@ from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 from graft.zoo.preprocessing import Geometry
 
-# The side at which the sheet is drawn where the candidates leave theirs to their weights.
-_DEFAULT_SIZE = 128
+# The sheet's own size, whatever the candidates' inputs: changing a candidate is no reason to draw it again.
+_SIZE = 128
 
 
 def run(params: Params, workspace: Workspace) -> None:
     """Read: data/splits.parquet, data/raw/. Write: reports/augmentation/preview.png and policy.json."""
     name = params.augment.policy
-    size = max((candidate.size for candidate in params.zoo.candidates if candidate.size), default=_DEFAULT_SIZE)
-    policy = build_policy(name, size)
+    policy = build_policy(name, _SIZE)
     chosen = sample(pd.read_parquet(workspace.splits), params.augment.preview_images, params.seed)
-    geometry = Geometry(size, 1.0, "bilinear")
+    geometry = Geometry(_SIZE, 1.0, "bilinear")
     images = [geometry.apply(decode(workspace.raw / path)) for path in chosen["path"]]
-    title = f"augmentation policy {name!r} at {size} px: {POLICIES[name].says}"
+    title = f"augmentation policy {name!r} at {_SIZE} px: {POLICIES[name].says}"
     preview_sheet(workspace.augmentation / "preview.png", title, policy, images, chosen["label"].tolist(), params.seed)
     write_json(
         workspace.augmentation / "policy.json",
-        {"policy": name, "says": POLICIES[name].says, "size": size, "images": chosen["path"].tolist()},
+        {"policy": name, "says": POLICIES[name].says, "size": _SIZE, "images": chosen["path"].tolist()},
     )
     print(f"augment: policy {name!r}; see {workspace.augmentation / 'preview.png'}")
 

@@ -32,10 +32,8 @@ def run(params: Params, workspace: Workspace) -> None:
     Raises:
         TrainingError: the loss is not finite.
     """
-    from graft.determinism import make_deterministic
     from graft.train.curves import draw, table
 
-    make_deterministic(params.compute.threads)
     job = Job.open(params, workspace)
     rows = np.ones(len(job.data.labels), dtype=bool)
     print(f"fine-tuning {job.winner.arch} ({job.winner.weights}) on {rows.sum()} images")
@@ -164,4 +162,4 @@ class Job:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_stage("finetune", run))
+    raise SystemExit(run_stage("finetune", run, uses_torch=True))

@@ -19,10 +19,8 @@ def run(params: Params, workspace: Workspace) -> None:
         ConfigError: unknown architecture, or a size it cannot take.
         WeightsError: weights that a candidate names cannot be had.
     """
-    from graft.determinism import make_deterministic
     from graft.zoo.weights import Surroundings, locate
 
-    make_deterministic(params.compute.threads)
     around = Surroundings(workspace.source_models, params.zoo.offline, params.seed)
     for candidate in params.zoo.candidates:
         locate(candidate, around)
@@ -87,4 +85,4 @@ def _sample_sheet(path: Path, params: Params) -> None:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_stage("pretrain", run))
+    raise SystemExit(run_stage("pretrain", run, uses_torch=True))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,8 @@ from pathlib import Path
 from graft.config import Params, load_params
 from graft.errors import exit_code
 from graft.workspace import Workspace
+
+_PR_SET_PDEATHSIG = 1
 
 Work = Callable[[Params, Workspace], None]
 
@@ -25,6 +29,7 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
         work: the stage.
         uses_torch: fix threads and kernels first (importing torch takes seconds, so only where it is used).
     """
+    end_with_parent()
     workspace = Workspace()
 
     def locked() -> None:
@@ -37,6 +42,16 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
             work(params, workspace)
 
     return exit_code(locked)
+
+
+def end_with_parent() -> None:
+    """Ask Linux to end this process with the one that started it.
+
+    A killed ``dvc repro`` would otherwise leave its stage at work, and what that writes could come after what a
+    second run has written or restored.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

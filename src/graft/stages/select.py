@@ -21,13 +21,11 @@ def run(params: Params, workspace: Workspace) -> None:
         ConfigError: a candidate that cannot be built.
         WeightsError: a candidate's weights that cannot be had.
     """
-    from graft.determinism import make_deterministic
     from graft.features.store import Store
     from graft.select import leaderboard
     from graft.select.candidates import finetune_in_folds, probe_candidate
     from graft.select.rule import choose, finalists
 
-    make_deterministic(params.compute.threads)
     data, store = train_set(workspace), Store(workspace.cache)
     results = []
     for candidate in params.zoo.candidates:
@@ -66,4 +64,4 @@ def train_set(workspace: Workspace) -> TrainSet:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_stage("select", run))
+    raise SystemExit(run_stage("select", run, uses_torch=True))

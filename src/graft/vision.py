@@ -26,7 +26,7 @@ def _library_loads() -> bool:
         return False
     for library in Path(found.origin).parent.glob("_C*.so"):
         try:
-            torch.ops.load_library(str(library))
+            torch.ops.load_library(str(library))  # type: ignore[no-untyped-call]
         except (ImportError, OSError):
             continue
         return True
@@ -34,9 +34,9 @@ def _library_loads() -> bool:
 
 
 def _declare_schemas() -> torch.library.Library:
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for schema in _SCHEMAS:
-        library.define(schema)
+        library.define(schema)  # type: ignore[no-untyped-call]
     return library
 
 

@@ -52,10 +52,13 @@ def test_groups_widen_by_the_root_of_their_size() -> None:
 
 def test_figures_of_resamples_are_scikit_learns() -> None:
     labels, p = _case(40, 0.6)
+    labels[labels == 3] = 0
+    labels[0] = 3  # a class of one image, which many resamples miss
     named = p.argmax(1)
     resampling = Resampling(np.arange(40), 25, 3)
     counts = np.concatenate(list(resampling.counts())).astype(int)
     totals = resampling.totals(intervals._sums(labels, p))
+    assert (counts[:, labels == 3].sum(axis=1) == 0).any()
     wanted: dict[str, list[float]] = {name: [] for name in HEADLINE}
     for row in counts:
         drawn = np.repeat(np.arange(40), row)

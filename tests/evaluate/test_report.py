@@ -222,4 +222,7 @@ def test_findings_in_words(planted: Callable[..., Evaluation]) -> None:
     assert "helps: it is worth 40.0 percentage points" in wording.lead(found)
     undecided = dataclasses.replace(found.transfer, verdict="undecided", reason=None)
     assert wording.transfer_sentence(undecided).endswith("It holds zero, so chance could explain the difference.")
+    assert "no group has images on both sides" in wording.data_note(found)
+    leaking = dataclasses.replace(found, held_out=dataclasses.replace(found.held_out, straddling=2))
+    assert "Take care: 2 groups" in wording.data_note(leaking)
     assert "6 of 60 test images were named wrongly." in wording.errors_sentence(found)

@@ -38,7 +38,12 @@ def test_rows_follow_the_models_order_of_classes(tmp_path: Path) -> None:
     assert found.labels.tolist() == [0, 1, 0]
     assert found.units.tolist() == [0, 1, 0]
     assert found.n_train.tolist() == [1, 1] and found.n_test.tolist() == [2, 1]
-    assert found.labels_per_class == 1
+    assert found.labels_per_class == 1 and found.straddling == 0
+
+
+def test_groups_on_both_sides_are_counted(tmp_path: Path) -> None:
+    rows = [("a", "train", "g1"), ("b", "train", "g2"), ("a", "test", "g1"), ("b", "test", None), ("b", "train", None)]
+    assert read_held_out(_splits(tmp_path, rows), ("a", "b")).straddling == 1
 
 
 def test_images_without_a_group_stand_alone(tmp_path: Path) -> None:
@@ -112,7 +117,7 @@ def test_a_class_may_be_called_like_a_column() -> None:
     held_out = HeldOut(("label", "path"), ("x", "y"), np.array([0, 1]), np.arange(2), np.array([1, 1]))
     probabilities = sure_of(np.array([0, 0]), 2, 0.75)
     table = predictions_table(held_out, probabilities)
-    assert list(table) == ["path", "actual", "predicted", "confidence", "p_label", "p_path"]
+    assert list(table) == ["path", "label", "predicted", "confidence", "p_label", "p_path"]
     assert table.iloc[1].tolist() == ["y", "path", "label", 0.75, 0.75, 0.25]
     counts = confusion(held_out, probabilities)
     assert confusion_table(held_out.classes, counts).to_csv(index=False) == "label,label,path\nlabel,1,0\npath,1,0\n"

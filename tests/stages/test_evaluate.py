@@ -72,15 +72,21 @@ def test_every_file_of_the_contract(workspace: Callable[..., Workspace]) -> None
     }  # fmt: skip
     assert found["n_test"] == 12 and found["n_train"] == 9
     predictions = pd.read_csv(ws.evaluation / "predictions.csv")
-    assert found["accuracy"] == pytest.approx((predictions["actual"] == predictions["predicted"]).mean())
+    assert found["accuracy"] == pytest.approx((predictions["label"] == predictions["predicted"]).mean())
     assert found["transfer"]["verdict"] in {"helps", "hurts", "undecided"}
     control = Predictor.load(ws.controls / "scratch")
     named = np.array(control.classes)[control.predict([ws.raw / path for path in predictions["path"]]).argmax(1)]
-    assert found["transfer"]["control_accuracy"] == pytest.approx((named == predictions["actual"]).mean())
+    assert found["transfer"]["control_accuracy"] == pytest.approx((named == predictions["label"]).mean())
     # labels-7 was not trained, as no class has more than that.
     assert [point["labels_per_class"] for point in found["label_curve"]] == [1, 3]
     assert pd.read_csv(ws.evaluation / "confusion.csv").columns.tolist() == ["label", *CLASSES]
     assert "Does transfer help?" in (ws.evaluation / "report.html").read_text()
+
+
+def test_half_a_pair_is_left_out(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    _save(ws.controls / "labels-1-transfer", 2)
+    assert _run(ws)["label_curve"] == []
 
 
 def test_evaluation_says_what_serving_says(workspace: Callable[..., Workspace]) -> None:

@@ -97,7 +97,7 @@ def test_frozen_parameters_and_buffers_stay_and_others_move(
 def test_loss_starts_near_the_logarithm_of_the_classes(strategy: str, extractor: Extractor, labels: np.ndarray) -> None:
     network = _network("tiny")
     task = Task(extractor, labels, _rows())
-    curve = finetune(network, STRATEGIES[strategy](4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).curve
+    curve = finetune(network, STRATEGIES[strategy].stages(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).curve
     assert curve[0].train_loss == pytest.approx(math.log(CLASSES), abs=0.5)
 
 

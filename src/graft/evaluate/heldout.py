@@ -29,6 +29,7 @@ class HeldOut:
         units: int (n,), in 0..u-1: images with the same number are of one group (near duplicates, one patient)
             and are drawn together.
         n_train: training images of each class, (k,).
+        straddling: groups that have images on both sides, which must be none: a test image is then not unseen.
     """
 
     classes: tuple[str, ...]
@@ -36,6 +37,7 @@ class HeldOut:
     labels: NDArray[np.intp]
     units: NDArray[np.intp]
     n_train: NDArray[np.intp]
+    straddling: int = 0
 
     @property
     def n_test(self) -> NDArray[np.intp]:
@@ -74,6 +76,7 @@ def read_held_out(splits: Path, classes: Sequence[str]) -> HeldOut:
         labels=codes[test.to_numpy()].astype(np.intp),
         units=_units(table.loc[test, "group"]),
         n_train=np.bincount(codes[train.to_numpy()], minlength=len(index)),
+        straddling=len(set(table.loc[train, "group"].dropna()) & set(table.loc[test, "group"].dropna())),
     )
 
 

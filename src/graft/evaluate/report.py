@@ -205,11 +205,7 @@ def _data(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
         ("Test images", f"{len(held_out.labels):,}"),
         ("Left out", "not known" if exhibits.excluded is None else f"{exhibits.excluded:,}"),
     ]
-    note = (
-        "Left out are images that were taken in but failed validation (undecodable files, say). Counts of every class "
-        "stand in the table under Class by class. Near duplicates are one group, and no group lies on both sides."
-    )
-    return {"data": facts, "data_note": note}
+    return {"data": facts, "data_note": wording.data_note(found)}
 
 
 def _model(artifact: Artifact) -> list[tuple[str, str]]:

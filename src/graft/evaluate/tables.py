@@ -96,14 +96,14 @@ def confusion_table(classes: tuple[str, ...], counts: NDArray[np.intp]) -> pd.Da
 
 
 def predictions_table(held_out: HeldOut, probabilities: NDArray[np.float64]) -> pd.DataFrame:
-    """A row per test image: path, actual, predicted, confidence, then ``p_<class>`` for each class."""
+    """A row per test image: path, label, predicted, confidence, then ``p_<class>`` for each class."""
     import pandas as pd
 
     names = np.asarray(held_out.classes, dtype=object)
     head = pd.DataFrame(
         {
             "path": list(held_out.paths),
-            "actual": names[held_out.labels],
+            "label": names[held_out.labels],
             "predicted": names[probabilities.argmax(axis=1)],
             "confidence": probabilities.max(axis=1),
         }

@@ -178,7 +178,7 @@ def method(found: Evaluation) -> list[str]:
     n = len(found.held_out.labels)
     grouped = "images" if drawn.count == n else f"{drawn.count:,} groups of images that hang together (near duplicates)"
     return [
-        "No earlier step opened a test image: selection, early stopping and thresholds saw training images only.",
+        "Test images took no part in choosing, tuning or stopping: those steps saw training images only.",
         f"Intervals: percentile bootstrap over test {grouped}, {drawn.samples:,} resamples, seed {drawn.seed}; where "
         "nothing varies (all right, say), an upper limit of Wilson's kind takes its place.",
         "Transfer: the accuracy difference on the same resamples (paired). “helps” if its 95% interval lies above "
@@ -187,6 +187,21 @@ def method(found: Evaluation) -> list[str]:
         "Averages over classes go over the classes that have test images.",
         "Every image passed through the preprocessing stored with the model, the same that serving uses.",
     ]
+
+
+def data_note(found: Evaluation) -> str:
+    """What was left out, and whether the two sides are apart; the latter is checked here and not taken on trust."""
+    straddling = found.held_out.straddling
+    apart = "Near duplicates form groups, and no group has images on both sides."
+    if straddling:
+        apart = (
+            f"Take care: {counted(straddling, 'group', 'groups')} of near duplicates or related images have images on "
+            "both sides, so some test images are not unseen and the figures flatter."
+        )
+    return (
+        "Left out are images that were taken in but failed validation (undecodable files, say). Counts of every class "
+        f"stand in the table under Class by class. {apart}"
+    )
 
 
 def limits(found: Evaluation) -> list[str]:

@@ -127,13 +127,14 @@ def finetune_in_folds(result: Result, data: TrainSet, params: Params, sources: P
     fabric = fabric_for(params.compute.device)
     extractor = extractor_for(data.images, result.preprocessing, store, fabric.device)
     epochs = params.select.finetune_epochs
-    settings = dataclasses.replace(Train(), head_epochs=epochs, finetune_epochs=epochs)
-    stages = staged(len(network.blocks), settings)
+    settings = dataclasses.replace(Train(), finetune_epochs=epochs)
+    plan = staged(len(network.blocks), settings)
     scores = []
     for fold in np.unique(data.folds):
         test = data.folds == fold
         seed = derive_seed(params.seed, "select", result.candidate.arch, int(fold))
-        trained = finetune(network, stages, Task(extractor, data.labels, ~test), settings, seed, fabric).network
-        logits = logits_of(trained.ending(stages[-1].start), extractor.activations(trained, stages[-1].start, test))
+        trained = finetune(network, plan, Task(extractor, data.labels, ~test), settings, seed, fabric).network
+        start = plan.stages[-1].start
+        logits = logits_of(trained.ending(start), extractor.activations(trained, start, test))
         scores.append(float(np.mean(logits.argmax(1).numpy() == data.labels[test])))
     return dataclasses.replace(result, finetuned=tuple(scores))

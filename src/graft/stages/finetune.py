@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,8 +19,13 @@ from graft.workspace import Workspace
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from graft.select.candidates import TrainSet
     from graft.train.finetune import Task, Trained
+
+    # Which images are meant, bool (n).
+    Rows = NDArray[np.bool_]
 
 # A hold-out of fewer images than this a class says nothing; then every stage runs its full length instead.
 LEAST_HELD_OUT = 2
@@ -67,7 +72,7 @@ class Job:
         names = [field.name for field in dataclasses.fields(Candidate)]
         return cls(params, workspace, Candidate(**{name: chosen[name] for name in names}), train_set(workspace))
 
-    def train(self, candidate: Candidate, strategy: str, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> Trained:
+    def train(self, candidate: Candidate, strategy: str, rows: Rows) -> Trained:
         """Train one network on the images ``rows`` by a named strategy."""
         from graft.determinism import derive_seed
         from graft.select.candidates import task_network
@@ -78,12 +83,14 @@ class Job:
         assert isinstance(candidate.depth, int), "selection writes the depth it took"
         sources = self.workspace.source_models
         network = task_network(candidate, candidate.depth, len(self.data.classes), self.params, sources)
-        stages = STRATEGIES[strategy](len(network.blocks), self.params.train)
+        chosen = STRATEGIES[strategy]
+        plan = chosen.plan(len(network.blocks), self.params.train)
+        held_out = self._held_out(rows) if chosen.stops_early else None
         seed = derive_seed(self.params.seed, "finetune", strategy)
         fabric = fabric_for(self.params.compute.device)
-        return finetune(network, stages, self._task(candidate, rows), self.params.train, seed, fabric)
+        return finetune(network, plan, self._task(candidate, rows, held_out), self.params.train, seed, fabric)
 
-    def _task(self, candidate: Candidate, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> Task:
+    def _task(self, candidate: Candidate, rows: Rows, held_out: Rows | None) -> Task:
         from graft.augment.policies import build_policy
         from graft.features.store import Store
         from graft.select.candidates import around, extractor_for
@@ -95,21 +102,21 @@ class Job:
         device = fabric_for(self.params.compute.device).device
         extractor = extractor_for(self.data.images, preprocessing, Store(self.workspace.cache), device)
         policy = build_policy(self.params.augment.policy, preprocessing.geometry.size)
-        return Task(extractor, self.data.labels, rows, self._held_out(rows), policy)
+        return Task(extractor, self.data.labels, rows, held_out, policy)
 
-    def _held_out(self, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+    def _held_out(self, rows: Rows) -> Rows | None:
         """The first fold of the rows: stratified and grouped like all folds. None where it would be too small."""
         held_out = rows & (self.data.folds == 0)
         least = np.bincount(self.data.labels[held_out], minlength=len(self.data.classes)).min()
         return held_out if least >= LEAST_HELD_OUT else None
 
-    def controls(self, folder: Path, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, Trained]:
+    def controls(self, folder: Path, rows: Rows) -> dict[str, Trained]:
         """Train and save what the winner is compared with; returns those that belong into the learning curves."""
         if not self.params.train.control:
             write_json(folder / "controls.json", [])
             return {}
         blank = dataclasses.replace(self.winner, weights="none")
-        print("training the control: the same network from scratch, with the same budget")
+        print("training the control: the same network from scratch")
         scratch = self.train(blank, "scratch", rows)
         self.save(folder / "scratch", blank, "scratch", scratch)
         names = ["scratch"]
@@ -124,9 +131,7 @@ class Job:
         write_json(folder / "controls.json", names)
         return {"scratch": scratch}
 
-    def _fewer(
-        self, rows: np.ndarray[Any, np.dtype[np.bool_]], count: int
-    ) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
+    def _fewer(self, rows: Rows, count: int) -> Rows | None:
         """``count`` images of each class, the same for both sides; None where a class has no more than that."""
         from graft.determinism import derive_seed
 

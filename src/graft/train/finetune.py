@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from graft.config import Train
 from graft.determinism import derive_seed
 from graft.features.extract import Extractor, frozen_part
+from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Inputs, Kept
-from graft.train.loop import Epoch, Holdout, best_epoch, run_stage
-from graft.train.plan import Stage
+from graft.train.loop import Epoch, Holdout, best_epochs, holdout_figures, run_stage
+from graft.train.plan import Plan, Stage
 from graft.zoo.network import Network
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.augment.policies import Policy
+
+    # Which images are meant, bool (n).
+    Rows = NDArray[np.bool_]
+
+
+HEAD = "head"
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,8 @@ class Task:
 
     extractor: Extractor
     labels: NDArray[np.int64]
-    rows: NDArray[np.bool_]
-    held_out: NDArray[np.bool_] | None = None
+    rows: Rows
+    held_out: Rows | None = None
     policy: Policy | None = None
 
 
@@ -54,10 +61,8 @@ class Trained:
     epochs: dict[str, int]
 
 
-def finetune(
-    network: Network, stages: Sequence[Stage], task: Task, settings: Train, seed: int, fabric: Fabric
-) -> Trained:
-    """Train ``network`` stage by stage.
+def finetune(network: Network, plan: Plan, task: Task, settings: Train, seed: int, fabric: Fabric) -> Trained:
+    """Train ``network`` by ``plan``.
 
     With a hold-out this is done twice: once without the held-out images, to find after how many epochs each stage
     is best; then again from the start on all images for just as many epochs of the same schedule. So early stopping
@@ -66,49 +71,67 @@ def finetune(
     Raises:
         TrainingError: the loss is not finite.
     """
-    full = {stage.name: stage.epochs for stage in stages}
+    run = _Run(network, plan, task, settings, seed, fabric)
+    full = {stage.name: stage.epochs for stage in plan.stages}
     if task.held_out is None:
-        trained, curve = _train(network, stages, task, task.rows, None, settings, seed, fabric, full)
+        trained, curve, _ = run.train(task.rows, None, full)
         return Trained(trained, tuple(curve), full)
-    shown = task.rows & ~task.held_out
-    _, watched = _train(network, stages, task, shown, task.held_out, settings, seed, fabric, full)
-    epochs = {stage.name: best_epoch([point for point in watched if point.stage == stage.name]) for stage in stages}
-    trained, _ = _train(network, stages, task, task.rows, None, settings, seed, fabric, epochs)
+    _, watched, epochs = run.train(task.rows & ~task.held_out, task.held_out, full)
+    trained, _, _ = run.train(task.rows, None, epochs)
     return Trained(trained, tuple(watched), epochs)
 
 
-def _train(
-    network: Network,
-    stages: Sequence[Stage],
-    task: Task,
-    shown: NDArray[np.bool_],
-    watched: NDArray[np.bool_] | None,
-    settings: Train,
-    seed: int,
-    fabric: Fabric,
-    epochs: dict[str, int],
-) -> tuple[Network, list[Epoch]]:
-    """A copy of ``network`` through all stages on the images ``shown``, stopping early by those ``watched``."""
-    network = copy.deepcopy(network)
-    reset_head(network, derive_seed(seed, "head"))
-    labels = torch.from_numpy(task.labels)
-    curve: list[Epoch] = []
-    for stage in stages:
-        network.to(fabric.device)
-        inputs = _inputs(network, stage, task, shown, derive_seed(seed, stage.name))
-        holdout = None
-        if watched is not None:
-            kept = task.extractor.activations(network, stage.start, watched)
-            holdout = Holdout(kept, labels[torch.from_numpy(watched)])
-        some = labels[torch.from_numpy(shown)]
-        curve += run_stage(network, stage, inputs, some, settings, seed, fabric, holdout, epochs[stage.name])
-    return network.cpu(), curve
+@dataclass(frozen=True)
+class _Run:
+    """What the two passes have in common."""
+
+    network: Network
+    plan: Plan
+    task: Task
+    settings: Train
+    seed: int
+    fabric: Fabric
+
+    def train(
+        self, shown: Rows, watched: Rows | None, epochs: dict[str, int]
+    ) -> tuple[Network, list[Epoch], dict[str, int]]:
+        """The network trained on ``shown``, its curve, and how many epochs were best for those ``watched``."""
+        network = copy.deepcopy(self.network).to(self.fabric.device)
+        reset_head(network, derive_seed(self.seed, "head"))
+        labels = torch.from_numpy(self.task.labels)
+        curve, best = [], {}
+        if self.plan.head_first:
+            curve.append(self._head(network, shown, watched))
+        for stage in self.plan.stages:
+            holdout = self._holdout(network, stage.start, watched)
+            before = math.inf if holdout is None else holdout_figures(network.ending(stage.start), holdout)[0]
+            inputs = _inputs(network, stage, self.task, shown, derive_seed(self.seed, stage.name))
+            some = labels[torch.from_numpy(shown)]
+            points = run_stage(
+                network, stage, inputs, some, self.settings, self.seed, self.fabric, holdout, epochs[stage.name]
+            )
+            best[stage.name] = best_epochs(points, before)
+            curve += points
+        return network.cpu().eval(), curve, best
+
+    def _head(self, network: Network, shown: Rows, watched: Rows | None) -> Epoch:
+        past = len(network.blocks)
+        features = self.task.extractor.activations(network, past, shown)
+        loss = solve_head(network.head, features, self.task.labels[shown])
+        holdout = self._holdout(network, past, watched)
+        return Epoch(HEAD, 0, loss, *(holdout_figures(network.ending(past), holdout) if holdout else ()))
+
+    def _holdout(self, network: Network, start: int, watched: Rows | None) -> Holdout | None:
+        if watched is None:
+            return None
+        kept = self.task.extractor.activations(network, start, watched)
+        return Holdout(kept, torch.from_numpy(self.task.labels[watched]))
 
 
-def _inputs(network: Network, stage: Stage, task: Task, shown: NDArray[np.bool_], seed: int) -> Inputs:
+def _inputs(network: Network, stage: Stage, task: Task, shown: Rows, seed: int) -> Inputs:
     """Kept activations where nothing before the boundary changes; else augmented images through the frozen part."""
     extractor = task.extractor
-    if task.policy is None or not stage.trains_blocks:
+    if task.policy is None:
         return Kept(extractor.activations(network, stage.start, shown))
     images: Tensor = torch.from_numpy(extractor.images[shown])
     frozen: nn.Module = frozen_part(network, stage.start).eval()

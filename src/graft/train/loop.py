@@ -46,7 +46,7 @@ class Holdout:
 class Best:
     """The epoch with the lowest hold-out loss so far, and the trained parts as they were then."""
 
-    epoch: int = 0
+    epoch: int = -1
     loss: float = math.inf
     state: dict[str, Any] = field(default_factory=dict)
 
@@ -81,7 +81,7 @@ def run_stage(
         seed: for the order of the images and for dropout.
         fabric: device.
         holdout: where given, training stops when its loss has not fallen for ``settings.patience`` epochs, and the
-            best epoch's weights are put back.
+            best epoch's weights are put back; those from before the stage, if no epoch was better.
         stop_after: most epochs to go of the stage's schedule.
 
     Returns:
@@ -90,13 +90,14 @@ def run_stage(
     Raises:
         TrainingError: the loss is not finite; the message names stage, epoch and step.
     """
-    freeze(network, stage.start)
+    freeze(network, stage)
     tail = network.ending(stage.start)
     optimizer = torch.optim.AdamW(parameter_groups(network, stage, settings.weight_decay), fused=True)
     steps = math.ceil(len(labels) / settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps, stage.epochs * steps))
     model, opt = fabric.setup(tail, optimizer)
-    curve, best = [], Best()
+    curve: list[Epoch] = []
+    best = Best() if holdout is None else _before(tail, holdout)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for epoch in range(stop_after):
@@ -140,10 +141,11 @@ def rate_at(step: int, warm_up: int, total: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
 
 
-def best_epoch(curve: list[Epoch]) -> int:
-    """How many epochs it took to reach the lowest hold-out loss (at least 1)."""
+def best_epochs(curve: list[Epoch], before: float) -> int:
+    """How many epochs it took to the lowest hold-out loss; 0 if none is under ``before``, the loss before the stage."""
     watched = [(point.holdout_loss, point.epoch) for point in curve if point.holdout_loss is not None]
-    return min(watched)[1] + 1 if watched else len(curve)
+    lowest, epoch = min(watched, default=(math.inf, -1))
+    return epoch + 1 if lowest < before else 0
 
 
 @torch.no_grad()
@@ -158,10 +160,19 @@ def logits_of(tail: nn.Module, inputs: Tensor) -> Tensor:
     return out
 
 
-def _watch(tail: nn.Module, holdout: Holdout, point: Epoch, best: Best) -> Epoch:
+def holdout_figures(tail: nn.Module, holdout: Holdout) -> tuple[float, float]:
+    """Loss in nats and accuracy on the held-out images."""
     logits = logits_of(tail, holdout.inputs)
     loss = float(F.cross_entropy(logits, holdout.labels))
-    accuracy = float((logits.argmax(1) == holdout.labels).float().mean())
+    return loss, float((logits.argmax(1) == holdout.labels).float().mean())
+
+
+def _before(tail: nn.Module, holdout: Holdout) -> Best:
+    return Best(-1, holdout_figures(tail, holdout)[0], copy.deepcopy(tail.state_dict()))
+
+
+def _watch(tail: nn.Module, holdout: Holdout, point: Epoch, best: Best) -> Epoch:
+    loss, accuracy = holdout_figures(tail, holdout)
     if loss < best.loss:
         best.epoch, best.loss, best.state = point.epoch, loss, copy.deepcopy(tail.state_dict())
     return Epoch(point.stage, point.epoch, point.train_loss, loss, accuracy)

@@ -1,4 +1,4 @@
-"""The strategies, as stages in order: which blocks are trained, for how long, and at which rates."""
+"""The strategies, as plans: what is trained in which order, for how long, and at which rates."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from graft.zoo.network import Network
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of training with one set of trainable parts.
+    """One stretch of training of some blocks and the head.
 
     Attributes:
         name: for curves and messages.
-        start: first unit that is trained; ``len(network.blocks)`` trains the head alone.
+        start: first unit that is trained.
         epochs: most passes over the training images.
         rate: the head's peak learning rate.
         backbone_rate: the trained blocks' peak learning rate.
+        fresh_statistics: whether batch normalisation in the trained blocks normalises by, and learns, the batches'
+            own statistics. Pretrained blocks keep theirs: those of a few small batches are noise to a head that was
+            fitted on the pretrained ones.
     """
 
     name: str
@@ -28,44 +31,72 @@ class Stage:
     epochs: int
     rate: float
     backbone_rate: float
-
-    @property
-    def trains_blocks(self) -> bool:
-        """False where the head alone is trained, on features that do not change."""
-        return self.name != HEAD
+    fresh_statistics: bool
 
 
-HEAD = "head"
+@dataclass(frozen=True)
+class Plan:
+    """What is done in order: solve the head alone on the frozen backbone, or not; then the stages."""
+
+    head_first: bool
+    stages: tuple[Stage, ...]
 
 
-def staged(blocks: int, train: Train) -> tuple[Stage, ...]:
-    """The head alone on a frozen backbone; then the last blocks too, at a fraction of the rate."""
-    head = Stage(HEAD, blocks, train.head_epochs, train.learning_rate, 0.0)
+def staged(blocks: int, train: Train) -> Plan:
+    """The head alone on a frozen backbone; then the last blocks too, at a fraction of the rate.
+
+    A head that is right before the backbone moves keeps the pretrained features from being distorted (A. Kumar et
+    al., Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, 2022, arXiv:2202.10054).
+    """
     start = max(0, blocks - train.unfreeze_blocks)
-    last = Stage(
-        "last blocks", start, train.finetune_epochs, train.learning_rate, train.learning_rate * train.backbone_rate
-    )
-    return (head, last) if train.finetune_epochs else (head,)
+    rate = train.learning_rate
+    last = Stage("last blocks", start, train.finetune_epochs, rate, rate * train.backbone_rate, False)
+    return Plan(True, (last,) if train.finetune_epochs else ())
 
 
-def scratch(blocks: int, train: Train) -> tuple[Stage, ...]:
-    """Everything from random weights, for as many epochs as the staged training may take in all."""
-    epochs = train.head_epochs + train.finetune_epochs
-    return (Stage("everything", 0, epochs, train.learning_rate, train.learning_rate),)
+def scratch(blocks: int, train: Train) -> Plan:
+    """Everything from random weights, at the head's rate."""
+    return Plan(False, (Stage("everything", 0, train.control_epochs, train.learning_rate, train.learning_rate, True),))
 
 
-# The strategies that can be named; a row takes the number of blocks and the settings.
-STRATEGIES: dict[str, Callable[[int, Train], tuple[Stage, ...]]] = {"staged": staged, "scratch": scratch}
+@dataclass(frozen=True)
+class Strategy:
+    """A row of the table.
+
+    Attributes:
+        plan: takes the number of blocks and the settings.
+        stops_early: False where every stage has to run its full length. A network that starts from random weights
+            first gets worse on images it is not trained on, while its batch statistics settle: stopping early
+            would end it at its beginning, and a control that is cut short proves nothing.
+    """
+
+    plan: Callable[[int, Train], Plan]
+    stops_early: bool
 
 
-def freeze(network: Network, start: int) -> None:
-    """Let only the units from ``start`` on and the head learn; the rest neither learns nor updates its statistics."""
+STRATEGIES: dict[str, Strategy] = {
+    "staged": Strategy(staged, stops_early=True),
+    "scratch": Strategy(scratch, stops_early=False),
+}
+
+
+def freeze(network: Network, stage: Stage) -> None:
+    """Let only the stage's units and the head learn; the rest neither learns nor updates its statistics."""
     for index, unit in enumerate(network.units()):
         for module in unit:
-            module.requires_grad_(index >= start)
-            module.train(index >= start)
+            module.requires_grad_(index >= stage.start)
+            module.train(index >= stage.start)
+            if not stage.fresh_statistics:
+                keep_statistics(module)
     network.head.requires_grad_(True)
     network.head.train()
+
+
+def keep_statistics(module: nn.Module) -> None:
+    """Put batch normalisation into eval mode; its scale and shift still learn."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
 
 
 def parameter_groups(network: Network, stage: Stage, weight_decay: float) -> list[dict[str, object]]:

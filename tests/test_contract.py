@@ -1,0 +1,97 @@
+"""dvc.yaml against the code: the same paths, the same settings, the same stages, whoever reads them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from graft.config import flatten, load_params
+from graft.workspace import Workspace
+
+ROOT = Path(__file__).parents[1]
+ORDER = ["locate", "ingest", "validate", "split", "augment", "pretrain", "select", "finetune", "evaluate", "package"]
+
+
+def _graph() -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def _outs(stage: dict[str, Any]) -> list[str]:
+    return [next(iter(out)) if isinstance(out, dict) else out for out in stage["outs"]]
+
+
+def test_the_stages_are_those_of_the_design() -> None:
+    assert list(_graph()["stages"]) == ORDER
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_every_stage_is_a_module_that_runs_itself(name: str) -> None:
+    stage = _graph()["stages"][name]
+    assert stage["cmd"] == f"exec ${{python}} -m graft.stages.{name}"
+    module = importlib.import_module(f"graft.stages.{name}")
+    assert callable(module.run)
+    assert f"src/graft/stages/{name}.py" in stage["deps"]
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_dependencies_exist_or_are_made_by_a_stage_before(name: str) -> None:
+    stages = _graph()["stages"]
+    before = [path for other in ORDER[: ORDER.index(name)] for path in _outs(stages[other])]
+    links = ["data/source/images", "data/source/table"]  # made by locate, and never an output
+    for path in stages[name]["deps"]:
+        made = any(path == out or path.startswith(f"{out}/") for out in before)
+        assert made or path in links or (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_settings_that_a_stage_depends_on_exist(name: str) -> None:
+    known = set(flatten(load_params(ROOT / "params.yaml")))
+    for key in _graph()["stages"][name]["params"]:
+        assert any(item == key or item.startswith(f"{key}.") for item in known), key
+
+
+def test_every_setting_makes_some_stage_out_of_date() -> None:
+    used = {key for stage in _graph()["stages"].values() for key in stage["params"]}
+    unused = [
+        item
+        for item in flatten(load_params(ROOT / "params.yaml"))
+        if not any(item == key or item.startswith(f"{key}.") for key in used)
+    ]
+    assert unused == []
+
+
+def test_outputs_are_the_paths_of_the_contract() -> None:
+    made = {path for stage in _graph()["stages"].values() for path in _outs(stage)}
+    workspace = Workspace()
+    contract = [
+        workspace.raw,
+        workspace.ingested,
+        workspace.manifest,
+        workspace.splits,
+        workspace.validation,
+        workspace.augmentation,
+        workspace.pretraining,
+        workspace.source_models,
+        workspace.selection,
+        workspace.training,
+        workspace.finetuned,
+        workspace.controls,
+        workspace.evaluation,
+        workspace.packaged,
+    ]
+    assert {str(path) for path in contract} <= made
+
+
+def test_a_refused_model_does_not_cost_the_one_in_use() -> None:
+    assert _graph()["stages"]["package"]["outs"] == [{"models/packaged": {"persist": True}}]
+
+
+def test_a_fine_tuning_setting_is_no_affair_of_the_stages_before() -> None:
+    stages = _graph()["stages"]
+    concerned = [name for name in ORDER if any(key.split(".")[0] == "train" for key in stages[name]["params"])]
+    assert concerned == ["finetune", "evaluate"]

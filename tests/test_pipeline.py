@@ -67,7 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         zoo={"candidates": CANDIDATES},
         pretrain={"images_per_class": 4, "epochs": 1},
         select={"folds": 2, "finetune_epochs": 1},
-        train={"head_epochs": 2, "finetune_epochs": 1, "label_counts": [2]},
+        train={"control_epochs": 2, "finetune_epochs": 1, "label_counts": [2]},
         evaluate={"bootstrap_samples": 100, "latency_runs": 2},
         package={"gate": {"min_accuracy": 0.05}},
     )
@@ -119,7 +119,7 @@ def test_nothing_changed_nothing_runs(project: Path) -> None:
 
 def test_a_fine_tuning_setting_runs_fine_tuning_and_what_follows(project: Path) -> None:
     before = {path: sha256(project / path) for path in ("data/splits.parquet", "reports/selection/winner.json")}
-    _edit(project, train={"head_epochs": 3, "control": False})
+    _edit(project, train={"weight_decay": 0.02, "control": False})
     done = _dvc(project, "repro")
     assert done.returncode == 0, done.stdout + done.stderr
     assert _ran(done) == ["finetune", "evaluate", "package"]
@@ -130,7 +130,7 @@ def test_a_fine_tuning_setting_runs_fine_tuning_and_what_follows(project: Path) 
 
 @pytest.mark.parametrize("stage", ["pretrain", "select", "finetune"])
 def test_killed_in_a_stage_and_run_again_gives_the_same_bytes(project: Path, stage: str) -> None:
-    _edit(project, train={"head_epochs": 2, "control": True})
+    _edit(project, train={"weight_decay": 0.01, "control": True})
     assert _dvc(project, "repro").returncode == 0
     wanted = {path: sha256(path) for path in sorted((project / "models").rglob("*.safetensors"))}
     running = subprocess.Popen(
@@ -170,10 +170,10 @@ def test_the_gate_refuses_and_the_packaged_model_stays(project: Path) -> None:
 
 def test_a_mistake_in_params_is_named(project: Path) -> None:
     text = (project / "params.yaml").read_text(encoding="utf-8")
-    (project / "params.yaml").write_text(text.replace("head_epochs:", "haed_epochs:"), encoding="utf-8")
+    (project / "params.yaml").write_text(text.replace("finetune_epochs:", "fintune_epochs:"), encoding="utf-8")
     done = _dvc(project, "repro")
     assert done.returncode != 0
-    assert "haed_epochs" in done.stderr + done.stdout
+    assert "fintune_epochs" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -134,7 +134,7 @@ class Select:
 class Train:
     """The staged fine-tuning of the winner: the head alone, then the last blocks at a smaller rate."""
 
-    finetune_epochs: Annotated[Count, Field(description="most epochs with the last blocks unfrozen; 0: head only")] = 12
+    finetune_epochs: Annotated[Count, Field(description="most epochs with the last blocks unfrozen; 0: head only")] = 20
     unfreeze_blocks: Annotated[Positive, Field(description="how many blocks are unfrozen, counted from the last")] = 2
     learning_rate: Annotated[Rate, Field(description="peak rate of the head")] = 0.003
     backbone_rate: Annotated[Rate, Field(description="rate of unfrozen blocks as a share of the head's")] = 0.1
@@ -147,9 +147,6 @@ class Train:
     control: Annotated[bool, Field(description="train the same network from scratch, to test that transfer helps")] = (
         True
     )
-    control_epochs: Annotated[
-        Positive, Field(description="epochs of the control; more than the transfer gets, since it starts from nothing")
-    ] = 30
     label_counts: Annotated[
         tuple[Positive, ...],
         Field(description="labels per class at which transfer and scratch are also compared"),

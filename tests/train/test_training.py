@@ -18,14 +18,15 @@ from graft.errors import TrainingError
 from graft.features.extract import Extractor, frozen_part
 from graft.features.store import Store
 from graft.train.finetune import Task, finetune
+from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Kept
-from graft.train.loop import batches, best_epoch, fabric_for, rate_at, run_stage
+from graft.train.loop import Epoch, batches, best_epochs, fabric_for, rate_at, run_stage
 from graft.train.plan import STRATEGIES, Stage, freeze, parameter_groups, scratch, staged
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool, build_network
 
 CLASSES, SIZE, COUNT = 3, 32, 24
-SETTINGS = dataclasses.replace(Train(), head_epochs=2, finetune_epochs=2, batch_size=8, patience=2)
+SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, control_epochs=3, batch_size=8, patience=2)
 ARCHS = ("resnet18", "mobilenet_v3_small", "timm:tf_efficientnet_lite0")
 
 
@@ -74,14 +75,14 @@ def _state(network: Network, units: range) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("arch", ARCHS)
-@pytest.mark.parametrize("unfrozen", [0, 1, 2])
+@pytest.mark.parametrize(("unfrozen", "fresh"), [(0, False), (2, False), (2, True)])
 def test_frozen_parameters_and_buffers_stay_and_others_move(
-    arch: str, unfrozen: int, extractor: Extractor, labels: np.ndarray
+    arch: str, unfrozen: int, fresh: bool, extractor: Extractor, labels: np.ndarray
 ) -> None:
     network = _network(arch)
     blocks = len(network.blocks)
     start = blocks - unfrozen
-    stage = Stage("head" if not unfrozen else "last blocks", start, 1, 0.01, 0.01)
+    stage = Stage("some", start, 1, 0.01, 0.01, fresh_statistics=fresh)
     frozen, moving = _state(network, range(start)), _state(network, range(start, blocks))
     head = network.head.weight.clone()
     inputs = Kept(extractor.activations(network, start, _rows()))
@@ -90,21 +91,53 @@ def test_frozen_parameters_and_buffers_stay_and_others_move(
     assert all(torch.equal(after[name], value) for name, value in frozen.items())
     assert not torch.equal(network.head.weight, head)
     moved = {name for name, value in moving.items() if not torch.equal(after[name], value)}
-    assert {name for name in moving if name.endswith(("weight", "bias", "running_mean", "running_var"))} <= moved
+    statistics = {name for name in moving if name.endswith(("running_mean", "running_var"))}
+    assert {name for name in moving if name.endswith(("weight", "bias"))} <= moved
+    assert moved & statistics == (statistics if fresh else set())
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_loss_starts_near_the_logarithm_of_the_classes(strategy: str, extractor: Extractor, labels: np.ndarray) -> None:
-    network = _network("tiny")
+def test_loss_starts_near_the_logarithm_of_the_classes(extractor: Extractor, labels: np.ndarray) -> None:
     task = Task(extractor, labels, _rows())
-    curve = finetune(network, STRATEGIES[strategy].stages(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).curve
+    curve = finetune(_network("tiny"), scratch(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).curve
     assert curve[0].train_loss == pytest.approx(math.log(CLASSES), abs=0.5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_head_is_the_logistic_regression_of_its_features(classes: int) -> None:
+    """Against scikit-learn's own probabilities on the same standardised features."""
+    from sklearn.linear_model import LogisticRegressionCV
+    from sklearn.preprocessing import StandardScaler
+
+    from graft.train.head import FOLDS, STRENGTHS
+
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % classes
+    features = random.normal(size=(60, 8)) * 5 + 3
+    features[:, 0] += 4 * labels
+    head = nn.Linear(8, classes)
+    loss = solve_head(head, torch.from_numpy(features).float(), labels)
+    scaled = StandardScaler().fit_transform(features)
+    oracle = LogisticRegressionCV(
+        Cs=STRENGTHS, cv=FOLDS, scoring="neg_log_loss", max_iter=500, use_legacy_attributes=False
+    ).fit(scaled, labels)
+    with torch.no_grad():
+        got = torch.softmax(head(torch.from_numpy(features).float()), dim=1).numpy()
+    wanted = oracle.predict_proba(scaled)
+    np.testing.assert_allclose(got, wanted, atol=2e-3)
+    assert loss == pytest.approx(-np.log(wanted[np.arange(60), labels]).mean(), abs=2e-3)
+
+
+def test_the_head_of_one_image_a_class() -> None:
+    head = nn.Linear(2, 3)
+    solve_head(head, torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.arange(3))
+    with torch.no_grad():
+        assert head(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).argmax(1).tolist() == [0, 1, 2]
 
 
 def test_one_batch_is_learned_by_heart(extractor: Extractor, labels: np.ndarray) -> None:
     network = _network("tiny")
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT, label_smoothing=0.0)
-    stage = Stage("everything", 0, 60, 0.02, 0.02)
+    stage = Stage("everything", 0, 60, 0.02, 0.02, True)
     inputs = Kept(extractor.activations(network, 0, _rows()))
     curve = run_stage(network, stage, inputs, torch.from_numpy(labels), settings, 0, fabric_for("cpu"), None, 60)
     assert curve[-1].train_loss < 0.05
@@ -112,7 +145,7 @@ def test_one_batch_is_learned_by_heart(extractor: Extractor, labels: np.ndarray)
 
 def test_groups_have_their_rates_and_norms_do_not_decay() -> None:
     network = _network("tiny")
-    stage = staged(4, Train(learning_rate=0.01, backbone_rate=0.1, unfreeze_blocks=2))[1]
+    stage = staged(4, Train(learning_rate=0.01, backbone_rate=0.1, unfreeze_blocks=2)).stages[0]
     groups = parameter_groups(network, stage, 0.05)
     assert [(group["lr"], group["weight_decay"]) for group in groups] == [
         (0.01, 0.05),
@@ -121,23 +154,28 @@ def test_groups_have_their_rates_and_norms_do_not_decay() -> None:
         (0.001, 0.0),
     ]
     ids = [id(parameter) for group in groups for parameter in group["params"]]  # type: ignore[attr-defined]
-    freeze(network, stage.start)
+    freeze(network, stage)
     assert sorted(ids) == sorted(id(p) for p in network.parameters() if p.requires_grad)
 
 
 def test_strategies() -> None:
-    train = Train(head_epochs=7, finetune_epochs=5, unfreeze_blocks=2)
-    assert [(stage.start, stage.epochs) for stage in staged(4, train)] == [(4, 7), (2, 5)]
-    assert [(stage.start, stage.epochs) for stage in staged(1, train)] == [(1, 7), (0, 5)]
-    assert [(stage.start, stage.epochs) for stage in scratch(4, train)] == [(0, 12)]
-    assert len(staged(4, dataclasses.replace(train, finetune_epochs=0))) == 1
+    train = Train(finetune_epochs=5, control_epochs=12, unfreeze_blocks=2)
+    assert set(STRATEGIES) == {"staged", "scratch"}
+    assert [(stage.start, stage.epochs, stage.fresh_statistics) for stage in staged(4, train).stages] == [(2, 5, False)]
+    assert [(stage.start, stage.epochs) for stage in staged(1, train).stages] == [(0, 5)]
+    assert [(stage.start, stage.epochs, stage.fresh_statistics) for stage in scratch(4, train).stages] == [
+        (0, 12, True)
+    ]
+    assert staged(4, dataclasses.replace(train, finetune_epochs=0)).stages == ()
+    assert staged(4, train).head_first and not scratch(4, train).head_first
+    assert not STRATEGIES["scratch"].stops_early, "a control that is cut short proves nothing"
 
 
 def test_training_from_the_boundary_is_training_through_the_frozen_part(
     extractor: Extractor, labels: np.ndarray
 ) -> None:
     """Kept activations give the same losses as running the frozen part in every step."""
-    stage = Stage("last blocks", 2, 2, 0.01, 0.001)
+    stage = Stage("last blocks", 2, 2, 0.01, 0.001, False)
     curves = []
     for kind in ("kept", "run"):
         network = _network("tiny")
@@ -181,9 +219,7 @@ def test_hold_out_is_not_trained_on_while_it_is_watched(extractor: Extractor, la
     for some in (labels, wrong):
         task = Task(extractor, some, _rows(), held_out)
         curves.append(finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).curve)
-    shared = min(len(curve) for curve in curves)
-    first = [[point.train_loss for point in curve if point.stage == "head"][:shared] for curve in curves]
-    assert first[0] == first[1]
+    assert curves[0][0].train_loss == curves[1][0].train_loss
     assert curves[0][0].holdout_loss != curves[1][0].holdout_loss
 
 
@@ -193,8 +229,10 @@ def test_early_stopping_puts_the_best_epoch_back(extractor: Extractor, labels: n
     network = _network("tiny")
     features = extractor.activations(network, 4, _rows())
     turned = torch.from_numpy((labels + 1) % CLASSES)  # what is learned makes the hold-out worse from the start on
+    with torch.no_grad():
+        before = torch.nn.functional.cross_entropy(network.head(features), turned)
     settings = dataclasses.replace(SETTINGS, patience=3)
-    stage = Stage("head", 4, 50, 0.1, 0.0)
+    stage = Stage("head", 4, 50, 0.1, 0.0, False)
     curve = run_stage(
         network,
         stage,
@@ -207,10 +245,17 @@ def test_early_stopping_puts_the_best_epoch_back(extractor: Extractor, labels: n
         50,
     )
     assert len(curve) < 50
-    assert len(curve) == best_epoch(curve) + 3
     with torch.no_grad():
         loss = torch.nn.functional.cross_entropy(network.head(features), turned)
-    assert float(loss) == pytest.approx(min(point.holdout_loss for point in curve if point.holdout_loss is not None))
+    lowest = min(point.holdout_loss for point in curve if point.holdout_loss is not None)
+    assert loss.item() == pytest.approx(min(lowest, before.item()))
+    assert len(curve) == best_epochs(curve, before.item()) + 3
+
+
+def test_a_stage_that_never_helps_is_not_taken() -> None:
+    worse = [Epoch("last blocks", number, 1.0, 0.9 + number, 0.5) for number in range(3)]
+    assert best_epochs(worse, before=0.5) == 0
+    assert best_epochs(worse, before=1.0) == 1
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, labels: np.ndarray) -> None:
@@ -218,7 +263,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, la
     with torch.no_grad():
         network.head.weight.fill_(math.inf)
     inputs = Kept(extractor.activations(network, 4, _rows()))
-    stage = Stage("head", 4, 1, 0.01, 0.0)
+    stage = Stage("head", 4, 1, 0.01, 0.0, False)
     with pytest.raises(TrainingError, match=r"the loss is nan in stage 'head', epoch 0, step 0"):
         run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 1)
 

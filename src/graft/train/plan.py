@@ -55,8 +55,8 @@ def staged(blocks: int, train: Train) -> Plan:
 
 
 def scratch(blocks: int, train: Train) -> Plan:
-    """Everything from random weights, at the head's rate."""
-    return Plan(False, (Stage("everything", 0, train.control_epochs, train.learning_rate, train.learning_rate, True),))
+    """Everything from random weights, at the head's rate, for as many epochs as the transfer may take."""
+    return Plan(False, (Stage("everything", 0, train.finetune_epochs, train.learning_rate, train.learning_rate, True),))
 
 
 @dataclass(frozen=True)

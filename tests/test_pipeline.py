@@ -67,7 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         zoo={"candidates": CANDIDATES},
         pretrain={"images_per_class": 4, "epochs": 1},
         select={"folds": 2, "finetune_epochs": 1},
-        train={"control_epochs": 2, "finetune_epochs": 1, "label_counts": [2]},
+        train={"finetune_epochs": 1, "label_counts": [2]},
         evaluate={"bootstrap_samples": 100, "latency_runs": 2},
         package={"gate": {"min_accuracy": 0.05}},
     )

@@ -141,9 +141,9 @@ class Train:
     batch_size: Annotated[Positive, Field(description="images per step")] = 32
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's; none on norms and biases")] = 0.01
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="share of the target spread over all classes")] = (
-        0.1
+        0.0
     )
-    patience: Annotated[Positive, Field(description="epochs without a lower hold-out loss before a stage stops")] = 6
+    patience: Annotated[Positive, Field(description="epochs without a lower hold-out loss before a stage stops")] = 10
     control: Annotated[bool, Field(description="train the same network from scratch, to test that transfer helps")] = (
         True
     )

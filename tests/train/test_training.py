@@ -26,7 +26,7 @@ from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool, build_network
 
 CLASSES, SIZE, COUNT = 3, 32, 24
-SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, control_epochs=3, batch_size=8, patience=2)
+SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, batch_size=8, patience=2)
 ARCHS = ("resnet18", "mobilenet_v3_small", "timm:tf_efficientnet_lite0")
 
 
@@ -159,13 +159,11 @@ def test_groups_have_their_rates_and_norms_do_not_decay() -> None:
 
 
 def test_strategies() -> None:
-    train = Train(finetune_epochs=5, control_epochs=12, unfreeze_blocks=2)
+    train = Train(finetune_epochs=5, unfreeze_blocks=2)
     assert set(STRATEGIES) == {"staged", "scratch"}
     assert [(stage.start, stage.epochs, stage.fresh_statistics) for stage in staged(4, train).stages] == [(2, 5, False)]
     assert [(stage.start, stage.epochs) for stage in staged(1, train).stages] == [(0, 5)]
-    assert [(stage.start, stage.epochs, stage.fresh_statistics) for stage in scratch(4, train).stages] == [
-        (0, 12, True)
-    ]
+    assert [(stage.start, stage.epochs, stage.fresh_statistics) for stage in scratch(4, train).stages] == [(0, 5, True)]
     assert staged(4, dataclasses.replace(train, finetune_epochs=0)).stages == ()
     assert staged(4, train).head_first and not scratch(4, train).head_first
     assert not STRATEGIES["scratch"].stops_early, "a control that is cut short proves nothing"

@@ -26,7 +26,7 @@ def test_the_sheet_shows_the_classes_in_turn(
     prepare()
     assert run_stage("augment", augment.run) == 0
     values = json.loads((root / "reports/augmentation/policy.json").read_text())
-    assert (values["policy"], values["size"]) == ("light", 32)
+    assert (values["policy"], values["size"]) == ("light", 128)
     assert [path.split("/")[0] for path in values["images"]] == ["cat", "dog", "cat"]
     with Image.open(root / "reports/augmentation/preview.png") as sheet:
         assert sheet.format == "PNG"

@@ -118,7 +118,7 @@ def test_the_head_is_the_logistic_regression_of_its_features(classes: int) -> No
     loss = solve_head(head, torch.from_numpy(features).float(), labels)
     scaled = StandardScaler().fit_transform(features)
     oracle = LogisticRegressionCV(
-        Cs=STRENGTHS, cv=FOLDS, scoring="neg_log_loss", max_iter=500, use_legacy_attributes=False
+        Cs=STRENGTHS, l1_ratios=(0,), cv=FOLDS, scoring="neg_log_loss", max_iter=500, use_legacy_attributes=False
     ).fit(scaled, labels)
     with torch.no_grad():
         got = torch.softmax(head(torch.from_numpy(features).float()), dim=1).numpy()

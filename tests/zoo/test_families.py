@@ -87,7 +87,7 @@ def _check_units(original: nn.Module, network: Network, head: nn.Module) -> None
 
 def _check_learns(network: Network, images: torch.Tensor) -> None:
     loss = nn.functional.cross_entropy(network(images), torch.tensor([0, CLASSES - 1]))
-    assert loss.item() == pytest.approx(math.log(CLASSES), abs=1.5)
+    assert 0.5 * math.log(CLASSES) < loss.item() < 2 * math.log(CLASSES)
     loss.backward()
     gradients = [parameter.grad for parameter in network.parameters()]
     assert all(gradient is not None and bool(torch.isfinite(gradient).all()) for gradient in gradients)

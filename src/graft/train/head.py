@@ -26,14 +26,15 @@ def solve_head(head: nn.Linear, features: Tensor, labels: NDArray[np.int64]) -> 
     ``w (x - m) / s + b`` is ``(w / s) x + (b - w m / s)``. Where a class has too few images to choose the strength of
     the penalty, the middle one is taken.
     """
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
     from threadpoolctl import threadpool_limits
 
     scaler = StandardScaler()
     x = scaler.fit_transform(features.double().numpy())
     with threadpool_limits(1), warnings.catch_warnings():
-        # Strengths at the edge of separable data need not converge; the chosen one is judged by its score.
-        warnings.simplefilter("ignore")
+        # A weak penalty on separable data need not converge; each strength is judged by its score.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         weights, bias = _logistic(x, labels)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights / scaler.scale_))
@@ -50,7 +51,12 @@ def _logistic(x: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArra
         model = LogisticRegression(C=STRENGTHS[1], max_iter=500)
     else:
         model = LogisticRegressionCV(
-            Cs=STRENGTHS, cv=min(FOLDS, fewest), scoring="neg_log_loss", max_iter=500, use_legacy_attributes=False
+            Cs=STRENGTHS,
+            l1_ratios=(0,),
+            cv=min(FOLDS, fewest),
+            scoring="neg_log_loss",
+            max_iter=500,
+            use_legacy_attributes=False,
         )
     model.fit(x, labels)
     if len(model.classes_) > 2:

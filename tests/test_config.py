@@ -74,7 +74,8 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (
             _set("data/train_per_class", 2.5),
             "the key 'data.train_per_class' cannot be 2.5: input should be a valid integer\n  where: p\n"
-            "  remedy: data.train_per_class is: labelled images per class to train on; the rest is tested; null: all",
+            "  remedy: data.train_per_class is: labelled images per class to train on, the rest is tested; null: all; "
+            "for undivided data",
         ),
         (
             _set("zoo/candidates/0/depth", "deep"),

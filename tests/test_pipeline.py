@@ -58,8 +58,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (folder / ".dvc").mkdir()
     shutil.copy2(ROOT / ".dvc" / "config", folder / ".dvc")
-    (folder / ".venv" / "bin").mkdir(parents=True)
-    (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    (folder / ".venv").symlink_to(sys.prefix)
     _dvc(folder, "config", "--local", "core.no_scm", "true")
     _edit(
         folder,

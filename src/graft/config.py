@@ -39,7 +39,8 @@ class Data:
     source: Annotated[str, Field(min_length=1, description="digits, a folder, a .csv or .parquet table")] = "digits"
     test_fraction: Annotated[Fraction, Field(description="share of images kept for the test")] = 0.2
     train_per_class: Annotated[
-        Positive | None, Field(description="labelled images per class to train on; the rest is tested; null: all")
+        Positive | None,
+        Field(description="labelled images per class to train on, the rest is tested; null: all; for undivided data"),
     ] = None
 
 

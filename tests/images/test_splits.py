@@ -61,9 +61,9 @@ def test_a_given_test_split_is_honoured_exactly() -> None:
     assert dict(zip(table["path"], table["split"], strict=True)) == given_split()
 
 
-def test_with_a_given_split_the_training_images_beyond_the_number_are_left_out() -> None:
+def test_with_a_given_split_all_of_its_training_images_are_used() -> None:
     table = make_splits(manifest({"a": 12, "b": 12}, given_split()), settings_with(train_per_class=4))
-    assert counted(table) == {("train", "a"): 4, ("test", "a"): 3, ("train", "b"): 4, ("test", "b"): 3}
+    assert counted(table) == {("train", "a"): 9, ("test", "a"): 3, ("train", "b"): 9, ("test", "b"): 3}
 
 
 def test_where_a_given_split_straddles_a_copy_the_training_copy_is_left_out() -> None:
@@ -147,12 +147,6 @@ def test_no_group_straddles_folds_divide_and_proportions_hold(
             {"train_per_class": 5},
             "class 'b' has 5 images, so 5 for training leave none to test",
             "set it to 4 or less, add images, or set it to null",
-        ),
-        (
-            manifest({"a": 12, "b": 12}, given_split()),
-            {"train_per_class": 10},
-            "class 'a' has 9 training images, fewer than 10",
-            "set it to 9 or less, add images, or set it to null",
         ),
         (
             manifest({"a": 12, "b": 12, "c": 1}, given_split() | {"c/0.png": "test"}),

@@ -6,7 +6,7 @@ The rules, in order:
 * A given test split is honoured exactly. Where a group straddles it, the *train* rows of that group are left out.
 * Else ``train_per_class = n`` draws n images of every class for training, and all the rest is tested.
 * Else ``test_fraction`` of every class is drawn for the test.
-* With a given test split and ``train_per_class``, training images beyond n are left out of the table.
+* Data that comes divided is used as it is: ``train_per_class`` and ``test_fraction`` are for dividing, and say nothing.
 
 Groups are drawn in the order of a hash of their first image's content and the seed. So the draw depends neither on
 the order of files nor on the other images, and most of it stays when images are added.
@@ -51,8 +51,6 @@ def make_splits(manifest: pd.DataFrame, params: Params) -> pd.DataFrame:
     groups = group_rows(rows, params.validation.near_duplicate_distance)
     keys = _order(rows, groups, params.seed)
     split = _given(rows, groups) if rows["split"].notna().any() else _drawn(rows, groups, keys, params)
-    if params.data.train_per_class is not None and rows["split"].notna().any():
-        split = _thin(rows, groups, keys, split, params)
     table = rows[["path", "label"]].assign(split=split, fold=np.int64(-1), group=groups)
     table = table[table["split"] != ""].reset_index(drop=True)
     _refuse_unusable(table, params.select.folds)
@@ -86,29 +84,6 @@ def _drawn(
     share = params.data.test_fraction
     wanted = {label: min(max(1, round(share * count)), count - 1) for label, count in counts.items()}
     return np.where(_draw(rows, groups, keys, wanted), "test", "train").astype(object)
-
-
-def _thin(
-    rows: pd.DataFrame,
-    groups: NDArray[np.int64],
-    keys: Mapping[int, int],
-    split: NDArray[np.object_],
-    params: Params,
-) -> NDArray[np.object_]:
-    """Keep ``train_per_class`` training images of every class, and leave out the rest."""
-    number = params.data.train_per_class or 0
-    train = split == "train"
-    counts = _count(rows["label"][train])
-    for label, count in counts.items():
-        if count < number:
-            raise DataError(
-                f"class {label!r} has {count} training images, fewer than {number}",
-                where="data.train_per_class",
-                remedy=f"set it to {count} or less, add images, or set it to null",
-            )
-    kept = np.zeros(len(rows), dtype=bool)
-    kept[train] = _draw(rows[train], groups[train], keys, dict.fromkeys(counts, number), params.select.folds)
-    return np.where(train & ~kept, "", split)
 
 
 def _order(rows: pd.DataFrame, groups: NDArray[np.int64], seed: int) -> Mapping[int, int]:

@@ -23,6 +23,8 @@ def run(params: Params, workspace: Workspace) -> None:
         f"split: {sizes['train']} images to train on in {params.select.folds} folds, {sizes['test']} to test on"
         + (f"; {left_out} left out" if left_out else "")
     )
+    if params.data.train_per_class is not None and manifest["split"].notna().any():
+        print("split: the data came divided, so data.train_per_class says nothing")
 
 
 if __name__ == "__main__":

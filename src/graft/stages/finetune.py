@@ -54,12 +54,13 @@ def run(params: Params, workspace: Workspace) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """The winner, the training images, and how networks are trained on them."""
+    """The winner, the training images, how many blocks its whole network has, and how networks are trained."""
 
     params: Params
     workspace: Workspace
     winner: Candidate
     data: TrainSet
+    blocks: int
 
     @classmethod
     def open(cls, params: Params, workspace: Workspace) -> Job:
@@ -70,7 +71,8 @@ class Job:
         except FileNotFoundError:
             raise DataError("no candidate was chosen yet", where=path, remedy="run `.venv/bin/dvc repro`") from None
         names = [field.name for field in dataclasses.fields(Candidate)]
-        return cls(params, workspace, Candidate(**{name: chosen[name] for name in names}), train_set(workspace))
+        winner = Candidate(**{name: chosen[name] for name in names})
+        return cls(params, workspace, winner, train_set(workspace), chosen["blocks"])
 
     def train(self, candidate: Candidate, strategy: str, rows: Rows) -> Trained:
         """Train one network on the images ``rows`` by a named strategy."""
@@ -160,8 +162,9 @@ class Job:
             "train_images": len(self.data.labels),
             "splits_sha256": sha256(self.workspace.splits),
         }
+        depth = None if candidate.depth == self.blocks - 1 else candidate.depth
         artifact = Artifact(
-            self.data.classes, candidate.arch, candidate.weights, candidate.depth, preprocessing, provenance=provenance
+            self.data.classes, candidate.arch, candidate.weights, depth, preprocessing, provenance=provenance
         )
         save_artifact(folder, artifact, trained.network)
 

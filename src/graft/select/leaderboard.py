@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.files import whole_file
+from graft.pictures import plotting, save_svg
 from graft.select.candidates import Result
 from graft.select.probe import standard_error
 from graft.select.rule import ranked, reasons
@@ -58,30 +58,20 @@ def _row(result: Result) -> dict[str, Any]:
 
 def draw_scores(results: Sequence[Result], path: Path) -> None:
     """Mean score of every candidate with one standard error to each side, best on top."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
     rows = ranked(results)[::-1]
-    figure, axes = plt.subplots(figsize=(8, 0.6 * len(rows) + 1.2), layout="constrained")
+    figure, axes = plotting().subplots(figsize=(8, 0.6 * len(rows) + 1.2), layout="constrained")
     for height, result in enumerate(rows):
         colour = "#0072b2" if result.finetuned else "#999999"
         axes.errorbar(result.mean, height, xerr=standard_error(result.scores), fmt="o", color=colour, capsize=4)
     axes.set_yticks(range(len(rows)), [name_of(result) for result in rows])
     axes.set_xlabel("cross-validated accuracy (blue: fine-tuned in every fold; grey: linear probe)")
     axes.grid(axis="x", alpha=0.3)
-    _save(figure, path)
+    save_svg(figure, path)
 
 
 def draw_depths(results: Sequence[Result], path: Path) -> None:
     """Accuracy of a linear head at every depth of every candidate; the depth that was taken is marked."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    figure, axes = plotting().subplots(figsize=(8, 4.5), layout="constrained")
     colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
     for number, result in enumerate(results):
         curve, colour = result.probe.curve, colours[number % len(colours)]
@@ -92,13 +82,4 @@ def draw_depths(results: Sequence[Result], path: Path) -> None:
     axes.set_ylabel("accuracy of a linear head, mean over folds")
     axes.legend(fontsize="small")
     axes.grid(alpha=0.3)
-    _save(figure, path)
-
-
-def _save(figure: Any, path: Path) -> None:
-    from matplotlib import pyplot as plt
-
-    # No date and a fixed salt: the same results give the same file.
-    with whole_file(path) as beside, plt.rc_context({"svg.hashsalt": "graft"}):
-        figure.savefig(beside, metadata={"Date": None})
-    plt.close(figure)
+    save_svg(figure, path)

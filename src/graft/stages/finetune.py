@@ -19,6 +19,7 @@ from graft.workspace import Workspace
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
     from numpy.typing import NDArray
 
     from graft.select.candidates import TrainSet
@@ -90,18 +91,18 @@ class Job:
         held_out = self._held_out(rows) if chosen.stops_early else None
         seed = derive_seed(self.params.seed, "finetune", strategy)
         fabric = fabric_for(self.params.compute.device)
-        return finetune(network, plan, self._task(candidate, rows, held_out), self.params.train, seed, fabric)
+        return finetune(
+            network, plan, self._task(candidate, rows, held_out, fabric.device), self.params.train, seed, fabric
+        )
 
-    def _task(self, candidate: Candidate, rows: Rows, held_out: Rows | None) -> Task:
+    def _task(self, candidate: Candidate, rows: Rows, held_out: Rows | None, device: torch.device) -> Task:
         from graft.augment.policies import build_policy
         from graft.features.store import Store
         from graft.select.candidates import around, extractor_for
         from graft.train.finetune import Task
-        from graft.train.loop import fabric_for
         from graft.zoo.weights import preprocessing_of
 
         preprocessing = preprocessing_of(candidate, around(self.params, self.workspace.source_models))
-        device = fabric_for(self.params.compute.device).device
         extractor = extractor_for(self.data.images, preprocessing, Store(self.workspace.cache), device)
         policy = build_policy(self.params.augment.policy, preprocessing.geometry.size)
         return Task(extractor, self.data.labels, rows, held_out, policy)

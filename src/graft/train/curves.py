@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.files import whole_file
+from graft.pictures import plotting, save_svg
 from graft.train.finetune import Trained
 
 if TYPE_CHECKING:
@@ -23,12 +23,7 @@ def table(runs: Mapping[str, Trained]) -> pd.DataFrame:
 
 def draw(runs: Mapping[str, Trained], path: Path) -> None:
     """Hold-out accuracy and loss against epochs, a line per run, stages told apart by a dashed line."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    figure, (left, right) = plotting().subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for (name, run), colour in zip(runs.items(), ("#0072b2", "#d55e00", "#009e73"), strict=False):
         epochs = range(1, len(run.curve) + 1)
         left.plot(epochs, [point.train_loss for point in run.curve], color=colour, ls=":", label=f"{name}, training")
@@ -44,6 +39,4 @@ def draw(runs: Mapping[str, Trained], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small")
-    with whole_file(path) as beside, plt.rc_context({"svg.hashsalt": "graft"}):
-        figure.savefig(beside, metadata={"Date": None})
-    plt.close(figure)
+    save_svg(figure, path)

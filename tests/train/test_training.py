@@ -20,7 +20,7 @@ from graft.features.store import Store
 from graft.train.finetune import Task, finetune
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Kept
-from graft.train.loop import Epoch, batches, best_epochs, fabric_for, rate_at, run_stage
+from graft.train.loop import Holdout, batches, fabric_for, holdout_figures, rate_at, run_stage
 from graft.train.plan import STRATEGIES, Stage, freeze, parameter_groups, scratch, staged
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool, build_network
@@ -139,8 +139,8 @@ def test_one_batch_is_learned_by_heart(extractor: Extractor, labels: np.ndarray)
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT, label_smoothing=0.0)
     stage = Stage("everything", 0, 60, 0.02, 0.02, True)
     inputs = Kept(extractor.activations(network, 0, _rows()))
-    curve = run_stage(network, stage, inputs, torch.from_numpy(labels), settings, 0, fabric_for("cpu"), None, 60)
-    assert curve[-1].train_loss < 0.05
+    course = run_stage(network, stage, inputs, torch.from_numpy(labels), settings, 0, fabric_for("cpu"), None, 60)
+    assert course.points[-1].train_loss < 0.05
 
 
 def test_groups_have_their_rates_and_norms_do_not_decay() -> None:
@@ -184,8 +184,8 @@ def test_training_from_the_boundary_is_training_through_the_frozen_part(
             images = torch.from_numpy(extractor.images)
             policy = build_policy("none", SIZE)
             inputs = Augmented(images, policy, extractor.preprocessing, frozen, 0, torch.device("cpu"))
-        curve = run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 2)
-        curves.append([point.train_loss for point in curve])
+        course = run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 2)
+        curves.append([point.train_loss for point in course.points])
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)
 
 
@@ -221,39 +221,26 @@ def test_hold_out_is_not_trained_on_while_it_is_watched(extractor: Extractor, la
     assert curves[0][0].holdout_loss != curves[1][0].holdout_loss
 
 
-def test_early_stopping_puts_the_best_epoch_back(extractor: Extractor, labels: np.ndarray) -> None:
-    from graft.train.loop import Holdout
-
+@pytest.mark.parametrize("watched", ["the same labels", "other labels"])
+def test_early_stopping_puts_the_best_epoch_back(watched: str, extractor: Extractor, labels: np.ndarray) -> None:
     network = _network("tiny")
     features = extractor.activations(network, 4, _rows())
-    turned = torch.from_numpy((labels + 1) % CLASSES)  # what is learned makes the hold-out worse from the start on
-    with torch.no_grad():
-        before = torch.nn.functional.cross_entropy(network.head(features), turned)
+    # From an undecided head, and with other labels, what is learned makes the hold-out worse from the start on.
+    torch.nn.init.zeros_(network.head.weight)
+    torch.nn.init.zeros_(network.head.bias)
+    held_out = torch.from_numpy(labels if watched == "the same labels" else (labels + 1) % CLASSES)
+    before = holdout_figures(network.head, Holdout(features, held_out))[0]
     settings = dataclasses.replace(SETTINGS, patience=3)
     stage = Stage("head", 4, 50, 0.1, 0.0, False)
-    curve = run_stage(
-        network,
-        stage,
-        Kept(features),
-        torch.from_numpy(labels),
-        settings,
-        0,
-        fabric_for("cpu"),
-        Holdout(features, turned),
-        50,
-    )
-    assert len(curve) < 50
-    with torch.no_grad():
-        loss = torch.nn.functional.cross_entropy(network.head(features), turned)
-    lowest = min(point.holdout_loss for point in curve if point.holdout_loss is not None)
-    assert loss.item() == pytest.approx(min(lowest, before.item()))
-    assert len(curve) == best_epochs(curve, before.item()) + 3
-
-
-def test_a_stage_that_never_helps_is_not_taken() -> None:
-    worse = [Epoch("last blocks", number, 1.0, 0.9 + number, 0.5) for number in range(3)]
-    assert best_epochs(worse, before=0.5) == 0
-    assert best_epochs(worse, before=1.0) == 1
+    inputs, some = Kept(features), torch.from_numpy(labels)
+    course = run_stage(network, stage, inputs, some, settings, 0, fabric_for("cpu"), Holdout(features, held_out), 50)
+    losses = [before, *(point.holdout_loss for point in course.points)]
+    assert course.best == int(np.argmin(losses))
+    assert holdout_figures(network.head, Holdout(features, held_out))[0] == pytest.approx(min(losses))
+    if watched == "other labels":
+        assert (course.best, len(course.points)) == (0, 3), "a stage that never helps is not taken"
+    else:
+        assert course.best > 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, labels: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from graft.artifact import Artifact, save_artifact
 from graft.config import Candidate
-from graft.errors import WeightsError
+from graft.errors import ConfigError, WeightsError
 from graft.zoo.bundled import bundled_file, map_by_order
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network
@@ -38,6 +38,12 @@ def test_random_weights_come_from_the_seed(around: Surroundings) -> None:
     key = next(iter(first))
     assert torch.equal(first[key], again[key])
     assert not torch.equal(first[key], other[key])
+
+
+def test_a_size_too_small_is_refused_before_any_work(around: Surroundings) -> None:
+    with pytest.raises(ConfigError, match=r"resnet18 cannot take images of 8 px") as raised:
+        locate(Candidate("resnet18", "none", size=8), around)
+    assert raised.value.remedy == "its least size is 32 px"
 
 
 def test_missing_torchvision_weights_say_where_to_put_them(around: Surroundings, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Exhibits:
 
     Attributes:
         artifact: the model's card.
-        settings: every setting by name (:func:`graft.config.flatten`).
+        settings: every setting that led to the model, by name (:func:`graft.config.flatten`).
         leaderboard: what selection wrote, or None.
         selection: pictures of the selection.
         training: learning curves.

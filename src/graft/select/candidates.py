@@ -12,7 +12,6 @@ import torch
 
 from graft.config import Candidate, Params, Train
 from graft.determinism import derive_seed
-from graft.errors import ConfigError
 from graft.features.extract import Extractor
 from graft.features.images import ImageSet, decoded
 from graft.features.store import Store
@@ -20,7 +19,6 @@ from graft.select.probe import Probe, probe_at, probe_auto
 from graft.train.finetune import Task, finetune
 from graft.train.loop import fabric_for, logits_of
 from graft.train.plan import staged
-from graft.zoo.catalogue import family_of
 from graft.zoo.cost import Cost, cost_of
 from graft.zoo.network import Network, cut, require_block
 from graft.zoo.preprocessing import Preprocessing
@@ -81,17 +79,6 @@ def around(params: Params, sources: Path) -> Surroundings:
     return Surroundings(sources, params.zoo.offline, params.seed)
 
 
-def check_size(candidate: Candidate) -> None:
-    """Refuse an input that the architecture cannot take."""
-    smallest = family_of(candidate.arch).smallest(candidate.arch)
-    if candidate.size is not None and candidate.size < smallest:
-        raise ConfigError(
-            f"{candidate.arch} cannot take images of {candidate.size} px",
-            where="zoo.candidates: size",
-            remedy=f"its least size is {smallest} px",
-        )
-
-
 def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, device: torch.device) -> Extractor:
     """The decoded images at a candidate's geometry, ready to be run through it."""
     array = decoded(images, preprocessing.geometry, store)
@@ -100,7 +87,6 @@ def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, 
 
 def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
     """One forward pass over the training images, then linear heads at every depth."""
-    check_size(candidate)
     found = pretrained(candidate, around(params, sources))
     extractor = extractor_for(data.images, found.preprocessing, store, fabric_for(params.compute.device).device)
     depths = extractor.every_depth(found.network)

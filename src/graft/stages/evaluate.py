@@ -105,7 +105,8 @@ def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Eval
     small = thumbnails(workspace.raw / item.path for item in mistakes)
     return Exhibits(
         artifact=model.artifact,
-        settings=flatten(params),
+        # Packaging comes later: its settings call no report into question, and one that shows them could be stale.
+        settings={name: value for name, value in flatten(params).items() if not name.startswith("package.")},
         leaderboard=read_leaderboard(workspace.selection / "leaderboard.csv"),
         selection=pictures(workspace.selection),
         training=pictures(workspace.training),

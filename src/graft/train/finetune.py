@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from graft.determinism import derive_seed
 from graft.features.extract import Extractor, frozen_part
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Inputs, Kept
-from graft.train.loop import Epoch, Holdout, best_epochs, holdout_figures, run_stage
+from graft.train.loop import Epoch, Holdout, holdout_figures, run_stage
 from graft.train.plan import Plan, Stage
 from graft.zoo.network import Network
 
@@ -104,14 +103,13 @@ class _Run:
             curve.append(self._head(network, shown, watched))
         for stage in self.plan.stages:
             holdout = self._holdout(network, stage.start, watched)
-            before = math.inf if holdout is None else holdout_figures(network.ending(stage.start), holdout)[0]
             inputs = _inputs(network, stage, self.task, shown, derive_seed(self.seed, stage.name))
             some = labels[torch.from_numpy(shown)]
-            points = run_stage(
+            course = run_stage(
                 network, stage, inputs, some, self.settings, self.seed, self.fabric, holdout, epochs[stage.name]
             )
-            best[stage.name] = best_epochs(points, before)
-            curve += points
+            best[stage.name] = course.best
+            curve += course.points
         return network.cpu().eval(), curve, best
 
     def _head(self, network: Network, shown: Rows, watched: Rows | None) -> Epoch:

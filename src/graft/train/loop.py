@@ -42,6 +42,18 @@ class Holdout:
     labels: Tensor
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a stage went: a point per epoch, and after how many of them the weights that were kept were reached.
+
+    With a hold-out, ``points`` has those after the best epoch too, and ``best`` is 0 where no epoch was better than
+    none at all.
+    """
+
+    points: tuple[Epoch, ...]
+    best: int
+
+
 @dataclass
 class Best:
     """The epoch with the lowest hold-out loss so far, and the trained parts as they were then."""
@@ -69,7 +81,7 @@ def run_stage(
     fabric: Fabric,
     holdout: Holdout | None,
     stop_after: int,
-) -> list[Epoch]:
+) -> Course:
     """Train ``network`` in place for one stage.
 
     Args:
@@ -83,9 +95,6 @@ def run_stage(
         holdout: where given, training stops when its loss has not fallen for ``settings.patience`` epochs, and the
             best epoch's weights are put back; those from before the stage, if no epoch was better.
         stop_after: most epochs to go of the stage's schedule.
-
-    Returns:
-        A point per epoch; with a hold-out, those after the best epoch included.
 
     Raises:
         TrainingError: the loss is not finite; the message names stage, epoch and step.
@@ -122,7 +131,7 @@ def run_stage(
     if best.state:
         tail.load_state_dict(best.state)
     network.eval()
-    return curve
+    return Course(tuple(curve), len(curve) if holdout is None else best.epoch + 1)
 
 
 def batches(count: int, size: int, seed: int, *names: object) -> Iterator[Tensor]:
@@ -139,13 +148,6 @@ def rate_at(step: int, warm_up: int, total: int) -> float:
     if step < warm_up:
         return (step + 1) / (warm_up + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
-
-
-def best_epochs(curve: list[Epoch], before: float) -> int:
-    """How many epochs it took to the lowest hold-out loss; 0 if none is under ``before``, the loss before the stage."""
-    watched = [(point.holdout_loss, point.epoch) for point in curve if point.holdout_loss is not None]
-    lowest, epoch = min(watched, default=(math.inf, -1))
-    return epoch + 1 if lowest < before else 0
 
 
 @torch.no_grad()

@@ -168,6 +168,21 @@ def family_of(arch: str) -> Builder:
     return builder
 
 
+def require_size(arch: str, size: int | None) -> None:
+    """Refuse a side of the input that an architecture cannot take, before any work is done.
+
+    Raises:
+        ConfigError: nobody builds ``arch``, or ``size`` pixels are fewer than it can take.
+    """
+    smallest = family_of(arch).smallest(arch)
+    if size is not None and size < smallest:
+        raise ConfigError(
+            f"{arch} cannot take images of {size} px",
+            where="zoo.candidates: size",
+            remedy=f"its least size is {smallest} px",
+        )
+
+
 def _similar(arch: str) -> str:
     plain = {name.removeprefix(TIMM): name for name in reversed(names())}
     if arch.removeprefix(TIMM) in plain:

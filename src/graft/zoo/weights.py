@@ -17,7 +17,7 @@ from graft.determinism import derive_seed
 from graft.errors import WeightsError, did_you_mean
 from graft.zoo import downloads
 from graft.zoo.bundled import bundled_file, map_by_order
-from graft.zoo.catalogue import TIMM, family_of
+from graft.zoo.catalogue import TIMM, family_of, require_size
 from graft.zoo.network import Network
 from graft.zoo.preprocessing import Preprocessing
 
@@ -92,11 +92,11 @@ def locate(candidate: Candidate, around: Surroundings) -> Path | None:
     """The file or folder that holds the weights, downloaded first where that is allowed; None for random ones.
 
     Raises:
-        ConfigError: unknown architecture.
+        ConfigError: unknown architecture, or a size it cannot take.
         WeightsError: the weights do not exist, or are not here and cannot be had; the message names the file,
             where it was looked for and where to put it.
     """
-    family_of(candidate.arch)
+    require_size(candidate.arch, candidate.size)
     if candidate.weights in KINDS:
         return KINDS[candidate.weights](candidate, around)
     if candidate.weights.endswith(FILES):

@@ -11,6 +11,10 @@ from hypothesis import settings
 from PIL import Image
 from ruamel.yaml import YAML
 
+from graft.threads import wait_briefly
+
+wait_briefly()  # before any test imports torch: a busy machine must not make the suite ten times slower
+
 # The same examples every time, and no time limit on a busy machine: a red test must mean a fault.
 settings.register_profile("graft", deadline=None, derandomize=True)
 settings.load_profile("graft")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from graft.errors import exit_code
+from graft.threads import wait_briefly
 
 app = typer.Typer(
     add_completion=False,
@@ -20,6 +21,7 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point."""
+    wait_briefly()
     app()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from graft.config import Params, load_params
 from graft.errors import exit_code
+from graft.threads import wait_briefly
 from graft.workspace import Workspace
 
 _PR_SET_PDEATHSIG = 1
@@ -30,6 +31,7 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
         uses_torch: fix threads and kernels first (importing torch takes seconds, so only where it is used).
     """
     end_with_parent()
+    wait_briefly()
     workspace = Workspace()
 
     def locked() -> None:

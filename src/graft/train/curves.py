@@ -37,6 +37,7 @@ def draw(runs: Mapping[str, Trained], path: Path) -> None:
     right.set(xlabel="epoch", ylabel="accuracy on the hold-out")
     for axes in (left, right):
         axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize="small")
     save_svg(figure, path)

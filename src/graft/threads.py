@@ -1,0 +1,19 @@
+"""How torch's threads wait for one another: not long, so that graft stays quick on a machine that others use too.
+
+GNU OpenMP, which torch and scikit-learn compute with, lets a thread that has nothing to do spin 300,000 times before it
+sleeps. While the thread it waits for has no core, because another program has it, that only takes cores away. Measured
+on 2 cores, a training step of ResNet-18 at 32 px and 32 images: alone 90 ms with either count; beside five busy
+processes 4 to 7 s with the default and 0.6 to 0.8 s with this one; never spinning at all costs 40% when alone.
+"""
+
+from __future__ import annotations
+
+import os
+
+SPIN_COUNT = "5000"
+
+
+def wait_briefly() -> None:
+    """Set the count, unless the user has said how to wait; call it before torch is imported, which reads it then."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)

@@ -34,7 +34,9 @@ def _candidate(value: Any) -> Any:
 
 def _as_list(value: Any) -> Any:
     """One policy is short for a list of one."""
-    return [value] if isinstance(value, str | dict) else value
+    if isinstance(value, str | dict):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _named_policy(value: Any) -> Any:
@@ -305,8 +307,9 @@ def _explain(error: ValidationError, where: Path | str) -> ConfigError:
         return ConfigError(f"unknown key {key!r}", where=where, remedy=did_you_mean(name, _keys_at(parent)))
     if first["type"] in {"missing", "missing_argument"}:
         return ConfigError(f"the key {key!r} is missing", where=where, remedy=f"add {key!r} to the file")
+    message = first["msg"].removeprefix("Value error, ")
     return ConfigError(
-        f"the key {key!r} cannot be {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}",
+        f"the key {key!r} cannot be {first['input']!r}: {message[0].lower()}{message[1:]}",
         where=where,
         remedy=_meaning(key),
     )

@@ -125,8 +125,9 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def as_yaml(choice: Choice) -> str:
-    """The choice as it is written in params.yaml, in one line, without options that have their default."""
-    return _listed(_pick_as_yaml(pick) for pick in choice.picks)
+    """The choice as it is written in params.yaml, in one line: options only where they are not the default."""
+    written = [_pick_as_yaml(pick) for pick in choice.picks]
+    return written[0] if len(written) == 1 else _listed(written)
 
 
 def _pick_as_yaml(pick: Pick) -> str:

@@ -5,6 +5,7 @@ To add a domain, add a row to ``DOMAINS``. A kind of change that a domain does n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -36,6 +37,7 @@ class Domain:
 
 
 _GROUND = "most of the area is ground, and a share of the area is no share of the label"
+_STROKES = "inverted by parts, a stroke becomes its own outline"
 _COLOUR = "the colour is part of what the label says"
 _SIDES = "left and right of a body are not the same, and a finding has its side"
 
@@ -53,6 +55,7 @@ DOMAINS = {
             "shear": Limit(15, "slanted further a 7 becomes a 1"),
             "shift": Limit(0.15, "a stroke that has left the image is missing"),
             "crop": Limit(0.2, "a stroke that is cut off is missing"),
+            "tones": Limit(0, _STROKES),
             "paste": Limit(0, _GROUND),
         },
     ),
@@ -64,6 +67,7 @@ DOMAINS = {
             "shear": Limit(10, "letters that are slanted further are others"),
             "shift": Limit(0.1, "letters that have left the image are missing"),
             "crop": Limit(0.1, "letters that are cut off are missing"),
+            "tones": Limit(0, _STROKES),
             "blur": Limit(0.005, "small letters cannot be told apart"),
             "paste": Limit(0, _GROUND),
         },
@@ -175,4 +179,6 @@ def _tamed(choice: Choice, domain: Domain) -> Choice | None:
 
 def _share(pick: Pick, kind: str, choice: Choice, domain: Domain) -> float:
     """What a policy may keep of a change that several make together: the same share for all of them."""
-    return float(f"{pick.values[kind] * domain.limits[kind].most / choice.changes[kind]:.3g}")
+    exact = pick.values[kind] * domain.limits[kind].most / choice.changes[kind]
+    # Three decimals are enough for all units, and rounding down keeps the sum within the limit.
+    return math.floor(exact * 1000 + 1e-6) / 1000

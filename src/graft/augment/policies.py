@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from graft.augment import steps
 from graft.augment.mixing import Mixing
-from graft.augment.steps import GREY, Step
+from graft.augment.steps import GREY, Move, Step
 
 if TYPE_CHECKING:
     import torch
@@ -68,15 +68,19 @@ class Recipe:
 def _geometric(v: Values) -> list[Step]:
     return [
         steps.mirror(v["mirror"]),
-        steps.affine(v["rotation"], v["shift"], v["scale"], v["shear"], GREY),
+        steps.affine_mirrored(_move(v)),
         steps.blur(v["blur"]),
     ]
 
 
 def _digits(v: Values) -> list[Step]:
     # Turned by less than what makes a 7 of a 1 or a 9 of a 6. What moves in from outside is black, as is the ground of
-    # the digits; on a light ground use `light` or `geometric`, without their mirror.
-    return [steps.affine(v["rotation"], v["shift"], v["scale"], v["shear"], 0)]
+    # the digits; for another ground set `geometric`'s mirror to 0.
+    return [steps.affine_on_black(_move(v))]
+
+
+def _move(v: Values) -> Move:
+    return Move(v["rotation"], v["shift"], v["scale"], v["shear"])
 
 
 _MIRROR = Option(0.5, 0, 1)

@@ -77,13 +77,16 @@ def _column(policy: Policy, images: Sequence[Picture], labels: Sequence[str], se
     floats = varied.permute(0, 3, 1, 2).float()
     mixed, shares = policy.mixing.mix(floats, indices, len(classes), derive_seed(seed, "preview mix", variant))
     pictures = mixed.permute(0, 2, 3, 1).round().clamp(0, 255).to(torch.uint8).numpy()
-    return [Cell(picture, _caption(row, classes)) for picture, row in zip(pictures, shares.tolist(), strict=True)]
+    captions = [
+        _caption(dict(zip(classes, row, strict=True)), own) for row, own in zip(shares.tolist(), labels, strict=True)
+    ]
+    return [Cell(picture, caption) for picture, caption in zip(pictures, captions, strict=True)]
 
 
-def _caption(shares: Sequence[float], classes: Sequence[str]) -> tuple[str, ...]:
-    """``70% ants``, largest first, a line for each class."""
-    told = sorted(((share, name) for share, name in zip(shares, classes, strict=True)), reverse=True)
-    return tuple(f"{share:.0%} {_short(name, 12)}" for share, name in told if share >= LEAST_SHARE)
+def _caption(shares: dict[str, float], own: str) -> tuple[str, ...]:
+    """``ants: 70%``, a line for each class that is there: the row's own first, even where little of it is left."""
+    told = [own, *sorted(name for name, share in shares.items() if name != own and share >= LEAST_SHARE)]
+    return tuple(f"{_short(name, 10)}: {shares[name]:.0%}" for name in told)
 
 
 def _draw(rows: Sequence[Sequence[Cell]], labels: Sequence[str], title: str) -> Image.Image:

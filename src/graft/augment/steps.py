@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-# Grey, where a photograph has moved out of its frame: black corners would tell the network that the image was turned.
+# Grey, where a photograph has moved out of its frame: neither as dark nor as bright as an object may be.
 GREY = 128
 
 # Kinds of change and, for people, what a policy does that makes them; {} takes the amount, whose unit is said.
@@ -70,22 +70,41 @@ def colour(brightness: float, saturation: float, hue: float) -> Step:
     return Step({"brightness": brightness, "saturation": saturation, "hue": hue}, transforms)
 
 
-def affine(rotation: float, shift: float, scale: float, shear: float, fill: int) -> Step:
-    """Turn and slant (degrees), shift (share of the side), enlarge or shrink (share); ``fill`` is a grey level."""
+@dataclass(frozen=True)
+class Move:
+    """What an affine map may do at most: turn and slant (degrees), shift (share of the side), enlarge or shrink."""
+
+    rotation: float
+    shift: float
+    scale: float
+    shear: float
+
+    def transform(self, v2: Any, enlarged: float, fill: int) -> Any:
+        """For images ``enlarged`` times as wide as those that shifts are a share of; ``fill`` is a grey level."""
+        return v2.RandomAffine(
+            degrees=self.rotation,
+            translate=(self.shift / enlarged, self.shift / enlarged),
+            scale=(1 - self.scale, 1 + self.scale),
+            shear=self.shear,
+            interpolation=_bilinear(v2),
+            fill=fill,
+        )
+
+
+def affine_on_black(move: Move) -> Step:
+    """An affine map; what moves in from outside is black."""
+    return Step(asdict(move), lambda v2, size: [move.transform(v2, 1.0, 0)])
+
+
+def affine_mirrored(move: Move) -> Step:
+    """An affine map of the image continued by its mirror images, so that no wedges tell how it was moved."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
-        return [
-            v2.RandomAffine(
-                degrees=rotation,
-                translate=(shift, shift),
-                scale=(1 - scale, 1 + scale),
-                shear=shear,
-                interpolation=_bilinear(v2),
-                fill=fill,
-            )
-        ]
+        border = size // 2
+        moved = move.transform(v2, (size + 2 * border) / size, GREY)
+        return [v2.Pad(border, padding_mode="reflect"), moved, v2.CenterCrop(size)]
 
-    return Step({"rotation": rotation, "shift": shift, "scale": scale, "shear": shear}, transforms)
+    return Step(asdict(move), transforms)
 
 
 def blur(most: float) -> Step:

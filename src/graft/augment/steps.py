@@ -148,8 +148,9 @@ def trivialaugment(fill: int) -> Step:
         }
         return [transform]
 
-    shear = math.degrees(math.atan(0.99))
-    most = {"rotation": 135.0, "shear": shear, "shift": 32 / 224, "brightness": 0.99, "saturation": 0.99}
+    # torchvision shears about a corner, so the middle is shifted by half of the slant, which is more than its shifts.
+    shear, shift = math.degrees(math.atan(0.99)), 0.99 / 2
+    most = {"rotation": 135.0, "shear": shear, "shift": shift, "brightness": 0.99, "saturation": 0.99}
     return Step({**most, **_AUTOMATIC}, transforms)
 
 

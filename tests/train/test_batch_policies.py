@@ -146,7 +146,7 @@ def test_what_is_held_out_is_never_mixed(extractor: Extractor) -> None:
     trained = finetune(network(), staged(2, SETTINGS), task, SETTINGS, 0, fabric_for("cpu"))
     watched = len([point for point in trained.curve if point.stage != "head"]) * 3  # of 18 images in batches of 8
     assert watched > 0
-    assert sorted(sum(mixing.seen[:3], [])) == list(range(6, COUNT))
+    assert sorted(number for batch in mixing.seen[:3] for number in batch) == list(range(6, COUNT))
     assert all(number >= 6 for batch in mixing.seen[:watched] for number in batch)
     plain = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), held_out)
     curve = finetune(network(), staged(2, SETTINGS), plain, SETTINGS, 0, fabric_for("cpu")).curve

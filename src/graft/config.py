@@ -32,6 +32,26 @@ def _candidate(value: Any) -> Any:
     return {"arch": value} if isinstance(value, str) else value
 
 
+def _as_list(value: Any) -> Any:
+    """One policy is short for a list of one."""
+    if isinstance(value, str | dict):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _named_policy(value: Any) -> Any:
+    """``light`` and ``{randaugment: {magnitude: 9}}``, as people write them."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and len(value) == 1:
+        (name, options), *_ = value.items()
+        if options is None or isinstance(options, dict):
+            return {"name": name, "options": options or {}}
+    if isinstance(value, NamedPolicy):
+        return value
+    raise ValueError("a policy is a name, or one name with its options, such as {randaugment: {magnitude: 9}}")
+
+
 @dataclass(frozen=True, config=_STRICT)
 class Data:
     """Where the images come from and how they are divided."""
@@ -72,10 +92,28 @@ class Validation:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Augment:
-    """What varies the training images."""
+class NamedPolicy:
+    """An augmentation policy by name, and those of its options that are set."""
 
-    policy: Annotated[str, Field(description="a name from graft.augment.policies")] = "light"
+    name: Annotated[str, Field(min_length=1, description="a name from graft.augment.policies")]
+    options: Annotated[dict[str, Any], Field(description="numbers by name")] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Augment:
+    """What varies the training images, and what may: the domain only refuses, it never changes what is done."""
+
+    policy: Annotated[
+        tuple[Annotated[NamedPolicy, BeforeValidator(_named_policy)], ...],
+        BeforeValidator(_as_list),
+        Field(
+            min_length=1,
+            description="a name from graft.augment.policies, or a list of names and of {name: {option: number}}",
+        ),
+    ] = (NamedPolicy("light"),)
+    domain: Annotated[
+        str, Field(description="what the images are, a name from graft.augment.domains; refuses what changes labels")
+    ] = "natural"
     preview_images: Annotated[Positive, Field(description="rows of the preview sheet")] = 6
 
 
@@ -269,8 +307,9 @@ def _explain(error: ValidationError, where: Path | str) -> ConfigError:
         return ConfigError(f"unknown key {key!r}", where=where, remedy=did_you_mean(name, _keys_at(parent)))
     if first["type"] in {"missing", "missing_argument"}:
         return ConfigError(f"the key {key!r} is missing", where=where, remedy=f"add {key!r} to the file")
+    message = first["msg"].removeprefix("Value error, ")
     return ConfigError(
-        f"the key {key!r} cannot be {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}",
+        f"the key {key!r} cannot be {first['input']!r}: {message[0].lower()}{message[1:]}",
         where=where,
         remedy=_meaning(key),
     )

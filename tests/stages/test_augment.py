@@ -26,10 +26,42 @@ def test_the_sheet_shows_the_classes_in_turn(
     prepare()
     assert run_stage("augment", augment.run) == 0
     values = json.loads((root / "reports/augmentation/policy.json").read_text())
-    assert (values["policy"], values["size"]) == ("light", 128)
-    assert [path.split("/")[0] for path in values["images"]] == ["cat", "dog", "cat"]
+    assert values == {"policy": [{"name": "light", "options": {"mirror": 0.5, "crop": 0.2}}]}
+    shown = json.loads((root / "reports/augmentation/preview.json").read_text())
+    assert (shown["domain"], shown["size"]) == ("natural", 128)
+    assert [path.split("/")[0] for path in shown["images"]] == ["cat", "dog", "cat"]
     with Image.open(root / "reports/augmentation/preview.png") as sheet:
         assert sheet.format == "PNG"
+
+
+def test_only_what_training_depends_on_is_in_policy_json(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path]
+) -> None:
+    """Fine-tuning waits for this file: it must not change with the sheet nor with a domain that allows the same."""
+    make_classes({"cat": 8, "dog": 8})
+    files = []
+    for settings in (
+        {"policy": ["digits", "mixup"]},
+        {"policy": ["digits", {"mixup": {"alpha": 0.2}}], "domain": "digits", "preview_images": 2},
+        {"policy": ["digits", {"mixup": {"alpha": 0.3}}]},
+    ):
+        root = workspace_with(data={"source": "../images"}, augment=settings)
+        if not files:
+            prepare()
+        assert run_stage("augment", augment.run) == 0
+        files.append((root / "reports/augmentation/policy.json").read_bytes())
+    assert files[0] == files[1] != files[2]
+
+
+def test_a_policy_that_breaks_the_domain_is_refused(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_classes({"cat": 8, "dog": 8})
+    root = workspace_with(data={"source": "../images"}, augment={"policy": "light", "domain": "digits"})
+    prepare()
+    assert run_stage("augment", augment.run) == 1
+    assert "'light' would not keep the labels of the domain 'digits'" in capsys.readouterr().err
+    assert not (root / "reports/augmentation").exists()
 
 
 def test_an_unknown_policy_is_refused_by_name(

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from graft.augment.choice import chosen
 from graft.augment.policies import build_policy
 from graft.config import Train
 from graft.errors import TrainingError
@@ -182,8 +183,8 @@ def test_training_from_the_boundary_is_training_through_the_frozen_part(
         else:
             frozen = frozen_part(network, 2).eval()
             images = torch.from_numpy(extractor.images)
-            policy = build_policy("none", SIZE)
-            inputs = Augmented(images, policy, extractor.preprocessing, frozen, 0, torch.device("cpu"))
+            policy = build_policy(chosen("none"), SIZE)
+            inputs = Augmented(images, policy, extractor.preprocessing, frozen, 0, torch.device("cpu"), CLASSES)
         course = run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 2)
         curves.append([point.train_loss for point in course.points])
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)
@@ -193,8 +194,8 @@ def test_training_from_the_boundary_is_training_through_the_frozen_part(
 def test_same_seed_same_bytes(policy: str | None, extractor: Extractor, labels: np.ndarray) -> None:
     states = []
     for seed in (1, 1, 2):
-        chosen = build_policy(policy, SIZE) if policy else None
-        task = Task(extractor, labels, _rows(), np.arange(COUNT) < 6, chosen)
+        built = build_policy(chosen(policy), SIZE) if policy else None
+        task = Task(extractor, labels, _rows(), np.arange(COUNT) < 6, built)
         network = finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")).network
         states.append(network.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

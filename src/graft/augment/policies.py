@@ -1,119 +1,196 @@
-"""The augmentation policies by name, and the one way to apply them: each sample under a seed of its own.
+"""The augmentation policies by name, their options, and the one way to apply them: each sample under its own seed.
 
-To add a policy, add a row to ``POLICIES``: what it is for, and a function of the side in pixels that gives
-torchvision transforms. They work on uint8 images in any batch shape ``(..., 3, size, size)``.
+To add a policy, add a row to ``POLICIES``: what it is for, its options, and the steps or the mixing it is made of.
+The tests run over every row by themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from graft.errors import ConfigError, did_you_mean
+from graft.augment import steps
+from graft.augment.mixing import Mixing
+from graft.augment.steps import GREY, Move, Step
 
 if TYPE_CHECKING:
     import torch
 
-Policy = Callable[["torch.Tensor"], "torch.Tensor"]
+    from graft.augment.choice import Choice
+
+    Vary = Callable[[torch.Tensor], torch.Tensor]
+
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A number that a policy can be given: its default, what it may be at least and at most, and whether it is whole.
+
+    An option that is named like a kind of change (:data:`graft.augment.steps.CHANGES`) is the most of that change.
+    """
+
+    default: float
+    least: float
+    most: float
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One named policy.
+    """One named policy: either steps, done to each image by itself, or a mixing, done to a whole batch.
 
     Attributes:
         says: what it does and what it is for, for people.
-        steps: torchvision's v2 module and the side in pixels -> transforms, in order.
+        options: what can be set, by name.
+        steps: the options' values -> steps, in order.
+        mixing: the options' values -> how the images of a batch are mixed; None: this is no batch policy.
     """
 
     says: str
-    steps: Callable[[Any, int], list[Any]]
+    options: Mapping[str, Option] = field(default_factory=dict)
+    steps: Callable[[Values], list[Step]] = lambda values: []
+    mixing: Callable[[Values], Mixing] | None = None
+
+    def changes(self, values: Values) -> dict[str, float]:
+        """Kind of change -> largest amount, of all steps together; the amounts of steps add up."""
+        total: dict[str, float] = {}
+        parts = [step.changes for step in self.steps(values)]
+        if self.mixing is not None:
+            parts.append(self.mixing(values).changes)
+        for part in parts:
+            for kind, amount in part.items():
+                total[kind] = total.get(kind, 0.0) + amount
+        return {kind: amount for kind, amount in total.items() if amount}
 
 
-def _none(v2: Any, size: int) -> list[Any]:
-    return []
-
-
-def _light(v2: Any, size: int) -> list[Any]:
+def _geometric(v: Values) -> list[Step]:
     return [
-        v2.RandomHorizontalFlip(),
-        v2.RandomResizedCrop(size, scale=(0.8, 1.0), ratio=(0.9, 1.1), antialias=True),
+        steps.mirror(v["mirror"]),
+        steps.affine_mirrored(_move(v)),
+        steps.blur(v["blur"]),
     ]
 
 
-def _standard(v2: Any, size: int) -> list[Any]:
-    return [
-        v2.RandomResizedCrop(size, scale=(0.5, 1.0), ratio=(0.75, 4 / 3), antialias=True),
-        v2.RandomHorizontalFlip(),
-        v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.02),
-    ]
+def _digits(v: Values) -> list[Step]:
+    # Turned by less than what makes a 7 of a 1 or a 9 of a 6. What moves in from outside is black, as is the ground of
+    # the digits; for another ground set `geometric`'s mirror to 0.
+    return [steps.affine_on_black(_move(v))]
 
 
-def _geometric(v2: Any, size: int) -> list[Any]:
-    return [
-        v2.RandomHorizontalFlip(),
-        v2.RandomAffine(
-            degrees=20, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=10, interpolation=_bilinear(v2), fill=128
-        ),
-    ]
+def _move(v: Values) -> Move:
+    return Move(v["rotation"], v["shift"], v["scale"], v["shear"])
 
 
-def _digits(v2: Any, size: int) -> list[Any]:
-    # No flip, and turned by less than what makes a 7 of a 1 or a 9 of a 6. What moves in from outside is black, as is
-    # the ground of the digits; on a light ground use `light` or `geometric`.
-    return [
-        v2.RandomAffine(degrees=12, translate=(0.08, 0.08), scale=(0.88, 1.12), shear=8, interpolation=_bilinear(v2))
-    ]
+_MIRROR = Option(0.5, 0, 1)
+_AFFINE = {"rotation": 180.0, "shift": 1.0, "scale": 0.9, "shear": 60.0}
 
 
-def _trivialaugment(v2: Any, size: int) -> list[Any]:
-    return [v2.RandomHorizontalFlip(), v2.TrivialAugmentWide(interpolation=_bilinear(v2))]
-
-
-def _bilinear(v2: Any) -> Any:
-    return v2.InterpolationMode.BILINEAR
+def _affine_options(**defaults: float) -> dict[str, Option]:
+    return {name: Option(default, 0, _AFFINE[name]) for name, default in defaults.items()}
 
 
 POLICIES = {
-    "none": Recipe("nothing is varied", _none),
-    "light": Recipe("flip and a small crop: a safe start for photographs", _light),
-    "standard": Recipe("random resized crop, flip and colour: photographs of many scales and lights", _standard),
-    "geometric": Recipe("flip, rotation, scale, shear: things seen from many sides", _geometric),
-    "digits": Recipe("small rotation, shift, scale, shear, no flip: characters, on a black ground", _digits),
-    "trivialaugment": Recipe("flip and one random operation (TrivialAugment): photographs", _trivialaugment),
+    "none": Recipe("nothing is varied"),
+    "light": Recipe(
+        "flip and a small crop: a safe start for photographs",
+        {"mirror": _MIRROR, "crop": Option(0.2, 0, 0.95)},
+        lambda v: [steps.mirror(v["mirror"]), steps.crop(v["crop"], 1.1)],
+    ),
+    "standard": Recipe(
+        "random resized crop, flip and colour: photographs of many scales and lights",
+        {
+            "mirror": _MIRROR,
+            "crop": Option(0.5, 0, 0.95),
+            "brightness": Option(0.3, 0, 1),
+            "saturation": Option(0.3, 0, 1),
+            "hue": Option(0.02, 0, 0.5),
+        },
+        lambda v: [
+            steps.crop(v["crop"], 4 / 3),
+            steps.mirror(v["mirror"]),
+            steps.colour(v["brightness"], v["saturation"], v["hue"]),
+        ],
+    ),
+    "geometric": Recipe(
+        "flip, rotation, shift, scale, shear, a little blur: things seen from many sides",
+        {
+            "mirror": _MIRROR,
+            **_affine_options(rotation=20, shift=0.1, scale=0.2, shear=10),
+            "blur": Option(0.005, 0, 0.1),
+        },
+        _geometric,
+    ),
+    "digits": Recipe(
+        "small rotation, shift, scale, shear, no flip: characters, on a black ground",
+        _affine_options(rotation=12, shift=0.08, scale=0.12, shear=8),
+        _digits,
+    ),
+    "symmetries": Recipe(
+        "quarter turns and flips: what has no up and no left, such as aerial and microscope images",
+        {},
+        lambda v: [steps.symmetries()],
+    ),
+    "randaugment": Recipe(
+        "flip and random operations of one strength (RandAugment): photographs",
+        {"mirror": _MIRROR, "magnitude": Option(9, 0, 30, whole=True), "operations": Option(2, 1, 10, whole=True)},
+        lambda v: [steps.mirror(v["mirror"]), steps.randaugment(int(v["magnitude"]), int(v["operations"]), GREY)],
+    ),
+    "trivialaugment": Recipe(
+        "flip and one random operation of any strength (TrivialAugment): photographs",
+        {"mirror": _MIRROR},
+        lambda v: [steps.mirror(v["mirror"]), steps.trivialaugment(GREY)],
+    ),
+    "augmix": Recipe(
+        "flip and a mixture of random operations (AugMix): photographs that may come damaged or in other weather",
+        {"mirror": _MIRROR, "severity": Option(3, 1, 10, whole=True)},
+        lambda v: [steps.mirror(v["mirror"]), steps.augmix(int(v["severity"]), GREY)],
+    ),
+    "mixup": Recipe(
+        "every image laid over another of its batch, labels in the same shares (mixup)",
+        {"alpha": Option(0.2, 0.01, 10)},
+        mixing=lambda v: Mixing("MixUp", v["alpha"], {"overlay": 1.0}),
+    ),
+    "cutmix": Recipe(
+        "a part of another image of the batch pasted into every image, labels by area (CutMix)",
+        {"alpha": Option(1.0, 0.01, 10)},
+        mixing=lambda v: Mixing("CutMix", v["alpha"], {"paste": 1.0}),
+    ),
 }
 
 
-def build_policy(name: str, size: int) -> Policy:
-    """The policy called ``name`` for images of ``size`` x ``size`` pixels.
+@dataclass(frozen=True)
+class Policy:
+    """A choice of policies, built for images of one size.
 
-    Returns:
-        A function of a uint8 tensor (n, 3, size, size) that gives one of the same shape. It draws once per call from
-        torch's global generator, so all images of one call are varied alike; :func:`augment_batch` gives each its own.
-
-    Raises:
-        ConfigError: there is no such policy.
+    Attributes:
+        vary: a uint8 tensor (3, size, size) -> one of the same shape, drawn from torch's global generator; None:
+            images stay as they are. :func:`augment_batch` gives each image its own seed.
+        mixing: how a batch is mixed after that; None: not at all.
     """
-    if name not in POLICIES:
-        raise ConfigError(
-            f"there is no augmentation policy {name!r}", where="augment.policy", remedy=did_you_mean(name, POLICIES)
-        )
+
+    vary: Vary | None = None
+    mixing: Mixing | None = None
+
+    @property
+    def changes_anything(self) -> bool:
+        """Whether there is anything to do."""
+        return self.vary is not None or self.mixing is not None
+
+
+def build_policy(choice: Choice, size: int) -> Policy:
+    """What was chosen (:func:`graft.augment.choice.choose`), for images of ``size`` x ``size`` pixels."""
     from graft.vision import v2
 
-    steps = POLICIES[name].steps(v2, size)
-    if not steps:
-        return _unchanged
-    composed: Policy = v2.Compose(steps)
-    return composed
-
-
-def _unchanged(images: torch.Tensor) -> torch.Tensor:
-    return images
+    parts = [step for pick in choice.picks for step in pick.recipe.steps(pick.values)]
+    transforms = [transform for step in parts for transform in step.transforms(v2, size)]
+    mixings = [pick.recipe.mixing(pick.values) for pick in choice.picks if pick.recipe.mixing is not None]
+    return Policy(v2.Compose(transforms) if transforms else None, mixings[0] if mixings else None)
 
 
 def augment_batch(policy: Policy, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-    """Vary every image under its own seed.
+    """Vary every image under its own seed. (Mixing, which is done to batches, is :meth:`Mixing.mix`.)
 
     The result for an image depends on its pixels and its seed alone: not on the others in the batch, their number or
     order, nor on how many workers load them. The global generator is left as it was.
@@ -124,17 +201,17 @@ def augment_batch(policy: Policy, images: torch.Tensor, seeds: Sequence[int]) ->
         seeds: n seeds in [0, 2**63), such as from :func:`graft.determinism.derive_seed`.
 
     Returns:
-        uint8 of the same shape, a new tensor unless the policy changes nothing.
+        uint8 of the same shape, a new tensor unless the policy varies nothing.
     """
     import torch
 
     if len(seeds) != len(images):
         raise ValueError(f"{len(images)} images need as many seeds, not {len(seeds)}")
-    if policy is _unchanged or not len(images):
+    if policy.vary is None or not len(images):
         return images
     varied = []
     with torch.random.fork_rng(devices=[]):
         for image, seed in zip(images.permute(0, 3, 1, 2), seeds, strict=True):
             torch.manual_seed(seed)
-            varied.append(policy(image.contiguous()))
+            varied.append(policy.vary(image.contiguous()))
     return torch.stack(varied).permute(0, 2, 3, 1).contiguous()

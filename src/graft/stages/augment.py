@@ -1,14 +1,16 @@
-"""augment: check the policy's name and draw a sheet of originals and variants, for a person to look at."""
+"""augment: check policies and domain, and draw a sheet of originals and variants, for a person to look at."""
 
 from __future__ import annotations
 
 import pandas as pd
 
-from graft.augment.policies import POLICIES, build_policy
+from graft.augment.choice import as_yaml, choose
+from graft.augment.domains import check_domain
+from graft.augment.policies import build_policy
 from graft.augment.preview import preview_sheet
 from graft.config import Params
 from graft.determinism import derive_seed
-from graft.files import write_json
+from graft.files import whole_folder, write_json
 from graft.images.decode import decode
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
@@ -19,19 +21,30 @@ _SIZE = 128
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Read: data/splits.parquet, data/raw/. Write: reports/augmentation/preview.png and policy.json."""
-    name = params.augment.policy
-    policy = build_policy(name, _SIZE)
-    chosen = sample(pd.read_parquet(workspace.splits), params.augment.preview_images, params.seed)
+    """Read: data/splits.parquet, data/raw/. Write: reports/augmentation/{preview.png,preview.json,policy.json}.
+
+    policy.json holds what training depends on and nothing else, so that fine-tuning, which waits for it, runs again
+    when it changes and only then: not for another domain that allows the same, and not for a larger sheet.
+
+    Raises:
+        ConfigError: a policy, an option or the domain is unknown, or the domain forbids what a policy does.
+    """
+    choice = choose(params.augment)
+    check_domain(choice, params.augment.domain)
+    drawn = sample(pd.read_parquet(workspace.splits), params.augment.preview_images, params.seed)
     geometry = Geometry(_SIZE, 1.0, "bilinear")
-    images = [geometry.apply(decode(workspace.raw / path)) for path in chosen["path"]]
-    title = f"augmentation policy {name!r} at {_SIZE} px: {POLICIES[name].says}"
-    preview_sheet(workspace.augmentation / "preview.png", title, policy, images, chosen["label"].tolist(), params.seed)
-    write_json(
-        workspace.augmentation / "policy.json",
-        {"policy": name, "says": POLICIES[name].says, "size": _SIZE, "images": chosen["path"].tolist()},
-    )
-    print(f"augment: policy {name!r}; see {workspace.augmentation / 'preview.png'}")
+    images = [geometry.apply(decode(workspace.raw / path)) for path in drawn["path"]]
+    says = "; ".join(pick.recipe.says for pick in choice.picks)
+    title = f"augmentation {as_yaml(choice)} at {_SIZE} px: {says}"
+    policy = build_policy(choice, _SIZE)
+    with whole_folder(workspace.augmentation) as folder:
+        preview_sheet(folder / "preview.png", title, policy, images, drawn["label"].tolist(), params.seed)
+        write_json(
+            folder / "preview.json",
+            {"domain": params.augment.domain, "says": says, "size": _SIZE, "images": drawn["path"].tolist()},
+        )
+        write_json(folder / "policy.json", {"policy": choice.as_json()})
+    print(f"augment: {as_yaml(choice)}, domain {params.augment.domain}; see {workspace.augmentation / 'preview.png'}")
 
 
 def sample(splits: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:

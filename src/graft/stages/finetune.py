@@ -96,6 +96,7 @@ class Job:
         )
 
     def _task(self, candidate: Candidate, rows: Rows, held_out: Rows | None, device: torch.device) -> Task:
+        from graft.augment.choice import choose
         from graft.augment.policies import build_policy
         from graft.features.store import Store
         from graft.select.candidates import around, extractor_for
@@ -104,7 +105,7 @@ class Job:
 
         preprocessing = preprocessing_of(candidate, around(self.params, self.workspace.source_models))
         extractor = extractor_for(self.data.images, preprocessing, Store(self.workspace.cache), device)
-        policy = build_policy(self.params.augment.policy, preprocessing.geometry.size)
+        policy = build_policy(choose(self.params.augment), preprocessing.geometry.size)
         return Task(extractor, self.data.labels, rows, held_out, policy)
 
     def _held_out(self, rows: Rows) -> Rows | None:

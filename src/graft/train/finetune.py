@@ -129,11 +129,12 @@ class _Run:
 def _inputs(network: Network, stage: Stage, task: Task, shown: Rows, seed: int) -> Inputs:
     """Kept activations where nothing before the boundary changes; else augmented images through the frozen part."""
     extractor = task.extractor
-    if task.policy is None:
+    if task.policy is None or not task.policy.changes_anything:
         return Kept(extractor.activations(network, stage.start, shown))
     images: Tensor = torch.from_numpy(extractor.images[shown])
     frozen: nn.Module = frozen_part(network, stage.start).eval()
-    return Augmented(images, task.policy, extractor.preprocessing, frozen, seed, extractor.device)
+    classes = network.head.out_features
+    return Augmented(images, task.policy, extractor.preprocessing, frozen, seed, extractor.device, classes)
 
 
 def reset_head(network: Network, seed: int) -> None:

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 class Inputs(Protocol):
     """Gives the inputs of the first trained block."""
 
-    def batch(self, indices: Tensor, epoch: int) -> Tensor:
-        """The inputs of the images ``indices`` (n) in ``epoch``, (n, ...)."""
+    def batch(self, indices: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """The inputs (n, ...) of the images ``indices`` (n) in ``epoch``, and what is to be said of them.
+
+        Targets are the ``labels`` (n) as they came, or each class's share (n, classes) where images were mixed.
+        """
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class Kept:
 
     activations: Tensor
 
-    def batch(self, indices: Tensor, epoch: int) -> Tensor:
+    def batch(self, indices: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
         """Look up."""
-        return self.activations[indices]
+        return self.activations[indices], labels
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Augmented:
     """Images varied by a policy in every epoch, then run through the frozen part.
 
     The variation of an image depends on the seed, the epoch and the image alone: neither on the batch it is in nor
-    on the number of workers.
+    on the number of workers. A mixing depends on the seed, the epoch and which images make up the batch.
     """
 
     images: Tensor
@@ -47,13 +50,18 @@ class Augmented:
     frozen: nn.Module
     seed: int
     device: torch.device
+    classes: int
 
-    def batch(self, indices: Tensor, epoch: int) -> Tensor:
-        """uint8 images (n, size, size, 3) -> augmented, normalised, run through the frozen part."""
+    def batch(self, indices: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """uint8 images (n, size, size, 3) -> augmented, normalised, mixed, run through the frozen part."""
         from graft.augment.policies import augment_batch
 
         seeds = [derive_seed(self.seed, "augment", epoch, int(index)) for index in indices]
         varied = augment_batch(self.policy, self.images[indices], seeds)
+        inputs, targets = self.preprocessing.normalise(varied.to(self.device)), labels
+        if self.policy.mixing is not None:
+            # After normalising, which is linear: the same as before it, without rounding to whole grey levels.
+            seed = derive_seed(self.seed, "mix", epoch, *indices.tolist())
+            inputs, targets = self.policy.mixing.mix(inputs, labels, self.classes, seed)
         with torch.no_grad():
-            out: Tensor = self.frozen(self.preprocessing.normalise(varied.to(self.device)))
-        return out
+            return self.frozen(inputs), targets

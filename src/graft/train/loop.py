@@ -112,10 +112,10 @@ def run_stage(
         for epoch in range(stop_after):
             losses = []
             for step, indices in enumerate(batches(len(labels), settings.batch_size, seed, stage.name, epoch)):
-                logits = model(inputs.batch(indices, epoch).to(fabric.device))
-                loss = F.cross_entropy(
-                    logits, labels[indices].to(fabric.device), label_smoothing=settings.label_smoothing
-                )
+                shown, targets = inputs.batch(indices, labels[indices], epoch)
+                logits = model(shown.to(fabric.device))
+                # Targets are classes, or shares of classes where images were mixed: cross-entropy takes both.
+                loss = F.cross_entropy(logits, targets.to(fabric.device), label_smoothing=settings.label_smoothing)
                 _require_finite(loss, stage, epoch, step)
                 opt.zero_grad()
                 fabric.backward(loss)

@@ -130,7 +130,7 @@ class FactsCache:
         kept = pa.concat_tables([good, others.slice(0, max(_SPARE, len(good)))])
         try:
             with whole_file(self.path) as beside:
-                beside.write_bytes(_pack(kept))
+                _write(kept, beside)
         except OSError as error:
             _say(f"the facts cannot be kept in {self.folder} ({error.strerror}); the next run finds them again")
 
@@ -141,15 +141,18 @@ def user_cache() -> Path:
     return Path(os.environ.get("GRAFT_CACHE") or Path(home) / "graft")
 
 
-def _pack(rows: pa.Table) -> bytes:
-    import pyarrow as pa
+def _write(rows: pa.Table, path: Path) -> None:
+    """Write the parquet file behind a gap, and then its hash into the gap: a copy in memory could be large."""
     import pyarrow.parquet as pq
 
-    sink = pa.BufferOutputStream()
     marked = rows.replace_schema_metadata({_VERSION_KEY: facts_version().encode()})
-    pq.write_table(marked, sink, compression="zstd")
-    payload: bytes = sink.getvalue().to_pybytes()
-    return hashlib.sha256(payload).digest() + payload
+    with path.open("w+b") as file:
+        file.write(bytes(_HASH_BYTES))
+        pq.write_table(marked, file, compression="zstd")
+        file.seek(_HASH_BYTES)
+        digest = hashlib.file_digest(file, "sha256").digest()
+        file.seek(0)
+        file.write(digest)
 
 
 def _parse(data: bytes) -> pa.Table:

@@ -76,9 +76,12 @@ def _incremental(files: Sequence[Path], workers: int | None, cache: FactsCache) 
     fresh = examine_all([files[row] for row in new.tolist()], workers)
     for row, identity in zip(new, fresh[IDENTITY].to_pylist(), strict=True):
         identities[row] = identity
-    places[new] = len(known.rows) + np.arange(len(new))
-    rows = pa.concat_tables([known.rows, fresh]).take(pa.array(places))
-    rows = rows.set_column(0, rows.schema.field(0), pa.array(identities, rows.schema.field(0).type))
+    if len(new) == len(files):
+        rows = fresh
+    else:
+        places[new] = len(known.rows) + np.arange(len(new))
+        rows = pa.concat_tables([known.rows, fresh]).take(pa.array(places))
+        rows = rows.set_column(0, rows.schema.field(0), pa.array(identities, rows.schema.field(0).type))
     if learnt or fresh["problems"].null_count:
         cache.save(rows, known)
     return rows

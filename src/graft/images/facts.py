@@ -141,10 +141,10 @@ def pixel_hash(image: Image.Image) -> str:
 def perceptual_hash(grey: NDArray[np.uint8], contrast: float) -> str | None:
     """The DCT hash of 16 x 16 waves as 64 hexadecimal digits, or None where it would mean nothing.
 
-    What ``imagehash.phash(image, hash_size=16)`` gives, but for at most a few bits of waves that are nearly as strong
-    as the median: that one rounds the small picture to 256 levels. Resampling and transform are both linear, so that
-    each is a matrix for the rows and one for the columns, and their product needs 16 of the 64 waves only: ten
-    times faster on small pictures, where the hash took longer than the decoding.
+    What ``imagehash.phash(image, hash_size=16)`` gives (on photographs 0.8 of the 256 bits differ, at most 4): that one
+    rounds the small picture to 256 levels, which decides the bits of waves about as strong as the median. Resampling
+    and transform are both linear, so that each side's are one matrix, and only 16 of its 64 waves are needed: five
+    times faster on small pictures, where that hash took longer than the decoding.
     """
     if min(grey.shape) < HASH_MIN_SIDE or contrast < HASH_MIN_CONTRAST:
         return None
@@ -159,7 +159,9 @@ def _waves(side: int) -> NDArray[np.float64]:
     """(16, side): what each of ``side`` pixels adds to the 16 coarsest waves (DCT-II) of a line made 64 pixels long."""
     # Pillow's own filter, asked what it makes of each single pixel.
     unit = Image.fromarray(np.eye(side, dtype=np.float32))
-    resampled = np.asarray(unit.resize((_HASHED_SIDE, side), Image.Resampling.LANCZOS), dtype=np.float64)
+    resampled = np.array(unit.resize((_HASHED_SIDE, side), Image.Resampling.LANCZOS), dtype=np.float64)
+    # It weighs in 32 bits; made to add up to 1 in 64, so that what is even in the picture stays even to the last bit.
+    resampled /= resampled.sum(axis=0)
     places = np.arange(_HASHED_SIDE) + 0.5
     cosines = 2 * np.cos(np.pi / _HASHED_SIDE * np.arange(HASH_SIDE)[:, None] * places)
     return np.asarray(cosines @ resampled.T)

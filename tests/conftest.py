@@ -39,6 +39,12 @@ def write_classes(folder: Path, counts: dict[str, int], seed: int = 0, size: tup
     return folder
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the doctor keeps lies in no user's home, and no test sees what another one kept."""
+    monkeypatch.setenv("GRAFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def make_classes(tmp_path: Path) -> Callable[..., Path]:
     """Write a folder of class folders below ``tmp_path``."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 
 class GraftError(Exception):
@@ -86,13 +88,34 @@ def exit_code(work: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         print("interrupted: what was finished is kept; run the same command again to go on", file=sys.stderr)
         return 130
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {(_of_the_disk(error) or _unexpected(error)).message()}", file=sys.stderr)
+        return 1
     except Exception as error:  # the last net: a fault of graft itself must still end in one message
         if debug:
             traceback.print_exc()
-        print(
-            f"error: unexpected {type(error).__name__}: {error}\n"
-            "  remedy: run again with GRAFT_DEBUG=1 for the traceback, and report it with that",
-            file=sys.stderr,
-        )
+        print(f"error: {_unexpected(error).message()}", file=sys.stderr)
         return 1
     return 0
+
+
+def _unexpected(error: Exception) -> GraftError:
+    return GraftError(
+        f"unexpected {type(error).__name__}: {error}",
+        remedy="run again with GRAFT_DEBUG=1 for the traceback, and report it with that",
+    )
+
+
+def _of_the_disk(error: OSError) -> GraftError | None:
+    """What a user can mend: a disk that is full, or that cannot be written to."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        remedy = "make room there and run again; nothing half-written was left"
+    elif error.errno == errno.EROFS:
+        remedy = "run in a folder that can be written to"
+    else:
+        return None
+    return GraftError(
+        f"the results cannot be written: {os.strerror(error.errno)}", where=error.filename or Path.cwd(), remedy=remedy
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from graft.images import examining
 from graft.images.doctor import doctor
 
 
@@ -21,6 +22,26 @@ def test_a_clean_folder_would_be_trained_on(
     assert "25 images of 2 classes, 20 to 24 px (25 PNG)" in said
     assert "Training on this data would go ahead: 20 images to train on, 5 to test on." in said
     assert sorted(folder.parent.rglob("*")) == before
+
+
+def test_a_second_look_decodes_nothing_and_says_the_same(
+    make_classes: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_classes({"cat": 10, "dog": 15})
+    doctor(str(folder), True)
+    first = capsys.readouterr().out
+    monkeypatch.setattr(examining, "facts_of", None)
+    doctor(str(folder), True)
+    assert capsys.readouterr().out == first
+
+
+def test_in_a_workspace_the_doctor_and_the_pipeline_keep_facts_together(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path]
+) -> None:
+    folder = make_classes({"cat": 10, "dog": 15})
+    root = workspace_with()
+    assert doctor(str(folder), False) == 0
+    assert (root / ".graft/cache/facts.cache").is_file()
 
 
 def test_every_problem_is_said_at_once_with_its_file_and_remedy(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from math import comb
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from graft.errors import DataError
-from graft.images.duplicates import cluster_duplicates, near_pairs
+from graft.images.duplicates import _close, bands_for, cluster_duplicates, cut, near_pairs
 from graft.images.facts import examine
 from graft.images.groups import group_rows, refuse_conflicts
 
@@ -22,7 +24,7 @@ def text(hashes: np.ndarray) -> list[str]:
 
 
 @settings(max_examples=30)
-@given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.sampled_from([0, 1, 15, 16, 31, 45]))
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.sampled_from([0, 1, 15, 16, 31, 45, 63]))
 def test_the_search_finds_exactly_what_comparing_all_pairs_finds(seed: int, count: int, distance: int) -> None:
     rng = np.random.default_rng(seed)
     bits = rng.integers(0, 2, (count, 256), dtype=np.uint8)
@@ -41,6 +43,45 @@ def test_the_search_finds_exactly_what_comparing_all_pairs_finds(seed: int, coun
     clusters = cluster_duplicates(manifest, distance)
     _, joined = connected_components(apart <= distance, directed=False)
     assert clusters.tolist() == [int(np.flatnonzero(joined == number)[0]) for number in joined]
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 63), st.integers(12, 32))
+def test_every_way_of_cutting_finds_every_pair_and_nothing_else(seed: int, distance: int, number: int) -> None:
+    """All pairs, not clusters, with pairs planted at exactly the distance and one bit beyond it."""
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (24, 256), dtype=np.uint8)
+    for row in range(1, 24):
+        bits[row] = bits[rng.integers(row)]
+        # Spread evenly or in one place: the worst cases of the pigeonholes.
+        places = rng.permutation(256) if row % 2 else (rng.integers(256) + np.arange(256)) % 256
+        bits[row, places[: distance + row % 3 - 1 if distance else row % 3]] ^= 1
+    _, rows = np.unique(np.packbits(bits, axis=1), axis=0, return_index=True)
+    bits = bits[rows]
+    apart = (bits[:, None] != bits[None]).sum(axis=2)
+    expected = {(a, b) for a in range(len(bits)) for b in range(a + 1, len(bits)) if apart[a, b] <= distance}
+    found = _close(np.packbits(bits, axis=1), cut(number, distance), distance)
+    assert {(min(pair), max(pair)) for pair in found.tolist()} == expected
+
+
+@given(st.integers(0, 63), st.integers(0, 10**7))
+def test_bands_have_no_bit_in_common_and_radii_that_leave_no_way_out(distance: int, count: int) -> None:
+    bands = bands_for(count, distance)
+    assert sum(band.radius + 1 for band in bands) == distance + 1
+    assert all(one.start + one.width <= other.start for one, other in pairwise(bands))
+    assert bands[0].start >= 0 and bands[-1].start + bands[-1].width <= 256
+    assert max(band.width for band in bands) <= 22
+
+
+def test_more_hashes_meet_less_often() -> None:
+    def meeting(count: int) -> float:
+        bands = bands_for(count, 45)
+        return sum(sum(comb(b.width, r) for r in range(b.radius + 1)) / 2**b.width for b in bands)
+
+    assert [round(meeting(10**power), 3) for power in (4, 5, 6)] == sorted(
+        (round(meeting(10**power), 3) for power in (4, 5, 6)), reverse=True
+    )
+    assert meeting(10**6) < meeting(10**4) / 2
 
 
 def test_missing_hashes_are_like_nothing() -> None:

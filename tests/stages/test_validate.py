@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from graft.images import examining
 from graft.stages import ingest, validate
 from graft.stages.runner import run_stage
+from tests.conftest import picture
 
 
 def run(root: Path) -> int:
@@ -61,3 +65,83 @@ def test_quarantine_goes_on_and_lists_the_files(
     assert run(root) == 0
     assert "validate: quarantine: decodable: " in capsys.readouterr().out
     assert json.loads((root / "reports/validation/validation.json").read_text())["quarantined"] == ["cat/bad.jpg"]
+
+
+def test_a_second_run_decodes_only_what_is_new_though_ingest_copies_everything(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_classes({"cat": 6, "dog": 6})
+    root = workspace_with(data={"source": "../images"})
+    decoded: list[object] = []
+    facts_of = examining.facts_of
+    monkeypatch.setattr(examining, "facts_of", lambda reading: decoded.append(reading) or facts_of(reading))
+    assert run(root) == 0
+    assert len(decoded) == 12
+    first = (root / "data/manifest.parquet").read_bytes()
+    assert run(root) == 0
+    assert len(decoded) == 12
+    assert (root / "data/manifest.parquet").read_bytes() == first
+    picture(900).save(folder / "cat/new.png")
+    assert run(root) == 0
+    assert len(decoded) == 13
+    added = (root / "data/manifest.parquet").read_bytes()
+    (root / ".graft/cache/facts.cache").unlink()
+    assert run_stage("validate", validate.run) == 0
+    assert (root / "data/manifest.parquet").read_bytes() == added != first
+
+
+LIMITED = """
+import resource, signal
+from graft.stages import validate
+from graft.stages.runner import run_stage
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+raise SystemExit(run_stage("validate", validate.run))
+"""
+
+
+@pytest.mark.parametrize("limit", [1500, pytest.param(12000, marks=pytest.mark.slow)])
+def test_a_disk_that_fills_up_ends_in_a_message_and_leaves_what_was_there(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], limit: int
+) -> None:
+    """A real limit on what may be written: at first the manifest does not fit, then the report does not."""
+    folder = make_classes({"cat": 6, "dog": 6})
+    root = workspace_with(data={"source": "../images"})
+    assert run(root) == 0
+    for number in range(900, 960):
+        picture(number).save(folder / f"cat/{number}.png")
+        picture(number + 100).save(folder / f"dog/{number}.png")
+    assert run_stage("ingest", ingest.run) == 0
+    before = {path: path.read_bytes() for name in ("data", "reports") for path in (root / name).rglob("*.*")}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED.format(limit=limit)], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "error: the results cannot be written: File too large\n  where: " in done.stderr
+    assert "  remedy: make room there and run again; nothing half-written was left\n" in done.stderr
+    after = {path: path.read_bytes() for name in ("data", "reports") for path in (root / name).rglob("*.*")}
+    assert after.keys() == before.keys()
+    changed = {path.name for path in before if after[path] != before[path]}
+    assert changed <= {"manifest.parquet"}
+    assert len(pd.read_parquet(root / "data/manifest.parquet")) in {12, 132}
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_on_one_workspace_wait_for_each_other(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path]
+) -> None:
+    make_classes({"cat": 6, "dog": 6})
+    root = workspace_with(data={"source": "../images"})
+    assert run_stage("ingest", ingest.run) == 0
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "graft.stages.validate"], cwd=root, stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert len({out for out, _ in said}) == 1
+    assert [err for _, err in said if err and b"waiting, because" not in err] == []
+    assert len(pd.read_parquet(root / "data/manifest.parquet")) == 12
+    assert sorted(path.name for path in (root / "data").iterdir() if path.name.startswith(".")) == []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from graft.config import Candidate, Params, Zoo
 from graft.errors import DataError
+from graft.images.facts_cache import FactsCache, user_cache
 from graft.images.intake import raw_paths, table_of
 from graft.images.manifest import build_manifest
 from graft.images.records import Found, Skipped
@@ -19,6 +20,7 @@ from graft.images.sources import find_images
 from graft.images.splits import make_splits
 from graft.validation.findings import Finding, refuses
 from graft.validation.suite import validate_manifest
+from graft.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +89,7 @@ def examine(source: str, params: Params, root: Path | None = None) -> Examinatio
             found = find_images(source, root, Path(scratch))
         except DataError as error:
             return Examination(source, 0, {}, {}, {}, (), (_from_error("source", "the data can be found", error),))
-        manifest = _manifest(found)
+        manifest = _manifest(found, FactsCache(_cache_of(root)))
         findings = validate_manifest(manifest, params.validation)
     split: dict[str, int] = {}
     if any(not finding.success for finding in findings if finding.check in _SAID_BEFORE):
@@ -166,11 +168,17 @@ def _verdict(examination: Examination) -> str:
     )
 
 
-def _manifest(found: Found) -> pd.DataFrame:
+def _cache_of(root: Path) -> Path:
+    """A workspace's own, so that the pipeline need not look again at what the doctor has seen; else the user's."""
+    workspace = Workspace(root)
+    return workspace.cache if workspace.params.is_file() else user_cache()
+
+
+def _manifest(found: Found, cache: FactsCache) -> pd.DataFrame:
     """The manifest of a source where it lies; paths are those it would have under data/raw."""
     files = dict(zip(raw_paths(found.records), (record.file for record in found.records), strict=True))
     table = table_of(found.records, list(files))
-    return build_manifest(table, [files[path] for path in table["path"]])
+    return build_manifest(table, [files[path] for path in table["path"]], cache=cache)
 
 
 def _from_error(check: str, says: str, error: DataError) -> Finding:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from graft.errors import DataError
-from graft.images.decode import decode_fully, read_bytes
+from graft.images.decode import decode_fully
+from graft.images.identity import Reading, read_steadily
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from PIL import Image
 
 HASH_SIDE = 16
 HASH_BITS = HASH_SIDE * HASH_SIDE
+# The side of the small picture whose coarsest waves are compared: imagehash's `highfreq_factor` of 4.
+_HASHED_SIDE = 4 * HASH_SIDE
 # A perceptual hash compares the coarse waves of a 64 x 64 picture. Below this side, or with less contrast than this,
 # there are none, and unlike images get like hashes.
 HASH_MIN_SIDE = 32
@@ -43,6 +48,7 @@ class Facts:
         brightness: mean luminance, 0 (black) to 1 (white).
         contrast: standard deviation of the luminance, 0 to 0.5.
         sharpness: standard deviation of the Laplacian, in grey levels of 255.
+        entropy: Shannon entropy of the histogram of 256 grey levels, 0 (one level) to 8 bits (all alike often).
         problems: why the image cannot be used, or None.
     """
 
@@ -58,6 +64,7 @@ class Facts:
     brightness: float | None = None
     contrast: float | None = None
     sharpness: float | None = None
+    entropy: float | None = None
     problems: str | None = None
 
 
@@ -66,31 +73,62 @@ NAMES = tuple(field.name for field in fields(Facts))
 
 def examine(path: Path) -> Facts:
     """Read and decode one file. Never raises for a bad file: what is wrong is in ``problems``."""
-    size, digest = None, None
     try:
-        data = read_bytes(path)
-        size, digest = len(data), hashlib.sha256(data).hexdigest()
+        return facts_of(read_steadily(path))
+    except DataError as error:
+        return Facts(problems=error.what)
+
+
+def facts_of(reading: Reading) -> Facts:
+    """The facts of a file that was read; they follow from its bytes alone."""
+    data = reading.data
+    try:
         decoded = decode_fully(data)
     except DataError as error:
-        return Facts(bytes=size, sha256=digest, problems=error.what)
+        return Facts(bytes=len(data), sha256=reading.sha256, problems=error.what)
     image = decoded.image
     picture = _grey(image)
-    grey = np.asarray(picture, dtype=np.float32)
-    contrast = float(grey.std() / 255)
+    grey = np.asarray(picture)
+    tones = Tones.of(picture.histogram())
     return Facts(
         width=image.width,
         height=image.height,
         mode=decoded.mode,
         format=decoded.format,
         frames=decoded.frames,
-        bytes=size,
-        sha256=digest,
+        bytes=len(data),
+        sha256=reading.sha256,
         pixel_sha256=pixel_hash(image),
-        phash=perceptual_hash(picture, contrast),
-        brightness=float(grey.mean() / 255),
-        contrast=contrast,
+        phash=perceptual_hash(grey, tones.contrast),
+        brightness=tones.brightness,
+        contrast=tones.contrast,
         sharpness=sharpness(grey),
+        entropy=tones.entropy,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Tones:
+    """What the histogram of grey levels says: brightness (0 to 1), contrast (0 to 0.5) and entropy (0 to 8 bits)."""
+
+    brightness: float
+    contrast: float
+    entropy: float
+
+    @classmethod
+    def of(cls, histogram: list[int]) -> Tones:
+        """From the counts of the levels 0 to 255.
+
+        Shannon's H = -sum p log2 p (1948), with p = n / N written as log2 N - sum n log2 n / N. Everything but the
+        logarithms is summed in whole numbers.
+        """
+        counts = np.asarray(histogram, dtype=np.int64)
+        pixels, levels = int(counts.sum()), np.arange(len(counts))
+        total, squares = int(counts @ levels), int(counts @ (levels * levels))
+        found = counts[counts > 0]
+        entropy = math.log2(pixels) - float(found @ np.log2(found)) / pixels
+        contrast = math.sqrt(pixels * squares - total * total) / pixels / 255
+        return cls(total / pixels / 255, contrast, max(0.0, entropy))
 
 
 def pixel_hash(image: Image.Image) -> str:
@@ -100,23 +138,47 @@ def pixel_hash(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def perceptual_hash(image: Image.Image, contrast: float) -> str | None:
-    """The DCT hash of 16 x 16 waves as 64 hexadecimal digits, or None where it would mean nothing."""
-    if min(image.size) < HASH_MIN_SIDE or contrast < HASH_MIN_CONTRAST:
+def perceptual_hash(grey: NDArray[np.uint8], contrast: float) -> str | None:
+    """The DCT hash of 16 x 16 waves as 64 hexadecimal digits, or None where it would mean nothing.
+
+    What ``imagehash.phash(image, hash_size=16)`` gives (on photographs 0.8 of the 256 bits differ, at most 4): that one
+    rounds the small picture to 256 levels, which decides the bits of waves about as strong as the median. Resampling
+    and transform are both linear, so that each side's are one matrix, and only 16 of its 64 waves are needed: five
+    times faster on small pictures, where that hash took longer than the decoding.
+    """
+    if min(grey.shape) < HASH_MIN_SIDE or contrast < HASH_MIN_CONTRAST:
         return None
-    import imagehash
+    waves = _waves(grey.shape[0]) @ grey.astype(np.float64) @ _waves(grey.shape[1]).T
+    # Waves that are not in the picture at all are 0 but for rounding, which must not decide a bit.
+    waves = np.rint(waves * 1000)
+    return np.packbits(waves > np.median(waves)).tobytes().hex()
 
-    bits = imagehash.phash(image, hash_size=HASH_SIDE).hash
-    return np.packbits(bits.ravel()).tobytes().hex()
+
+@lru_cache(maxsize=256)
+def _waves(side: int) -> NDArray[np.float64]:
+    """(16, side): what each of ``side`` pixels adds to the 16 coarsest waves (DCT-II) of a line made 64 pixels long."""
+    # Pillow's own filter, asked what it makes of each single pixel.
+    unit = Image.fromarray(np.eye(side, dtype=np.float32))
+    resampled = np.array(unit.resize((_HASHED_SIDE, side), Image.Resampling.LANCZOS), dtype=np.float64)
+    # It weighs in 32 bits; made to add up to 1 in 64, so that what is even in the picture stays even to the last bit.
+    resampled /= resampled.sum(axis=0)
+    places = np.arange(_HASHED_SIDE) + 0.5
+    cosines = 2 * np.cos(np.pi / _HASHED_SIDE * np.arange(HASH_SIDE)[:, None] * places)
+    return np.asarray(cosines @ resampled.T)
 
 
-def sharpness(grey: NDArray[np.float32]) -> float:
+def sharpness(grey: NDArray[np.uint8]) -> float:
     """Standard deviation of the 4-neighbour Laplacian of grey levels (0 to 255); 0 for images without an inside."""
     if min(grey.shape) < 3:
         return 0.0
-    centre = grey[1:-1, 1:-1]
-    waves = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * centre
-    return float(waves.std())
+    levels = grey.astype(np.int16)
+    waves = levels[:-2, 1:-1] + levels[2:, 1:-1]
+    waves += levels[1:-1, :-2]
+    waves += levels[1:-1, 2:]
+    waves -= levels[1:-1, 1:-1] << 2
+    # Whole numbers far below 2**53: these sums are exact, in whatever order a library takes them.
+    flat = waves.astype(np.float64).ravel()
+    return math.sqrt(flat.size * int(flat @ flat) - int(flat.sum()) ** 2) / flat.size
 
 
 def _grey(image: Image.Image) -> Image.Image:

@@ -1,87 +1,130 @@
-"""The manifest: a row per image with its facts; every file is read and decoded once, large sets in processes."""
+"""The manifest: a row per image with its facts; files that have not changed since the last run are not read again."""
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import astuple
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from graft.determinism import available_cores
 from graft.errors import DataError
-from graft.images.facts import NAMES, Facts, examine
+from graft.images.examining import examine_all
+from graft.images.facts_cache import IDENTITY, FactsCache, Known
+from graft.images.identity import IDENTITY_BYTES, identify, read_steadily
 from graft.progress import track
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
-# Measured on 2 cores: what a file and a byte of JPEG take, and how much work makes up for starting processes.
-_SECONDS_PER_FILE = 0.002
-_SECONDS_PER_BYTE = 5e-8
-_WORTH_PROCESSES = 4.0
-_CHUNK = 16
-# Whole numbers that are missing where an image could not be decoded, and so need a type that can be missing.
-_TYPES = {
-    **dict.fromkeys(("width", "height", "frames", "bytes"), "Int64"),
-    **dict.fromkeys(("brightness", "contrast", "sharpness"), "float64"),
-}
+    Ints = NDArray[np.int64]
+
+# Files that a thread reads before it hands over what it found.
+_PART = 256
 
 
-def build_manifest(table: pd.DataFrame, files: Sequence[Path], workers: int | None = None) -> pd.DataFrame:
+def build_manifest(
+    table: pd.DataFrame, files: Sequence[Path], workers: int | None = None, cache: FactsCache | None = None
+) -> pd.DataFrame:
     """Examine every image of ``table``.
 
     Args:
         table: a row per image; its columns are kept (path, label, split, group, source).
         files: where each row's image lies, in the same order.
         workers: processes; None takes the cores there are (at most 8) for large sets, and this process for small.
+        cache: facts of earlier runs, which are looked up first and added to; None examines every file.
 
     Returns:
-        ``table`` with the columns of :class:`graft.images.facts.Facts`. A file that cannot be decoded is a row whose
-        ``problems`` says why.
+        ``table`` with the columns of :class:`graft.images.facts.Facts`: the same, to the byte, whatever the number of
+        processes and whatever was kept. A file that cannot be decoded is a row whose ``problems`` says why.
 
     Raises:
         DataError: a process that was reading images was killed, most often for want of memory.
     """
     import pandas as pd
 
-    rows = [astuple(facts) for facts in track(_examine_all(files, workers), "reading images", total=len(files))]
-    facts = pd.DataFrame(rows, columns=list(NAMES), index=table.index)
-    typed = facts.astype({name: _TYPES.get(name, "str") for name in NAMES})
-    return pd.concat([table, typed], axis=1)
+    rows = examine_all(files, workers) if cache is None else _incremental(files, workers, cache)
+    facts = as_frame(rows.drop_columns([IDENTITY]))
+    return pd.concat([table, facts.set_axis(table.index)], axis=1)
 
 
-def _examine_all(files: Sequence[Path], workers: int | None) -> Iterator[Facts]:
-    """Facts in the order of ``files``, whatever the number of processes."""
-    count = workers or (1 if _are_few(files) else min(available_cores(), 8))
-    if count == 1:
-        yield from map(examine, files)
+def as_frame(facts: pa.Table) -> pd.DataFrame:
+    """Facts as pandas has them: text as ``str`` on Arrow's memory, whole numbers that can be missing as ``Int64``."""
+    import pandas as pd
+    import pyarrow as pa
+
+    types = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype("pyarrow", na_value=np.nan)}
+    # In one piece: where a column is cut could show in the bytes of a parquet file.
+    frame: pd.DataFrame = facts.combine_chunks().to_pandas(types_mapper=types.get)
+    return frame
+
+
+def _incremental(files: Sequence[Path], workers: int | None, cache: FactsCache) -> pa.Table:
+    """Identity and facts of every file: looked up by its identity, else by its content, else found anew."""
+    import pyarrow as pa
+
+    known = cache.load()
+    identities, places = _by_identity(files, known)
+    unseen = np.flatnonzero(places < 0)
+    _by_content(files, known, unseen, identities, places)
+    learnt = any(identities[row] is not None for row in unseen)
+    new = np.flatnonzero(places < 0)
+    fresh = examine_all([files[row] for row in new.tolist()], workers)
+    for row, identity in zip(new, fresh[IDENTITY].to_pylist(), strict=True):
+        identities[row] = identity
+    if len(new) == len(files):
+        rows = fresh
+    else:
+        places[new] = len(known.rows) + np.arange(len(new))
+        rows = pa.concat_tables([known.rows, fresh]).take(pa.array(places))
+        rows = rows.set_column(0, rows.schema.field(0), pa.array(identities, rows.schema.field(0).type))
+    if learnt or fresh["problems"].null_count:
+        cache.save(rows, known)
+    return rows
+
+
+def _by_identity(files: Sequence[Path], known: Known) -> tuple[list[bytes | None], Ints]:
+    """Each file's identity, and its row in what is known or -1; no file is opened."""
+    import pyarrow as pa
+
+    if not len(known.rows):
+        return [None] * len(files), np.full(len(files), -1, dtype=np.int64)
+    identities = [identify(file) for file in files]
+    return identities, known.by_identity(pa.array(identities, pa.binary(IDENTITY_BYTES)))
+
+
+def _by_content(
+    files: Sequence[Path], known: Known, unseen: Ints, identities: list[bytes | None], places: Ints
+) -> None:
+    """Read the ``unseen`` files, and fill in the identities and places of those whose bytes are known."""
+    import pyarrow as pa
+
+    for row in unseen:
+        identities[row] = None
+    if not len(known.rows):
         return
-    # Spawned, not forked: the parent may hold threads and locks, and spawning is the same on every system.
-    context = multiprocessing.get_context("spawn")
+    parts = [unseen[first : first + _PART] for first in range(0, len(unseen), _PART)]
+    # Threads: reading and hashing leave Python to the others.
+    with ThreadPoolExecutor(min(available_cores(), 8)) as pool:
+        hashed = pool.map(lambda part: [_hash(files[row]) for row in part], parts)
+        pairs = [pair for some in track(hashed, "looking for changes", total=len(parts)) for pair in some]
+    found = known.by_content(pa.array([digest for digest, _ in pairs], pa.string()))
+    for row, place, (_, identity) in zip(unseen, found, pairs, strict=True):
+        if place >= 0:
+            places[row], identities[row] = place, identity
+
+
+def _hash(file: Path) -> tuple[str | None, bytes | None]:
+    """A file's SHA-256 and identity; None for both where it cannot be read."""
     try:
-        with ProcessPoolExecutor(count, mp_context=context) as pool:
-            yield from pool.map(examine, files, chunksize=_CHUNK)
-    except BrokenProcessPool:
-        raise DataError(
-            "a process that was reading images was killed, most often for want of memory",
-            remedy="close other programs and run again; nothing half-written was left",
-        ) from None
-
-
-def _are_few(files: Sequence[Path]) -> bool:
-    """Would starting processes take longer than it saves?"""
-    seconds = 0.0
-    for file in files:
-        try:
-            seconds += _SECONDS_PER_FILE + _SECONDS_PER_BYTE * file.stat().st_size
-        except OSError:
-            continue
-        if seconds > _WORTH_PROCESSES:
-            return False
-    return True
+        reading = read_steadily(file)
+    except DataError:
+        return None, None
+    return reading.sha256, reading.identity
 
 
 def usable(manifest: pd.DataFrame) -> pd.DataFrame:

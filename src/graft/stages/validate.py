@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from graft.config import Params
 from graft.errors import DataError
 from graft.files import whole_file
+from graft.images.facts_cache import FactsCache
 from graft.images.manifest import build_manifest
 from graft.stages.runner import run_stage
 from graft.validation.findings import Finding
@@ -21,8 +20,12 @@ def run(params: Params, workspace: Workspace) -> None:
     Raises:
         DataError: a critical expectation is not met; manifest and report are written first.
     """
+    # Not above: the processes that read images import this file too, and have no use for tables.
+    import pandas as pd
+
     table = pd.read_parquet(workspace.ingested)
-    manifest = build_manifest(table, [workspace.raw / path for path in table["path"]])
+    files = [workspace.raw / path for path in table["path"]]
+    manifest = build_manifest(table, files, cache=FactsCache(workspace.cache))
     findings = validate_manifest(manifest, params.validation)
     with whole_file(workspace.manifest) as beside:
         manifest.to_parquet(beside, index=False)

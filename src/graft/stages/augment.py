@@ -9,7 +9,6 @@ from graft.augment.preview import preview_sheet
 from graft.config import Params
 from graft.determinism import derive_seed
 from graft.files import write_json
-from graft.images.decode import decode
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 from graft.zoo.preprocessing import Geometry
@@ -24,7 +23,7 @@ def run(params: Params, workspace: Workspace) -> None:
     policy = build_policy(name, _SIZE)
     chosen = sample(pd.read_parquet(workspace.splits), params.augment.preview_images, params.seed)
     geometry = Geometry(_SIZE, 1.0, "bilinear")
-    images = [geometry.apply(decode(workspace.raw / path)) for path in chosen["path"]]
+    images = [geometry.load(workspace.raw / path) for path in chosen["path"]]
     title = f"augmentation policy {name!r} at {_SIZE} px: {POLICIES[name].says}"
     preview_sheet(workspace.augmentation / "preview.png", title, policy, images, chosen["label"].tolist(), params.seed)
     write_json(

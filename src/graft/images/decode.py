@@ -3,7 +3,8 @@
 What is done, in this order, and stated here because training, evaluation and serving all rely on it:
 
 1. Only JPEG, PNG, WebP, BMP, GIF and TIFF are opened; the name of a file says nothing, its bytes do.
-2. The size is read from the header, and more than ``MAX_PIXELS`` are refused before anything is decoded.
+2. The size is read from the header, and more than ``MAX_PIXELS`` are refused before anything is decoded; so is a
+   JPEG of more than ``MAX_SCANS`` scans, which could take hours. Decoding takes up to 16 bytes of memory a pixel.
 3. A caller may say the least shorter side that it needs. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size, the
    smallest that has at least ``MARGIN`` times that side; resizing it further gives what the whole one would have.
 4. The image is decoded to its end (Pillow's ``verify()`` passes truncated files); of an animation the first frame.
@@ -30,11 +31,13 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from graft.errors import DataError
 from graft.images.colour import to_srgb
-from graft.images.signatures import end_is_missing, what_is_damaged, what_it_is
+from graft.images.signatures import end_is_missing, has_more_scans, what_is_damaged, what_it_is
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 1 << 30
+# Progressive JPEGs have about ten. Each goes over all pixels, and may be only a few hundred bytes.
+MAX_SCANS = 100
 # Resizing by less than two takes from a reduced image what it would take from the whole one, and labels stay as they
 # are (benchmarks/decode.py); with 1 the speed is a quarter more, and the reduction's own filter shows.
 MARGIN = 2
@@ -142,6 +145,8 @@ def _opened(image: Path | bytes) -> Iterator[ImageFile.ImageFile]:
             raise DataError("the image file is empty (0 bytes)", remedy=_REMEDY)
         with _quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(opened)
+            if _is_jpeg(opened) and has_more_scans(data, MAX_SCANS):
+                raise DataError(f"the image is a JPEG of more than {MAX_SCANS} scans", remedy=_REMEDY)
             yield opened
             if end_is_missing(opened.format or "", data):
                 raise OSError("truncated")

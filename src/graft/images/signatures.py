@@ -1,6 +1,8 @@
-"""What a file that cannot be decoded seems to be, from its bytes: said to the user instead of a decoder's own words."""
+"""What the bytes of a file say without being decoded: what it seems to be, whether it was cut off, how many scans."""
 
 from __future__ import annotations
+
+import re
 
 READABLE = "JPEG, PNG, WebP, BMP, GIF and TIFF"
 
@@ -37,6 +39,10 @@ _OURS = (
 # What every whole file of these formats has at its end. Their decoders do without.
 _END_MARKS = {"PNG": b"IEND\xaeB\x60\x82", "GIF": b"\x00;"}
 
+# What can end a JPEG's segment or scan: every marker but restarts, which are part of a scan, and the first.
+_JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")
+_END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
+
 
 def what_it_is(data: bytes) -> str:
     """A sentence about bytes that no decoder would take."""
@@ -68,3 +74,15 @@ def what_is_damaged(data: bytes, reason: str) -> str:
     if short_webp or "truncated" in reason.lower():
         return f"the image is damaged: its end is missing ({len(data):,} bytes are there)"
     return f"the image is damaged: {reason}"
+
+
+def has_more_scans(data: bytes, most: int) -> bool:
+    """Whether a JPEG goes over its pixels more than ``most`` times before it ends."""
+    place, scans = 2, 0
+    while scans <= most and (marker := _JPEG_MARKER.search(data, place)):
+        kind = data[marker.start() + 1]
+        if kind == _END_OF_IMAGE:
+            return False
+        scans += kind == _START_OF_SCAN
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return scans > most

@@ -6,7 +6,7 @@ What is done, in this order, and stated here because training, evaluation and se
 2. The size is read from the header, and more than ``MAX_PIXELS`` are refused before anything is decoded; so is a
    JPEG of more than ``MAX_SCANS`` scans, which could take hours. Decoding takes up to 16 bytes of memory a pixel.
 3. A caller may say the least shorter side that it needs. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size, the
-   smallest that has at least ``MARGIN`` times that side; resizing it further gives what the whole one would have.
+   smallest that has at least ``MARGIN`` times that side; resized to it, it is nearly what the whole one would be.
 4. The image is decoded to its end (Pillow's ``verify()`` passes truncated files); of an animation the first frame.
    A file that was cut off is refused, also where all pixels are there and only the end mark is not (JPEG, PNG, GIF):
    whatever cut it may have done more. What follows after the end mark is no harm, nor are damaged later frames.
@@ -38,8 +38,8 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 1 << 30
 # Progressive JPEGs have about ten. Each goes over all pixels, and may be only a few hundred bytes.
 MAX_SCANS = 100
-# Resizing by less than two takes from a reduced image what it would take from the whole one, and labels stay as they
-# are (benchmarks/decode.py); with 1 the speed is a quarter more, and the reduction's own filter shows.
+# Of 130 photographs at 12 megapixels, all kept their label of two classes and 128 their label of ImageNet's 1000;
+# probabilities move by 0.013 on average, and with a margin of 1, which is a quarter faster, by 0.022.
 MARGIN = 2
 
 _REMEDY = "save it again as JPEG or PNG, or take it out"

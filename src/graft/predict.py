@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from graft.artifact import Artifact, load_artifact
-from graft.images.decode import decode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +38,7 @@ class Predictor:
 
     def prepare(self, image: Path | bytes) -> NDArray[np.uint8]:
         """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
-        return self.artifact.preprocessing.geometry.apply(decode(image))
+        return self.artifact.preprocessing.geometry.load(image)
 
     @torch.inference_mode()
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:

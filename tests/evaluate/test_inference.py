@@ -17,6 +17,7 @@ from graft.errors import DataError
 from graft.evaluate import inference
 from graft.evaluate.cost import measure_cost
 from graft.evaluate.inference import probabilities_of
+from graft.images import decode
 from graft.predict import Predictor
 from graft.zoo.network import build_network
 from graft.zoo.preprocessing import Geometry, Preprocessing
@@ -44,17 +45,17 @@ def images(make_classes: Callable[..., Path]) -> list[Path]:
 def test_every_image_is_decoded_once_for_all_models(images: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: Counter[Path] = Counter()
     resized: Counter[int] = Counter()
-    decode, apply = inference.decode, Geometry.apply
+    real, apply = decode.decode, Geometry.apply
 
-    def counting(image: Path) -> object:
+    def counting(image: Path, *, least_side: int) -> object:
         seen[image] += 1
-        return decode(image)
+        return real(image, least_side=least_side)
 
     def resizing(self: Geometry, image: object) -> object:
         resized[self.size] += 1
         return apply(self, image)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(inference, "decode", counting)
+    monkeypatch.setattr(decode, "decode", counting)
     monkeypatch.setattr(Geometry, "apply", resizing)
     probabilities_of({"one": _predictor(16), "two": _predictor(16), "three": _predictor(8)}, images, CLASSES)
     assert seen == Counter(images)

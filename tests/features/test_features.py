@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from graft.features import images as images_module
 from graft.features.extract import Extractor, frozen_part
 from graft.features.images import ImageSet, decoded
 from graft.features.store import Store, digest_of, key_of
@@ -56,8 +55,8 @@ def test_images_are_decoded_once_per_geometry(tmp_path: Path, monkeypatch: pytes
     for name, shade in (("a.png", 10), ("b.png", 200)):
         Image.new("RGB", (40, 30), (shade, 0, 0)).save(tmp_path / name)
     opened: list[Path] = []
-    real = images_module.decode
-    monkeypatch.setattr(images_module, "decode", lambda path: (opened.append(path), real(path))[1])
+    real = Geometry.load
+    monkeypatch.setattr(Geometry, "load", lambda self, path: (opened.append(path), real(self, path))[1])
     some = ImageSet(tmp_path, ("a.png", "b.png"), ("1", "2"))
     store = Store(tmp_path / "cache")
     array = decoded(some, Geometry(16, 1.0, "bilinear"), store)

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import os
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from graft.errors import DataError
 from graft.images.decode import MAX_PIXELS, decode, decode_fully
 from tests.conftest import picture
-
-
-def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind, **options)
-    return buffer.getvalue()
+from tests.images.faults import encoded, header_bomb, with_orientation
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
@@ -83,19 +73,7 @@ def test_exif_orientation_is_undone(kind: str, orientation: int) -> None:
     # A white corner: where it is after turning says how the image was turned.
     upright = Image.new("RGB", (32, 16))
     upright.paste("white", (0, 0, 8, 8))
-    undo = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    stored = upright if orientation == 1 else upright.transpose(undo[orientation])
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    decoded = decode(encoded(stored, kind, exif=exif.tobytes() if kind != "TIFF" else exif))
+    decoded = decode(with_orientation(upright, kind, orientation))
     assert decoded.size == (32, 16)
     corners = [decoded.getpixel(place)[0] > 128 for place in ((3, 3), (28, 3), (3, 12), (28, 12))]
     assert corners == [True, False, False, False]
@@ -136,23 +114,13 @@ def test_what_is_no_image_is_named(tmp_path: Path, data: bytes, what: str) -> No
     assert caught.value.remedy == "save it again as JPEG or PNG, or take it out"
 
 
-def bomb(side: int) -> bytes:
-    """A valid PNG header of side x side pixels, and next to nothing behind it."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\x00" * 100))
-
-
 def test_a_decompression_bomb_is_refused_by_its_header() -> None:
     # 10,001 squared is just over our limit and over the one at which Pillow warns; 60,000 is over where it raises.
     assert MAX_PIXELS < 10_001**2
     with pytest.raises(DataError, match="too large: 10001 x 10001 pixels, and the most is 100 million"):
-        decode(bomb(10_001))
+        decode(header_bomb(10_001))
     with pytest.raises(DataError, match="the image is too large: more than twice"):
-        decode(bomb(60_000))
+        decode(header_bomb(60_000))
 
 
 def test_odd_shapes_are_images() -> None:
@@ -165,25 +133,3 @@ def test_what_cannot_be_read_is_refused_and_a_pipe_does_not_hang(tmp_path: Path)
     for name, what in (("none.jpg", "there is no such file"), ("pipe.jpg", "this is not a file"), (".", "this is not")):
         with pytest.raises(DataError, match=what):
             decode(tmp_path / name)
-
-
-@given(
-    st.binary(max_size=300), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"II*\x00", b"BM"])
-)
-def test_random_bytes_raise_nothing_but_dataerror(data: bytes, magic: bytes) -> None:
-    try:
-        assert decode(magic + data).mode == "RGB"
-    except DataError as error:
-        assert error.what
-
-
-@given(st.data(), st.sampled_from(["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]))
-def test_damaged_images_raise_nothing_but_dataerror(data: st.DataObject, kind: str) -> None:
-    whole = bytearray(encoded(picture(3), kind))
-    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=8)):
-        whole[place] = data.draw(st.integers(0, 255))
-    cut = data.draw(st.integers(1, len(whole)))
-    try:
-        assert decode(bytes(whole[:cut])).mode == "RGB"
-    except DataError as error:
-        assert error.what

@@ -65,7 +65,7 @@ def thumbnails(images: Iterable[Path]) -> list[str]:
     Raises:
         DataError: an image cannot be decoded.
     """
-    return [_data_address(decode(image)) for image in images]
+    return [_data_address(decode(image, least_side=SIDE)) for image in images]
 
 
 def _data_address(image: Image.Image) -> str:

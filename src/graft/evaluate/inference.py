@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.images.decode import decode
 from graft.progress import track
+from graft.zoo.preprocessing import load_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,8 +25,8 @@ def probabilities_of(
 ) -> dict[str, NDArray[np.float64]]:
     """Run every model over every image.
 
-    An image is decoded once, and resized once for each geometry: models of equal geometry share the pixels. At
-    most ``BATCH`` images of each geometry are held.
+    An image is decoded once (a large JPEG once for each fraction of its size that is needed), and resized once for
+    each geometry: models of equal geometry share the pixels. At most ``BATCH`` images of each geometry are held.
 
     Args:
         models: by name; each knows exactly ``classes``, in any order.
@@ -44,9 +44,8 @@ def probabilities_of(
     found = {name: np.empty((len(images), len(classes))) for name in models}
     waiting: dict[Geometry, list[NDArray[np.uint8]]] = {geometry: [] for geometry in geometries}
     for count, image in enumerate(track(images, "testing"), start=1):
-        pixels = decode(image)
-        for geometry, batch in waiting.items():
-            batch.append(geometry.apply(pixels))
+        for geometry, pixels in load_for(image, geometries).items():
+            waiting[geometry].append(pixels)
         held = (count - 1) % BATCH + 1
         if held < BATCH and count < len(images):
             continue

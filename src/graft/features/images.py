@@ -12,7 +12,6 @@ import numpy as np
 
 from graft.determinism import available_cores
 from graft.features.store import Store, key_of
-from graft.images.decode import decode
 from graft.progress import track
 from graft.zoo.preprocessing import Geometry
 
@@ -51,7 +50,7 @@ def _decode_all(images: ImageSet, geometry: Geometry) -> NDArray[np.generic]:
     out = np.empty((len(images.paths), geometry.size, geometry.size, 3), dtype=np.uint8)
 
     def one(path: str) -> NDArray[np.uint8]:
-        return geometry.apply(decode(images.root / path))
+        return geometry.load(images.root / path)
 
     # Threads do: Pillow lets go of the interpreter's lock while it decodes and resizes.
     with ThreadPoolExecutor(available_cores()) as pool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[np.generic]]
 
 # Raise it whenever the meaning of what is kept changes; older files are then never read again.
-VERSION = 1
+VERSION = 2
 
 
 def key_of(*parts: object) -> str:

@@ -11,7 +11,6 @@ from graft.augment.preview import preview_sheet
 from graft.config import Params
 from graft.determinism import derive_seed
 from graft.files import whole_folder, write_json
-from graft.images.decode import decode
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 from graft.zoo.preprocessing import Geometry
@@ -33,7 +32,7 @@ def run(params: Params, workspace: Workspace) -> None:
     check_domain(choice, params.augment.domain)
     drawn = sample(pd.read_parquet(workspace.splits), params.augment.preview_images, params.seed)
     geometry = Geometry(_SIZE, 1.0, "bilinear")
-    images = [geometry.apply(decode(workspace.raw / path)) for path in drawn["path"]]
+    images = [geometry.load(workspace.raw / path) for path in drawn["path"]]
     says = "; ".join(pick.recipe.says for pick in choice.picks)
     title = f"augmentation {as_yaml(choice)} at {_SIZE} px: {says}"
     policy = build_policy(choice, _SIZE)

@@ -105,7 +105,7 @@ def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[
 def thumbnail(path: Path) -> str | None:
     """A small picture as a data address, or None where the file cannot be decoded."""
     try:
-        image = decode(path)
+        image = decode(path, least_side=PICTURE_SIDE)
     except DataError:
         return None
     image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+
+from graft.images.decode import decode, decode_for
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +31,19 @@ class Geometry:
     crop: float
     interpolation: Interpolation
 
+    @property
+    def least_side(self) -> int:
+        """The shorter side to which an image is resized, pixels: what its decoder must at least deliver."""
+        return round(self.size / self.crop)
+
+    def load(self, image: Path | bytes) -> NDArray[np.uint8]:
+        """An image file or its bytes -> uint8 array (size, size, 3): the one road of training, evaluation, serving.
+
+        Raises:
+            DataError: it cannot be decoded.
+        """
+        return self.apply(decode(image, least_side=self.least_side))
+
     def apply(self, image: Image.Image) -> NDArray[np.uint8]:
         """An RGB image -> uint8 array (size, size, 3)."""
         from PIL import Image
@@ -36,7 +53,7 @@ class Geometry:
             "bilinear": Image.Resampling.BILINEAR,
             "bicubic": Image.Resampling.BICUBIC,
         }[self.interpolation]
-        short = round(self.size / self.crop)
+        short = self.least_side
         scale = short / min(image.size)
         width, height = (max(short, round(side * scale)) for side in image.size)
         if (width, height) != image.size:
@@ -44,6 +61,13 @@ class Geometry:
         left, top = (width - self.size) // 2, (height - self.size) // 2
         # A copy: what Pillow lends is not writable, which torch warns of.
         return np.array(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+
+
+def load_for(image: Path | bytes, geometries: Iterable[Geometry]) -> dict[Geometry, NDArray[np.uint8]]:
+    """What :meth:`Geometry.load` gives for each geometry, with no more decoding than they need together."""
+    geometries = list(geometries)
+    decoded = decode_for(image, (geometry.least_side for geometry in geometries))
+    return {geometry: geometry.apply(decoded[geometry.least_side]) for geometry in geometries}
 
 
 @dataclass(frozen=True)

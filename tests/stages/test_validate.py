@@ -46,7 +46,7 @@ def test_critical_findings_stop_the_run_after_the_report(
         "  decodable: every file is an image that can be decoded; broken by 1: cat/bad.jpg (this is not an image but "
         "text; graft reads JPEG, PNG, WebP, BMP, GIF and TIFF)\n"
         f"  where: {page}\n"
-        "  remedy: mend or remove the files, or set validation.undecodable to quarantine to leave them out\n"
+        "  remedy: mend or remove the files, or set validation.severity.decodable to quarantine to leave them out\n"
     )
     assert (root / "data/manifest.parquet").is_file()
     assert json.loads((root / "reports/validation/validation.json").read_text())["success"] is False
@@ -57,7 +57,7 @@ def test_quarantine_goes_on_and_lists_the_files(
 ) -> None:
     folder = make_classes({"cat": 6, "dog": 6})
     (folder / "cat/bad.jpg").write_text("text")
-    root = workspace_with(data={"source": "../images"}, validation={"undecodable": "quarantine"})
+    root = workspace_with(data={"source": "../images"}, validation={"severity": {"decodable": "quarantine"}})
     assert run(root) == 0
     assert "validate: quarantine: decodable: " in capsys.readouterr().out
     assert json.loads((root / "reports/validation/validation.json").read_text())["quarantined"] == ["cat/bad.jpg"]

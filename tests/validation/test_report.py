@@ -24,7 +24,7 @@ def report(folder: Path, out: Path, **limits: object) -> tuple[dict[str, object]
 def test_every_expectation_is_in_the_json_with_its_files(make_classes: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_classes({"a": 6, "b": 6})
     (folder / "a/bad.jpg").write_text("text")
-    values, _ = report(folder, tmp_path / "out", undecodable="quarantine")
+    values, _ = report(folder, tmp_path / "out", severity={"decodable": "quarantine"})
     assert {key: values[key] for key in ("success", "images", "undecodable", "classes", "quarantined")} == {
         "success": True,
         "images": 13,

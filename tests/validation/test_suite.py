@@ -154,7 +154,7 @@ def test_a_copy_across_given_splits_is_a_warning_that_names_both(make_classes: C
 def test_what_an_undecodable_file_does_is_set_by_its_key(make_classes: Callable[..., Path], severity: str) -> None:
     folder = make_classes({"a": 4, "b": 4})
     plant_text(folder)
-    findings = validate_manifest(manifest_of(folder), replace(LIMITS, undecodable=severity))
+    findings = validate_manifest(manifest_of(folder), replace(LIMITS, severity={"decodable": severity}))
     assert refuses(findings) == (severity == "critical")
     assert next(item for item in findings if item.check == "decodable").severity == severity
 
@@ -163,7 +163,7 @@ def test_a_class_that_cannot_be_decoded_at_all_has_no_images(make_classes: Calla
     folder = make_classes({"a": 4, "b": 4, "c": 0})
     for number in range(3):
         (folder / f"c/{number}.jpg").write_text("text")
-    found = broken(folder, replace(LIMITS, undecodable="quarantine"))
+    found = broken(folder, replace(LIMITS, severity={"decodable": "quarantine"}))
     assert found["images_per_class"].offenders[0].value == "class 'c', images: 0"
 
 

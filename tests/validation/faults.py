@@ -81,7 +81,7 @@ class Case:
 
 def _decodable(case: Case) -> Case:
     facts = ("width", "height", "mode", "format", "frames", "pixel_sha256", "phash", "brightness", "contrast")
-    return case.having(4, problems="it ends too soon", **dict.fromkeys((*facts, "sharpness", "entropy"), pd.NA))
+    return case.having(13, problems="it ends too soon", **dict.fromkeys((*facts, "sharpness", "entropy"), pd.NA))
 
 
 def _two_classes(case: Case) -> Case:
@@ -99,7 +99,7 @@ def _balance(case: Case) -> Case:
 
 
 def _conflict(case: Case) -> Case:
-    return case.having(45, pixel_sha256=case.manifest.at[3, "pixel_sha256"])
+    return case.having(45, pixel_sha256=case.manifest.at[14, "pixel_sha256"])
 
 
 def _drift(case: Case) -> Case:
@@ -113,16 +113,16 @@ FAULTS: dict[str, Callable[[Case], Case]] = {
     "two_classes": _two_classes,
     "images_per_class": _images_per_class,
     "label_conflict": _conflict,
-    "duplicates_across_splits": lambda case: case.having(0, group="patient 1").having(1, group="patient 1"),
+    "duplicates_across_splits": lambda case: case.having(24, group="patient 1").having(25, group="patient 1"),
     "balance": _balance,
-    "resolution": lambda case: case.having(4, width=7),
-    "brightness": lambda case: case.having(4, brightness=0.01),
-    "contrast": lambda case: case.having(4, contrast=0.001),
-    "entropy": lambda case: case.having(4, entropy=0.01),
-    "allowed_modes": lambda case: case.having(4, mode="CMYK"),
-    "allowed_formats": lambda case: case.having(4, format="PNG"),
-    "sharpness": lambda case: case.having(4, sharpness=0.5),
-    "one_frame": lambda case: case.having(4, frames=2),
+    "resolution": lambda case: case.having(5, width=7),
+    "brightness": lambda case: case.having(6, brightness=0.01),
+    "contrast": lambda case: case.having(7, contrast=0.001),
+    "entropy": lambda case: case.having(8, entropy=0.01),
+    "allowed_modes": lambda case: case.having(9, mode="CMYK"),
+    "allowed_formats": lambda case: case.having(10, format="PNG"),
+    "sharpness": lambda case: case.having(11, sharpness=0.5),
+    "one_frame": lambda case: case.having(12, frames=2),
     "duplicates": lambda case: case.with_copies(2),
     "cluster_size": lambda case: case.with_copies(LARGE_CLUSTER + 1),
     "model_classes": lambda case: replace(case, known=replace(case.known, classes=("bird", "cat", "dog"))),
@@ -134,11 +134,21 @@ ENTAILED = {"label_conflict": {"duplicates", "duplicates_across_splits"}, "clust
 
 # Who is named by each fault; a class is named by its first files.
 NAMED = {
+    "decodable": "cat/13.jpg",
+    "labelled": "cat/04.jpg",
+    "resolution": "cat/05.jpg",
+    "brightness": "cat/06.jpg",
+    "contrast": "cat/07.jpg",
+    "entropy": "cat/08.jpg",
+    "allowed_modes": "cat/09.jpg",
+    "allowed_formats": "cat/10.jpg",
+    "sharpness": "cat/11.jpg",
+    "one_frame": "cat/12.jpg",
     "two_classes": "cat/00.jpg",
     "images_per_class": "dog/30.jpg",
     "balance": "dog/30.jpg",
-    "label_conflict": "cat/03.jpg",
-    "duplicates_across_splits": "cat/00.jpg",
+    "label_conflict": "cat/14.jpg",
+    "duplicates_across_splits": "cat/24.jpg",
     "duplicates": "cat/01.jpg",
     "cluster_size": "cat/01.jpg",
     "model_classes": "bird",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.images.duplicates import cluster_duplicates
-from graft.images.groups import conflicting, group_rows, straddling
+from graft.images.groups import conflicting, join_groups, straddling
 from graft.images.manifest import usable
 from graft.validation.drift import Shift
 
@@ -22,11 +22,13 @@ def relate(manifest: pd.DataFrame, distance: int) -> pd.DataFrame:
     ``related`` numbers groups that must stay on one side: clusters and the user's groups, joined. Where the source
     gives no splits every row is its own.
     """
+    clusters = cluster_duplicates(manifest, distance)
     divided = manifest["split"].notna().any()
-    related = group_rows(manifest, distance) if divided else np.arange(len(manifest))
     # A missing label would count as met, for expectations pass over what is missing.
     return manifest.assign(
-        label=manifest["label"].fillna(""), cluster=cluster_duplicates(manifest, distance), related=related
+        label=manifest["label"].fillna(""),
+        cluster=clusters,
+        related=join_groups(manifest, clusters) if divided else np.arange(len(manifest)),
     )
 
 

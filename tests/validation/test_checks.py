@@ -208,3 +208,11 @@ def test_the_table_of_checks_has_no_name_twice() -> None:
     names = [check.name for check in CHECKS]
     assert len(names) == len(set(names))
     assert set(FAULTS) == set(names), "faults for checks that are no more"
+
+
+@pytest.mark.parametrize("name", ["duplicates", "duplicates_across_splits"])
+def test_quarantine_of_copies_does_not_hide_that_an_image_has_two_labels(name: str) -> None:
+    case = FAULTS["label_conflict"](Case())
+    findings = validate(replace(case, limits=replace(case.limits, severity={name: "quarantine"})))
+    assert findings[name].left_out == ()
+    assert findings["label_conflict"].stops

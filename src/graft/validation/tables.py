@@ -36,18 +36,20 @@ def images_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of :func:`relate` with what concerns several of them.
 
     Added columns: short_side (pixels), copies (images in its cluster, itself included), conflict (same pixels, other
-    label), straddles (its group is on both given sides), in_test (given to the test), first_copy (the one of its
-    cluster to keep: a test image before others, then the first by path).
+    label), straddles (its group is on both given sides). And of copies, which are to stay where others go into
+    quarantine: first_copy (of each label in its cluster one: a test image before others, then the first by path) and
+    test_copy (what is given to the test). An image with two labels stays: a person has to say which is wrong.
     """
+    conflict = conflicting(rows)
     in_test = (rows["split"] == "test").fillna(False).astype(bool)
     order = rows.assign(later=~in_test).sort_values(["later", "path"])
     return rows.assign(
         short_side=rows[["width", "height"]].min(axis=1),
         copies=rows.groupby("cluster")["path"].transform("size"),
-        conflict=conflicting(rows),
+        conflict=conflict,
         straddles=straddling(rows, rows["related"].to_numpy()),
-        in_test=in_test,
-        first_copy=~order.duplicated("cluster").reindex(rows.index),
+        test_copy=in_test | conflict,
+        first_copy=~order.duplicated(["cluster", "label"]).reindex(rows.index),
     )
 
 

@@ -344,6 +344,8 @@ def _meaning(key: str) -> str | None:
     parent, _, name = key.rpartition(".")
     names = [part for part in key.split(".") if not part.isdigit()]
     field = _fields_of(_section(parent)).get(name) or _fields_of(_section(".".join(names[:-1]))).get(names[-1])
+    if field is None and parent:
+        return _meaning(parent)  # an entry of a mapping: what the whole of it means
     return f"{key} is: {field.description}" if field is not None and field.description else None
 
 

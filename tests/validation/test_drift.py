@@ -136,11 +136,11 @@ def test_equal_tables_are_at_no_distance_in_any_order_of_rows() -> None:
 
 
 def test_any_two_tables_will_do_and_facts_that_one_lacks_are_passed_over() -> None:
-    served = pd.DataFrame({"brightness": [0.1, None, 0.2] * 20, "label": ["cat", "dog", "dog"] * 20})
+    served = pd.DataFrame({"brightness": [0.1, None, 0.1] * 20, "label": ["cat", "dog", "dog"] * 20})
     shifts = measure_drift(summarise_facts(clean_manifest()), served)
     assert [item.fact for item in shifts] == ["brightness", "class"]
     assert (shifts[0].distance, shifts[0].example) == (1.0, 0)
-    assert shifts[1].found == "cat 50.0% -> 33.3%, dog 50.0% -> 66.7%"
+    assert shifts[1].found == "cat 50.0% before, 33.3% now; dog 50.0% before, 66.7% now"
     assert shifts[1].example == 1
     assert shifts[1].beyond_chance == 0.0
     assert measure_drift(summarise_facts(clean_manifest()), served.head(0)) == ()
@@ -150,4 +150,4 @@ def test_the_words_say_both_medians_with_their_unit() -> None:
     before, after = clean_manifest(), clean_manifest()
     after["width"] = after["height"] = pd.Series([50] * len(after), dtype="Int64")
     (side,) = [item for item in measure_drift(summarise_facts(before), after) if item.fact == "shorter side"]
-    assert side.found == "median 232 px -> 50 px"
+    assert side.found == "median 232 px before, 50 px now"

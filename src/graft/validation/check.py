@@ -8,10 +8,13 @@ from typing import Any, Literal
 
 from graft.config import Severity, SeverityChoice, Validation
 from graft.errors import ConfigError, did_you_mean
+from graft.validation.findings import About
 
 TableName = Literal["images", "classes", "class_set", "drift"]
 # The column that names a row of each table.
 KEYS: Mapping[TableName, str] = {"images": "path", "classes": "label", "class_set": "label", "drift": "fact"}
+# What a row of each table is.
+ABOUT: Mapping[TableName, About] = {"images": "file", "classes": "class", "class_set": "class", "drift": "fact"}
 
 _WHERE = "validation.severity"
 

@@ -106,7 +106,7 @@ class Shift:
         distance: 0 (same) to 1 (disjoint).
         chance: what chance alone exceeds in ``CHANCE`` of cases.
         found: both distributions in words.
-        example: the position in the later table of an image that shows the change plainly.
+        example: the position in the later table of a usual image of those that are new.
     """
 
     fact: str
@@ -161,7 +161,7 @@ def measure_drift(before: Mapping[str, Distribution], table: pd.DataFrame) -> tu
 def distance(before: Distribution, now: Distribution) -> float:
     """Kolmogorov-Smirnov distance of numbers, or total variation distance of categories: 0 to 1."""
     if isinstance(before, Numbers) and isinstance(now, Numbers):
-        return abs(_largest_gap(before, now))
+        return _largest_gap(before, now)
     if isinstance(before, Shares) and isinstance(now, Shares):
         return sum(abs(change) for change in _changes(before, now).values()) / 2
     raise TypeError("numbers and categories cannot be compared")
@@ -177,14 +177,13 @@ def chance(before: Distribution, now: Distribution) -> float:
 
 
 def _largest_gap(before: Numbers, now: Numbers) -> float:
-    """The difference of the distribution functions, now less before, where it is largest.
+    """The largest difference of the distribution functions.
 
     scipy.stats.ks_2samp gives the same number, but also a p-value that would take the quantiles for the images, and
     it warns where a set holds one image.
     """
     places = np.union1d(now.points, before.points)
-    gaps = _share_up_to(now, places) - _share_up_to(before, places)
-    return float(gaps[np.argmax(np.abs(gaps))])
+    return float(np.abs(_share_up_to(now, places) - _share_up_to(before, places)).max())
 
 
 def _share_up_to(numbers: Numbers, places: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -202,18 +201,25 @@ def _shift(fact: Fact, before: Distribution, now: Distribution, table: pd.DataFr
     values = fact.of(table)
     if isinstance(before, Shares) and isinstance(now, Shares):
         changes = _changes(before, now)
-        words = ", ".join(
-            f"{name} {before.counts.get(name, 0) / before.count:.1%} -> {now.counts.get(name, 0) / now.count:.1%}"
-            for name in sorted(changes, key=lambda name: -abs(changes[name]))[:3]
+        most = sorted(changes, key=lambda name: -abs(changes[name]))[:3]
+        words = "; ".join(
+            f"{name} {before.counts.get(name, 0) / before.count:.1%} before, "
+            f"{now.counts.get(name, 0) / now.count:.1%} now"
+            for name in most
         )
         grown = max(changes, key=lambda name: changes[name])
         example = int(np.flatnonzero(values.astype(str) == grown)[0])
     elif isinstance(before, Numbers) and isinstance(now, Numbers):
-        words = f"median {_median(before):.3g}{fact.unit} -> {_median(now):.3g}{fact.unit}"
-        # More at most x than before: the smallest value is the plainest example; else the largest.
-        example = int(values.argmin() if _largest_gap(before, now) > 0 else values.argmax())
+        then, here = _median(before), _median(now)
+        words = f"median {_number(then)}{fact.unit} before, {_number(here)}{fact.unit} now"
+        # A usual image of the new ones: the extreme ones would show an outlier.
+        example = int(np.nanargmin(np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan) - here)))
     return Shift(fact.name, distance(before, now), chance(before, now), words, example)
 
 
 def _median(numbers: Numbers) -> float:
     return float(np.median(numbers.points))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from graft.config import Severity
+
+About = Literal["file", "class", "fact"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,11 @@ class Finding:
         severity: ``critical`` stops the run, ``warning`` reports, ``quarantine`` leaves the files out and lists them.
         success: whether the data meets it.
         says: what is expected, in words.
-        count: how many broke it: files, or classes or facts where it is about those.
+        count: how many broke it: files, classes or facts.
         offenders: the files that broke it; of a class that broke it, its first files.
         remedy: what to do.
         left_out: paths of the files that it leaves out; some only where it is of severity ``quarantine``.
+        about: what it is about, and so what is counted.
     """
 
     check: str
@@ -47,6 +50,7 @@ class Finding:
     offenders: tuple[Offender, ...] = ()
     remedy: str = ""
     left_out: tuple[str, ...] = ()
+    about: About = "file"
 
     def leaving_out(self, paths: tuple[str, ...]) -> Finding:
         """The same finding, with files that it leaves out."""

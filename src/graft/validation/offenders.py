@@ -36,7 +36,7 @@ class Evidence:
 def offenders(check: Check, broken: Sequence[str], seen: Evidence) -> tuple[Offender, ...]:
     """Who broke ``check``, given the keys of the rows that did.
 
-    These are files; of a class its first files; of a fact that drifted its plainest image. A class that only a model
+    These are files; of a class its first files; of a fact that drifted a usual image. A class that only a model
     knows has no file: its offender's path is empty.
     """
     if check.table == "images":

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 JSON_FILE, PAGE_FILE, QUARANTINE_FILE = "validation.json", "index.html", "quarantine.csv"
 PICTURES_PER_FINDING = 24
-PICTURE_SIDE = 112
+PICTURE_SIDE = 144
+TINY_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[
     largest = max(summary.classes.values(), default=1)
     return environment.get_template("page.html.j2").render(
         summary=summary,
+        unit=_unit,
         refused=refuses(findings),
         broken=[
             (item, [(o, thumbnail(locate(o.path)) if o.path else None) for o in item.offenders[:PICTURES_PER_FINDING]])
@@ -123,13 +125,33 @@ def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[
     )
 
 
-def thumbnail(path: Path) -> str | None:
-    """A small picture as a data address, or None where the file cannot be decoded."""
+def _unit(finding: Finding) -> str:
+    """What the count of a finding counts, in the number that fits."""
+    plural = {"file": "files", "class": "classes", "fact": "facts"}
+    return finding.about if finding.count == 1 else plural[finding.about]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A thumbnail.
+
+    Attributes:
+        address: the picture itself, as a ``data:`` address.
+        tiny: the image has so few pixels on a side that they are to be seen one by one.
+    """
+
+    address: str
+    tiny: bool
+
+
+def thumbnail(path: Path) -> Picture | None:
+    """A small picture, or None where the file cannot be decoded."""
     try:
         image = decode(path)
     except DataError:
         return None
+    tiny = min(image.size) < TINY_SIDE
     image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
     buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return Picture("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"), tiny)

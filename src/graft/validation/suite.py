@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft.config import SeverityChoice, Validation
-from graft.validation.check import Check, TableName, severities
+from graft.validation.check import ABOUT, Check, TableName, severities
 from graft.validation.checks import CHECKS
 from graft.validation.drift import Distribution, Shift, measure_drift
 from graft.validation.expectations import broken_rows
@@ -157,4 +157,5 @@ def _finding(
         0 if broken is None else len(broken) or 1,
         () if broken is None else offenders(check, broken, seen),
         check.remedy,
+        about=ABOUT[check.table],
     )

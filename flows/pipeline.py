@@ -31,7 +31,7 @@ from prefect.states import Completed, Failed  # noqa: E402
 from flows.graph import Step, reproduce  # noqa: E402
 from flows.outcome import Outcome, StageRun  # noqa: E402
 from flows.result import summary  # noqa: E402
-from flows.show import publish  # noqa: E402
+from flows.show import findings_of_failure, publish  # noqa: E402
 from graft.errors import GraftError, exit_code  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
@@ -69,7 +69,8 @@ def pipeline(
     workspace = Workspace(Path(root).resolve())
 
     def around(step: Step) -> StageRun:
-        run = run_as_task(step, retries if step.name in TOUCH_NETWORK else 0)
+        with findings_of_failure(step.name, workspace):
+            run = run_as_task(step, retries if step.name in TOUCH_NETWORK else 0)
         publish(run, workspace)
         return run
 

@@ -1,22 +1,29 @@
-"""What Prefect's page shows of a run: tables of the leaderboard and the figures, and a link to the report."""
+"""What Prefect's page shows of a run: tables of findings, leaderboard and figures, and a link to the report."""
 
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.outcome import StageRun
 from flows.result import read_metrics, summary
+from graft.errors import GraftError
 from graft.workspace import Workspace
+
+_NAMED = 3
 
 
 def publish(run: StageRun, workspace: Workspace) -> None:
     """Publish what a finished stage has just brought up to date; most stages bring nothing that is shown."""
     for path, show in (
+        (workspace.validation / "validation.json", _findings),
         (workspace.selection / "leaderboard.csv", _leaderboard),
         (workspace.evaluation / "metrics.json", _metrics),
         (workspace.evaluation / "report.html", _report),
@@ -25,6 +32,60 @@ def publish(run: StageRun, workspace: Workspace) -> None:
         # An output is named in dvc.yaml as the file itself or as the folder that holds it.
         if file.exists() and any(file == out or out in file.parents for out in run.outs):
             show(workspace)
+
+
+@contextmanager
+def findings_of_failure(stage: str, workspace: Workspace) -> Iterator[None]:
+    """Publish what validation found where it refuses the data: then above all they are wanted.
+
+    Only what the failing stage has itself written is shown; it may have failed before it found anything.
+    """
+    file = workspace.validation / "validation.json"
+    before = _identity(file)
+    try:
+        yield
+    except GraftError:
+        if stage == "validate" and _identity(file) not in {None, before}:
+            _findings(workspace)
+        raise
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Changes whenever the file is written anew."""
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _findings(workspace: Workspace) -> None:
+    found = json.loads((workspace.validation / "validation.json").read_text(encoding="utf-8"))
+    rows = [_finding(item) for item in sorted(found["expectations"], key=_urgency)]
+    rows += [{"check": name, "result": "not checked", "expected": why} for name, why in found["not_checked"].items()]
+    verdict = "this data can be trained on" if found["success"] else "this data is refused"
+    text = f"What validation found in {found['source']}: {verdict}"
+    create_table_artifact(rows, key="validation", description=text)
+
+
+def _urgency(finding: Mapping[str, Any]) -> int:
+    """Broken ones first, and of those what is critical."""
+    return 3 if finding["success"] else ["critical", "quarantine", "warning"].index(finding["severity"])
+
+
+def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
+    named = [
+        f"{who} ({what})" if what else who for who, what in zip(finding["sources"], finding["details"], strict=True)
+    ]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return {
+        "check": finding["check"],
+        "result": "met" if finding["success"] else finding["severity"],
+        "expected": finding["says"],
+        "broken by": finding["count"],
+        "named": ", ".join(named[:_NAMED]) + more,
+        "to do": "" if finding["success"] else finding["remedy"],
+    }
 
 
 def _leaderboard(workspace: Workspace) -> None:

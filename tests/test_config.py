@@ -82,6 +82,15 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             "the key 'zoo.candidates.0.depth' cannot be 'deep': input should be 'auto' or 'last'\n  where: p\n"
             "  remedy: zoo.candidates.0.depth is: where the network is cut: a block's index counted from 0",
         ),
+        (
+            _set("validation/severity", {"decodable": "fatal"}),
+            "the key 'validation.severity.decodable' cannot be 'fatal': input should be 'critical', 'warning', "
+            "'quarantine' or 'ignore'\n  where: p\n  remedy: validation.severity is: for a check of ",
+        ),
+        (
+            _set("validation/allowed_formats", ["HEIC"]),
+            "the key 'validation.allowed_formats.0' cannot be 'HEIC': input should be 'JPEG', 'PNG', 'WEBP', 'BMP', ",
+        ),
         (_set("select/folds", True), "the key 'select.folds' cannot be True: input should be a valid integer"),
         (_set("zoo/candidates", []), "the key 'zoo.candidates' cannot be []"),
     ],

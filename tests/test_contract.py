@@ -72,6 +72,7 @@ def test_outputs_are_the_paths_of_the_contract() -> None:
         workspace.raw,
         workspace.ingested,
         workspace.manifest,
+        workspace.validated,
         workspace.splits,
         workspace.validation,
         workspace.augmentation,
@@ -89,6 +90,12 @@ def test_outputs_are_the_paths_of_the_contract() -> None:
 
 def test_a_refused_model_does_not_cost_the_one_in_use() -> None:
     assert _graph()["stages"]["package"]["outs"] == [{"models/packaged": {"persist": True}}]
+
+
+def test_what_data_is_compared_with_outlives_the_run_and_nothing_comes_after_itself() -> None:
+    validate = _graph()["stages"]["validate"]
+    assert {"data/validated.json": {"persist": True}} in validate["outs"]
+    assert not {"data/validated.json", "models/packaged"} & set(validate["deps"])
 
 
 def test_a_fine_tuning_setting_is_no_affair_of_the_stages_before() -> None:

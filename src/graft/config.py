@@ -25,6 +25,8 @@ Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Severity = Literal["critical", "warning", "quarantine"]
+SeverityChoice = Literal["critical", "warning", "quarantine", "ignore"]
+Format = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
 
 
 def _candidate(value: Any) -> Any:
@@ -75,9 +77,23 @@ class Validation:
         0.02,
         0.98,
     )
+    min_contrast: Annotated[
+        float, Field(ge=0, le=0.5, description="least standard deviation of luminance, 0 to 0.5")
+    ] = 0.005
     min_sharpness: Annotated[
         float, Field(ge=0, description="least standard deviation of the Laplacian, grey levels of 255")
     ] = 2.0
+    min_entropy: Annotated[
+        float, Field(ge=0, le=8, description="least Shannon entropy of the grey levels, in bits, 0 to 8")
+    ] = 0.1
+    allowed_modes: Annotated[
+        Annotated[tuple[str, ...], Field(min_length=1)] | None,
+        Field(description="Pillow's modes that files may have, such as RGB, L, RGBA, I;16; null: any"),
+    ] = None
+    allowed_formats: Annotated[
+        Annotated[tuple[Format, ...], Field(min_length=1)] | None,
+        Field(description="formats that files may have, such as JPEG, PNG; null: any that graft reads"),
+    ] = None
     near_duplicate_distance: Annotated[
         int,
         Field(
@@ -86,9 +102,22 @@ class Validation:
             description="largest Hamming distance of two 256-bit perceptual hashes that counts as one image",
         ),
     ] = 45
-    undecodable: Annotated[Severity, Field(description="what a file that cannot be decoded does to the run")] = (
-        "critical"
-    )
+    max_drift: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="largest distance of a fact's distribution from that of the last validated data: the share "
+            "of images by which they differ, 0 to 1",
+        ),
+    ] = 0.2
+    severity: Annotated[
+        dict[str, SeverityChoice],
+        Field(
+            description="for a check of graft.validation.checks what its failure does: critical stops, warning "
+            "reports, quarantine leaves the files out and lists them, ignore does not look; one left out has its own"
+        ),
+    ] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -354,6 +383,8 @@ def _meaning(key: str) -> str | None:
     parent, _, name = key.rpartition(".")
     names = [part for part in key.split(".") if not part.isdigit()]
     field = _fields_of(_section(parent)).get(name) or _fields_of(_section(".".join(names[:-1]))).get(names[-1])
+    if field is None and parent:
+        return _meaning(parent)  # an entry of a mapping: what the whole of it means
     return f"{key} is: {field.description}" if field is not None and field.description else None
 
 

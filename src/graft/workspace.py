@@ -48,6 +48,11 @@ class Workspace:
         return self.root / "reports" / "validation"
 
     @property
+    def validated(self) -> Path:
+        """The facts of the last data that passed, which the next is compared with."""
+        return self.root / "data" / "validated.json"
+
+    @property
     def augmentation(self) -> Path:
         """The preview sheet of the augmentation policy."""
         return self.root / "reports" / "augmentation"

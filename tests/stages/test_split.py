@@ -40,7 +40,7 @@ def test_what_was_quarantined_is_left_out(
     make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     (make_classes({"cat": 8, "dog": 8}) / "cat/bad.jpg").write_text("text")
-    root = workspace_with(data={"source": "../images"}, validation={"undecodable": "quarantine"})
+    root = workspace_with(data={"source": "../images"}, validation={"severity": {"decodable": "quarantine"}})
     assert run() == 0
     assert "cat/bad.jpg" not in set(pd.read_parquet(root / "data/splits.parquet")["path"])
     assert capsys.readouterr().out.endswith("; 1 left out\n")

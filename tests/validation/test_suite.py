@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from PIL import Image
 
 from graft.config import Validation
 from graft.images.doctor import _manifest
 from graft.images.sources import find_images
-from graft.validation.checks import CHECKS
 from graft.validation.findings import Finding, refuses
 from graft.validation.suite import validate_manifest
 from tests.conftest import picture, write_classes
@@ -35,7 +33,6 @@ def test_a_clean_folder_meets_everything(make_classes: Callable[..., Path]) -> N
     findings = validate_manifest(
         manifest_of(make_classes({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})), LIMITS
     )
-    assert [item.check for item in findings] == [check.name for check in CHECKS]
     assert [item.check for item in findings if not item.success] == []
     assert not refuses(findings)
 
@@ -49,12 +46,8 @@ def plant_text(folder: Path) -> None:
     (folder / "a" / "bad.jpg").write_text("text")
 
 
-def plant_one_class(folder: Path) -> None:
-    shutil.rmtree(folder / "b")
-
-
 def plant_small_class(folder: Path) -> None:
-    write_classes(folder, {"c": 2}, seed=500)
+    write_classes(folder, {"d": 2}, seed=500)
 
 
 def plant_conflict(folder: Path) -> None:
@@ -62,7 +55,7 @@ def plant_conflict(folder: Path) -> None:
 
 
 def plant_imbalance(folder: Path) -> None:
-    write_classes(folder, {"c": 13}, seed=500)
+    write_classes(folder, {"c": 13}, seed=700)
 
 
 def plant_small(folder: Path) -> None:
@@ -89,47 +82,41 @@ def plant_copy(folder: Path) -> None:
 
 def plant_many_copies(folder: Path) -> None:
     for number in range(21):
-        shutil.copy(folder / "a/a_000.png", folder / f"a/copy_{number}.png")
+        shutil.copy(folder / "a/a_003.png", folder / f"a/many_{number}.png")
 
 
-@pytest.mark.parametrize(
-    ("plant", "check", "severity", "file", "value"),
-    [
-        (plant_text, "decodable", "critical", "a/bad.jpg", "this is not an image but text; graft reads"),
-        (plant_one_class, "two_classes", "critical", "a/a_000.png", "class 'a'"),
-        (plant_small_class, "images_per_class", "critical", "c/c_000.png", "class 'c', images: 2"),
-        (plant_conflict, "label_conflict", "critical", "b/same.png", "also a/a_000.png (a)"),
-        (plant_imbalance, "balance", "warning", "b/b_000.png", "class 'b', 3.25 times smaller than the largest"),
-        (plant_small, "resolution", "warning", "a/small.png", "7 px"),
-        (plant_dark, "brightness", "warning", "a/dark.png", "mean luminance 0.0"),
-        (plant_blank, "sharpness", "warning", "a/blank.png", "sharpness 0"),
-        (plant_animation, "one_frame", "warning", "a/moves.gif", "frames: 2"),
-        (plant_copy, "duplicates", "warning", "a/copy.bmp", "like a/a_000.png"),
-        (
-            plant_many_copies,
-            "cluster_size",
-            "warning",
-            "a/copy_3.png",
-            "like a/a_000.png, a/copy_0.png, a/copy_1.png ...",
-        ),
-    ],
-)
-def test_every_planted_fault_is_found_by_name(
-    make_classes: Callable[..., Path],
-    plant: Callable[[Path], None],
-    check: str,
-    severity: str,
-    file: str,
-    value: str,
-) -> None:
+# Where, apart from its being found at all, matters how it is worded: what is planted, who is named, what is said.
+PLANTED = [
+    (plant_text, "decodable", "a/bad.jpg", "this is not an image but text; graft reads"),
+    (plant_small_class, "images_per_class", "d/d_000.png", "class 'd', images: 2"),
+    (plant_conflict, "label_conflict", "b/same.png", "also a/a_000.png (a)"),
+    (plant_small, "resolution", "a/small.png", "7 px"),
+    (plant_dark, "brightness", "a/dark.png", "mean luminance 0.0"),
+    (plant_blank, "sharpness", "a/blank.png", "sharpness 0"),
+    (plant_blank, "contrast", "a/blank.png", "contrast 0"),
+    (plant_animation, "one_frame", "a/moves.gif", "frames: 2"),
+    (plant_animation, "allowed_formats", "a/moves.gif", "format GIF"),
+    (plant_copy, "duplicates", "a/copy.bmp", "like a/a_000.png"),
+    (plant_imbalance, "balance", "b/b_000.png", "times smaller than the largest"),
+    (plant_many_copies, "cluster_size", "a/many_3.png", "like a/a_003.png, a/many_0.png, a/many_1.png ..."),
+]
+
+
+def test_every_fault_of_a_real_folder_is_found_by_name(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"a": 4, "b": 4})
-    plant(folder)
-    finding = broken(folder)[check]
-    assert finding.severity == severity
-    (offender,) = [item for item in finding.offenders if item.source == file]
-    assert value in offender.value
-    assert finding.remedy
-    assert file in finding.sentence(most=50)
+    for plant in dict.fromkeys(plant for plant, *_ in PLANTED):
+        plant(folder)
+    found = broken(folder, replace(LIMITS, allowed_formats=("PNG", "BMP")))
+    for _, check, file, value in PLANTED:
+        (offender,) = [item for item in found[check].offenders if item.source == file]
+        assert value in offender.value, check
+        assert file in found[check].sentence(most=100)
+
+
+def test_a_single_class_is_refused(make_classes: Callable[..., Path]) -> None:
+    finding = broken(make_classes({"a": 4}))["two_classes"]
+    assert finding.stops
+    assert (finding.offenders[0].source, finding.offenders[0].value) == ("a/a_000.png", "class 'a'")
 
 
 def test_an_image_without_a_label_is_found(tmp_path: Path) -> None:
@@ -150,23 +137,9 @@ def test_a_copy_across_given_splits_is_a_warning_that_names_both(make_classes: C
     assert finding.severity == "warning"
 
 
-@pytest.mark.parametrize("severity", ["critical", "warning", "quarantine"])
-def test_what_an_undecodable_file_does_is_set_by_its_key(make_classes: Callable[..., Path], severity: str) -> None:
-    folder = make_classes({"a": 4, "b": 4})
-    plant_text(folder)
-    findings = validate_manifest(manifest_of(folder), replace(LIMITS, undecodable=severity))
-    assert refuses(findings) == (severity == "critical")
-    assert next(item for item in findings if item.check == "decodable").severity == severity
-
-
 def test_a_class_that_cannot_be_decoded_at_all_has_no_images(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"a": 4, "b": 4, "c": 0})
     for number in range(3):
         (folder / f"c/{number}.jpg").write_text("text")
-    found = broken(folder, replace(LIMITS, undecodable="quarantine"))
+    found = broken(folder, replace(LIMITS, severity={"decodable": "quarantine"}))
     assert found["images_per_class"].offenders[0].value == "class 'c', images: 0"
-
-
-def test_the_table_of_checks_has_no_name_twice() -> None:
-    names = [check.name for check in CHECKS]
-    assert len(names) == len(set(names))

@@ -19,7 +19,7 @@ from graft.images.records import Found, Skipped
 from graft.images.sources import find_images
 from graft.images.splits import make_splits
 from graft.validation.findings import Finding, refuses
-from graft.validation.suite import validate_manifest
+from graft.validation.suite import validate_manifest, with_quarantine
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def examine(source: str, params: Params, root: Path | None = None) -> Examinatio
             return Examination(source, 0, {}, {}, {}, (), (_from_error("source", "the data can be found", error),))
         manifest = _manifest(found, FactsCache(_cache_of(root)))
         findings = validate_manifest(manifest, params.validation)
+        manifest = with_quarantine(manifest, findings)
     split: dict[str, int] = {}
     if any(not finding.success for finding in findings if finding.check in _SAID_BEFORE):
         return Examination(source, len(manifest), _counts(manifest), split, _facts(manifest), found.skipped, findings)

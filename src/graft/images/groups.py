@@ -19,7 +19,11 @@ def group_rows(manifest: pd.DataFrame, distance: int) -> NDArray[np.int64]:
 
     If A looks like B, and B belongs to the patient of C, then A, B and C are one group.
     """
-    clusters = cluster_duplicates(manifest, distance)
+    return join_groups(manifest, cluster_duplicates(manifest, distance))
+
+
+def join_groups(manifest: pd.DataFrame, clusters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same, where the duplicate clusters are known: finding them is what takes long."""
     links = [np.stack([np.arange(len(manifest)), clusters], axis=1)]
     if "group" in manifest:
         links.append(chain_equal(manifest["group"]))

@@ -128,5 +128,6 @@ def _hash(file: Path) -> tuple[str | None, bytes | None]:
 
 
 def usable(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose image can be decoded."""
-    return manifest[manifest["problems"].isna()]
+    """The rows whose image can be decoded and that validation has not put into quarantine."""
+    fit = manifest["problems"].isna()
+    return manifest[fit & manifest["quarantine"].isna()] if "quarantine" in manifest else manifest[fit]

@@ -2,7 +2,7 @@
 
 The rules, in order:
 
-* Files that cannot be decoded are left out.
+* Files that cannot be decoded, or that validation put into quarantine, are left out.
 * A given test split is honoured exactly. Where a group straddles it, the *train* rows of that group are left out.
 * Else ``train_per_class = n`` draws n images of every class for training, and all the rest is tested.
 * Else ``test_fraction`` of every class is drawn for the test.

@@ -2,41 +2,68 @@
 
 from __future__ import annotations
 
+from graft.artifact import CARD_FILE, read_card
 from graft.config import Params
-from graft.errors import DataError
+from graft.errors import DataError, WeightsError
 from graft.files import whole_file
 from graft.images.facts_cache import FactsCache
 from graft.images.manifest import build_manifest
 from graft.stages.runner import run_stage
 from graft.validation.findings import Finding
+from graft.validation.reference import read_history, summarise_data, write_history
 from graft.validation.report import PAGE_FILE, summarise, write_report
-from graft.validation.suite import validate_manifest
+from graft.validation.suite import Known, check_severities, not_checked, validate_manifest, with_quarantine
 from graft.workspace import Workspace
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Read: data/raw/, data/ingested.parquet. Write: data/manifest.parquet, reports/validation/.
+    """Read: data/raw/, data/ingested.parquet, and for comparison models/packaged and data/validated.json, if there.
+
+    Write: data/manifest.parquet, reports/validation/, and where the data passes data/validated.json.
 
     Raises:
         DataError: a critical expectation is not met; manifest and report are written first.
+        ConfigError: validation.severity says what it must not.
     """
     # Not above: the processes that read images import this file too, and have no use for tables.
     import pandas as pd
 
+    check_severities(params.validation)
+    history = read_history(workspace.validated)
     table = pd.read_parquet(workspace.ingested)
     files = [workspace.raw / path for path in table["path"]]
     manifest = build_manifest(table, files, cache=FactsCache(workspace.cache))
-    findings = validate_manifest(manifest, params.validation)
+    data = summarise_data(manifest)
+    known = Known(classes_in_use(workspace), history.reference(data))
+    findings = validate_manifest(manifest, params.validation, known)
+    kept = with_quarantine(manifest, findings)
     with whole_file(workspace.manifest) as beside:
-        manifest.to_parquet(beside, index=False)
-    write_report(workspace.validation, summarise(manifest, params.data.source), findings, workspace.raw.joinpath)
+        kept.to_parquet(beside, index=False)
+    summary = summarise(kept, params.data.source, not_checked(manifest, params.validation, known))
+    write_report(workspace.validation, summary, findings, workspace.raw.joinpath)
     for finding in findings:
         if not finding.success and not finding.stops:
             print(f"validate: {finding.severity}: {finding.sentence()}")
     stopping = [finding for finding in findings if finding.stops]
     if stopping:
         raise refusal(stopping, workspace)
+    # Last, so that what is killed before it is compared with the same data again; and never by data that is refused.
+    write_history(workspace.validated, history.passed(data))
     print(f"validate: {len(manifest)} images meet all that is critical; see {workspace.validation / PAGE_FILE}")
+
+
+def classes_in_use(workspace: Workspace) -> tuple[str, ...] | None:
+    """The classes of the packaged model, or None where there is none to compare with.
+
+    The model is made from this stage's data, so it cannot be a dependency in dvc.yaml: that would be a cycle. It need
+    not be: a new model does not make a finding about the same data less true, and new data runs this stage anyway.
+    """
+    try:
+        return read_card(workspace.packaged).classes
+    except WeightsError as error:
+        if (workspace.packaged / CARD_FILE).exists():
+            print(f"validate: the classes are not compared with the packaged model's: {error.what}")
+        return None
 
 
 def refusal(stopping: list[Finding], workspace: Workspace) -> DataError:

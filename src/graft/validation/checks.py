@@ -1,65 +1,29 @@
 """The table of checks: what is expected of the data, how severe it is, and how to say it.
 
-A check is about the table of images (a row per file) or of classes (a row per class); graft.validation.tables makes
-both. To add one, add a row; thresholds come from params.yaml's section ``validation``.
+To add a check, add a row, and the fault that breaks it in tests/validation/faults.py. What a row is about is a column
+of one of the tables that graft.validation.tables makes; thresholds come from params.yaml's section ``validation``,
+and so does another severity than the row's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
-
-from graft.config import Severity, Validation
+from graft.validation.check import Check
 
 LARGE_CLUSTER = 20
 
-
-@dataclass(frozen=True)
-class Check:
-    """One expectation.
-
-    Attributes:
-        name: short and unique.
-        table: which table it is about.
-        severity: fixed, or taken from the thresholds.
-        expectation: the name of a class of ``great_expectations.expectations``.
-        column: the column it reads; None where it counts rows.
-        arguments: the expectation's other arguments.
-        says: what is expected, in words.
-        remedy: what to do where it is not met.
-        found: how the value that was found is written.
-        needs_split: makes sense only where the source gives splits.
-    """
-
-    name: str
-    table: Literal["images", "classes"]
-    severity: Severity | Callable[[Validation], Severity]
-    expectation: str
-    column: str | None
-    arguments: Callable[[Validation], Mapping[str, Any]]
-    says: Callable[[Validation], str]
-    remedy: str
-    found: str = "{}"
-    needs_split: bool = False
-
-    def severity_for(self, limits: Validation) -> Severity:
-        """The severity under these thresholds."""
-        return self.severity if isinstance(self.severity, str) else self.severity(limits)
-
-
 _BETWEEN = "ExpectColumnValuesToBeBetween"
+_IN_SET = "ExpectColumnValuesToBeInSet"
 
 CHECKS = (
     Check(
         "decodable",
         "images",
-        lambda limits: limits.undecodable,
+        "critical",
         "ExpectColumnValuesToBeNull",
         "problems",
         lambda limits: {},
         lambda limits: "every file is an image that can be decoded",
-        "mend or remove the files, or set validation.undecodable to quarantine to leave them out",
+        "mend or remove the files, or set validation.severity.decodable to quarantine to leave them out",
     ),
     Check(
         "labelled",
@@ -70,6 +34,7 @@ CHECKS = (
         lambda limits: {"regex": r"\S"},
         lambda limits: "every image has a label",
         "fill in the label, or take the row out",
+        needed=True,
     ),
     Check(
         "two_classes",
@@ -80,6 +45,7 @@ CHECKS = (
         lambda limits: {"min_value": 2},
         lambda limits: "there are at least two classes",
         "add a class folder with images of the other class",
+        needed=True,
     ),
     Check(
         "images_per_class",
@@ -96,22 +62,23 @@ CHECKS = (
         "label_conflict",
         "images",
         "critical",
-        "ExpectColumnValuesToBeInSet",
+        _IN_SET,
         "conflict",
         lambda limits: {"value_set": [False]},
         lambda limits: "no image has two labels",
         "decide for one label and take the other copy out",
+        needed=True,
     ),
     Check(
         "duplicates_across_splits",
         "images",
         "warning",
-        "ExpectColumnValuesToBeInSet",
+        _IN_SET,
         "straddles",
         lambda limits: {"value_set": [False]},
         lambda limits: "no image, nor a near copy or another of its group, is in both train and test",
         "nothing has to be done: the training copy is left out, so that the test stays honest",
-        needs_split=True,
+        spared="test_copy",
     ),
     Check(
         "balance",
@@ -149,6 +116,50 @@ CHECKS = (
         found="mean luminance {}",
     ),
     Check(
+        "contrast",
+        "images",
+        "warning",
+        _BETWEEN,
+        "contrast",
+        lambda limits: {"min_value": limits.min_contrast},
+        lambda limits: f"contrast is at least {limits.min_contrast:g} (standard deviation of luminance, at most 0.5)",
+        "look at them: they are blank or nearly so, or hidden in fog",
+        found="contrast {}",
+    ),
+    Check(
+        "entropy",
+        "images",
+        "warning",
+        _BETWEEN,
+        "entropy",
+        lambda limits: {"min_value": limits.min_entropy},
+        lambda limits: f"the entropy of the grey levels is at least {limits.min_entropy:g} bits (of 8)",
+        "look at them: nearly all of their pixels are alike",
+        found="{} bits",
+    ),
+    Check(
+        "allowed_modes",
+        "images",
+        "warning",
+        _IN_SET,
+        "mode",
+        lambda limits: None if limits.allowed_modes is None else {"value_set": list(limits.allowed_modes)},
+        lambda limits: f"every file's mode is {_either(limits.allowed_modes)}",
+        "convert the files, or add the mode to validation.allowed_modes",
+        found="mode {}",
+    ),
+    Check(
+        "allowed_formats",
+        "images",
+        "warning",
+        _IN_SET,
+        "format",
+        lambda limits: None if limits.allowed_formats is None else {"value_set": list(limits.allowed_formats)},
+        lambda limits: f"every file's format is {_either(limits.allowed_formats)}",
+        "convert the files, or add the format to validation.allowed_formats",
+        found="format {}",
+    ),
+    Check(
         "sharpness",
         "images",
         "warning",
@@ -179,6 +190,7 @@ CHECKS = (
         lambda limits: {"max_value": 1},
         lambda limits: "no image is there twice, nor nearly so",
         "nothing has to be done: copies stay on one side of every split; take them out if they are mistakes",
+        spared="first_copy",
     ),
     Check(
         "cluster_size",
@@ -189,5 +201,34 @@ CHECKS = (
         lambda limits: {"max_value": LARGE_CLUSTER},
         lambda limits: f"no more than {LARGE_CLUSTER} images look like copies of one another",
         "if they are different images, lower validation.near_duplicate_distance",
+        spared="first_copy",
+    ),
+    Check(
+        "model_classes",
+        "class_set",
+        "warning",
+        _IN_SET,
+        "where",
+        lambda limits: {"value_set": ["both"]},
+        lambda limits: "the classes are those of the packaged model",
+        "where the change is meant, nothing has to be done: the next model has the new classes; else look for a class "
+        "folder that was renamed, lost or misspelt",
+    ),
+    Check(
+        "drift",
+        "drift",
+        "warning",
+        _BETWEEN,
+        "shift",
+        lambda limits: {"max_value": limits.max_drift},
+        lambda limits: (
+            f"no fact's distribution is further than {limits.max_drift:g} from that of the last validated data"
+        ),
+        "look at what is new: another camera, export or mix of classes; where the change is meant, nothing has to be "
+        "done, for the next data is compared with this",
     ),
 )
+
+
+def _either(names: tuple[str, ...] | None) -> str:
+    return " or ".join(names or ())

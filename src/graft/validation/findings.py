@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from graft.config import Severity
+
+About = Literal["file", "class", "fact"]
 
 
 @dataclass(frozen=True)
 class Offender:
-    """One file that broke an expectation.
+    """One file that broke an expectation, or that shows what did.
 
     Attributes:
-        path: relative to data/raw, or to the examined folder.
-        source: the path as the user knows it.
+        path: relative to data/raw, or to the examined folder; empty where there is no file to show.
+        source: who broke it, as the user knows it: the file's path, or the name of a fact or class.
         value: what was found, in words or figures.
     """
 
@@ -33,9 +35,11 @@ class Finding:
         severity: ``critical`` stops the run, ``warning`` reports, ``quarantine`` leaves the files out and lists them.
         success: whether the data meets it.
         says: what is expected, in words.
-        count: how many broke it: files, or classes where it is about classes.
+        count: how many broke it: files, classes or facts.
         offenders: the files that broke it; of a class that broke it, its first files.
         remedy: what to do.
+        left_out: paths of the files that it leaves out; some only where it is of severity ``quarantine``.
+        about: what it is about, and so what is counted.
     """
 
     check: str
@@ -45,6 +49,12 @@ class Finding:
     count: int = 0
     offenders: tuple[Offender, ...] = ()
     remedy: str = ""
+    left_out: tuple[str, ...] = ()
+    about: About = "file"
+
+    def leaving_out(self, paths: tuple[str, ...]) -> Finding:
+        """The same finding, with files that it leaves out."""
+        return replace(self, left_out=paths)
 
     @property
     def stops(self) -> bool:
@@ -62,12 +72,12 @@ class Finding:
         return f"{self.check}: {self.says}; broken by {self.count}" + (f": {named}{more}" if named else "")
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: ``files`` is a list of paths, ``details`` says for each what was found."""
+        """For JSON: ``files`` lists paths; ``sources`` who broke it, and ``details`` what was found, for each."""
         values = asdict(self)
         offenders = values.pop("offenders")
         return {
             **values,
-            "files": [item["path"] for item in offenders],
+            "files": [item["path"] for item in offenders if item["path"]],
             "sources": [item["source"] for item in offenders],
             "details": [item["value"] for item in offenders],
         }

@@ -1,147 +1,161 @@
-"""Runs the checks as a real Great Expectations suite over the manifest: the only room that imports the library."""
+"""Holds the checks against a manifest: first those whose files are left out, then all others against the rest."""
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from graft.config import Validation
-from graft.errors import GraftError
-from graft.validation.checks import CHECKS, Check
-from graft.validation.findings import Finding, Offender
-from graft.validation.tables import classes_table, images_table
+from graft.config import SeverityChoice, Validation
+from graft.validation.check import ABOUT, Check, TableName, severities
+from graft.validation.checks import CHECKS
+from graft.validation.drift import Distribution, Shift, measure_drift
+from graft.validation.expectations import broken_rows
+from graft.validation.findings import Finding
+from graft.validation.offenders import Evidence, offenders
+from graft.validation.tables import class_set_table, classes_table, drift_table, images_table, labelled, relate
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_KEYS = {"images": "path", "classes": "label"}
-_FILES_PER_CLASS = 10
+
+@dataclass(frozen=True)
+class Known:
+    """What the data is compared with, where there is such a thing.
+
+    Attributes:
+        classes: those of the model in use.
+        facts: a summary (:func:`graft.validation.drift.summarise_facts`) of the last validated data.
+    """
+
+    classes: tuple[str, ...] | None = None
+    facts: Mapping[str, Distribution] | None = None
 
 
-def validate_manifest(manifest: pd.DataFrame, limits: Validation) -> tuple[Finding, ...]:
+NOTHING = Known()
+
+
+def check_severities(limits: Validation) -> None:
+    """Refuse what ``validation.severity`` must not say, which a stage wants to know before it reads images.
+
+    Raises:
+        ConfigError: an unknown check, or a severity that it cannot have.
+    """
+    severities(CHECKS, limits)
+
+
+def validate_manifest(manifest: pd.DataFrame, limits: Validation, known: Known = NOTHING) -> tuple[Finding, ...]:
     """Hold every check of :data:`graft.validation.checks.CHECKS` against a manifest.
+
+    The checks of severity ``quarantine`` come first, one after the other in the order of the table, each on what
+    those before it left. All others see only what is left: what training would see.
 
     Args:
         manifest: as :func:`graft.images.manifest.build_manifest` gives it.
-        limits: the thresholds.
+        limits: the thresholds and severities.
+        known: what the data is compared with.
 
     Returns:
-        A finding per check that applies, in the order of the table.
+        A finding per check that applies, in the order of the table; see :func:`not_checked` for the others.
 
     Raises:
+        ConfigError: ``validation.severity`` says what it must not.
         GraftError: Great Expectations could not compute an expectation, which is a fault of graft.
     """
-    tables = {"images": images_table(manifest, limits.near_duplicate_distance), "classes": classes_table(manifest)}
-    has_splits = bool(manifest["split"].notna().any())
-    checks = [check for check in CHECKS if has_splits or not check.needs_split]
-    results: dict[str, Mapping[str, Any]] = {}
+    chosen = severities(CHECKS, limits)
+    skipped = not_checked(manifest, limits, known)
+    checks = [check for check in CHECKS if check.name not in skipped]
+    rows = rest = relate(manifest, limits.near_duplicate_distance)
+    findings: dict[str, Finding] = {}
+    for check in checks:
+        if chosen[check.name] == "quarantine":
+            findings[check.name] = finding = _quarantine(check, chosen, rest, limits)
+            rest = rest[~rest["path"].isin(finding.left_out)]
+    others = [check for check in checks if check.name not in findings]
+    # What drifted is asked of all images: were it asked of the rest, a changed threshold would look like drift.
+    shifts, examples = _drift(manifest, known)
+    tables: dict[TableName, pd.DataFrame] = {
+        "images": images_table(rest),
+        "classes": classes_table(labelled(rest), labelled(rows)["label"]),
+        "class_set": class_set_table(labelled(rest), known.classes or ()),
+        "drift": drift_table(shifts),
+    }
+    seen = Evidence(tables, rows, examples)
     for name, table in tables.items():
-        results.update(_validate(table, name, [check for check in checks if check.table == name], limits))
-    return tuple(_finding(check, results[check.name], tables, limits) for check in checks)
+        of_table = {check.name: check for check in others if check.table == name}
+        for check_name, broken in broken_rows(table, list(of_table.values()), limits).items():
+            findings[check_name] = _finding(of_table[check_name], chosen, broken, seen, limits)
+    return tuple(findings[check.name] for check in checks)
 
 
-def _validate(
-    table: pd.DataFrame, name: str, checks: Iterable[Check], limits: Validation
-) -> dict[str, Mapping[str, Any]]:
-    """The result of each check as plain data."""
-    gx = _great_expectations()
-    context = gx.get_context(mode="ephemeral")
-    # Bars of its own would fight with ours, and neither belongs into a log.
-    context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("graft").add_dataframe_asset(name)
-    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
-    expectations = [
-        getattr(gx.expectations, check.expectation)(
-            **({} if check.column is None else {"column": check.column}),
-            **check.arguments(limits),
-            meta={"check": check.name},
-        )
-        for check in checks
-    ]
-    suite = gx.ExpectationSuite(name=name, expectations=expectations)
-    shape = {"result_format": "COMPLETE", "unexpected_index_column_names": [_KEYS[name]]}
-    outcome = batch.validate(suite, result_format=shape)
-    return {result.expectation_config.meta["check"]: result.to_json_dict() for result in outcome.results}
+def with_quarantine(manifest: pd.DataFrame, findings: Sequence[Finding]) -> pd.DataFrame:
+    """The manifest with a column ``quarantine``: the check that leaves the file out, or missing where none does."""
+    import pandas as pd
 
-
-def _great_expectations() -> Any:
-    """Import the library (3 s) with its telemetry off, and without its warnings about others' deprecations."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            import great_expectations as gx
-            import great_expectations.expectations
-        except ImportError:
-            raise GraftError(
-                "validation needs the package great_expectations, which is not installed",
-                remedy="install graft with its extra: pip install 'graft[validation]'",
-            ) from None
-    logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    return gx
-
-
-def _finding(
-    check: Check, result: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], limits: Validation
-) -> Finding:
-    trouble = result["exception_info"]
-    if not result["result"] and not result["success"]:
-        raise GraftError(f"the check {check.name!r} could not be computed: {trouble}", remedy="please report this")
-    offenders: tuple[Offender, ...] = ()
-    count = 0
-    if not result["success"]:
-        # A count of rows has no rows to blame: the first of them all stand for it.
-        everything = [{"label": label} for label in tables["classes"]["label"]]
-        broken = result["result"].get("unexpected_index_list", everything)
-        count = len(broken) or 1
-        offenders = tuple(_offenders(check, broken, tables))
-    return Finding(
-        check.name,
-        check.severity_for(limits),
-        bool(result["success"]),
-        check.says(limits),
-        count,
-        offenders,
-        check.remedy,
+    by_path = {path: finding.check for finding in findings for path in finding.left_out}
+    return manifest.assign(
+        quarantine=pd.Series([by_path.get(path) for path in manifest["path"]], manifest.index, "str")
     )
 
 
-def _offenders(
-    check: Check, broken: Iterable[Mapping[str, Any]], tables: Mapping[str, pd.DataFrame]
-) -> Iterable[Offender]:
-    """The files behind the rows that broke a check; for a class that broke one, its first files."""
-    images = tables["images"]
-    if check.table == "classes":
-        for row in broken:
-            members = images[images["label"] == row["label"]].head(_FILES_PER_CLASS)
-            value = f"class {row['label']!r}" + (f", {_worded(check, row[check.column])}" if check.column else "")
-            yield from (
-                Offender(path, source, value) for path, source in zip(members["path"], members["source"], strict=True)
-            )
-        return
-    known = images.set_index("path")
-    for row in broken:
-        path = row["path"]
-        yield Offender(path, str(known.at[path, "source"]), _explain(check, row, known))
+def not_checked(manifest: pd.DataFrame, limits: Validation, known: Known = NOTHING) -> dict[str, str]:
+    """The checks that do not apply, by name, each with the reason."""
+    chosen = severities(CHECKS, limits)
+    reasons = {check.name: _why_not(check, chosen[check.name], manifest, limits, known) for check in CHECKS}
+    return {name: why for name, why in reasons.items() if why is not None}
 
 
-def _explain(check: Check, row: Mapping[str, Any], known: pd.DataFrame) -> str:
-    """What was found in one file; where it is about other files, which ones."""
-    value = row[check.column or ""]
-    if check.column == "conflict":
-        same = known[known["pixel_sha256"] == known.at[row["path"], "pixel_sha256"]]
-        return "also " + ", ".join(
-            f"{item.source} ({item.label})" for item in same.itertuples() if item.Index != row["path"]
-        )
-    if check.column in {"copies", "straddles"}:
-        same = known[known["cluster"] == known.at[row["path"], "cluster"]]
-        others = [str(item.source) for item in same.itertuples() if item.Index != row["path"]]
-        return "like " + ", ".join(others[:3]) + (" ..." if len(others) > 3 else "") if others else "of the same group"
-    return _worded(check, value)
+def _why_not(
+    check: Check, severity: SeverityChoice, manifest: pd.DataFrame, limits: Validation, known: Known
+) -> str | None:
+    if severity == "ignore":
+        return f"validation.severity.{check.name} is ignore"
+    if check.arguments(limits) is None:
+        return f"validation.{check.name} is null"
+    if check.column == "straddles" and not manifest["split"].notna().any():
+        return "the data does not come divided into train and test"
+    if check.table == "class_set" and known.classes is None:
+        return "there is no packaged model to compare with"
+    if check.table == "drift" and known.facts is None:
+        return "there is no other validated data to compare with"
+    if check.column == "entropy" and "entropy" not in manifest:
+        return "the manifest has no such fact"
+    return None
 
 
-def _worded(check: Check, value: object) -> str:
-    return check.found.format(f"{value:.3g}" if isinstance(value, float) else value)
+def _quarantine(check: Check, chosen: Mapping[str, SeverityChoice], rows: pd.DataFrame, limits: Validation) -> Finding:
+    """The finding of a check that leaves out the files that break it, but for those that it spares."""
+    table = images_table(rows)
+    broken = broken_rows(table, [check], limits)[check.name]
+    finding = _finding(check, chosen, broken, Evidence({"images": table}, rows, {}), limits)
+    spared = set(table.loc[table[check.spared], "path"]) if check.spared else set()
+    left_out = tuple(item.path for item in finding.offenders if item.path not in spared)
+    return finding.leaving_out(left_out)
+
+
+def _drift(manifest: pd.DataFrame, known: Known) -> tuple[tuple[Shift, ...], dict[str, str]]:
+    """What drifted, and for each fact the path of an image that shows it."""
+    rows = manifest[manifest["problems"].isna()]
+    shifts = measure_drift(known.facts or {}, rows)
+    return shifts, {shift.fact: str(rows["path"].iloc[shift.example]) for shift in shifts}
+
+
+def _finding(
+    check: Check,
+    chosen: Mapping[str, SeverityChoice],
+    broken: Sequence[str] | None,
+    seen: Evidence,
+    limits: Validation,
+) -> Finding:
+    severity = chosen[check.name]
+    assert severity != "ignore", "what is ignored is not checked"
+    return Finding(
+        check.name,
+        severity,
+        broken is None,
+        check.says(limits),
+        0 if broken is None else len(broken) or 1,
+        () if broken is None else offenders(check, broken, seen),
+        check.remedy,
+        about=ABOUT[check.table],
+    )

@@ -1,0 +1,219 @@
+"""Every row of the table of checks by itself: its fault breaks it alone, under every severity it can have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from graft.config import Validation
+from graft.errors import ConfigError
+from graft.images.manifest import usable
+from graft.validation.check import Check, severities
+from graft.validation.checks import CHECKS
+from graft.validation.findings import Finding, refuses
+from graft.validation.suite import not_checked, validate_manifest, with_quarantine
+from tests.validation.faults import ENTAILED, FAULTS, NAMED, Case
+
+EVERY = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+BY_NAME = {check.name: check for check in CHECKS}
+FILE_CHECKS = [check for check in CHECKS if "quarantine" in check.choices]
+
+
+def planted(check: Check, **severity: str) -> Case:
+    """The clean case with the fault of ``check``, and its severity as given."""
+    assert check.name in FAULTS, f"plant a fault for the check {check.name!r} in tests/validation/faults.py"
+    case = FAULTS[check.name](Case())
+    return replace(case, limits=replace(case.limits, severity=severity))
+
+
+def validate(case: Case) -> dict[str, Finding]:
+    return {item.check: item for item in validate_manifest(case.manifest, case.limits, case.known)}
+
+
+def test_the_clean_table_meets_every_check() -> None:
+    findings = validate(Case())
+    assert list(findings) == [check.name for check in CHECKS]
+    assert [name for name, finding in findings.items() if not finding.success] == []
+    assert not_checked(Case().manifest, Case().limits, Case().known) == {}
+
+
+@EVERY
+def test_its_fault_breaks_it_and_nothing_else(check: Check) -> None:
+    broken = {name: item for name, item in validate(planted(check)).items() if not item.success}
+    assert set(broken) - ENTAILED.get(check.name, set()) == {check.name}
+    finding = broken[check.name]
+    assert finding.severity == check.severity
+    assert refuses(broken.values()) == (check.severity == "critical")
+    assert NAMED[check.name] in [item.source for item in finding.offenders]
+    assert finding.remedy and finding.says and finding.count >= 1
+    assert finding.left_out == ()
+
+
+@pytest.mark.parametrize("check", FILE_CHECKS, ids=lambda check: check.name)
+def test_in_quarantine_its_fault_leaves_out_files_and_refuses_nothing(check: Check) -> None:
+    case = planted(check, **{check.name: "quarantine"})
+    findings = validate(case)
+    finding = findings[check.name]
+    assert (finding.success, finding.severity, finding.stops) == (False, "quarantine", False)
+    assert finding.left_out
+    assert set(finding.left_out) <= {item.path for item in finding.offenders}
+    assert not refuses(findings.values())
+    marked = with_quarantine(case.manifest, tuple(findings.values()))
+    assert marked.loc[marked["quarantine"] == check.name, "path"].tolist() == list(finding.left_out)
+    assert sorted(usable(marked)["path"]) == sorted(set(case.manifest["path"]) - set(finding.left_out))
+
+
+def test_what_all_quarantines_left_meets_everything() -> None:
+    case = Case()
+    for check in FILE_CHECKS:
+        case = FAULTS[check.name](case)
+    limits = replace(case.limits, severity={check.name: "quarantine" for check in FILE_CHECKS})
+    findings = validate_manifest(case.manifest, limits, case.known)
+    broken = {item.check for item in findings if not item.success}
+    # Once the copies are reduced to one, no cluster is large.
+    assert broken >= {check.name for check in FILE_CHECKS} - {"cluster_size"}
+    rest = usable(with_quarantine(case.manifest, findings)).drop(columns="quarantine").reset_index(drop=True)
+    again = validate(replace(case, manifest=rest))
+    assert [name for name in again if not again[name].success and name in {item.name for item in FILE_CHECKS}] == []
+
+
+@pytest.mark.parametrize("severity", ["critical", "warning"])
+def test_a_finding_has_the_severity_that_the_user_gave_it(severity: str) -> None:
+    chosen = {check.name: severity for check in CHECKS if severity in check.choices}
+    findings = validate(planted(BY_NAME["decodable"], **chosen))
+    assert {name: findings[name].severity for name in chosen} == chosen
+    assert findings["decodable"].stops == (severity == "critical")
+
+
+@EVERY
+def test_what_is_ignored_is_not_checked_and_said_to_be(check: Check) -> None:
+    case = planted(check, **{check.name: "ignore"})
+    if check.needed:
+        with pytest.raises(ConfigError, match="no model can be trained on data that does not meet it"):
+            validate(case)
+        return
+    skipped = not_checked(case.manifest, case.limits, case.known)
+    assert skipped[check.name] == f"validation.severity.{check.name} is ignore"
+
+
+def test_all_that_can_be_ignored_is_not_looked_at() -> None:
+    case = planted(BY_NAME["decodable"], **{check.name: "ignore" for check in CHECKS if "ignore" in check.choices})
+    assert list(validate(case)) == [check.name for check in CHECKS if check.needed]
+
+
+def test_of_copies_in_quarantine_one_is_kept_and_rather_a_test_image() -> None:
+    case = Case().with_copies(3).having(2, split="test")
+    case = replace(case, limits=replace(case.limits, severity={"duplicates": "quarantine"}))
+    assert validate(case)["duplicates"].left_out == ("cat/01.jpg", "cat/03.jpg")
+
+
+def test_a_copy_stays_where_the_one_it_copies_is_left_out_for_another_reason() -> None:
+    case = Case().with_copies(3).having(1, brightness=0.0)
+    chosen = {"duplicates": "quarantine", "brightness": "quarantine"}
+    findings = validate(replace(case, limits=replace(case.limits, severity=chosen)))
+    assert findings["brightness"].left_out == ("cat/01.jpg",)
+    assert findings["duplicates"].left_out == ("cat/03.jpg",)
+
+
+def test_a_training_copy_of_a_test_image_is_what_quarantine_leaves_out() -> None:
+    case = planted(BY_NAME["duplicates_across_splits"], duplicates_across_splits="quarantine")
+    assert validate(case)["duplicates_across_splits"].left_out == ("cat/25.jpg",)
+
+
+def test_classes_are_counted_without_what_is_left_out() -> None:
+    case = Case()
+    for row in range(30, 57):
+        case = case.having(row, sharpness=0.0)
+    limits = replace(case.limits, max_imbalance=100.0)
+    assert validate(replace(case, limits=limits))["images_per_class"].success
+    finding = validate(replace(case, limits=replace(limits, severity={"sharpness": "quarantine"})))["images_per_class"]
+    assert finding.offenders[0].value == "class 'dog', images: 3"
+
+
+def test_what_is_left_out_refuses_nothing() -> None:
+    case = FAULTS["label_conflict"](Case()).having(45, frames=2)
+    case = replace(case, limits=replace(case.limits, severity={"one_frame": "quarantine"}))
+    assert validate(case)["label_conflict"].success
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"brigthness": "warning"},
+            "there is no check 'brigthness'\n  where: validation.severity\n  remedy: did you mean 'brightness'",
+        ),
+        (
+            {"balance": "quarantine"},
+            "the check 'balance' cannot be 'quarantine': it is not about single files, so there are none to leave out\n"
+            "  where: validation.severity.balance\n"
+            "  remedy: set it to critical or warning or ignore, or leave it out for warning",
+        ),
+        (
+            {"label_conflict": "warning"},
+            "the check 'label_conflict' cannot be 'warning': no model can be trained on data that does not meet it\n"
+            "  where: validation.severity.label_conflict\n"
+            "  remedy: set it to critical or quarantine, or leave it out for critical",
+        ),
+    ],
+)
+def test_a_severity_that_cannot_be_is_refused_by_name(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        severities(CHECKS, Validation(severity=given))
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("check", [item for item in CHECKS if item.table != "images"], ids=lambda item: item.name)
+def test_what_is_not_about_files_leaves_none_out(check: Check) -> None:
+    with pytest.raises(ConfigError, match="it is not about single files"):
+        validate(planted(check, **{check.name: "quarantine"}))
+
+
+def test_what_there_is_nothing_to_compare_with_is_not_checked_and_said_to_be() -> None:
+    manifest = Case().manifest.assign(split=None).drop(columns="entropy")
+    manifest["split"] = manifest["split"].astype("str")
+    assert not_checked(manifest, Validation()) == {
+        "duplicates_across_splits": "the data does not come divided into train and test",
+        "entropy": "the manifest has no such fact",
+        "allowed_modes": "validation.allowed_modes is null",
+        "allowed_formats": "validation.allowed_formats is null",
+        "model_classes": "there is no packaged model to compare with",
+        "drift": "there is no other validated data to compare with",
+    }
+    found = [item.check for item in validate_manifest(manifest, Validation())]
+    assert found == [check.name for check in CHECKS if check.name not in not_checked(manifest, Validation())]
+
+
+def test_the_model_and_the_data_each_have_a_class_of_their_own() -> None:
+    case = replace(Case(), known=replace(Case().known, classes=("bird", "cat")))
+    finding = validate(case)["model_classes"]
+    assert finding.count == 2
+    assert [(item.path, item.source, item.value) for item in finding.offenders[:2]] == [
+        ("", "bird", "class 'bird' is only in the packaged model"),
+        ("dog/30.jpg", "dog/30.jpg", "class 'dog' is not in the packaged model"),
+    ]
+    assert finding.to_dict()["files"][0] == "dog/30.jpg"
+    assert finding.to_dict()["sources"][0] == "bird"
+
+
+def test_a_fact_that_drifted_is_named_with_its_size_and_a_usual_image() -> None:
+    case = FAULTS["drift"](Case())
+    case = case.having(17, brightness=case.manifest["brightness"].median()).having(18, brightness=0.99)
+    (offender,) = validate(case)["drift"].offenders
+    assert (offender.source, offender.path) == ("brightness", "cat/17.jpg")
+    assert offender.value == "differs by 1.00: median 0.494 before, 0.794 now"
+
+
+def test_the_table_of_checks_has_no_name_twice() -> None:
+    names = [check.name for check in CHECKS]
+    assert len(names) == len(set(names))
+    assert set(FAULTS) == set(names), "faults for checks that are no more"
+
+
+@pytest.mark.parametrize("name", ["duplicates", "duplicates_across_splits"])
+def test_quarantine_of_copies_does_not_hide_that_an_image_has_two_labels(name: str) -> None:
+    case = FAULTS["label_conflict"](Case())
+    findings = validate(replace(case, limits=replace(case.limits, severity={name: "quarantine"})))
+    assert findings[name].left_out == ()
+    assert findings["label_conflict"].stops

@@ -1,0 +1,153 @@
+"""Distances of distributions: against independent oracles, against chance, and for any two tables of facts."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+
+from graft.validation.drift import (
+    CHANCE,
+    FACTS,
+    POINTS,
+    Numbers,
+    Shares,
+    chance,
+    distance,
+    measure_drift,
+    summarise_facts,
+)
+from tests.validation.faults import clean_manifest
+
+
+def numbers(values: list[float] | Any) -> Numbers:
+    found = summarise_facts(pd.DataFrame({"brightness": values}))["brightness"]
+    assert isinstance(found, Numbers)
+    return found
+
+
+def shares(values: list[str]) -> Shares:
+    found = summarise_facts(pd.DataFrame({"mode": values}))["mode"]
+    assert isinstance(found, Shares)
+    return found
+
+
+def largest_gap(first: Any, second: Any) -> float:
+    """The definition, point by point."""
+    return max(
+        abs(sum(value <= x for value in first) / len(first) - sum(value <= x for value in second) / len(second))
+        for x in [*first, *second]
+    )
+
+
+def largest_event(first: list[str], second: list[str]) -> float:
+    """The definition: over every set of categories, the largest difference of its probability."""
+    names = sorted({*first, *second})
+    return max(
+        abs(sum(v in event for v in first) / len(first) - sum(v in event for v in second) / len(second))
+        for size in range(len(names) + 1)
+        for event in combinations(names, size)
+    )
+
+
+FEW = st.lists(st.sampled_from([0.0, 0.25, 0.5, 0.625, 1.0]), min_size=1, max_size=30)
+WORDS = st.lists(st.sampled_from(["L", "RGB", "CMYK", "P", "LA"]), min_size=1, max_size=30)
+
+
+@given(FEW, FEW)
+def test_the_distance_of_numbers_is_the_largest_gap_of_their_distribution_functions(
+    first: list[float], second: list[float]
+) -> None:
+    assert distance(numbers(first), numbers(second)) == pytest.approx(largest_gap(first, second), abs=1e-12)
+
+
+@given(WORDS, WORDS)
+def test_the_distance_of_categories_is_the_largest_difference_of_any_event(first: list[str], second: list[str]) -> None:
+    assert distance(shares(first), shares(second)) == pytest.approx(largest_event(first, second), abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [POINTS, POINTS + 1, 5_003])
+@pytest.mark.parametrize("kind", ["spread", "ties"])
+def test_a_summary_of_quantiles_moves_the_distance_by_little(count: int, kind: str) -> None:
+    rng = np.random.default_rng(count)
+    first, second = rng.normal(0, 1, count), rng.normal(0.5, 1.2, 2 * count)
+    if kind == "ties":
+        first, second = np.round(first), np.round(second)
+    assert len(numbers(second).points) == POINTS
+    # scipy has all the values.
+    exact = ks_2samp(first, second, method="asymp").statistic
+    assert distance(numbers(first), numbers(second)) == pytest.approx(exact, abs=1 / POINTS)
+
+
+@pytest.mark.parametrize("sizes", [(10, 10), (40, 500), (300, 300)])
+def test_chance_alone_hardly_ever_counts(sizes: tuple[int, int]) -> None:
+    rng = np.random.default_rng(sum(sizes))
+    draws, beyond_numbers, beyond_shares = 400, 0, 0
+    weights = [0.5, 0.2, 0.1, 0.1, 0.05, 0.05]
+    for _ in range(draws):
+        first, second = (numbers(rng.normal(size=size)) for size in sizes)
+        beyond_numbers += distance(first, second) > chance(first, second)
+        one, two = (shares(rng.choice(list("abcdef"), size, p=weights).tolist()) for size in sizes)
+        beyond_shares += distance(one, two) > chance(one, two)
+    # At most a thousandth is promised: of 400 draws more than 3 would be seen once in 1,300 such tests.
+    assert CHANCE == 0.001
+    assert beyond_numbers <= 3 and beyond_shares <= 3
+
+
+def test_the_bound_is_not_so_wide_that_nothing_counts() -> None:
+    first, second = numbers(np.zeros(100)), numbers(np.ones(100))
+    assert distance(first, second) == 1.0
+    assert chance(first, second) == pytest.approx(1.9495 * np.sqrt(0.02), abs=1e-4)
+    assert chance(shares(["a", "b"] * 100), shares(["a"] * 200)) == pytest.approx((0.5 + 1.8585) * 0.1, abs=1e-4)
+
+
+def test_numbers_and_categories_are_not_compared() -> None:
+    with pytest.raises(TypeError):
+        distance(numbers([1.0]), shares(["a"]))
+
+
+@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.name)
+def test_every_fact_is_summarised_and_its_change_alone_is_seen(fact: Any) -> None:
+    before, after = clean_manifest(), clean_manifest()
+    if fact.kind is Shares:
+        after[fact.columns[0]] = "changed"
+    else:
+        after = after.assign(**{fact.columns[0]: after[fact.columns[0]] * (1 if len(fact.columns) > 1 else 3)})
+        if len(fact.columns) > 1:
+            after = after.assign(width=after["width"] * 3, height=after["height"] * (3 if "side" in fact.name else 1))
+    shifts = {item.fact: item for item in measure_drift(summarise_facts(before), after)}
+    assert list(shifts) == [item.name for item in FACTS]
+    assert shifts[fact.name].beyond_chance == 1.0
+    moved = {name for name, item in shifts.items() if item.beyond_chance}
+    assert moved <= {fact.name, "shorter side"}
+
+
+def test_equal_tables_are_at_no_distance_in_any_order_of_rows() -> None:
+    table = clean_manifest()
+    shuffled = table.sample(frac=1, random_state=0).reset_index(drop=True)
+    assert {item.distance for item in measure_drift(summarise_facts(table), shuffled)} == {0.0}
+    assert summarise_facts(table) == summarise_facts(shuffled)
+
+
+def test_any_two_tables_will_do_and_facts_that_one_lacks_are_passed_over() -> None:
+    served = pd.DataFrame({"brightness": [0.1, None, 0.1] * 20, "label": ["cat", "dog", "dog"] * 20})
+    shifts = measure_drift(summarise_facts(clean_manifest()), served)
+    assert [item.fact for item in shifts] == ["brightness", "class"]
+    assert (shifts[0].distance, shifts[0].example) == (1.0, 0)
+    assert shifts[1].found == "cat 50.0% before, 33.3% now; dog 50.0% before, 66.7% now"
+    assert shifts[1].example == 1
+    assert shifts[1].beyond_chance == 0.0
+    assert measure_drift(summarise_facts(clean_manifest()), served.head(0)) == ()
+
+
+def test_the_words_say_both_medians_with_their_unit() -> None:
+    before, after = clean_manifest(), clean_manifest()
+    after["width"] = after["height"] = pd.Series([50] * len(after), dtype="Int64")
+    (side,) = [item for item in measure_drift(summarise_facts(before), after) if item.fact == "shorter side"]
+    assert side.found == "median 232 px before, 50 px now"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +60,14 @@ class Found:
         skipped: what was passed over, sorted.
         watched: the folder that changes when the images do, if there is one.
         table: the table that lists them, if there is one.
+        linked: a folder that was read through a link out of ``watched``, if there is one.
     """
 
     records: tuple[Record, ...]
     skipped: tuple[Skipped, ...] = ()
     watched: Path | None = None
     table: Path | None = None
+    linked: Path | None = None
 
 
 def honoured_split(given: str, has_test: bool) -> str:
@@ -102,52 +102,3 @@ def printable(name: str) -> str:
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char) == "Cc" else char for char in name
     )
-
-
-def listed(folder: Path) -> tuple[list[os.DirEntry[str]], str | None]:
-    """A folder's entries by name, and why it could not be listed, if so."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name), None
-    except OSError as error:
-        return [], f"cannot be listed: {error.strerror}"
-
-
-def walk(folder: Path, root: Path) -> Iterator[Path | Skipped]:
-    """Every image file under ``folder``, in order, and what is passed over; links to folders are not followed."""
-    entries, trouble = listed(folder)
-    if trouble:
-        yield Skipped(_relative(folder, root), trouble)
-    for entry in entries:
-        path = Path(entry.path)
-        why = debris(entry.name) or _unfit(entry, root)
-        if why:
-            yield Skipped(_relative(path, root), why)
-        elif entry.is_dir(follow_symlinks=False):
-            yield from walk(path, root)
-        else:
-            yield path
-
-
-def _unfit(entry: os.DirEntry[str], root: Path) -> str | None:
-    """Why this entry is neither a folder to enter nor an image to list."""
-    if entry.is_symlink():
-        try:
-            target = Path(entry.path).resolve(strict=True)
-        except (OSError, RuntimeError):
-            return "a link that leads nowhere"
-        if target.is_dir():
-            return "a link to a folder, which is not followed"
-        if not target.is_relative_to(root.resolve()):
-            return "a link that leads out of the data folder"
-    elif entry.is_dir():
-        return None
-    if not entry.is_file():
-        return "neither a file nor a folder"
-    if Path(entry.name).suffix.lower() not in SUFFIXES | FOREIGN_SUFFIXES:
-        return "not an image by its name"
-    return None
-
-
-def _relative(path: Path, root: Path) -> str:
-    return printable(path.relative_to(root).as_posix())

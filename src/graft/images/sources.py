@@ -18,16 +18,31 @@ from graft.images.records import Found
 
 @dataclass(frozen=True)
 class Place:
-    """What a source is read from: the text of ``data.source``, where relative paths start, a folder to write in."""
+    """What a source is read from, and how.
+
+    Attributes:
+        source: the text of ``data.source``.
+        root: where relative paths start.
+        scratch: a folder to write in.
+        follow_links: read links that lead out of a folder.
+    """
 
     source: str
     root: Path
     scratch: Path
+    follow_links: bool = False
 
     @property
     def path(self) -> Path:
         """The source as a path; a relative one starts at the workspace's root."""
         return self.root / Path(self.source).expanduser()
+
+    def is_folder(self) -> bool:
+        """Is there a folder of this name? Names that no file system takes are none."""
+        try:
+            return self.path.is_dir()
+        except (OSError, ValueError, RuntimeError):
+            return False
 
 
 @dataclass(frozen=True)
@@ -59,25 +74,26 @@ KINDS = (
     Kind("torchvision", lambda place: place.source.startswith("torchvision:"), _read_torchvision),
     Kind(
         "table",
-        lambda place: place.path.suffix.lower() in tables.SUFFIXES and not place.path.is_dir(),
+        lambda place: place.path.suffix.lower() in tables.SUFFIXES and not place.is_folder(),
         lambda place: tables.read_table(place.path),
     ),
-    Kind("folder", lambda place: place.path.is_dir(), lambda place: folders.read_folder(place.path)),
+    Kind("folder", Place.is_folder, lambda place: folders.read_folder(place.path, place.follow_links)),
 )
 
 
-def find_images(source: str, root: Path, scratch: Path) -> Found:
+def find_images(source: str, root: Path, scratch: Path, follow_links: bool = False) -> Found:
     """List the images of ``source``, sorted, so that the same data gives the same list on every machine.
 
     Args:
         source: the value of ``data.source``.
         root: where a relative path starts: the workspace's root.
         scratch: a folder on ``root``'s file system in which built-in data may be written.
+        follow_links: the value of ``data.follow_links``: read links that lead out of a folder too.
 
     Raises:
         DataError: there is no such source, it holds no image with a label, or it contradicts itself.
     """
-    place = Place(source, root, scratch)
+    place = Place(source, root, scratch, follow_links)
     for kind in KINDS:
         if kind.is_meant(place):
             found = kind.read(place)
@@ -97,7 +113,12 @@ def _nothing(place: Place, found: Found) -> DataError:
 
 
 def _no_such_source(place: Place) -> DataError:
-    if place.path.exists():
+    try:
+        present = place.path.exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return DataError(f"the source cannot be opened: {reason}", where=place.path, remedy="mend its name")
+    if present:
         return DataError(
             "this file is not a kind of source that graft reads",
             where=place.path,

@@ -49,6 +49,8 @@ def watch(found: Found, source: str, root: Path, links: Path) -> str | None:
                 remedy="put the images into a folder of their own and name it as data.source",
             )
         trouble = unwatchable(found.watched)
+        if found.linked is not None:
+            trouble = f"{found.linked} was read through a link out of {found.watched}"
     _point(links / IMAGES, None if trouble else found.watched, relative)
     _point(links / TABLE, found.table, relative)
     write_json(links / WHERE, {"source": source, "watched": trouble is None})
@@ -59,7 +61,8 @@ def unwatchable(folder: Path) -> str | None:
     """The first thing in ``folder`` on which DVC would stop or hang, or None."""
     if (folder / ".dvcignore").exists():
         return f"{folder} has a .dvcignore file of its own"
-    for parent, _, names in os.walk(folder, onerror=None):
+    closed: list[OSError] = []
+    for parent, _, names in os.walk(folder, onerror=closed.append):
         for name in names:
             path = os.path.join(parent, name)  # noqa: PTH118 - this loop sees every file of large folders
             try:
@@ -68,7 +71,7 @@ def unwatchable(folder: Path) -> str | None:
                 return f"{path} is a link that leads nowhere"
             if not stat.S_ISREG(mode) or not os.access(path, os.R_OK):
                 return f"{path} is not a file that can be read"
-    return None
+    return f"{closed[0].filename} cannot be listed: {closed[0].strerror}" if closed else None
 
 
 def _point(link: Path, target: Path | None, relative: bool) -> None:

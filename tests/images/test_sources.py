@@ -144,20 +144,32 @@ def test_a_table_written_by_a_spreadsheet_has_a_byte_order_mark(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "what", "remedy"),
     [
-        (lambda text: text.replace("label", "lable"), "the table has no column 'label'", "did you mean 'lable'?"),
+        (lambda text: text.replace("label", "lable"), "the table has no column 'label'", "rename 'lable' to 'label'"),
         (
             lambda text: text.replace("a.png", "c.png"),
-            "1 of the 2 files that the table lists are not there: c.png",
+            "1 of the 2 files that the table lists are not there: c.png (row 1)",
             "paths",
         ),
         (
             lambda text: text.replace("a.png", ""),
-            "1 of the 2 files that the table lists are not there: (empty)",
-            "paths",
+            "1 of the 2 rows name no file: (empty) (row 1)",
+            "fill in the column path",
         ),
-        (lambda text: text.replace("b.png", "./a.png"), "the table lists a file twice: ./a.png", "keep one row"),
-        (lambda text: text.replace("dev", ""), "row 2 of the table has the split ''", "every row must say"),
-        (lambda text: text.replace("dev", "tset"), "row 2 of the table has the split 'tset'", "every row must say"),
+        (
+            lambda text: text.replace("b.png", "./a.png"),
+            "the table lists a file twice: a.png (row 1), ./a",
+            "keep one row",
+        ),
+        (
+            lambda text: text.replace("dev", ""),
+            "1 of the 2 rows have a split that is not train, val or test: b.png (row 2)",
+            "every row must say",
+        ),
+        (
+            lambda text: text.replace("dev", "tset"),
+            "1 of the 2 rows have a split that is not train, val or test: 'tset' (row 2)",
+            "--fix OUT.csv` writes a cleaned copy",
+        ),
         (lambda text: text.replace("train", "test"), "no row of the table has the split 'train'", "mark the rows"),
         (lambda text: "", "the table is empty", "it needs the columns path and label"),
         (lambda text: 'path,label\n"a,b\n', "the table cannot be read:", "save it again as UTF-8 CSV"),

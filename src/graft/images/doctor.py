@@ -1,7 +1,8 @@
-"""What is wrong with this folder of images: the pipeline's own checks, run on it without a workspace."""
+"""What is wrong with this folder or table of images: the pipeline's own checks, run on it without a workspace."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import tempfile
@@ -12,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from graft.config import Candidate, Params, Zoo
 from graft.errors import DataError
+from graft.images.cleaning import spellings
+from graft.images.groups import conflicting
 from graft.images.intake import raw_paths, table_of
 from graft.images.manifest import build_manifest
-from graft.images.records import Found, Skipped
-from graft.images.sources import find_images
+from graft.images.records import Found, Problem, Record, Skipped
+from graft.images.sources import look_at_images
 from graft.images.splits import make_splits
-from graft.validation.findings import Finding, refuses
+from graft.validation.findings import Finding, Offender, refuses
 from graft.validation.suite import validate_manifest
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Console
 
-_MARKS = {"critical": "bold red", "quarantine": "magenta", "warning": "yellow"}
-_FILES_SHOWN = 5
 # Where these are broken, dividing the data would only say the same once more.
 _SAID_BEFORE = {"two_classes", "label_conflict"}
 
@@ -71,106 +71,179 @@ class Examination:
         }
 
 
+@dataclass(frozen=True)
+class Specimen:
+    """A source that was read.
+
+    Attributes:
+        source: its name, as the user gave it.
+        found: what it lists.
+        records: every image by the path it would have under data/raw.
+        manifest: a row per image, with those paths.
+    """
+
+    source: str
+    found: Found
+    records: dict[str, Record]
+    manifest: pd.DataFrame
+
+    def unfit(self) -> dict[Path, str]:
+        """The files that no training could use, and why: they cannot be decoded, or have two labels."""
+        rows = self.manifest[self.manifest["problems"].notna()]
+        said = dict(zip(rows["path"], rows["problems"], strict=True))
+        twice = self.manifest.loc[conflicting(self.manifest), "path"]
+        said |= dict.fromkeys(twice, "another file shows the same image under another label")
+        return {self.records[path].file: why for path, why in said.items()}
+
+    def without(self, files: set[Path]) -> Specimen:
+        """What is left when some files are left out."""
+        kept = {path: record for path, record in self.records.items() if record.file not in files}
+        manifest = self.manifest[self.manifest["path"].isin(kept)].reset_index(drop=True)
+        mended = dataclasses.replace(self.found, problems=(), skipped=())
+        return Specimen(self.source, mended, kept, manifest)
+
+
 def default_params() -> Params:
     """The defaults of params.yaml, for where there is none; the candidate in it stands for any."""
     return Params(zoo=Zoo(candidates=(Candidate(arch="resnet18", weights="none"),)))
 
 
-def examine(source: str, params: Params, root: Path | None = None) -> Examination:
-    """Scan, decode and check ``source`` as the pipeline would, writing nothing beside it.
+def look(source: str, params: Params, root: Path | None = None) -> Specimen:
+    """Scan and decode ``source``, writing nothing beside it.
 
-    Never raises for bad data: what the pipeline would raise is a critical finding.
+    Raises:
+        DataError: there is no such source, or it lists no image.
     """
     root = Path.cwd() if root is None else root
     with tempfile.TemporaryDirectory() as scratch:
-        try:
-            found = find_images(source, root, Path(scratch))
-        except DataError as error:
-            return Examination(source, 0, {}, {}, {}, (), (_from_error("source", "the data can be found", error),))
-        manifest = _manifest(found)
-        findings = validate_manifest(manifest, params.validation)
-    split: dict[str, int] = {}
-    if any(not finding.success for finding in findings if finding.check in _SAID_BEFORE):
-        return Examination(source, len(manifest), _counts(manifest), split, _facts(manifest), found.skipped, findings)
-    divided = Finding("divisible", "critical", True, f"it can be divided into a test and {params.select.folds} folds")
+        found = look_at_images(source, root, Path(scratch), params.data.follow_links)
+        records = dict(zip(raw_paths(found.records), found.records, strict=True))
+        table = table_of(found.records, list(records))
+        manifest = build_manifest(table, [records[path].file for path in table["path"]])
+    return Specimen(source, found, records, manifest)
+
+
+def examine(source: str, params: Params, root: Path | None = None) -> Examination:
+    """Scan, decode and check ``source`` as the pipeline would.
+
+    Never raises for bad data: what the pipeline would raise is a critical finding.
+    """
     try:
-        sizes = make_splits(manifest, params)["split"].value_counts()
-        split = {"train": int(sizes["train"]), "test": int(sizes["test"]), "left_out": len(manifest) - int(sizes.sum())}
+        specimen = look(source, params, root)
     except DataError as error:
-        divided = _from_error("divisible", divided.says, error)
-    return Examination(
-        source, len(manifest), _counts(manifest), split, _facts(manifest), found.skipped, (*findings, divided)
-    )
+        return unreadable(source, error)
+    return judge(specimen, params)
 
 
-def doctor(source: str, as_json: bool, params: Params | None = None) -> int:
-    """Examine ``source``, print what was found, and return 0, or 1 where training on it would be refused."""
-    examination = examine(source, params or default_params())
-    if as_json:
-        json.dump(examination.to_json(), sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-        sys.stdout.write("\n")
-    else:
-        from rich.console import Console
-
-        show(examination, Console(highlight=False, soft_wrap=True))
-    return 1 if examination.refused else 0
+def unreadable(source: str, error: DataError) -> Examination:
+    """The examination of what could not even be listed."""
+    return Examination(source, 0, {}, {}, {}, (), (_from_error("source", "the data can be found", error),))
 
 
-def show(examination: Examination, console: Console) -> None:
-    """Print for a person: what it is, what was passed over, what is wrong and what to do, and the verdict."""
-    from rich.markup import escape
-
-    console.print(f"[bold]{escape(examination.source)}[/bold]: {_overview(examination)}")
-    for name, count in list(examination.classes.items())[:20]:
-        console.print(f"  {count:>7}  {escape(name)}")
-    if len(examination.classes) > 20:
-        console.print(f"           and {len(examination.classes) - 20} more classes")
-    for why, count in sorted(Counter(item.why for item in examination.skipped).items()):
-        example = next(item.path for item in examination.skipped if item.why == why)
-        console.print(f"[dim]passed over: {count} ({why}), such as {escape(example)}[/dim]")
-    for finding in sorted(
-        (item for item in examination.findings if not item.success), key=lambda item: list(_MARKS).index(item.severity)
-    ):
-        console.print(
-            f"\n[{_MARKS[finding.severity]}]{finding.severity}[/] {finding.check}: expected that {escape(finding.says)}"
+def judge(specimen: Specimen, params: Params) -> Examination:
+    """Hold what was read against every expectation, and try to divide it."""
+    manifest, found = specimen.manifest, specimen.found
+    findings = (*_of_the_table(found), *_of_the_classes(found), *validate_manifest(manifest, params.validation))
+    split: dict[str, int] = {}
+    if not any(not finding.success for finding in findings if finding.check in _SAID_BEFORE):
+        divided = Finding(
+            "divisible", "critical", True, f"it can be divided into a test and {params.select.folds} folds"
         )
-        for item in finding.offenders[:_FILES_SHOWN]:
-            console.print(f"    {escape(item.source)}  [dim]{escape(item.value)}[/dim]")
-        if len(finding.offenders) > _FILES_SHOWN:
-            console.print(f"    and {len(finding.offenders) - _FILES_SHOWN} more files (all of them with --json)")
-        if finding.remedy:
-            console.print(f"  remedy: {escape(finding.remedy)}")
-    console.print("\n" + _verdict(examination))
-
-
-def _overview(examination: Examination) -> str:
-    facts = examination.facts
-    if not facts:
-        return f"{examination.images} images"
-    sides = f"{facts['smallest_side']} to {facts['largest_side']} px" if facts["smallest_side"] else "none readable"
-    formats = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
-    return f"{examination.images} images of {len(examination.classes)} classes, {sides}" + (
-        f" ({formats})" if formats else ""
+        try:
+            sizes = make_splits(manifest, params)["split"].value_counts()
+            left_out = len(manifest) - int(sizes.sum())
+            split = {"train": int(sizes["train"]), "test": int(sizes["test"]), "left_out": left_out}
+        except DataError as error:
+            divided = _from_error("divisible", divided.says, error)
+        findings = (*findings, divided)
+    return Examination(
+        specimen.source, len(manifest), _counts(manifest), split, _facts(manifest), found.skipped, findings
     )
 
 
-def _verdict(examination: Examination) -> str:
-    if examination.refused:
-        return "[bold red]Training on this data would be refused.[/] Mend what is marked critical first."
-    split = examination.split
-    left_out = f", {split['left_out']} left out" if split["left_out"] else ""
-    warned = any(not finding.success for finding in examination.findings)
-    return (
-        f"[bold green]Training on this data would go ahead[/]: {split['train']} images to train on, "
-        f"{split['test']} to test on{left_out}." + (" Look at the findings above." if warned else "")
+def doctor(source: str, as_json: bool, params: Params | None = None, fix: Path | None = None) -> int:
+    """Examine ``source``, print what was found, and return 0, or 1 where training on it would be refused.
+
+    Args:
+        source: what ``data.source`` could be.
+        as_json: print one object for programs.
+        params: thresholds; the defaults without.
+        fix: where to write a cleaned copy as a table; the code returned is then about that copy.
+
+    Raises:
+        DataError: the cleaned copy cannot be written.
+    """
+    from rich.console import Console
+
+    from graft.images.cleaned_copy import check_target, write_cleaned
+    from graft.images.diagnosis import show, show_cleaned, show_way_out
+
+    params = params or default_params()
+    console = Console(highlight=False, soft_wrap=True)
+    if fix is not None:
+        check_target(fix)
+    try:
+        specimen = look(source, params)
+    except DataError as error:
+        if fix is not None:
+            raise
+        lost = unreadable(source, error)
+        _print_json(lost.to_json()) if as_json else show(lost, console)
+        return 1
+    before = judge(specimen, params)
+    if fix is None:
+        if as_json:
+            _print_json(before.to_json())
+        else:
+            show(before, console)
+            show_way_out(before, console)
+        return 1 if before.refused else 0
+    unfit = specimen.unfit()
+    cleaned = write_cleaned(specimen.found, unfit, fix)
+    after = judge(specimen.without(set(unfit)), params)
+    if as_json:
+        _print_json({**before.to_json(), "cleaned": {**cleaned.to_json(), "refused": after.refused}})
+    else:
+        show(before, console)
+        show_cleaned(cleaned, after, console)
+    return 1 if after.refused else 0
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    json.dump(values, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def _of_the_table(found: Found) -> tuple[Finding, ...]:
+    """A table's rules as findings; what is proposed is said for each row."""
+    return tuple(_finding(problem, str(found.table)) for problem in found.problems)
+
+
+def _finding(problem: Problem, table: str) -> Finding:
+    changes = problem.changes
+    return Finding(
+        problem.check,
+        problem.severity,
+        problem.met,
+        problem.says,
+        max(len(changes), int(problem.by_hand)),
+        tuple(Offender(table, change.path or change.named(), change.sentence()) for change in changes),
+        problem.remedy,
     )
 
 
-def _manifest(found: Found) -> pd.DataFrame:
-    """The manifest of a source where it lies; paths are those it would have under data/raw."""
-    files = dict(zip(raw_paths(found.records), (record.file for record in found.records), strict=True))
-    table = table_of(found.records, list(files))
-    return build_manifest(table, [files[path] for path in table["path"]])
+def _of_the_classes(found: Found) -> tuple[Finding, ...]:
+    """Class folders that are called the same but for case or form; a table's rules say it of a table."""
+    if found.table is not None:
+        return ()
+    labels = sorted({record.label for record in found.records})
+    alike = [sorted(counts) for counts in spellings(labels).values() if len(counts) > 1]
+    says = "no two classes are called the same but for case, white space or Unicode form"
+    named = {name: f"classes {' and '.join(map(repr, names))}" for names in alike for name in names}
+    first = {record.label: record for record in reversed(found.records)}
+    offenders = tuple(Offender(first[name].source, first[name].source, said) for name, said in named.items())
+    remedy = "put their images into one folder, or call them something that differs in more than that"
+    return (Finding("class_names", "warning", not alike, says, len(named), offenders, remedy),)
 
 
 def _from_error(check: str, says: str, error: DataError) -> Finding:

@@ -6,6 +6,8 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from graft.config import Severity
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 # Said to be images by their names, and so reported as unreadable rather than passed over in silence.
 FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".psd", ".svg", ".jp2", ".jxl", ".ppm", ".pgm", ".tga"})
@@ -51,6 +53,67 @@ class Skipped:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change that would clean a table.
+
+    Attributes:
+        row: which row below the heading, counted from 1; 0 is the heading.
+        path: the row's path as it was given, printable.
+        column: which column; empty where it is about the whole row.
+        before: what stands there.
+        after: what should; None where the row or column is left out.
+        why: the reason.
+    """
+
+    row: int
+    path: str
+    column: str
+    before: str
+    after: str | None
+    why: str
+
+    def named(self) -> str:
+        """What it is about, for a list in a message."""
+        name = (self.path or "(empty)") if self.column in {"", "path"} else repr(self.before)
+        return name + (f" (row {self.row})" if self.row else "")
+
+    def sentence(self) -> str:
+        """What is proposed."""
+        where = f"row {self.row}: " if self.row else ""
+        if self.after is None:
+            return f"{where}leave it out, because {self.why}" if self.row else f"leave it out: {self.why}"
+        return f"{where}{self.before!r} -> {self.after!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A rule that a table should meet, and the changes that would make it; none where it is met.
+
+    Attributes:
+        check: the rule's name.
+        severity: ``critical`` where the table is refused for it.
+        says: what is expected.
+        what: what is wrong, in a sentence.
+        remedy: what the user can do.
+        changes: what a cleaned copy changes.
+        by_hand: it is broken in a way that no change can be proposed for.
+    """
+
+    check: str
+    severity: Severity
+    says: str
+    what: str
+    remedy: str
+    changes: tuple[Change, ...] = ()
+    by_hand: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Does the table meet the rule as it is?"""
+        return not self.changes and not self.by_hand
+
+
 @dataclass(frozen=True)
 class Found:
     """What a source holds.
@@ -61,6 +124,8 @@ class Found:
         watched: the folder that changes when the images do, if there is one.
         table: the table that lists them, if there is one.
         linked: a folder that was read through a link out of ``watched``, if there is one.
+        problems: every rule of a table, and the changes that it asks for.
+        rows: a table's rows in its own order, each with its split in the table's own words.
     """
 
     records: tuple[Record, ...]
@@ -68,6 +133,8 @@ class Found:
     watched: Path | None = None
     table: Path | None = None
     linked: Path | None = None
+    problems: tuple[Problem, ...] = ()
+    rows: tuple[tuple[Record, str], ...] = ()
 
 
 def honoured_split(given: str, has_test: bool) -> str:

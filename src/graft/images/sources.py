@@ -47,11 +47,19 @@ class Place:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of source."""
+    """One kind of source.
+
+    Attributes:
+        name: for people.
+        is_meant: is it this kind that a place names?
+        read: lists its images, or raises.
+        look: lists what could be read if all that can be mended were, and what that is.
+    """
 
     name: str
     is_meant: Callable[[Place], bool]
     read: Callable[[Place], Found]
+    look: Callable[[Place], Found]
 
 
 def _read_digits(place: Place) -> Found:
@@ -69,15 +77,20 @@ def _read_torchvision(place: Place) -> Found:
     )
 
 
+def _read_folder(place: Place) -> Found:
+    return folders.read_folder(place.path, place.follow_links)
+
+
 KINDS = (
-    Kind("digits", lambda place: place.source == builtin.NAME, _read_digits),
-    Kind("torchvision", lambda place: place.source.startswith("torchvision:"), _read_torchvision),
+    Kind("digits", lambda place: place.source == builtin.NAME, _read_digits, _read_digits),
+    Kind("torchvision", lambda place: place.source.startswith("torchvision:"), _read_torchvision, _read_torchvision),
     Kind(
         "table",
         lambda place: place.path.suffix.lower() in tables.SUFFIXES and not place.is_folder(),
         lambda place: tables.read_table(place.path),
+        lambda place: tables.look_at_table(place.path),
     ),
-    Kind("folder", Place.is_folder, lambda place: folders.read_folder(place.path, place.follow_links)),
+    Kind("folder", Place.is_folder, _read_folder, _read_folder),
 )
 
 
@@ -94,13 +107,31 @@ def find_images(source: str, root: Path, scratch: Path, follow_links: bool = Fal
         DataError: there is no such source, it holds no image with a label, or it contradicts itself.
     """
     place = Place(source, root, scratch, follow_links)
+    return _some(kind_of(place).read(place), place)
+
+
+def look_at_images(source: str, root: Path, scratch: Path, follow_links: bool = False) -> Found:
+    """Like :func:`find_images`, but what can be mended is a problem in the result, and no error."""
+    place = Place(source, root, scratch, follow_links)
+    return _some(kind_of(place).look(place), place)
+
+
+def kind_of(place: Place) -> Kind:
+    """Which kind of source is meant.
+
+    Raises:
+        DataError: none is.
+    """
     for kind in KINDS:
         if kind.is_meant(place):
-            found = kind.read(place)
-            if not found.records:
-                raise _nothing(place, found)
-            return found
+            return kind
     raise _no_such_source(place)
+
+
+def _some(found: Found, place: Place) -> Found:
+    if not found.records:
+        raise _nothing(place, found)
+    return found
 
 
 def _nothing(place: Place, found: Found) -> DataError:

@@ -208,12 +208,10 @@ def test_an_empty_folder_is_refused_with_what_was_passed_over(tmp_path: Path) ->
         find(tmp_path / "images")
 
 
-def test_other_files_and_torchvision_are_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"")
     with pytest.raises(DataError, match="this file is not a kind of source that graft reads"):
         find(tmp_path / "images.zip")
-    with pytest.raises(DataError, match="'torchvision:CIFAR10' cannot be taken from torchvision in this version"):
-        find("torchvision:CIFAR10")
 
 
 def test_the_built_in_digits_are_the_same_bytes_every_time(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def _hint(examination: Examination) -> str:
 def _overview(examination: Examination) -> str:
     facts = examination.facts
     if not facts:
-        return f"{examination.images} images"
+        return "nothing to examine"
     sides = f"{facts['smallest_side']} to {facts['largest_side']} px" if facts["smallest_side"] else "none readable"
     formats = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
     return f"{examination.images} images of {len(examination.classes)} classes, {sides}" + (

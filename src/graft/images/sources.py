@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graft.errors import DataError, did_you_mean
-from graft.images import builtin, folders, tables
+from graft.images import builtin, folders, tables, torchvision_source
 from graft.images.records import Found
 
 
@@ -70,11 +70,7 @@ def _read_digits(place: Place) -> Found:
 
 
 def _read_torchvision(place: Place) -> Found:
-    raise DataError(
-        f"the data set {place.source!r} cannot be taken from torchvision in this version",
-        where="data.source",
-        remedy="download it, write it as a folder with a subfolder for each class, and name that folder instead",
-    )
+    return torchvision_source.read_set(place.source)
 
 
 def _read_folder(place: Place) -> Found:
@@ -83,7 +79,12 @@ def _read_folder(place: Place) -> Found:
 
 KINDS = (
     Kind("digits", lambda place: place.source == builtin.NAME, _read_digits, _read_digits),
-    Kind("torchvision", lambda place: place.source.startswith("torchvision:"), _read_torchvision, _read_torchvision),
+    Kind(
+        "torchvision",
+        lambda place: place.source.startswith(torchvision_source.PREFIX),
+        _read_torchvision,
+        _read_torchvision,
+    ),
     Kind(
         "table",
         lambda place: place.path.suffix.lower() in tables.SUFFIXES and not place.is_folder(),

@@ -7,6 +7,7 @@ like an image can be decoded is not asked here; the manifest finds that out and 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +36,14 @@ class Place:
     @property
     def path(self) -> Path:
         """The source as a path; a relative one starts at the workspace's root."""
-        return self.root / Path(self.source).expanduser()
+        # os.path's, which leaves alone what pathlib's would raise at: the home of a user who is not there.
+        return self.root / os.path.expanduser(self.source)  # noqa: PTH111
 
     def is_folder(self) -> bool:
         """Is there a folder of this name? Names that no file system takes are none."""
         try:
             return self.path.is_dir()
-        except (OSError, ValueError, RuntimeError):
+        except (OSError, ValueError):
             return False
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.errors import DataError, did_you_mean
-from graft.images.cleaning import Draft, check_rows
+from graft.images.cleaning import Draft, check_rows, is_file
 from graft.images.records import SPLIT_NAMES, Change, Found, Problem, Record, honoured_split, printable
 
 if TYPE_CHECKING:
@@ -101,8 +101,9 @@ def _load(path: Path) -> tuple[pd.DataFrame, tuple[Change, ...]]:
     """The table with text in the columns that are read, and the change where it is not separated by commas."""
     import pandas as pd
 
-    if not path.exists():
-        raise DataError("there is no such table", where=path, remedy="set data.source to the table's path")
+    # Asked before it is opened: opening a pipe would wait for ever.
+    if not is_file(path):
+        raise DataError("there is no such table", where=path, remedy="set data.source to the path of a file")
     try:
         if path.suffix.lower() == ".csv":
             return _read_csv(path)

@@ -49,25 +49,30 @@ def show_way_out(examination: Examination, console: Console) -> None:
         _say(console, hint, hanging="  ")
 
 
-def show_cleaned(cleaned: Cleaned, after: Examination, console: Console) -> None:
-    """Print what was written, and whether the copy can be trained on."""
+def show_cleaned(cleaned: Cleaned, before: Examination, after: Examination, console: Console) -> None:
+    """Print what was written, and whether the copy can be trained on; what was said of the original is not repeated."""
     _say(
         console,
         f"\nWrote {cleaned.table}: {cleaned.kept} of {cleaned.total} images. {cleaned.log} lists the "
         f"{_number(cleaned.changes, 'change')}. Nothing of the original was touched.",
     )
+    said = {finding.check for finding in before.findings if finding.stops}
     left = [finding for finding in after.findings if finding.stops]
     for finding in left:
-        _show_finding(finding, console)
+        if finding.check not in said:
+            _show_finding(finding, console)
+    if left:
+        _say(console, f"\nStill critical in the copy: {', '.join(finding.check for finding in left)}.")
     _show_verdict(after, console, "the cleaned copy")
 
 
 def _show_skipped(examination: Examination, console: Console) -> None:
     for why, count in sorted(Counter(item.why for item in examination.skipped).items()):
-        example = next(item.path for item in examination.skipped if item.why == why)
-        _say(console, f"passed over: {count} ({why}), such as {example}", hanging="  ", style="dim")
+        named = [item.path for item in examination.skipped if item.why == why][:_FILES_SHOWN]
+        _say(console, f"passed over: {count} ({why}), such as {', '.join(named)}", hanging="  ", style="dim")
     if any(item.why in FOLLOWABLE for item in examination.skipped):
-        _say(console, "  --follow-links (data.follow_links in params.yaml) reads what such links lead to", style="dim")
+        advice = "  --follow-links (data.follow_links in params.yaml) reads what such links lead to"
+        _say(console, advice, hanging="  ", style="dim")
 
 
 def _show_finding(finding: Finding, console: Console) -> None:
@@ -103,9 +108,7 @@ def _say_file(console: Console, name: str, value: str) -> None:
 
 def _show_verdict(examination: Examination, console: Console, what: str = "this data") -> None:
     if examination.refused:
-        refused = f"Training on {what} would be refused."
-        console.print(refused, style="bold red", end=" ", markup=False)
-        console.print("Mend what is marked critical first.", markup=False)
+        _say(console, f"Training on {what} would be refused. Mend what is critical first.", style="bold red")
         return
     split = examination.split
     left_out = f", {split['left_out']} left out" if split["left_out"] else ""

@@ -17,7 +17,7 @@ from graft.images.cleaning import spellings
 from graft.images.groups import conflicting
 from graft.images.intake import raw_paths, table_of
 from graft.images.manifest import build_manifest
-from graft.images.records import Found, Problem, Record, Skipped
+from graft.images.records import Change, Found, Problem, Record, Skipped
 from graft.images.sources import look_at_images
 from graft.images.splits import make_splits
 from graft.validation.findings import Finding, Offender, refuses
@@ -205,7 +205,7 @@ def doctor(source: str, as_json: bool, params: Params | None = None, fix: Path |
         _print_json({**before.to_json(), "cleaned": {**cleaned.to_json(), "refused": after.refused}})
     else:
         show(before, console)
-        show_cleaned(cleaned, after, console)
+        show_cleaned(cleaned, before, after, console)
     return 1 if after.refused else 0
 
 
@@ -227,9 +227,13 @@ def _finding(problem: Problem, table: str) -> Finding:
         problem.met,
         problem.says,
         max(len(changes), int(problem.by_hand)),
-        tuple(Offender(table, change.path or change.named(), change.sentence()) for change in changes),
+        tuple(Offender(table, _place(change), change.sentence()) for change in changes),
         problem.remedy,
     )
+
+
+def _place(change: Change) -> str:
+    return change.path or ("(empty)" if change.row else "heading")
 
 
 def _of_the_classes(found: Found) -> tuple[Finding, ...]:

@@ -150,12 +150,13 @@ def debris(name: str) -> str | None:
         return "hidden"
     if name.lower() in _DEBRIS:
         return "left by a file manager or archiver"
-    if not _is_text(name):
+    if not is_text(name):
         return "its name is not valid UTF-8"
     return None
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Can the name be written as UTF-8? Those that cannot hold the bytes of another encoding."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

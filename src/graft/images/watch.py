@@ -19,7 +19,7 @@ from pathlib import Path
 
 from graft.errors import DataError
 from graft.files import write_json, write_text
-from graft.images.records import Found, printable
+from graft.images.records import Found, is_text, printable
 from graft.images.walk import listed
 
 # DVC walks with a function that calls itself for each folder, up to Python 3.11.
@@ -73,6 +73,8 @@ def unwatchable(folder: Path) -> str | None:
         if trouble:
             return f"{printable(current)} {trouble}"
         for entry in entries:
+            if not is_text(entry.name):
+                return f"{printable(entry.path)} has a name that is not UTF-8"
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((entry.path, depth + 1))
             elif why := _stops_dvc(entry):

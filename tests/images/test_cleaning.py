@@ -1,4 +1,4 @@
-"""Tables: every fault is found at once, with the change that mends it, and a copy is cleaned; nothing else is touched."""
+"""Tables: every fault is found at once with the change that mends it, and a copy is cleaned; no more is touched."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from rich.console import Console
 
 from graft.errors import DataError
 from graft.images.cleaned_copy import write_cleaned
-from graft.images.cleaning import RULES, Draft, check_rows, label_key, tidy
+from graft.images.cleaning import RULES, Draft, check_rows
 from graft.images.diagnosis import show
 from graft.images.doctor import default_params, doctor, examine
 from graft.images.records import Found, Problem
+from graft.images.spelling import label_key, tidy
 from graft.images.tables import look_at_table, read_table
 from tests.conftest import picture, write_classes
 
@@ -334,6 +335,17 @@ def test_a_copy_behind_a_link_still_finds_its_images(tmp_path: Path, make_classe
     assert doctor(str(folder), True, fix=tmp_path / "link" / "clean.csv") == 0
     assert len(read_table(tmp_path / "link" / "clean.csv").records) == 20
     assert len(read_table(tmp_path / "far" / "away" / "real" / "clean.csv").records) == 20
+
+
+def test_paths_that_go_up_through_a_link_are_those_of_the_file_system(tmp_path: Path) -> None:
+    write_classes(tmp_path / "far" / "images", {"cat": 10, "dog": 10})
+    (tmp_path / "far" / "tables").mkdir()
+    (tmp_path / "link").symlink_to("far/tables")
+    files = [f"{name}/{name}_{number:03d}.png" for name in ("cat", "dog") for number in range(10)]
+    # `..` of a link is the folder above what it leads to; taken as text it would be tmp_path.
+    table = write(tmp_path / "link", [(f"../images/{file}", file[:3], "") for file in files])
+    assert doctor(str(table), True, fix=tmp_path / "clean.csv") == 0
+    assert set(pd.read_csv(tmp_path / "clean.csv")["path"]) == {f"far/images/{file}" for file in files}
 
 
 def test_what_no_copy_can_mend_still_refuses(

@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -196,15 +198,17 @@ def nobody(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """A folder that anybody may enter and write in."""
-    folder = tmp_path
-    while folder != Path(folder.anchor) and folder.name:
-        if folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o005:
-            folder.chmod(0o755)
-        folder = folder.parent
-    tmp_path.chmod(0o777)
-    return tmp_path
+def open_folder() -> Iterator[Path]:
+    """A folder that anybody may enter and write in; pytest keeps its own to itself."""
+    folder = Path(tempfile.mkdtemp(prefix="graft-open-"))
+    folder.chmod(0o777)
+    yield folder
+    for path, _, _ in os.walk(folder):
+        Path(path).chmod(0o700)
+        for name in os.listdir(path):  # noqa: PTH208 - os.walk reads it only after it was opened here
+            if Path(path, name).is_dir() and not Path(path, name).is_symlink():
+                Path(path, name).chmod(0o700)
+    shutil.rmtree(folder)
 
 
 def test_an_unreadable_folder_and_file_are_named(open_folder: Path) -> None:
@@ -227,7 +231,6 @@ def test_an_unreadable_folder_and_file_are_named(open_folder: Path) -> None:
     assert decodable["sources"] == ["cat/secret.png"]
     assert decodable["details"] == ["the file cannot be read: Permission denied"]
     assert done.returncode == 1
-    (folder / "dog" / "closed").chmod(0o700)
 
 
 # The rest of `graft doctor` without what it imports: each of these runs in a process of its own.
@@ -253,7 +256,6 @@ def test_a_source_that_may_not_be_read_at_all(open_folder: Path) -> None:
     done = nobody(sys.executable, "-c", PROBE, "find", cwd=open_folder)
     assert done.returncode == 1
     assert done.stderr.startswith("error: the folder cannot be listed: Permission denied\n")
-    (open_folder / "images").chmod(0o700)
 
 
 def test_a_read_only_target_is_refused_and_nothing_is_left(open_folder: Path) -> None:

@@ -104,6 +104,53 @@ def test_a_test_folder_without_class_folders_has_no_labels(make_classes: Callabl
     assert why(found) == {"test": "not a split folder"}
 
 
+def test_stray_files_beside_class_folders_make_no_class_of_a_split(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1})
+    (folder / "train" / "README.txt").write_text("x")
+    (folder / "test" / "labels.csv").write_text("x")
+    (folder / "test" / "Thumbs.db").write_text("x")
+    found = find(folder)
+    assert Counter(item.split for item in found.records) == {"train": 4, "test": 2}
+    assert why(found) == {
+        "train/README.txt": "not in a class folder",
+        "test/labels.csv": "not in a class folder",
+        "test/Thumbs.db": "left by a file manager or archiver",
+    }
+
+
+def test_what_could_be_a_split_or_a_class_is_refused(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"train/cat": 2, "train/dog": 2, "test/cat": 1, "train": 1})
+    with pytest.raises(DataError, match="the folder 'train' holds both folders and loose images") as caught:
+        find(folder)
+    assert caught.value.where == str(folder / "train")
+
+
+def test_a_class_called_train_may_hold_folders_of_images(make_classes: Callable[..., Path]) -> None:
+    found = find(make_classes({"train": 1, "train/steam": 2, "test": 2, "car": 1}))
+    assert Counter((item.label, item.split) for item in found.records) == {
+        ("train", None): 3,
+        ("test", None): 2,
+        ("car", None): 1,
+    }
+
+
+def test_the_folder_that_an_archive_was_packed_in_is_not_taken_for_a_class(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"pets/train/cat": 1, "pets/train/dog": 1, "pets/test/cat": 1, "__MACOSX": 1})
+    with pytest.raises(DataError, match="the only folder here is 'pets', and it holds folders, not images") as caught:
+        find(folder)
+    assert caught.value.remedy == f"name the inner folder instead: {folder / 'pets'}"
+
+
+@pytest.mark.parametrize("hidden", [".ipynb_checkpoints", "__MACOSX", ".hidden", "@eaDir"])
+def test_hidden_folders_are_no_classes_at_any_depth(make_classes: Callable[..., Path], hidden: str) -> None:
+    kept = {"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1}
+    folder = make_classes({**kept, hidden: 1, f"train/{hidden}": 1, f"train/cat/{hidden}": 1, f"{hidden}/train/x": 1})
+    found = find(folder)
+    assert {item.label for item in found.records} == {"cat", "dog"}
+    assert len(found.records) == 6
+    assert set(why(found)) == {hidden, f"train/{hidden}", f"train/cat/{hidden}"}
+
+
 def test_a_test_folder_without_a_train_folder_is_refused(make_classes: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="a folder 'test' with class folders in it, but no folder 'train'"):
         find(make_classes({"test/cat": 1, "images/cat": 1}))

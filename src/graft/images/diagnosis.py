@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from graft.images.cleaned_copy import Cleaned
-    from graft.images.doctor import Examination
+    from graft.images.examination import Examination
 
 _MARKS = {"critical": "bold red", "quarantine": "magenta", "warning": "yellow"}
 _FILES_SHOWN = 5

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.errors import DataError, did_you_mean
-from graft.images.cleaning import Draft, check_rows, is_file
+from graft.images.cleaning import Draft, check_rows
 from graft.images.records import SPLIT_NAMES, Change, Found, Problem, Record, honoured_split, printable
+from graft.images.spelling import is_file
 
 if TYPE_CHECKING:
     import pandas as pd

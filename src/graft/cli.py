@@ -32,15 +32,28 @@ def _finish(work: Callable[[], object]) -> None:
 @app.command()
 def doctor(
     source: Annotated[
-        str, typer.Argument(metavar="DIR", help="a folder of images, a .csv or .parquet table, or digits")
+        str,
+        typer.Argument(
+            metavar="DIR", help="a folder of images, a .csv or .parquet table, digits, or torchvision:<Dataset>"
+        ),
     ],
     json: Annotated[bool, typer.Option("--json", help="print the findings as JSON")] = False,
+    fix: Annotated[
+        Path | None,
+        typer.Option(metavar="OUT", help="write a cleaned copy, a .csv or .parquet table, and a log of every change"),
+    ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="read links that lead out of the folder")
+    ] = False,
 ) -> None:
-    """Say what is wrong with a folder of images; exit code 1 if training on it would be refused."""
-    from graft.images.doctor import doctor as examine
+    """Say what is wrong with a folder or table of images; exit code 1 if training on it would be refused.
+
+    With --fix the exit code is about the cleaned copy. The original is never touched.
+    """
+    from graft.command.doctor import examine
 
     codes: list[int] = []
-    code = exit_code(lambda: codes.append(examine(source, json, None)))
+    code = exit_code(lambda: codes.append(examine(source, json, fix, follow_links)))
     raise typer.Exit(code or codes[0])
 
 

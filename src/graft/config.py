@@ -58,7 +58,10 @@ def _named_policy(value: Any) -> Any:
 class Data:
     """Where the images come from and how they are divided."""
 
-    source: Annotated[str, Field(min_length=1, description="digits, a folder, a .csv or .parquet table")] = "digits"
+    source: Annotated[
+        str, Field(min_length=1, description="digits, a folder, a .csv or .parquet table, or torchvision:<Dataset>")
+    ] = "digits"
+    follow_links: Annotated[bool, Field(description="read links that lead out of the folder, each folder once")] = False
     test_fraction: Annotated[Fraction, Field(description="share of images kept for the test")] = 0.2
     train_per_class: Annotated[
         Positive | None,

@@ -104,6 +104,53 @@ def test_a_test_folder_without_class_folders_has_no_labels(make_classes: Callabl
     assert why(found) == {"test": "not a split folder"}
 
 
+def test_stray_files_beside_class_folders_make_no_class_of_a_split(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1})
+    (folder / "train" / "README.txt").write_text("x")
+    (folder / "test" / "labels.csv").write_text("x")
+    (folder / "test" / "Thumbs.db").write_text("x")
+    found = find(folder)
+    assert Counter(item.split for item in found.records) == {"train": 4, "test": 2}
+    assert why(found) == {
+        "train/README.txt": "not in a class folder",
+        "test/labels.csv": "not in a class folder",
+        "test/Thumbs.db": "left by a file manager or archiver",
+    }
+
+
+def test_what_could_be_a_split_or_a_class_is_refused(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"train/cat": 2, "train/dog": 2, "test/cat": 1, "train": 1})
+    with pytest.raises(DataError, match="the folder 'train' holds both folders and loose images") as caught:
+        find(folder)
+    assert caught.value.where == str(folder / "train")
+
+
+def test_a_class_called_train_may_hold_folders_of_images(make_classes: Callable[..., Path]) -> None:
+    found = find(make_classes({"train": 1, "train/steam": 2, "test": 2, "car": 1}))
+    assert Counter((item.label, item.split) for item in found.records) == {
+        ("train", None): 3,
+        ("test", None): 2,
+        ("car", None): 1,
+    }
+
+
+def test_the_folder_that_an_archive_was_packed_in_is_not_taken_for_a_class(make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"pets/train/cat": 1, "pets/train/dog": 1, "pets/test/cat": 1, "__MACOSX": 1})
+    with pytest.raises(DataError, match="the only folder here is 'pets', and it holds folders, not images") as caught:
+        find(folder)
+    assert caught.value.remedy == f"name the inner folder instead: {folder / 'pets'}"
+
+
+@pytest.mark.parametrize("hidden", [".ipynb_checkpoints", "__MACOSX", ".hidden", "@eaDir"])
+def test_hidden_folders_are_no_classes_at_any_depth(make_classes: Callable[..., Path], hidden: str) -> None:
+    kept = {"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1}
+    folder = make_classes({**kept, hidden: 1, f"train/{hidden}": 1, f"train/cat/{hidden}": 1, f"{hidden}/train/x": 1})
+    found = find(folder)
+    assert {item.label for item in found.records} == {"cat", "dog"}
+    assert len(found.records) == 6
+    assert set(why(found)) == {hidden, f"train/{hidden}", f"train/cat/{hidden}"}
+
+
 def test_a_test_folder_without_a_train_folder_is_refused(make_classes: Callable[..., Path]) -> None:
     with pytest.raises(DataError, match="a folder 'test' with class folders in it, but no folder 'train'"):
         find(make_classes({"test/cat": 1, "images/cat": 1}))
@@ -144,20 +191,32 @@ def test_a_table_written_by_a_spreadsheet_has_a_byte_order_mark(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("change", "what", "remedy"),
     [
-        (lambda text: text.replace("label", "lable"), "the table has no column 'label'", "did you mean 'lable'?"),
+        (lambda text: text.replace("label", "lable"), "the table has no column 'label'", "rename 'lable' to 'label'"),
         (
             lambda text: text.replace("a.png", "c.png"),
-            "1 of the 2 files that the table lists are not there: c.png",
+            "1 of the 2 files that the table lists are not there: c.png (row 1)",
             "paths",
         ),
         (
             lambda text: text.replace("a.png", ""),
-            "1 of the 2 files that the table lists are not there: (empty)",
-            "paths",
+            "1 of the 2 rows name no file: (empty) (row 1)",
+            "fill in the column path",
         ),
-        (lambda text: text.replace("b.png", "./a.png"), "the table lists a file twice: ./a.png", "keep one row"),
-        (lambda text: text.replace("dev", ""), "row 2 of the table has the split ''", "every row must say"),
-        (lambda text: text.replace("dev", "tset"), "row 2 of the table has the split 'tset'", "every row must say"),
+        (
+            lambda text: text.replace("b.png", "./a.png"),
+            "the table lists a file twice: a.png (row 1), ./a",
+            "keep one row",
+        ),
+        (
+            lambda text: text.replace("dev", ""),
+            "1 of the 2 rows have a split that is not train, val or test: b.png (row 2)",
+            "every row must say",
+        ),
+        (
+            lambda text: text.replace("dev", "tset"),
+            "1 of the 2 rows have a split that is not train, val or test: 'tset' (row 2)",
+            "--fix OUT.csv` writes a cleaned copy",
+        ),
         (lambda text: text.replace("train", "test"), "no row of the table has the split 'train'", "mark the rows"),
         (lambda text: "", "the table is empty", "it needs the columns path and label"),
         (lambda text: 'path,label\n"a,b\n', "the table cannot be read:", "save it again as UTF-8 CSV"),
@@ -196,12 +255,10 @@ def test_an_empty_folder_is_refused_with_what_was_passed_over(tmp_path: Path) ->
         find(tmp_path / "images")
 
 
-def test_other_files_and_torchvision_are_refused(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "images.zip").write_bytes(b"")
     with pytest.raises(DataError, match="this file is not a kind of source that graft reads"):
         find(tmp_path / "images.zip")
-    with pytest.raises(DataError, match="'torchvision:CIFAR10' cannot be taken from torchvision in this version"):
-        find("torchvision:CIFAR10")
 
 
 def test_the_built_in_digits_are_the_same_bytes_every_time(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_switching_to_built_in_data_removes_the_link_and_nothing_behind_it(
         assert (folder / "cat/cat_000.png").is_file()
 
 
-@pytest.mark.parametrize("fault", ["dangling", "pipe", "ignore"])
+@pytest.mark.parametrize("fault", ["dangling", "pipe", "ignore", "latin"])
 def test_what_dvc_would_stop_or_hang_at_is_not_linked(
     root: Path, make_classes: Callable[..., Path], fault: str
 ) -> None:
@@ -54,6 +54,9 @@ def test_what_dvc_would_stop_or_hang_at_is_not_linked(
         (folder / "cat/x.png").symlink_to("nowhere")
     elif fault == "pipe":
         os.mkfifo(folder / "cat/x.png")
+    elif fault == "latin":
+        (folder / "cat/x.png").write_bytes(b"x")
+        os.rename(folder / "cat/x.png", os.fsencode(folder) + b"/cat/\xe9.png")  # noqa: PTH104 - the name is bytes
     else:
         (folder / ".dvcignore").write_text("")
     trouble = watch(Found((), watched=folder), str(folder), root, links)

@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from graft.config import Validation
-from graft.images.doctor import _manifest
-from graft.images.sources import find_images
+from graft.images.doctor import default_params
+from graft.images.examination import look
 from graft.validation.report import (
     JSON_FILE,
     PAGE_FILE,
@@ -28,7 +28,7 @@ from tests.validation.faults import FAULTS, Case
 
 
 def report(folder: Path, out: Path, **limits: object) -> tuple[dict[str, object], str]:
-    manifest = _manifest(find_images(str(folder), Path(), Path("/nonexistent")))
+    manifest = look(str(folder), default_params()).manifest
     findings = validate_manifest(manifest, Validation(**limits))  # type: ignore[arg-type]
     summary = summarise(with_quarantine(manifest, findings), "my <images>", {"drift": "nothing to compare with"})
     write_report(out, summary, findings, folder.joinpath)

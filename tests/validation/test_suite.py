@@ -12,8 +12,8 @@ import pandas as pd
 from PIL import Image
 
 from graft.config import Validation
-from graft.images.doctor import _manifest
-from graft.images.sources import find_images
+from graft.images.doctor import default_params
+from graft.images.examination import look
 from graft.validation.findings import Finding, refuses
 from graft.validation.suite import validate_manifest
 from tests.conftest import picture, write_classes
@@ -22,7 +22,7 @@ LIMITS = Validation(min_images_per_class=3, max_imbalance=3.0)
 
 
 def manifest_of(folder: Path) -> pd.DataFrame:
-    return _manifest(find_images(str(folder), Path(), Path("/nonexistent")))
+    return look(str(folder), default_params()).manifest
 
 
 def broken(folder: Path, limits: Validation = LIMITS) -> dict[str, Finding]:

@@ -5,59 +5,90 @@ from __future__ import annotations
 from pathlib import Path
 
 from graft.errors import DataError
-from graft.images.records import SPLIT_NAMES, Found, Record, Skipped, debris, honoured_split, listed, printable, walk
+from graft.images.records import SPLIT_NAMES, Found, Record, Skipped, debris, honoured_split
+from graft.images.walk import Scope, is_folder, is_image, listed, unfit_folder, walk
 
 
-def read_folder(folder: Path) -> Found:
+def read_folder(folder: Path, follow_links: bool = False) -> Found:
     """List the images of a folder; whether it is divided into splits is seen from its subfolders.
 
     It is divided when a subfolder called train, val (valid, validation, dev) or test holds folders but no image of
     its own: a class called "train" holds images.
 
+    Args:
+        folder: the source.
+        follow_links: read links out of the folder too; the others are passed over either way.
+
     Raises:
-        DataError: the folder cannot be listed, or it has a test folder but no train folder.
+        DataError: the folder cannot be listed, it has a test folder but no train folder, or what it holds can be
+            read as classes and as splits.
     """
-    folder = folder.resolve()
-    entries, trouble = listed(folder)
+    scope = Scope(folder.resolve(), follow_links)
+    entries, trouble = listed(scope.root)
     if trouble:
-        raise DataError(f"the folder {trouble}", where=folder, remedy="check that it may be read")
+        raise DataError(f"the folder {trouble}", where=scope.root, remedy="check that it may be read")
     children: list[Path] = []
     skipped: list[Skipped] = []
     for entry in entries:
-        why = debris(entry.name)
-        if why is None and not entry.is_dir(follow_symlinks=False):
-            why = "a link to a folder, which is not followed" if entry.is_dir() else "not in a class folder"
+        why = unfit_folder(entry, scope)
         if why is None:
             children.append(Path(entry.path))
         else:
-            skipped.append(Skipped(printable(entry.name), why))
-    parts = {child: SPLIT_NAMES[child.name.lower()] for child in children if _is_split(child)}
+            skipped.append(Skipped(scope.name(Path(entry.path)), why))
+    parts = _parts(children, scope)
     if parts:
-        records = _read_splits(folder, parts, skipped)
+        records = _read_splits(scope, parts, skipped)
         skipped += [Skipped(child.name, "not a split folder") for child in children if child not in parts]
     else:
-        records = [record for child in children for record in _read_class(child, folder, None, skipped)]
+        _refuse_a_wrapping(children, scope)
+        records = [record for child in children for record in _read_class(child, scope, None, skipped)]
     return Found(
         tuple(sorted(records, key=lambda record: record.source)),
         tuple(sorted(skipped, key=lambda item: item.path)),
-        watched=folder,
+        watched=scope.root,
+        linked=_beyond(records, scope.root),
     )
 
 
-def _is_split(child: Path) -> bool:
-    """Does this folder hold class folders under a split's name?"""
-    if child.name.lower() not in SPLIT_NAMES:
-        return False
-    entries, _ = listed(child)
-    kept = [entry for entry in entries if debris(entry.name) is None]
-    return any(entry.is_dir(follow_symlinks=False) for entry in kept) and not any(entry.is_file() for entry in kept)
+def _parts(children: list[Path], scope: Scope) -> dict[Path, str]:
+    """The split folders among ``children``, and which part each is."""
+    named = [child for child in children if child.name.lower() in SPLIT_NAMES]
+    holds = {child: _holds(child, scope) for child in named}
+    parts = {child: SPLIT_NAMES[child.name.lower()] for child in named if holds[child] == (True, False)}
+    mixed = [child for child in named if holds[child] == (True, True)]
+    if mixed and sum(folders for folders, _ in holds.values()) > 1:
+        raise DataError(
+            f"the folder {mixed[0].name!r} holds both folders and loose images, so that it could be a split or a class",
+            where=mixed[0],
+            remedy="move its loose images into class folders, or out of it",
+        )
+    return parts
 
 
-def _read_splits(folder: Path, parts: dict[Path, str], skipped: list[Skipped]) -> list[Record]:
+def _holds(child: Path, scope: Scope) -> tuple[bool, bool]:
+    """Does this folder hold folders, and does it hold images of its own?"""
+    kept = [entry for entry in listed(child)[0] if debris(entry.name) is None]
+    return any(unfit_folder(entry, scope) is None for entry in kept), any(is_image(entry) for entry in kept)
+
+
+def _refuse_a_wrapping(children: list[Path], scope: Scope) -> None:
+    """One folder that holds only folders is what unpacking an archive leaves; as a class it would hold everything."""
+    if len(children) != 1 or _holds(children[0], scope) != (True, False):
+        return
+    inner = [entry.name for entry in listed(children[0])[0] if is_folder(entry) and debris(entry.name) is None]
+    if len(inner) > 1:
+        raise DataError(
+            f"the only folder here is {children[0].name!r}, and it holds folders, not images",
+            where=scope.root,
+            remedy=f"name the inner folder instead: {children[0]}",
+        )
+
+
+def _read_splits(scope: Scope, parts: dict[Path, str], skipped: list[Skipped]) -> list[Record]:
     if "train" not in parts.values():
         raise DataError(
             f"there is a folder {next(iter(parts)).name!r} with class folders in it, but no folder 'train'",
-            where=folder,
+            where=scope.root,
             remedy="add a folder 'train', or name one folder of class folders as data.source",
         )
     has_test = "test" in parts.values()
@@ -66,25 +97,31 @@ def _read_splits(folder: Path, parts: dict[Path, str], skipped: list[Skipped]) -
         split = honoured_split(given, has_test)
         for entry in listed(part)[0]:
             child = Path(entry.path)
-            why = debris(entry.name)
-            if why is None and entry.is_dir(follow_symlinks=False):
-                records += _read_class(child, folder, split, skipped)
+            why = unfit_folder(entry, scope)
+            if why is None:
+                records += _read_class(child, scope, split, skipped)
             else:
-                skipped.append(Skipped(printable(child.relative_to(folder).as_posix()), why or "not in a class folder"))
+                skipped.append(Skipped(scope.name(child), why))
     if set(parts.values()) == {"train"}:
         # Nothing to honour: one folder called train is just a folder of class folders.
         return [Record(record.file, record.source, record.label) for record in records]
     return records
 
 
-def _read_class(child: Path, folder: Path, split: str | None, skipped: list[Skipped]) -> list[Record]:
+def _read_class(child: Path, scope: Scope, split: str | None, skipped: list[Skipped]) -> list[Record]:
     records = []
-    for item in walk(child, folder):
+    for item in walk(child, scope):
         if isinstance(item, Skipped):
             skipped.append(item)
         else:
-            records.append(Record(item, printable(item.relative_to(folder).as_posix()), child.name, split))
-    name = printable(child.relative_to(folder).as_posix())
+            records.append(Record(item, scope.name(item), child.name, split))
+    name = scope.name(child)
     if not records and name not in {item.path for item in skipped}:
         skipped.append(Skipped(name, "a class folder without images"))
     return records
+
+
+def _beyond(records: list[Record], root: Path) -> Path | None:
+    """The first folder of images that lies out of ``root`` in truth."""
+    folders = sorted({record.file.parent for record in records})
+    return next((folder for folder in folders if not folder.resolve().is_relative_to(root)), None)

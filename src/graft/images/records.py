@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from graft.config import Severity
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 # Said to be images by their names, and so reported as unreadable rather than passed over in silence.
@@ -53,6 +53,67 @@ class Skipped:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change that would clean a table.
+
+    Attributes:
+        row: which row below the heading, counted from 1; 0 is the heading.
+        path: the row's path as it was given, printable.
+        column: which column; empty where it is about the whole row.
+        before: what stands there.
+        after: what should; None where the row or column is left out.
+        why: the reason.
+    """
+
+    row: int
+    path: str
+    column: str
+    before: str
+    after: str | None
+    why: str
+
+    def named(self) -> str:
+        """What it is about, for a list in a message."""
+        name = (self.path or "(empty)") if self.column in {"", "path"} else repr(self.before)
+        return name + (f" (row {self.row})" if self.row else "")
+
+    def sentence(self) -> str:
+        """What is proposed."""
+        where = f"row {self.row}: " if self.row else ""
+        if self.after is None:
+            return f"{where}leave it out, because {self.why}" if self.row else f"leave it out: {self.why}"
+        return f"{where}{self.before!r} -> {self.after!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A rule that a table should meet, and the changes that would make it; none where it is met.
+
+    Attributes:
+        check: the rule's name.
+        severity: ``critical`` where the table is refused for it.
+        says: what is expected.
+        what: what is wrong, in a sentence.
+        remedy: what the user can do.
+        changes: what a cleaned copy changes.
+        by_hand: it is broken in a way that no change can be proposed for.
+    """
+
+    check: str
+    severity: Severity
+    says: str
+    what: str
+    remedy: str
+    changes: tuple[Change, ...] = ()
+    by_hand: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Does the table meet the rule as it is?"""
+        return not self.changes and not self.by_hand
+
+
 @dataclass(frozen=True)
 class Found:
     """What a source holds.
@@ -62,12 +123,18 @@ class Found:
         skipped: what was passed over, sorted.
         watched: the folder that changes when the images do, if there is one.
         table: the table that lists them, if there is one.
+        linked: a folder that was read through a link out of ``watched``, if there is one.
+        problems: every rule of a table, and the changes that it asks for.
+        rows: a table's rows in its own order, each with its split in the table's own words.
     """
 
     records: tuple[Record, ...]
     skipped: tuple[Skipped, ...] = ()
     watched: Path | None = None
     table: Path | None = None
+    linked: Path | None = None
+    problems: tuple[Problem, ...] = ()
+    rows: tuple[tuple[Record, str], ...] = ()
 
 
 def honoured_split(given: str, has_test: bool) -> str:
@@ -83,12 +150,13 @@ def debris(name: str) -> str | None:
         return "hidden"
     if name.lower() in _DEBRIS:
         return "left by a file manager or archiver"
-    if not _is_text(name):
+    if not is_text(name):
         return "its name is not valid UTF-8"
     return None
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
+    """Can the name be written as UTF-8? Those that cannot hold the bytes of another encoding."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -102,52 +170,3 @@ def printable(name: str) -> str:
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char) == "Cc" else char for char in name
     )
-
-
-def listed(folder: Path) -> tuple[list[os.DirEntry[str]], str | None]:
-    """A folder's entries by name, and why it could not be listed, if so."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name), None
-    except OSError as error:
-        return [], f"cannot be listed: {error.strerror}"
-
-
-def walk(folder: Path, root: Path) -> Iterator[Path | Skipped]:
-    """Every image file under ``folder``, in order, and what is passed over; links to folders are not followed."""
-    entries, trouble = listed(folder)
-    if trouble:
-        yield Skipped(_relative(folder, root), trouble)
-    for entry in entries:
-        path = Path(entry.path)
-        why = debris(entry.name) or _unfit(entry, root)
-        if why:
-            yield Skipped(_relative(path, root), why)
-        elif entry.is_dir(follow_symlinks=False):
-            yield from walk(path, root)
-        else:
-            yield path
-
-
-def _unfit(entry: os.DirEntry[str], root: Path) -> str | None:
-    """Why this entry is neither a folder to enter nor an image to list."""
-    if entry.is_symlink():
-        try:
-            target = Path(entry.path).resolve(strict=True)
-        except (OSError, RuntimeError):
-            return "a link that leads nowhere"
-        if target.is_dir():
-            return "a link to a folder, which is not followed"
-        if not target.is_relative_to(root.resolve()):
-            return "a link that leads out of the data folder"
-    elif entry.is_dir():
-        return None
-    if not entry.is_file():
-        return "neither a file nor a folder"
-    if Path(entry.name).suffix.lower() not in SUFFIXES | FOREIGN_SUFFIXES:
-        return "not an image by its name"
-    return None
-
-
-def _relative(path: Path, root: Path) -> str:
-    return printable(path.relative_to(root).as_posix())

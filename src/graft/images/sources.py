@@ -7,36 +7,61 @@ like an image can be decoded is not asked here; the manifest finds that out and 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from graft.errors import DataError, did_you_mean
-from graft.images import builtin, folders, tables
+from graft.images import builtin, folders, tables, torchvision_source
 from graft.images.records import Found
 
 
 @dataclass(frozen=True)
 class Place:
-    """What a source is read from: the text of ``data.source``, where relative paths start, a folder to write in."""
+    """What a source is read from, and how.
+
+    Attributes:
+        source: the text of ``data.source``.
+        root: where relative paths start.
+        scratch: a folder to write in.
+        follow_links: read links that lead out of a folder.
+    """
 
     source: str
     root: Path
     scratch: Path
+    follow_links: bool = False
 
     @property
     def path(self) -> Path:
         """The source as a path; a relative one starts at the workspace's root."""
-        return self.root / Path(self.source).expanduser()
+        # os.path's, which leaves alone what pathlib's would raise at: the home of a user who is not there.
+        return self.root / os.path.expanduser(self.source)  # noqa: PTH111
+
+    def is_folder(self) -> bool:
+        """Is there a folder of this name? Names that no file system takes are none."""
+        try:
+            return self.path.is_dir()
+        except (OSError, ValueError):
+            return False
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of source."""
+    """One kind of source.
+
+    Attributes:
+        name: for people.
+        is_meant: is it this kind that a place names?
+        read: lists its images, or raises.
+        look: lists what could be read if all that can be mended were, and what that is.
+    """
 
     name: str
     is_meant: Callable[[Place], bool]
     read: Callable[[Place], Found]
+    look: Callable[[Place], Found]
 
 
 def _read_digits(place: Place) -> Found:
@@ -47,44 +72,69 @@ def _read_digits(place: Place) -> Found:
 
 
 def _read_torchvision(place: Place) -> Found:
-    raise DataError(
-        f"the data set {place.source!r} cannot be taken from torchvision in this version",
-        where="data.source",
-        remedy="download it, write it as a folder with a subfolder for each class, and name that folder instead",
-    )
+    return torchvision_source.read_set(place.source)
+
+
+def _read_folder(place: Place) -> Found:
+    return folders.read_folder(place.path, place.follow_links)
 
 
 KINDS = (
-    Kind("digits", lambda place: place.source == builtin.NAME, _read_digits),
-    Kind("torchvision", lambda place: place.source.startswith("torchvision:"), _read_torchvision),
+    Kind("digits", lambda place: place.source == builtin.NAME, _read_digits, _read_digits),
+    Kind(
+        "torchvision",
+        lambda place: place.source.startswith(torchvision_source.PREFIX),
+        _read_torchvision,
+        _read_torchvision,
+    ),
     Kind(
         "table",
-        lambda place: place.path.suffix.lower() in tables.SUFFIXES and not place.path.is_dir(),
+        lambda place: place.path.suffix.lower() in tables.SUFFIXES and not place.is_folder(),
         lambda place: tables.read_table(place.path),
+        lambda place: tables.look_at_table(place.path),
     ),
-    Kind("folder", lambda place: place.path.is_dir(), lambda place: folders.read_folder(place.path)),
+    Kind("folder", Place.is_folder, _read_folder, _read_folder),
 )
 
 
-def find_images(source: str, root: Path, scratch: Path) -> Found:
+def find_images(source: str, root: Path, scratch: Path, follow_links: bool = False) -> Found:
     """List the images of ``source``, sorted, so that the same data gives the same list on every machine.
 
     Args:
         source: the value of ``data.source``.
         root: where a relative path starts: the workspace's root.
         scratch: a folder on ``root``'s file system in which built-in data may be written.
+        follow_links: the value of ``data.follow_links``: read links that lead out of a folder too.
 
     Raises:
         DataError: there is no such source, it holds no image with a label, or it contradicts itself.
     """
-    place = Place(source, root, scratch)
+    place = Place(source, root, scratch, follow_links)
+    return _some(kind_of(place).read(place), place)
+
+
+def look_at_images(source: str, root: Path, scratch: Path, follow_links: bool = False) -> Found:
+    """Like :func:`find_images`, but what can be mended is a problem in the result, and no error."""
+    place = Place(source, root, scratch, follow_links)
+    return _some(kind_of(place).look(place), place)
+
+
+def kind_of(place: Place) -> Kind:
+    """Which kind of source is meant.
+
+    Raises:
+        DataError: none is.
+    """
     for kind in KINDS:
         if kind.is_meant(place):
-            found = kind.read(place)
-            if not found.records:
-                raise _nothing(place, found)
-            return found
+            return kind
     raise _no_such_source(place)
+
+
+def _some(found: Found, place: Place) -> Found:
+    if not found.records:
+        raise _nothing(place, found)
+    return found
 
 
 def _nothing(place: Place, found: Found) -> DataError:
@@ -97,7 +147,12 @@ def _nothing(place: Place, found: Found) -> DataError:
 
 
 def _no_such_source(place: Place) -> DataError:
-    if place.path.exists():
+    try:
+        present = place.path.exists()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return DataError(f"the source cannot be opened: {reason}", where=place.path, remedy="mend its name")
+    if present:
         return DataError(
             "this file is not a kind of source that graft reads",
             where=place.path,

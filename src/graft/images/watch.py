@@ -19,8 +19,11 @@ from pathlib import Path
 
 from graft.errors import DataError
 from graft.files import write_json, write_text
-from graft.images.records import Found
+from graft.images.records import Found, is_text, printable
+from graft.images.walk import listed
 
+# DVC walks with a function that calls itself for each folder, up to Python 3.11.
+_DEEPEST = 500
 IMAGES, TABLE, WHERE = "images", "table", "where.json"
 
 
@@ -49,6 +52,8 @@ def watch(found: Found, source: str, root: Path, links: Path) -> str | None:
                 remedy="put the images into a folder of their own and name it as data.source",
             )
         trouble = unwatchable(found.watched)
+        if found.linked is not None:
+            trouble = f"{found.linked} was read through a link out of {found.watched}"
     _point(links / IMAGES, None if trouble else found.watched, relative)
     _point(links / TABLE, found.table, relative)
     write_json(links / WHERE, {"source": source, "watched": trouble is None})
@@ -59,16 +64,33 @@ def unwatchable(folder: Path) -> str | None:
     """The first thing in ``folder`` on which DVC would stop or hang, or None."""
     if (folder / ".dvcignore").exists():
         return f"{folder} has a .dvcignore file of its own"
-    for parent, _, names in os.walk(folder, onerror=None):
-        for name in names:
-            path = os.path.join(parent, name)  # noqa: PTH118 - this loop sees every file of large folders
-            try:
-                mode = os.stat(path).st_mode  # noqa: PTH116
-            except OSError:
-                return f"{path} is a link that leads nowhere"
-            if not stat.S_ISREG(mode) or not os.access(path, os.R_OK):
-                return f"{path} is not a file that can be read"
+    waiting = [(str(folder), 0)]
+    while waiting:
+        current, depth = waiting.pop()
+        if depth > _DEEPEST:
+            return f"{current} lies more than {_DEEPEST} folders deep"
+        entries, trouble = listed(Path(current))
+        if trouble:
+            return f"{printable(current)} {trouble}"
+        for entry in entries:
+            if not is_text(entry.name):
+                return f"{printable(entry.path)} has a name that is not UTF-8"
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((entry.path, depth + 1))
+            elif why := _stops_dvc(entry):
+                return f"{printable(entry.path)} {why}"
     return None
+
+
+def _stops_dvc(entry: os.DirEntry[str]) -> str | None:
+    """Why DVC could not hash this entry, which is no folder."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        return "is a link that leads nowhere"
+    if stat.S_ISDIR(mode):
+        return None  # a link to a folder, which DVC does not enter
+    return None if stat.S_ISREG(mode) and os.access(entry.path, os.R_OK) else "is not a file that can be read"
 
 
 def _point(link: Path, target: Path | None, relative: bool) -> None:

@@ -25,7 +25,7 @@ def run(params: Params, workspace: Workspace) -> None:
         whole_folder(workspace.raw) as folder,
         tempfile.TemporaryDirectory(dir=workspace.cache, prefix="ingest.") as scratch,
     ):
-        found = find_images(source, workspace.root, Path(scratch))
+        found = find_images(source, workspace.root, Path(scratch), params.data.follow_links)
         table = place_images(found.records, folder)
     with whole_file(workspace.ingested) as beside:
         table.to_parquet(beside, index=False)

@@ -16,7 +16,7 @@ def run(params: Params, workspace: Workspace) -> None:
     """Read: data.source. Write: data/source/."""
     source = params.data.source
     with tempfile.TemporaryDirectory() as scratch:
-        found = find_images(source, workspace.root, Path(scratch))
+        found = find_images(source, workspace.root, Path(scratch), params.data.follow_links)
     trouble = watch(found, source, workspace.root, workspace.source_link)
     print(f"locate: {len(found.records)} images in {source}")
     if trouble:

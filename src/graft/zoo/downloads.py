@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from pathlib import Path
 from urllib.parse import urlparse
 
 from graft.errors import WeightsError, did_you_mean
+from graft.online import reachable
 from graft.zoo.catalogue import timm_config
-
-_PATIENCE_S = 3.0
 
 
 def torchvision_file(arch: str, name: str, may_download: bool) -> Path:
@@ -69,7 +66,7 @@ def timm_file(arch: str, may_download: bool) -> Path:
 def _refuse_unless_reachable(url: str, path: Path, may_download: bool) -> None:
     """Refuse within seconds, and before any long work, what the download would only find out by time-outs."""
     host = urlparse(url).hostname or ""
-    if may_download and _reachable(host):
+    if may_download and reachable(url):
         return
     reason = f"{host} cannot be reached" if may_download else "downloads are switched off"
     raise WeightsError(
@@ -78,20 +75,3 @@ def _refuse_unless_reachable(url: str, path: Path, may_download: bool) -> None:
         remedy=f"fetch {url} on a machine with a network and put it there; or give the path of a file as `weights`, "
         "or take `weights: bundled`, `source` or `none`",
     )
-
-
-def _reachable(host: str) -> bool:
-    """Whether a connection opens in time; in a thread, since looking up a name knows no time-out."""
-    answered = threading.Event()
-
-    def connect() -> None:
-        try:
-            socket.create_connection((host, 443), timeout=_PATIENCE_S).close()
-        except OSError:
-            return
-        answered.set()
-
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(_PATIENCE_S)
-    return answered.is_set()

@@ -1,0 +1,19 @@
+"""`graft doctor`: what is wrong with a folder or table of images, and a cleaned copy of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+
+def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool) -> int:
+    """Examine ``source`` by graft's default thresholds; returns the exit code.
+
+    Raises:
+        DataError: a cleaned copy was asked for and cannot be written.
+    """
+    from graft.images.doctor import default_params, doctor
+
+    params = default_params()
+    data = dataclasses.replace(params.data, follow_links=follow_links)
+    return doctor(source, as_json, dataclasses.replace(params, data=data), fix)

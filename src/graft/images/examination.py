@@ -1,0 +1,208 @@
+"""An examination: a source read and decoded where it lies, and held against everything the pipeline asks of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.config import Params
+from graft.errors import DataError
+from graft.images.facts_cache import FactsCache, user_cache
+from graft.images.groups import conflicting
+from graft.images.intake import raw_paths, table_of
+from graft.images.manifest import build_manifest
+from graft.images.records import Change, Found, Problem, Record, Skipped
+from graft.images.sources import look_at_images
+from graft.images.spelling import spellings
+from graft.images.splits import make_splits
+from graft.validation.findings import Finding, Offender, refuses
+from graft.validation.suite import validate_manifest, with_quarantine
+from graft.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Where these are broken, dividing the data would only say the same once more.
+_SAID_BEFORE = {"two_classes", "label_conflict"}
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found in a source.
+
+    Attributes:
+        source: what was examined.
+        images: number of image files.
+        classes: images per class.
+        split: how many would be trained and tested on, and how many left out; empty where it is refused.
+        facts: smallest and largest side, formats, for a first impression.
+        skipped: what was passed over.
+        findings: every expectation and whether it is met; last, whether the data can be divided.
+    """
+
+    source: str
+    images: int
+    classes: dict[str, int]
+    split: dict[str, int]
+    facts: dict[str, Any]
+    skipped: tuple[Skipped, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def refused(self) -> bool:
+        """Would training on this data be refused?"""
+        return refuses(self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs; the same findings as validation.json."""
+        return {
+            "source": self.source,
+            "refused": self.refused,
+            "images": self.images,
+            "classes": self.classes,
+            "split": self.split,
+            "facts": self.facts,
+            "skipped": [{"path": item.path, "why": item.why} for item in self.skipped],
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A source that was read.
+
+    Attributes:
+        source: its name, as the user gave it.
+        found: what it lists.
+        records: every image by the path it would have under data/raw.
+        manifest: a row per image, with those paths.
+    """
+
+    source: str
+    found: Found
+    records: dict[str, Record]
+    manifest: pd.DataFrame
+
+    def unfit(self) -> dict[Path, str]:
+        """The files that no training could use, and why: they cannot be decoded, or have two labels."""
+        rows = self.manifest[self.manifest["problems"].notna()]
+        said = dict(zip(rows["path"], rows["problems"], strict=True))
+        twice = self.manifest.loc[conflicting(self.manifest), "path"]
+        said |= dict.fromkeys(twice, "another file shows the same image under another label")
+        return {self.records[path].file: why for path, why in said.items()}
+
+    def without(self, files: set[Path]) -> Specimen:
+        """What is left when some files are left out."""
+        kept = {path: record for path, record in self.records.items() if record.file not in files}
+        manifest = self.manifest[self.manifest["path"].isin(kept)].reset_index(drop=True)
+        mended = dataclasses.replace(self.found, problems=(), skipped=())
+        return Specimen(self.source, mended, kept, manifest)
+
+
+def look(source: str, params: Params, root: Path | None = None) -> Specimen:
+    """Scan and decode ``source``, writing nothing beside it. Facts of images are kept from look to look.
+
+    Raises:
+        DataError: there is no such source, or it lists no image.
+    """
+    root = Path.cwd() if root is None else root
+    with tempfile.TemporaryDirectory() as scratch:
+        found = look_at_images(source, root, Path(scratch), params.data.follow_links)
+        records = dict(zip(raw_paths(found.records), found.records, strict=True))
+        table = table_of(found.records, list(records))
+        files = [records[path].file for path in table["path"]]
+        manifest = build_manifest(table, files, cache=FactsCache(_cache_of(root)))
+    return Specimen(source, found, records, manifest)
+
+
+def _cache_of(root: Path) -> Path:
+    """A workspace's own, so that the pipeline need not look again at what the doctor has seen; else the user's."""
+    workspace = Workspace(root)
+    return workspace.cache if workspace.params.is_file() else user_cache()
+
+
+def unreadable(source: str, error: DataError) -> Examination:
+    """The examination of what could not even be listed."""
+    return Examination(source, 0, {}, {}, {}, (), (_from_error("source", "the data can be found", error),))
+
+
+def judge(specimen: Specimen, params: Params) -> Examination:
+    """Hold what was read against every expectation, and try to divide it."""
+    manifest, found = specimen.manifest, specimen.found
+    checked = validate_manifest(manifest, params.validation)
+    findings = (*_of_the_table(found), *_of_the_classes(found), *checked)
+    manifest = with_quarantine(manifest, checked)
+    split: dict[str, int] = {}
+    if not any(not finding.success for finding in findings if finding.check in _SAID_BEFORE):
+        divided = Finding(
+            "divisible", "critical", True, f"it can be divided into a test and {params.select.folds} folds"
+        )
+        try:
+            sizes = make_splits(manifest, params)["split"].value_counts()
+            left_out = len(manifest) - int(sizes.sum())
+            split = {"train": int(sizes["train"]), "test": int(sizes["test"]), "left_out": left_out}
+        except DataError as error:
+            divided = _from_error("divisible", divided.says, error)
+        findings = (*findings, divided)
+    return Examination(
+        specimen.source, len(manifest), _counts(manifest), split, _facts(manifest), found.skipped, findings
+    )
+
+
+def _of_the_table(found: Found) -> tuple[Finding, ...]:
+    """A table's rules as findings; what is proposed is said for each row."""
+    return tuple(_finding(problem, str(found.table)) for problem in found.problems)
+
+
+def _finding(problem: Problem, table: str) -> Finding:
+    changes = problem.changes
+    return Finding(
+        problem.check,
+        problem.severity,
+        problem.met,
+        problem.says,
+        max(len(changes), int(problem.by_hand)),
+        tuple(Offender(table, _place(change), change.sentence()) for change in changes),
+        problem.remedy,
+    )
+
+
+def _place(change: Change) -> str:
+    return change.path or ("(empty)" if change.row else "heading")
+
+
+def _of_the_classes(found: Found) -> tuple[Finding, ...]:
+    """Class folders that are called the same but for case or form; a table's rules say it of a table."""
+    if found.table is not None:
+        return ()
+    labels = sorted({record.label for record in found.records})
+    alike = [sorted(counts) for counts in spellings(labels).values() if len(counts) > 1]
+    says = "no two classes are called the same but for case, white space or Unicode form"
+    named = {name: f"classes {' and '.join(map(repr, names))}" for names in alike for name in names}
+    first = {record.label: record for record in reversed(found.records)}
+    offenders = tuple(Offender(first[name].source, first[name].source, said) for name, said in named.items())
+    remedy = "put their images into one folder, or call them something that differs in more than that"
+    return (Finding("class_names", "warning", not alike, says, len(named), offenders, remedy),)
+
+
+def _from_error(check: str, says: str, error: DataError) -> Finding:
+    where = f" ({error.where})" if error.where else ""
+    return Finding(check, "critical", False, f"{says}, but {error.what}{where}", 1, (), error.remedy or "")
+
+
+def _counts(manifest: pd.DataFrame) -> dict[str, int]:
+    return {str(label): int(count) for label, count in sorted(Counter(manifest["label"]).items())}
+
+
+def _facts(manifest: pd.DataFrame) -> dict[str, Any]:
+    sides = manifest[["width", "height"]].min(axis=1).dropna(), manifest[["width", "height"]].max(axis=1).dropna()
+    formats = manifest["format"].dropna().value_counts()
+    return {
+        "smallest_side": int(sides[0].min()) if len(sides[0]) else None,
+        "largest_side": int(sides[1].max()) if len(sides[1]) else None,
+        "formats": {str(name): int(count) for name, count in formats.items()},
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from graft.images.splits import Division
 from graft.stages import ingest, split, validate
 from graft.stages.runner import run_stage
 
@@ -43,7 +44,32 @@ def test_what_was_quarantined_is_left_out(
     root = workspace_with(data={"source": "../images"}, validation={"severity": {"decodable": "quarantine"}})
     assert run() == 0
     assert "cat/bad.jpg" not in set(pd.read_parquet(root / "data/splits.parquet")["path"])
-    assert capsys.readouterr().out.endswith("; 1 left out\n")
+    assert "; 1 left out\n" in capsys.readouterr().out
+
+
+def test_what_is_lent_to_the_test_is_said(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_classes({"cat": 8, "dog": 8})
+    root = workspace_with(data={"source": "../images", "test_fraction": 0.001})
+    assert run() == 0
+    table = pd.read_parquet(root / "data/splits.parquet")
+    cat, dog = table.loc[table["split"] == "test", "path"]
+    assert capsys.readouterr().out.endswith(
+        "split: 14 images to train on in 2 folds, 2 to test on\n"
+        f"  none of class 'cat' was drawn for the test, so it lends {cat}, which may go back to training when images"
+        f" are added\n  none of class 'dog' was drawn for the test, so it lends {dog}, which may go back to training"
+        " when images are added\n"
+    )
+
+
+def test_long_lists_are_cut_short_and_company_is_counted() -> None:
+    table = pd.DataFrame({"split": ["train"] * 9 + ["test"] * 7})
+    lent = {f"class {number}": (f"{number}.png", f"{number}b.png") for number in range(7)}
+    lines = split.summary(Division(table, {"a": 2, "b": 3}, lent), 16, 3).splitlines()
+    assert lines[1] == "  5 of these are tested because they look like a test image or share a group with one"
+    assert lines[2].startswith("  none of class 'class 0' was drawn for the test, so it lends 0.png and 1 more, which")
+    assert len(lines) == 8 and lines[-1] == "  and so do 2 more classes"
 
 
 def test_fewer_images_than_folds_are_refused(

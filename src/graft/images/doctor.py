@@ -91,7 +91,7 @@ def examine(source: str, params: Params, root: Path | None = None) -> Examinatio
         findings = validate_manifest(manifest, params.validation)
         manifest = with_quarantine(manifest, findings)
     split: dict[str, int] = {}
-    if any(not finding.success for finding in findings if finding.check in _SAID_BEFORE):
+    if any(finding.stops for finding in findings if finding.check in _SAID_BEFORE):
         return Examination(source, len(manifest), _counts(manifest), split, _facts(manifest), found.skipped, findings)
     divided = Finding("divisible", "critical", True, f"it can be divided into a test and {params.select.folds} folds")
     try:

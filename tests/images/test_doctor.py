@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from graft.config import Validation
 from graft.images import examining
-from graft.images.doctor import doctor
+from graft.images.doctor import default_params, doctor
 
 
 def test_a_clean_folder_would_be_trained_on(
@@ -63,6 +66,18 @@ def test_every_problem_is_said_at_once_with_its_file_and_remedy(
     ):
         assert line in said, said
     assert said.count("remedy: ") == 3
+
+
+def test_what_is_put_into_quarantine_is_left_out_as_the_pipeline_would(
+    make_classes: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = make_classes({"cat": 10, "dog": 10})
+    shutil.copy(folder / "cat/cat_000.png", folder / "dog/same.png")
+    limits = Validation(severity={"label_conflict": "quarantine"})
+    assert doctor(str(folder), False, replace(default_params(), validation=limits)) == 0
+    said = capsys.readouterr().out
+    assert "quarantine label_conflict: expected that no image has two labels" in said
+    assert "15 images to train on, 4 to test on, 2 left out." in said
 
 
 def test_json_is_one_object_with_the_same_findings(

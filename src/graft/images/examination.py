@@ -137,7 +137,7 @@ def judge(specimen: Specimen, params: Params) -> Examination:
     findings = (*_of_the_table(found), *_of_the_classes(found), *checked)
     manifest = with_quarantine(manifest, checked)
     split: dict[str, int] = {}
-    if not any(not finding.success for finding in findings if finding.check in _SAID_BEFORE):
+    if not any(finding.stops for finding in findings if finding.check in _SAID_BEFORE):
         divided = Finding(
             "divisible", "critical", True, f"it can be divided into a test and {params.select.folds} folds"
         )

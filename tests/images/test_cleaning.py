@@ -320,6 +320,7 @@ def test_of_a_folder_a_table_of_the_good_files_is_written(
     said = capsys.readouterr().out
     assert "30 of 31 images" in said and "lists the 2 changes" in said
     assert "Training on the cleaned copy would go ahead: 24 images to train on, 6 to test on." in said
+    assert "That is how the data comes divided" in said
     clean = pd.read_csv(tmp_path / "clean.csv")
     assert clean["split"].value_counts().to_dict() == {"train": 24, "test": 6}
     assert "images/train/cat/bad.png" not in set(clean["path"])

@@ -103,3 +103,4 @@ def test_real_photographs_raise_no_false_alarm(shared_data: Path, capsys: pytest
     assert "398 images of 2 classes" in said
     assert "Training on this data would go ahead: 245 images to train on, 153 to test on." in said
     assert "critical" not in said
+    assert "That is how the data comes divided" in said

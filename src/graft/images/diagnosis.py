@@ -115,6 +115,8 @@ def _show_verdict(examination: Examination, console: Console, what: str = "this 
     broken = sum(not finding.success for finding in examination.findings)
     sizes = f"{split['train']} images to train on, {split['test']} to test on{left_out}"
     _say(console, f"Training on {what} would go ahead: {sizes}.", style="bold green")
+    if examination.facts["divided"]:
+        _say(console, "That is how the data comes divided; where it has no test, its val is the test.")
     checks = f"{len(examination.findings)} checks were made"
     _say(console, f"{checks}; look at the {_number(broken, 'warning')} above." if broken else f"{checks}, all are met.")
 

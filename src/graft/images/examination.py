@@ -39,7 +39,7 @@ class Examination:
         images: number of image files.
         classes: images per class.
         split: how many would be trained and tested on, and how many left out; empty where it is refused.
-        facts: smallest and largest side, formats, for a first impression.
+        facts: smallest and largest side, formats, whether it comes divided, for a first impression.
         skipped: what was passed over.
         findings: every expectation and whether it is met; last, whether the data can be divided.
     """
@@ -204,5 +204,6 @@ def _facts(manifest: pd.DataFrame) -> dict[str, Any]:
     return {
         "smallest_side": int(sides[0].min()) if len(sides[0]) else None,
         "largest_side": int(sides[1].max()) if len(sides[1]) else None,
+        "divided": bool(manifest["split"].notna().any()),
         "formats": {str(name): int(count) for name, count in formats.items()},
     }

@@ -191,7 +191,7 @@ def nobody(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         prefix = NOBODY
         if subprocess.run([*prefix, sys.executable, "-c", "import graft.cli"], capture_output=True, cwd="/").returncode:
             pytest.skip("nobody may not run this interpreter")
-    environment = {**os.environ, "HOME": str(cwd), "TMPDIR": str(cwd)}
+    environment = {**os.environ, "HOME": str(cwd), "TMPDIR": str(cwd), "GRAFT_CACHE": str(cwd / "cache")}
     return subprocess.run(
         [*prefix, *command], cwd=cwd, capture_output=True, text=True, timeout=120, check=False, env=environment
     )

@@ -119,16 +119,6 @@ def test_a_single_class_is_refused(make_classes: Callable[..., Path]) -> None:
     assert (finding.offenders[0].source, finding.offenders[0].value) == ("a/a_000.png", "class 'a'")
 
 
-def test_an_image_without_a_label_is_found(tmp_path: Path) -> None:
-    write_classes(tmp_path, {"a": 4, "b": 4})
-    rows = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(tmp_path.rglob("*.png"))]
-    rows[0] = rows[0].removesuffix("a")
-    (tmp_path / "t.csv").write_text("\n".join(["path,label", *rows]))
-    finding = broken(tmp_path / "t.csv")["labelled"]
-    assert [item.source for item in finding.offenders] == ["a/a_000.png"]
-    assert finding.severity == "critical"
-
-
 def test_a_copy_across_given_splits_is_a_warning_that_names_both(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})
     shutil.copy(folder / "test/a/a_000.png", folder / "train/a/leak.png")

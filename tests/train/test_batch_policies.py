@@ -94,14 +94,14 @@ def test_the_loss_is_the_cross_entropy_of_the_shares(name: str, smoothing: float
     still, given = network(), inputs(name)
     labels = torch.from_numpy(LABELS)
     stage = Stage("still", 0, 1, 0.0, 0.0, False)
-    curve = run_stage(still, stage, given, labels, settings, 0, fabric_for("cpu"), None, 1)
+    course = run_stage(still, stage, given, labels, settings, 0, fabric_for("cpu"), None, 1)
     losses = []
     for indices in batches(COUNT, 8, 0, "still", 0):
         x, targets = given.batch(indices, labels[indices], 0)
         smoothed = targets * (1 - smoothing) + smoothing / CLASSES
         log_p = torch.log_softmax(logits_of(still.ending(0), x), dim=1)
         losses.append(float(-(smoothed * log_p).sum(dim=1).mean()))
-    assert curve[0].train_loss == pytest.approx(np.mean(losses), abs=1e-5)
+    assert course.points[0].train_loss == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", MIXED)

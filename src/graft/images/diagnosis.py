@@ -6,7 +6,6 @@ import shlex
 import sys
 import textwrap
 from collections import Counter
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,9 +83,8 @@ def _show_finding(finding: Finding, console: Console) -> None:
         mark=_MARKS[finding.severity],
     )
     shown = finding.offenders[:_FILES_SHOWN]
-    for value, items in groupby(shown, key=lambda item: item.value):
-        for number, item in enumerate(items):
-            _say_file(console, item.source, value if number == 0 else "")
+    for item in shown:
+        _say_file(console, item.source, item.value)
     if len(finding.offenders) > len(shown):
         more = len(finding.offenders) - len(shown)
         _say(console, f"    and {_number(more, 'more file')} (all of them with --json)")

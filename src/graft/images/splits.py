@@ -25,7 +25,8 @@ images beside it. :mod:`graft.images.draw` has the rule, and why it can promise 
   2 sqrt(N f (1 - f)): with f = 0.2 that is 100 of 500, give or take 18. ``train_per_class`` holds to the image where
   all are unlike; else whole groups are taken, n images or more in no fewer groups than there are folds, less those
   that have near copies in the test or share a group with test images of another class.
-* A larger f, or a smaller n, only adds to the test. Another seed draws anew, and so does another value of ``group``.
+* A larger f, or a smaller n, only adds to the test, but that images may go back that were lent by a class which now
+  has others. Another seed draws anew, and so does another value of ``group``.
 * Another label for one image moves others only where places are counted: with n, one takes its place in the class it
   left, and one makes room in the class it joins.
 * Taking images away can move others from test to train: with n, those that take the free places; with f, those that

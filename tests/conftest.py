@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 from ruamel.yaml import YAML
 
@@ -16,7 +16,7 @@ from graft.threads import wait_briefly
 wait_briefly()  # before any test imports torch: a busy machine must not make the suite ten times slower
 
 # The same examples every time, and no time limit on a busy machine: a red test must mean a fault.
-settings.register_profile("graft", deadline=None, derandomize=True)
+settings.register_profile("graft", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("graft")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"

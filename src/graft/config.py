@@ -62,7 +62,7 @@ class Data:
         str, Field(min_length=1, description="digits, a folder, a .csv or .parquet table, or torchvision:<Dataset>")
     ] = "digits"
     follow_links: Annotated[bool, Field(description="read links that lead out of the folder, each folder once")] = False
-    test_fraction: Annotated[Fraction, Field(description="share of images kept for the test")] = 0.2
+    test_fraction: Annotated[Fraction, Field(description="share of images kept for the test, on average")] = 0.2
     train_per_class: Annotated[
         Positive | None,
         Field(description="labelled images per class to train on, the rest is tested; null: all; for undivided data"),

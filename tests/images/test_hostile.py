@@ -20,6 +20,7 @@ from graft.images.records import Found
 from graft.images.sources import find_images
 from graft.images.watch import watch
 from tests.conftest import picture, write_classes
+from tests.images import faults
 from tests.images.hostile import ODD_NAMES, clean, plant
 
 GRAFT = (sys.executable, "-m", "graft.cli")
@@ -54,6 +55,20 @@ def test_the_command_names_every_fault_and_trains_on_the_rest(tmp_path: Path) ->
     broken = {item["check"]: item["sources"] for item in said["findings"] if not item["success"]}
     assert broken == {"decodable": ["ants/empty.png"]}
     assert said["images"] == 24 + len(ODD_NAMES) + 1
+
+
+def test_every_planted_fault_of_names_links_and_contents_is_named_at_once(tmp_path: Path) -> None:
+    folder = clean(tmp_path / "images")
+    passed_over = plant(folder, tmp_path / "outside")
+    planted = faults.plant(folder)
+    done = subprocess.run([*GRAFT, "doctor", "--json", str(folder)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    said = json.loads(done.stdout)
+    assert {item["path"] for item in said["skipped"]} == set(passed_over)
+    named = {finding["check"]: set(finding["files"]) for finding in said["findings"] if not finding["success"]}
+    assert named["decodable"] == {path for path, fault in planted.items() if fault.problem}
+    for check in {check for fault in planted.values() for check in fault.checks}:
+        assert named[check] == {path for path, fault in planted.items() if check in fault.checks}, check
 
 
 def test_a_clean_folder_of_odd_names_raises_no_alarm(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
-STAND_IN = f"""#!{sys.executable}
+STAND_IN = """
 import pathlib, sys
 from ruamel.yaml import YAML
 name = sys.argv[2].rpartition(".")[2]
@@ -36,8 +36,8 @@ if name == "augment":
     settings = load_params(pathlib.Path("params.yaml")).augment
     check_domain(choose(settings), settings.domain)
     text = str(choose(settings).as_json())
-files = {{"reports/augmentation": "policy.json", "reports/selection": "winner.json"}}
-files |= {{"reports/evaluation": "metrics.json"}}
+files = {"reports/augmentation": "policy.json", "reports/selection": "winner.json"}
+files |= {"reports/evaluation": "metrics.json"}
 for out in stage["outs"]:
     path = pathlib.Path(next(iter(out)) if isinstance(out, dict) else out)
     if path.suffix:
@@ -59,7 +59,9 @@ class Project:
         shutil.copytree(ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
         python = root / ".venv/bin/python"
         python.parent.mkdir(parents=True)
-        python.write_text(STAND_IN)
+        (root / "stand_in.py").write_text(STAND_IN)
+        # Not in the first line of a script: an interpreter's path with a space in it cannot stand there.
+        python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{root}/stand_in.py" "$@"\n')
         python.chmod(python.stat().st_mode | stat.S_IXUSR)
         for name in ("images", "table"):
             (root / "data/source").mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A disk that is full, and one that may only be read: a real one, small and in memory, ends every stage in a message."""
+"""A disk that is full, and one that may only be read: a real one, small and in memory, ends stages in a message."""
 
 from __future__ import annotations
 

@@ -58,7 +58,10 @@ def test_the_reference_outlives_runs_and_repeats_change_nothing(
     make_classes: Callable[..., Path], workspace_with: Callable[..., Path]
 ) -> None:
     folder = make_classes({"cat": 15, "dog": 15})
-    severe: dict[str, Any] = {"data": {"source": "../images", "test_fraction": 0.2, "train_per_class": None}, "seed": 0}
+    severe: dict[str, Any] = {
+        "data": {"source": "../images", "follow_links": False, "test_fraction": 0.2, "train_per_class": None},
+        "seed": 0,
+    }
     limits = {"near_duplicate_distance": 45}
     root = workspace_with(**severe, validation=limits)
     with (root / "dvc.yaml").open("w", encoding="utf-8") as file:

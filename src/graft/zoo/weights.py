@@ -212,4 +212,6 @@ def _load(model: Any, state: Mapping[str, Tensor], where: Path) -> None:
             where=where,
             remedy="take the weights that were saved from the same architecture",
         )
-    model.load_state_dict({**{key: own[key] for key in absent}, **usable})
+    # Into the model's own dict, because that carries the versions by which some modules know today's names.
+    own.update(usable)
+    model.load_state_dict(own)

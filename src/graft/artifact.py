@@ -107,6 +107,7 @@ def load_artifact(folder: Path) -> tuple[Artifact, Network]:
             where=path,
             remedy="make the model again, or take both files from the same copy",
         )
-    network = build_network(artifact.arch, len(artifact.classes), artifact.depth)
+    size = artifact.preprocessing.geometry.size
+    network = build_network(artifact.arch, len(artifact.classes), artifact.depth, size)
     network.load_state_dict(load_file(path))
     return artifact, network

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from graft.errors import ConfigError
-from graft.zoo.catalogue import TORCHVISION_BUILDER, family_of
-from graft.zoo.network import Network, build_network, cut
+from graft.vision import models
+from graft.zoo.catalogue import TORCHVISION_BUILDER, family_of, require_size
+from graft.zoo.network import Network, Pool, build_network, cut
 from graft.zoo.torchvision_families import FAMILIES, family_row
 
 CLASSES = 33
@@ -29,6 +30,10 @@ SMALL = (
     "vgg11_bn",
     "alexnet",
     "swin_t",
+    "googlenet",
+    "inception_v3",
+    "vit_b_32",
+    "maxvit_t",
     "timm:tf_efficientnet_lite0",
     "timm:resnet18",
     "timm:convnext_atto",
@@ -37,11 +42,17 @@ SMALL = (
 EVERY = (*TORCHVISION_BUILDER.names(),)
 
 
+def _size(arch: str) -> int:
+    """The least side from 64 px on that the architecture takes."""
+    step = family_of(arch).step(arch)
+    return -(-max(64, family_of(arch).smallest(arch)) // step) * step
+
+
 def _apart(arch: str) -> tuple[Any, Network, int]:
     builder = family_of(arch)
     torch.manual_seed(0)
-    model = builder.model(arch)
-    return model, Network(builder.parts(arch, model), CLASSES), max(64, builder.smallest(arch))
+    model = builder.model(arch, _size(arch))
+    return model, Network(builder.parts(arch, model), CLASSES), _size(arch)
 
 
 def _head_of(model: Any) -> nn.Module:
@@ -54,13 +65,22 @@ def test_small_members_stand_for_every_row() -> None:
     assert rows == set(FAMILIES)
 
 
+def test_no_builder_of_a_classifier_is_left_out() -> None:
+    """torchvision lists its builders by module: classifiers are those of its models' outermost one."""
+    builders = models.list_models(module=models)
+    assert [name for name in builders if family_row(name) is None] == []
+    assert list(EVERY) == builders
+    assert len(builders) == 80
+    assert all(sum(name.startswith(row.prefixes) for row in FAMILIES) == 1 for name in builders)
+
+
 def _check(arch: str) -> None:
     received: list[torch.Tensor] = []
-    original = family_of(arch).model(arch).eval()
+    size = _size(arch)
+    original = family_of(arch).model(arch, size).eval()
     head = original.get_classifier() if arch.startswith("timm:") else _head_of(original)
     head.register_forward_pre_hook(lambda _, given: received.append(given[0]))
     network = Network(family_of(arch).parts(arch, original), CLASSES).eval()
-    size = max(64, family_of(arch).smallest(arch))
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     whole = getattr(original, "num_classes", 1) != 0  # a network kept as one block has lost its own head
     with torch.no_grad():
@@ -104,7 +124,7 @@ def test_every_torchvision_classifier_of_the_table(arch: str) -> None:
     _check(arch)
 
 
-@pytest.mark.parametrize("arch", ["resnet18", "swin_t", "timm:tf_efficientnet_lite0"])
+@pytest.mark.parametrize("arch", ["resnet18", "swin_t", "vit_b_32", "inception_v3", "timm:tf_efficientnet_lite0"])
 def test_a_cut_network_gives_the_pooled_output_of_its_last_block(arch: str) -> None:
     _, network, size = _apart(arch)
     network.eval()
@@ -113,6 +133,7 @@ def test_a_cut_network_gives_the_pooled_output_of_its_last_block(arch: str) -> N
         pooled = list(network.pooled(images))
         for depth in range(len(pooled)):
             shorter = cut(network, depth, 5).eval()
+            assert shorter.side == network.side
             torch.testing.assert_close(shorter.features(images), pooled[depth])
             assert shorter(images).shape == (2, 5)
             assert len(shorter.blocks) == depth + 1
@@ -136,6 +157,48 @@ def test_unknown_architecture_names_the_nearest() -> None:
         family_of("resnet19")
     with pytest.raises(ConfigError, match=r"did you mean 'timm:tf_efficientnet_lite0'\?"):
         family_of("tf_efficientnet_lite0")
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
+def test_inception_sees_what_its_own_input_transform_would_give(arch: str) -> None:
+    """The published model normalises twice; ours once, with the same outcome, and without auxiliary heads."""
+    model, network, size = _apart(arch)
+    preset = models.get_model_weights(arch).DEFAULT.transforms()
+    images = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (preset.mean, preset.std))
+    model.transform_input, model.fc = True, nn.Identity()
+    with torch.no_grad():
+        wanted = model.eval()((images.permute(0, 3, 1, 2) / 255 - mean) / std)
+        own = family_of(arch).preprocessing(arch, size).normalise(images)
+        torch.testing.assert_close(own, model._transform_input((images.permute(0, 3, 1, 2) / 255 - mean) / std))
+        torch.testing.assert_close(network.eval().features(own), wanted)
+    assert isinstance(network.train()(own), torch.Tensor)
+
+
+def test_tokens_are_pooled_by_their_mean() -> None:
+    tokens = torch.arange(12.0).view(1, 3, 4)
+    torch.testing.assert_close(Pool("NLC")(tokens), torch.tensor([[4.0, 5.0, 6.0, 7.0]]))
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "remedy"),
+    [
+        ("vit_b_16", 50, "its least size is 32 px, and every size is a multiple of 16 px: take 48 or 64 px"),
+        ("vit_b_16", 16, "its least size is 32 px, and every size is a multiple of 16 px: take 32 or 48 px"),
+        ("vit_h_14", 224 + 7, "its least size is 42 px, and every size is a multiple of 14 px: take 224 or 238 px"),
+        ("maxvit_t", 64, "its least size is 224 px, and every size is a multiple of 224 px: take 224 or 448 px"),
+        ("inception_v3", 64, "its least size is 75 px"),
+    ],
+)
+def test_a_size_that_does_not_divide_is_refused(arch: str, size: int, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=f"{arch} cannot take images of {size} px") as raised:
+        require_size(arch, size)
+    assert raised.value.remedy == remedy
+
+
+@pytest.mark.parametrize("arch", EVERY)
+def test_published_size_is_one_it_can_take(arch: str) -> None:
+    require_size(arch, family_of(arch).preprocessing(arch, None).geometry.size)
 
 
 def test_slow_batch_norm_is_quickened() -> None:

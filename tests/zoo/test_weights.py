@@ -10,13 +10,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from graft.artifact import Artifact, save_artifact
+from graft.artifact import Artifact, load_artifact, save_artifact
 from graft.config import Candidate
 from graft.errors import ConfigError, WeightsError
 from graft.zoo.bundled import bundled_file, map_by_order
 from graft.zoo.catalogue import family_of
-from graft.zoo.network import Network
-from graft.zoo.weights import Surroundings, locate, pretrained, read_state, source_folder
+from graft.zoo.network import Network, cut
+from graft.zoo.weights import Surroundings, locate, preprocessing_of, pretrained, read_state, source_folder
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 LITE0 = "timm:tf_efficientnet_lite0"
@@ -106,6 +106,98 @@ def test_weights_of_another_architecture_name_the_first_keys(around: Surrounding
         WeightsError, match=r"not this architecture's: layer1\.2\.conv1\.weight is missing;(?s:.*)and \d+ more"
     ):
         pretrained(Candidate("resnet34", str(file)), around)
+
+
+def _published(
+    state: dict[str, torch.Tensor], renamed: dict[str, str], extra: tuple[str, ...]
+) -> dict[str, torch.Tensor]:
+    """A state dict as torchvision's old files have it: other names, no counts of batches, auxiliary heads."""
+    old = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    for now, then in renamed.items():
+        old = {key.replace(now, then): value for key, value in old.items()}
+    return {**old, **{key: torch.ones(1) for key in extra}}
+
+
+@pytest.mark.parametrize(
+    ("arch", "renamed", "extra"),
+    [
+        ("squeezenet1_1", {}, ()),
+        ("mnasnet0_5", {}, ()),
+        (
+            "densenet121",
+            {".norm1.": ".norm.1.", ".conv2.": ".conv.2.", ".norm2.": ".norm.2.", ".conv1.": ".conv.1."},
+            (),
+        ),
+        ("vit_b_32", {".mlp.0.": ".mlp.linear_1.", ".mlp.3.": ".mlp.linear_2."}, ()),
+        ("googlenet", {}, ("aux1.fc1.weight", "aux2.conv.bn.bias")),
+        ("inception_v3", {}, ("AuxLogits.fc.weight",)),
+    ],
+)
+def test_files_as_torchvision_published_them(
+    around: Surroundings, tmp_path: Path, arch: str, renamed: dict[str, str], extra: tuple[str, ...]
+) -> None:
+    model = family_of(arch).model(arch)
+    file = tmp_path / "old.pth"
+    torch.save(_published(model.state_dict(), renamed, extra), file)
+    network = pretrained(Candidate(arch, str(file)), around).network
+    wanted = Network(family_of(arch).parts(arch, model), 1).state_dict()
+    for key, value in network.state_dict().items():
+        assert key.startswith("head.") or torch.equal(value, wanted[key]), key
+
+
+def test_positions_are_fitted_to_the_size(around: Surroundings, tmp_path: Path) -> None:
+    """A ramp stays a ramp with the same ends, and the class token keeps its own."""
+    arch = "vit_b_32"
+    state = family_of(arch).model(arch, 224).state_dict()
+    ramp = torch.linspace(0, 1, 7).repeat(7)  # by column, row after row
+    state["encoder.pos_embedding"] = torch.cat([torch.tensor([5.0]), ramp]).view(1, 50, 1).repeat(1, 1, 768)
+    save_file(state, file := tmp_path / "vit.safetensors")
+    found = pretrained(Candidate(arch, str(file), size=416), around)
+    positions = found.network.state_dict()["blocks.0.0.pos_embedding"]
+    assert positions.shape == (1, 1 + 13 * 13, 768)
+    assert torch.all(positions[0, 0] == 5.0)
+    grid = positions[0, 1:, 0].view(13, 13)
+    torch.testing.assert_close(grid, torch.linspace(0, 1, 13).expand(13, 13), atol=0.02, rtol=0)
+    torch.testing.assert_close(grid[:, ::2], ramp.view(7, 7)[0].expand(13, 7))
+
+
+def test_positions_that_are_no_square_are_refused(around: Surroundings, tmp_path: Path) -> None:
+    state = family_of("vit_b_32").model("vit_b_32", 64).state_dict()
+    state["encoder.pos_embedding"] = torch.zeros(1, 8, 768)
+    save_file(state, file := tmp_path / "vit.safetensors")
+    with pytest.raises(WeightsError, match=r"encoder\.pos_embedding \(1, 8, 768\) is not \(1, 5, 768\)"):
+        pretrained(Candidate("vit_b_32", str(file), size=64), around)
+
+
+def test_a_network_of_another_size_is_read_again(tmp_path: Path) -> None:
+    builder = family_of("vit_b_32")
+    network = cut(Network(builder.build("vit_b_32", 64), 3), 1, 3).eval()
+    artifact = Artifact(("a", "b", "c"), "vit_b_32", "none", 1, builder.preprocessing("vit_b_32", 64))
+    save_artifact(tmp_path / "model", artifact, network)
+    _, again = load_artifact(tmp_path / "model")
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval()(images), network(images))
+
+
+def test_only_the_last_layer_is_a_head(around: Surroundings, tmp_path: Path) -> None:
+    """MaxViT's head has no bias, so that the last but one tensor belongs to the network."""
+    state = family_of("maxvit_t").model("maxvit_t").state_dict()
+    state["classifier.5.weight"] = torch.zeros(7, 512)
+    save_file(state, file := tmp_path / "maxvit.safetensors")
+    pretrained(Candidate("maxvit_t", str(file)), around)
+    del state["classifier.3.bias"]
+    save_file(state, file)
+    with pytest.raises(WeightsError, match=r"classifier\.3\.bias is missing"):
+        pretrained(Candidate("maxvit_t", str(file)), around)
+
+
+def test_preprocessing_is_that_of_the_weights_named(around: Surroundings) -> None:
+    """vit_b_16 has weights for 224 px and for 384 px, with other interpolations."""
+    own = preprocessing_of(Candidate("vit_b_16", "DEFAULT"), around).geometry
+    swag = preprocessing_of(Candidate("vit_b_16", "IMAGENET1K_SWAG_E2E_V1"), around).geometry
+    assert (own.size, own.crop, own.interpolation) == (224, 224 / 256, "bilinear")
+    assert (swag.size, swag.crop, swag.interpolation) == (384, 1.0, "bicubic")
 
 
 class _Planted:

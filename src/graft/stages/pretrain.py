@@ -61,7 +61,7 @@ def _train_one(candidate: Candidate, folder: Path, params: Params) -> dict[str, 
     preprocessing = family_of(candidate.arch).preprocessing(candidate.arch, candidate.size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build_network(candidate.arch, len(CLASSES))
+        network = build_network(candidate.arch, len(CLASSES), size=preprocessing.geometry.size)
     train = at_geometry(*glyphs(params.pretrain.images_per_class, params.seed, "train"), preprocessing)
     test = at_geometry(*glyphs(TEST_PER_CLASS, params.seed, "test"), preprocessing)
     losses = pretrain(network, preprocessing, train, params.pretrain, seed, fabric_for(params.compute.device))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from graft.errors import ConfigError, did_you_mean
 from graft.zoo.network import Parts
 from graft.zoo.preprocessing import Geometry, Interpolation, Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from graft.zoo.torchvision_families import Family
 
 TIMM = "timm:"
 
@@ -21,20 +26,29 @@ class Builder(Protocol):
     def names(self) -> list[str]:
         """Every architecture's name, as it is written in params.yaml."""
 
-    def model(self, arch: str) -> Any:
-        """The library's own model with random weights, whole."""
+    def model(self, arch: str, size: int | None = None) -> Any:
+        """The library's own model with random weights, whole, for images of ``size`` px (None: its own size)."""
+
+    def translate(self, arch: str, model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A state dict as published -> the names and shapes of ``model``, as far as they mean the same."""
 
     def parts(self, arch: str, model: Any) -> Parts:
         """Take that model apart."""
 
-    def build(self, arch: str) -> Parts:
+    def build(self, arch: str, size: int | None = None) -> Parts:
         """Build with random weights and take apart."""
 
-    def preprocessing(self, arch: str, size: int | None) -> Preprocessing:
-        """The preprocessing of the architecture's published weights; ``size`` replaces theirs."""
+    def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
+        """The preprocessing of the architecture's published ``weights``; ``size`` replaces theirs.
+
+        Weights that were not published under that name are taken to need what the default ones need.
+        """
 
     def smallest(self, arch: str) -> int:
         """Least side of the input in pixels."""
+
+    def step(self, arch: str) -> int:
+        """The side of the input is a multiple of this many pixels."""
 
 
 def _geometry(size: int | None, own_size: int, own_crop: float, interpolation: str) -> Geometry:
@@ -61,39 +75,51 @@ class TorchvisionBuilder:
 
         return [name for name in models.list_models(module=models) if family_row(name) is not None]
 
-    def model(self, arch: str) -> Any:
-        """The model with random weights and its own head of 1,000 classes."""
+    def model(self, arch: str, size: int | None = None) -> Any:
+        """The model with random weights and its own head of 1,000 classes, without auxiliary heads."""
         from graft.vision import models
 
-        return models.get_model(arch, weights=None)
+        own = size or self.preprocessing(arch, None).geometry.size
+        return models.get_model(arch, weights=None, **_row(arch).options(own))
+
+    def translate(self, arch: str, model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """By the family's row."""
+        return _row(arch).translate(model, dict(state))
 
     def parts(self, arch: str, model: Any) -> Parts:
         """Take the model apart by the family's row."""
-        from graft.zoo.torchvision_families import family_row
+        return _row(arch).take_apart(model)
 
-        row = family_row(arch)
-        assert row is not None, "names() lists only builders that have a family"
-        return row.take_apart(model)
-
-    def build(self, arch: str) -> Parts:
+    def build(self, arch: str, size: int | None = None) -> Parts:
         """Build and take apart."""
-        return self.parts(arch, self.model(arch))
+        return self.parts(arch, self.model(arch, size))
 
-    def preprocessing(self, arch: str, size: int | None) -> Preprocessing:
-        """From the metadata of the builder's default weights."""
+    def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
+        """From the metadata of the weights, and the family's row where the network itself would normalise again."""
         from graft.vision import models
 
-        preset = models.get_model_weights(arch).DEFAULT.transforms()
+        published = models.get_model_weights(arch).__members__
+        preset = published.get(weights, published["DEFAULT"]).transforms()
         own = preset.crop_size[0]
         geometry = _geometry(size, own, own / preset.resize_size[0], preset.interpolation.value)
-        return Preprocessing(geometry, _three(preset.mean), _three(preset.std))
+        mean, std = _row(arch).normalisation or (_three(preset.mean), _three(preset.std))
+        return Preprocessing(geometry, mean, std)
 
     def smallest(self, arch: str) -> int:
         """From the family's row."""
-        from graft.zoo.torchvision_families import family_row
+        return _row(arch).smallest
 
-        row = family_row(arch)
-        return row.smallest if row is not None else 1
+    def step(self, arch: str) -> int:
+        """From the family's row."""
+        return _row(arch).step(arch)
+
+
+def _row(arch: str) -> Family:
+    from graft.zoo.torchvision_families import family_row
+
+    row = family_row(arch)
+    assert row is not None, "names() lists only builders that have a family"
+    return row
 
 
 def _timm() -> Any:
@@ -115,9 +141,13 @@ class TimmBuilder:
         """All registered names, prefixed."""
         return [TIMM + name for name in _timm().list_models()]
 
-    def model(self, arch: str) -> Any:
-        """The model with random weights and its own head."""
+    def model(self, arch: str, size: int | None = None) -> Any:
+        """The model with random weights and its own head; its size stays its own."""
         return _timm().create_model(arch.removeprefix(TIMM), pretrained=False)
+
+    def translate(self, arch: str, model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """timm publishes its weights under the names it uses."""
+        return dict(state)
 
     def parts(self, arch: str, model: Any) -> Parts:
         """Take the model apart by its class."""
@@ -125,12 +155,12 @@ class TimmBuilder:
 
         return take_apart(model)
 
-    def build(self, arch: str) -> Parts:
+    def build(self, arch: str, size: int | None = None) -> Parts:
         """Build and take apart."""
-        return self.parts(arch, self.model(arch))
+        return self.parts(arch, self.model(arch, size))
 
-    def preprocessing(self, arch: str, size: int | None) -> Preprocessing:
-        """From timm's pretrained configuration."""
+    def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
+        """From timm's pretrained configuration; one name stands for one set of weights there."""
         found = timm_config(arch)
         if found is None:
             raise ConfigError(
@@ -144,6 +174,10 @@ class TimmBuilder:
     def smallest(self, arch: str) -> int:
         """timm tells no least size; 32 px is the total stride of most of its networks."""
         return 32
+
+    def step(self, arch: str) -> int:
+        """timm tells none."""
+        return 1
 
 
 TORCHVISION_BUILDER = TorchvisionBuilder()
@@ -172,15 +206,21 @@ def require_size(arch: str, size: int | None) -> None:
     """Refuse a side of the input that an architecture cannot take, before any work is done.
 
     Raises:
-        ConfigError: nobody builds ``arch``, or ``size`` pixels are fewer than it can take.
+        ConfigError: nobody builds ``arch``, or ``size`` pixels are fewer than it can take, or do not divide into
+            the patches or partitions it is built of.
     """
-    smallest = family_of(arch).smallest(arch)
-    if size is not None and size < smallest:
-        raise ConfigError(
-            f"{arch} cannot take images of {size} px",
-            where="zoo.candidates: size",
-            remedy=f"its least size is {smallest} px",
-        )
+    builder = family_of(arch)
+    smallest, step = builder.smallest(arch), builder.step(arch)
+    if size is None or (size >= smallest and size % step == 0):
+        return
+    least = -(-smallest // step) * step
+    near = max(least, size // step * step)
+    multiples = f", and every size is a multiple of {step} px: take {near} or {near + step} px" if step > 1 else ""
+    raise ConfigError(
+        f"{arch} cannot take images of {size} px",
+        where="zoo.candidates: size",
+        remedy=f"its least size is {least} px{multiples}",
+    )
 
 
 def _similar(arch: str) -> str:

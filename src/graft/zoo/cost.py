@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from graft.zoo.network import Network
@@ -22,8 +24,23 @@ def cost_of(network: Network, size: int) -> Cost:
 
     network.eval()
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    with torch.no_grad(), _attention_in_steps(), counter:
         network(torch.zeros(1, 3, size, size))
     params = sum(parameter.numel() for parameter in network.parameters())
     # One multiply-accumulate is two floating point operations.
     return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9)
+
+
+@contextmanager
+def _attention_in_steps() -> Iterator[None]:
+    """Attention as plain matrix products: PyTorch's fused kernels on the CPU count as operations that cost nothing."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was)

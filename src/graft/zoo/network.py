@@ -16,22 +16,28 @@ from torch import Tensor, nn
 
 from graft.errors import ConfigError
 
-Layout = Literal["NCHW", "NHWC", "NC"]
+Layout = Literal["NCHW", "NHWC", "NLC", "NC"]
+# The dimensions of a block's output that are positions.
+POSITIONS: dict[Layout, tuple[int, ...]] = {"NCHW": (2, 3), "NHWC": (1, 2), "NLC": (1,), "NC": ()}
 LEAST_BATCH_NORM_MOMENTUM = 0.1
 
 
 class Pool(nn.Module):
-    """Average over positions: a block's output -> (n, channels). ``layout`` says where the channels are."""
+    """Average over positions: a block's output -> (n, channels). ``layout`` says where the channels are.
+
+    Tokens (NLC) are averaged as positions of a map are, a class token among them as one of many. A class token by
+    itself says little before the last blocks have gathered the image into it (before the first it is the same for
+    every image), and not every architecture has one; the mean says the same thing at every depth of all of them.
+    """
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
         self.layout = layout
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) or (n, h, w, c) or (n, c) -> (n, c)."""
-        if self.layout == "NCHW":
-            return x.mean(dim=(2, 3))
-        return x.mean(dim=(1, 2)) if self.layout == "NHWC" else x
+        """(n, c, h, w) or (n, h, w, c) or (n, tokens, c) or (n, c) -> (n, c)."""
+        positions = POSITIONS[self.layout]
+        return x.mean(dim=positions) if positions else x
 
 
 @dataclass(frozen=True)
@@ -43,12 +49,14 @@ class Parts:
         neck: last block's output -> the feature vector that the architecture's own head receives.
         features: length of that vector.
         layout: where a block's output has its channels.
+        side: a side of the input in pixels that the blocks can take, small where any will do.
     """
 
     blocks: tuple[nn.Module, ...]
     neck: nn.Module
     features: int
     layout: Layout
+    side: int = 64
 
 
 class Network(nn.Module):
@@ -59,6 +67,7 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(parts.blocks)
         self.neck = parts.neck
         self.layout: Layout = parts.layout
+        self.side = parts.side
         self.head = nn.Linear(parts.features, classes)
         quicken_batch_norm(self)
 
@@ -122,10 +131,11 @@ def cut(network: Network, depth: int, classes: int) -> Network:
     """
     require_block(network, depth)
     blocks = list(network.blocks)
+    layout, side = network.layout, network.side
     if depth == len(blocks) - 1:
-        parts = Parts(tuple(blocks), network.neck, network.head.in_features, network.layout)
+        parts = Parts(tuple(blocks), network.neck, network.head.in_features, layout, side)
     else:
-        parts = Parts(tuple(blocks[: depth + 1]), Pool(network.layout), _channels(network, depth), network.layout)
+        parts = Parts(tuple(blocks[: depth + 1]), Pool(layout), _channels(network, depth), layout, side)
     return Network(parts, classes)
 
 
@@ -143,7 +153,7 @@ def _channels(network: Network, depth: int) -> int:
     """How many channels block ``depth`` gives; found by running one small image, in eval mode and put back."""
     was_training = network.training
     network.eval()
-    side = 64
+    side = network.side
     device = next(network.parameters()).device
     with torch.inference_mode():
         for index, pooled in enumerate(network.pooled(torch.zeros(1, 3, side, side, device=device))):
@@ -153,13 +163,15 @@ def _channels(network: Network, depth: int) -> int:
     raise AssertionError("depth was checked by the caller")
 
 
-def build_network(arch: str, classes: int, depth: int | None = None) -> Network:
-    """A network with random weights, cut after block ``depth`` (None: whole).
+def build_network(arch: str, classes: int, depth: int | None = None, size: int | None = None) -> Network:
+    """A network with random weights, cut after block ``depth`` (None: whole), for images of ``size`` px.
+
+    ``size`` None is the architecture's own; only networks with a position for every patch of the image mind it.
 
     Raises:
         ConfigError: unknown architecture (with the nearest names) or no such block.
     """
     from graft.zoo.catalogue import family_of
 
-    network = Network(family_of(arch).build(arch), classes)
+    network = Network(family_of(arch).build(arch, size), classes)
     return network if depth is None else cut(network, depth, classes)

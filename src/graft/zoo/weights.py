@@ -140,16 +140,17 @@ def pretrained(candidate: Candidate, around: Surroundings) -> Pretrained:
         artifact, network = load_artifact(found)
         return Pretrained(network, artifact.preprocessing)
     builder = family_of(candidate.arch)
+    preprocessing = preprocessing_of(candidate, around)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(around.seed, "initial weights", candidate.arch))
-        model = builder.model(candidate.arch)
+        model = builder.model(candidate.arch, preprocessing.geometry.size)
     if found is not None:
         state = read_state(found)
         if candidate.weights == "bundled":
             state = map_by_order(state, model.state_dict(), found)
-        _load(model, state, found)
+        _load(model, builder.translate(candidate.arch, model, state), found)
     network = Network(builder.parts(candidate.arch, model), classes=1)
-    return Pretrained(network, builder.preprocessing(candidate.arch, candidate.size))
+    return Pretrained(network, preprocessing)
 
 
 def preprocessing_of(candidate: Candidate, around: Surroundings) -> Preprocessing:
@@ -158,7 +159,7 @@ def preprocessing_of(candidate: Candidate, around: Surroundings) -> Preprocessin
 
     if candidate.weights == "source":
         return read_card(source_folder(around.sources, candidate)).preprocessing
-    return family_of(candidate.arch).preprocessing(candidate.arch, candidate.size)
+    return family_of(candidate.arch).preprocessing(candidate.arch, candidate.size, candidate.weights)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -192,14 +193,17 @@ def read_state(path: Path) -> dict[str, Tensor]:
 def _load(model: Any, state: Mapping[str, Tensor], where: Path) -> None:
     """Load all but a head of another class count; anything else that does not fit is refused."""
     own: dict[str, Tensor] = model.state_dict()
-    head = set(list(own)[-2:])
+    last_module = list(own)[-1].rpartition(".")[0]
+    head = {key for key in own if key.rpartition(".")[0] == last_module}
+    # PyTorch did not count batches before 0.4.1, and many published files are older; it starts at zero for them.
+    absent = {key for key in own if key.endswith(".num_batches_tracked") and key not in state} | head
     usable = {k: v for k, v in state.items() if not (k in head and k in own and own[k].shape != v.shape)}
     wrong = [
         f"{k} {tuple(v.shape)} is not {tuple(own[k].shape)}"
         for k, v in usable.items()
         if k in own and own[k].shape != v.shape
     ]
-    wrong += [f"{key} is missing" for key in own if key not in usable and key not in head]
+    wrong += [f"{key} is missing" for key in own if key not in usable and key not in absent]
     wrong += [f"{key} is unknown" for key in usable if key not in own]
     if wrong:
         raise WeightsError(
@@ -208,4 +212,6 @@ def _load(model: Any, state: Mapping[str, Tensor], where: Path) -> None:
             where=where,
             remedy="take the weights that were saved from the same architecture",
         )
-    model.load_state_dict({**{key: own[key] for key in head}, **usable})
+    # Into the model's own dict, because that carries the versions by which some modules know today's names.
+    own.update(usable)
+    model.load_state_dict(own)

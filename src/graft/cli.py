@@ -70,6 +70,24 @@ def predict(
 
 
 @app.command()
+def evaluate(
+    data: Annotated[
+        str, typer.Option(metavar="DIR", help="a folder of images, a table, digits, or torchvision:<Dataset>")
+    ],
+    model: Annotated[Path, typer.Option(help="the model's folder")] = Path("models/packaged"),
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="write the figures and tables there too")] = None,
+) -> None:
+    """Measure a model on labelled images, on their test side where they are divided.
+
+    Classes are matched by name. Images that cannot be decoded are listed and counted, and do not change the exit code.
+    """
+    from graft.command.evaluate import evaluate_model
+
+    _finish(lambda: evaluate_model(model, data, json, out))
+
+
+@app.command()
 def zoo(
     pattern: Annotated[str, typer.Argument(help="names to list, such as 'resnet*' or 'timm:*lite*'")] = "*",
     json: Annotated[bool, typer.Option("--json", help="print one JSON object per architecture")] = False,

@@ -88,6 +88,21 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="MODEL_A", help="a model's folder")],
+    second: Annotated[Path, typer.Argument(metavar="MODEL_B", help="another's")],
+    data: Annotated[
+        str, typer.Option(metavar="DIR", help="a folder of images, a table, digits, or torchvision:<Dataset>")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Show two models of the same classes side by side on the same images, and say which is better, if either."""
+    from graft.command.compare import compare_models
+
+    _finish(lambda: compare_models(first, second, data, json))
+
+
+@app.command()
 def zoo(
     pattern: Annotated[str, typer.Argument(help="names to list, such as 'resnet*' or 'timm:*lite*'")] = "*",
     json: Annotated[bool, typer.Option("--json", help="print one JSON object per architecture")] = False,

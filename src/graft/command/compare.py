@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.command.evaluate import figure_of, model_facts, say_data
-from graft.evaluate.wording import megabytes, millions, point_interval, points
+from graft.evaluate.wording import megabytes, metric_name, millions, point_interval, points
 
 if TYPE_CHECKING:
     from graft.evaluate.judgement import Judgement
@@ -65,7 +65,7 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
 def _side_by_side(first: Judgement, second: Judgement) -> None:
     _row("", "first", "second")
     for name in first.scores:
-        _row(name.replace("_", " "), figure_of(first, name), figure_of(second, name))
+        _row(metric_name(name), figure_of(first, name), figure_of(second, name))
 
 
 def _row(name: str, first: str, second: str) -> None:

@@ -8,15 +8,23 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.evaluate.wording import cell, counted, interval, percent
+from graft.evaluate.wording import cell, counted, interval, metric_name, percent
 
 if TYPE_CHECKING:
     from graft.evaluate.judgement import Judgement
     from graft.evaluate.labelled import Answers, Labelled
 
 _SHOWN = 5
-# What people read in percent; the others are no shares.
-_SHARES = ("accuracy", "macro_f1", "balanced_accuracy", "top_3", "top_5")
+# All others are shares, which people read in percent.
+_NO_SHARES = (
+    "log_loss",
+    "brier",
+    "calibration_error",
+    "kappa",
+    "matthews",
+    "roc_auc",
+    "average_precision",
+)
 
 
 def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> None:
@@ -120,7 +128,7 @@ def figure_of(found: Judgement, name: str) -> str:
     score, band = found.scores[name], found.intervals.get(name)
     if score.value is None:
         return "–"
-    if name in _SHARES:
+    if name not in _NO_SHARES:
         return percent(score.value) + ("" if band is None else f" (95%: {interval(band)})")
     unit = " nats" if name == "log_loss" else ""
     spread = "" if band is None else f" (95%: {band.low:.4f} to {band.high:.4f})"
@@ -131,7 +139,7 @@ def _say_figures(found: Judgement) -> None:
     print()
     for name, score in found.scores.items():
         reason = "" if score.reason is None else f"  not computed: {score.reason}"
-        print(f"  {name.replace('_', ' '):20} {figure_of(found, name)}{reason}")
+        print(f"  {metric_name(name):20} {figure_of(found, name)}{reason}")
 
 
 def _say_classes(found: Judgement) -> None:

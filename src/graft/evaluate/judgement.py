@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graft.config import Evaluate
 from graft.errors import DataError
+from graft.evaluate.curves import pr_table, roc_table
 from graft.evaluate.intervals import Interval, Resampling, headline_intervals
 from graft.evaluate.metrics import Score, score_all
 from graft.evaluate.tables import (
@@ -18,6 +19,7 @@ from graft.evaluate.tables import (
     per_class,
     per_class_table,
     predictions_table,
+    with_ranking,
 )
 from graft.files import whole_folder, write_json, write_text
 
@@ -29,7 +31,15 @@ if TYPE_CHECKING:
     from graft.evaluate.labelled import Answers, Labelled
 
 METRICS_FILE = "metrics.json"
-FILES = (METRICS_FILE, "per_class.csv", "confusion.csv", "predictions.csv", "unreadable.csv")
+FILES = (
+    METRICS_FILE,
+    "per_class.csv",
+    "confusion.csv",
+    "predictions.csv",
+    "roc.csv",
+    "pr.csv",
+    "unreadable.csv",
+)
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ def judge(held_out: HeldOut, probabilities: NDArray[Any]) -> Judgement:
         scores=score_all(held_out.labels, probabilities),
         intervals=headline_intervals(held_out.labels, probabilities, resampling_of(held_out)),
         confusion=counts,
-        classes=per_class(held_out, counts),
+        classes=with_ranking(per_class(held_out, counts), held_out.labels, probabilities),
     )
 
 
@@ -116,6 +126,8 @@ def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, 
         _write_csv(beside / "per_class.csv", per_class_table(found.classes).drop(columns="n_train"))
         _write_csv(beside / "confusion.csv", confusion_table(held_out.classes, found.confusion))
         _write_csv(beside / "predictions.csv", predictions_table(held_out, found.probabilities))
+        _write_csv(beside / "roc.csv", roc_table(held_out, found.probabilities))
+        _write_csv(beside / "pr.csv", pr_table(held_out, found.probabilities))
         write_unreadable(beside / "unreadable.csv", answers)
 
 

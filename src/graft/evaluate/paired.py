@@ -58,8 +58,9 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_], units: NDArray[
     from Binomial(b + c, 1/2), so ``p = min(1, 2 * sum_{i <= min(b, c)} C(b + c, i) / 2^(b + c))``. McNemar, "Note on
     the sampling error of the difference between correlated proportions or percentages", Psychometrika 12, 1947; the
     exact form is the sign test (Fay, "Two-sided exact tests and matching confidence intervals for discrete data", R
-    Journal 2, 2010). Images of one group are not independent, so b and c count groups, by which model is right on more of
-    the group's images; where each image stands alone that is McNemar's test itself.
+    Journal 2, 2010). Images of
+    one group are not independent, so b and c count groups, by which model is right on more of the group's images;
+    where each image stands alone that is McNemar's test itself.
 
     Args:
         first: which images the first model names rightly, (n,).

@@ -111,6 +111,14 @@ def test_areas_per_class_where_there_are_two_sides() -> None:
     assert (rows[3].roc_auc, rows[3].average_precision) == (None, None)
 
 
+def test_no_area_is_greater_than_one() -> None:
+    labels = np.arange(30) % 3
+    for seed in range(20):
+        scores = np.random.default_rng(seed).dirichlet(np.ones(3), 30) + 2 * np.eye(3)[labels]
+        area = rank(labels, scores / 3, 0).average_precision
+        assert area is not None and area <= 1
+
+
 def test_curves_begin_and_end_in_their_corners_and_stay_small() -> None:
     rng = np.random.default_rng(0)
     n = 3000
@@ -128,6 +136,10 @@ def test_curves_begin_and_end_in_their_corners_and_stay_small() -> None:
         column = held_out.classes.index(str(name))
         area = rank(labels, probabilities, column).roc_auc
         assert np.trapezoid(rates[:, 1], rates[:, 0]) == pytest.approx(area, abs=5e-3)
+        kept = pr[pr["class"] == name]
+        gained = -np.diff([*kept["recall"], 0.0])
+        wanted = rank(labels, probabilities, column).average_precision
+        assert np.sum(kept["precision"] * gained) == pytest.approx(wanted, abs=2e-2)
     assert pr.groupby("class")["recall"].first().tolist() == [1, 1, 1]
     alone = HeldOut(("a", "b"), ("x",), np.array([0]), np.arange(1), np.array([1, 1]))
     assert list(roc_table(alone, np.array([[1.0, 0.0]]))) == list(roc) and len(pr_table(alone, np.eye(2)[:1])) == 0

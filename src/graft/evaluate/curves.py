@@ -32,13 +32,13 @@ def rank(labels: NDArray[np.intp], probabilities: NDArray[np.float64], column: i
     half (Fawcett, "An introduction to ROC analysis", 2006). Average precision is ``sum_i (R_i - R_{i-1}) P_i`` over
     falling thresholds, without interpolation (as scikit-learn has it).
     """
-    from sklearn.metrics import average_precision_score, roc_auc_score
+    from sklearn.metrics import roc_auc_score
 
     truth = labels == column
     if truth.all() or not truth.any():
         return Ranking(None, None)
     scores = probabilities[:, column]
-    return Ranking(float(roc_auc_score(truth, scores)), float(average_precision_score(truth, scores)))
+    return Ranking(float(roc_auc_score(truth, scores)), _average_precision(truth, scores))
 
 
 def mean_roc_auc(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
@@ -50,9 +50,14 @@ def mean_roc_auc(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -
 
 def mean_average_precision(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
     """Mean average precision of the classes that have test images, each against the rest."""
+    return float(np.mean([_average_precision(labels == c, probabilities[:, c]) for c in np.unique(labels)]))
+
+
+def _average_precision(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
     from sklearn.metrics import average_precision_score
 
-    return float(np.mean([average_precision_score(labels == c, probabilities[:, c]) for c in np.unique(labels)]))
+    # Its sum can be 1 + 2e-16 where every image of the class is first, and no share is more than 1.
+    return min(1.0, float(average_precision_score(truth, scores)))
 
 
 def roc_table(held_out: HeldOut, probabilities: NDArray[np.float64]) -> pd.DataFrame:
@@ -81,7 +86,8 @@ def pr_table(held_out: HeldOut, probabilities: NDArray[np.float64]) -> pd.DataFr
 
     parts = []
     for name, truth, scores in _against_the_rest(held_out, probabilities):
-        precision, recall, thresholds = precision_recall_curve(truth, scores)
+        # All the points at a recall of 1 would else crowd out the others where it comes to thinning.
+        precision, recall, thresholds = precision_recall_curve(truth, scores, drop_intermediate=True)
         kept = _thinned(len(thresholds))
         parts.append(_part(name, thresholds[kept], recall=recall[kept], precision=precision[kept]))
     columns = ["class", "threshold", "recall", "precision"]

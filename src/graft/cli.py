@@ -70,6 +70,39 @@ def predict(
 
 
 @app.command()
+def evaluate(
+    data: Annotated[
+        str, typer.Option(metavar="DIR", help="a folder of images, a table, digits, or torchvision:<Dataset>")
+    ],
+    model: Annotated[Path, typer.Option(help="the model's folder")] = Path("models/packaged"),
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="write the figures and tables there too")] = None,
+) -> None:
+    """Measure a model on labelled images, on their test side where they are divided.
+
+    Classes are matched by name. Images that cannot be decoded are listed and counted, and do not change the exit code.
+    """
+    from graft.command.evaluate import evaluate_model
+
+    _finish(lambda: evaluate_model(model, data, json, out))
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="MODEL_A", help="a model's folder")],
+    second: Annotated[Path, typer.Argument(metavar="MODEL_B", help="another's")],
+    data: Annotated[
+        str, typer.Option(metavar="DIR", help="a folder of images, a table, digits, or torchvision:<Dataset>")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Show two models of the same classes side by side on the same images, and say which is better, if either."""
+    from graft.command.compare import compare_models
+
+    _finish(lambda: compare_models(first, second, data, json))
+
+
+@app.command()
 def zoo(
     pattern: Annotated[str, typer.Argument(help="names to list, such as 'resnet*' or 'timm:*lite*'")] = "*",
     json: Annotated[bool, typer.Option("--json", help="print one JSON object per architecture")] = False,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn import metrics as sk
 
 from graft.errors import DataError
 from graft.evaluate import metrics
@@ -33,10 +34,17 @@ def _slow(labels: np.ndarray, p: np.ndarray) -> dict[str, float | None]:
         inside = [i for i in range(n) if min(14, max(0, math.ceil(p[i].max() * 15) - 1)) == b]
         gaps += abs(sum(named[i] == labels[i] for i in inside) - sum(p[i].max() for i in inside)) / n
     several = len(present) > 1
+    all_named = all(said[c] for c in present)
+    precision = {c: cells[c][c] / said[c] if said[c] else 0 for c in present}
     return {
         "accuracy": po,
         "macro_f1": sum(2 * cells[c][c] / (true[c] + said[c]) for c in present) / len(present),
         "balanced_accuracy": sum(cells[c][c] / true[c] for c in present) / len(present),
+        "weighted_f1": sum(true[c] * 2 * cells[c][c] / (true[c] + said[c]) for c in present) / n,
+        "macro_precision": sum(precision.values()) / len(present) if all_named else None,
+        "weighted_precision": sum(true[c] * precision[c] for c in present) / n if all_named else None,
+        "roc_auc": sum(_slow_auc(labels, p, c) for c in present) / len(present) if several else None,
+        "average_precision": sum(_slow_area(labels, p, c) for c in present) / len(present) if several else None,
         "log_loss": -sum(math.log(max(p[i, labels[i]], np.finfo(float).eps)) for i in range(n)) / n,
         "brier": sum((p[i, j] - (labels[i] == j)) ** 2 for i in range(n) for j in range(k)) / n,
         "calibration_error": gaps,
@@ -45,6 +53,23 @@ def _slow(labels: np.ndarray, p: np.ndarray) -> dict[str, float | None]:
         "top_3": sum(rank < 3 for rank in ranks) / n if k > 3 else None,
         "top_5": sum(rank < 5 for rank in ranks) / n if k > 5 else None,
     }
+
+
+def _slow_auc(labels: np.ndarray, p: np.ndarray, c: int) -> float:
+    """Pairs of an image of the class and one of the rest that are in the right order; ties count half."""
+    pairs = [(p[i, c], p[j, c]) for i in np.flatnonzero(labels == c) for j in np.flatnonzero(labels != c)]
+    return sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs)
+
+
+def _slow_area(labels: np.ndarray, p: np.ndarray, c: int) -> float:
+    """At each threshold the precision, weighted by what recall gained there."""
+    area, before = 0.0, 0.0
+    for threshold in sorted(set(p[:, c]), reverse=True):
+        taken = p[:, c] >= threshold
+        right = sum(taken & (labels == c))
+        recall = right / sum(labels == c)
+        area, before = area + (recall - before) * right / sum(taken), recall
+    return area
 
 
 @st.composite
@@ -71,6 +96,25 @@ def test_every_metric_agrees_with_its_formula(said: tuple[np.ndarray, np.ndarray
         assert METRICS[name].low <= score.value <= METRICS[name].high
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_same_as_scikit_learn_on_all_classes_at_once(classes: int) -> None:
+    rng = np.random.default_rng(classes)
+    labels = np.concatenate([np.arange(classes), rng.integers(0, classes, 200)])
+    p = rng.dirichlet(np.ones(classes), len(labels)) * 0.5 + 0.5 * np.eye(classes)[labels][:, ::-1] * 0.3
+    p /= p.sum(axis=1, keepdims=True)
+    found, named = {name: score.value for name, score in score_all(labels, p).items()}, p.argmax(axis=1)
+    for average in ("macro", "weighted"):
+        assert found[f"{average}_f1"] == pytest.approx(sk.f1_score(labels, named, average=average))
+        assert found[f"{average}_precision"] == pytest.approx(sk.precision_score(labels, named, average=average))
+    # Why recall has no rows of its own.
+    assert found["balanced_accuracy"] == pytest.approx(sk.recall_score(labels, named, average="macro"))
+    assert found["accuracy"] == pytest.approx(sk.recall_score(labels, named, average="weighted"))
+    scores = p[:, 1] if classes == 2 else p
+    assert found["roc_auc"] == pytest.approx(sk.roc_auc_score(labels, scores, multi_class="ovr"))
+    area = sk.average_precision_score(np.eye(classes)[labels], p, average="macro")
+    assert found["average_precision"] == pytest.approx(area)
+
+
 def test_without_images_every_figure_is_null_with_a_reason() -> None:
     found = score_all(np.array([], dtype=np.intp), np.empty((0, 3)))
     assert {(score.value, score.reason) for score in found.values()} == {(None, "there are no test images")}
@@ -79,9 +123,16 @@ def test_without_images_every_figure_is_null_with_a_reason() -> None:
 def test_single_class_gives_reasons_and_no_zero() -> None:
     found = score_all(np.zeros(4, dtype=np.intp), np.tile([0.7, 0.3], (4, 1)))
     assert found["accuracy"].value == 1.0
+    assert found["roc_auc"].reason == found["average_precision"].reason == "all test images are of one class"
     assert found["kappa"].reason == "all test images are of one class"
     assert found["matthews"].reason == "the model names every test image alike"
     assert found["top_3"].reason == "with 2 classes the best 3 hold the right one always"
+
+
+def test_a_name_never_given_has_no_precision() -> None:
+    found = score_all(np.array([0, 1, 1, 2]), np.tile([0.8, 0.1, 0.1], (4, 1)))
+    assert found["macro_precision"].value is found["weighted_precision"].value is None
+    assert found["macro_precision"].reason == "2 classes were named for no image, so there is no precision"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from graft.errors import DataError, WeightsError
+from graft.evaluate.curves import MOST_POINTS, pr_table, rank, roc_table
 from graft.evaluate.heldout import HeldOut, read_held_out
 from graft.evaluate.tables import (
     confusion,
@@ -17,6 +18,7 @@ from graft.evaluate.tables import (
     per_class,
     per_class_table,
     predictions_table,
+    with_ranking,
 )
 
 from .conftest import sure_of
@@ -97,8 +99,50 @@ def test_figures_per_class_and_what_cannot_be_computed() -> None:
     assert (d.n_train, d.n_test, d.precision, d.recall, d.f1) == (6, 0, None, None, None)
     assert d.reason == "no test images of this class"
     text = per_class_table(rows).to_csv(index=False).splitlines()
-    assert text[0] == "class,n_train,n_test,precision,recall,f1"
-    assert text[3:] == ["c,5,2,,0.0,0.0", "d,6,0,,,"]
+    assert text[0] == "class,n_train,n_test,precision,recall,f1,roc_auc,average_precision"
+    assert text[3:] == ["c,5,2,,0.0,0.0,,", "d,6,0,,,,,"]
+
+
+def test_areas_per_class_where_there_are_two_sides() -> None:
+    probabilities = sure_of(NAMED, 4)
+    rows = with_ranking(per_class(HELD_OUT, confusion(HELD_OUT, probabilities)), LABELS, probabilities)
+    assert rows[0].roc_auc == pytest.approx((2 + 1 / 2) / 3)  # two of three are above all of the rest, one ties
+    assert rows[1].average_precision == pytest.approx(0.5)
+    assert (rows[3].roc_auc, rows[3].average_precision) == (None, None)
+
+
+def test_no_area_is_greater_than_one() -> None:
+    labels = np.arange(30) % 3
+    for seed in range(20):
+        scores = np.random.default_rng(seed).dirichlet(np.ones(3), 30) + 2 * np.eye(3)[labels]
+        area = rank(labels, scores / 3, 0).average_precision
+        assert area is not None and area <= 1
+
+
+def test_curves_begin_and_end_in_their_corners_and_stay_small() -> None:
+    rng = np.random.default_rng(0)
+    n = 3000
+    labels = rng.integers(0, 3, n)
+    held_out = HeldOut(("a", "b", "c", "d"), ("x",) * n, labels, np.arange(n), np.zeros(4, dtype=np.intp))
+    probabilities = rng.dirichlet(np.ones(4), n)
+    roc, pr = roc_table(held_out, probabilities), pr_table(held_out, probabilities)
+    assert set(roc["class"]) == set(pr["class"]) == {"a", "b", "c"}
+    assert roc.groupby("class").size().max() <= MOST_POINTS >= pr.groupby("class").size().max()
+    for name, curve in roc.groupby("class"):
+        rates = curve[["false_positive_rate", "true_positive_rate"]].to_numpy()
+        assert rates[0].tolist() == [0, 0] and rates[-1].tolist() == [1, 1], name
+        assert (np.diff(rates, axis=0) >= 0).all()
+        # Thinning must not change what the curve says.
+        column = held_out.classes.index(str(name))
+        area = rank(labels, probabilities, column).roc_auc
+        assert np.trapezoid(rates[:, 1], rates[:, 0]) == pytest.approx(area, abs=5e-3)
+        kept = pr[pr["class"] == name]
+        gained = -np.diff([*kept["recall"], 0.0])
+        wanted = rank(labels, probabilities, column).average_precision
+        assert np.sum(kept["precision"] * gained) == pytest.approx(wanted, abs=2e-2)
+    assert pr.groupby("class")["recall"].first().tolist() == [1, 1, 1]
+    alone = HeldOut(("a", "b"), ("x",), np.array([0]), np.arange(1), np.array([1, 1]))
+    assert list(roc_table(alone, np.array([[1.0, 0.0]]))) == list(roc) and len(pr_table(alone, np.eye(2)[:1])) == 0
 
 
 def test_confusion_has_true_rows_and_predicted_columns() -> None:

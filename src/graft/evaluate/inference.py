@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graft.errors import DataError
 from graft.progress import track
 from graft.zoo.preprocessing import load_for
 
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 BATCH = 64
 
 
+def _refuse(place: int, error: DataError) -> None:
+    raise error
+
+
 def probabilities_of(
-    models: Mapping[str, Predictor], images: Sequence[Path], classes: Sequence[str]
+    models: Mapping[str, Predictor],
+    images: Sequence[Path],
+    classes: Sequence[str],
+    on_damaged: Callable[[int, DataError], None] = _refuse,
 ) -> dict[str, NDArray[np.float64]]:
     """Run every model over every image.
 
@@ -32,26 +40,39 @@ def probabilities_of(
         models: by name; each knows exactly ``classes``, in any order.
         images: n image files.
         classes: the order of the columns, k names.
+        on_damaged: told of each image that cannot be decoded, by its place and why; raises by default. Where it
+            returns, that image's rows are NaN.
 
     Returns:
         Probabilities (n, k) by name; every row sums to one.
 
     Raises:
-        DataError: an image cannot be decoded.
+        DataError: an image cannot be decoded, and ``on_damaged`` raises.
     """
     geometries = {model.artifact.preprocessing.geometry for model in models.values()}
     columns = {name: [model.classes.index(label) for label in classes] for name, model in models.items()}
-    found = {name: np.empty((len(images), len(classes))) for name in models}
+    found = {name: np.full((len(images), len(classes)), np.nan) for name in models}
     waiting: dict[Geometry, list[NDArray[np.uint8]]] = {geometry: [] for geometry in geometries}
-    for count, image in enumerate(track(images, "testing"), start=1):
-        for geometry, pixels in load_for(image, geometries).items():
-            waiting[geometry].append(pixels)
-        held = (count - 1) % BATCH + 1
-        if held < BATCH and count < len(images):
-            continue
+    places: list[int] = []
+
+    def answer() -> None:
         for name, model in models.items():
             rows = model.probabilities(waiting[model.artifact.preprocessing.geometry])
-            found[name][count - held : count] = rows[:, columns[name]]
+            found[name][places] = rows[:, columns[name]]
+        places.clear()
         for batch in waiting.values():
             batch.clear()
+
+    for place, image in enumerate(track(images, "testing")):
+        try:
+            loaded = load_for(image, geometries)
+        except DataError as error:
+            on_damaged(place, error)
+            continue
+        places.append(place)
+        for geometry, pixels in loaded.items():
+            waiting[geometry].append(pixels)
+        if len(places) == BATCH:
+            answer()
+    answer()
     return found

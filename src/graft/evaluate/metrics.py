@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from graft.errors import DataError
+from graft.evaluate.curves import mean_average_precision, mean_roc_auc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -147,6 +148,23 @@ def _macro_f1(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> f
     return float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0.0))
 
 
+def _weighted_f1(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
+    from sklearn.metrics import f1_score
+
+    predicted, present = probabilities.argmax(axis=1), np.unique(labels)
+    return float(f1_score(labels, predicted, labels=present, average="weighted", zero_division=0.0))
+
+
+def _precision(average: Literal["macro", "weighted"]) -> Callable[[NDArray[np.intp], NDArray[np.float64]], float]:
+    def mean(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
+        from sklearn.metrics import precision_score
+
+        predicted, present = probabilities.argmax(axis=1), np.unique(labels)
+        return float(precision_score(labels, predicted, labels=present, average=average))
+
+    return mean
+
+
 def _balanced_accuracy(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
     # Recall's macro mean and not balanced_accuracy_score, which warns where an absent class was predicted.
     from sklearn.metrics import recall_score
@@ -196,6 +214,14 @@ def _two_of_both(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -
     return _two_labels(labels, probabilities)
 
 
+def _every_name_given(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> str | None:
+    """Precision is the share of a name's images that are right: a name never given has none, and no 0 either."""
+    never = len(np.setdiff1d(labels, probabilities.argmax(axis=1)))
+    if never == 0:
+        return None
+    return f"{never} {'class was' if never == 1 else 'classes were'} named for no image, so there is no precision"
+
+
 def _more_classes_than(count: int) -> Needs:
     def needs(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> str | None:
         known = probabilities.shape[1]
@@ -212,9 +238,48 @@ def _table(*metrics: Metric) -> Mapping[str, Metric]:
 
 
 METRICS = _table(
-    Metric("accuracy", _accuracy, "higher", 0, 1, "share of test images that are named rightly", _nothing),
+    Metric("accuracy", _accuracy, "higher", 0, 1, "share of test images named rightly (weighted recall)", _nothing),
     Metric("macro_f1", _macro_f1, "higher", 0, 1, "mean of the classes' F1: rare classes weigh as much", _nothing),
-    Metric("balanced_accuracy", _balanced_accuracy, "higher", 0, 1, "mean of the classes' recall", _nothing),
+    Metric(
+        "balanced_accuracy", _balanced_accuracy, "higher", 0, 1, "mean of the classes' recall (macro recall)", _nothing
+    ),
+    Metric("weighted_f1", _weighted_f1, "higher", 0, 1, "mean of the classes' F1, weighted by their images", _nothing),
+    Metric(
+        "macro_precision",
+        _precision("macro"),
+        "higher",
+        0,
+        1,
+        "mean over classes of the share of images given its name that are of it",
+        _every_name_given,
+    ),
+    Metric(
+        "weighted_precision",
+        _precision("weighted"),
+        "higher",
+        0,
+        1,
+        "the same mean, classes weighted by their images",
+        _every_name_given,
+    ),
+    Metric(
+        "roc_auc",
+        mean_roc_auc,
+        "higher",
+        0,
+        1,
+        "chance that an image of a class gets more of its probability than one of the rest, mean over classes",
+        _two_labels,
+    ),
+    Metric(
+        "average_precision",
+        mean_average_precision,
+        "higher",
+        0,
+        1,
+        "area under precision against recall, mean over classes, each against the rest",
+        _two_labels,
+    ),
     Metric("log_loss", _log_loss, "lower", 0, math.inf, "mean of -ln(probability of the right class)", _two_columns),
     Metric("brier", _brier, "lower", 0, 2, "mean squared distance of the probabilities from the truth", _nothing),
     Metric(

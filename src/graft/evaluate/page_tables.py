@@ -43,10 +43,10 @@ def confused_rows(found: Evaluation) -> Table:
 
 def classes_rows(found: Evaluation) -> Table:
     """Counts and figures of every class."""
-    titles = ("train", "test", "precision", "recall", "F1")
+    titles = ("train", "test", "precision", "recall", "F1", "ROC AUC")
     head = (Column("class"), *(Column(title, number=True) for title in titles))
     rows = [
-        (x.name, f"{x.n_train:,}", f"{x.n_test:,}", percent(x.precision), percent(x.recall), percent(x.f1))
+        (x.name, f"{x.n_train:,}", f"{x.n_test:,}", *map(percent, (x.precision, x.recall, x.f1)), _area(x.roc_auc))
         for x in found.classes
     ]
     return Table(head, tuple(Row(row) for row in rows))
@@ -68,6 +68,10 @@ def band_rows(found: Evaluation) -> Table:
     return Table(head, tuple(Row(row) for row in rows))
 
 
+def _area(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
 def metrics_rows(found: Evaluation) -> Table:
     """Every metric, with its interval, direction, range and meaning."""
     head = (
@@ -83,5 +87,5 @@ def metrics_rows(found: Evaluation) -> Table:
         spread = "–" if band is None else f"{band.low:.4f} to {band.high:.4f}"
         meaning = metric.meaning if score.reason is None else f"{metric.meaning}. Not computed: {score.reason}"
         limits = f"{number(metric.low)} to {number(metric.high)}".replace("-", "−")
-        rows.append(Row((name.replace("_", " "), value, spread, metric.better, limits, meaning)))
+        rows.append(Row((wording.metric_name(name), value, spread, metric.better, limits, meaning)))
     return Table(head, tuple(rows))

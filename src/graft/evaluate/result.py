@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.evaluate.curves import pr_table, roc_table
 from graft.evaluate.intervals import Interval, Resampling, headline_intervals
 from graft.evaluate.metrics import Score, score_all
 from graft.evaluate.tables import (
@@ -18,6 +19,7 @@ from graft.evaluate.tables import (
     per_class,
     per_class_table,
     predictions_table,
+    with_ranking,
 )
 from graft.evaluate.transfer import Comparison, compare, label_curve
 from graft.files import write_json, write_text
@@ -94,7 +96,7 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
         scores=score_all(labels, said.model),
         intervals=headline_intervals(labels, said.model, resampling),
         confusion=counts,
-        classes=per_class(held_out, counts),
+        classes=with_ranking(per_class(held_out, counts), labels, said.model),
         transfer=transfer,
         curve=curve,
         cost=cost,
@@ -131,6 +133,8 @@ def write_tables(found: Evaluation, folder: Path) -> None:
     _write_csv(folder / "per_class.csv", per_class_table(found.classes))
     _write_csv(folder / "confusion.csv", confusion_table(found.held_out.classes, found.confusion))
     _write_csv(folder / "predictions.csv", predictions_table(found.held_out, found.probabilities))
+    _write_csv(folder / "roc.csv", roc_table(found.held_out, found.probabilities))
+    _write_csv(folder / "pr.csv", pr_table(found.held_out, found.probabilities))
     _write_csv(folder / "label_curve.csv", curve_table(found.curve))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from graft.evaluate.curves import rank
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +27,8 @@ class ClassRow:
     recall: float | None
     f1: float | None
     reason: str | None
+    roc_auc: float | None = None
+    average_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,17 @@ def per_class(held_out: HeldOut, counts: NDArray[np.intp]) -> tuple[ClassRow, ..
     )
 
 
+def with_ranking(
+    rows: tuple[ClassRow, ...], labels: NDArray[np.intp], probabilities: NDArray[np.float64]
+) -> tuple[ClassRow, ...]:
+    """The same rows with ROC AUC and average precision of each class against the rest, where they can be computed."""
+    found = [rank(labels, probabilities, column) for column in range(len(rows))]
+    return tuple(
+        replace(row, roc_auc=ranking.roc_auc, average_precision=ranking.average_precision)
+        for row, ranking in zip(rows, found, strict=True)
+    )
+
+
 def _row(name: str, n_train: int, right: int, true: int, predicted: int) -> ClassRow:
     if true == 0:
         return ClassRow(name, n_train, 0, None, None, None, "no test images of this class")
@@ -78,12 +93,15 @@ def most_confused(classes: tuple[str, ...], counts: NDArray[np.intp], most: int 
 
 
 def per_class_table(rows: tuple[ClassRow, ...]) -> pd.DataFrame:
-    """class, n_train, n_test, precision, recall, f1; an empty cell is a figure that cannot be computed."""
+    """class, n_train, n_test, precision, recall, f1, roc_auc, average_precision.
+
+    An empty cell is a figure that cannot be computed.
+    """
     import pandas as pd
 
-    columns = ["class", "n_train", "n_test", "precision", "recall", "f1"]
-    cells = [(row.name, row.n_train, row.n_test, row.precision, row.recall, row.f1) for row in rows]
-    return pd.DataFrame(cells, columns=columns)
+    columns = ["n_train", "n_test", "precision", "recall", "f1", "roc_auc", "average_precision"]
+    cells = [(row.name, *(getattr(row, column) for column in columns)) for row in rows]
+    return pd.DataFrame(cells, columns=["class", *columns])
 
 
 def confusion_table(classes: tuple[str, ...], counts: NDArray[np.intp]) -> pd.DataFrame:

@@ -48,6 +48,11 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def metric_name(key: str) -> str:
+    """``macro_f1`` -> ``macro F1``: a key of metrics.json for people."""
+    return key.replace("_", " ").replace("f1", "F1").replace("roc auc", "ROC AUC").replace("brier", "Brier")
+
+
 def cell(value: Any) -> str:
     """Any value of a foreign table, for people."""
     if value is None or (isinstance(value, (float, np.floating)) and math.isnan(value)):

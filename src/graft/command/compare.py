@@ -1,0 +1,90 @@
+"""`graft compare`: two models side by side on the same images, with the paired test."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graft.command.evaluate import figure_of, model_facts, say_data
+from graft.evaluate.wording import megabytes, metric_name, millions, point_interval, points
+
+if TYPE_CHECKING:
+    from graft.evaluate.judgement import Judgement
+    from graft.evaluate.paired import Pair
+
+
+def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
+    """Measure both models on ``data``, each image decoded once, and print which is better.
+
+    Raises:
+        WeightsError: a model is missing, they know different classes, or the data has classes that they do not know.
+        DataError: the data cannot be read, or no image of it can be decoded.
+    """
+    from graft.determinism import make_deterministic
+    from graft.evaluate.judgement import data_facts, figures, judge, resampling_of
+    from graft.evaluate.labelled import ask, read_labelled, refuse_unknown, seen_in_training
+    from graft.evaluate.paired import compare_pair, refuse_other_classes, to_json
+    from graft.predict import Predictor
+    from graft.workspace import Workspace
+
+    folders = {"first": first, "second": second}
+    models = {name: Predictor.load(folder) for name, folder in folders.items()}
+    classes = models["first"].classes
+    refuse_other_classes(classes, models["second"].classes, (str(first), str(second)))
+    make_deterministic()
+    with tempfile.TemporaryDirectory() as scratch:
+        labelled = read_labelled(data, Path.cwd(), Path(scratch))
+        refuse_unknown(labelled.labels, models["first"].artifact, f"the model in {first}")
+        answers = ask(labelled, models, classes)
+    said, held_out = answers.probabilities, answers.held_out
+    judged = {name: judge(held_out, rows) for name, rows in said.items()}
+    pair = compare_pair(held_out.labels, said["first"], said["second"], resampling_of(held_out))
+    seen = [seen_in_training(answers, model.artifact, Workspace()) for model in models.values()]
+    most = max((count for count in seen if count is not None), default=None)
+    facts = {name: model_facts(folder, models[name]) for name, folder in folders.items()}
+    if as_json:
+        sides = {name: {"model": facts[name], **figures(judged[name])} for name in folders}
+        summary = {
+            "data": data_facts(labelled, answers, most),
+            "n_test": len(held_out.labels),
+            **sides,
+            **to_json(pair),
+        }
+        print(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    say_data(labelled, answers, most)
+    print(f"\n  first   {facts['first']['name']} in {first}\n  second  {facts['second']['name']} in {second}\n")
+    _side_by_side(judged["first"], judged["second"])
+    _row("parameters", *(millions(facts[name]["parameters"]) for name in folders))
+    _row("model.safetensors", *(megabytes(facts[name]["size_mb"]) for name in folders))
+    print(f"\n{verdict(pair)}")
+
+
+def _side_by_side(first: Judgement, second: Judgement) -> None:
+    _row("", "first", "second")
+    for name in first.scores:
+        _row(metric_name(name), figure_of(first, name), figure_of(second, name))
+
+
+def _row(name: str, first: str, second: str) -> None:
+    print(f"  {name:20} {first:40} {second}")
+
+
+def verdict(pair: Pair) -> str:
+    """The finding in words, with the figures that it rests on."""
+    named = {
+        "first": "The first model is better.",
+        "second": "The second model is better.",
+        "undecided": "Undecided: these images do not show that either model is better.",
+    }[pair.better]
+    test = pair.test
+    evidence = test.reason or (
+        f"only the first is right on {test.first_only:,}, only the second on {test.second_only:,} "
+        f"(images, or groups of them); McNemar's exact test gives p = {test.p_value:.3g}"
+    )
+    return (
+        f"{named}\nAccuracy of the first minus that of the second: {points(pair.difference)} percentage points "
+        f"(95%: {point_interval(pair.interval)}, paired bootstrap);\n{evidence}."
+    )

@@ -1,0 +1,151 @@
+"""`graft evaluate`: any model on any labelled images."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.evaluate.wording import cell, counted, interval, metric_name, percent
+
+if TYPE_CHECKING:
+    from graft.evaluate.judgement import Judgement
+    from graft.evaluate.labelled import Answers, Labelled
+
+_SHOWN = 5
+# All others are shares, which people read in percent.
+_NO_SHARES = (
+    "log_loss",
+    "brier",
+    "calibration_error",
+    "kappa",
+    "matthews",
+    "roc_auc",
+    "average_precision",
+)
+
+
+def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> None:
+    """Measure the model in ``model`` on ``data`` and print the figures.
+
+    Raises:
+        WeightsError: there is no model, or the data has classes that it does not know.
+        DataError: the data cannot be read, no image of it can be decoded, or ``out`` holds something else.
+    """
+    from graft.determinism import make_deterministic
+    from graft.evaluate.judgement import (
+        check_free,
+        class_facts,
+        data_facts,
+        figures,
+        judge,
+        write_judgement,
+    )
+    from graft.evaluate.labelled import ask, read_labelled, refuse_unknown, seen_in_training
+    from graft.predict import Predictor
+    from graft.workspace import Workspace
+
+    if out is not None:
+        check_free(out)
+    predictor = Predictor.load(model)
+    make_deterministic()
+    with tempfile.TemporaryDirectory() as scratch:
+        labelled = read_labelled(data, Path.cwd(), Path(scratch))
+        refuse_unknown(labelled.labels, predictor.artifact, f"the model in {model}")
+        answers = ask(labelled, {"model": predictor}, predictor.classes)
+    found = judge(answers.held_out, answers.probabilities["model"])
+    seen = seen_in_training(answers, predictor.artifact, Workspace())
+    summary = {
+        "model": model_facts(model, predictor),
+        "data": data_facts(labelled, answers, seen),
+        "n_test": len(answers.held_out.labels),
+        "n_classes": len(predictor.classes),
+        **figures(found),
+        "per_class": class_facts(found),
+    }
+    if out is not None:
+        write_judgement(out, summary, found, answers)
+    if as_json:
+        print(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    print(f"{predictor.artifact.name} in {model}")
+    say_data(labelled, answers, seen)
+    _say_figures(found)
+    _say_classes(found)
+    if out is not None:
+        print(f"written to {out}")
+
+
+def model_facts(folder: Path, predictor: Any) -> dict[str, Any]:
+    """Which model it is, as JSON."""
+    artifact = predictor.artifact
+    return {
+        "path": str(folder),
+        "name": artifact.name,
+        "sha256": artifact.sha256,
+        "parameters": sum(parameter.numel() for parameter in predictor.network.parameters()),
+        "size_mb": (folder / "model.safetensors").stat().st_size / 1e6,
+    }
+
+
+def say_data(labelled: Labelled, answers: Answers, seen: int | None) -> None:
+    """Print what was measured on; warn, on stderr, of what could not be read and of what was trained on."""
+    images = counted(len(answers.held_out.labels), "image", "images")
+    if labelled.divided:
+        left = counted(labelled.unused, "image", "images")
+        print(f"{labelled.source}: the test side, {images}; {left} of the training side left alone")
+    else:
+        print(f"{labelled.source}: all {images}; the source is not divided into train and test")
+    units = answers.held_out.units.max() + 1
+    if units < len(answers.held_out.labels):
+        print(f"  {units:,} groups: copies and images of one group are drawn together for the intervals")
+    if seen:
+        _warn(f"the model was trained on {counted(seen, 'of these images', 'of these images')}: the figures flatter")
+    elif seen is None and not labelled.divided:
+        print("  these figures hold for unseen images only if the model was not trained on these ones")
+    _list("cannot be decoded and are not counted below", [(item.path, item.why) for item in answers.unreadable])
+    _list("are passed over", [(item.path, item.why) for item in labelled.skipped])
+
+
+def _list(what: str, items: list[tuple[str, str]]) -> None:
+    if not items:
+        return
+    _warn(f"{counted(len(items), 'file or folder', 'files or folders')} {what}:")
+    for path, why in items[:_SHOWN]:
+        print(f"  {path}: {why}", file=sys.stderr)
+    if len(items) > _SHOWN:
+        print(f"  and {len(items) - _SHOWN:,} more; --json lists all", file=sys.stderr)
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def figure_of(found: Judgement, name: str) -> str:
+    """A figure with its unit and its 95% interval, or a dash."""
+    score, band = found.scores[name], found.intervals.get(name)
+    if score.value is None:
+        return "–"
+    if name not in _NO_SHARES:
+        return percent(score.value) + ("" if band is None else f" (95%: {interval(band)})")
+    unit = " nats" if name == "log_loss" else ""
+    spread = "" if band is None else f" (95%: {band.low:.4f} to {band.high:.4f})"
+    return f"{score.value:.4f}{unit}{spread}"
+
+
+def _say_figures(found: Judgement) -> None:
+    print()
+    for name, score in found.scores.items():
+        reason = "" if score.reason is None else f"  not computed: {score.reason}"
+        print(f"  {metric_name(name):20} {figure_of(found, name)}{reason}")
+
+
+def _say_classes(found: Judgement) -> None:
+    width = max(5, *(len(row.name) for row in found.classes))
+    print(f"\n  {'class':{width}} {'images':>7} {'precision':>9} {'recall':>7} {'F1':>7}")
+    for row in found.classes:
+        shares = f"{percent(row.precision):>9} {percent(row.recall):>7} {percent(row.f1):>7}"
+        note = "" if row.reason is None else f"  {row.reason}"
+        print(f"  {row.name:{width}} {cell(row.n_test):>7} {shares}{note}")

@@ -1,0 +1,156 @@
+"""One model on labelled images, without a pipeline around it: figures with intervals, and the tables behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.config import Evaluate
+from graft.errors import DataError
+from graft.evaluate.curves import pr_table, roc_table
+from graft.evaluate.intervals import Interval, Resampling, headline_intervals
+from graft.evaluate.metrics import Score, score_all
+from graft.evaluate.tables import (
+    ClassRow,
+    confusion,
+    confusion_table,
+    per_class,
+    per_class_table,
+    predictions_table,
+    with_ranking,
+)
+from graft.files import whole_folder, write_json, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from graft.evaluate.heldout import HeldOut
+    from graft.evaluate.labelled import Answers, Labelled
+
+METRICS_FILE = "metrics.json"
+FILES = (
+    METRICS_FILE,
+    "per_class.csv",
+    "confusion.csv",
+    "predictions.csv",
+    "roc.csv",
+    "pr.csv",
+    "unreadable.csv",
+)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The figures of one model.
+
+    Attributes:
+        probabilities: (n, k).
+        scores: every metric by name.
+        intervals: 95% intervals of the headline metrics by name.
+        confusion: counts (k, k), rows true, columns predicted.
+        classes: a row per class that the model knows.
+    """
+
+    probabilities: NDArray[Any]
+    scores: Mapping[str, Score]
+    intervals: Mapping[str, Interval | None]
+    confusion: NDArray[Any]
+    classes: tuple[ClassRow, ...]
+
+
+def resampling_of(held_out: HeldOut) -> Resampling:
+    """What the bootstrap draws where no params.yaml says: graft's default number of resamples, seed 0."""
+    return Resampling(held_out.units, Evaluate().bootstrap_samples, 0)
+
+
+def judge(held_out: HeldOut, probabilities: NDArray[Any]) -> Judgement:
+    """Compute every figure.
+
+    Raises:
+        DataError: probabilities that are none (see :func:`graft.evaluate.metrics.check_probabilities`).
+    """
+    counts = confusion(held_out, probabilities)
+    return Judgement(
+        probabilities=probabilities,
+        scores=score_all(held_out.labels, probabilities),
+        intervals=headline_intervals(held_out.labels, probabilities, resampling_of(held_out)),
+        confusion=counts,
+        classes=with_ranking(per_class(held_out, counts), held_out.labels, probabilities),
+    )
+
+
+def figures(found: Judgement) -> dict[str, Any]:
+    """Every metric flat, as metrics.json has it, with ``<name>_ci95``, and ``reasons`` for what is null."""
+    flat: dict[str, Any] = {}
+    for name, score in found.scores.items():
+        flat[name] = score.value
+        if (interval := found.intervals.get(name)) is not None:
+            flat[f"{name}_ci95"] = interval.pair()
+    return flat | {"reasons": {name: score.reason for name, score in found.scores.items() if score.reason}}
+
+
+def data_facts(labelled: Labelled, answers: Answers, seen: int | None) -> dict[str, Any]:
+    """What was measured on, what was left alone or could not be read, as JSON."""
+    return {
+        "source": labelled.source,
+        "side": "test" if labelled.divided else "all",
+        "images": len(labelled.records),
+        "left_for_training": labelled.unused,
+        "seen_in_training": seen,
+        "unreadable": [asdict(item) for item in answers.unreadable],
+        "passed_over": [asdict(item) for item in labelled.skipped],
+    }
+
+
+def class_facts(found: Judgement) -> list[dict[str, Any]]:
+    """A row per class as JSON; null with a reason where there is no figure."""
+    rows = [asdict(row) for row in found.classes]
+    unknown = {"name", "n_train"}
+    return [{"class": row["name"], **{key: row[key] for key in row if key not in unknown}} for row in rows]
+
+
+def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, answers: Answers) -> None:
+    """Write ``summary`` as metrics.json, and the tables, into ``folder``, replacing an earlier evaluation.
+
+    Raises:
+        DataError: the folder holds something else, which would be lost.
+    """
+    check_free(folder)
+    held_out = answers.held_out
+    with whole_folder(folder) as beside:
+        write_json(beside / METRICS_FILE, summary)
+        # Nothing is known of the training images here, and a column of zeros would claim that there were none.
+        _write_csv(beside / "per_class.csv", per_class_table(found.classes).drop(columns="n_train"))
+        _write_csv(beside / "confusion.csv", confusion_table(held_out.classes, found.confusion))
+        _write_csv(beside / "predictions.csv", predictions_table(held_out, found.probabilities))
+        _write_csv(beside / "roc.csv", roc_table(held_out, found.probabilities))
+        _write_csv(beside / "pr.csv", pr_table(held_out, found.probabilities))
+        write_unreadable(beside / "unreadable.csv", answers)
+
+
+def check_free(folder: Path) -> None:
+    """Raise DataError unless ``folder`` is absent, empty, or holds an earlier evaluation and nothing else."""
+    if folder.is_file():
+        raise DataError("this is a file, not a folder", where=folder, remedy="name a new folder with --out")
+    others = sorted(item.name for item in folder.iterdir() if item.name not in FILES) if folder.is_dir() else []
+    if others:
+        raise DataError(
+            f"the folder holds {others[0]!r}, which an evaluation did not write and would replace",
+            where=folder,
+            remedy="name a new or an empty folder with --out",
+        )
+
+
+def write_unreadable(path: Path, answers: Answers) -> None:
+    """A row per image that could not be decoded: path, why; only the heading where there is none."""
+    import pandas as pd
+
+    rows = [(item.path, item.why) for item in answers.unreadable]
+    _write_csv(path, pd.DataFrame(rows, columns=["path", "why"]))
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))

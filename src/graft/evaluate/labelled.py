@@ -1,0 +1,183 @@
+"""Any labelled source as test images for a model: which side is measured, classes matched by name, copies joined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.errors import DataError, WeightsError, nearest
+from graft.evaluate.heldout import HeldOut
+from graft.evaluate.inference import probabilities_of
+from graft.files import sha256
+from graft.images.duplicates import chain_equal, join
+from graft.images.records import Record, Skipped
+from graft.images.sources import find_images
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graft.artifact import Artifact
+    from graft.predict import Predictor
+    from graft.workspace import Workspace
+
+_MOST_NAMES = 20
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What is measured on.
+
+    Attributes:
+        source: as the user named it.
+        divided: the source says which images are for the test, and only these are taken.
+        records: the images to measure on.
+        unused: how many images were left alone because the source says that they are for training.
+        skipped: what was passed over, and why.
+    """
+
+    source: str
+    divided: bool
+    records: tuple[Record, ...]
+    unused: int
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes that the images have, sorted."""
+        return tuple(sorted({record.label for record in self.records}))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What models said about the images that could be decoded.
+
+    Attributes:
+        held_out: those images; ``n_train`` is zero throughout, as nothing is known of the training.
+        probabilities: by model, (n, k).
+        unreadable: the images that could not be decoded, and why.
+        sha256: of each image's file, n of them.
+    """
+
+    held_out: HeldOut
+    probabilities: Mapping[str, NDArray[np.float64]]
+    unreadable: tuple[Skipped, ...]
+    sha256: tuple[str, ...]
+
+
+def read_labelled(source: str, root: Path, scratch: Path) -> Labelled:
+    """List the images of ``source`` that a model is measured on: the test images where it is divided, else all.
+
+    Where a divided source has no test but a validation side, that is the test (as in the pipeline).
+
+    Args:
+        source: whatever ``data.source`` could be.
+        root: where a relative path starts.
+        scratch: a folder for built-in data, which must outlive the use of the images.
+
+    Raises:
+        DataError: there is no such source, or it holds no labelled image.
+    """
+    found = find_images(source, root, scratch)
+    test = tuple(record for record in found.records if record.split == "test")
+    records = test or found.records
+    return Labelled(source, bool(test), records, len(found.records) - len(records), found.skipped)
+
+
+def refuse_unknown(labels: Sequence[str], model: Artifact, whose: str) -> None:
+    """Raise WeightsError, naming them and what the model knows, where ``labels`` holds classes it does not know."""
+    unknown = [label for label in labels if label not in set(model.classes)]
+    if not unknown:
+        return
+    close = {label: nearest(label, model.classes, 1) for label in unknown[:_MOST_NAMES]}
+    alike = [f"{label!r} is perhaps {names[0]!r}" for label, names in close.items() if names]
+    advice = f" ({'; '.join(alike)})" if alike else ""
+    raise WeightsError(
+        f"{whose} does not know {_listed(unknown)}; it knows {_listed(model.classes)}",
+        remedy=f"rename these classes in the data{advice}, take their images out, or name a model that knows them",
+    )
+
+
+def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[str]) -> Answers:
+    """Run every model over the images, each decoded once.
+
+    Images of one group, and copies (files of the same bytes), are one unit of the bootstrap.
+
+    Args:
+        labelled: the images; their labels are among ``classes``.
+        models: by name; each knows exactly ``classes``.
+        classes: the order of the columns.
+
+    Raises:
+        DataError: no image can be decoded, or the same file has two labels.
+    """
+    damaged: dict[int, DataError] = {}
+    files = [record.file for record in labelled.records]
+    said = probabilities_of(models, files, classes, damaged.__setitem__)
+    if len(damaged) == len(files):
+        first = damaged[0]
+        raise DataError(
+            f"none of the {len(files)} images can be decoded; of the first: {first.what}",
+            where=first.where,
+            remedy="run `graft doctor` on this data: it names what is wrong with each file",
+        )
+    kept = [place for place in range(len(files)) if place not in damaged]
+    records = [labelled.records[place] for place in kept]
+    hashes = [sha256(record.file) for record in records]
+    _refuse_two_labels(records, hashes)
+    index = {name: place for place, name in enumerate(classes)}
+    held_out = HeldOut(
+        classes=tuple(classes),
+        paths=tuple(record.source for record in records),
+        labels=np.array([index[record.label] for record in records], dtype=np.intp),
+        units=_units(records, hashes),
+        n_train=np.zeros(len(classes), dtype=np.intp),
+    )
+    unreadable = tuple(Skipped(labelled.records[place].source, error.what) for place, error in damaged.items())
+    return Answers(held_out, {name: rows[kept] for name, rows in said.items()}, unreadable, tuple(hashes))
+
+
+def seen_in_training(answers: Answers, model: Artifact, workspace: Workspace) -> int | None:
+    """How many of the images the model was trained on; None where ``workspace`` is not the one that trained it.
+
+    A model's card holds the hash of the table of splits. Where that table lies in the workspace, the manifest beside
+    it tells the hashes of the training images.
+    """
+    import pandas as pd
+
+    if not (workspace.splits.exists() and workspace.manifest.exists()):
+        return None
+    if model.provenance.get("splits_sha256") != sha256(workspace.splits):
+        return None
+    splits = pd.read_parquet(workspace.splits, columns=["path", "split"])
+    manifest = pd.read_parquet(workspace.manifest, columns=["path", "sha256"])
+    trained = set(manifest.loc[manifest["path"].isin(splits.loc[splits["split"] == "train", "path"]), "sha256"])
+    return sum(value in trained for value in answers.sha256)
+
+
+def _refuse_two_labels(records: Sequence[Record], hashes: Sequence[str]) -> None:
+    first: dict[str, Record] = {}
+    for record, value in zip(records, hashes, strict=True):
+        other = first.setdefault(value, record)
+        if other.label != record.label:
+            raise DataError(
+                f"the same image has two labels: {other.source} ({other.label}) and {record.source} ({record.label})",
+                remedy="decide for one label and take the other copy out; `graft doctor` lists all such images",
+            )
+
+
+def _units(records: Sequence[Record], hashes: Sequence[str]) -> NDArray[np.intp]:
+    """0..u-1: equal for images of one group and for copies, joined transitively."""
+    import pandas as pd
+
+    groups = pd.Series([record.group for record in records], dtype=object)
+    joined = join(len(records), [chain_equal(groups), chain_equal(pd.Series(hashes))])
+    return np.unique(joined, return_inverse=True)[1].astype(np.intp)
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMES])
+    return shown + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")

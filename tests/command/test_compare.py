@@ -1,0 +1,71 @@
+"""`graft compare`: side by side on the same images, whatever the order of the models' classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from graft.artifact import Artifact, load_artifact, save_artifact
+from graft.command.compare import compare_models
+from graft.command.evaluate import evaluate_model
+from graft.errors import WeightsError
+from graft.zoo.catalogue import family_of
+from graft.zoo.network import build_network
+
+ARCH = "shufflenet_v2_x0_5"
+
+
+def _save(folder: Path, classes: tuple[str, ...], bias: tuple[float, ...]) -> Path:
+    """A model that names every image after the class of the greatest bias."""
+    import torch
+
+    torch.manual_seed(0)
+    network = build_network(ARCH, len(classes), depth=1)
+    head = [module for module in network.modules() if isinstance(module, torch.nn.Linear)][-1]
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor(bias))
+    save_artifact(folder, Artifact(classes, ARCH, "none", 1, family_of(ARCH).preprocessing(ARCH, 32)), network)
+    return folder
+
+
+def test_two_models_side_by_side(
+    make_classes: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = make_classes({"cat": 12, "dog": 2})
+    cats = _save(tmp_path / "cats", ("cat", "dog"), (2.0, 0.0))
+    dogs = _save(tmp_path / "dogs", ("dog", "cat"), (2.0, 0.0))
+    compare_models(cats, dogs, str(data), True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["first"]["accuracy"], found["second"]["accuracy"]) == (12 / 14, 2 / 14)
+    assert found["difference"] == pytest.approx(10 / 14)
+    assert (found["mcnemar"]["first_only"], found["mcnemar"]["second_only"]) == (12, 2)
+    assert found["better"] == "first" and found["mcnemar"]["p_value"] < 0.05
+    for name, model in (("first", cats), ("second", dogs)):
+        evaluate_model(model, str(data), True, None)
+        alone = json.loads(capsys.readouterr().out)
+        assert alone["accuracy_ci95"] == found[name]["accuracy_ci95"]
+    compare_models(dogs, cats, str(data), False)
+    said = capsys.readouterr().out
+    assert "The second model is better." in said and "−71.4 percentage points" in said and "p = 0.0129" in said
+
+
+def test_a_model_and_itself_are_undecided_without_a_p(
+    make_classes: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = _save(tmp_path / "one", ("cat", "dog"), (2.0, 0.0))
+    assert load_artifact(model)[0].classes == ("cat", "dog")
+    compare_models(model, model, str(make_classes({"cat": 3, "dog": 3})), True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["better"], found["difference"], found["mcnemar"]["p_value"]) == ("undecided", 0.0, None)
+    assert found["mcnemar"]["reason"].startswith("there is no image on which only one of them is right")
+
+
+def test_models_of_other_classes_are_refused(make_classes: Callable[..., Path], tmp_path: Path) -> None:
+    one = _save(tmp_path / "one", ("cat", "dog"), (2.0, 0.0))
+    two = _save(tmp_path / "two", ("cat", "owl"), (2.0, 0.0))
+    with pytest.raises(WeightsError, match=r"only .*one knows 'dog'; only .*two knows 'owl'"):
+        compare_models(one, two, str(make_classes({"cat": 3, "dog": 3})), True)

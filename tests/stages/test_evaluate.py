@@ -68,7 +68,8 @@ def test_every_file_of_the_contract(workspace: Callable[..., Workspace]) -> None
         _save(ws.controls / name, seed, ("wasp", "ant", "bee") if seed == 1 else CLASSES, "none", 24 + 8 * (seed % 2))
     found = _run(ws)
     assert {path.name for path in ws.evaluation.iterdir()} == {
-        "metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "label_curve.csv", "report.html",
+        "metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "label_curve.csv", "roc.csv",
+        "pr.csv", "report.html",
     }  # fmt: skip
     assert found["n_test"] == 12 and found["n_train"] == 9
     predictions = pd.read_csv(ws.evaluation / "predictions.csv")

@@ -250,7 +250,7 @@ METRICS = _table(
         "higher",
         0,
         1,
-        "mean over classes of the share of images given its name that are of it",
+        "mean of the classes' precision: share of the images given a name that are of that class",
         _every_name_given,
     ),
     Metric(
@@ -259,7 +259,7 @@ METRICS = _table(
         "higher",
         0,
         1,
-        "the same mean, classes weighted by their images",
+        "mean of the classes' precision, weighted by their images",
         _every_name_given,
     ),
     Metric(

@@ -50,7 +50,10 @@ def number(value: float) -> str:
 
 def metric_name(key: str) -> str:
     """``macro_f1`` -> ``macro F1``: a key of metrics.json for people."""
-    return key.replace("_", " ").replace("f1", "F1").replace("roc auc", "ROC AUC").replace("brier", "Brier")
+    names = {"_": " ", "f1": "F1", "roc auc": "ROC AUC", "brier": "Brier", "matthews": "Matthews"}
+    for plain, proper in names.items():
+        key = key.replace(plain, proper)
+    return key
 
 
 def cell(value: Any) -> str:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -41,6 +42,15 @@ def test_a_helper_that_stays_behind_is_not_waited_for(tmp_path: Path) -> None:
     assert time.perf_counter() - start < 6
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests were started in the background, where shells have it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
     script = "sh -c 'echo $$; sleep 60' & echo $$; wait"
     pids: list[int] = []

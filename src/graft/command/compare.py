@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,29 +22,28 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
         DataError: the data cannot be read, or no image of it can be decoded.
     """
     from graft.determinism import make_deterministic
-    from graft.evaluate.judgement import data_facts, figures, judge, resampling_of
-    from graft.evaluate.labelled import ask, read_labelled, refuse_unknown, seen_in_training
+    from graft.evaluate.judgement import data_facts, figures, judge, reasons, resampling_of
+    from graft.evaluate.labelled import answers_on, seen_in_training
     from graft.evaluate.paired import compare_pair, refuse_other_classes, to_json
     from graft.predict import Predictor
     from graft.workspace import Workspace
 
     folders = {"first": first, "second": second}
     models = {name: Predictor.load(folder) for name, folder in folders.items()}
-    classes = models["first"].classes
-    refuse_other_classes(classes, models["second"].classes, (str(first), str(second)))
+    refuse_other_classes(models["first"].classes, models["second"].classes, (str(first), str(second)))
     make_deterministic()
-    with tempfile.TemporaryDirectory() as scratch:
-        labelled = read_labelled(data, Path.cwd(), Path(scratch))
-        refuse_unknown(labelled.labels, models["first"].artifact, f"the model in {first}")
-        answers = ask(labelled, models, classes)
+    labelled, answers = answers_on(data, models, f"the model in {first}")
     said, held_out = answers.probabilities, answers.held_out
-    judged = {name: judge(held_out, rows) for name, rows in said.items()}
-    pair = compare_pair(held_out.labels, said["first"], said["second"], resampling_of(held_out))
+    resampling = resampling_of(held_out)
+    judged = {name: judge(held_out, rows, resampling) for name, rows in said.items()}
+    pair = compare_pair(held_out.labels, said["first"], said["second"], resampling)
     seen = [seen_in_training(answers, model.artifact, Workspace()) for model in models.values()]
     most = max((count for count in seen if count is not None), default=None)
     facts = {name: model_facts(folder, models[name]) for name, folder in folders.items()}
     if as_json:
-        sides = {name: {"model": facts[name], **figures(judged[name])} for name in folders}
+        sides = {
+            name: {"model": facts[name], **figures(judged[name]), "reasons": reasons(judged[name])} for name in folders
+        }
         summary = {
             "data": data_facts(labelled, answers, most),
             "n_test": len(held_out.labels),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +40,11 @@ def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> N
         data_facts,
         figures,
         judge,
+        reasons,
+        resampling_of,
         write_judgement,
     )
-    from graft.evaluate.labelled import ask, read_labelled, refuse_unknown, seen_in_training
+    from graft.evaluate.labelled import answers_on, seen_in_training
     from graft.predict import Predictor
     from graft.workspace import Workspace
 
@@ -51,11 +52,9 @@ def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> N
         check_free(out)
     predictor = Predictor.load(model)
     make_deterministic()
-    with tempfile.TemporaryDirectory() as scratch:
-        labelled = read_labelled(data, Path.cwd(), Path(scratch))
-        refuse_unknown(labelled.labels, predictor.artifact, f"the model in {model}")
-        answers = ask(labelled, {"model": predictor}, predictor.classes)
-    found = judge(answers.held_out, answers.probabilities["model"])
+    labelled, answers = answers_on(data, {"model": predictor}, f"the model in {model}")
+    held_out = answers.held_out
+    found = judge(held_out, answers.probabilities["model"], resampling_of(held_out))
     seen = seen_in_training(answers, predictor.artifact, Workspace())
     summary = {
         "model": model_facts(model, predictor),
@@ -63,6 +62,7 @@ def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> N
         "n_test": len(answers.held_out.labels),
         "n_classes": len(predictor.classes),
         **figures(found),
+        "reasons": reasons(found),
         "per_class": class_facts(found),
     }
     if out is not None:

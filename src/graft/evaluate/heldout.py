@@ -87,9 +87,9 @@ def check_classes(known: Sequence[str], wanted: Sequence[str], whose: str) -> No
         return
     parts = []
     if missing:
-        parts.append(f"it does not know {_listed(missing)}")
+        parts.append(f"it does not know {listed(missing)}")
     if extra:
-        parts.append(f"it knows {_listed(extra)}, which the data has not")
+        parts.append(f"it knows {listed(extra)}, which the data has not")
     raise WeightsError(
         f"{whose} was made for other classes: {'; '.join(parts)}",
         remedy="run `.venv/bin/dvc repro`, so that the model is trained on this data",
@@ -107,7 +107,7 @@ def _read(splits: Path) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise DataError(
-            f"the table of splits lacks {_listed(missing)}", where=splits, remedy="run the split stage again"
+            f"the table of splits lacks {listed(missing)}", where=splits, remedy="run the split stage again"
         )
     return table
 
@@ -123,6 +123,7 @@ def _units(groups: pd.Series) -> NDArray[np.intp]:
     return codes
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:5])
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def listed(names: Sequence[str], most: int = 5) -> str:
+    """The first ``most`` names, quoted, and how many more there are."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,4 +1,4 @@
-"""One model on labelled images, without a pipeline around it: figures with intervals, and the tables behind them."""
+"""One model on labelled images: figures with intervals and the tables behind them, in a pipeline or without one."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from graft.evaluate.tables import (
 from graft.files import whole_folder, write_json, write_text
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -47,17 +48,19 @@ class Judgement:
     """The figures of one model.
 
     Attributes:
-        probabilities: (n, k).
+        held_out: the images.
+        probabilities: of the model, (n, k).
         scores: every metric by name.
         intervals: 95% intervals of the headline metrics by name.
         confusion: counts (k, k), rows true, columns predicted.
         classes: a row per class that the model knows.
     """
 
-    probabilities: NDArray[Any]
+    held_out: HeldOut
+    probabilities: NDArray[np.float64]
     scores: Mapping[str, Score]
     intervals: Mapping[str, Interval | None]
-    confusion: NDArray[Any]
+    confusion: NDArray[np.intp]
     classes: tuple[ClassRow, ...]
 
 
@@ -66,7 +69,7 @@ def resampling_of(held_out: HeldOut) -> Resampling:
     return Resampling(held_out.units, Evaluate().bootstrap_samples, 0)
 
 
-def judge(held_out: HeldOut, probabilities: NDArray[Any]) -> Judgement:
+def judge(held_out: HeldOut, probabilities: NDArray[np.float64], resampling: Resampling) -> Judgement:
     """Compute every figure.
 
     Raises:
@@ -74,22 +77,40 @@ def judge(held_out: HeldOut, probabilities: NDArray[Any]) -> Judgement:
     """
     counts = confusion(held_out, probabilities)
     return Judgement(
+        held_out=held_out,
         probabilities=probabilities,
         scores=score_all(held_out.labels, probabilities),
-        intervals=headline_intervals(held_out.labels, probabilities, resampling_of(held_out)),
+        intervals=headline_intervals(held_out.labels, probabilities, resampling),
         confusion=counts,
         classes=with_ranking(per_class(held_out, counts), held_out.labels, probabilities),
     )
 
 
 def figures(found: Judgement) -> dict[str, Any]:
-    """Every metric flat, as metrics.json has it, with ``<name>_ci95``, and ``reasons`` for what is null."""
+    """Every metric flat, as metrics.json has it, with ``<name>_ci95``."""
     flat: dict[str, Any] = {}
     for name, score in found.scores.items():
         flat[name] = score.value
         if (interval := found.intervals.get(name)) is not None:
             flat[f"{name}_ci95"] = interval.pair()
-    return flat | {"reasons": {name: score.reason for name, score in found.scores.items() if score.reason}}
+    return flat
+
+
+def reasons(found: Judgement) -> dict[str, str]:
+    """Why a metric is null, for those that are."""
+    return {name: score.reason for name, score in found.scores.items() if score.reason}
+
+
+def tables(found: Judgement) -> dict[str, pd.DataFrame]:
+    """What the figures rest on, by file name."""
+    held_out, probabilities = found.held_out, found.probabilities
+    return {
+        "per_class.csv": per_class_table(found.classes),
+        "confusion.csv": confusion_table(held_out.classes, found.confusion),
+        "predictions.csv": predictions_table(held_out, probabilities),
+        "roc.csv": roc_table(held_out, probabilities),
+        "pr.csv": pr_table(held_out, probabilities),
+    }
 
 
 def data_facts(labelled: Labelled, answers: Answers, seen: int | None) -> dict[str, Any]:
@@ -119,15 +140,11 @@ def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, 
         DataError: the folder holds something else, which would be lost.
     """
     check_free(folder)
-    held_out = answers.held_out
     with whole_folder(folder) as beside:
         write_json(beside / METRICS_FILE, summary)
-        # Nothing is known of the training images here, and a column of zeros would claim that there were none.
-        _write_csv(beside / "per_class.csv", per_class_table(found.classes).drop(columns="n_train"))
-        _write_csv(beside / "confusion.csv", confusion_table(held_out.classes, found.confusion))
-        _write_csv(beside / "predictions.csv", predictions_table(held_out, found.probabilities))
-        _write_csv(beside / "roc.csv", roc_table(held_out, found.probabilities))
-        _write_csv(beside / "pr.csv", pr_table(held_out, found.probabilities))
+        for name, table in tables(found).items():
+            # Nothing is known of the training images here, and a column of zeros would claim that there were none.
+            write_csv(beside / name, table.drop(columns="n_train", errors="ignore"))
         write_unreadable(beside / "unreadable.csv", answers)
 
 
@@ -149,8 +166,9 @@ def write_unreadable(path: Path, answers: Answers) -> None:
     import pandas as pd
 
     rows = [(item.path, item.why) for item in answers.unreadable]
-    _write_csv(path, pd.DataFrame(rows, columns=["path", "why"]))
+    write_csv(path, pd.DataFrame(rows, columns=["path", "why"]))
 
 
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table whole, with the same bytes on every system."""
     write_text(path, table.to_csv(index=False, lineterminator="\n"))

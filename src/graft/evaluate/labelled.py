@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.errors import DataError, WeightsError, nearest
-from graft.evaluate.heldout import HeldOut
+from graft.evaluate.heldout import HeldOut, listed
 from graft.evaluate.inference import probabilities_of
 from graft.files import sha256
 from graft.images.duplicates import chain_equal, join
@@ -87,6 +88,25 @@ def read_labelled(source: str, root: Path, scratch: Path) -> Labelled:
     return Labelled(source, bool(test), records, len(found.records) - len(records), found.skipped)
 
 
+def answers_on(source: str, models: Mapping[str, Predictor], whose: str) -> tuple[Labelled, Answers]:
+    """Read ``source`` and run every model over it, in the order of the first model's classes.
+
+    Args:
+        source: whatever ``data.source`` could be.
+        models: by name; all know the same classes.
+        whose: the first model, for the message where the data has classes that it does not know.
+
+    Raises:
+        WeightsError: the data has classes that the models do not know.
+        DataError: the data cannot be read, or no image of it can be decoded.
+    """
+    first = next(iter(models.values()))
+    with tempfile.TemporaryDirectory() as scratch:
+        labelled = read_labelled(source, Path.cwd(), Path(scratch))
+        refuse_unknown(labelled.labels, first.artifact, whose)
+        return labelled, ask(labelled, models, first.classes)
+
+
 def refuse_unknown(labels: Sequence[str], model: Artifact, whose: str) -> None:
     """Raise WeightsError, naming them and what the model knows, where ``labels`` holds classes it does not know."""
     unknown = [label for label in labels if label not in set(model.classes)]
@@ -96,7 +116,7 @@ def refuse_unknown(labels: Sequence[str], model: Artifact, whose: str) -> None:
     alike = [f"{label!r} is perhaps {names[0]!r}" for label, names in close.items() if names]
     advice = f" ({'; '.join(alike)})" if alike else ""
     raise WeightsError(
-        f"{whose} does not know {_listed(unknown)}; it knows {_listed(model.classes)}",
+        f"{whose} does not know {listed(unknown, _MOST_NAMES)}; it knows {listed(model.classes, _MOST_NAMES)}",
         remedy=f"rename these classes in the data{advice}, take their images out, or name a model that knows them",
     )
 
@@ -176,8 +196,3 @@ def _units(records: Sequence[Record], hashes: Sequence[str]) -> NDArray[np.intp]
     groups = pd.Series([record.group for record in records], dtype=object)
     joined = join(len(records), [chain_equal(groups), chain_equal(pd.Series(hashes))])
     return np.unique(joined, return_inverse=True)[1].astype(np.intp)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:_MOST_NAMES])
-    return shown + (f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else "")

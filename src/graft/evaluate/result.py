@@ -9,20 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.evaluate.curves import pr_table, roc_table
-from graft.evaluate.intervals import Interval, Resampling, headline_intervals
-from graft.evaluate.metrics import Score, score_all
-from graft.evaluate.tables import (
-    ClassRow,
-    confusion,
-    confusion_table,
-    per_class,
-    per_class_table,
-    predictions_table,
-    with_ranking,
-)
+from graft.evaluate.intervals import Resampling
+from graft.evaluate.judgement import Judgement, figures, judge, reasons, tables, write_csv
 from graft.evaluate.transfer import Comparison, compare, label_curve
-from graft.files import write_json, write_text
+from graft.files import write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,28 +40,16 @@ class Probabilities:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The figures, with what they were computed from.
+class Evaluation(Judgement):
+    """The figures of the fine-tuned model, and what only the pipeline knows of it.
 
     Attributes:
-        held_out: the test images.
-        probabilities: of the fine-tuned model, (n, k).
-        scores: every metric by name.
-        intervals: 95% intervals of the headline metrics by name.
-        confusion: counts (k, k), rows true, columns predicted.
-        classes: a row per class.
         transfer: the fine-tuned model against its control.
         curve: the same at fewer labels, and at the full count last; empty without controls.
         cost: what a prediction costs.
         resampling: what the bootstrap drew.
     """
 
-    held_out: HeldOut
-    probabilities: NDArray[np.float64]
-    scores: Mapping[str, Score]
-    intervals: Mapping[str, Interval | None]
-    confusion: NDArray[np.intp]
-    classes: tuple[ClassRow, ...]
     transfer: Comparison
     curve: tuple[Comparison, ...]
     cost: Cost
@@ -89,30 +67,13 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
     curve = label_curve(labels, said.pairs, resampling)
     if curve and transfer.control is not None and transfer.labels_per_class is not None:
         curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
-    counts = confusion(held_out, said.model)
-    return Evaluation(
-        held_out=held_out,
-        probabilities=said.model,
-        scores=score_all(labels, said.model),
-        intervals=headline_intervals(labels, said.model, resampling),
-        confusion=counts,
-        classes=with_ranking(per_class(held_out, counts), labels, said.model),
-        transfer=transfer,
-        curve=curve,
-        cost=cost,
-        resampling=resampling,
-    )
+    found = judge(held_out, said.model, resampling)
+    return Evaluation(**vars(found), transfer=transfer, curve=curve, cost=cost, resampling=resampling)
 
 
 def metrics(found: Evaluation) -> dict[str, Any]:
     """What metrics.json holds: figures flat, the transfer verdict nested, null with a reason where there is none."""
-    flat: dict[str, Any] = {}
-    for name, score in found.scores.items():
-        flat[name] = score.value
-        interval = found.intervals.get(name)
-        if interval is not None:
-            flat[f"{name}_ci95"] = interval.pair()
-    flat |= {
+    return figures(found) | {
         "n_test": len(found.held_out.labels),
         "n_train": int(found.held_out.n_train.sum()),
         "n_classes": len(found.held_out.classes),
@@ -122,20 +83,15 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         "size_mb": found.cost.size_mb,
         "latency_ms": found.cost.latency_ms,
         "latency_p95_ms": found.cost.latency_p95_ms,
-        "reasons": {name: score.reason for name, score in found.scores.items() if score.reason},
+        "reasons": reasons(found),
     }
-    return flat
 
 
 def write_tables(found: Evaluation, folder: Path) -> None:
     """Write metrics.json and the tables into ``folder``."""
     write_json(folder / "metrics.json", metrics(found))
-    _write_csv(folder / "per_class.csv", per_class_table(found.classes))
-    _write_csv(folder / "confusion.csv", confusion_table(found.held_out.classes, found.confusion))
-    _write_csv(folder / "predictions.csv", predictions_table(found.held_out, found.probabilities))
-    _write_csv(folder / "roc.csv", roc_table(found.held_out, found.probabilities))
-    _write_csv(folder / "pr.csv", pr_table(found.held_out, found.probabilities))
-    _write_csv(folder / "label_curve.csv", curve_table(found.curve))
+    for name, table in {**tables(found), "label_curve.csv": curve_table(found.curve)}.items():
+        write_csv(folder / name, table)
 
 
 def curve_table(curve: tuple[Comparison, ...]) -> pd.DataFrame:
@@ -159,7 +115,3 @@ def curve_table(curve: tuple[Comparison, ...]) -> pd.DataFrame:
             ]
         )
     return pd.DataFrame(rows, columns=[*columns, "verdict"])
-
-
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))

@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graft.images.records import counted
 from graft.images.tables import SUFFIXES
 from graft.images.walk import FOLLOWABLE
 from graft.validation.findings import Finding
@@ -53,7 +54,7 @@ def show_cleaned(cleaned: Cleaned, before: Examination, after: Examination, cons
     _say(
         console,
         f"\nWrote {cleaned.table}: {cleaned.kept} of {cleaned.total} images. {cleaned.log} lists the "
-        f"{_number(cleaned.changes, 'change')}. Nothing of the original was touched.",
+        f"{counted(cleaned.changes, 'change')}. Nothing of the original was touched.",
     )
     said = {finding.check for finding in before.findings if finding.stops}
     left = [finding for finding in after.findings if finding.stops]
@@ -87,7 +88,7 @@ def _show_finding(finding: Finding, console: Console) -> None:
         _say_file(console, item.source, item.value)
     if len(finding.offenders) > len(shown):
         more = len(finding.offenders) - len(shown)
-        _say(console, f"    and {_number(more, 'more file')} (all of them with --json)")
+        _say(console, f"    and {counted(more, 'more file')} (all of them with --json)")
     if finding.remedy:
         _say(console, f"  remedy: {finding.remedy}", hanging="    ")
 
@@ -116,7 +117,7 @@ def _show_verdict(examination: Examination, console: Console, what: str = "this 
     if examination.facts["divided"]:
         _say(console, "That is how the data comes divided; where it has no test, its val is the test.")
     checks = f"{len(examination.findings)} checks were made"
-    _say(console, f"{checks}; look at the {_number(broken, 'warning')} above." if broken else f"{checks}, all are met.")
+    _say(console, f"{checks}; look at the {counted(broken, 'warning')} above." if broken else f"{checks}, all are met.")
 
 
 def _hint(examination: Examination) -> str:
@@ -144,10 +145,6 @@ def _overview(examination: Examination) -> str:
 def _visible(name: str) -> str:
     """A class's name, quoted where its ends could not be seen."""
     return name if name == name.strip() and name.isprintable() and name else repr(name)
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
 def _width(console: Console) -> int:

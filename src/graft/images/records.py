@@ -164,6 +164,11 @@ def is_text(name: str) -> bool:
     return True
 
 
+def counted(count: int, thing: str) -> str:
+    """``1 image``, ``12 images``."""
+    return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
 def printable(name: str) -> str:
     """A path for messages and tables: a line break, or what is not UTF-8, is written as an escape."""
     name = name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -51,6 +51,7 @@ from graft.errors import DataError
 from graft.images.draw import Draw, draw_test
 from graft.images.groups import group_rows, refuse_conflicts
 from graft.images.manifest import usable
+from graft.images.records import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,9 +182,9 @@ def _refuse_unusable(table: pd.DataFrame, folds: int, joined: Mapping[str, int])
                 remedy="add training images of it, or take its test images out" + _joined(joined, label),
             )
         if count < folds:
-            grouped = f" in {_number(count, 'group')}" if count < images else ""
+            grouped = f" in {counted(count, 'group')}" if count < images else ""
             raise DataError(
-                f"class {label!r} has {_number(images, 'training image')}{grouped}, fewer than the {folds} folds",
+                f"class {label!r} has {counted(images, 'training image')}{grouped}, fewer than the {folds} folds",
                 where="select.folds",
                 remedy=(
                     f"add images of it, or set select.folds to {max(2, count)} or less"
@@ -199,10 +200,6 @@ def _joined(joined: Mapping[str, int], label: str) -> str:
     if label not in joined:
         return ""
     return (
-        f"; {_number(joined[label], 'image')} of it must be tested for looking like test images: where they are frames"
+        f"; {counted(joined[label], 'image')} of it must be tested for looking like test images: where they are frames"
         " of films or parts of one thing, name it for each image in a table's column `group`"
     )
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count} {thing}" + ("" if count == 1 else "s")

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from graft.config import Candidate, Gate, Params, flatten, load_params, parse_params
+from graft.config import flatten, load_params, parse_params
 from graft.errors import ConfigError
+from graft.settings import Candidate, Gate, Params
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 

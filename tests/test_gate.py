@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.config import Gate
 from graft.errors import GateError
 from graft.gate import check_gate, pass_gate, read_metrics
+from graft.settings import Gate
 
 WHERE = Path("reports/evaluation/metrics.json")
 GOOD = {"accuracy": 0.9, "macro_f1": 0.88, "latency_ms": 8.0, "size_mb": 45.0, "transfer": {"verdict": "helps"}}

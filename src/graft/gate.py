@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graft.config import Gate
 from graft.errors import GateError
+from graft.settings import Gate
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def test_policies_for_photographs_keep_the_accuracy_of_a_trained_head(shared_dat
     """A linear head on EfficientNet-Lite0's features of ants and bees, trained on plain images."""
     from sklearn.linear_model import LogisticRegression
 
-    from graft.config import Candidate
+    from graft.settings import Candidate
     from graft.zoo.preprocessing import Geometry
     from graft.zoo.weights import Surroundings, pretrained
 

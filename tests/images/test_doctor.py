@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from graft.config import Validation
 from graft.images import examining
 from graft.images.doctor import default_params, doctor
+from graft.settings import Validation
 
 
 def test_a_clean_folder_would_be_trained_on(

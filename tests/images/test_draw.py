@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from graft.config import Params, parse_params
+from graft.config import parse_params
 from graft.images.draw import Draw, draw_test
 from graft.images.duplicates import chain_equal, join
+from graft.settings import Params
 
 
 class Image(NamedTuple):

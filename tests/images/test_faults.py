@@ -144,9 +144,9 @@ def test_what_is_written_without_loss_is_read_without_loss(values: np.ndarray, k
 
 
 def test_validation_names_exactly_the_files_that_the_table_says(tmp_path: Path) -> None:
-    from graft.config import Validation
     from graft.images.doctor import default_params
     from graft.images.examination import look
+    from graft.settings import Validation
     from graft.validation.suite import validate_manifest
 
     planted = plant(tmp_path / "images")

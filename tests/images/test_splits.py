@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from graft.config import Params, parse_params
+from graft.config import parse_params
 from graft.errors import DataError
 from graft.images.splits import divide, make_splits
+from graft.settings import Params
 
 
 def settings_with(folds: int = 3, seed: int = 0, **data: Any) -> Params:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from graft.config import Candidate
 from graft.select.candidates import Result
 from graft.select.leaderboard import draw_depths, draw_scores, table
 from graft.select.probe import Probe
 from graft.select.rule import choose, finalists, ranked, reasons
+from graft.settings import Candidate
 from graft.zoo.cost import Cost
 from graft.zoo.preprocessing import Geometry, Preprocessing
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from graft.config import Candidate, Gate, Package, Params, Zoo
 from graft.errors import GateError
 from graft.packaged import read_package, version_of
+from graft.settings import Candidate, Gate, Package, Params, Zoo
 from graft.stages import package
 from graft.workspace import Workspace
 from tests.serve.conftest import bentoml_home, finetune

@@ -16,9 +16,9 @@ import graft
 from graft.augment.choice import chosen
 from graft.augment.mixing import Mixing
 from graft.augment.policies import Policy, build_policy
-from graft.config import Train
 from graft.features.extract import Extractor
 from graft.features.store import Store
+from graft.settings import Train
 from graft.train.finetune import Task, finetune
 from graft.train.inputs import Augmented
 from graft.train.loop import batches, fabric_for, logits_of, run_stage

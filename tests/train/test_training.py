@@ -14,10 +14,10 @@ from torch import nn
 
 from graft.augment.choice import chosen
 from graft.augment.policies import build_policy
-from graft.config import Train
 from graft.errors import TrainingError
 from graft.features.extract import Extractor, frozen_part
 from graft.features.store import Store
+from graft.settings import Train
 from graft.train.finetune import Task, finetune
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Kept

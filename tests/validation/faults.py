@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from graft.config import Validation
+from graft.settings import Validation
 from graft.validation.checks import LARGE_CLUSTER
 from graft.validation.drift import summarise_facts
 from graft.validation.suite import Known

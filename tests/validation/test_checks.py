@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from graft.config import Validation
 from graft.errors import ConfigError
 from graft.images.manifest import usable
+from graft.settings import Validation
 from graft.validation.check import Check, severities
 from graft.validation.checks import CHECKS
 from graft.validation.findings import Finding, refuses

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from graft.config import Validation
 from graft.images.doctor import default_params
 from graft.images.examination import look
+from graft.settings import Validation
 from graft.validation.report import (
     JSON_FILE,
     PAGE_FILE,

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from graft.config import Validation
 from graft.images.doctor import default_params
 from graft.images.examination import look
+from graft.settings import Validation
 from graft.validation.findings import Finding, refuses
 from graft.validation.suite import validate_manifest
 from tests.conftest import picture, write_classes

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from graft.artifact import Artifact, load_artifact, save_artifact
-from graft.config import Candidate
 from graft.errors import ConfigError, WeightsError
+from graft.settings import Candidate
 from graft.zoo.bundled import bundled_file, map_by_order
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, cut

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graft.augment.policies import POLICIES, Option, Recipe
-from graft.config import Augment, NamedPolicy
 from graft.errors import ConfigError, did_you_mean
+from graft.settings import Augment, NamedPolicy
 
 WHERE = "augment.policy"
 

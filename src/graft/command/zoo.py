@@ -92,7 +92,7 @@ def _offline(arch: str) -> tuple[str, ...]:
     """Kinds of weights whose file is on this machine; `source` and `none` always can be had."""
     from pathlib import Path
 
-    from graft.config import Candidate
+    from graft.settings import Candidate
     from graft.zoo.weights import Surroundings, locate
 
     around = Surroundings(Path("models/source"), offline=True, seed=0)

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.config import Evaluate
 from graft.errors import DataError
 from graft.evaluate.curves import pr_table, roc_table
 from graft.evaluate.intervals import Interval, Resampling, headline_intervals
@@ -22,6 +21,7 @@ from graft.evaluate.tables import (
     with_ranking,
 )
 from graft.files import whole_folder, write_json, write_text
+from graft.settings import Evaluate
 
 if TYPE_CHECKING:
     import numpy as np

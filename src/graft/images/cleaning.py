@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from graft.config import Severity
 from graft.images.records import SPLIT_NAMES, Change, Problem, printable
 from graft.images.spelling import file_alike, is_file, label_key, spellings, tidy, usual_spelling
+from graft.settings import Severity
 
 # What programs write for a label that is not there; a class may well be called "none" or "NA".
 _NO_LABEL = frozenset({"", "nan", "<na>", "#n/a"})

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.config import Candidate, Params, Zoo
 from graft.errors import DataError
 from graft.images.cleaned_copy import check_target, write_cleaned
 from graft.images.examination import Examination, judge, look, unreadable
+from graft.settings import Candidate, Params, Zoo
 
 if TYPE_CHECKING:
     from rich.console import Console

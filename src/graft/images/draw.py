@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from graft.config import Params
+    from graft.settings import Params
 
     Ints = NDArray[np.int64]
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.config import Params
 from graft.errors import DataError
 from graft.images.facts_cache import FactsCache, user_cache
 from graft.images.groups import conflicting
@@ -19,6 +18,7 @@ from graft.images.records import Change, Found, Problem, Record, Skipped
 from graft.images.sources import look_at_images
 from graft.images.spelling import spellings
 from graft.images.splits import make_splits
+from graft.settings import Params
 from graft.validation.findings import Finding, Offender, refuses
 from graft.validation.suite import validate_manifest, with_quarantine
 from graft.workspace import Workspace

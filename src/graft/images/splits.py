@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from graft.config import Params
+    from graft.settings import Params
 
 COLUMNS = ("path", "label", "split", "fold", "group")
 _ATTEMPTS = 20

@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from graft.config import Pretrain
 from graft.determinism import derive_seed
 from graft.progress import track
+from graft.settings import Pretrain
 from graft.train.loop import batches, logits_of
 from graft.zoo.network import Network
 from graft.zoo.preprocessing import Preprocessing

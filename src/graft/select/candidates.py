@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from graft.config import Candidate, Params, Train
 from graft.determinism import derive_seed
 from graft.features.extract import Extractor
 from graft.features.images import ImageSet, decoded
 from graft.features.store import Store
 from graft.select.probe import Probe, probe_at, probe_auto
+from graft.settings import Candidate, Params, Train
 from graft.train.finetune import Task, finetune
 from graft.train.loop import fabric_for, logits_of
 from graft.train.plan import staged

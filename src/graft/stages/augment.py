@@ -8,9 +8,9 @@ from graft.augment.choice import as_yaml, choose
 from graft.augment.domains import check_domain
 from graft.augment.policies import build_policy
 from graft.augment.preview import preview_sheet
-from graft.config import Params
 from graft.determinism import derive_seed
 from graft.files import whole_folder, write_json
+from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 from graft.zoo.preprocessing import Geometry

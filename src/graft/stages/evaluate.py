@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graft.config import Params, flatten
+from graft.config import flatten
+from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.config import Candidate, Params
 from graft.errors import DataError
 from graft.files import sha256, whole_file, whole_folder, write_json
+from graft.settings import Candidate, Params
 from graft.stages.runner import run_stage
 from graft.stages.select import train_set
 from graft.workspace import Workspace

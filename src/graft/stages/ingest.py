@@ -6,12 +6,12 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from graft.config import Params
 from graft.files import whole_file, whole_folder
 from graft.images.intake import place_images
 from graft.images.records import Found
 from graft.images.sources import find_images
 from graft.images.watch import watch
+from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from graft.config import Params
 from graft.images.sources import find_images
 from graft.images.watch import watch
+from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 

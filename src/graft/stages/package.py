@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from graft.config import Params
 from graft.gate import pass_gate, read_metrics
 from graft.packaged import write_package
+from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from graft.config import Candidate, Params
 from graft.files import whole_file, whole_folder, write_json
+from graft.settings import Candidate, Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from graft.config import Params, load_params
+from graft.config import load_params
 from graft.errors import exit_code
+from graft.settings import Params
 from graft.threads import wait_briefly
 from graft.workspace import Workspace
 

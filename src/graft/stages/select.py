@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from graft.config import Params
 from graft.files import whole_file, whole_folder, write_json
+from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from graft.config import Params
 from graft.files import whole_file
 from graft.images.splits import Division, divide
+from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 

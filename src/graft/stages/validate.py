@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from graft.artifact import CARD_FILE, read_card
-from graft.config import Params
 from graft.errors import DataError, WeightsError
 from graft.files import whole_file
 from graft.images.facts_cache import FactsCache
 from graft.images.manifest import build_manifest
+from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.validation.findings import Finding
 from graft.validation.reference import read_history, summarise_data, write_history

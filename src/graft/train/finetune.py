@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from graft.config import Train
 from graft.determinism import derive_seed
 from graft.features.extract import Extractor, frozen_part
+from graft.settings import Train
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Inputs, Kept
 from graft.train.loop import Epoch, Holdout, holdout_figures, run_stage

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from graft.config import Train
 from graft.determinism import torch_generator
 from graft.errors import TrainingError
+from graft.settings import Train
 from graft.train.inputs import Inputs
 from graft.train.plan import Stage, freeze, parameter_groups
 from graft.zoo.network import Network

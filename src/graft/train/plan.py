@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from graft.config import Train
+from graft.settings import Train
 from graft.zoo.network import Network
 
 

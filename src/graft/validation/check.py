@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from graft.config import Severity, SeverityChoice, Validation
 from graft.errors import ConfigError, did_you_mean
+from graft.settings import Severity, SeverityChoice, Validation
 from graft.validation.findings import About
 
 TableName = Literal["images", "classes", "class_set", "drift"]

@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from graft.config import Validation
 from graft.errors import GraftError
+from graft.settings import Validation
 from graft.validation.check import KEYS, Check
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from graft.config import Severity
+from graft.settings import Severity
 
 About = Literal["file", "class", "fact"]
 

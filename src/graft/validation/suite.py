@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graft.config import SeverityChoice, Validation
+from graft.settings import SeverityChoice, Validation
 from graft.validation.check import ABOUT, Check, TableName, severities
 from graft.validation.checks import CHECKS
 from graft.validation.drift import Distribution, Shift, measure_drift

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.config import Candidate
 from graft.determinism import derive_seed
 from graft.errors import WeightsError, did_you_mean
+from graft.settings import Candidate
 from graft.zoo import downloads
 from graft.zoo.bundled import bundled_file, map_by_order
 from graft.zoo.catalogue import TIMM, family_of, require_size

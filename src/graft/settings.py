@@ -1,0 +1,275 @@
+"""What can be set: params.yaml as frozen dataclasses, every key typed, ranged and explained.
+
+This file is the whole list. A field's description says its meaning and unit. To add a setting, add a field here and a
+line in params.yaml; the test of the shipped file and dvc.yaml's ``params`` lists notice what is missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+
+Positive = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Severity = Literal["critical", "warning", "quarantine"]
+SeverityChoice = Literal["critical", "warning", "quarantine", "ignore"]
+Format = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+
+
+def _candidate(value: Any) -> Any:
+    """A bare architecture name is short for a candidate with defaults."""
+    return {"arch": value} if isinstance(value, str) else value
+
+
+def _as_list(value: Any) -> Any:
+    """One policy is short for a list of one."""
+    if isinstance(value, str | dict):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _named_policy(value: Any) -> Any:
+    """``light`` and ``{randaugment: {magnitude: 9}}``, as people write them."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and len(value) == 1:
+        (name, options), *_ = value.items()
+        if options is None or isinstance(options, dict):
+            return {"name": name, "options": options or {}}
+    if isinstance(value, NamedPolicy):
+        return value
+    raise ValueError("a policy is a name, or one name with its options, such as {randaugment: {magnitude: 9}}")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Data:
+    """Where the images come from and how they are divided."""
+
+    source: Annotated[
+        str, Field(min_length=1, description="digits, a folder, a .csv or .parquet table, or torchvision:<Dataset>")
+    ] = "digits"
+    follow_links: Annotated[bool, Field(description="read links that lead out of the folder, each folder once")] = False
+    test_fraction: Annotated[Fraction, Field(description="share of images kept for the test, on average")] = 0.2
+    train_per_class: Annotated[
+        Positive | None,
+        Field(description="labelled images per class to train on, the rest is tested; null: all; for undivided data"),
+    ] = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Validation:
+    """Thresholds of the expectations over the manifest."""
+
+    min_images_per_class: Annotated[Positive, Field(description="images a class must have")] = 5
+    max_imbalance: Annotated[float, Field(ge=1, description="largest class over smallest, a ratio")] = 20.0
+    min_side: Annotated[Positive, Field(description="shorter side of an image, in pixels")] = 8
+    brightness: Annotated[tuple[float, float], Field(description="allowed mean luminance, 0 to 1")] = (
+        0.02,
+        0.98,
+    )
+    min_contrast: Annotated[
+        float, Field(ge=0, le=0.5, description="least standard deviation of luminance, 0 to 0.5")
+    ] = 0.005
+    min_sharpness: Annotated[
+        float, Field(ge=0, description="least standard deviation of the Laplacian, grey levels of 255")
+    ] = 2.0
+    min_entropy: Annotated[
+        float, Field(ge=0, le=8, description="least Shannon entropy of the grey levels, in bits, 0 to 8")
+    ] = 0.1
+    allowed_modes: Annotated[
+        Annotated[tuple[str, ...], Field(min_length=1)] | None,
+        Field(description="Pillow's modes that files may have, such as RGB, L, RGBA, I;16; null: any"),
+    ] = None
+    allowed_formats: Annotated[
+        Annotated[tuple[Format, ...], Field(min_length=1)] | None,
+        Field(description="formats that files may have, such as JPEG, PNG; null: any that graft reads"),
+    ] = None
+    near_duplicate_distance: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=63,
+            description="largest Hamming distance of two 256-bit perceptual hashes that counts as one image",
+        ),
+    ] = 45
+    max_drift: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1,
+            description="largest distance of a fact's distribution from that of the last validated data: the share "
+            "of images by which they differ, 0 to 1",
+        ),
+    ] = 0.2
+    severity: Annotated[
+        dict[str, SeverityChoice],
+        Field(
+            description="for a check of graft.validation.checks what its failure does: critical stops, warning "
+            "reports, quarantine leaves the files out and lists them, ignore does not look; one left out has its own"
+        ),
+    ] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class NamedPolicy:
+    """An augmentation policy by name, and those of its options that are set."""
+
+    name: Annotated[str, Field(min_length=1, description="a name from graft.augment.policies")]
+    options: Annotated[dict[str, Any], Field(description="numbers by name")] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Augment:
+    """What varies the training images, and what may: the domain only refuses, it never changes what is done."""
+
+    policy: Annotated[
+        tuple[Annotated[NamedPolicy, BeforeValidator(_named_policy)], ...],
+        BeforeValidator(_as_list),
+        Field(
+            min_length=1,
+            description="a name from graft.augment.policies, or a list of names and of {name: {option: number}}",
+        ),
+    ] = (NamedPolicy("light"),)
+    domain: Annotated[
+        str, Field(description="what the images are, a name from graft.augment.domains; refuses what changes labels")
+    ] = "natural"
+    preview_images: Annotated[Positive, Field(description="rows of the preview sheet")] = 6
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Candidate:
+    """One (architecture, weights, depth, size) that selection may choose."""
+
+    arch: Annotated[str, Field(min_length=1, description="a torchvision builder's name, or timm:<name>")]
+    weights: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="bundled, source, pretrained, none, a torchvision weights name, or a path",
+        ),
+    ] = "DEFAULT"
+    depth: Annotated[
+        Literal["auto", "last"] | Count, Field(description="where the network is cut: a block's index counted from 0")
+    ] = "last"
+    size: Annotated[
+        Annotated[int, Field(ge=8, le=2048)] | None,
+        Field(description="side of the input in pixels; null: the weights' own"),
+    ] = None
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Zoo:
+    """What may be chosen."""
+
+    candidates: Annotated[
+        tuple[Annotated[Candidate, BeforeValidator(_candidate)], ...],
+        Field(min_length=1, description="candidates in any order"),
+    ]
+    offline: Annotated[bool, Field(description="never download; GRAFT_OFFLINE=1 does the same")] = False
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Pretrain:
+    """The source task: glyphs rendered with matplotlib's fonts."""
+
+    images_per_class: Annotated[Positive, Field(description="rendered images for each of the 62 classes")] = 100
+    epochs: Annotated[Positive, Field(description="passes over the rendered images")] = 3
+    batch_size: Annotated[Positive, Field(description="images per step")] = 256
+    learning_rate: Annotated[Rate, Field(description="peak of the one-cycle schedule")] = 0.004
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's, on weights only")] = 0.01
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Select:
+    """How the candidates are compared."""
+
+    folds: Annotated[int, Field(ge=2, le=20, description="folds of the cross-validation")] = 5
+    finalists: Annotated[Positive, Field(description="best candidates by probe that are fine-tuned in every fold")] = 2
+    finetune_epochs: Annotated[Positive, Field(description="epochs of a finalist's short fine-tuning")] = 8
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Train:
+    """The staged fine-tuning of the winner: the head alone, then the last blocks at a smaller rate."""
+
+    finetune_epochs: Annotated[Count, Field(description="most epochs with the last blocks unfrozen; 0: head only")] = 20
+    unfreeze_blocks: Annotated[Positive, Field(description="how many blocks are unfrozen, counted from the last")] = 2
+    learning_rate: Annotated[Rate, Field(description="peak rate of the head")] = 0.003
+    backbone_rate: Annotated[Rate, Field(description="rate of unfrozen blocks as a share of the head's")] = 0.1
+    batch_size: Annotated[Positive, Field(description="images per step")] = 32
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's; none on norms and biases")] = 0.01
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, description="share of the target spread over all classes")] = (
+        0.0
+    )
+    patience: Annotated[Positive, Field(description="epochs without a lower hold-out loss before a stage stops")] = 10
+    control: Annotated[bool, Field(description="train the same network from scratch, to test that transfer helps")] = (
+        True
+    )
+    label_counts: Annotated[
+        tuple[Positive, ...],
+        Field(description="labels per class at which transfer and scratch are also compared"),
+    ] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Evaluate:
+    """How the figures on the test images are computed."""
+
+    bootstrap_samples: Annotated[int, Field(ge=100, description="resamples of the test images per interval")] = 1000
+    latency_runs: Annotated[Positive, Field(description="single-image predictions that are timed")] = 30
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Gate:
+    """What a model must reach before it is packaged; null switches a condition off."""
+
+    min_accuracy: Annotated[float, Field(ge=0, le=1, description="least test accuracy")] | None = None
+    min_macro_f1: Annotated[float, Field(ge=0, le=1, description="least macro F1 on the test images")] | None = None
+    max_latency_ms: Annotated[Rate, Field(description="most milliseconds for one image, median")] | None = None
+    max_size_mb: Annotated[Rate, Field(description="most megabytes of model.safetensors")] | None = None
+    refuse_if_transfer_hurts: Annotated[bool, Field(description="refuse when the verdict on transfer is `hurts`")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Package:
+    """What the packaged model is called and what it must reach."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name in the BentoML model store")] = "graft"
+    gate: Gate = dataclasses.field(default_factory=Gate)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Compute:
+    """What the work runs on."""
+
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto takes a GPU if there is one")
+    ] = "auto"
+    threads: Annotated[Positive | None, Field(description="CPU threads; null: all cores")] = None
+    mapper: Annotated[Literal["serial"], Field(description="what spreads candidates and folds")] = "serial"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Params:
+    """The whole of params.yaml."""
+
+    zoo: Zoo
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="the only source of randomness")] = 0
+    data: Data = dataclasses.field(default_factory=Data)
+    validation: Validation = dataclasses.field(default_factory=Validation)
+    augment: Augment = dataclasses.field(default_factory=Augment)
+    pretrain: Pretrain = dataclasses.field(default_factory=Pretrain)
+    select: Select = dataclasses.field(default_factory=Select)
+    train: Train = dataclasses.field(default_factory=Train)
+    evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
+    package: Package = dataclasses.field(default_factory=Package)
+    compute: Compute = dataclasses.field(default_factory=Compute)

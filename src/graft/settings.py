@@ -219,6 +219,24 @@ class Train:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Tune:
+    """The search over hyper-parameters of the fine-tuning: cross-validated on the training images."""
+
+    trials: Annotated[Count, Field(description="settings to try, those at hand being the first; 0: no search")] = 0
+    minutes: Annotated[Rate | None, Field(description="no new trial is begun after so many minutes; null: any")] = None
+    sampler: Annotated[
+        Literal["tpe", "random", "grid"], Field(description="who proposes: tpe learns from the trials so far")
+    ] = "tpe"
+    pruner: Annotated[
+        Literal["none", "median", "halving"], Field(description="who cuts a trial short after its first folds")
+    ] = "median"
+    search: Annotated[
+        tuple[str, ...],
+        Field(min_length=1, description="keys of `train` that are varied, rows of graft.tune.space"),
+    ] = ("learning_rate", "backbone_rate", "unfreeze_blocks", "weight_decay")
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Evaluate:
     """How the figures on the test images are computed."""
 
@@ -270,6 +288,7 @@ class Params:
     pretrain: Pretrain = dataclasses.field(default_factory=Pretrain)
     select: Select = dataclasses.field(default_factory=Select)
     train: Train = dataclasses.field(default_factory=Train)
+    tune: Tune = dataclasses.field(default_factory=Tune)
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
     package: Package = dataclasses.field(default_factory=Package)
     compute: Compute = dataclasses.field(default_factory=Compute)

@@ -1,0 +1,103 @@
+"""What a search may vary: one row per hyper-parameter, with its range and the values that a grid takes of it.
+
+To add one, add a row to ``DIMENSIONS`` under the name that it has in the ``train`` section of params.yaml.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graft.errors import ConfigError, did_you_mean
+from graft.settings import Train
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+Value = float | int
+Values = Mapping[str, Value]
+WHERE = "tune.search"
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A row of the table: a range of numbers, searched evenly or by orders of magnitude.
+
+    Attributes:
+        low: least value.
+        high: largest value; for whole numbers of blocks it is bounded by the network's as well.
+        grid: what a grid search takes.
+        log: whether equal factors, not equal steps, count as equally far apart.
+        whole: whether only whole numbers are meant.
+    """
+
+    low: float
+    high: float
+    grid: tuple[Value, ...]
+    log: bool = False
+    whole: bool = False
+
+    def distribution(self, highest: float) -> BaseDistribution:
+        """Optuna's form of it, at most ``highest``."""
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        top = min(self.high, highest)
+        if self.whole:
+            return IntDistribution(int(self.low), max(int(self.low), int(top)), log=self.log)
+        return FloatDistribution(self.low, top, log=self.log)
+
+
+DIMENSIONS: dict[str, Dimension] = {
+    "learning_rate": Dimension(3e-4, 3e-2, (1e-3, 3e-3, 1e-2), log=True),
+    "backbone_rate": Dimension(0.01, 1.0, (0.03, 0.1, 0.3), log=True),
+    "unfreeze_blocks": Dimension(1, 64, (1, 2, 4), whole=True),
+    "finetune_epochs": Dimension(1, 100, (5, 20, 40), log=True, whole=True),
+    "batch_size": Dimension(8, 128, (16, 32, 64), log=True, whole=True),
+    "weight_decay": Dimension(1e-4, 0.3, (1e-3, 1e-2, 1e-1), log=True),
+    "label_smoothing": Dimension(0.0, 0.3, (0.0, 0.1)),
+}
+
+
+@dataclass(frozen=True)
+class Space:
+    """The hyper-parameters that one search varies, by name, for a network of so many blocks."""
+
+    names: tuple[str, ...]
+    blocks: int
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Name -> Optuna's distribution."""
+        highest = {"unfreeze_blocks": float(self.blocks)}
+        return {name: DIMENSIONS[name].distribution(highest.get(name, float("inf"))) for name in self.names}
+
+    def grid(self) -> list[dict[str, Value]]:
+        """Every combination of the rows' grid values, in order; values beyond the network's blocks are left out."""
+        rows: list[Sequence[Value]] = [
+            [value for value in DIMENSIONS[name].grid if name != "unfreeze_blocks" or value <= self.blocks]
+            for name in self.names
+        ]
+        return [dict(zip(self.names, values, strict=True)) for values in itertools.product(*rows)]
+
+    def defaults(self, train: Train) -> dict[str, Value]:
+        """The settings at hand for what is searched."""
+        values: dict[str, Value] = {name: getattr(train, name) for name in self.names}
+        if "unfreeze_blocks" in values:
+            values["unfreeze_blocks"] = min(int(values["unfreeze_blocks"]), self.blocks)
+        return values
+
+
+def space_of(names: Sequence[str], blocks: int) -> Space:
+    """The space spanned by ``names`` for a network of ``blocks`` blocks.
+
+    Raises:
+        ConfigError: a name is unknown, or is given twice.
+    """
+    for name in names:
+        if name not in DIMENSIONS:
+            raise ConfigError(f"{name!r} cannot be searched", where=WHERE, remedy=did_you_mean(name, DIMENSIONS))
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{twice!r} is named twice", where=WHERE, remedy="name it once")
+    return Space(tuple(names), blocks)

@@ -1,0 +1,125 @@
+"""The trial of precision, memory format and threads: never slower than plain float32, and the same answer next time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from lightning_fabric import Fabric
+
+from graft.train.precision import (
+    MARGIN,
+    Mode,
+    Precision,
+    Trial,
+    computes_bfloat16,
+    computing,
+    kept_trial,
+    laid_out,
+    lay_out,
+    modes,
+    plain,
+    trial_key,
+    try_modes,
+    usual,
+)
+from graft.zoo.network import Network, build_network
+
+CPU = torch.device("cpu")
+CHOICES = modes(CPU, 2)
+
+
+def on_cpu(precision: Precision) -> Fabric:
+    return Fabric(accelerator="cpu", devices=1, precision=precision)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    torch.manual_seed(0)
+    return build_network("shufflenet_v2_x0_5", 3, size=32)
+
+
+@given(st.lists(st.floats(0.1, 1e4), min_size=len(CHOICES), max_size=len(CHOICES)))
+def test_another_mode_than_plain_float32_is_taken_only_where_it_is_clearly_faster(times: list[float]) -> None:
+    trial = Trial(tuple(zip(CHOICES, times, strict=True)))
+    taken = dict(trial.milliseconds)[trial.chosen]
+    assert trial.chosen == CHOICES[0] or (taken == min(times) and taken * MARGIN <= times[0])
+    if min(times) * MARGIN <= times[0]:
+        assert taken == min(times)
+    assert trial.speed_up >= 1
+
+
+def test_plain_float32_stands_first_and_no_mode_twice() -> None:
+    assert CHOICES[0] == plain(2)
+    assert len(set(CHOICES)) == len(CHOICES)
+    assert {mode.threads for mode in CHOICES} == {1, 2}
+    assert any(mode.precision == "bf16-mixed" for mode in CHOICES) == computes_bfloat16()
+    assert {mode.threads for mode in modes(CPU, 1)} == {1}
+
+
+def test_a_trial_leaves_network_and_threads_as_they_are(network: Network) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    threads = torch.get_num_threads()
+    trial = try_modes(network, torch.randn(4, 3, 32, 32), 3, CHOICES[:3], on_cpu)
+    assert [mode for mode, _ in trial.milliseconds] == CHOICES[:3]
+    assert all(0 < value < float("inf") for _, value in trial.milliseconds)
+    assert torch.get_num_threads() == threads
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("mode", [*CHOICES, Mode("bf16-mixed", True, 1), usual("fp32", 2)], ids=str)
+def test_every_mode_gives_the_loss_of_plain_float32(mode: Mode, network: Network) -> None:
+    batch = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    expected = network.eval()(batch)
+    with computing(mode):
+        assert torch.get_num_threads() == mode.threads
+        logits = on_cpu(mode.precision).setup(lay_out(build_like(network), mode).eval())(laid_out(batch, mode))
+    assert logits.dtype == torch.float32
+    tolerance = 1e-4 if mode.precision == "32-true" else 0.05
+    torch.testing.assert_close(logits, expected, rtol=tolerance, atol=tolerance)
+
+
+def build_like(network: Network) -> Network:
+    twin = build_network("shufflenet_v2_x0_5", 3, size=32)
+    twin.load_state_dict(network.state_dict())
+    return twin
+
+
+def test_memory_formats_are_those_of_the_mode() -> None:
+    batch = torch.randn(2, 3, 4, 5)
+    last = laid_out(batch, usual("fp32", 1))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert laid_out(last, plain(1)).is_contiguous()
+    assert laid_out(torch.randn(2, 7), plain(1)).shape == (2, 7)
+
+
+def test_a_trial_is_made_once(tmp_path: Path) -> None:
+    calls = []
+
+    def measure() -> Trial:
+        calls.append(1)
+        return Trial(((plain(2), 10.0), (Mode("bf16-mixed", True, 2), 3.0)))
+
+    first = kept_trial(tmp_path, "key", measure)
+    assert kept_trial(tmp_path, "key", measure) == first
+    assert len(calls) == 1
+    assert str(first.chosen) == "bfloat16, channels last, 2 threads"
+    assert first.speed_up == pytest.approx(10 / 3)
+    (tmp_path / "trials" / "key.json").write_text("[{]", encoding="utf-8")
+    assert kept_trial(tmp_path, "key", measure) == first
+    assert len(calls) == 2, "a damaged file is found out anew"
+
+
+def test_a_finding_holds_for_one_network_batch_and_share_of_frozen_blocks(network: Network) -> None:
+    batch = torch.zeros(4, 3, 32, 32)
+    key = trial_key(network, batch, CHOICES)
+    assert trial_key(build_like(network), batch, CHOICES) == key
+    assert trial_key(network, batch[:2], CHOICES) != key
+    assert trial_key(network, batch, CHOICES[:2]) != key
+    frozen = build_like(network)
+    frozen.blocks[0].requires_grad_(False)
+    assert trial_key(frozen, batch, CHOICES) != key

@@ -144,7 +144,7 @@ def try_modes(
 
     The network itself is left as it is. The first step of each mode is not counted: it pays for memory and kernels.
     """
-    steps = {mode: _step(network, batch, classes, mode, fabric_with(mode.precision)) for mode in choices}
+    steps = {mode: step_of(network, batch, classes, mode, fabric_with(mode.precision)) for mode in choices}
     for step in steps.values():
         step()
     best = dict.fromkeys(choices, float("inf"))
@@ -157,7 +157,8 @@ def try_modes(
     return Trial(tuple(best.items()))
 
 
-def _step(network: nn.Module, batch: Tensor, classes: int, mode: Mode, fabric: Fabric) -> Callable[[], None]:
+def step_of(network: nn.Module, batch: Tensor, classes: int, mode: Mode, fabric: Fabric) -> Callable[[], None]:
+    """One training step on a copy of ``network`` in a mode, to be called as often as wanted."""
     own = lay_out(copy.deepcopy(network).to(fabric.device), mode).train()
     trained = [parameter for parameter in own.parameters() if parameter.requires_grad]
     model, optimizer = fabric.setup(own, torch.optim.AdamW(trained, lr=1e-6))

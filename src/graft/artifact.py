@@ -51,10 +51,21 @@ class Artifact:
 
 
 def save_artifact(folder: Path, artifact: Artifact, network: Network) -> Artifact:
-    """Write the model whole into ``folder`` (replacing what was there) and return it with its hash filled in."""
+    """Write the model whole into ``folder`` (replacing what was there) and return it with its hash filled in.
+
+    Raises:
+        WeightsError: there are weights that are no numbers; nothing is written.
+    """
     from safetensors.torch import save_file
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    broken = [name for name, value in state.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise WeightsError(
+            f"the model has weights that are not finite, first in {broken[0]!r}; it is not saved",
+            where=folder,
+            remedy="train it again at a lower learning rate",
+        )
     with whole_folder(folder) as beside:
         save_file(state, beside / WEIGHTS_FILE)
         # safetensors makes its file private; a model is as readable as the folder it lies in.

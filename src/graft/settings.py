@@ -309,6 +309,14 @@ class Compute:
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto takes a GPU if there is one")
     ] = "auto"
+    devices: Annotated[
+        Positive, Field(description="how many devices train together, a process each; several CPUs share the cores")
+    ] = 1
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        Field(description="what is calculated in while training; auto: the quickest here, by a short trial, kept"),
+    ] = "auto"
+    compile: Annotated[bool, Field(description="let torch.compile make kernels first; needs a C++ compiler")] = False
     threads: Annotated[Positive | None, Field(description="CPU threads; null: all cores")] = None
     mapper: Annotated[Literal["serial"], Field(description="what spreads candidates and folds")] = "serial"
 

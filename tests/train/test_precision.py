@@ -11,21 +11,17 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
 from graft.train.precision import (
-    MARGIN,
     Mode,
     Precision,
-    Trial,
     computes_bfloat16,
     computing,
-    kept_trial,
     laid_out,
     lay_out,
     modes,
     plain,
-    trial_key,
-    try_modes,
     usual,
 )
+from graft.train.trial import MARGIN, Trial, kept_trial, trial_key, try_modes
 from graft.zoo.network import Network, build_network
 
 CPU = torch.device("cpu")
@@ -71,7 +67,7 @@ def test_a_trial_leaves_network_and_threads_as_they_are(network: Network) -> Non
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("mode", [*CHOICES, Mode("bf16-mixed", True, 1), usual("fp32", 2)], ids=str)
+@pytest.mark.parametrize("mode", [*CHOICES, Mode("bf16-mixed", True, 1), usual(2)], ids=str)
 def test_every_mode_gives_the_loss_of_plain_float32(mode: Mode, network: Network) -> None:
     batch = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     expected = network.eval()(batch)
@@ -91,7 +87,7 @@ def build_like(network: Network) -> Network:
 
 def test_memory_formats_are_those_of_the_mode() -> None:
     batch = torch.randn(2, 3, 4, 5)
-    last = laid_out(batch, usual("fp32", 1))
+    last = laid_out(batch, usual(1))
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert laid_out(last, plain(1)).is_contiguous()
     assert laid_out(torch.randn(2, 7), plain(1)).shape == (2, 7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ from graft.train.loop import (
     run_stage,
 )
 from graft.train.plan import Plan, Stage
+from graft.train.precision import Mode
 from graft.train.trained import First, Pass, Trained, Watched, finished, of_pass, task_key, to_finish
 from graft.train.underway import Epoch, Underway
 from graft.zoo.network import Network
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.augment.policies import Policy
+    from graft.train.loop import Report
 
     # Which images are meant, bool (n).
     Rows = NDArray[np.bool_]
@@ -77,6 +80,8 @@ def finetune(
     seed: int,
     fabric: Fabric,
     keeper: Keeper | None = None,
+    mode: Mode | None = None,
+    report: Report | None = None,
 ) -> Trained:
     """Train ``network`` by ``plan``.
 
@@ -93,13 +98,14 @@ def finetune(
         DivergedError: the loss or the weights are not finite.
     """
     try:
-        return _Run(network, plan, task, settings, seed, fabric).go(keeper)
+        return _Run(network, plan, task, settings, seed, fabric, mode, report).go(keeper)
     except DivergedError as error:
         if precision_of(fabric) == FULL_PRECISION:
             raise
         print(f"warning: {error.what}\n  in {precision_of(fabric)}: once more in {FULL_PRECISION}", file=sys.stderr)
         exact = fabric_for(str(fabric.device))
-        return _Run(network, plan, task, settings, seed, exact).go(keeper)
+        plain = None if mode is None else dataclasses.replace(mode, precision=FULL_PRECISION)
+        return _Run(network, plan, task, settings, seed, exact, plain, report).go(keeper)
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,8 @@ class _Run:
     settings: Train
     seed: int
     fabric: Fabric
+    mode: Mode | None
+    report: Report | None
 
     def go(self, keeper: Keeper | None) -> Trained:
         """Both passes, or what is left of them."""
@@ -126,7 +134,7 @@ class _Run:
         return trained
 
     def _key(self) -> tuple[str, ...]:
-        computing = (str(self.fabric.device), precision_of(self.fabric))
+        computing = (str(self.fabric.device), precision_of(self.fabric), str(self.mode), str(self.fabric.world_size))
         return task_key(self.network, self.plan, self.task, self.settings, self.seed, computing)
 
     def _passes(self, checkpoints: Checkpoints | None, saved: Snapshot | None) -> Trained:
@@ -171,7 +179,17 @@ class _Run:
 
             lesson = self._lesson(network, stage, shown, watched)
             course = run_stage(
-                network, stage, lesson, self.settings, self.seed, self.fabric, epochs[stage.name], keep, saved
+                network,
+                stage,
+                lesson,
+                self.settings,
+                self.seed,
+                self.fabric,
+                epochs[stage.name],
+                keep,
+                saved,
+                self.mode,
+                self.report,
             )
             saved = None
             behind.best[stage.name] = course.best

@@ -19,16 +19,19 @@ from graft.train.divergence import diverged, is_finite, weights_are_finite
 from graft.train.imbalance import IMBALANCE
 from graft.train.inputs import Inputs
 from graft.train.plan import Stage
+from graft.train.precision import Mode, Precision, computing, laid_out
+from graft.train.several import mean_of, share_of, weight_of
 from graft.train.underway import Epoch, Underway
 from graft.zoo.network import Network
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    # Told after every step how the stage stands.
+    # Told after every step how the stage stands, and after every epoch how it went.
     Watch = Callable[[Underway], None]
+    Report = Callable[[Epoch], None]
 
-FULL_PRECISION = "32-true"
+FULL_PRECISION: Precision = "32-true"
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,12 @@ class Course:
     best: int
 
 
-def fabric_for(device: str, precision: str = FULL_PRECISION) -> Fabric:
+def fabric_for(device: str, precision: Precision = FULL_PRECISION) -> Fabric:
     """Fabric on one device: ``auto`` takes a GPU if there is one."""
     from lightning_fabric import Fabric
 
     accelerator, _, index = device.partition(":")
-    return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)  # type: ignore[arg-type]
+    return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)
 
 
 def precision_of(fabric: Fabric) -> str:
@@ -92,6 +95,8 @@ def run_stage(
     stop_after: int,
     after_step: Watch | None = None,
     saved: Snapshot | None = None,
+    mode: Mode | None = None,
+    report: Report | None = None,
 ) -> Course:
     """Train ``network`` in place for one stage.
 
@@ -105,25 +110,29 @@ def run_stage(
         stop_after: most epochs to go of the stage's schedule.
         after_step: told after every step how the stage stands.
         saved: a snapshot of this stage, from which it goes on.
+        mode: memory format and threads; its precision is ``fabric``'s. None: as torch is set.
+        report: told after every epoch how it went.
 
     Raises:
         DivergedError: the loss or the weights are not finite; the message names stage, epoch, step, rate and batch.
     """
     steps = math.ceil(len(lesson.labels) / settings.batch_size)
-    run = Underway.begin(network, stage, settings, steps, fabric)
+    run = Underway.begin(network, stage, settings, steps, fabric, mode)
     weights, _ = IMBALANCE[settings.imbalance]
     of_classes = weights(lesson.labels, network.head.out_features)
     left = stop_after * steps
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), computing(mode):
         torch.manual_seed(seed)
         if saved is not None:
             run.restore(saved)
             left -= run.epoch * steps + run.step
         elif lesson.holdout is not None:
             run.note_best(holdout_figures(run.judged, lesson.holdout)[0], -1)
-        for indices in track(_batches(run, stage, lesson, settings, seed, stop_after), stage.name, total=left):
+        order = _batches(run, stage, lesson, settings, seed, stop_after, report)
+        for batch in track(order, stage.name, total=left):
+            indices = share_of(batch, fabric)
             shown, targets = lesson.inputs.batch(indices, lesson.labels[indices], run.epoch)
-            logits = run.model(shown.to(fabric.device))
+            logits = run.model(laid_out(shown.to(fabric.device), mode))
             # Targets are classes, or shares of classes where images were mixed: cross-entropy takes both.
             loss = F.cross_entropy(
                 logits,
@@ -131,8 +140,12 @@ def run_stage(
                 weight=None if of_classes is None else of_classes.to(fabric.device),
                 label_smoothing=settings.label_smoothing,
             )
-            _require_finite(loss, run, stage, lesson, indices)
+            loss = loss * weight_of(lesson.labels, indices, batch, of_classes, fabric)
+            # All processes see the mean of all, so that they stop together where it is not finite.
+            seen = mean_of(loss, fabric)
+            _require_finite(seen, run, stage, lesson, indices)
             _descend(run, loss, settings, fabric)
+            run.losses.append(seen)
             if after_step is not None:
                 after_step(run)
     run.settle()
@@ -142,7 +155,13 @@ def run_stage(
 
 
 def _batches(
-    run: Underway, stage: Stage, lesson: Lesson, settings: Train, seed: int, stop_after: int
+    run: Underway,
+    stage: Stage,
+    lesson: Lesson,
+    settings: Train,
+    seed: int,
+    stop_after: int,
+    report: Report | None,
 ) -> Iterator[Tensor]:
     """Indices of the images of each step, from where ``run`` stands, until the stage is over."""
     _, chances = IMBALANCE[settings.imbalance]
@@ -154,6 +173,8 @@ def _batches(
             if step >= run.step:
                 yield indices
         _end_epoch(run, stage, lesson.holdout)
+        if report is not None:
+            report(run.points[-1])
         if lesson.holdout is not None and run.epoch - 1 - run.best.epoch >= settings.patience:
             return
 
@@ -181,15 +202,14 @@ def _descend(run: Underway, loss: Tensor, settings: Train, fabric: Fabric) -> No
     run.schedule.step()
     if run.average is not None:
         run.average.update_parameters(run.tail)
-    run.losses.append(float(loss.detach()))
     run.step += 1
 
 
-def _require_finite(loss: Tensor, run: Underway, stage: Stage, lesson: Lesson, indices: Tensor) -> None:
+def _require_finite(loss: float, run: Underway, stage: Stage, lesson: Lesson, indices: Tensor) -> None:
     if not is_finite(loss):
         place = f"stage {stage.name!r}, epoch {run.epoch}, step {run.step}"
         names = [lesson.names[i] if lesson.names else f"image {i}" for i in indices.tolist()]
-        raise diverged(f"the loss is {loss.detach().item()}", place, run.rate, names)
+        raise diverged(f"the loss is {loss}", place, run.rate, names)
 
 
 def batches(count: int, size: int, seed: int, *names: object, chances: Tensor | None = None) -> Iterator[Tensor]:

@@ -112,7 +112,7 @@ def finished(saved: Snapshot, like: Network) -> Trained:
 
 
 def task_key(
-    network: Network, plan: Plan, task: Task, settings: Train, seed: int, computing: tuple[str, str]
+    network: Network, plan: Plan, task: Task, settings: Train, seed: int, computing: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Texts of everything that decides the result of a fine-tuning but for the code and the augmentation's options.
 

@@ -16,6 +16,7 @@ from graft.train.averaging import averaged
 from graft.train.checkpoints import Snapshot, under
 from graft.train.freezing import freeze, parameter_groups
 from graft.train.plan import Stage
+from graft.train.precision import Mode, lay_out
 from graft.zoo.network import Network
 
 if TYPE_CHECKING:
@@ -71,14 +72,19 @@ class Underway:
     best: Best = field(default_factory=Best)
 
     @classmethod
-    def begin(cls, network: Network, stage: Stage, settings: Train, steps: int, fabric: Fabric) -> Underway:
+    def begin(
+        cls, network: Network, stage: Stage, settings: Train, steps: int, fabric: Fabric, mode: Mode | None = None
+    ) -> Underway:
         """Freeze what is frozen, and make optimiser and schedule; ``steps`` are those of an epoch."""
+        if mode is not None:
+            lay_out(network, mode)
         freeze(network, stage)
         tail = with_dropout(network.ending(stage.start), settings.dropout)
         optimizer = torch.optim.AdamW(parameter_groups(network, stage, settings.weight_decay), fused=True)
         schedule = LambdaLR(optimizer, lambda step: rate_at(step, steps, stage.epochs * steps))
         average = averaged(tail, settings.ema_decay) if settings.ema_decay else None
-        model, wrapped = fabric.setup(tail, optimizer)
+        run: Any = torch.compile(tail) if mode is not None and mode.compiled else tail
+        model, wrapped = fabric.setup(run, optimizer)
         return cls(network, tail, model, wrapped, schedule, average)
 
     @property

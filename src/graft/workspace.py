@@ -23,6 +23,16 @@ class Workspace:
         return self.root / "data" / "source"
 
     @property
+    def pretraining_link(self) -> Path:
+        """The same for the user's data that source models are trained on."""
+        return self.source_link / "pretraining"
+
+    @property
+    def gathered(self) -> Path:
+        """Which images source models are trained on, and which they are scored by."""
+        return self.root / "data" / "pretraining"
+
+    @property
     def raw(self) -> Path:
         """The images as taken in, in class folders."""
         return self.root / "data" / "raw"

@@ -103,6 +103,11 @@ class Workspace:
         return self.root / "models" / "controls"
 
     @property
+    def scratch_control(self) -> Path:
+        """The control: the winner's network from scratch on all training images."""
+        return self.controls / "scratch"
+
+    @property
     def packaged(self) -> Path:
         """The model that passed the gate."""
         return self.root / "models" / "packaged"

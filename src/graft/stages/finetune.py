@@ -38,6 +38,11 @@ def run(params: Params, workspace: Workspace) -> None:
     Raises:
         TrainingError: the loss is not finite.
     """
+    import pandas as pd
+
+    from graft.evaluate.judgement import write_csv
+    from graft.evaluate.resampled import PAIRS_FILE
+    from graft.stages.fold_pairs import fold_pairs
     from graft.train.curves import draw, table
 
     job = Job.open(params, workspace)
@@ -50,6 +55,8 @@ def run(params: Params, workspace: Workspace) -> None:
         with whole_file(reports / "curves.csv") as beside:
             table(runs).to_csv(beside, index=False)
         draw(runs, reports / "curves.svg")
+        if pairs := fold_pairs(job):
+            write_csv(reports / PAIRS_FILE, pd.DataFrame([dataclasses.asdict(pair) for pair in pairs]))
     job.save(workspace.finetuned, job.winner, "staged", trained)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from graft.errors import GateError
 from graft.settings import Gate
 
+Take = Literal["better", "transferred"]
 Taken = Literal["transferred", "control"]
 
 
@@ -68,9 +69,7 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def choose(
-    take: Literal["better", "transferred"], metrics: dict[str, Any], where: Path
-) -> tuple[Taken, dict[str, Any]]:
+def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dict[str, Any]]:
     """Which model is to be packaged, and the figures that the gate is held against: its own.
 
     The control is taken where the verdict on transfer is `hurts`, unless ``take`` says otherwise. An undecided verdict

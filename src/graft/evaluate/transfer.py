@@ -146,7 +146,8 @@ def agreed(found: Comparison, folds: Resampled | None) -> Comparison:
     low, high = folds.interval.pair()
     reason = (
         f"the test images say that transfer {found.verdict}, but over {counted(folds.folds, 'fold')} and "
-        f"{counted(folds.seeds, 'seed')} the difference is {folds.difference:+.3f} (95% interval {low:+.3f} to {high:+.3f})"
+        f"{counted(folds.seeds, 'seed')} the difference is {folds.difference:+.3f} "
+        f"(95% interval {low:+.3f} to {high:+.3f})"
     )
     return dataclasses.replace(found, folds=folds, verdict="undecided", reason=reason)
 

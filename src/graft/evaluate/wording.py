@@ -199,8 +199,8 @@ def method(found: Evaluation) -> list[str]:
         "Transfer: the accuracy difference on the same resamples (paired). “helps” if its 95% interval lies above "
         "zero, “hurts” if below, else “undecided”; also undecided where the two differ on fewer than 6 images.",
         "The interval covers the choice of test images. That of training images and of the training's seed is covered "
-        "where train.control_seeds asks for a comparison over folds and seeds (corrected resampled t, Nadeau and Bengio "
-        "2003); then both must agree.",
+        "where train.control_seeds asks for a comparison over folds and seeds (corrected resampled t, Nadeau and "
+        "Bengio 2003); then both must agree.",
         "Averages over classes go over the classes that have test images.",
         "Every image passed through the preprocessing stored with the model, the same that serving uses.",
     ]

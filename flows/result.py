@@ -66,7 +66,8 @@ def _verdict(transfer: Mapping[str, Any]) -> str:
     if transfer.get("difference") is None:
         return str(verdict)
     gain = f"{float(transfer['difference']):+.3f}"
-    return f"{verdict}: {gain} accuracy over training from scratch{_interval(transfer.get('difference_ci95'))}"
+    text = f"{verdict}: {gain} accuracy over training from scratch{_interval(transfer.get('difference_ci95'))}"
+    return f"{text}; the better one is packaged unless package.take says otherwise" if verdict == "hurts" else text
 
 
 def main() -> int:

@@ -26,6 +26,7 @@ def publish(run: StageRun, workspace: Workspace) -> None:
         (workspace.validation / "validation.json", _findings),
         (workspace.selection / "leaderboard.csv", _leaderboard),
         (workspace.evaluation / "metrics.json", _metrics),
+        (workspace.evaluation / "metrics.json", _transfer),
         (workspace.evaluation / "report.html", _report),
     ):
         file = path.resolve()
@@ -97,6 +98,27 @@ def _leaderboard(workspace: Workspace) -> None:
 def _metrics(workspace: Workspace) -> None:
     rows = [{"figure": name, "value": value} for name, value in flat(read_metrics(workspace))]
     create_table_artifact(rows, key="metrics", description="Figures on the test images")
+
+
+def _transfer(workspace: Workspace) -> None:
+    text = transfer_page(read_metrics(workspace).get("transfer") or {})
+    create_markdown_artifact(text, key="transfer", description="Did transfer help?")
+
+
+def transfer_page(transfer: Mapping[str, Any]) -> str:
+    """The verdict as a heading, each comparison with its interval as a row, and what the source is to the target."""
+    lines = [f"# {transfer.get('verdict') or 'not tested'}", ""]
+    if transfer.get("reason"):
+        lines += [f"{transfer['reason']}", ""]
+    rows = [("test images", transfer), ("folds and seeds", transfer.get("folds") or {})]
+    known = [(name, found) for name, found in rows if found.get("difference") is not None]
+    if known:
+        lines += ["| compared on | accuracy over from scratch | 95% interval |", "|---|---|---|"]
+    for name, found in known:
+        low, high = found["difference_ci95"]
+        lines.append(f"| {name} | {found['difference']:+.3f} | {low:+.3f} to {high:+.3f} |")
+    said = (transfer.get("similarity") or {}).get("says")
+    return "\n".join([*lines, *(["", said] if said else []), ""])
 
 
 def _report(workspace: Workspace) -> None:

@@ -13,7 +13,19 @@ from graft.config import flatten, load_params
 from graft.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
-ORDER = ["locate", "ingest", "validate", "split", "augment", "pretrain", "select", "finetune", "evaluate", "package"]
+ORDER = [
+    "locate",
+    "ingest",
+    "validate",
+    "split",
+    "augment",
+    "gather",
+    "pretrain",
+    "select",
+    "finetune",
+    "evaluate",
+    "package",
+]
 
 
 def _graph() -> dict[str, Any]:
@@ -42,7 +54,8 @@ def test_every_stage_is_a_module_that_runs_itself(name: str) -> None:
 def test_dependencies_exist_or_are_made_by_a_stage_before(name: str) -> None:
     stages = _graph()["stages"]
     before = [path for other in ORDER[: ORDER.index(name)] for path in _outs(stages[other])]
-    links = ["data/source/images", "data/source/table"]  # made by locate, and never an output
+    # Made by locate, and never an output.
+    links = [f"data/source/{folder}{name}" for folder in ("", "pretraining/") for name in ("images", "table")]
     for path in stages[name]["deps"]:
         made = any(path == out or path.startswith(f"{out}/") for out in before)
         assert made or path in links or (ROOT / path).exists(), path
@@ -74,6 +87,7 @@ def test_outputs_are_the_paths_of_the_contract() -> None:
         workspace.manifest,
         workspace.validated,
         workspace.splits,
+        workspace.gathered,
         workspace.validation,
         workspace.augmentation,
         workspace.pretraining,

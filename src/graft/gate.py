@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from graft.errors import GateError
 from graft.settings import Gate
+
+Take = Literal["better", "transferred"]
+Taken = Literal["transferred", "control"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,34 @@ def read_metrics(path: Path) -> dict[str, Any]:
             remedy="run `.venv/bin/dvc repro --force evaluate`",
         )
     return metrics
+
+
+def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dict[str, Any]]:
+    """Which model is to be packaged, and the figures that the gate is held against: its own.
+
+    The control is taken where the verdict on transfer is `hurts`, unless ``take`` says otherwise. An undecided verdict
+    leaves the transferred model: a difference that may be chance is no reason to change what was asked for.
+
+    Args:
+        take: the value of ``package.take``.
+        metrics: the evaluation's figures.
+        where: the file that they come from, for the message.
+
+    Raises:
+        GateError: the control is to be taken, and its figures are not there.
+    """
+    transfer = metrics.get("transfer")
+    verdict = transfer.get("verdict") if isinstance(transfer, dict) else None
+    if take == "transferred" or verdict != "hurts":
+        return "transferred", metrics
+    control = metrics.get("control")
+    if not isinstance(control, dict):
+        raise GateError(
+            "transfer hurts, so the control is to be packaged, but its figures are not there",
+            where=where,
+            remedy="run `.venv/bin/dvc repro --force evaluate`, or set package.take to transferred",
+        )
+    return "control", {**control, "transfer": transfer}
 
 
 def check_gate(gate: Gate, metrics: dict[str, Any]) -> tuple[Check, ...]:

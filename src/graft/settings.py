@@ -177,10 +177,25 @@ class Zoo:
 
 @dataclass(frozen=True, config=_STRICT)
 class Pretrain:
-    """The source task: glyphs rendered with matplotlib's fonts."""
+    """The source task, on which candidates with ``weights: source`` are trained first."""
 
-    images_per_class: Annotated[Positive, Field(description="rendered images for each of the 62 classes")] = 100
-    epochs: Annotated[Positive, Field(description="passes over the rendered images")] = 3
+    source: Annotated[
+        str,
+        Field(min_length=1, description="glyphs (rendered with matplotlib's fonts), or whatever data.source may name"),
+    ] = "glyphs"
+    held_out: Annotated[
+        Fraction,
+        Field(description="share of an undivided source's images kept to score its models by; glyphs are drawn anew"),
+    ] = 0.1
+    images_per_class: Annotated[
+        Positive, Field(description="glyphs rendered for each of the 62 classes; of other sources all images are used")
+    ] = 100
+    policy: Annotated[
+        tuple[Annotated[NamedPolicy, BeforeValidator(_named_policy)], ...],
+        BeforeValidator(_as_list),
+        Field(min_length=1, description="what varies the source images, written as augment.policy is"),
+    ] = (NamedPolicy("none"),)
+    epochs: Annotated[Positive, Field(description="passes over the source images")] = 3
     batch_size: Annotated[Positive, Field(description="images per step")] = 256
     learning_rate: Annotated[Rate, Field(description="peak of the one-cycle schedule")] = 0.004
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's, on weights only")] = 0.01
@@ -249,6 +264,13 @@ class Train:
     control: Annotated[bool, Field(description="train the same network from scratch, to test that transfer helps")] = (
         True
     )
+    control_seeds: Annotated[
+        Count,
+        Field(
+            description="seeds for which winner and control are also trained in every fold, so that the verdict covers "
+            "the choice of training images and of the seed; 0: they are compared on the test images only"
+        ),
+    ] = 0
     label_counts: Annotated[
         tuple[Positive, ...],
         Field(description="labels per class at which transfer and scratch are also compared"),
@@ -299,6 +321,13 @@ class Package:
     """What the packaged model is called and what it must reach."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name in the BentoML model store")] = "graft"
+    take: Annotated[
+        Literal["better", "transferred"],
+        Field(
+            description="what is packaged where the verdict on transfer is `hurts`: better (the control "
+            "from scratch), or the transferred model all the same"
+        ),
+    ] = "better"
     gate: Gate = dataclasses.field(default_factory=Gate)
 
 

@@ -23,6 +23,16 @@ class Workspace:
         return self.root / "data" / "source"
 
     @property
+    def pretraining_link(self) -> Path:
+        """The same for the user's data that source models are trained on."""
+        return self.source_link / "pretraining"
+
+    @property
+    def gathered(self) -> Path:
+        """Which images source models are trained on, and which they are scored by."""
+        return self.root / "data" / "pretraining"
+
+    @property
     def raw(self) -> Path:
         """The images as taken in, in class folders."""
         return self.root / "data" / "raw"
@@ -91,6 +101,11 @@ class Workspace:
     def controls(self) -> Path:
         """Models trained only to be compared with: from scratch, and on fewer labels."""
         return self.root / "models" / "controls"
+
+    @property
+    def scratch_control(self) -> Path:
+        """The control: the winner's network from scratch on all training images."""
+        return self.controls / "scratch"
 
     @property
     def packaged(self) -> Path:

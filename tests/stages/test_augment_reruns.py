@@ -63,9 +63,10 @@ class Project:
         # Not in the first line of a script: an interpreter's path with a space in it cannot stand there.
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{root}/stand_in.py" "$@"\n')
         python.chmod(python.stat().st_mode | stat.S_IXUSR)
-        for name in ("images", "table"):
-            (root / "data/source").mkdir(parents=True, exist_ok=True)
-            (root / "data/source" / name).write_text("x")
+        for folder in ("data/source", "data/source/pretraining"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            for name in ("images", "table"):
+                (root / folder / name).write_text("x")
         self.values: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
         assert self.dvc("init", "--no-scm", "--quiet").returncode == 0
 

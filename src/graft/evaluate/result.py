@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from graft.evaluate.intervals import Resampling
 from graft.evaluate.judgement import Judgement, figures, judge, reasons, tables, write_csv
-from graft.evaluate.transfer import Comparison, compare, label_curve
+from graft.evaluate.transfer import Comparison, agreed, compare, label_curve
 from graft.files import write_json
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from graft.evaluate.cost import Cost
     from graft.evaluate.heldout import HeldOut
+    from graft.evaluate.resampled import Resampled
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,16 @@ class Probabilities:
         scratch: the same network trained from scratch, or None.
         pairs: (transferred, from scratch) by labels per class.
         no_control: why ``scratch`` is None, where it is.
+        folds: transfer against scratch over folds and seeds, where that was asked for.
+        similarity: how like the target the source is, as selection wrote it.
     """
 
     model: NDArray[np.float64]
     scratch: NDArray[np.float64] | None
     pairs: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
     no_control: str = "no control was trained"
+    folds: Resampled | None = None
+    similarity: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,12 +54,14 @@ class Evaluation(Judgement):
         curve: the same at fewer labels, and at the full count last; empty without controls.
         cost: what a prediction costs.
         resampling: what the bootstrap drew.
+        control: the figures of the control, where transfer hurts and so the control may be the model to package.
     """
 
     transfer: Comparison
     curve: tuple[Comparison, ...]
     cost: Cost
     resampling: Resampling
+    control: Judgement | None = None
 
 
 def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Resampling) -> Evaluation:
@@ -63,28 +71,40 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
         DataError: probabilities that are none (see :func:`graft.evaluate.metrics.check_probabilities`).
     """
     labels = held_out.labels
-    transfer = compare(labels, said.model, said.scratch, resampling, held_out.labels_per_class, said.no_control)
+    compared = compare(labels, said.model, said.scratch, resampling, held_out.labels_per_class, said.no_control)
+    transfer = dataclasses.replace(agreed(compared, said.folds), similarity=said.similarity)
     curve = label_curve(labels, said.pairs, resampling)
     if curve and transfer.control is not None and transfer.labels_per_class is not None:
         curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
     found = judge(held_out, said.model, resampling)
-    return Evaluation(**vars(found), transfer=transfer, curve=curve, cost=cost, resampling=resampling)
+    control = None
+    if transfer.verdict == "hurts" and said.scratch is not None:
+        control = judge(held_out, said.scratch, resampling)
+    return Evaluation(**vars(found), transfer=transfer, curve=curve, cost=cost, resampling=resampling, control=control)
 
 
 def metrics(found: Evaluation) -> dict[str, Any]:
     """What metrics.json holds: figures flat, the transfer verdict nested, null with a reason where there is none."""
-    return figures(found) | {
+    # The control is the same network, cut at the same block, so it costs the same.
+    same = {
         "n_test": len(found.held_out.labels),
         "n_train": int(found.held_out.n_train.sum()),
         "n_classes": len(found.held_out.classes),
-        "transfer": found.transfer.to_json(),
-        "label_curve": [point.to_json() for point in found.curve],
         "parameters": found.cost.parameters,
         "size_mb": found.cost.size_mb,
         "latency_ms": found.cost.latency_ms,
         "latency_p95_ms": found.cost.latency_p95_ms,
-        "reasons": reasons(found),
     }
+    return (
+        figures(found)
+        | same
+        | {
+            "transfer": found.transfer.to_json(),
+            "label_curve": [point.to_json() for point in found.curve],
+            "control": None if found.control is None else figures(found.control) | same,
+            "reasons": reasons(found),
+        }
+    )
 
 
 def write_tables(found: Evaluation, folder: Path) -> None:

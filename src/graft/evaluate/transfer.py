@@ -1,7 +1,13 @@
-"""Did transfer help? The verdict from the paired difference against the same network trained from scratch."""
+"""Did transfer help? The verdict from the paired difference against the same network trained from scratch.
+
+Two comparisons can speak. On the test images the interval covers the choice of test images; over folds and seeds, where
+``train.control_seeds`` asks for that, it covers the choice of training images and the training's chance. Where both are
+there, the verdict is theirs only if they agree.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,9 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from graft.evaluate.intervals import Interval, Resampling, headline_intervals, paired_difference
+from graft.images.records import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from graft.evaluate.resampled import Resampled
 
 Verdict = Literal["helps", "hurts", "undecided"]
 
@@ -40,6 +49,8 @@ class Comparison:
         difference: accuracy of the transferred model minus that of the control, in [-1, 1].
         interval: the paired 95% interval of the difference.
         reason: why it is undecided, where there is more to say than that the interval holds zero.
+        folds: the difference over folds and seeds; None where it was not asked for.
+        similarity: how like the target the source is (:mod:`graft.select.similarity`); None where nobody knows.
     """
 
     labels_per_class: int | None
@@ -49,6 +60,8 @@ class Comparison:
     difference: float | None = None
     interval: Interval | None = None
     reason: str | None = None
+    folds: Resampled | None = None
+    similarity: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As metrics.json and label_curve.csv have it."""
@@ -62,6 +75,8 @@ class Comparison:
             "control_accuracy": None if self.control is None else self.control.accuracy,
             "control_accuracy_ci95": None if self.control is None else self.control.interval.pair(),
             "reason": self.reason,
+            "folds": None if self.folds is None else self.folds.to_json(),
+            "similarity": None if self.similarity is None else dict(self.similarity),
         }
 
 
@@ -119,6 +134,22 @@ def compare(
         )
     second = estimate(labels, control, resampling)
     return Comparison(labels_per_class, verdict, first, second, difference, interval, reason)
+
+
+def agreed(found: Comparison, folds: Resampled | None) -> Comparison:
+    """The comparison on the test images with that over folds and seeds beside it; undecided where they disagree."""
+    if folds is None or found.interval is None:
+        return found
+    other = verdict_of(folds.interval)
+    if found.verdict in {other, "undecided"}:
+        return dataclasses.replace(found, folds=folds)
+    low, high = folds.interval.pair()
+    reason = (
+        f"the test images say that transfer {found.verdict}, but over {counted(folds.folds, 'fold')} and "
+        f"{counted(folds.seeds, 'seed')} the difference is {folds.difference:+.3f} "
+        f"(95% interval {low:+.3f} to {high:+.3f})"
+    )
+    return dataclasses.replace(found, folds=folds, verdict="undecided", reason=reason)
 
 
 def label_curve(

@@ -137,7 +137,14 @@ def transfer_sentence(transfer: Comparison) -> str:
         if transfer.reason is None
         else f" Still it is undecided: {transfer.reason}.",
     }
-    return text + ends[transfer.verdict]
+    text += ends[transfer.verdict]
+    if transfer.folds is not None:
+        text += (
+            f" Trained again in every fold, {counted(transfer.folds.seeds, 'seed', 'seeds')} by "
+            f"{counted(transfer.folds.folds, 'fold', 'folds')}, the difference is {points(transfer.folds.difference)} "
+            f"percentage points on average; its 95% interval is {point_interval(transfer.folds.interval)}."
+        )
+    return text if transfer.similarity is None else f"{text} {transfer.similarity['says']}"
 
 
 def errors_sentence(found: Evaluation) -> str:
@@ -191,7 +198,9 @@ def method(found: Evaluation) -> list[str]:
         "nothing varies (all right, say), an upper limit of Wilson's kind takes its place.",
         "Transfer: the accuracy difference on the same resamples (paired). “helps” if its 95% interval lies above "
         "zero, “hurts” if below, else “undecided”; also undecided where the two differ on fewer than 6 images.",
-        "The interval covers the choice of test images, not that of training images or of the training's seed.",
+        "The interval covers the choice of test images. That of training images and of the training's seed is covered "
+        "where train.control_seeds asks for a comparison over folds and seeds (corrected resampled t, Nadeau and "
+        "Bengio 2003); then both must agree.",
         "Averages over classes go over the classes that have test images.",
         "Every image passed through the preprocessing stored with the model, the same that serving uses.",
     ]

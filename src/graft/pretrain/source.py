@@ -1,4 +1,4 @@
-"""Train one architecture on the source task from random weights, and score it on source images it has not seen."""
+"""Train one architecture on a source task from random weights, and score it on source images it has not seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from graft.augment.policies import Policy, augment_batch
 from graft.determinism import derive_seed
+from graft.errors import TrainingError
 from graft.progress import track
 from graft.settings import Pretrain
 from graft.train.loop import batches, logits_of
@@ -22,13 +24,22 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
+SMOOTHING = 0.1
+# Images that are normalised at once: all of them as floats would take four times the memory they take as bytes.
+_AT_ONCE = 1024
+
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images at a network's geometry, uint8 (n, size, size, 3), and class indices (n)."""
+    """Images at a network's geometry, uint8 (n, size, size, 3), and class indices (n).
+
+    Attributes:
+        units: int (n): images of one unit are copies or hang together; None: each stands alone.
+    """
 
     images: Tensor
     labels: Tensor
+    units: NDArray[np.intp] | None = None
 
 
 def at_geometry(images: NDArray[np.uint8], labels: NDArray[np.int64], preprocessing: Preprocessing) -> Labelled:
@@ -38,7 +49,13 @@ def at_geometry(images: NDArray[np.uint8], labels: NDArray[np.int64], preprocess
 
 
 def pretrain(
-    network: Network, preprocessing: Preprocessing, data: Labelled, settings: Pretrain, seed: int, fabric: Fabric
+    network: Network,
+    preprocessing: Preprocessing,
+    data: Labelled,
+    settings: Pretrain,
+    seed: int,
+    fabric: Fabric,
+    policy: Policy | None = None,
 ) -> list[float]:
     """Train the whole network in place with AdamW and a one-cycle schedule.
 
@@ -46,6 +63,9 @@ def pretrain(
 
     Returns:
         The mean loss of each epoch, in nats.
+
+    Raises:
+        TrainingError: the loss is not finite.
     """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
@@ -55,6 +75,7 @@ def pretrain(
         optimizer, settings.learning_rate, total_steps=settings.epochs * steps
     )
     model, opt = fabric.setup(network, optimizer)
+    shown = _Shown(data, preprocessing, policy or Policy(), network.head.out_features, seed)
     losses = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "dropout"))
@@ -62,16 +83,39 @@ def pretrain(
             order = batches(len(data.labels), settings.batch_size, seed, epoch)
             total = 0.0
             for indices in track(order, f"epoch {epoch + 1} of {settings.epochs}", total=steps):
-                images = preprocessing.normalise(data.images[indices].to(fabric.device))
-                loss = F.cross_entropy(model(images), data.labels[indices].to(fabric.device), label_smoothing=0.1)
+                images, targets = shown.batch(indices, epoch)
+                loss = F.cross_entropy(
+                    model(images.to(fabric.device)), targets.to(fabric.device), label_smoothing=SMOOTHING
+                )
                 opt.zero_grad()
                 fabric.backward(loss)
                 opt.step()
                 schedule.step()
                 total += float(loss.detach()) * len(indices)
             losses.append(total / len(data.labels))
+            _require_finite(losses[-1], epoch)
     network.cpu().eval()
     return losses
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The batches of a training: varied, normalised, mixed."""
+
+    data: Labelled
+    preprocessing: Preprocessing
+    policy: Policy
+    classes: int
+    seed: int
+
+    def batch(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """The network's inputs (n, 3, size, size) of some images in an epoch, and class indices or shares of them."""
+        seeds = [derive_seed(self.seed, "vary", epoch, int(index)) for index in indices]
+        images = self.preprocessing.normalise(augment_batch(self.policy, self.data.images[indices], seeds))
+        labels = self.data.labels[indices]
+        if self.policy.mixing is None:
+            return images, labels
+        return self.policy.mixing.mix(images, labels, self.classes, derive_seed(self.seed, "mix", epoch, *seeds))
 
 
 def _groups(network: Network, weight_decay: float) -> list[dict[str, object]]:
@@ -80,7 +124,23 @@ def _groups(network: Network, weight_decay: float) -> list[dict[str, object]]:
     return [{"params": many, "weight_decay": weight_decay}, {"params": single, "weight_decay": 0.0}]
 
 
+def _require_finite(loss: float, epoch: int) -> None:
+    if not np.isfinite(loss):
+        raise TrainingError(
+            f"the loss of the pretraining is {loss} in epoch {epoch + 1}",
+            where="pretrain.learning_rate",
+            remedy="lower the learning rate",
+        )
+
+
+def probabilities(network: Network, preprocessing: Preprocessing, data: Labelled) -> NDArray[np.float64]:
+    """What the network says of images, (n, classes); every row sums to one."""
+    parts = torch.split(data.images, _AT_ONCE)
+    logits = torch.cat([logits_of(network, preprocessing.normalise(part)) for part in parts])
+    return torch.softmax(logits.double(), dim=1).numpy()
+
+
 def accuracy(network: Network, preprocessing: Preprocessing, data: Labelled) -> float:
     """Share of ``data`` that the network names rightly."""
-    logits = logits_of(network, preprocessing.normalise(data.images))
-    return float((logits.argmax(1) == data.labels).float().mean())
+    said = probabilities(network, preprocessing, data)
+    return float((said.argmax(1) == data.labels.numpy()).mean())

@@ -74,7 +74,9 @@ def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str
 def predict_all(params: Params, workspace: Workspace, held_out: HeldOut, models: dict[str, Predictor]) -> Probabilities:
     """Run every model over the test images in one pass."""
     from graft.evaluate.inference import probabilities_of
+    from graft.evaluate.resampled import PAIRS_FILE, over_folds, read_pairs
     from graft.evaluate.result import Probabilities
+    from graft.select.similarity import SIMILARITY_FILE, read_similarity
 
     images = [workspace.raw / path for path in held_out.paths]
     said = probabilities_of(models, images, held_out.classes)
@@ -84,6 +86,8 @@ def predict_all(params: Params, workspace: Workspace, held_out: HeldOut, models:
         scratch=said.get(SCRATCH),
         pairs={count: (said[first], said[second]) for count, (first, second) in pairs.items()},
         no_control=why_no_control(params, models[MODEL]),
+        folds=over_folds(read_pairs(workspace.training / PAIRS_FILE)),
+        similarity=read_similarity(workspace.selection / SIMILARITY_FILE),
     )
 
 

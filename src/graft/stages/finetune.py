@@ -41,6 +41,11 @@ def run(params: Params, workspace: Workspace) -> None:
         ConfigError: there is no such strategy.
         TrainingError: the loss is not finite.
     """
+    import pandas as pd
+
+    from graft.evaluate.judgement import write_csv
+    from graft.evaluate.resampled import PAIRS_FILE
+    from graft.stages.fold_pairs import fold_pairs
     from graft.train.curves import draw, table
 
     job = Job.open(params, workspace)
@@ -56,6 +61,8 @@ def run(params: Params, workspace: Workspace) -> None:
             table(runs).to_csv(beside, index=False)
         draw(runs, reports / "curves.svg")
         write_json(reports / "strategy.json", {**asdict(advice), "evidence": asdict(job.evidence)})
+        if pairs := fold_pairs(job):
+            write_csv(reports / PAIRS_FILE, pd.DataFrame([asdict(pair) for pair in pairs]))
     job.save(workspace.finetuned, advice.strategy, trained)
     job.keeper.clear()
 

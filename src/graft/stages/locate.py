@@ -1,28 +1,38 @@
-"""locate: find what data.source names and make the links through which DVC notices that it changed."""
+"""locate: find what data.source and pretrain.source name, and make the links through which DVC notices changes."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
+from graft.images.records import Found
 from graft.images.sources import find_images
 from graft.images.watch import watch
+from graft.pretrain.gathering import GLYPHS, find_source
 from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Read: data.source. Write: data/source/."""
-    source = params.data.source
+    """Read: data.source, pretrain.source. Write: data/source/."""
     with tempfile.TemporaryDirectory() as scratch:
-        found = find_images(source, workspace.root, Path(scratch), params.data.follow_links)
-    trouble = watch(found, source, workspace.root, workspace.source_link)
-    print(f"locate: {len(found.records)} images in {source}")
+        found = find_images(params.data.source, workspace.root, Path(scratch), params.data.follow_links)
+    with tempfile.TemporaryDirectory() as scratch:
+        pretraining = find_source(params, workspace.root, Path(scratch))
+    _link(found, params.data.source, workspace.root, workspace.source_link, "ingest")
+    _link(pretraining, params.pretrain.source, workspace.root, workspace.pretraining_link, "gather")
+
+
+def _link(found: Found, source: str, root: Path, links: Path, reader: str) -> None:
+    """Watch one source, and say what was found; ``reader`` is the stage that reads it."""
+    trouble = watch(found, source, root, links)
+    if source != GLYPHS or found.records:
+        print(f"locate: {len(found.records)} images in {source}")
     if trouble:
         print(
             f"locate: changes of the data will not be noticed, because {trouble}; "
-            "after a change run `dvc repro --force --single-item ingest`, then `dvc repro`"
+            f"after a change run `dvc repro --force --single-item {reader}`, then `dvc repro`"
         )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from graft.files import whole_file, whole_folder, write_json
-from graft.settings import Candidate, Params
+from graft.pretrain.gathering import GLYPHS
+from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 
-TEST_PER_CLASS = 25
+if TYPE_CHECKING:
+    from graft.artifact import Artifact
+    from graft.pretrain.tasks import SourceTask
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -17,71 +22,67 @@ def run(params: Params, workspace: Workspace) -> None:
 
     Raises:
         ConfigError: unknown architecture, or a size it cannot take.
+        DataError: the source's images cannot be read.
+        TrainingError: the loss is not finite.
         WeightsError: weights that a candidate names cannot be had.
     """
+    from graft.pretrain.tasks import task_of
     from graft.zoo.weights import Surroundings, locate
 
     around = Surroundings(workspace.source_models, params.zoo.offline, params.seed)
     for candidate in params.zoo.candidates:
         locate(candidate, around)
-    wanted = [candidate for candidate in params.zoo.candidates if candidate.weights == "source"]
-    scores: dict[str, dict[str, object]] = {}
-    with whole_folder(workspace.source_models) as models:
-        for candidate in wanted:
-            folder = _folder(models, candidate)
-            if folder.name not in scores:
-                print(f"pretraining {candidate.arch} on rendered characters")
-                scores[folder.name] = _train_one(candidate, folder, params)
-                print(f"  accuracy on unseen characters: {scores[folder.name]['accuracy']:.3f}")
-        # A folder that holds nothing cannot be versioned, and an empty list says something too.
-        write_json(models / "source.json", {"task": "characters of 62 classes", "models": scores})
-    with whole_folder(workspace.pretraining) as reports:
-        write_json(reports / "scores.json", scores)
-        _sample_sheet(reports / "characters.png", params)
+    workspace.cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=workspace.cache, prefix="pretrain.") as scratch:
+        task = task_of(params, workspace, Path(scratch))
+        with whole_folder(workspace.source_models) as models:
+            made = _provide(task, params, workspace.cache, models)
+            scores = {name: _score(artifact) for name, artifact in made.items()}
+            # A folder that holds nothing cannot be versioned, and an empty list says something too.
+            write_json(models / "source.json", {"task": _described(task), "models": scores})
+        with whole_folder(workspace.pretraining) as reports:
+            write_json(reports / "scores.json", scores)
+            _draw(task, reports / ("characters.png" if params.pretrain.source == GLYPHS else "images.png"))
 
 
-def _folder(models: Path, candidate: Candidate) -> Path:
+def _provide(task: SourceTask, params: Params, cache: Path, models: Path) -> dict[str, Artifact]:
+    from graft.pretrain.models import Sources
     from graft.zoo.weights import source_folder
 
-    return source_folder(models, candidate)
+    sources = Sources(task, params, cache / "source models")
+    made: dict[str, Artifact] = {}
+    for candidate in params.zoo.candidates:
+        folder = source_folder(models, candidate)
+        if candidate.weights == "source" and folder.name not in made:
+            made[folder.name] = sources.provide(candidate, folder)
+            print(f"  {_sentence(_score(made[folder.name]))}", flush=True)
+    return made
 
 
-def _train_one(candidate: Candidate, folder: Path, params: Params) -> dict[str, object]:
-    import torch
-
-    from graft.artifact import Artifact, save_artifact
-    from graft.determinism import derive_seed
-    from graft.pretrain.glyphs import CLASSES, glyphs
-    from graft.pretrain.source import accuracy, at_geometry, pretrain
-    from graft.train.loop import fabric_for
-    from graft.zoo.catalogue import family_of
-    from graft.zoo.network import build_network
-
-    seed = derive_seed(params.seed, "pretrain", candidate.arch, candidate.size)
-    preprocessing = family_of(candidate.arch).preprocessing(candidate.arch, candidate.size)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = build_network(candidate.arch, len(CLASSES), size=preprocessing.geometry.size)
-    train = at_geometry(*glyphs(params.pretrain.images_per_class, params.seed, "train"), preprocessing)
-    test = at_geometry(*glyphs(TEST_PER_CLASS, params.seed, "test"), preprocessing)
-    losses = pretrain(network, preprocessing, train, params.pretrain, seed, fabric_for(params.compute.device))
-    score: dict[str, object] = {"accuracy": accuracy(network, preprocessing, test), "losses": losses}
-    artifact = Artifact(CLASSES, candidate.arch, "none", None, preprocessing, provenance=score)
-    save_artifact(folder, artifact, network)
-    return score
+def _score(artifact: Artifact) -> dict[str, Any]:
+    names = ("accuracy", "accuracy_ci95", "held_out_images", "train_images", "classes", "losses")
+    return {name: artifact.provenance[name] for name in names}
 
 
-def _sample_sheet(path: Path, params: Params) -> None:
-    """Ten of each class in a row, as people would look at the source task."""
+def _described(task: SourceTask) -> dict[str, Any]:
+    return {"name": task.name, "classes": list(task.classes), "data_sha256": task.digest}
+
+
+def _sentence(score: dict[str, Any]) -> str:
+    low, high = score["accuracy_ci95"]
+    return (
+        f"accuracy on {score['held_out_images']} unseen images of {score['classes']} classes: {score['accuracy']:.3f} "
+        f"(95% interval {low:.3f} to {high:.3f})"
+    )
+
+
+def _draw(task: SourceTask, path: Path) -> None:
+    """Some images of each class, as people would look at the source task."""
     import numpy as np
     from PIL import Image
 
-    from graft.pretrain.glyphs import CLASSES, SIDE, glyphs
-
-    images, _ = glyphs(10, params.seed, "train")
-    sheet = images.reshape(len(CLASSES), 10, SIDE, SIDE).transpose(1, 2, 0, 3).reshape(10 * SIDE, -1)
     with whole_file(path) as beside:
-        Image.fromarray(np.ascontiguousarray(sheet)).resize((sheet.shape[1] * 3, sheet.shape[0] * 3), 0).save(beside)
+        Image.fromarray(np.ascontiguousarray(task.sheet())).save(beside)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.select import leaderboard
     from graft.select.candidates import finetune_in_folds, probe_candidate
     from graft.select.rule import choose, finalists
+    from graft.select.similarity import SIMILARITY_FILE, similarity_of
 
     data, store = train_set(workspace), Store(workspace.cache)
     results = []
@@ -43,6 +44,9 @@ def run(params: Params, workspace: Workspace) -> None:
         leaderboard.draw_scores(results, folder / "scores.svg")
         leaderboard.draw_depths(results, folder / "depths.svg")
         chosen = {**asdict(winner.candidate), "depth": winner.probe.depth, "blocks": winner.blocks}
+        like = similarity_of(winner, data, params, workspace.source_models, store)
+        write_json(folder / SIMILARITY_FILE, like)
+        print(like["says"])
         probe = {"mean": winner.probe.mean, "curve": list(winner.probe.curve)}
         write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores), "probe": probe})
 

@@ -1,0 +1,75 @@
+"""Part of the stage `finetune`: winner and control trained again in every fold, with several seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.evaluate.resampled import FoldPair
+from graft.progress import track
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graft.stages.finetune import Job
+
+    Rows = NDArray[np.bool_]
+
+
+def fold_pairs(job: Job) -> tuple[FoldPair, ...]:
+    """Both sides trained as the winner and its control are, but without one fold, and scored on it.
+
+    ``train.control_seeds`` times the number of folds pairs; none where no control is wanted, or the winner itself
+    began without weights. Test images take no part.
+    """
+    wanted = job.params.train
+    if not wanted.control or job.winner.weights == "none":
+        return ()
+    places = [(seed, int(fold)) for seed in range(wanted.control_seeds) for fold in np.unique(job.data.folds)]
+    return tuple(_pair(job, seed, fold) for seed, fold in track(places, "comparing in every fold"))
+
+
+def _pair(job: Job, seed: int, fold: int) -> FoldPair:
+    apart = _without(job, seed, fold)
+    test = job.data.folds == fold
+    strategy = job.advice.strategy
+    return FoldPair(
+        seed=seed,
+        fold=fold,
+        train_images=int((~test).sum()),
+        test_images=int(test.sum()),
+        transfer=_accuracy(apart, strategy, test),
+        scratch=_accuracy(apart, "scratch", test),
+    )
+
+
+def _without(job: Job, seed: int, fold: int) -> Job:
+    """The same job with a seed of its own, its folds counted from the one after ``fold``, which early stopping watches.
+
+    Jobs hold out the fold that is numbered 0, and that must not be the one that is scored on.
+    """
+    from graft.determinism import derive_seed
+
+    count = int(job.data.folds.max()) + 1
+    data = dataclasses.replace(job.data, folds=(job.data.folds - fold - 1) % count)
+    own = derive_seed(job.params.seed, "fold pairs", seed) % 2**31
+    return dataclasses.replace(job, data=data, params=dataclasses.replace(job.params, seed=own))
+
+
+def _accuracy(job: Job, strategy: str, test: Rows) -> float:
+    import torch
+
+    from graft.features.images import decoded
+    from graft.features.store import Store
+    from graft.select.candidates import around
+    from graft.train.loop import logits_of
+    from graft.zoo.weights import preprocessing_of
+
+    trained = job.train(strategy, ~test)
+    preprocessing = preprocessing_of(job.candidate(strategy), around(job.params, job.workspace.source_models))
+    images = decoded(job.data.images, preprocessing.geometry, Store(job.workspace.cache))
+    parts = torch.split(torch.from_numpy(images[test]), 256)
+    named = [logits_of(trained.network, preprocessing.normalise(part)).argmax(1).numpy() for part in parts]
+    return float(np.mean(np.concatenate(named) == job.data.labels[test]))

@@ -33,7 +33,7 @@ def _case(n: int, share: float, k: int = 4, seed: int = 1) -> tuple[np.ndarray, 
 
 def test_width_of_accuracy_is_the_binomial_one() -> None:
     labels, p = _case(4000, 0.8)
-    found = headline_intervals(labels, p, Resampling(np.arange(4000), 2000, 0))["accuracy"]
+    found = headline_intervals(labels, p, Resampling(np.arange(4000), 2000, 0), ["accuracy"])["accuracy"]
     accuracy = (p.argmax(1) == labels).mean()
     error = math.sqrt(accuracy * (1 - accuracy) / 4000)
     assert found is not None and found.method == "bootstrap"
@@ -43,12 +43,16 @@ def test_width_of_accuracy_is_the_binomial_one() -> None:
 def test_groups_widen_by_the_root_of_their_size() -> None:
     # Every image is there nine times: what looks like 3,600 images is 400.
     labels, p = _case(400, 0.8)
-    alone = headline_intervals(labels, p, Resampling(np.arange(400), 2000, 0))["accuracy"]
+    alone = headline_intervals(labels, p, Resampling(np.arange(400), 2000, 0), ["accuracy"])["accuracy"]
     units = np.repeat(np.arange(400), 9)
-    again = headline_intervals(labels.repeat(9), p.repeat(9, axis=0), Resampling(units, 2000, 0))["accuracy"]
+    again = headline_intervals(labels.repeat(9), p.repeat(9, axis=0), Resampling(units, 2000, 0), ["accuracy"])[
+        "accuracy"
+    ]
     assert alone is not None and again is not None
     assert again.pair() == pytest.approx(alone.pair())
-    naive = headline_intervals(labels.repeat(9), p.repeat(9, axis=0), Resampling(np.arange(3600), 2000, 0))["accuracy"]
+    naive = headline_intervals(
+        labels.repeat(9), p.repeat(9, axis=0), Resampling(np.arange(3600), 2000, 0), ["accuracy"]
+    )["accuracy"]
     assert naive is not None
     assert (again.high - again.low) / (naive.high - naive.low) == pytest.approx(3, rel=0.1)
 

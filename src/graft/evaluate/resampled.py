@@ -1,121 +1,162 @@
-"""Two models trained again in every fold, with several seeds: the mean difference and an interval that minds overlap.
+"""Every metric of every resample at once, from sums over images; what ranks images is in resampled_ranks.py.
 
-Differences between folds are not independent, because any two training parts share most of their images, and repeated
-seeds share all of them. The usual t interval takes them for independent and is far too narrow. Nadeau and Bengio,
-"Inference for the Generalization Error", Machine Learning 52, 2003, put the variance of the mean at
-
-    (1 / J + n_test / n_train) * s^2
-
-with J differences of sample variance s^2; for repeated cross-validation that is the test of Bouckaert and Frank,
-"Evaluating the Replicability of Significance Tests for Comparing Learning Algorithms", PAKDD 2004, with J - 1 degrees
-of freedom. However many seeds are added, the second term stays: more seeds do not make more images.
+A metric here is a function of sums: right answers, losses, counts per class and per bin of confidence. Row by row it
+is the metric of metrics.py on that resample, where that can be computed, and NaN where it cannot.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.evaluate.intervals import LEVEL, Interval
+from graft.evaluate.metrics import CALIBRATION_BINS, bin_of
 
-# The table that the finetune stage leaves in reports/training.
-PAIRS_FILE = "fold_pairs.csv"
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class FoldPair:
-    """Transfer and control, trained with one seed on the same images and scored on the same fold.
-
-    Attributes:
-        seed: which of the seeds, counted from 0.
-        fold: the fold that both are scored on.
-        train_images: images that both were trained on.
-        test_images: images of the fold.
-        transfer: accuracy of the transferred model on the fold, in [0, 1].
-        scratch: accuracy of the control.
-    """
-
-    seed: int
-    fold: int
-    train_images: int
-    test_images: int
-    transfer: float
-    scratch: float
-
-    @property
-    def difference(self) -> float:
-        """Accuracy of the transferred model minus that of the control, in [-1, 1]."""
-        return self.transfer - self.scratch
+_PLAIN = ("images", "log_loss", "brier", "top_3", "top_5")
 
 
 @dataclass(frozen=True)
-class Resampled:
-    """The finding over folds and seeds.
+class Totals:
+    """Sums over the images of each of b resamples.
 
     Attributes:
-        difference: mean accuracy of the transferred model minus that of the control, in [-1, 1].
-        interval: its corrected 95% interval.
-        seeds: number of seeds.
-        folds: number of folds.
+        plain: by name, each (b,): number of images, and sums of what is averaged over images.
+        right: images named rightly by true class, (b, k).
+        true: images by true class, (b, k).
+        predicted: images by the name given, (b, k).
+        gaps: right answers minus confidence, summed in each bin of confidence, (b, 15).
     """
 
-    difference: float
-    interval: Interval
-    seeds: int
-    folds: int
+    plain: Mapping[str, NDArray[np.float64]]
+    right: NDArray[np.float64]
+    true: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+    gaps: NDArray[np.float64]
 
-    def to_json(self) -> dict[str, Any]:
-        """As metrics.json has it."""
-        return {
-            "difference": self.difference,
-            "difference_ci95": self.interval.pair(),
-            "seeds": self.seeds,
-            "folds": self.folds,
-        }
-
-
-def corrected_interval(differences: Sequence[float], test_to_train: float) -> Interval:
-    """The corrected resampled t interval of the mean, clipped to [-1, 1].
-
-    Args:
-        differences: J values in [-1, 1], at least two.
-        test_to_train: images scored on over images trained on, in (0, inf).
-    """
-    from scipy.stats import t
-
-    values = np.asarray(differences, dtype=np.float64)
-    count = len(values)
-    if count < 2:
-        raise ValueError("one difference has no spread")
-    error = np.sqrt((1 / count + test_to_train) * values.var(ddof=1))
-    reach = float(t.ppf((1 + LEVEL) / 2, count - 1) * error)
-    mean = float(values.mean())
-    return Interval(max(-1.0, mean - reach), min(1.0, mean + reach), "corrected resampled t")
+    @classmethod
+    def of(cls, sums: NDArray[np.float64], classes: int) -> Totals:
+        """From the columns of :func:`image_sums`, (b, 5 + 3k + 15)."""
+        plain, per_class, gaps = np.split(sums, [len(_PLAIN), len(_PLAIN) + 3 * classes], axis=1)
+        right, true, predicted = np.split(per_class, 3, axis=1)
+        return cls(dict(zip(_PLAIN, plain.T, strict=True)), right, true, predicted, gaps)
 
 
-def over_folds(pairs: Sequence[FoldPair]) -> Resampled | None:
-    """The mean difference over folds and seeds with its interval; None for fewer than two pairs."""
-    if len(pairs) < 2:
-        return None
-    share = sum(pair.test_images for pair in pairs) / sum(pair.train_images for pair in pairs)
-    differences = [pair.difference for pair in pairs]
-    return Resampled(
-        difference=float(np.mean(differences)),
-        interval=corrected_interval(differences, share),
-        seeds=len({pair.seed for pair in pairs}),
-        folds=len({pair.fold for pair in pairs}),
-    )
+def image_sums(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> Any:
+    """What is summed over images, sparse (n, 5 + 3k + 15); see :class:`Totals`."""
+    from scipy.sparse import csr_array, hstack
+
+    n, classes = probabilities.shape
+    rows, predicted = np.arange(n), probabilities.argmax(axis=1)
+    chosen = probabilities[rows, labels]
+    # Clipped as scikit-learn's log_loss does.
+    loss = -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0))
+    # |p - e_y|^2 = |p|^2 - 2 p_y + 1.
+    brier = (probabilities**2).sum(axis=1) - 2 * chosen + 1
+    # Ties go to the lower index, as in argmax.
+    before = np.arange(classes) < labels[:, None]
+    rank = ((probabilities > chosen[:, None]) | ((probabilities == chosen[:, None]) & before)).sum(axis=1)
+    plain = csr_array(np.stack([np.ones(n), loss, brier, rank < 3, rank < 5], axis=1).astype(np.float64))
+    right = rows[predicted == labels]
+
+    def marks(where: NDArray[np.intp], column: NDArray[np.intp]) -> Any:
+        return csr_array((np.ones(len(where)), (where, column)), shape=(n, classes))
+
+    gap = (predicted == labels) - probabilities.max(axis=1, initial=0.0)
+    gaps = csr_array((gap, (rows, bin_of(probabilities))), shape=(n, CALIBRATION_BINS))
+    parts = [plain, marks(right, labels[right]), marks(rows, labels), marks(rows, predicted), gaps]
+    return hstack(parts, format="csr")
 
 
-def read_pairs(path: Path) -> tuple[FoldPair, ...]:
-    """The pairs of a table; none where there is no file."""
-    import pandas as pd
+def _accuracy(totals: Totals) -> NDArray[np.float64]:
+    return np.asarray(totals.right.sum(axis=1) / totals.plain["images"])
 
-    if not path.exists():
-        return ()
-    rows = pd.read_csv(path).to_dict("records")
-    return tuple(FoldPair(**{str(name): value for name, value in row.items()}) for row in rows)
+
+def _mean(name: str) -> Callable[[Totals], NDArray[np.float64]]:
+    return lambda totals: totals.plain[name] / totals.plain["images"]
+
+
+def _over_classes(figures: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted mean over classes, (b, k) -> (b,); NaN where no class has a weight."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray((figures * weights).sum(axis=1) / weights.sum(axis=1))
+
+
+def _f1(totals: Totals) -> NDArray[np.float64]:
+    # F1 = 2 TP / (true + predicted).
+    return np.asarray(2 * totals.right / np.maximum(totals.true + totals.predicted, 1))
+
+
+def _present(totals: Totals) -> NDArray[np.float64]:
+    return (totals.true > 0).astype(np.float64)
+
+
+def _macro_f1(totals: Totals) -> NDArray[np.float64]:
+    return _over_classes(_f1(totals), _present(totals))
+
+
+def _weighted_f1(totals: Totals) -> NDArray[np.float64]:
+    return _over_classes(_f1(totals), totals.true)
+
+
+def _balanced_accuracy(totals: Totals) -> NDArray[np.float64]:
+    return _over_classes(totals.right / np.maximum(totals.true, 1), _present(totals))
+
+
+def _macro_precision(totals: Totals) -> NDArray[np.float64]:
+    return _precision(totals, _present(totals))
+
+
+def _weighted_precision(totals: Totals) -> NDArray[np.float64]:
+    return _precision(totals, totals.true)
+
+
+def _precision(totals: Totals, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    # A name that a resample gives to no image has no precision there, and is left out of its mean.
+    named = totals.predicted > 0
+    return _over_classes(totals.right / np.maximum(totals.predicted, 1), weights * named)
+
+
+def _kappa(totals: Totals) -> NDArray[np.float64]:
+    # (po - pe) / (1 - pe), times n^2.
+    n = totals.plain["images"]
+    by_chance = (totals.true * totals.predicted).sum(axis=1)
+    return _share(n * totals.right.sum(axis=1) - by_chance, n**2 - by_chance)
+
+
+def _matthews(totals: Totals) -> NDArray[np.float64]:
+    # Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004.
+    n = totals.plain["images"]
+    above = n * totals.right.sum(axis=1) - (totals.true * totals.predicted).sum(axis=1)
+    below = (n**2 - (totals.true**2).sum(axis=1)) * (n**2 - (totals.predicted**2).sum(axis=1))
+    return _share(above, np.sqrt(below))
+
+
+def _calibration_error(totals: Totals) -> NDArray[np.float64]:
+    return np.asarray(np.abs(totals.gaps).sum(axis=1) / totals.plain["images"])
+
+
+def _share(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The quotient, NaN where it has none."""
+    return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=below > 0))
+
+
+FROM_SUMS: Mapping[str, Callable[[Totals], NDArray[np.float64]]] = {
+    "accuracy": _accuracy,
+    "macro_f1": _macro_f1,
+    "balanced_accuracy": _balanced_accuracy,
+    "weighted_f1": _weighted_f1,
+    "macro_precision": _macro_precision,
+    "weighted_precision": _weighted_precision,
+    "log_loss": _mean("log_loss"),
+    "brier": _mean("brier"),
+    "calibration_error": _calibration_error,
+    "kappa": _kappa,
+    "matthews": _matthews,
+    "top_3": _mean("top_3"),
+    "top_5": _mean("top_5"),
+}

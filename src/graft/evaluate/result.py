@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from graft.evaluate.intervals import Resampling
 from graft.evaluate.judgement import Judgement, figures, judge, reasons, tables, write_csv
 from graft.evaluate.transfer import Comparison, agreed, compare, label_curve
 from graft.files import write_json
+from graft.predict import Answers
+from graft.trust.card import Trust
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from graft.evaluate.cost import Cost
     from graft.evaluate.heldout import HeldOut
-    from graft.evaluate.resampled import Resampled
+    from graft.evaluate.repeated import Repeated
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Probabilities:
 
     Attributes:
         model: the fine-tuned model.
+        trust: its card's part about how far that is to be trusted.
+        novelty: how unlike the training images it finds each image, (n,); None where it cannot tell.
         scratch: the same network trained from scratch, or None.
         pairs: (transferred, from scratch) by labels per class.
         no_control: why ``scratch`` is None, where it is.
@@ -41,8 +45,10 @@ class Probabilities:
     scratch: NDArray[np.float64] | None
     pairs: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
     no_control: str = "no control was trained"
-    folds: Resampled | None = None
+    folds: Repeated | None = None
     similarity: Mapping[str, Any] | None = None
+    trust: Trust = field(default_factory=Trust)
+    novelty: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +82,10 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
     curve = label_curve(labels, said.pairs, resampling)
     if curve and transfer.control is not None and transfer.labels_per_class is not None:
         curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
-    found = judge(held_out, said.model, resampling)
+    found = judge(held_out, Answers(said.model, said.novelty), said.trust, resampling)
     control = None
     if transfer.verdict == "hurts" and said.scratch is not None:
-        control = judge(held_out, said.scratch, resampling)
+        control = judge(held_out, Answers(said.scratch, None), Trust(), resampling)
     return Evaluation(**vars(found), transfer=transfer, curve=curve, cost=cost, resampling=resampling, control=control)
 
 
@@ -94,6 +100,7 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         "size_mb": found.cost.size_mb,
         "latency_ms": found.cost.latency_ms,
         "latency_p95_ms": found.cost.latency_p95_ms,
+        "cost": found.cost.to_json(),
     }
     return (
         figures(found)

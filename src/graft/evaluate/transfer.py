@@ -20,7 +20,7 @@ from graft.images.records import counted
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.evaluate.resampled import Resampled
+    from graft.evaluate.repeated import Repeated
 
 Verdict = Literal["helps", "hurts", "undecided"]
 
@@ -60,7 +60,7 @@ class Comparison:
     difference: float | None = None
     interval: Interval | None = None
     reason: str | None = None
-    folds: Resampled | None = None
+    folds: Repeated | None = None
     similarity: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def verdict_of(interval: Interval) -> Verdict:
 
 def estimate(labels: NDArray[np.intp], probabilities: NDArray[np.float64], resampling: Resampling) -> Estimate | None:
     """Accuracy with its interval; None where there are no images."""
-    interval = headline_intervals(labels, probabilities, resampling)["accuracy"]
+    interval = headline_intervals(labels, probabilities, resampling, ["accuracy"])["accuracy"]
     if interval is None:
         return None
     return Estimate(float((probabilities.argmax(axis=1) == labels).mean()), interval)
@@ -136,7 +136,7 @@ def compare(
     return Comparison(labels_per_class, verdict, first, second, difference, interval, reason)
 
 
-def agreed(found: Comparison, folds: Resampled | None) -> Comparison:
+def agreed(found: Comparison, folds: Repeated | None) -> Comparison:
     """The comparison on the test images with that over folds and seeds beside it; undecided where they disagree."""
     if folds is None or found.interval is None:
         return found

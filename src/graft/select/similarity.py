@@ -6,7 +6,7 @@ Two figures, because for published weights there are no source images:
   rule that tells source images from target images by the pretrained network's features (Ben-David, Blitzer, Crammer and
   Pereira, "Analysis of Representations for Domain Adaptation", NIPS 2006). 0: they cannot be told apart; 2: always.
 * What the features know that pixels do not: cross-validated accuracy of a linear head on the frozen features minus that
-  of the same head on the pixels, over the same folds, with the interval of :mod:`graft.evaluate.resampled`. A source
+  of the same head on the pixels, over the same folds, with the interval of :mod:`graft.evaluate.repeated`. A source
   that is of no use to the target gives features no better than pixels.
 """
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.determinism import derive_seed
-from graft.evaluate.resampled import corrected_interval
+from graft.evaluate.repeated import corrected_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.evaluate.resampled import FoldPair
+from graft.evaluate.repeated import FoldPair
 from graft.progress import track
 
 if TYPE_CHECKING:

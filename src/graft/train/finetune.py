@@ -144,7 +144,7 @@ class _Run:
         if task.held_out is None:
             network, only = self._pass(task.rows, None, full, checkpoints, saved, None)
             return Trained(network, tuple(only.points), full, precision=precision)
-        first = None if saved is None else First.of(saved)
+        first = None if saved is None else First.of(saved, self.network)
         if first is None:
             shown = task.rows & ~task.held_out
             network, watching = self._pass(shown, task.held_out, full, checkpoints, saved, None)
@@ -228,7 +228,7 @@ class _Run:
         """What the network of the first pass, with its best epoch's weights, says of the held-out images."""
         start = self.plan.stages[-1].start if self.plan.stages else len(network.blocks)
         logits = logits_of(network.ending(start), self.task.extractor.activations(network, start, held_out))
-        return Watched(np.flatnonzero(held_out), logits.float().numpy())
+        return Watched(np.flatnonzero(held_out), logits.float().numpy(), network)
 
 
 def _inputs(network: Network, stage: Stage, task: Task, shown: Rows, seed: int) -> Inputs:

@@ -31,10 +31,12 @@ class Watched:
     Attributes:
         rows: indices of the held-out images among all of the task's, int64 (m).
         logits: float32 (m, classes), by the network of the first pass, whose training left these images out.
+        network: that network, for what else is to be asked of it.
     """
 
     rows: NDArray[np.int64]
     logits: NDArray[np.float32]
+    network: Network
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,12 @@ class First:
     watched: Watched
 
     @classmethod
-    def of(cls, saved: Snapshot) -> First | None:
-        """None where the first pass is still under way."""
+    def of(cls, saved: Snapshot, like: Network) -> First | None:
+        """None where the first pass is still under way; ``like`` is a network of the same shape."""
         kept = saved.facts["first"]
         if kept is None:
             return None
-        return cls(_curve(kept["curve"]), kept["epochs"], _watched(saved))
+        return cls(_curve(kept["curve"]), kept["epochs"], _watched(saved, like))
 
 
 @dataclass
@@ -104,11 +106,9 @@ def to_finish(trained: Trained) -> Snapshot:
 
 def finished(saved: Snapshot, like: Network) -> Trained:
     """The opposite of :func:`to_finish`; ``like`` is a network of the same shape, and is left as it is."""
-    network = copy.deepcopy(like).cpu()
-    network.load_state_dict(saved.part("network"))
-    watched = _watched(saved) if saved.part("watched") else None
-    facts = saved.facts
-    return Trained(network.eval(), _curve(facts["curve"]), dict(facts["epochs"]), watched, facts["precision"])
+    watched = _watched(saved, like) if saved.part("watched") else None
+    facts, network = saved.facts, _like(like, saved.part("network"))
+    return Trained(network, _curve(facts["curve"]), dict(facts["epochs"]), watched, facts["precision"])
 
 
 def task_key(
@@ -140,12 +140,20 @@ def _curve(points: list[dict[str, object]]) -> tuple[Epoch, ...]:
     return tuple(Epoch(**point) for point in points)  # type: ignore[arg-type]
 
 
+def _like(network: Network, state: dict[str, torch.Tensor]) -> Network:
+    """A network of the same shape with the weights ``state``."""
+    twin = copy.deepcopy(network).cpu()
+    twin.load_state_dict(state)
+    return twin.eval()
+
+
 def _of_watched(watched: Watched | None) -> dict[str, torch.Tensor]:
     if watched is None:
         return {}
-    return {"watched.rows": torch.from_numpy(watched.rows), "watched.logits": torch.from_numpy(watched.logits)}
+    said = {"rows": torch.from_numpy(watched.rows), "logits": torch.from_numpy(watched.logits)}
+    return under("watched", said) | under("watching", watched.network.state_dict())
 
 
-def _watched(saved: Snapshot) -> Watched:
+def _watched(saved: Snapshot, like: Network) -> Watched:
     kept = saved.part("watched")
-    return Watched(kept["rows"].numpy(), kept["logits"].numpy())
+    return Watched(kept["rows"].numpy(), kept["logits"].numpy(), _like(like, saved.part("watching")))

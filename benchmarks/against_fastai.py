@@ -73,8 +73,9 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.files import sha256
     from graft.select.candidates import extractor_for
     from graft.settings import Candidate, Train
+    from graft.train.devices import fabric_for
     from graft.train.finetune import Task, finetune
-    from graft.train.loop import fabric_for, logits_of
+    from graft.train.loop import logits_of
     from graft.train.plan import staged
     from graft.zoo.network import cut
     from graft.zoo.weights import Surroundings, pretrained

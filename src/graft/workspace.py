@@ -78,6 +78,16 @@ class Workspace:
         return self.root / "reports" / "selection"
 
     @property
+    def tuning(self) -> Path:
+        """The trials of the search over hyper-parameters, and the best settings."""
+        return self.root / "reports" / "tuning"
+
+    @property
+    def live(self) -> Path:
+        """Learning curves of the fine-tuning that is going on, or was the last."""
+        return self.root / "reports" / "live"
+
+    @property
     def training(self) -> Path:
         """Learning curves of the fine-tuning."""
         return self.root / "reports" / "training"

@@ -8,7 +8,7 @@ import torch
 from graft.pretrain.glyphs import CANVAS, CLASSES, LEVELS, fonts, glyphs, render
 from graft.pretrain.source import accuracy, at_geometry, pretrain
 from graft.settings import Pretrain
-from graft.train.loop import fabric_for
+from graft.train.devices import fabric_for
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import build_network
 

@@ -19,9 +19,10 @@ from graft.augment.policies import Policy, build_policy
 from graft.features.extract import Extractor
 from graft.features.store import Store
 from graft.settings import Train
+from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.inputs import Augmented
-from graft.train.loop import Lesson, batches, fabric_for, logits_of, run_stage
+from graft.train.loop import Lesson, batches, logits_of, run_stage
 from graft.train.plan import Stage, scratch, staged
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from graft.artifact import Artifact, save_artifact
 from graft.errors import TrainingError, WeightsError
 from graft.train.checkpoints import Checkpoints, Keeper
+from graft.train.devices import FULL_PRECISION, fabric_for, precision_of
 from graft.train.divergence import NAMED, DivergedError, diverged
 from graft.train.finetune import finetune
 from graft.train.inputs import Kept
-from graft.train.loop import FULL_PRECISION, Holdout, Lesson, fabric_for, precision_of, run_stage
+from graft.train.loop import Holdout, Lesson, run_stage
 from graft.train.plan import Plan, Stage, scratch
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network

@@ -14,11 +14,12 @@ from torch import nn
 
 from graft.settings import Train
 from graft.train.averaging import decay_after
+from graft.train.devices import fabric_for
 from graft.train.finetune import finetune
 from graft.train.head import solve_head
 from graft.train.imbalance import IMBALANCE, class_weights, even_chances
 from graft.train.inputs import Kept
-from graft.train.loop import Lesson, batches, fabric_for, logits_of, run_stage
+from graft.train.loop import Lesson, batches, logits_of, run_stage
 from graft.train.plan import Stage, staged
 from graft.train.underway import Underway, with_dropout
 from tests.train.small import CLASSES, COUNT, LABELS, SETTINGS, digest, task, tiny

@@ -14,9 +14,9 @@ import torch
 from graft.settings import Train
 from graft.train import finetune as finetuning
 from graft.train.checkpoints import Checkpoints, Keeper
+from graft.train.devices import fabric_for
 from graft.train.finetune import Task, Trained, finetune
 from graft.train.inputs import Augmented, Kept
-from graft.train.loop import fabric_for
 from graft.train.plan import STRATEGIES
 from graft.train.underway import Underway
 from tests.train.small import HELD_OUT, SETTINGS, digest, task, tiny

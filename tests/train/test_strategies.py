@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from graft.errors import ConfigError
 from graft.settings import Train
 from graft.train.advice import ALREADY_GOOD, FEW, MANY, RULES, SAYS_LITTLE, Evidence, advise
+from graft.train.devices import fabric_for
 from graft.train.finetune import finetune
 from graft.train.freezing import freeze, parameter_groups
-from graft.train.loop import fabric_for
 from graft.train.plan import STRATEGIES, Plan, Stage, gradual, require_strategy, staged
 from graft.zoo.network import Network, build_network
 from tests.train.small import CLASSES, SETTINGS, task, tiny

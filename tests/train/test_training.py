@@ -18,11 +18,12 @@ from graft.errors import TrainingError
 from graft.features.extract import Extractor, frozen_part
 from graft.features.store import Store
 from graft.settings import Train
+from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.freezing import freeze, parameter_groups
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Kept
-from graft.train.loop import Holdout, Lesson, batches, fabric_for, holdout_figures, run_stage
+from graft.train.loop import Holdout, Lesson, batches, holdout_figures, run_stage
 from graft.train.plan import STRATEGIES, Stage, scratch, staged
 from graft.train.underway import rate_at
 from graft.zoo.catalogue import family_of

@@ -27,7 +27,7 @@ from graft.files import sha256, whole_file, whole_folder
 from graft.pretrain.source import Labelled, pretrain, probabilities
 from graft.pretrain.tasks import SourceTask
 from graft.settings import Augment, Candidate, Params
-from graft.train.loop import fabric_for
+from graft.train.devices import fabric_for
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, build_network
 from graft.zoo.preprocessing import Preprocessing

@@ -16,8 +16,9 @@ from graft.features.images import ImageSet, decoded
 from graft.features.store import Store
 from graft.select.probe import Probe, probe_at, probe_auto
 from graft.settings import Candidate, Params, Train
+from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
-from graft.train.loop import fabric_for, logits_of
+from graft.train.loop import logits_of
 from graft.train.plan import staged
 from graft.zoo.cost import Cost, cost_of
 from graft.zoo.network import Network, cut, require_block

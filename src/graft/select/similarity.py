@@ -113,7 +113,7 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
     from graft.pretrain.models import source_features
     from graft.select.candidates import around, extractor_for
     from graft.select.probe import fold_scores
-    from graft.train.loop import fabric_for
+    from graft.train.devices import fabric_for
     from graft.zoo.weights import pretrained, source_folder
 
     candidate = winner.candidate

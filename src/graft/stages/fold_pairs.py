@@ -13,7 +13,7 @@ from graft.progress import track
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.stages.finetune import Job
+    from graft.stages.job import Job
 
     Rows = NDArray[np.bool_]
 
@@ -40,8 +40,8 @@ def _pair(job: Job, seed: int, fold: int) -> FoldPair:
         fold=fold,
         train_images=int((~test).sum()),
         test_images=int(test.sum()),
-        transfer=_accuracy(apart, strategy, test),
-        scratch=_accuracy(apart, "scratch", test),
+        transfer=apart.accuracy(apart.train(strategy, ~test), strategy, test),
+        scratch=apart.accuracy(apart.train("scratch", ~test), "scratch", test),
     )
 
 
@@ -56,20 +56,3 @@ def _without(job: Job, seed: int, fold: int) -> Job:
     data = dataclasses.replace(job.data, folds=(job.data.folds - fold - 1) % count)
     own = derive_seed(job.params.seed, "fold pairs", seed) % 2**31
     return dataclasses.replace(job, data=data, params=dataclasses.replace(job.params, seed=own))
-
-
-def _accuracy(job: Job, strategy: str, test: Rows) -> float:
-    import torch
-
-    from graft.features.images import decoded
-    from graft.features.store import Store
-    from graft.select.candidates import around
-    from graft.train.loop import logits_of
-    from graft.zoo.weights import preprocessing_of
-
-    trained = job.train(strategy, ~test)
-    preprocessing = preprocessing_of(job.candidate(strategy), around(job.params, job.workspace.source_models))
-    images = decoded(job.data.images, preprocessing.geometry, Store(job.workspace.cache))
-    parts = torch.split(torch.from_numpy(images[test]), 256)
-    named = [logits_of(trained.network, preprocessing.normalise(part)).argmax(1).numpy() for part in parts]
-    return float(np.mean(np.concatenate(named) == job.data.labels[test]))

@@ -147,6 +147,19 @@ class Checkpoints:
             return None
 
 
+class Read(Checkpoints):
+    """The same for a process that trains along with the one that writes them."""
+
+    def offer(self, make: Callable[[], Snapshot]) -> None:
+        """Nothing: the first process writes."""
+
+    def finish(self, result: Snapshot) -> None:
+        """Nothing: the first process writes."""
+
+    def _sweep(self) -> None:
+        """Nothing: what is being written now is the first process's."""
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -160,16 +173,18 @@ class Keeper:
         seconds: see :class:`Checkpoints`.
         identity: what decides results and cannot be seen in a training's own parts, such as the augmentation's
             options.
+        kind: what is done with them here.
     """
 
     folder: Path
     seconds: float
     identity: str = ""
+    kind: type[Checkpoints] = Checkpoints
 
     def open(self, *parts: object) -> Checkpoints:
         """The checkpoints of the training that ``parts`` decide, whose texts have to be stable between processes."""
         everything = (self.identity, code_version(), torch.get_num_threads(), *parts)
-        return Checkpoints(self.folder / _digest("\n".join(map(str, everything)))[:32], self.seconds)
+        return self.kind(self.folder / _digest("\n".join(map(str, everything)))[:32], self.seconds)
 
     def clear(self) -> None:
         """Remove all."""

@@ -16,19 +16,11 @@ from graft.determinism import derive_seed
 from graft.features.extract import Extractor, frozen_part
 from graft.settings import Train
 from graft.train.checkpoints import Checkpoints, Keeper, Snapshot
+from graft.train.devices import FULL_PRECISION, fabric_for, precision_of
 from graft.train.divergence import DivergedError, diverged, weights_are_finite
 from graft.train.head import Weighting, solve_head
 from graft.train.inputs import Augmented, Inputs, Kept
-from graft.train.loop import (
-    FULL_PRECISION,
-    Holdout,
-    Lesson,
-    fabric_for,
-    holdout_figures,
-    logits_of,
-    precision_of,
-    run_stage,
-)
+from graft.train.loop import Holdout, Lesson, holdout_figures, logits_of, run_stage
 from graft.train.plan import Plan, Stage
 from graft.train.precision import Mode
 from graft.train.trained import First, Pass, Trained, Watched, finished, of_pass, task_key, to_finish

@@ -19,7 +19,7 @@ from graft.train.divergence import diverged, is_finite, weights_are_finite
 from graft.train.imbalance import IMBALANCE
 from graft.train.inputs import Inputs
 from graft.train.plan import Stage
-from graft.train.precision import Mode, Precision, computing, laid_out
+from graft.train.precision import Mode, computing, laid_out
 from graft.train.several import mean_of, share_of, weight_of
 from graft.train.underway import Epoch, Underway
 from graft.zoo.network import Network
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     # Told after every step how the stage stands, and after every epoch how it went.
     Watch = Callable[[Underway], None]
     Report = Callable[[Epoch], None]
-
-FULL_PRECISION: Precision = "32-true"
 
 
 @dataclass(frozen=True)
@@ -70,19 +68,6 @@ class Course:
 
     points: tuple[Epoch, ...]
     best: int
-
-
-def fabric_for(device: str, precision: Precision = FULL_PRECISION) -> Fabric:
-    """Fabric on one device: ``auto`` takes a GPU if there is one."""
-    from lightning_fabric import Fabric
-
-    accelerator, _, index = device.partition(":")
-    return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)
-
-
-def precision_of(fabric: Fabric) -> str:
-    """What Fabric calculates in, by its own names, such as ``32-true`` or ``bf16-mixed``."""
-    return str(fabric._precision.precision)
 
 
 def run_stage(

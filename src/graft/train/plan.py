@@ -43,6 +43,11 @@ class Plan:
     head_first: bool
     stages: tuple[Stage, ...]
 
+    @property
+    def epochs(self) -> int:
+        """Of all stages together, at most."""
+        return sum(stage.epochs for stage in self.stages)
+
 
 def extract(blocks: int, train: Train) -> Plan:
     """A new head on the frozen backbone, and nothing else."""

@@ -8,19 +8,79 @@ images (mixup, cutmix) are mixed within a share.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from graft.determinism import available_cores
+from graft.determinism import available_cores, make_deterministic
+from graft.errors import ConfigError, GraftError, TrainingError
 from graft.files import whole_folder
+from graft.settings import Compute
+from graft.threads import wait_briefly
+from graft.train.devices import fabric_for
+from graft.train.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+def fabric_of(compute: Compute) -> Fabric:
+    """Fabric on as many devices as are asked for.
+
+    With several, the precision is the same for all networks: bfloat16 on GPUs that have it, where it is left open.
+
+    Raises:
+        ConfigError: there are fewer GPUs than devices wanted.
+    """
+    from lightning_fabric import Fabric
+
+    if compute.devices == 1:
+        return fabric_for(compute.device)
+    accelerator = compute.device.partition(":")[0]
+    gpus = torch.cuda.device_count() if accelerator in {"auto", "cuda"} else 0
+    if accelerator == "cuda" and gpus < compute.devices:
+        raise ConfigError(
+            f"{compute.devices} devices are to train together, and this machine has {gpus} GPUs",
+            where="compute.devices",
+            remedy="ask for fewer, or set compute.device: cpu",
+        )
+    chosen = "cuda" if gpus >= compute.devices else "cpu"
+    precision = PRECISIONS.get(compute.precision, "bf16-mixed" if chosen == "cuda" else "32-true")
+    return Fabric(accelerator=chosen, devices=compute.devices, strategy="ddp_spawn", precision=precision)
+
+
+def launch(work: Callable[..., None], compute: Compute, *given: object) -> None:
+    """Call ``work(fabric, *given)`` in every process; with one device, in this one.
+
+    Raises:
+        GraftError: whatever of that kind ``work`` raises in the first process.
+    """
+    fabric = fabric_of(compute)
+    if fabric.world_size == 1:
+        work(fabric, *given)
+        return
+    refused = fabric.launch(partial(_in_process, work=work, compute=compute, given=given))
+    if refused is not None:
+        what, where, remedy = refused
+        raise TrainingError(what, where=where, remedy=remedy)
+
+
+def _in_process(
+    fabric: Fabric, work: Callable[..., None], compute: Compute, given: tuple[object, ...]
+) -> tuple[str, str | None, str | None] | None:
+    """One process of several: an error that a user can act on crosses as its three parts."""
+    wait_briefly()
+    make_deterministic(compute.threads or max(1, available_cores() // fabric.world_size))
+    try:
+        work(fabric, *given)
+    except GraftError as error:
+        return error.what, error.where, error.remedy
+    return None
 
 
 def share_of(batch: Tensor, fabric: Fabric) -> Tensor:
@@ -48,11 +108,6 @@ def mean_of(loss: Tensor, fabric: Fabric) -> float:
     mean = fabric.all_reduce(loss.detach(), reduce_op="mean")
     assert isinstance(mean, Tensor)
     return float(mean)
-
-
-def threads_of(devices: int) -> int:
-    """CPU threads of each of so many processes."""
-    return max(1, available_cores() // devices)
 
 
 @contextmanager

@@ -67,7 +67,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Course:
+class Ahead:
     """The training that lies ahead.
 
     Attributes:
@@ -93,12 +93,12 @@ class Course:
 
 
 def choose_mode(
-    course: Course, compute: Compute, device: torch.device, folder: Path, fabric_with: Callable[[Precision], Fabric]
+    ahead: Ahead, compute: Compute, device: torch.device, folder: Path, fabric_with: Callable[[Precision], Fabric]
 ) -> Mode:
     """What ``compute.precision`` names; where it is ``auto``, what a trial finds, if the training is worth one.
 
     Args:
-        course: the training that lies ahead.
+        ahead: the training that lies ahead.
         compute: the settings.
         device: what it runs on.
         folder: where trials are kept.
@@ -106,19 +106,17 @@ def choose_mode(
     """
     threads = compute.threads or available_cores()
     mode = usual(threads) if compute.precision == "auto" else usual(threads, PRECISIONS[compute.precision])
-    if compute.precision == "auto" and course.epochs and course.work >= WORTH_A_TRIAL:
-        mode = _by_trial(course, modes(device, threads), folder, fabric_with)
+    if compute.precision == "auto" and ahead.epochs and ahead.work >= WORTH_A_TRIAL:
+        mode = _by_trial(ahead, modes(device, threads), folder, fabric_with)
     return dataclasses.replace(mode, compiled=compute.compile)
 
 
-def _by_trial(
-    course: Course, choices: Sequence[Mode], folder: Path, fabric_with: Callable[[Precision], Fabric]
-) -> Mode:
-    images = torch.randn(min(course.batch, course.images), 3, course.size, course.size)
-    network = course.network.eval()
+def _by_trial(ahead: Ahead, choices: Sequence[Mode], folder: Path, fabric_with: Callable[[Precision], Fabric]) -> Mode:
+    images = torch.randn(min(ahead.batch, ahead.images), 3, ahead.size, ahead.size)
+    network = ahead.network.eval()
     with torch.no_grad():
-        batch = torch.cat([network.trunk(course.start)(part) for part in torch.split(images, 8)])
-    tail = network.ending(course.start)
+        batch = torch.cat([network.trunk(ahead.start)(part) for part in torch.split(images, 8)])
+    tail = network.ending(ahead.start)
     key = trial_key(tail, batch, choices)
     trial = kept_trial(folder, key, lambda: try_modes(tail, batch, network.head.out_features, choices, fabric_with))
     print(f"computing in {trial.chosen}: {trial.speed_up:.2f} times as fast as plain float32", flush=True)

@@ -78,7 +78,7 @@ class Search:
 
         study = self._study()
         finished = self._finished(study)
-        while len(finished) < self._most() and more(len(finished)):
+        while len(finished) < self.most and more(len(finished)):
             study.sampler, study.pruner = self._sampler(len(finished)), PRUNERS[self.settings.pruner]()
             fixed = self._fixed(len(finished))
             # One may have been left waiting by a kill; the next trial takes it.
@@ -107,7 +107,8 @@ class Search:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         return study
 
-    def _most(self) -> int:
+    @property
+    def most(self) -> int:
         """How many trials there may be; a grid has no more than its points and the settings at hand."""
         if self.settings.sampler == "grid":
             return min(self.settings.trials, 1 + len(self._grid()))

@@ -1,0 +1,58 @@
+"""Part of the stage `finetune`: learning curves that can be looked at while it runs, through DVCLive.
+
+They lie in reports/live, which is no output of the stage: DVC would remove it at the start and look at it at the end.
+`dvc plots show` and `dvc metrics show` read them there while the stage is at work.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graft.workspace import Workspace
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from graft.train.underway import Epoch
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of several trainings, each under its own name; ``log`` is DVCLive's, or None where nobody writes."""
+
+    log: Any | None
+
+    def of(self, name: str) -> Callable[[Epoch], None]:
+        """What is told of every epoch of the training ``name``: losses in nats, accuracy in [0, 1]."""
+
+        def report(point: Epoch) -> None:
+            if self.log is None:
+                return
+            values = {
+                "train_loss": point.train_loss,
+                "holdout_loss": point.holdout_loss,
+                "holdout_accuracy": point.holdout_accuracy,
+            }
+            for key, value in values.items():
+                if value is not None:
+                    self.log.log_metric(f"{name}/{key}", value)
+            self.log.next_step()
+
+        return report
+
+
+@contextmanager
+def live(workspace: Workspace, fabric: Fabric) -> Iterator[Curves]:
+    """Curves that are written while they grow, by the first process; what an earlier run left is removed."""
+    if not fabric.is_global_zero:
+        yield Curves(None)
+        return
+    from dvclive import Live
+
+    shutil.rmtree(workspace.live, ignore_errors=True)
+    with Live(str(workspace.live), save_dvc_exp=False, dvcyaml=None) as log:
+        yield Curves(log)

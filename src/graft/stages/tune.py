@@ -1,0 +1,125 @@
+"""Stage `tune`: search for better settings of the fine-tuning, cross-validated on the training images."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graft.errors import DataError
+from graft.files import sha256, whole_file, whole_folder, write_json
+from graft.settings import Params
+from graft.stages.runner import run_stage
+from graft.workspace import Workspace
+
+if TYPE_CHECKING:
+    from graft.stages.job import Job
+    from graft.tune.outcome import Outcome
+    from graft.tune.search import Search, Tried
+    from graft.tune.space import Values
+
+BEST = "best.json"
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Write the best settings, a table and pictures of all trials into reports/tuning.
+
+    Raises:
+        ConfigError: something cannot be searched.
+        TrainingError: no setting could be trained.
+    """
+    from graft.tune.outcome import decide
+
+    trials = searched(params, workspace) if params.tune.trials else []
+    outcome = decide(trials)
+    print(f"tune: {outcome.reason}")
+    write(outcome, params, workspace)
+
+
+def searched(params: Params, workspace: Workspace) -> list[Tried]:
+    """Every trial, from those that an earlier, killed run made on."""
+    from graft.determinism import make_deterministic
+    from graft.progress import track
+    from graft.stages.job import Job
+    from graft.train.devices import fabric_for
+
+    make_deterministic(params.compute.threads)
+    job = Job.open(params, workspace, fabric_for(params.compute.device))
+    search = search_of(job)
+    began = time.monotonic()
+
+    def more(finished: int) -> bool:
+        return params.tune.minutes is None or time.monotonic() - began < 60 * params.tune.minutes
+
+    bar = iter(track(range(search.most), "trying settings"))
+
+    def objective(values: Values) -> Iterator[float]:
+        next(bar, None)
+        return fold_scores(job, values)
+
+    return search.run(objective, more)
+
+
+def search_of(job: Job) -> Search:
+    """The search that params.yaml asks for, kept under everything that decides its trials."""
+    from graft.train.checkpoints import code_version
+    from graft.tune.search import Search
+    from graft.tune.space import space_of
+
+    params, workspace = job.params, job.workspace
+    space = space_of(params.tune.search, job.depth + 1)
+    asked = dataclasses.replace(params.tune, trials=0, minutes=None)
+    parts: list[Any] = [asked, params.train, params.augment, params.seed, job.winner, sha256(workspace.splits)]
+    key = hashlib.sha256("\n".join(map(str, [*parts, code_version()])).encode()).hexdigest()[:32]
+    settings = job.advice.settings(params.train)
+    return Search(space, space.defaults(settings), params.tune, params.seed, workspace.checkpoints / f"tune-{key}.db")
+
+
+def fold_scores(job: Job, values: Values) -> Iterator[float]:
+    """Accuracy on each fold of the winner trained on the others with ``values``; the same seed for all settings."""
+    train = dataclasses.replace(job.advice.settings(job.params.train), **values)  # type: ignore[arg-type]
+    own = dataclasses.replace(job, params=dataclasses.replace(job.params, train=train))
+    for fold in np.unique(job.data.folds):
+        scored = job.data.folds == fold
+        yield own.accuracy(own.try_out(train.strategy, ~scored), train.strategy, scored)
+
+
+def write(outcome: Outcome, params: Params, workspace: Workspace) -> None:
+    """Everything that reports/tuning holds."""
+    from graft.tune.outcome import draw, importances, table
+
+    with whole_folder(workspace.tuning) as folder:
+        write_json(folder / BEST, outcome.as_json())
+        with whole_file(folder / "trials.csv") as beside:
+            table(outcome).to_csv(beside, index=False)
+        if outcome.trials:
+            shares = importances(outcome.trials, params.seed)
+            write_json(folder / "importance.json", shares)
+            draw(outcome, shares, folder / "tuning.svg")
+
+
+def tuned(params: Params, workspace: Workspace) -> Params:
+    """The settings with what the search found better.
+
+    Raises:
+        DataError: there was no search yet, or its result is damaged.
+    """
+    path = workspace.tuning / BEST
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["train"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(
+            "the result of the stage tune is missing or damaged", where=path, remedy="run `.venv/bin/dvc repro`"
+        ) from None
+    if values:
+        print(f"settings from the search: {', '.join(f'{key} {value:.3g}' for key, value in values.items())}")
+    return dataclasses.replace(params, train=dataclasses.replace(params.train, **values))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage("tune", run))

@@ -1,0 +1,25 @@
+"""What training runs on: one device, through Lightning Fabric."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from graft.train.precision import Precision
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+FULL_PRECISION: Precision = "32-true"
+
+
+def fabric_for(device: str, precision: Precision = FULL_PRECISION) -> Fabric:
+    """Fabric on one device: ``auto`` takes a GPU if there is one."""
+    from lightning_fabric import Fabric
+
+    accelerator, _, index = device.partition(":")
+    return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)
+
+
+def precision_of(fabric: Fabric) -> str:
+    """What Fabric calculates in, by its own names, such as ``32-true`` or ``bf16-mixed``."""
+    return str(fabric._precision.precision)

@@ -22,6 +22,7 @@ ORDER = [
     "gather",
     "pretrain",
     "select",
+    "tune",
     "finetune",
     "evaluate",
     "package",

@@ -43,7 +43,8 @@ def run(params: Params, workspace: Workspace) -> None:
         leaderboard.draw_scores(results, folder / "scores.svg")
         leaderboard.draw_depths(results, folder / "depths.svg")
         chosen = {**asdict(winner.candidate), "depth": winner.probe.depth, "blocks": winner.blocks}
-        write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores)})
+        probe = {"mean": winner.probe.mean, "curve": list(winner.probe.curve)}
+        write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores), "probe": probe})
 
 
 def train_set(workspace: Workspace) -> TrainSet:

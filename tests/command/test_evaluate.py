@@ -195,7 +195,7 @@ def test_what_the_card_says_is_held_against_the_images(
     assert found["unsure"]["coverage"] == pytest.approx(sure.mean())
     assert found["novelty"]["usual"] >= 0.5 and found["novelty"]["usual_ci95"] is not None
     assert list(pd.read_csv(tmp_path / "out" / "coverage.csv")) == ["confidence", "coverage", "accuracy", "answered"]
-    assert before["novelty"]["usual"] is None and before["novelty"]["reason"] == "the training held out no images"
+    assert before["novelty"]["usual"] is None and before["novelty"]["usual_reason"] == "the training held out no images"
     assert before["calibration"]["reason"] == "the training held out no images"
 
 

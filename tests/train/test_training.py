@@ -25,6 +25,7 @@ from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Kept
 from graft.train.loop import Holdout, Lesson, batches, holdout_figures, run_stage
 from graft.train.plan import STRATEGIES, Stage, scratch, staged
+from graft.train.trained import some_of
 from graft.train.underway import rate_at
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool, build_network
@@ -294,6 +295,16 @@ def test_what_was_watched_is_what_the_best_epoch_says_of_images_it_has_not_seen(
     best = min(trained.curve, key=lambda point: point.holdout_loss)  # type: ignore[arg-type, return-value]
     assert loss == pytest.approx(best.holdout_loss, abs=1e-5)
     assert np.mean(watched.logits.argmax(1) == labels[watched.rows]) == pytest.approx(best.holdout_accuracy)
+    # What the head received of these, and of the images that were shown.
+    assert (watched.features.shape, watched.shown.shape) == ((6, 16), (COUNT - 6, 16))
+
+
+def test_some_rows_are_spread_over_all() -> None:
+    marked = np.arange(100) % 2 == 1
+    assert some_of(marked, 100).tolist() == marked.tolist()
+    kept = np.flatnonzero(some_of(marked, 10))
+    assert len(kept) == 10 and (kept % 2 == 1).all() and (kept[0], kept[-1]) == (1, 99)
+    assert set(np.diff(kept)) <= {10, 12}
 
 
 def test_nothing_was_watched_where_nothing_is_held_out(extractor: Extractor, labels: np.ndarray) -> None:

@@ -121,7 +121,8 @@ def settle(job: Job, trained: Trained) -> Settled:
 
     splits = pd.read_parquet(job.workspace.splits, columns=["path", "group"]).set_index("path")
     units = units_of(splits["group"].reindex(list(job.data.images.paths)))
-    shown = Shown(job.prepared(job.winner), job.data.labels, units, job.preprocessing(job.winner))
+    own = job.candidate(job.advice.strategy)
+    shown = Shown(job.prepared(own), job.data.labels, units, job.preprocessing(own))
     return settle(trained.network, trained.watched, shown, job.params.trust, job.params.seed)
 
 

@@ -23,7 +23,18 @@ from graft.train.inputs import Augmented, Inputs, Kept
 from graft.train.loop import Holdout, Lesson, holdout_figures, logits_of, run_stage
 from graft.train.plan import Plan, Stage
 from graft.train.precision import Mode
-from graft.train.trained import First, Pass, Trained, Watched, finished, of_pass, task_key, to_finish
+from graft.train.trained import (
+    MOST_SHOWN,
+    First,
+    Pass,
+    Trained,
+    Watched,
+    finished,
+    of_pass,
+    some_of,
+    task_key,
+    to_finish,
+)
 from graft.train.underway import Epoch, Underway
 from graft.zoo.network import Network
 
@@ -136,7 +147,7 @@ class _Run:
         if task.held_out is None:
             network, only = self._pass(task.rows, None, full, checkpoints, saved, None)
             return Trained(network, tuple(only.points), full, precision=precision)
-        first = None if saved is None else First.of(saved, self.network)
+        first = None if saved is None else First.of(saved)
         if first is None:
             shown = task.rows & ~task.held_out
             network, watching = self._pass(shown, task.held_out, full, checkpoints, saved, None)
@@ -219,8 +230,17 @@ class _Run:
     def _watched(self, network: Network, held_out: Rows) -> Watched:
         """What the network of the first pass, with its best epoch's weights, says of the held-out images."""
         start = self.plan.stages[-1].start if self.plan.stages else len(network.blocks)
-        logits = logits_of(network.ending(start), self.task.extractor.activations(network, start, held_out))
-        return Watched(np.flatnonzero(held_out), logits.float().numpy(), network)
+        extractor = self.task.extractor
+        logits = logits_of(network.ending(start), extractor.activations(network, start, held_out))
+
+        def features(rows: Rows) -> NDArray[np.float32]:
+            received = extractor.activations(network, start, rows)
+            # Past the last block nothing is left to run: what is received is what the head receives.
+            out = received if start >= len(network.blocks) else logits_of(network.tail(start), received)
+            return out.float().numpy()
+
+        shown = some_of(self.task.rows & ~held_out, MOST_SHOWN)
+        return Watched(np.flatnonzero(held_out), logits.float().numpy(), features(held_out), features(shown))
 
 
 def _inputs(network: Network, stage: Stage, task: Task, shown: Rows, seed: int) -> Inputs:

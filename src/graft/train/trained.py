@@ -24,19 +24,28 @@ if TYPE_CHECKING:
     from graft.train.finetune import Task
 
 
+# Images that it was trained on, of which is kept what its head receives: enough to know what lies near to them.
+MOST_SHOWN = 2000
+
+
 @dataclass(frozen=True)
 class Watched:
-    """What a network said of held-out images that it had not seen, at its best epoch; for fitting a temperature.
+    """What a network said of held-out images that it had not seen, at its best epoch: how far it can be trusted.
 
     Attributes:
         rows: indices of the held-out images among all of the task's, int64 (m).
         logits: float32 (m, classes), by the network of the first pass, whose training left these images out.
-        network: that network, for what else is to be asked of it.
+        features: float32 (m, d), what its head received of the same images.
+        shown: float32 (r, d), what its head received of images that it was trained on, at most 2,000 of them.
     """
 
     rows: NDArray[np.int64]
     logits: NDArray[np.float32]
-    network: Network
+    features: NDArray[np.float32]
+    shown: NDArray[np.float32]
+
+
+_WATCHED = tuple(part.name for part in dataclasses.fields(Watched))
 
 
 @dataclass(frozen=True)
@@ -62,12 +71,12 @@ class First:
     watched: Watched
 
     @classmethod
-    def of(cls, saved: Snapshot, like: Network) -> First | None:
-        """None where the first pass is still under way; ``like`` is a network of the same shape."""
+    def of(cls, saved: Snapshot) -> First | None:
+        """None where the first pass is still under way."""
         kept = saved.facts["first"]
         if kept is None:
             return None
-        return cls(_curve(kept["curve"]), kept["epochs"], _watched(saved, like))
+        return cls(_curve(kept["curve"]), kept["epochs"], _watched(saved))
 
 
 @dataclass
@@ -106,7 +115,7 @@ def to_finish(trained: Trained) -> Snapshot:
 
 def finished(saved: Snapshot, like: Network) -> Trained:
     """The opposite of :func:`to_finish`; ``like`` is a network of the same shape, and is left as it is."""
-    watched = _watched(saved, like) if saved.part("watched") else None
+    watched = _watched(saved) if saved.part("watched") else None
     facts, network = saved.facts, _like(like, saved.part("network"))
     return Trained(network, _curve(facts["curve"]), dict(facts["epochs"]), watched, facts["precision"])
 
@@ -150,10 +159,17 @@ def _like(network: Network, state: dict[str, torch.Tensor]) -> Network:
 def _of_watched(watched: Watched | None) -> dict[str, torch.Tensor]:
     if watched is None:
         return {}
-    said = {"rows": torch.from_numpy(watched.rows), "logits": torch.from_numpy(watched.logits)}
-    return under("watched", said) | under("watching", watched.network.state_dict())
+    return under("watched", {name: torch.from_numpy(getattr(watched, name)) for name in _WATCHED})
 
 
-def _watched(saved: Snapshot, like: Network) -> Watched:
+def _watched(saved: Snapshot) -> Watched:
     kept = saved.part("watched")
-    return Watched(kept["rows"].numpy(), kept["logits"].numpy(), _like(like, saved.part("watching")))
+    return Watched(**{name: kept[name].numpy() for name in _WATCHED})
+
+
+def some_of(rows: NDArray[np.bool_], most: int) -> NDArray[np.bool_]:
+    """At most ``most`` of the marked rows, evenly spread; where they are in order of their paths, over all classes."""
+    places = np.flatnonzero(rows)
+    kept = np.zeros_like(rows)
+    kept[places[np.linspace(0, len(places) - 1, min(most, len(places))).round().astype(np.intp)]] = True
+    return kept

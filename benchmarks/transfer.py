@@ -62,14 +62,11 @@ TINY_IMAGENET = Source("tiny imagenet", "resnet18", str(TINY), side=64)
 def params(data: str, labels: int | None, side: int, source: Source, size: Size) -> dict[str, Any]:
     """A params.yaml: everything not named here has its default."""
     photographs = data != "digits"
+    candidate = {"arch": source.arch, "weights": source.weights, "size": source.side or side, "depth": "auto"}
     return {
         "data": {"source": data, "train_per_class": labels},
         "augment": {"policy": "light" if photographs else "digits", "domain": "natural" if photographs else "digits"},
-        "zoo": {
-            "candidates": [
-                {"arch": source.arch, "weights": source.weights, "size": source.side or side, "depth": "auto"}
-            ]
-        },
+        "zoo": {"candidates": [candidate]},
         "select": {"finalists": 1, "finetune_epochs": 1, "folds": 3 if labels else 5},
         "train": {"finetune_epochs": size.epochs},
         "evaluate": {"latency_runs": 1},

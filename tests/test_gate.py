@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.errors import GateError
-from graft.gate import check_gate, pass_gate, read_metrics
+from graft.gate import check_gate, choose, pass_gate, read_metrics
 from graft.settings import Gate
 
 WHERE = Path("reports/evaluation/metrics.json")
@@ -80,6 +80,30 @@ def test_refusal_names_every_figure_that_failed() -> None:
         "size is 45.0 MB, 5.0 MB over package.gate.max_size_mb = 40.0 MB\n"
         "  where: reports/evaluation/metrics.json\n"
         "  remedy: make a better model, or change package.gate in params.yaml; what was packaged before is untouched"
+    )
+
+
+HURT = {**GOOD, "transfer": {"verdict": "hurts"}, "control": {"accuracy": 0.95}}
+
+
+@pytest.mark.parametrize("metrics", [GOOD, {**GOOD, "transfer": {"verdict": "undecided"}}, {**GOOD, "transfer": None}])
+@pytest.mark.parametrize("take", ["better", "transferred"])
+def test_the_transferred_model_is_taken_unless_transfer_hurts(take: str, metrics: dict) -> None:
+    assert choose(take, metrics, WHERE) == ("transferred", metrics)  # type: ignore[arg-type]
+
+
+def test_where_transfer_hurts_the_control_is_taken_with_its_own_figures() -> None:
+    assert choose("better", HURT, WHERE) == ("control", {"accuracy": 0.95, "transfer": {"verdict": "hurts"}})
+    assert choose("transferred", HURT, WHERE) == ("transferred", HURT)
+
+
+def test_a_control_without_figures_is_not_packaged_unseen() -> None:
+    with pytest.raises(GateError) as refused:
+        choose("better", {**HURT, "control": None}, WHERE)
+    assert str(refused.value) == (
+        "transfer hurts, so the control is to be packaged, but its figures are not there\n"
+        "  where: reports/evaluation/metrics.json\n"
+        "  remedy: run `.venv/bin/dvc repro --force evaluate`, or set package.take to transferred"
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from graft.errors import GateError
+from graft.errors import GateError, WeightsError
 from graft.packaged import read_package, version_of
 from graft.settings import Candidate, Gate, Package, Params, Zoo
 from graft.stages import package
@@ -58,6 +59,42 @@ def test_model_that_passes_is_packaged_and_registered(workspace: Workspace, stor
     assert described.tag == f"birds:{version_of(workspace.finetuned)}"
     assert described.gate == ({"condition": "min_accuracy", "limit": 0.8, "figure": 0.9, "passed": True},)
     assert (store / "models" / "birds" / described.version / "model.safetensors").is_file()
+
+
+HURT = {"transfer": {"verdict": "hurts"}, "control": {**FIGURES, "accuracy": 0.95}}
+
+
+@pytest.mark.parametrize(("take", "taken"), [("better", "control"), ("transferred", "transferred")])
+def test_where_transfer_hurts_the_better_model_is_packaged(
+    workspace: Workspace, take: str, taken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finetune(workspace.scratch_control, seed=1)
+    evaluated(workspace, **HURT)
+    asked = params(min_accuracy=0.8)
+    package.run(dataclasses.replace(asked, package=dataclasses.replace(asked.package, take=take)), workspace)
+    model = {"control": workspace.scratch_control, "transferred": workspace.finetuned}[taken]
+    described = read_package(workspace.packaged)
+    assert described.version == version_of(model)
+    assert (workspace.packaged / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    assert described.metrics["taken"] == taken
+    assert described.metrics["accuracy"] == {"control": 0.95, "transferred": 0.9}[taken]
+    assert described.metrics["transfer"] == {"verdict": "hurts"}
+    assert ("the control from scratch is packaged" in capsys.readouterr().out) == (taken == "control")
+
+
+def test_the_gate_is_held_against_the_model_that_is_taken(workspace: Workspace) -> None:
+    finetune(workspace.scratch_control, seed=1)
+    evaluated(workspace, **HURT)
+    package.run(params(min_accuracy=0.94), workspace)  # the transferred one has 0.9
+    with pytest.raises(GateError, match="transfer hurts"):
+        package.run(params(refuse_if_transfer_hurts=True), workspace)
+
+
+def test_a_control_that_is_gone_is_said(workspace: Workspace) -> None:
+    evaluated(workspace, **HURT)
+    with pytest.raises(WeightsError, match="there is no model here"):
+        package.run(params(), workspace)
+    assert not workspace.packaged.exists()
 
 
 def test_again_is_the_same(workspace: Workspace, store: Path) -> None:

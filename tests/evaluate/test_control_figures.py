@@ -1,0 +1,54 @@
+"""What metrics.json says of the control, and of the source, beside the verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from graft.evaluate.cost import Cost
+from graft.evaluate.heldout import HeldOut
+from graft.evaluate.intervals import Interval, Resampling
+from graft.evaluate.resampled import Resampled
+from graft.evaluate.result import Evaluation, Probabilities, evaluate, metrics
+from graft.evaluate.wording import transfer_sentence
+
+from .conftest import named_rightly, sure_of
+
+N, CLASSES = 300, ("ant", "bee", "wasp")
+LABELS = np.arange(N) % 3
+COST = Cost(1_234, 4.9, 3.2, 5.5, runs=30, threads=2, device="cpu")
+
+
+def found(ours: float, control: float, **more: object) -> Evaluation:
+    luck = np.random.default_rng(0).random(N)
+    model, scratch = (sure_of(named_rightly(LABELS, luck < share, 3), 3) for share in (ours, control))
+    held_out = HeldOut(CLASSES, tuple(map(str, range(N))), LABELS, np.arange(N), np.full(3, 20))
+    return evaluate(held_out, Probabilities(model, scratch, {}, **more), COST, Resampling(np.arange(N), 300, 0))  # type: ignore[arg-type]
+
+
+def test_the_control_has_all_figures_that_a_gate_asks_for_where_transfer_hurts() -> None:
+    told = metrics(found(0.6, 0.9))
+    assert told["transfer"]["verdict"] == "hurts"
+    control = told["control"]
+    assert control["accuracy"] == told["transfer"]["control_accuracy"] != told["accuracy"]
+    assert {"accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "n_test"} <= set(control)
+    assert (control["size_mb"], control["latency_ms"]) == (4.9, 3.2)
+
+
+@pytest.mark.parametrize(("ours", "control"), [(0.9, 0.6), (0.8, 0.8)])
+def test_else_there_is_no_other_model_to_speak_of(ours: float, control: float) -> None:
+    assert metrics(found(ours, control))["control"] is None
+
+
+def test_folds_can_withhold_the_verdict_and_the_control() -> None:
+    folds = Resampled(-0.1, Interval(-0.3, 0.1), seeds=2, folds=5)
+    told = metrics(found(0.6, 0.9, folds=folds))
+    assert told["transfer"]["verdict"] == "undecided" and told["control"] is None
+    assert told["transfer"]["folds"]["seeds"] == 2
+
+
+def test_the_report_says_all_of_it() -> None:
+    folds = Resampled(0.2, Interval(0.1, 0.3), seeds=1, folds=5)
+    text = transfer_sentence(found(0.9, 0.6, folds=folds, similarity={"says": "The source is near."}).transfer)
+    assert "1 seed by 5 folds" in text and "+20.0 percentage points on average" in text
+    assert "+10.0 to +30.0" in text and text.endswith("The source is near.")

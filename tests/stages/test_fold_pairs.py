@@ -1,0 +1,92 @@
+"""Winner and control trained again in every fold: which images each sees, and what reaches the verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from graft.artifact import Artifact, save_artifact
+from graft.config import load_params
+from graft.features.images import ImageSet
+from graft.select.candidates import TrainSet
+from graft.settings import Candidate
+from graft.stages import evaluate, finetune, ingest, locate, split, validate
+from graft.stages.finetune import Job
+from graft.stages.fold_pairs import _without, fold_pairs
+from graft.workspace import Workspace
+from graft.zoo.catalogue import family_of
+from graft.zoo.network import build_network
+
+ARCH = "shufflenet_v2_x0_5"
+SECTIONS = {
+    "data": {"source": "../images", "test_fraction": 0.4},
+    "zoo": {"candidates": [{"arch": ARCH, "weights": "source", "size": 32}]},
+    "train": {"finetune_epochs": 1, "control_seeds": 2},
+    "augment": {"policy": "none"},
+    "evaluate": {"bootstrap_samples": 100, "latency_runs": 1},
+    "compute": {"threads": 1},
+}
+
+
+@pytest.fixture
+def workspace(workspace_with: Callable[..., Path], make_classes: Callable[..., Path]) -> Workspace:
+    """Divided images, a source model, and what selection chose."""
+    make_classes({"cat": 14, "dog": 14})
+    workspace = Workspace(workspace_with(**SECTIONS))
+    for stage in (locate, ingest, validate, split):
+        stage.run(load_params(workspace.params), workspace)
+    torch.manual_seed(0)
+    preprocessing = family_of(ARCH).preprocessing(ARCH, 32)
+    artifact = Artifact(("a", "b", "c"), ARCH, "none", None, preprocessing)
+    save_artifact(workspace.source_models / f"{ARCH}-32px", artifact, build_network(ARCH, 3))
+    chosen = {"arch": ARCH, "weights": "source", "size": 32, "depth": 3, "blocks": 4}
+    workspace.selection.mkdir(parents=True)
+    (workspace.selection / "winner.json").write_text(json.dumps(chosen))
+    return workspace
+
+
+def test_every_fold_and_seed_once_and_the_verdict_hears_of_it(workspace: Workspace) -> None:
+    params = load_params(workspace.params)
+    finetune.run(params, workspace)
+    table = pd.read_csv(workspace.training / "fold_pairs.csv")
+    assert list(zip(table["seed"], table["fold"], strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    splits = pd.read_parquet(workspace.splits).query("split == 'train'")
+    sizes = splits.groupby("fold").size()
+    assert (table["test_images"] == table["fold"].map(sizes)).all()
+    assert (table["train_images"] + table["test_images"] == len(splits)).all()
+    assert table[["transfer", "scratch"]].min().min() >= 0 and table[["transfer", "scratch"]].max().max() <= 1
+    evaluate.run(params, workspace)
+    told = json.loads((workspace.evaluation / "metrics.json").read_text())["transfer"]
+    expected = (table["transfer"] - table["scratch"]).mean()
+    assert told["folds"]["difference"] == pytest.approx(expected) and told["folds"]["seeds"] == 2
+
+
+def job(workspace: Workspace, weights: str = "source") -> Job:
+    folds = np.arange(12) % 3
+    data = TrainSet(ImageSet(Path(), (), ()), np.arange(12) % 2, folds, ("a", "b"))
+    return Job(load_params(workspace.params), workspace, Candidate(ARCH, weights, 3, 32), data, 4)
+
+
+@pytest.mark.parametrize("fold", [0, 1, 2])
+def test_the_fold_that_is_scored_on_is_never_watched(workspace_with: Callable[..., Path], fold: int) -> None:
+    whole = job(Workspace(workspace_with(**SECTIONS)))
+    apart = _without(whole, 0, fold)
+    test = whole.data.folds == fold
+    held_out = apart._held_out(~test)
+    assert held_out is not None and held_out.sum() == 4 and not (held_out & test).any()
+
+
+def test_seeds_differ_and_are_the_same_again(workspace_with: Callable[..., Path]) -> None:
+    whole = job(Workspace(workspace_with(**SECTIONS)))
+    seeds = [_without(whole, seed, 0).params.seed for seed in (0, 1, 0)]
+    assert seeds[0] == seeds[2] != seeds[1] and whole.params.seed not in seeds
+
+
+def test_nothing_is_compared_where_nothing_was_transferred(workspace_with: Callable[..., Path]) -> None:
+    assert fold_pairs(job(Workspace(workspace_with(**SECTIONS)), "none")) == ()

@@ -69,8 +69,10 @@ def fuse(monkeypatch: pytest.MonkeyPatch) -> Fuse:
 def train(what: Task, name: str, keeper: Keeper | None, settings: Train = RICH) -> Trained:
     plan = STRATEGIES[name].plan(4, settings)
     held_out = what.held_out if STRATEGIES[name].stops_early else None
-    torch.rand(3)  # a process that starts again has drawn other numbers before
-    return finetune(tiny(), plan, dataclasses.replace(what, held_out=held_out), settings, 0, fabric_for("cpu"), keeper)
+    network = tiny()
+    torch.seed()  # a process that starts again has drawn other numbers before, and so its network has another head
+    network.head.reset_parameters()
+    return finetune(network, plan, dataclasses.replace(what, held_out=held_out), settings, 0, fabric_for("cpu"), keeper)
 
 
 def assert_same(one: Trained, other: Trained) -> None:

@@ -1,0 +1,121 @@
+"""A fine-tuning in a process of its own that kills itself with SIGKILL at a given moment, or runs to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graft.artifact import read_card
+from graft.files import sha256
+
+PRELOADED = ["lightning_fabric", "sklearn.linear_model", "tests.train.small", "graft.train.finetune", "graft.vision"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is trained, in which folder: ``kept`` there has the checkpoints, ``model`` the end, if it comes."""
+
+    folder: Path
+    arch: str
+    strategy: str
+    policy: str
+    changes: dict[str, Any]
+
+    @property
+    def weights(self) -> str:
+        """The sha256 of the final weights."""
+        return sha256(self.folder / "model" / "model.safetensors")
+
+    @property
+    def epochs(self) -> dict[str, int]:
+        """How many epochs of each stage the second pass had."""
+        return dict(read_card(self.folder / "model").provenance["epochs"])
+
+
+@dataclass(frozen=True)
+class Moment:
+    """``at``, counted from 0, of one kind of thing that a training does; see :func:`_moments`."""
+
+    kind: str
+    at: int
+
+
+def run(case: Case, moment: Moment | None = None, after: float | None = None) -> int:
+    """Train in a new process, and return how that ended: 0, or -9 where it was killed.
+
+    Without a ``moment`` it is not ended by itself; with ``after`` it is killed from outside after so many seconds.
+    The process is forked from one that has imported torch already: a start takes tenths of a second.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=work, args=(case, moment))
+    process.start()
+    process.join(after)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def work(case: Case, moment: Moment | None) -> None:
+    """The training; runs in the new process."""
+    import torch
+
+    from graft.artifact import Artifact, save_artifact
+    from graft.determinism import make_deterministic
+    from graft.train.checkpoints import Keeper
+    from graft.train.finetune import finetune
+    from graft.train.loop import fabric_for
+    from graft.train.plan import STRATEGIES
+    from graft.zoo.network import build_network
+    from tests.train import small
+
+    make_deterministic(1)
+    if moment is not None:
+        _plant(moment)
+    settings = dataclasses.replace(small.SETTINGS, checkpoint_seconds=0.0, **case.changes)
+    chosen = STRATEGIES[case.strategy]
+    torch.manual_seed(0)
+    network = build_network(case.arch, small.CLASSES, size=small.SIZE)
+    task = small.task(case.folder, case.policy, small.HELD_OUT if chosen.stops_early else None)
+    keeper = Keeper(case.folder / "kept", 0.0)
+    # A solved head is so good on these images that no epoch after it is better, and the second pass had no steps.
+    plan = dataclasses.replace(chosen.plan(len(network.blocks), settings), head_first=False)
+    trained = finetune(network, plan, task, settings, 0, fabric_for("cpu"), keeper)
+    epochs = {"epochs": trained.epochs}
+    artifact = Artifact(("a", "b", "c"), case.arch, "none", None, task.extractor.preprocessing, provenance=epochs)
+    save_artifact(case.folder / "model", artifact, trained.network)
+
+
+def _moments() -> dict[str, tuple[Any, str]]:
+    """What can be counted: a batch is made, the hold-out is looked at, a checkpoint or the end is half written."""
+    from graft.train import checkpoints, finetune, inputs, loop
+
+    return {
+        "batch": (inputs.Augmented, "batch"),
+        "hold-out": (loop, "holdout_figures"),
+        "half written": (checkpoints, "write_text"),
+        "end": (finetune, "to_finish"),
+    }
+
+
+def _plant(moment: Moment) -> None:
+    owner, name = _moments()[moment.kind]
+    real: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def counted(*given: Any, **options: Any) -> Any:
+        nonlocal calls
+        if calls == moment.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        calls += 1
+        return real(*given, **options)
+
+    setattr(owner, name, counted)

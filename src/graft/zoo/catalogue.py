@@ -9,6 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graft.errors import ConfigError, did_you_mean
+from graft.settings import Candidate
+from graft.zoo.bundled import BUNDLED
 from graft.zoo.network import Parts
 from graft.zoo.preprocessing import Geometry, Interpolation, Preprocessing
 
@@ -221,6 +223,26 @@ def require_size(arch: str, size: int | None) -> None:
         where="zoo.candidates: size",
         remedy=f"its least size is {least} px{multiples}",
     )
+
+
+def published_accuracy(candidate: Candidate) -> float | None:
+    """Top-1 accuracy on ImageNet's validation images, 0 to 1, as the publisher of the candidate's weights states it.
+
+    None where nobody published one: for ``source``, ``none`` and files, and for most of timm, which carries none.
+
+    Raises:
+        ConfigError: nobody builds the architecture.
+    """
+    family_of(candidate.arch)
+    if candidate.arch.startswith(TIMM):
+        # timm's own weights of these names are the same ones, published once more.
+        package = BUNDLED.get(candidate.arch)
+        return package.accuracy if package and candidate.weights in {"bundled", "pretrained", "DEFAULT"} else None
+    from graft.vision import models
+
+    published = models.get_model_weights(candidate.arch).__members__
+    weights = published.get("DEFAULT" if candidate.weights == "pretrained" else candidate.weights)
+    return None if weights is None else float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]) / 100
 
 
 def _similar(arch: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -242,7 +243,10 @@ def published_accuracy(candidate: Candidate) -> float | None:
 
     published = models.get_model_weights(candidate.arch).__members__
     weights = published.get("DEFAULT" if candidate.weights == "pretrained" else candidate.weights)
-    return None if weights is None else float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]) / 100
+    if weights is None:
+        return None
+    percent = float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
+    return None if math.isnan(percent) else percent / 100  # weights of features without a classifier have none
 
 
 def _similar(arch: str) -> str:

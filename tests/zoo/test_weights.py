@@ -16,7 +16,8 @@ from graft.settings import Candidate
 from graft.zoo.bundled import bundled_file, map_by_order
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, cut
-from graft.zoo.weights import Surroundings, locate, preprocessing_of, pretrained, read_state, source_folder
+from graft.zoo.states import read_state
+from graft.zoo.weights import Surroundings, locate, preprocessing_of, pretrained, source_folder
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 LITE0 = "timm:tf_efficientnet_lite0"

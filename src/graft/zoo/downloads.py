@@ -57,7 +57,7 @@ def timm_file(arch: str, may_download: bool) -> Path:
     Raises:
         WeightsError: timm publishes none, or the file is not here and cannot be had.
     """
-    from huggingface_hub import constants, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import constants, try_to_load_from_cache
 
     found = timm_config(arch)
     repository = found.hf_hub_id if found is not None else None
@@ -71,7 +71,7 @@ def timm_file(arch: str, may_download: bool) -> Path:
     name = repository.replace("/", "--")
     if (kept := kept_file(name)) is not None:
         return kept
-    url = hf_hub_url(repository, filename, endpoint=constants.ENDPOINT)
+    url = f"{constants.ENDPOINT}/{repository}/resolve/main/{filename}"
     cached = try_to_load_from_cache(repository, filename, cache_dir=constants.HF_HUB_CACHE)
     # The hub's cache names a large file after its hash; one without such a name cannot be verified, and is not used.
     blob = Path(cached).resolve().name if isinstance(cached, str) else ""

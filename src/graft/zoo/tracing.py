@@ -32,7 +32,7 @@ class Trace:
         values: what each node gave.
         entry: the node of the images.
         result: the node of the feature vector.
-        constant: nodes that do not depend on the images.
+        constant: nodes that depend on no more of the images than their shape, such as rotary positions.
     """
 
     root: nn.Module
@@ -106,7 +106,8 @@ def trace(root: nn.Module, images: Tensor, together: Callable[[str], bool]) -> T
     entry, *nodes, output = module.graph.nodes
     constant: set[fx.Node] = set()
     for node in nodes:
-        if all(given in constant for given in node.all_input_nodes):
+        given = [before for before in node.all_input_nodes if not is_shape(recorder.values[before])]
+        if constant.issuperset(given) and not is_shape(recorder.values[node]):
             constant.add(node)
     return Trace(root, tuple(nodes), recorder.values, entry, output.args[0], frozenset(constant))
 

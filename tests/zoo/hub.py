@@ -18,6 +18,7 @@ class Hub:
         url: where it listens.
         files: path -> content.
         sends: share of a file's bytes that are sent before the connection is closed.
+        elsewhere: whether the files themselves lie on another host, to which answers point, as large files do.
         states: a hash to state instead of the right one.
         asked: "METHOD path" of every request, in order.
     """
@@ -25,6 +26,7 @@ class Hub:
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     sends: float = 1.0
+    elsewhere: bool = False
     states: str = ""
     asked: list[str] = field(default_factory=list)
 
@@ -47,11 +49,17 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 self.send_error(404)
                 return
             whole = hub.files[self.path]
+            tag = f'"{hub.states or hashlib.sha256(whole).hexdigest()}"'
+            if hub.elsewhere and self.headers["Host"].startswith("127"):
+                self.send_response(302)
+                self.send_header("X-Linked-ETag", tag)
+                self.send_header("Location", f"{hub.url.replace('127.0.0.1', 'localhost')}{self.path}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             self.send_response(200)
             self.send_header("Content-Length", str(len(whole)))
-            self.send_header("X-Linked-Size", str(len(whole)))
-            self.send_header("ETag", f'"{hub.states or hashlib.sha256(whole).hexdigest()}"')
-            self.send_header("X-Repo-Commit", "0" * 40)
+            self.send_header("ETag", '"of-the-store"' if hub.elsewhere else tag)
             self.end_headers()
             self.wfile.write(body)
 

@@ -30,7 +30,7 @@ REPOSITORY = "timm/test_resnet.r160_in1k"
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """Squeezenet as torchvision publishes it, and timm's smallest ResNet, with random weights; caches are empty."""
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.delenv("GRAFT_OFFLINE", raising=False)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
@@ -55,12 +55,12 @@ def _left() -> list[str]:
     return sorted(path.name for path in folder.rglob("*")) if folder.exists() else []
 
 
-@pytest.mark.parametrize(("arch", "gets"), [(ARCH, 1), (TIMM_ARCH, 1)])
-def test_fetched_once_and_loaded(hub: Hub, around: Surroundings, arch: str, gets: int) -> None:
+@pytest.mark.parametrize(("arch", "asked"), [(ARCH, ["GET"]), (TIMM_ARCH, ["HEAD", "GET"])])
+def test_fetched_once_and_loaded(hub: Hub, around: Surroundings, arch: str, asked: list[str]) -> None:
     first = pretrained(Candidate(arch), around).network.state_dict()
     path = locate(Candidate(arch), around)
     assert path is not None and path.suffix == ".safetensors" and path.parent == kept.kept_folder()
-    assert sum(line.startswith("GET") for line in hub.asked) == gets
+    assert [line.split()[0] for line in hub.asked] == asked
     hub.asked.clear()
     offline = Surroundings(around.sources, offline=True, seed=9)
     again = pretrained(Candidate(arch), offline).network.state_dict()
@@ -96,11 +96,18 @@ def test_a_hub_that_states_no_hash_is_refused(hub: Hub, around: Surroundings) ->
         locate(Candidate(TIMM_ARCH), around)
 
 
+def test_a_file_that_lies_on_another_host(hub: Hub, around: Surroundings) -> None:
+    """The hub states the hash and points elsewhere, where nothing is known of it."""
+    hub.elsewhere = True
+    assert locate(Candidate(TIMM_ARCH), around) is not None
+    assert [line.split()[0] for line in hub.asked] == ["HEAD", "GET", "GET"]
+
+
 def test_a_file_that_the_server_does_not_have(hub: Hub, around: Surroundings) -> None:
     hub.files.clear()
     with pytest.raises(WeightsError, match=r"the server answers 404 \(Not Found\)"):
         locate(Candidate(ARCH), around)
-    with pytest.raises(WeightsError, match="the hub does not give the file"):
+    with pytest.raises(WeightsError, match=r"the server answers 404"):
         locate(Candidate(TIMM_ARCH), around)
 
 
@@ -133,6 +140,17 @@ def test_a_truncated_file_of_torchvision_is_not_used(
     assert locate(Candidate(ARCH), around) is not None
     assert "is not the file that was published" in capsys.readouterr().err
     assert hub.asked == [f"GET {path}"]
+
+
+def test_a_whole_file_of_torchvision_is_taken(hub: Hub, around: Surroundings, tmp_path: Path) -> None:
+    """As the refusal says: put there by hand, or by torchvision itself."""
+    path, content = next((path, content) for path, content in hub.files.items() if path.endswith(".pth"))
+    planted = tmp_path / "hub" / "checkpoints" / path[1:]
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(content)
+    found = pretrained(Candidate(ARCH), Surroundings(around.sources, offline=True, seed=0)).network
+    assert torch.equal(found.state_dict()["blocks.0.0.weight"], torch.load(planted)["features.0.weight"])
+    assert not hub.asked
 
 
 def test_a_partial_download_of_the_hub_is_not_read(hub: Hub, around: Surroundings, tmp_path: Path) -> None:

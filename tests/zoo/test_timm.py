@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from graft.errors import ConfigError
+from graft.settings import Candidate
 from graft.vision import models  # the guard: timm imports torchvision
-from graft.zoo.network import Network
+from graft.zoo.catalogue import family_of, require_size
+from graft.zoo.network import Network, cut
 from graft.zoo.timm_builder import TimmBuilder
+from graft.zoo.weights import Surroundings, pretrained
 
 assert models
 CLASSES = 33
@@ -118,7 +124,8 @@ TOO_LARGE = {
     "deepseek_vit",
 }  # no member below 200 MB
 FAST = ("resnet", "efficientnet", "convnext", "vision_transformer", "mambaout", "maxxvit", "metaformer", "starnet")
-ONE_BLOCK = {"coat", "crossvit", "efficientvim", "eva", "hrnet", "pit", "tnt", "twins"}
+# Several branches side by side, or code that no tracing goes through.
+ONE_BLOCK = {"coat", "crossvit", "efficientvim", "hrnet", "pit", "tnt", "twins"}
 
 
 def test_every_family_of_timm_has_a_member_here() -> None:
@@ -143,6 +150,7 @@ def _check(family: str) -> None:
     with torch.no_grad():
         torch.testing.assert_close(network.features(images), wanted)
         pooled = list(network.pooled(images))
+        _check_inputs_are_left_alone(network, images)
     assert network(images).shape == (2, CLASSES) != logits.shape
     assert len(pooled) == len(network.blocks)
     assert all(part.ndim == 2 and len(part) == 2 for part in pooled)
@@ -150,6 +158,16 @@ def _check(family: str) -> None:
     assert len(covered) == len(set(covered)), "a parameter lies in two blocks"
     assert used <= set(covered), "a parameter that the features need lies in no block"
     _check_learns(network, images, used)
+
+
+def _check_inputs_are_left_alone(network: Network, images: torch.Tensor) -> None:
+    """Activations are kept and used again, so a block may not write into what it is given."""
+    x = images
+    for block in (*network.blocks, network.neck):
+        before = x.clone()
+        after = block(x)
+        assert torch.equal(x, before), f"{block} writes into its input"
+        x = after.clone()
 
 
 def _used(model: Any, images: torch.Tensor) -> set[int]:
@@ -176,3 +194,60 @@ def test_family(family: str) -> None:
 @pytest.mark.parametrize("family", [family for family in MEMBERS if family not in FAST])
 def test_every_family_of_timm(family: str) -> None:
     _check(family)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "remedy"),
+    [
+        (
+            "vit_tiny_patch16_224",
+            50,
+            "its least size is 32 px, and every size is a multiple of 16 px: take 48 or 64 px",
+        ),
+        ("test_coatnet", 40, "its least size is 63 px"),
+        (
+            "efficientvit_m0",
+            64,
+            "its least size is 224 px, and every size is a multiple of 224 px: take 224 or 448 px",
+        ),
+    ],
+)
+def test_an_impossible_size_is_refused_before_any_work(name: str, size: int, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=f"timm:{name} cannot take images of {size} px") as raised:
+        require_size(f"timm:{name}", size)
+    assert raised.value.remedy == remedy
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "swin_tiny_patch4_window7_224"])
+def test_possible_sizes(name: str) -> None:
+    require_size(f"timm:{name}", 64)
+    require_size(f"timm:{name}", None)
+
+
+def test_positions_are_fitted_to_the_size_by_timm(tmp_path: Path) -> None:
+    """A ramp stays a ramp, and the class token keeps its own."""
+    arch = "timm:vit_tiny_patch16_224"
+    state = family_of(arch).model(arch).state_dict()
+    ramp = torch.linspace(0, 1, 14).repeat(14)  # by column, row after row
+    state["pos_embed"] = torch.cat([torch.tensor([5.0]), ramp]).view(1, 197, 1).repeat(1, 1, 192)
+    save_file(state, file := tmp_path / "vit.safetensors")
+    model = family_of(arch).model(arch, 96)
+    positions = family_of(arch).translate(arch, model, state)["pos_embed"]
+    assert positions.shape == (1, 1 + 6 * 6, 192)
+    assert torch.all(positions[0, 0] == 5.0)
+    grid = positions[0, 1:, 0].view(6, 6)
+    torch.testing.assert_close(grid, (torch.arange(6) + 0.5).div(6).expand(6, 6), atol=0.05, rtol=0)
+    found = pretrained(Candidate(arch, str(file), size=96), Surroundings(tmp_path, offline=True, seed=0)).network
+    assert any(torch.equal(value, positions) for value in found.state_dict().values())
+
+
+def test_a_network_cut_anywhere_is_read_again_and_leaves_its_input_alone() -> None:
+    """Cut after each block, it gives that block's pooled output; and no block writes into what it is given."""
+    arch = "timm:test_vit"
+    first, second = (Network(TimmBuilder().build(arch), 4).eval() for _ in range(2))
+    second.load_state_dict(first.state_dict())
+    images = torch.randn(2, 3, 160, 160)
+    with torch.no_grad():
+        pooled = list(first.pooled(images))
+        for depth in range(len(pooled)):
+            torch.testing.assert_close(cut(second, depth, 2).eval().features(images), pooled[depth])

@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 from graft.errors import WeightsError, did_you_mean
 from graft.files import sha256
 from graft.online import reachable
-from graft.zoo.fetching import Remote, download
+from graft.zoo.fetching import Remote, download, headers_of
 from graft.zoo.kept import keep, kept_file, kept_folder
 from graft.zoo.timm_builder import timm_config
 
@@ -91,15 +91,9 @@ def _fetch(remote: Remote, name: str, suffix: str) -> Path:
 
 
 def _stated_by_hub(url: str) -> str:
-    """The SHA-256 that the hub states for a large file."""
-    import httpx
-    from huggingface_hub import get_hf_file_metadata
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        tag = get_hf_file_metadata(url).etag or ""
-    except (HfHubHTTPError, httpx.HTTPError, OSError) as error:
-        raise WeightsError(f"the hub does not give the file: {str(error).splitlines()[0]}", where=url) from None
+    """The SHA-256 that the hub states for a large file: the tag of what its answer links to, or of the answer."""
+    headers = headers_of(url)
+    tag = (headers.get("X-Linked-ETag") or headers.get("ETag") or "").removeprefix("W/").strip('"')
     if not _SHA256.fullmatch(tag):
         raise WeightsError("the hub states no sha256 for this file, so it cannot be verified", where=url)
     return tag

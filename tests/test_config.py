@@ -109,6 +109,17 @@ def test_a_bare_name_is_a_candidate() -> None:
     assert params.zoo.candidates == (Candidate("resnet18"), Candidate("resnet34", "none"))
 
 
+@pytest.mark.parametrize("second", ["resnet18", {"arch": "resnet18", "weights": "pretrained"}])
+def test_a_candidate_that_is_there_twice(second: object) -> None:
+    values = _values()
+    values["zoo"]["candidates"] = ["resnet18", {"arch": "resnet18", "size": 64}, second]
+    with pytest.raises(
+        ConfigError, match=r"zoo\.candidates names resnet18 twice \(weights: (DEFAULT|pretrained)"
+    ) as raised:
+        parse_params(values, "params.yaml")
+    assert raised.value.remedy == "leave one of them out, or give it other weights, another depth or another size"
+
+
 def test_numbers_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
     """YAML 1.2: 1e-3 is a number, and `no` is a word."""
     file = tmp_path / "params.yaml"

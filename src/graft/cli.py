@@ -17,6 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Transfer learning for images in folders, with the proof beside the model.",
 )
+weights_app = typer.Typer(no_args_is_help=True, help="Have weights on this machine, converted and verified.")
+app.add_typer(weights_app, name="weights")
 
 
 def main() -> None:
@@ -118,6 +120,25 @@ def zoo(
     from graft.command.zoo import list_zoo
 
     _finish(lambda: list_zoo(pattern, json))
+
+
+@weights_app.command()
+def fetch(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="architectures, such as resnet18 or resnet50:IMAGENET1K_V1")
+    ],
+    weights: Annotated[
+        str, typer.Option(help="which weights of the names that do not say: pretrained, bundled, or torchvision's name")
+    ] = "pretrained",
+    offline: Annotated[bool, typer.Option("--offline", help="download nothing, only verify what is here")] = False,
+) -> None:
+    """Download weights for a time without a network; those already here are verified.
+
+    Prints for each: file, size, licence and sha256. Exit code 1 where any cannot be had.
+    """
+    from graft.command.weights import fetch_weights
+
+    _finish(lambda: fetch_weights(names, weights, offline))
 
 
 if __name__ == "__main__":

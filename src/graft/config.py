@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,9 +34,26 @@ def parse_params(values: Any, where: Path | str) -> Params:
         )
     # Through JSON: its strict mode takes a list for a tuple and a mapping for a dataclass, but no text for a number.
     try:
-        return _adapter().validate_json(json.dumps(values, default=str))
+        params = _adapter().validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise _explain(error, where) from None
+    _refuse_duplicates(params.zoo.candidates, where)
+    return params
+
+
+def _refuse_duplicates(candidates: Sequence[Candidate], where: Path | str) -> None:
+    """Each candidate once: a second one would cost as much again and take a finalist's place from another."""
+    # Two names of the same weights.
+    same = [replace(one, weights="DEFAULT") if one.weights == "pretrained" else one for one in candidates]
+    for index, candidate in enumerate(same):
+        if candidate in same[:index]:
+            size = "" if candidate.size is None else f", size: {candidate.size}"
+            raise ConfigError(
+                f"zoo.candidates names {candidate.arch} twice (weights: {candidates[index].weights}, "
+                f"depth: {candidate.depth}{size})",
+                where=where,
+                remedy="leave one of them out, or give it other weights, another depth or another size",
+            )
 
 
 @cache

@@ -53,7 +53,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = _graft("--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("doctor", "predict", "evaluate", "compare", "zoo"))
+    assert all(name in done.stdout for name in ("doctor", "predict", "evaluate", "compare", "zoo", "weights"))
 
 
 def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:
@@ -132,6 +132,26 @@ def test_zoo_without_a_match(tmp_path: Path) -> None:
     done = _graft("zoo", "resnte18", cwd=tmp_path)
     assert done.returncode == 1
     assert "no architecture matches 'resnte18'" in done.stderr and "did you mean 'resnet18'" in done.stderr
+
+
+def test_weights_that_were_installed_are_verified(tmp_path: Path) -> None:
+    done = _graft("weights", "fetch", "--offline", "timm:tf_efficientnet_lite0:bundled", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("timm:tf_efficientnet_lite0 (bundled): was here, verified\n  file:    ")
+    assert "\n  licence: Apache-2.0\n  sha256:  57934424" in done.stdout
+
+
+def test_weights_of_an_unknown_name(tmp_path: Path) -> None:
+    done = _graft("weights", "fetch", "resnte18", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "unknown architecture 'resnte18'" in done.stderr and "did you mean 'resnet18'" in done.stderr
+
+
+def test_weights_that_are_not_here_while_offline(tmp_path: Path) -> None:
+    done = _graft("weights", "fetch", "--offline", "vgg11:IMAGENET1K_V1", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "are not on this machine, and downloads are switched off" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_doctor_of_a_missing_folder(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,10 +16,11 @@ from safetensors.torch import save_file
 from graft.artifact import Artifact, load_artifact, save_artifact
 from graft.errors import ConfigError, WeightsError
 from graft.settings import Candidate
-from graft.zoo.bundled import bundled_file, map_by_order
+from graft.zoo.bundled import BUNDLED, bundled_file, map_by_order
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, cut
-from graft.zoo.weights import Surroundings, locate, preprocessing_of, pretrained, read_state, source_folder
+from graft.zoo.states import read_state
+from graft.zoo.weights import Surroundings, locate, preprocessing_of, pretrained, source_folder
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 LITE0 = "timm:tf_efficientnet_lite0"
@@ -67,15 +71,6 @@ def test_offline_by_environment(around: Surroundings, monkeypatch: pytest.Monkey
     assert not online.may_download
 
 
-def test_torchvision_weights_already_here_are_loaded(around: Surroundings, tmp_path: Path) -> None:
-    model = family_of("resnet18").model("resnet18")
-    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
-    file.parent.mkdir(parents=True)
-    torch.save(model.state_dict(), file)
-    network = pretrained(Candidate("resnet18", "DEFAULT"), around).network
-    assert torch.equal(network.state_dict()["blocks.0.0.weight"], model.conv1.weight)
-
-
 def test_unknown_weights_name(around: Surroundings) -> None:
     with pytest.raises(
         WeightsError, match=r"resnet18 has no weights named 'IMAGENET1K_V7'(?s:.*)did you mean 'IMAGENET1K_V1'"
@@ -89,7 +84,9 @@ def test_local_file_that_is_not_there(around: Surroundings) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_local_file_with_a_head_of_other_classes(around: Surroundings, tmp_path: Path, suffix: str) -> None:
+def test_local_file_with_a_head_of_other_classes(
+    around: Surroundings, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = family_of("resnet18").model("resnet18")
     model.fc = torch.nn.Linear(512, 7)
     file = tmp_path / f"mine{suffix}"
@@ -97,6 +94,35 @@ def test_local_file_with_a_head_of_other_classes(around: Surroundings, tmp_path:
     save(model.state_dict(), file)
     network = pretrained(Candidate("resnet18", str(file)), around).network
     assert torch.equal(network.state_dict()["blocks.3.0.conv1.weight"], model.layer4[0].conv1.weight)
+    assert capsys.readouterr().err == (
+        f"mine{suffix}: its head of 7 classes is left out (fc.bias, fc.weight; this architecture's own has 1000), "
+        "all else is loaded\n"
+    )
+
+
+def test_a_head_that_fits_is_not_spoken_of(
+    around: Surroundings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file(family_of("resnet18").model("resnet18").state_dict(), file := tmp_path / "same.safetensors")
+    pretrained(Candidate("resnet18", str(file)), around)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_head_of_timm_with_other_classes(
+    around: Surroundings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """timm says which tensors are the head's: the last module of a network without one is none."""
+    arch = "timm:test_vit"
+    model = family_of(arch).model(arch)
+    model.reset_classifier(7)
+    save_file(model.state_dict(), file := tmp_path / "mine.safetensors")
+    pretrained(Candidate(arch, str(file)), around)
+    assert "its head of 7 classes is left out (head.bias, head.weight;" in capsys.readouterr().err
+    state = model.state_dict()
+    del state["norm.bias"]
+    save_file(state, file)
+    with pytest.raises(WeightsError, match=r"norm\.bias is missing"):
+        pretrained(Candidate(arch, str(file)), around)
 
 
 def test_weights_of_another_architecture_name_the_first_keys(around: Surroundings, tmp_path: Path) -> None:
@@ -239,22 +265,55 @@ def test_map_by_order_checks_every_shape() -> None:
         map_by_order(given, {"x": torch.zeros(2, 3)}, Path("f"))
 
 
-def test_bundled_weights_know_ants_and_bees() -> None:
-    """Shapes that fit prove nothing: the weights are right if they name what is in photographs."""
+def _hits(arch: str, change: Callable[[dict[str, torch.Tensor]], None], each: int) -> float:
+    """Share of photographs of ants and bees that bundled weights name rightly, once ``change`` was made to them."""
     if not (SHARED / "hymenoptera").is_dir():
         pytest.skip("needs ../shared/data/hymenoptera")
     from graft.images.decode import decode
 
-    model = family_of(LITE0).model(LITE0).eval()
-    model.load_state_dict(map_by_order(read_state(bundled_file(LITE0)), model.state_dict(), bundled_file(LITE0)))
-    preprocessing = family_of(LITE0).preprocessing(LITE0, None)
+    model = family_of(arch).model(arch).eval()
+    state = map_by_order(read_state(bundled_file(arch)), model.state_dict(), bundled_file(arch))
+    change(state)
+    model.load_state_dict(state)
+    preprocessing = family_of(arch).preprocessing(arch, None)
     hits = []
     for folder, label in (("ants", 310), ("bees", 309)):  # ImageNet's class indices
-        for path in sorted((SHARED / "hymenoptera" / "val" / folder).iterdir())[:15]:
+        for path in sorted((SHARED / "hymenoptera" / "val" / folder).iterdir())[:each]:
             image = torch.from_numpy(preprocessing.geometry.apply(decode(path))[None])
             with torch.no_grad():
                 hits.append(int(model(preprocessing.normalise(image)).argmax()) == label)
-    assert np.mean(hits) >= 0.7
+    return float(np.mean(hits))
+
+
+@pytest.mark.parametrize("arch", BUNDLED)
+def test_bundled_weights_know_ants_and_bees(arch: str) -> None:
+    """Shapes that fit prove nothing: the weights are right if they name what is in photographs.
+
+    Of 120 photographs, 83 %, 88 % and 88 % are named rightly, among 1,000 classes.
+    """
+    assert _hits(arch, lambda state: None, each=8) >= 0.7
+
+
+def test_two_tensors_in_each_others_place_are_noticed() -> None:
+    """What a change of order within one shape would do, and no check of shapes could see."""
+
+    def swap(state: dict[str, torch.Tensor]) -> None:
+        alike = [key for key in state if key.startswith("blocks.1.") and key.endswith(("running_mean", "running_var"))]
+        first = alike[0]
+        other = next(key for key in alike[1:] if state[key].shape == state[first].shape)
+        state[first], state[other] = state[other], state[first]
+
+    assert _hits(LITE0, swap, each=8) < 0.5
+
+
+def test_bundled_weights_that_were_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = tmp_path / bundled_file(LITE0).name
+    copy.write_bytes(bundled_file(LITE0).read_bytes()[:-1])
+    locator = SimpleNamespace(get_model_file_path=lambda: str(copy))
+    package = importlib.import_module(BUNDLED[LITE0].module)
+    monkeypatch.setattr(package, BUNDLED[LITE0].locator, locator)
+    with pytest.raises(WeightsError, match=r"the bundled weights are damaged(?s:.*)--force-reinstall"):
+        bundled_file(LITE0)
 
 
 def test_source_model_is_found_and_brings_its_preprocessing(around: Surroundings) -> None:

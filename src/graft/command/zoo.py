@@ -56,19 +56,23 @@ def list_zoo(pattern: str, as_json: bool) -> None:
 
 def describe(arch: str) -> Entry:
     """Look one architecture up."""
-    from graft.zoo.bundled import BUNDLED
-    from graft.zoo.catalogue import TIMM, family_of, timm_config
+    from graft.zoo.catalogue import family_of
 
-    builder = family_of(arch)
     count = parameters(arch)
-    size = builder.preprocessing(arch, None).geometry.size
+    size = family_of(arch).preprocessing(arch, None).geometry.size
+    return Entry(arch, round(count / 1e6, 2), round(count * 4 / 1e6, 1), size, licence_of(arch), _offline(arch))
+
+
+def licence_of(arch: str) -> str:
+    """The licence of an architecture's published weights, as far as their publisher states one."""
+    from graft.zoo.bundled import BUNDLED
+    from graft.zoo.timm_builder import TIMM, timm_config
+
     if arch in BUNDLED:
-        licence = BUNDLED[arch].licence
-    elif arch.startswith(TIMM):
-        licence = getattr(timm_config(arch), "license", None) or "not stated"
-    else:
-        licence = "BSD-3-Clause (code)"
-    return Entry(arch, round(count / 1e6, 2), round(count * 4 / 1e6, 1), size, licence, _offline(arch))
+        return BUNDLED[arch].licence
+    if arch.startswith(TIMM):
+        return getattr(timm_config(arch), "license", None) or "not stated"
+    return "BSD-3-Clause (code)"
 
 
 def parameters(arch: str) -> int:
@@ -76,7 +80,8 @@ def parameters(arch: str) -> int:
     import torch
 
     from graft.vision import models
-    from graft.zoo.catalogue import TIMM, family_of
+    from graft.zoo.catalogue import family_of
+    from graft.zoo.timm_builder import TIMM
 
     if not arch.startswith(TIMM):
         return int(models.get_model_weights(arch).DEFAULT.meta["num_params"])

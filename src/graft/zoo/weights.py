@@ -6,23 +6,22 @@ finds its file first (:func:`locate`, quick, before any work is done) and reads 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from graft.determinism import derive_seed
 from graft.errors import WeightsError, did_you_mean
+from graft.online import downloads_allowed
 from graft.settings import Candidate
 from graft.zoo import downloads
 from graft.zoo.bundled import bundled_file, map_by_order
-from graft.zoo.catalogue import TIMM, family_of, require_size
+from graft.zoo.catalogue import family_of, require_size
+from graft.zoo.kept import as_safetensors
 from graft.zoo.network import Network
 from graft.zoo.preprocessing import Preprocessing
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from graft.zoo.states import load_state, read_state
+from graft.zoo.timm_builder import TIMM
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Surroundings:
     @property
     def may_download(self) -> bool:
         """False with ``zoo.offline: true`` or ``GRAFT_OFFLINE=1``."""
-        return not self.offline and os.environ.get("GRAFT_OFFLINE") != "1"
+        return not self.offline and downloads_allowed()
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ KINDS: dict[str, Callable[[Candidate, Surroundings], Path | None]] = {
     "pretrained": _locate_pretrained,
 }
 
-FILES = (".safetensors", ".pth", ".pt")
+FILES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def locate(candidate: Candidate, around: Surroundings) -> Path | None:
@@ -145,11 +144,13 @@ def pretrained(candidate: Candidate, around: Surroundings) -> Pretrained:
         torch.manual_seed(derive_seed(around.seed, "initial weights", candidate.arch))
         model = builder.model(candidate.arch, preprocessing.geometry.size)
     if found is not None:
-        state = read_state(found)
         if candidate.weights == "bundled":
-            state = map_by_order(state, model.state_dict(), found)
-        _load(model, builder.translate(candidate.arch, model, state), found)
-    network = Network(builder.parts(candidate.arch, model), classes=1)
+            state = map_by_order(read_state(found), model.state_dict(), found)
+        else:
+            state = read_state(as_safetensors(found))
+        state = builder.translate(candidate.arch, model, state)
+        load_state(model, state, builder.head(candidate.arch, model), found)
+    network = Network(builder.parts(candidate.arch, model, preprocessing.geometry.size), classes=1)
     return Pretrained(network, preprocessing)
 
 
@@ -160,58 +161,3 @@ def preprocessing_of(candidate: Candidate, around: Surroundings) -> Preprocessin
     if candidate.weights == "source":
         return read_card(source_folder(around.sources, candidate)).preprocessing
     return family_of(candidate.arch).preprocessing(candidate.arch, candidate.size, candidate.weights)
-
-
-def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict without running any code that the file may hold.
-
-    Raises:
-        WeightsError: the file is damaged, or holds anything but tensors.
-    """
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise WeightsError(f"the weights file cannot be read: {error}", where=path, remedy="get it again") from None
-    except Exception as error:  # pickle raises what it likes for a file that is more than tensors
-        raise WeightsError(
-            f"the weights file holds more than tensors and is refused ({type(error).__name__})",
-            where=path,
-            remedy="convert it to .safetensors where it comes from",
-        ) from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError("the weights file is not a state dict", where=path, remedy="save model.state_dict() only")
-    return dict(state)
-
-
-def _load(model: Any, state: Mapping[str, Tensor], where: Path) -> None:
-    """Load all but a head of another class count; anything else that does not fit is refused."""
-    own: dict[str, Tensor] = model.state_dict()
-    last_module = list(own)[-1].rpartition(".")[0]
-    head = {key for key in own if key.rpartition(".")[0] == last_module}
-    # PyTorch did not count batches before 0.4.1, and many published files are older; it starts at zero for them.
-    absent = {key for key in own if key.endswith(".num_batches_tracked") and key not in state} | head
-    usable = {k: v for k, v in state.items() if not (k in head and k in own and own[k].shape != v.shape)}
-    wrong = [
-        f"{k} {tuple(v.shape)} is not {tuple(own[k].shape)}"
-        for k, v in usable.items()
-        if k in own and own[k].shape != v.shape
-    ]
-    wrong += [f"{key} is missing" for key in own if key not in usable and key not in absent]
-    wrong += [f"{key} is unknown" for key in usable if key not in own]
-    if wrong:
-        raise WeightsError(
-            f"these weights are not this architecture's: {'; '.join(wrong[:3])}"
-            + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""),
-            where=where,
-            remedy="take the weights that were saved from the same architecture",
-        )
-    # Into the model's own dict, because that carries the versions by which some modules know today's names.
-    own.update(usable)
-    model.load_state_dict(own)

@@ -1,0 +1,71 @@
+"""`graft weights fetch`: have weights on this machine before it is without a network, converted and verified."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from graft.errors import GraftError
+from graft.settings import Candidate
+
+
+def fetch_weights(names: Sequence[str], weights: str, offline: bool) -> None:
+    """Fetch what is not here, verify what is, and print for each its file, size in MB, licence and SHA-256.
+
+    Args:
+        names: architectures as in params.yaml, each with its own weights where written ``arch:weights``.
+        weights: of the names that have none of their own.
+        offline: only verify what is here.
+
+    Raises:
+        ConfigError: an architecture that nobody builds; then nothing is fetched.
+        WeightsError: weights that cannot be had; the others were fetched all the same.
+    """
+    candidates = [_candidate(name, weights) for name in names]
+    failed: list[GraftError] = []
+    for candidate in candidates:
+        try:
+            print(_fetched(candidate, offline), flush=True)
+        except GraftError as error:
+            failed.append(error)
+    for refusal in failed[:-1]:
+        print(f"error: {refusal.message()}", file=sys.stderr)
+    if failed:
+        raise failed[-1]
+
+
+def _candidate(name: str, weights: str) -> Candidate:
+    from graft.zoo.catalogue import family_of
+    from graft.zoo.timm_builder import TIMM
+
+    library = TIMM if name.startswith(TIMM) else ""
+    arch, _, own = name.removeprefix(library).partition(":")
+    family_of(library + arch)
+    return Candidate(library + arch, own or weights)
+
+
+def _fetched(candidate: Candidate, offline: bool) -> str:
+    from graft.command.zoo import licence_of
+    from graft.files import sha256
+    from graft.zoo.weights import Surroundings, locate
+
+    nowhere = Surroundings(Path("models/source"), offline=True, seed=0)
+    try:
+        path, how = locate(candidate, nowhere), "was here, verified"
+    except GraftError:
+        if offline:
+            raise
+        path, how = locate(candidate, Surroundings(nowhere.sources, offline=False, seed=0)), "fetched and verified"
+    if path is None or not path.is_file():
+        raise GraftError(
+            f"{candidate.weights!r} are no weights that can be fetched",
+            where=candidate.arch,
+            remedy="leave it out, or write `pretrained`, `bundled` or one of torchvision's weights names",
+        )
+    size = path.stat().st_size / 1e6
+    licence = licence_of(candidate.arch)
+    return (
+        f"{candidate.arch} ({candidate.weights}): {how}\n"
+        f"  file:    {path}\n  size:    {size:.1f} MB\n  licence: {licence}\n  sha256:  {sha256(path)}"
+    )

@@ -26,7 +26,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.select.candidates import finetune_in_folds, probe_candidate
     from graft.select.rule import choose, finalists
 
-    data, store = train_set(workspace), Store(workspace.cache)
+    data, store = train_set(workspace), Store(workspace.cache, params.compute.cache_gb)
     results = []
     for candidate in params.zoo.candidates:
         results.append(probe_candidate(candidate, data, params, workspace.source_models, store))

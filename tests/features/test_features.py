@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from graft.features import extract as room
 from graft.features.extract import Extractor, frozen_part
 from graft.features.keys import digest_of
 from graft.features.store import Store
@@ -156,6 +157,16 @@ def test_other_weights_are_other_features_and_another_head_is_not(tmp_path: Path
     with torch.no_grad():
         next(network.blocks[0].parameters()).mul_(1.5)
     assert not np.array_equal(first[-1], extractor.every_depth(network)[-1])
+
+
+def test_other_libraries_or_code_make_other_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images, names = network_of("resnet18", 32), images_of(32, 5), names_of(5)
+    extractor = extractor_of("resnet18", images, names, tmp_path)
+    extractor.every_depth(network)
+    seen = forward_count(network)
+    monkeypatch.setattr(room, "running_version", lambda: "a later one")
+    extractor.every_depth(network)
+    assert seen == [32]
 
 
 def test_an_array_without_names_goes_by_its_own(tmp_path: Path) -> None:

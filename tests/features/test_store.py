@@ -125,6 +125,20 @@ def test_a_damaged_row_is_not_copied_into_another_set(tmp_path: Path, capsys: py
     assert "1 of 2 rows are damaged" in capsys.readouterr().err
 
 
+def test_a_turned_bit_in_the_header_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may turn the order of bytes: all of them, and so all rows' checksums, would be right."""
+    Asked(Store(tmp_path))("a", "b")
+    [file] = files(tmp_path)
+    at = file.read_bytes().index(b"<f4")
+    data = bytearray(file.read_bytes())
+    data[at] = ord(">")
+    file.write_bytes(data)
+    ask = Asked(Store(tmp_path))
+    assert np.array_equal(ask("a", "b"), wanted("a", "b"))
+    assert ask.made == ["a", "b"]
+    assert "damaged (its index is damaged)" in capsys.readouterr().err
+
+
 @given(data=st.data())
 def test_any_bit_may_turn_and_any_end_be_missing(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,8 @@ def test_a_row_does_not_depend_on_the_number_of_threads(arch: str, size: int, tm
             torch.set_num_threads(threads)
             extractor = extractor_of(arch, images_of(size), names_of(), tmp_path / str(threads))
             found.append(b"".join(depth.tobytes() for depth in extractor.every_depth(network)))
-            assert torch.get_num_threads() == threads
+            with ThreadPoolExecutor(1) as pool:  # in a thread that begins only now, too
+                assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == threads
     finally:
         torch.set_num_threads(before)
     assert found[0] == found[1] == found[2]

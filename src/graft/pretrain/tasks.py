@@ -187,4 +187,6 @@ def task_of(params: Params, workspace: Workspace, scratch: Path) -> SourceTask:
             remedy="run `.venv/bin/dvc repro pretrain`",
         )
     files = tuple(records[path].file for path in table["path"])
-    return ImageTask(params.pretrain.source, facts["data_sha256"], table, files, Store(workspace.cache))
+    return ImageTask(
+        params.pretrain.source, facts["data_sha256"], table, files, Store(workspace.cache, params.compute.cache_gb)
+    )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
+    from graft.features.store import Store
     from graft.select.candidates import TrainSet
     from graft.train.advice import Advice, Evidence
     from graft.train.checkpoints import Keeper
@@ -73,6 +74,13 @@ class Job:
         probe = chosen.get("probe", {"mean": None, "curve": ()})
         blocks, curve = chosen["blocks"], tuple(probe["curve"])
         return cls(params, workspace, winner, train_set(workspace), blocks, fabric, probe["mean"], curve)
+
+    @property
+    def store(self) -> Store:
+        """Where decoded images and features are kept."""
+        from graft.features.store import Store
+
+        return Store(self.workspace.cache, self.params.compute.cache_gb)
 
     @property
     def depth(self) -> int:
@@ -165,12 +173,11 @@ class Job:
     def _task(self, candidate: Candidate, rows: Rows, held_out: Rows | None) -> Task:
         from graft.augment.choice import choose
         from graft.augment.policies import build_policy
-        from graft.features.store import Store
         from graft.select.candidates import extractor_for
         from graft.train.finetune import Task
 
         preprocessing = self.preprocessing(candidate)
-        extractor = extractor_for(self.data.images, preprocessing, Store(self.workspace.cache), self.fabric.device)
+        extractor = extractor_for(self.data.images, preprocessing, self.store, self.fabric.device)
         policy = build_policy(choose(self.params.augment), preprocessing.geometry.size)
         return Task(extractor, self.data.labels, rows, held_out, policy, self.data.images.paths)
 
@@ -190,9 +197,8 @@ class Job:
     def prepared(self, candidate: Candidate) -> NDArray[np.uint8]:
         """The training images as its network is fed with them, uint8 (n, size, size, 3)."""
         from graft.features.images import decoded
-        from graft.features.store import Store
 
-        return decoded(self.data.images, self.preprocessing(candidate).geometry, Store(self.workspace.cache))
+        return decoded(self.data.images, self.preprocessing(candidate).geometry, self.store)
 
     def accuracy(self, trained: Trained, strategy: str, rows: Rows) -> float:
         """Share of the training images ``rows`` that a network names rightly, in [0, 1]."""

@@ -27,7 +27,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.select.rule import choose, finalists
     from graft.select.similarity import SIMILARITY_FILE, similarity_of
 
-    data, store = train_set(workspace), Store(workspace.cache)
+    data, store = train_set(workspace), Store(workspace.cache, params.compute.cache_gb)
     results = []
     for candidate in params.zoo.candidates:
         results.append(probe_candidate(candidate, data, params, workspace.source_models, store))

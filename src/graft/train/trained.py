@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from graft.features.store import digest_of
+from graft.features.keys import digest_of
 from graft.settings import Train
 from graft.train.checkpoints import Snapshot, under
 from graft.train.plan import Plan

@@ -6,8 +6,8 @@ smaller sets, and photographs at 128 px instead of 224, and ends in a minute.
 The protocol is the same on all three roads: a ridge for each of five folds, whose strength, one of seven, is chosen on
 the folds inside its training part, with the scaler fitted anew to each training part; all must predict the same.
 `shared` is graft's. `refit` standardises each training part anew, takes its Gram matrix (or that of its rows where they
-are fewer) once for all strengths, and solves by Cholesky: the same algebra, nothing shared. `sklearn` is what one writes
-first: StandardScaler and Ridge for each training part and strength. All run on one thread, interleaved, best of n.
+are fewer) once for all strengths, and solves by Cholesky: the same algebra, nothing shared. `sklearn` is what one
+writes first: StandardScaler and Ridge for each training part and strength. One thread, interleaved, best of n.
 
 The share is that of heads at all eight depths of EfficientNet-Lite0 (bundled ImageNet weights), k-NN and LogME at the
 last, in the time of these and of decoding the photographs of ants and bees and running the network over them, with
@@ -23,7 +23,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ QUICK = ((240, 1280, 2), (600, 320, 10), (1500, 192, 10))
 WHOLE = (*QUICK, (5000, 512, 10), (5000, 1280, 10))
 
 Array = NDArray[np.float64]
-Fit = Callable[[Array, Array, Array], list[Array]]
+Fit = Callable[[Array, Array, Array, Sequence[float]], list[Array]]
 
 
 def problem(count: int, dimensions: int, classes: int) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
@@ -55,8 +55,8 @@ def problem(count: int, dimensions: int, classes: int) -> tuple[Array, NDArray[n
     return features, labels, np.arange(count) // classes % FOLDS
 
 
-def by_gram(train: Array, targets: Array, test: Array) -> list[Array]:
-    """Scores at every strength; one Gram matrix, of features or of rows, and a Cholesky decomposition per strength."""
+def by_gram(train: Array, targets: Array, test: Array, alphas: Sequence[float]) -> list[Array]:
+    """Scores at each strength; one Gram matrix, of features or of rows, and a Cholesky decomposition per strength."""
     from scipy.linalg import cho_factor, cho_solve
 
     mean, scale = train.mean(axis=0), train.std(axis=0)
@@ -64,18 +64,22 @@ def by_gram(train: Array, targets: Array, test: Array) -> list[Array]:
     wide = x.shape[1] > x.shape[0]
     matrix, right = (x @ x.T, targets - middle) if wide else (x.T @ x, x.T @ (targets - middle))
     rows = z @ x.T if wide else z
-    identity = np.eye(len(matrix))
-    factors = [cho_factor(matrix + alpha * identity, overwrite_a=True, check_finite=False) for alpha in ALPHAS]
-    return [rows @ cho_solve(factor, right, check_finite=False) + middle for factor in factors]
+    found = []
+    for alpha in alphas:
+        raised = matrix.copy()
+        raised.flat[:: len(raised) + 1] += alpha
+        factor = cho_factor(raised.T, lower=True, overwrite_a=True, check_finite=False)
+        found.append(rows @ cho_solve(factor, right, check_finite=False) + middle)
+    return found
 
 
-def by_sklearn(train: Array, targets: Array, test: Array) -> list[Array]:
-    """Scores at every strength; scaler and ridge of scikit-learn for each."""
+def by_sklearn(train: Array, targets: Array, test: Array, alphas: Sequence[float]) -> list[Array]:
+    """Scores at each strength; scaler and ridge of scikit-learn for each."""
     from sklearn.linear_model import Ridge
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    heads = (make_pipeline(StandardScaler(), Ridge(alpha)) for alpha in ALPHAS)
+    heads = (make_pipeline(StandardScaler(), Ridge(alpha)) for alpha in alphas)
     return [head.fit(train, targets).predict(test) for head in heads]
 
 
@@ -87,9 +91,10 @@ def refitted(fit: Fit, features: Array, labels: NDArray[np.int64], folds: NDArra
         losses = np.zeros(len(ALPHAS))
         for other in (number for number in range(FOLDS) if number != fold):
             train, test = (folds != fold) & (folds != other), folds == other
-            losses += [np.sum((s - targets[test]) ** 2) for s in fit(features[train], targets[train], features[test])]
-        test = folds == fold
-        scores[test] = fit(features[~test], targets[~test], features[test])[int(losses.argmin())]
+            found = fit(features[train], targets[train], features[test], ALPHAS)
+            losses += [np.sum((one - targets[test]) ** 2) for one in found]
+        test, best = folds == fold, ALPHAS[int(losses.argmin())]
+        scores[test] = fit(features[~test], targets[~test], features[test], (best,))[0]
     return scores
 
 

@@ -39,6 +39,11 @@ class Nest:
         others = self.outer[:fold] + self.outer[fold + 1 :]
         return others if len(others) > 1 else tuple(frozenset({cell}) for cell in sorted(others[0]))
 
+    def fewest(self) -> int:
+        """How many images the smallest training part of an inner fold has."""
+        pairs = [held | part for fold, held in enumerate(self.outer) for part in self.inner(fold)]
+        return int(min(np.sum(~self.rows(pair)) for pair in pairs))
+
     def rows(self, cells: Cells) -> NDArray[np.bool_]:
         """The images of ``cells``, bool (n)."""
         chosen = np.zeros(int(self.cells.max()) + 1, dtype=np.bool_)

@@ -19,7 +19,7 @@ ALPHAS = tuple(float(alpha) for alpha in np.logspace(5, -1, 7))
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean (m) and scatter about that mean (m, m) of some rows."""
+    """Count, mean (m) and scatter about that mean of some rows: the matrix (m, m), or its diagonal (m)."""
 
     count: int
     mean: NDArray[np.float64]
@@ -33,6 +33,12 @@ def moments(rows: NDArray[np.float64]) -> Moments:
     return Moments(len(rows), mean, centred.T @ centred)
 
 
+def diagonal_moments(rows: NDArray[np.float64]) -> Moments:
+    """The moments of ``rows`` (count, m) with the diagonal of the scatter alone."""
+    mean = rows.mean(axis=0)
+    return Moments(len(rows), mean, ((rows - mean) ** 2).sum(axis=0))
+
+
 def merged(parts: Sequence[Moments]) -> Moments:
     """The moments of all rows of ``parts``, at least one: ``sum_f S_f + n_f (m_f - m)(m_f - m)'``.
 
@@ -43,7 +49,8 @@ def merged(parts: Sequence[Moments]) -> Moments:
     count = sum(part.count for part in parts)
     mean: NDArray[np.float64] = np.sum([part.count / count * part.mean for part in parts], axis=0)
     moved = np.stack([np.sqrt(part.count) * (part.mean - mean) for part in parts])
-    scatter: NDArray[np.float64] = moved.T @ moved
+    diagonal = parts[0].scatter.ndim == 1
+    scatter: NDArray[np.float64] = (moved**2).sum(axis=0) if diagonal else moved.T @ moved
     for part in parts:
         scatter += part.scatter
     return Moments(count, mean, scatter)
@@ -69,8 +76,9 @@ class Ridge:
         W = (Z'Z + alpha I)^-1 Z'(Y - y),   scores(z) = z W + y
 
     (A. Hoerl, R. Kennard, Ridge Regression, 1970). Z'Z and Z'(Y - y) of every training part come from the folds'
-    moments, by which standardising becomes a division of rows and columns. Where there are fewer images than features
-    the same scores come from ``z Z' (Z Z' + alpha I)^-1 (Y - y) + y``, which is smaller.
+    moments, by which standardising becomes a division of rows and columns. Where a training part has fewer images than
+    features the same scores come from ``z Z' (Z Z' + alpha I)^-1 (Y - y) + y``, which is smaller; the folds' moments
+    then give the scales alone.
 
     A class without images in a training part has the constant score -1 and never wins, because the scores of the
     others have a mean above that. Features that are constant there have no weight.
@@ -79,7 +87,8 @@ class Ridge:
         features: float64 (n, d).
         targets: -1 or 1, float64 (n, k).
         nest: what the training parts are made of.
-        parts: moments of features and targets together for each cell; empty where there are more features than images.
+        parts: for each cell the moments of features and targets together, or where rows are solved for, the diagonal
+            ones of the features.
     """
 
     features: NDArray[np.float64]
@@ -91,7 +100,8 @@ class Ridge:
 
     def scores(self, held: Cells, alphas: Sequence[float]) -> NDArray[np.float64]:
         """Scores (alphas, rows of ``held``, k) of the ridges fitted to all other rows."""
-        return self._by_gram(held, alphas) if self.parts else self._by_kernel(held, alphas)
+        train = merged([part for cell, part in enumerate(self.parts) if cell not in held])
+        return self._by_gram(train, held, alphas) if train.scatter.ndim == 2 else self._by_kernel(train, held, alphas)
 
     @staticmethod
     def losses(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -100,34 +110,30 @@ class Ridge:
         total: NDArray[np.float64] = ((scores - wanted) ** 2).sum(axis=(1, 2))
         return total
 
-    def _by_gram(self, held: Cells, alphas: Sequence[float]) -> NDArray[np.float64]:
+    def _by_gram(self, train: Moments, held: Cells, alphas: Sequence[float]) -> NDArray[np.float64]:
         dimensions = self.features.shape[1]
-        train = merged([part for cell, part in enumerate(self.parts) if cell not in held])
         mean, targets = train.mean[:dimensions], train.mean[dimensions:]
         scale = scale_of(train.count, mean, train.scatter.diagonal()[:dimensions] / train.count)
         gram = train.scatter[:dimensions, :dimensions] / np.outer(scale, scale)
         rows = (self.features[self.nest.rows(held)] - mean) / scale
         return solved(gram, train.scatter[:dimensions, dimensions:] / scale[:, None], rows, alphas) + targets
 
-    def _by_kernel(self, held: Cells, alphas: Sequence[float]) -> NDArray[np.float64]:
+    def _by_kernel(self, train: Moments, held: Cells, alphas: Sequence[float]) -> NDArray[np.float64]:
         tested = self.nest.rows(held)
-        train, targets = self.features[~tested], np.asarray(self.targets[~tested].mean(axis=0), dtype=np.float64)
-        mean = train.mean(axis=0)
-        scale = scale_of(len(train), mean, train.var(axis=0))
-        train = (train - mean) / scale
-        rows = ((self.features[tested] - mean) / scale) @ train.T
-        return solved(train @ train.T, self.targets[~tested] - targets, rows, alphas) + targets
+        rows = self.features - train.mean
+        rows *= 1.0 / scale_of(train.count, train.mean, train.scatter / train.count)
+        fitted, mean = rows[~tested], np.asarray(self.targets[~tested].mean(axis=0), dtype=np.float64)
+        return solved(fitted @ fitted.T, self.targets[~tested] - mean, rows[tested] @ fitted.T, alphas) + mean
 
 
 def ridge(features: NDArray[Any], labels: NDArray[np.int64], classes: int, nest: Nest) -> Ridge:
     """The ridge on features (n, d) and labels (n) in 0..classes-1, ready for every training part of ``nest``."""
     x, y = features.astype(np.float64), targets_of(labels, classes)
-    count, dimensions = x.shape
-    if dimensions > count:
-        return Ridge(x, y, nest, ())
+    cells = range(int(nest.cells.max()) + 1)
+    if x.shape[1] > nest.fewest():
+        return Ridge(x, y, nest, tuple(diagonal_moments(x[nest.cells == cell]) for cell in cells))
     together = np.hstack([x, y])
-    parts = tuple(moments(together[nest.cells == cell]) for cell in range(int(nest.cells.max()) + 1))
-    return Ridge(x, y, nest, parts)
+    return Ridge(x, y, nest, tuple(moments(together[nest.cells == cell]) for cell in cells))
 
 
 def targets_of(labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:

@@ -92,14 +92,18 @@ def test_shuffled_labels_stay_at_chance(head: str, seeds: int, count: int) -> No
         assert np.mean(flattered) > 1 / 3 + 1.5 * interval
 
 
-def test_choosing_the_depth_without_nesting_would_flatter() -> None:
-    """The score of the fold itself has no part in choosing its depth: a depth that knows one fold is not found."""
-    noise, labels, folds = _data(7, 0.0)
-    knows = noise.copy()
-    knows[folds == 2, :3] += 5 * np.eye(3)[labels[folds == 2]]
-    plain, cheating = probe_auto([noise, noise], labels, folds, 0), probe_auto([noise, knows], labels, folds, 0)
-    assert cheating.fold_depths[2] == 0
-    assert cheating.fold_scores[2] == plain.fold_scores[2]
+def test_a_fold_has_no_say_in_the_depth_it_is_scored_at() -> None:
+    """The later depth knows every fold but number 2: fold 2 must be scored at it, and badly.
+
+    The planted fault is to choose by all folds: fold 2 shows that the earlier depth is safer, and gets its good score.
+    """
+    medium, labels, folds = _data(7, 1.8)
+    noise, _, _ = _data(8, 0.0)
+    knows = noise + np.where(folds[:, None] == 2, 0, 5 * np.eye(3, 12)[labels]).astype(np.float32)
+    probe = probe_auto([medium, knows], labels, folds, 0)
+    assert probe.depth == 0, "what all folds together choose"
+    assert probe.fold_depths[2] == 1
+    assert probe.fold_scores[2] < 0.55 < probe_at([medium, knows], labels, folds, 0).fold_scores[2]
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-ROUNDING = 1e-12  # means of the same scores in another order may differ by this
-
 
 def standard_error(scores: Sequence[float]) -> float:
     """Standard error of the mean of fold scores: sample deviation over the root of their number; 0 for one score."""
@@ -22,5 +20,5 @@ def earliest_best(scores: Sequence[Sequence[float]]) -> int:
     """
     means = [float(np.mean(row)) for row in scores]
     best = int(np.argmax(means))
-    bar = means[best] - standard_error(scores[best]) - ROUNDING
+    bar = means[best] - standard_error(scores[best])
     return next(depth for depth, mean in enumerate(means) if mean >= bar)

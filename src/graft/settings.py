@@ -206,6 +206,9 @@ class Select:
     """How the candidates are compared."""
 
     folds: Annotated[int, Field(ge=2, le=20, description="folds of the cross-validation")] = 5
+    probe: Annotated[
+        Literal["ridge", "logistic"], Field(description="linear head that scores frozen features; ridge is the quicker")
+    ] = "ridge"
     finalists: Annotated[Positive, Field(description="best candidates by probe that are fine-tuned in every fold")] = 2
     finetune_epochs: Annotated[Positive, Field(description="epochs of a finalist's short fine-tuning")] = 8
 

@@ -122,7 +122,7 @@ def static_order(given: Contestants) -> Control | None:
 
 
 def first_by_imagenet(results: Sequence[Result]) -> Result | None:
-    """The candidate with the highest published ImageNet accuracy, among equals the cheapest; None where none has any."""
+    """The candidate with the highest published ImageNet accuracy, among equals the cheapest; None if none has any."""
     known = [item for item in results if item.published is not None]
     return min(known, key=lambda item: (-(item.published or 0.0), item.cost.gmacs), default=None)
 

@@ -1,4 +1,4 @@
-"""The pictures of the selection: scores, depth curves, accuracy against latency. Colours that colour-blind people tell."""
+"""The pictures of the selection: scores, depth curves, accuracy against latency; for colour-blind people too."""
 
 from __future__ import annotations
 

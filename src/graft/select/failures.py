@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# What one candidate can do wrong while the others go on: its settings, its weights, its memory, its numbers. Images
-# that cannot be read (DataError) and disks that are full (OSError) would befall the next one too, so they end the stage.
+# What one candidate can do wrong while the others go on: its settings, weights, memory and numbers. Images that
+# cannot be read (DataError) and disks that are full (OSError) would befall the next one too, so they end the stage.
 OWN = (ConfigError, WeightsError, TrainingError, MemoryError, RuntimeError, ValueError, ArithmeticError)
 # How PyTorch says it: on the CPU, on a GPU, and what numpy and Python say.
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|unable to allocate", re.IGNORECASE)

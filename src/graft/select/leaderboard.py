@@ -25,7 +25,7 @@ CANDIDATE, CONTROL = "candidate", "control"
 # Whole numbers that some rows do not have.
 WHOLE = ("rank", "size", "depth", "blocks")
 COLUMNS = (
-    *("rank", "name", "score", "kind", "arch", "weights", "size", "depth", "blocks"),
+    *("rank", "name", "score", "score_se", "kind", "arch", "weights", "size", "depth", "blocks"),
     *("finetuned_mean", "finetuned_sd", "finetuned_se", "probe_mean", "probe_sd", "probe_se"),
     *("knn", "logme", "imagenet_top1", "fold_scores"),
     *("params_m", "gmacs", "saved_params_m", "saved_gmacs", "memory_mb"),
@@ -39,9 +39,7 @@ def names_of(results: Sequence[Result]) -> list[str]:
     return unique_names([name_of(item) for item in results], [str(item.candidate.depth) for item in results])
 
 
-def table(
-    results: Sequence[Result], failed: Sequence[Failed] = (), controls: Sequence[Control] = ()
-) -> pd.DataFrame:
+def table(results: Sequence[Result], failed: Sequence[Failed] = (), controls: Sequence[Control] = ()) -> pd.DataFrame:
     """A row per candidate, best first; then those that failed, then the controls, which have no rank.
 
     Scores are accuracies in [0, 1]; ``_se`` is the standard error of a mean over folds, ``_sd`` the deviation of the
@@ -61,11 +59,12 @@ def table(
     rows += [_failed_row(item) for item in failed]
     rows += [_control_row(item) for item in controls]
     found = pd.DataFrame(rows, columns=list(COLUMNS))
-    return found.astype({name: "Int64" for name in WHOLE})
+    return found.astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def _row(result: Result) -> dict[str, Any]:
-    return {"score": round(result.mean, 4), **_network(result), **_figures(result)}
+    score = {"score": round(result.mean, 4), "score_se": round(standard_error(result.scores), 4)}
+    return {**score, **_network(result), **_figures(result)}
 
 
 def _network(result: Result) -> dict[str, Any]:
@@ -135,8 +134,8 @@ def _failed_row(item: Failed) -> dict[str, Any]:
 
 def _control_row(item: Control) -> dict[str, Any]:
     network = {} if item.result is None else {**_network(item.result), **_figures(item.result)}
-    figures = {"name": item.name, "kind": CONTROL, "score": _rounded(item.mean), "fold_scores": _folds(item.scores)}
-    return {**network, **figures, "why": item.why}
+    score = {"score": _rounded(item.mean), "score_se": round(standard_error(item.scores), 4) if item.scores else None}
+    return {**network, "name": item.name, "kind": CONTROL, **score, "fold_scores": _folds(item.scores), "why": item.why}
 
 
 def agreement(results: Sequence[Result]) -> dict[str, Any]:

@@ -30,8 +30,12 @@ class Limit:
 
 LIMITS = (
     Limit("max_params_m", "million parameters", lambda item: item.cost.params_m),
-    Limit("max_memory_mb", "MB", lambda item: item.measured and item.measured.memory_mb),
-    Limit("max_latency_ms", "ms for one image", lambda item: item.measured and item.measured.latency_ms.value),
+    Limit("max_memory_mb", "MB", lambda item: None if item.measured is None else item.measured.memory_mb),
+    Limit(
+        "max_latency_ms",
+        "ms for one image",
+        lambda item: None if item.measured is None else item.measured.latency_ms.value,
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""How much memory a forward pass needs at once, counted and not sampled, so that the same network always needs the same.
+"""How much memory a forward pass needs at once, counted and not sampled: the same network always needs the same.
 
 The resident size of a process says more about its allocator, and about what ran before, than about a network.
 """
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 MEGABYTE = 1_000_000
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors that operations have made and that are still in use; ``peak`` is the most."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.peak = 0
         self._known: set[int] = set()
@@ -62,4 +62,4 @@ def peak_memory_mb(network: Network, size: int) -> float:
         for tensor in kept.values():
             counter.count(tensor.detach())
         network(torch.zeros(1, 3, size, size, device=next(network.parameters()).device))
-    return counter.peak / MEGABYTE
+    return int(counter.peak) / MEGABYTE

@@ -89,17 +89,30 @@ def evaluate(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="MODEL_A", help="a model's folder")],
-    second: Annotated[Path, typer.Argument(metavar="MODEL_B", help="another's")],
-    data: Annotated[
-        str, typer.Option(metavar="DIR", help="a folder of images, a table, digits, or torchvision:<Dataset>")
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL_OR_DATA", help="two models' folders; or data sets: folders, tables, digits, torchvision:<Dataset>"
+        ),
     ],
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="for two models: the images to compare them on")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Show two models of the same classes side by side on the same images, and say which is better, if either."""
-    from graft.command.compare import compare_models
+    """Show two models side by side on the same images, or rank the candidates of params.yaml on several data sets.
 
-    _finish(lambda: compare_models(first, second, data, json))
+    Folders with a model.json are models: there must be two that know the same classes, and --data. Anything else is
+    data: every candidate is scored by a linear head on the training part of each data set, divided as params.yaml says.
+    """
+    from graft.command.comparison import comparison_of
+    from graft.errors import ConfigError
+
+    try:
+        meant = comparison_of(what, data, json)
+    except ConfigError as error:
+        raise typer.BadParameter(error.message()) from None
+    _finish(meant)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from graft.features.images import decoded
 from graft.features.store import Store
 from graft.select.candidates import Result, TrainSet, probe_candidate
 from graft.select.failures import attempt
+from graft.select.names import name_of
 from graft.select.probe import fold_scores
 from graft.settings import Candidate, Params
 from graft.zoo.preprocessing import Geometry
@@ -114,11 +115,9 @@ def static_order(given: Contestants) -> Control | None:
     if first is None:
         return None
     assert first.published is not None
-    kind = "fine-tuned" if first.finetuned else "its probe's score"
-    name = f"{first.candidate.arch.removeprefix('timm:')}, first by ImageNet accuracy"
-    return Control(
-        name, first.scores, f"control: what ImageNet accuracy alone ({first.published:.1%}) would have chosen; {kind}"
-    )
+    kind = "fine-tuned" if first.finetuned else "of a linear probe, as it was no finalist"
+    why = f"control: ImageNet accuracy alone ({first.published:.1%}) would have chosen {name_of(first)}; score {kind}"
+    return Control("first by ImageNet accuracy", first.scores, why)
 
 
 def first_by_imagenet(results: Sequence[Result]) -> Result | None:
@@ -133,6 +132,12 @@ CONTROLS: tuple[Callable[[Contestants], Control | None], ...] = (
     random_weights,
     static_order,
 )
+
+
+def unbeaten(controls: Sequence[Control], winner: Result) -> str:
+    """What must be said beside the winner where a control scored more; empty where none did."""
+    above = [item for item in controls if item.mean is not None and item.mean > winner.mean]
+    return "".join(f"; yet the control {item.name!r} scored {item.mean:.3f}" for item in above)
 
 
 def run_controls(given: Contestants) -> Iterator[Control]:

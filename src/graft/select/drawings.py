@@ -92,7 +92,6 @@ def draw_pareto(results: Sequence[Result], path: Path) -> None:
         return
     points = [(item.measured.latency_ms.value, item.mean) for item in timed if item.measured is not None]
     front = [points[place] for place in pareto_front(points)]
-    axes.step(*zip(*front, strict=True), where="post", color=ORANGE, lw=1.2, label="Pareto front", zorder=1)
     winner = choose(results)
     for number, (item, name) in enumerate(zip(timed, names_of(timed), strict=True)):
         _point(axes, item, item is winner)
@@ -103,6 +102,9 @@ def draw_pareto(results: Sequence[Result], path: Path) -> None:
             )
     axes.margins(x=0.25, y=0.15)
     axes.set_xlim(left=0)
+    # To the right edge: what is slower than the best and no better is behind the front too.
+    front.append((axes.get_xlim()[1], front[-1][1]))
+    axes.step(*zip(*front, strict=True), where="post", color=ORANGE, lw=1.2, label="Pareto front", zorder=1)
     _legend(figure, axes)
     save_svg(figure, path)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from graft.select.agreement import agreements, to_json
 from graft.select.contest import Contest
-from graft.select.controls import Control
+from graft.select.controls import Control, unbeaten
 from graft.select.failures import Failed
 from graft.select.measure import Timing
 from graft.select.names import name_of, name_of_candidate, unique_names
@@ -51,7 +51,7 @@ def table(results: Sequence[Result], failed: Sequence[Failed] = (), controls: Se
 
     best_first = ranked(results)
     rows = [
-        {"rank": rank, "name": name, "kind": CANDIDATE, **_row(result), "why": why}
+        {"rank": rank, "name": name, "kind": CANDIDATE, **_row(result), "why": why + _yet(result, why, controls)}
         for rank, (result, name, why) in enumerate(
             zip(best_first, names_of(best_first), reasons(best_first), strict=True), start=1
         )
@@ -60,6 +60,10 @@ def table(results: Sequence[Result], failed: Sequence[Failed] = (), controls: Se
     rows += [_control_row(item) for item in controls]
     found = pd.DataFrame(rows, columns=list(COLUMNS))
     return found.astype(dict.fromkeys(WHOLE, "Int64"))
+
+
+def _yet(result: Result, why: str, controls: Sequence[Control]) -> str:
+    return unbeaten(controls, result) if why.startswith("chosen") else ""
 
 
 def _row(result: Result) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def compare(
     what: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL_OR_DATA", help="two models' folders; or data sets: folders, tables, digits, torchvision:<Dataset>"
+            metavar="MODEL_OR_DATA",
+            help="two folders with a model; or data: folders, tables, digits, torchvision:<Dataset>",
         ),
     ],
     data: Annotated[

@@ -23,7 +23,7 @@ T = TypeVar("T")
 OWN = (ConfigError, WeightsError, TrainingError, MemoryError, RuntimeError, ValueError, ArithmeticError)
 # How PyTorch says it: on the CPU, on a GPU, and what numpy and Python say.
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|unable to allocate", re.IGNORECASE)
-ASKED_FOR = re.compile(r"(?:tried to allocate|allocate)\s+([\d.]+)\s*([KMGT]i?B|bytes)", re.IGNORECASE)
+ASKED_FOR = re.compile(r"(?:tried to allocate|allocate)\s+([\d.]+)\s*([KMGTPE]i?B|bytes)", re.IGNORECASE)
 LONGEST = 200
 
 
@@ -76,7 +76,7 @@ def reason_of(error: Exception) -> str:
 
 
 def _amount(number: str, unit: str) -> str:
-    return f"{float(number) / 1e9:.2g} GB" if unit.lower() == "bytes" else f"{number} {unit}"
+    return f"{float(number) / 1e9:.2g} GB" if unit.lower() == "bytes" else f"{number.rstrip('.')} {unit}"
 
 
 def free_memory() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.select.blas import threads_for
+from graft.select.blas import Threads
 from graft.select.checks import require_usable
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def knn_accuracy(
     classes, index = np.unique(labels, return_inverse=True)
     own = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
     right = 0
-    with threads_for(ROWS * float(features.size)):
+    with Threads().for_work(ROWS * float(features.size)):
         for start in range(0, len(unit), ROWS):
             rows = slice(start, start + ROWS)
             likeness = np.round(unit[rows] @ unit.T, DECIMALS)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.select.blas import threads_for
+from graft.select.blas import Threads
 from graft.select.checks import require_usable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def logme(features: NDArray[Any], labels: NDArray[np.int64]) -> float:
     """
     require_usable(features, labels)
     targets = (labels[:, None] == np.unique(labels)[None, :]).astype(np.float64)
-    with threads_for(float(features.size) * min(features.shape)):
+    with Threads().for_work(float(features.size) * min(features.shape)):
         return float(np.mean(_evidence(_spectrum(features.astype(np.float64), targets))) / len(labels))
 
 
@@ -103,7 +103,8 @@ def _evidence(spectrum: Spectrum) -> NDArray[np.float64]:
     _, _, length, residual = _fit(spectrum, squares, ratio)
     # At a given ratio the best noise is that of a Gaussian with covariance I + F F' / ratio, whose quadratic form is
     # residual + ratio m'm; at the fixed point it is the beta of the formula.
-    return _gaussian(count, residual + ratio * length) - 0.5 * np.log1p(squares / ratio).sum(axis=0)
+    determinant: NDArray[np.float64] = np.log1p(squares / ratio).sum(axis=0)
+    return _gaussian(count, residual + ratio * length) - 0.5 * determinant
 
 
 def _fit(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.determinism import derive_seed
+from graft.select.checks import require_usable
+from graft.select.crossval import CrossValidated, each_cross_validated
+from graft.select.depth import earliest_best, standard_error
+from graft.select.heads import head_kind
+from graft.select.nest import nest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,10 +20,11 @@ if TYPE_CHECKING:
     Features = NDArray[np.float32]
     Labels = NDArray[np.int64]
     Folds = NDArray[np.int64]
+    Groups = NDArray[Any]
 
-# Strengths of the ridge, each chosen inside the fold by leave-one-out error on its training part.
-ALPHAS = tuple(float(alpha) for alpha in np.logspace(-1, 5, 7))
-INNER_FOLDS = 3
+__all__ = ["Probe", "earliest_best", "fold_scores", "probe_at", "probe_auto", "standard_error"]
+
+HEAD = "ridge"
 
 
 @dataclass(frozen=True)
@@ -31,11 +36,20 @@ class Probe:
         fold_scores: accuracy in [0, 1] per fold. With ``depth: auto`` the depth is chosen anew inside each fold's
             training part, so that choosing it does not flatter the score.
         curve: mean accuracy over folds at each depth, first block first; for looking at, and for the final depth.
+        curve_errors: standard error of each mean of the curve.
+        fold_depths: the depth that ``fold_scores`` are of, in each fold.
+        predicted: out-of-fold class index of each image at ``depth``, (n).
+        probabilities: out-of-fold probabilities at ``depth``, (n, k); None where the head has scores only, as the
+            ridge: :func:`graft.select.crossval.out_of_fold_probabilities` gives them for any features.
     """
 
     depth: int
     fold_scores: tuple[float, ...]
     curve: tuple[float, ...]
+    curve_errors: tuple[float, ...] = ()
+    fold_depths: tuple[int, ...] = ()
+    predicted: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
+    probabilities: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property
     def mean(self) -> float:
@@ -43,68 +57,77 @@ class Probe:
         return float(np.mean(self.fold_scores))
 
 
-def linear_head() -> Any:
-    """Standardised features into a ridge classifier whose strength is chosen on the data it is fitted to.
+def probe_auto(
+    depths: Sequence[Features],
+    labels: Labels,
+    folds: Folds,
+    seed: int,
+    head: str = HEAD,
+    groups: Groups | None = None,
+) -> Probe:
+    """Probe every depth and choose one; the score is that of the whole procedure, choice included.
 
-    The ridge of each strength costs one singular value decomposition in all (R. Rifkin and R. Lippert, Notes on
-    Regularized Least Squares, 2007), which is what makes probing every depth of every candidate cheap.
+    In each fold the depth is the earliest within one standard error of the best on the folds inside the training
+    part, and that depth's accuracy on the fold, which had no say, is the score. The depth to use is then chosen in the
+    same way on all folds.
+
+    Args:
+        depths: features (n, d) of each block, first block first.
+        labels: class indices (n).
+        folds: fold of each image (n), near duplicates in the same one.
+        seed: cuts the inner folds where there are two folds only.
+        head: a row of :data:`graft.select.heads.HEADS`.
+        groups: near duplicates (n); needed for two folds only.
+
+    Raises:
+        TrainingError: features that are not finite, naming the depth; one class; one fold.
+        ConfigError: no such head.
     """
-    from sklearn.linear_model import RidgeClassifierCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    return make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=ALPHAS))
-
-
-def fold_scores(features: Features, labels: Labels, folds: Folds) -> list[float]:
-    """Accuracy of a linear head on each fold, fitted on the others; features (n, d), labels (n), folds (n)."""
-    return [fit_and_score(features, labels, folds == fold) for fold in np.unique(folds)]
+    found = _every_depth(depths, labels, folds, seed, head, groups)
+    chosen = [earliest_best([depth.inner[fold] for depth in found]) for fold in range(len(found[0].outer))]
+    scores = tuple(found[depth].outer[fold] for fold, depth in enumerate(chosen))
+    return _probe(found, earliest_best([depth.outer for depth in found]), scores, tuple(chosen), head)
 
 
-def fit_and_score(features: Features, labels: Labels, test: NDArray[np.bool_]) -> float:
-    """Accuracy on the rows ``test`` (bool, n) of a linear head fitted on the other rows."""
-    from threadpoolctl import threadpool_limits
-
-    # These matrices are small: several threads spend their time waiting for each other, up to 50 times as long as
-    # one alone takes where other work goes on beside it.
-    with threadpool_limits(1):
-        head = linear_head().fit(features[~test], labels[~test])
-        return float(np.mean(head.predict(features[test]) == labels[test]))
-
-
-def standard_error(scores: Sequence[float]) -> float:
-    """Standard error of the mean of fold scores: sample deviation over the root of their number; 0 for one score."""
-    return float(np.std(scores, ddof=1) / np.sqrt(len(scores))) if len(scores) > 1 else 0.0
-
-
-def earliest_best(scores: Sequence[Sequence[float]]) -> int:
-    """The earliest depth within one standard error of the best one; ``scores`` per depth, per fold."""
-    means = [float(np.mean(row)) for row in scores]
-    best = int(np.argmax(means))
-    bar = means[best] - standard_error(scores[best])
-    return next(depth for depth, mean in enumerate(means) if mean >= bar)
+def probe_at(
+    depths: Sequence[Features],
+    labels: Labels,
+    folds: Folds,
+    depth: int,
+    seed: int = 0,
+    head: str = HEAD,
+    groups: Groups | None = None,
+) -> Probe:
+    """Probe every depth for the curve, and score the given one; arguments and errors as of :func:`probe_auto`."""
+    found = _every_depth(depths, labels, folds, seed, head, groups)
+    scores = found[depth].outer
+    return _probe(found, depth, scores, (depth,) * len(scores), head)
 
 
-def probe_auto(depths: Sequence[Features], labels: Labels, folds: Folds, seed: int) -> Probe:
-    """Probe every depth and choose one; the score is that of the whole procedure, choice included."""
-    from sklearn.model_selection import StratifiedKFold
-
-    outer = []
-    for fold in np.unique(folds):
-        test = folds == fold
-        inner = np.empty(int((~test).sum()), dtype=np.int64)
-        splitter = StratifiedKFold(
-            INNER_FOLDS, shuffle=True, random_state=derive_seed(seed, "depth", int(fold)) % 2**32
-        )
-        for number, (_, part) in enumerate(splitter.split(inner, labels[~test])):
-            inner[part] = number
-        chosen = earliest_best([fold_scores(features[~test], labels[~test], inner) for features in depths])
-        outer.append(fit_and_score(depths[chosen], labels, test))
-    everywhere = [fold_scores(features, labels, folds) for features in depths]
-    return Probe(earliest_best(everywhere), tuple(outer), tuple(float(np.mean(row)) for row in everywhere))
+def fold_scores(
+    features: Features, labels: Labels, folds: Folds, seed: int = 0, head: str = HEAD, groups: Groups | None = None
+) -> list[float]:
+    """Accuracy of a linear head on each fold, fitted on the others; arguments and errors as of :func:`probe_auto`."""
+    return list(_every_depth([features], labels, folds, seed, head, groups)[0].outer)
 
 
-def probe_at(depths: Sequence[Features], labels: Labels, folds: Folds, depth: int) -> Probe:
-    """Probe every depth for the curve, and score the given one."""
-    everywhere = [fold_scores(features, labels, folds) for features in depths]
-    return Probe(depth, tuple(everywhere[depth]), tuple(float(np.mean(row)) for row in everywhere))
+def _every_depth(
+    depths: Sequence[Features], labels: Labels, folds: Folds, seed: int, head: str, groups: Groups | None
+) -> list[CrossValidated]:
+    for depth, features in enumerate(depths):
+        require_usable(features, labels, where=f"depth {depth} of {len(depths) - 1}")
+    return each_cross_validated(depths, labels, nest(labels, folds, seed, groups), head)
+
+
+def _probe(
+    found: Sequence[CrossValidated], depth: int, scores: tuple[float, ...], chosen: tuple[int, ...], head: str
+) -> Probe:
+    return Probe(
+        depth,
+        scores,
+        tuple(float(np.mean(one.outer)) for one in found),
+        tuple(standard_error(one.outer) for one in found),
+        chosen,
+        found[depth].scores.argmax(axis=1),
+        found[depth].scores if head_kind(head).gives_probabilities else None,
+    )

@@ -77,7 +77,7 @@ def test_failed_candidates_are_marked_and_the_others_go_on(
     contest = run_contest(task, params, tmp_path, store, said.append)
     assert contest.winner.candidate == params.zoo.candidates[3]
     reasons = [item.reason for item in contest.failed]
-    assert reasons[0].startswith("probing: the network's features are not finite for 24 of 24 images (block 0)")
+    assert reasons[0].startswith("probing: the network's features are not finite for 24 of 24 images (depth 0 of 3)")
     assert reasons[1].startswith("probing: there is no block 99 to cut after")
     assert reasons[2].startswith("probing: the weights file is not there")
     rows = table(contest.results, contest.failed, contest.controls)

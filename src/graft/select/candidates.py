@@ -15,7 +15,6 @@ from graft.determinism import derive_seed
 from graft.features.extract import Extractor
 from graft.features.images import ImageSet, decoded
 from graft.features.store import Store
-from graft.select.checks import require_usable
 from graft.select.knn import knn_accuracy
 from graft.select.limits import Excess
 from graft.select.logme import logme
@@ -129,15 +128,13 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
     found = pretrained(candidate, around(params, sources))
     extractor = extractor_for(data.images, found.preprocessing, store, fabric_for(params.compute.device).device)
     depths = extractor.every_depth(found.network)
-    for place, features in enumerate(depths):
-        require_usable(features, data.labels, f"block {place}")
     last = len(depths) - 1
     if candidate.depth == "auto":
-        probe = probe_auto(depths, data.labels, data.folds, params.seed)
+        probe = probe_auto(depths, data.labels, data.folds, params.seed, groups=data.groups)
     else:
         depth = last if candidate.depth == "last" else candidate.depth
         require_block(found.network, depth)
-        probe = probe_at(depths, data.labels, data.folds, depth)
+        probe = probe_at(depths, data.labels, data.folds, depth, params.seed, groups=data.groups)
     whole = found.network.cpu()
     size = found.preprocessing.geometry.size
     return Result(

@@ -2,9 +2,10 @@
 
 Run from the project's folder: `.venv/bin/python benchmarks/regret.py`. Data: graft's digits; ants and bees, steel
 surfaces and two halves of CIFAR-10's classes from ../shared/data (what is absent is left out, and the JSON says so).
-Candidates: EfficientNet-Lite0, Lite1 and Lite2 with ImageNet weights (the latter two of the extra `zoo`), ResNet-18 with
-weights of Tiny ImageNet, and ResNet-18 with random ones. Every candidate is fine-tuned in every fold, by the same code and
-schedule as finalists are. Regret is the best of their mean accuracies less that of the choice, in percentage points:
+Candidates: EfficientNet-Lite0, Lite1 and Lite2 with ImageNet weights (the latter two of the extra `weights`), ResNet-18
+with weights of Tiny ImageNet, and ResNet-18 with random ones. Every candidate is fine-tuned in every fold, by the
+same code and schedule as finalists are. Regret is the best of their mean accuracies less that of the choice, in
+percentage points:
 
 * `graft`: the rule's choice between the two best by probe;
 * `static`: the candidate whose weights have the highest published ImageNet accuracy;

@@ -1,17 +1,17 @@
 """What choosing costs: fine-tuning every candidate in every fold, against probes at all depths and the whole selection.
 
-Run from the project's folder: `.venv/bin/python benchmarks/selection.py`. The data are the 245 training photographs of
-../shared/data/hymenoptera at 96 px, the candidates EfficientNet-Lite0, Lite1 and Lite2 with ImageNet weights (the latter
-two of the extra `zoo`), in 5 folds.
+Run from the project's folder: `.venv/bin/python benchmarks/selection.py`. The data are the 245 training photographs
+of ../shared/data/hymenoptera at 96 px, the candidates EfficientNet-Lite0, Lite1 and Lite2 with ImageNet weights (the
+latter two of the extra `weights`), in 5 folds.
 
 * naive: each candidate's whole network is fine-tuned for 10 epochs in each fold, and every image is decoded anew in
   every epoch, on all cores; written out below;
 * ranking: graft's probes of all candidates at all depths (`depth: auto`), decoding included, with empty caches;
 * selection: all that the select stage does with two finalists, with empty caches.
 
-The parts run in turns; the ranking and the selection are the best of three, the naive way, which takes tens of minutes,
-runs once. `--quick` times 2 batches of 3 epochs of one fold of the naive way and reckons what the whole would have
-taken; it then has no naive winner, and its JSON says both. Ends with one JSON line.
+The parts run in turns; the ranking and the selection are the best of three, the naive way, which takes tens of
+minutes, runs once. `--quick` times 2 batches of 3 epochs of one fold of the naive way and reckons what the whole
+would have taken; it then has no naive winner, and its JSON says both. Ends with one JSON line.
 """
 
 from __future__ import annotations

@@ -262,6 +262,9 @@ class Compute:
     ] = "auto"
     threads: Annotated[Positive | None, Field(description="CPU threads; null: all cores")] = None
     mapper: Annotated[Literal["serial"], Field(description="what spreads candidates and folds")] = "serial"
+    cache_gb: Annotated[
+        Rate, Field(description="GB (1e9 bytes) that .graft/cache may hold; what was used longest ago goes first")
+    ] = 20.0
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -1,4 +1,4 @@
-"""Caches: the same content is computed once, other content again, and a damaged file is no obstacle."""
+"""Features and activations are those of the network, and the same to the last bit however they come about."""
 
 from __future__ import annotations
 
@@ -7,88 +7,65 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from graft.features.extract import Extractor, frozen_part
-from graft.features.images import ImageSet, decoded
-from graft.features.store import Store, digest_of, key_of
+from graft.features.keys import digest_of
+from graft.features.store import Store
 from graft.zoo.catalogue import family_of
-from graft.zoo.network import build_network
-from graft.zoo.preprocessing import Geometry
+from graft.zoo.network import Network, build_network
+
+COUNT = 37
+# A CNN at two sizes, odd ones among them, and a transformer; how many of the images fill a batch differs.
+NETWORKS = (("resnet18", 32), ("mobilenet_v3_small", 45), ("timm:test_vit", 160))
 
 
-def _counted(calls: list[int]) -> dict[str, np.ndarray]:
-    calls.append(1)
-    return {"x": np.arange(6, dtype=np.float32)}
+def images_of(size: int, count: int = COUNT) -> np.ndarray:
+    """Noise, uint8 (count, size, size, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3)).astype(np.uint8)
 
 
-def test_computed_once_per_key(tmp_path: Path) -> None:
-    calls: list[int] = []
-    store = Store(tmp_path)
-    first = store.get("kind", key_of("a"), lambda: _counted(calls))
-    again = store.get("kind", key_of("a"), lambda: _counted(calls))
-    store.get("kind", key_of("b"), lambda: _counted(calls))
-    assert len(calls) == 2
-    assert np.array_equal(first["x"], again["x"])
+def extractor_of(arch: str, images: np.ndarray, names: tuple[str, ...], folder: Path) -> Extractor:
+    """What runs ``arch`` over the images."""
+    preprocessing = family_of(arch).preprocessing(arch, images.shape[1])
+    return Extractor(images, names, preprocessing, Store(folder), torch.device("cpu"))
 
 
-def test_a_damaged_file_is_computed_again(tmp_path: Path) -> None:
-    calls: list[int] = []
-    store = Store(tmp_path)
-    store.get("kind", key_of("a"), lambda: _counted(calls))
-    file = next((tmp_path / "kind").iterdir())
-    file.write_bytes(file.read_bytes()[:20])
-    assert store.get("kind", key_of("a"), lambda: _counted(calls))["x"].tolist() == [0, 1, 2, 3, 4, 5]
-    assert len(calls) == 2
+def network_of(arch: str, size: int) -> Network:
+    """A network with random weights, always the same."""
+    torch.manual_seed(0)
+    return build_network(arch, 2, None, size)
 
 
-def test_a_failed_computation_leaves_nothing(tmp_path: Path) -> None:
-    def fail() -> dict[str, np.ndarray]:
-        raise RuntimeError("planted")
-
-    with pytest.raises(RuntimeError, match="planted"):
-        Store(tmp_path).get("kind", "k", fail)
-    assert list(tmp_path.rglob("*.safetensors")) == []
+def names_of(count: int = COUNT) -> tuple[str, ...]:
+    """A name for each image."""
+    return tuple(f"image {number}" for number in range(count))
 
 
-def test_images_are_decoded_once_per_geometry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, shade in (("a.png", 10), ("b.png", 200)):
-        Image.new("RGB", (40, 30), (shade, 0, 0)).save(tmp_path / name)
-    opened: list[Path] = []
-    real = Geometry.load
-    monkeypatch.setattr(Geometry, "load", lambda self, path: (opened.append(path), real(self, path))[1])
-    some = ImageSet(tmp_path, ("a.png", "b.png"), ("1", "2"))
-    store = Store(tmp_path / "cache")
-    array = decoded(some, Geometry(16, 1.0, "bilinear"), store)
-    decoded(some, Geometry(16, 1.0, "bilinear"), store)
-    assert array.shape == (2, 16, 16, 3)
-    assert array[:, 0, 0, 0].tolist() == [10, 200]
-    assert len(opened) == 2
-    decoded(some, Geometry(24, 1.0, "bilinear"), store)
-    decoded(ImageSet(tmp_path, ("a.png", "b.png"), ("1", "3")), Geometry(16, 1.0, "bilinear"), store)
-    assert len(opened) == 6
+def forward_count(network: Network) -> list[int]:
+    """Sizes of the batches that the network's first block is given."""
+    seen: list[int] = []
+    network.blocks[0].register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    return seen
 
 
-@pytest.fixture
-def extractor(tmp_path: Path) -> Extractor:
-    random = np.random.default_rng(0)
-    array = random.integers(0, 255, (5, 32, 32, 3)).astype(np.uint8)
-    preprocessing = family_of("resnet18").preprocessing("resnet18", 32)
-    return Extractor(array, "images", preprocessing, Store(tmp_path), torch.device("cpu"))
-
-
-def test_features_of_every_depth_are_those_of_the_network(extractor: Extractor) -> None:
-    network = build_network("resnet18", 2).eval()
-    batch = extractor.preprocessing.normalise(torch.from_numpy(extractor.images))
+@pytest.mark.parametrize(("arch", "size"), NETWORKS)
+def test_features_of_every_depth_are_those_of_the_network(arch: str, size: int, tmp_path: Path) -> None:
+    network = network_of(arch, size).eval()
+    extractor = extractor_of(arch, images_of(size, 5), names_of(5), tmp_path)
     with torch.no_grad():
-        wanted = [part.numpy() for part in network.pooled(batch)]
-    for got, want in zip(extractor.every_depth(network), wanted, strict=True):
-        np.testing.assert_allclose(got, want, atol=1e-5)
+        batch = extractor.preprocessing.normalise(torch.from_numpy(extractor.images))
+        want = [part.numpy() for part in network.pooled(batch)]
+    got = extractor.every_depth(network)
+    assert len(got) == len(want)
+    for one, other in zip(got, want, strict=True):
+        assert one.flags.c_contiguous and one.dtype == np.float32
+        np.testing.assert_allclose(one, other, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("stop", [0, 2, 4])
-def test_activations_at_the_boundary(extractor: Extractor, stop: int) -> None:
-    network = build_network("resnet18", 2).eval()
+def test_activations_at_the_boundary(stop: int, tmp_path: Path) -> None:
+    network = network_of("resnet18", 32).eval()
+    extractor = extractor_of("resnet18", images_of(32, 5), names_of(5), tmp_path)
     rows = np.array([True, False, True, True, False])
     batch = extractor.preprocessing.normalise(torch.from_numpy(extractor.images[rows]))
     with torch.no_grad():
@@ -96,7 +73,96 @@ def test_activations_at_the_boundary(extractor: Extractor, stop: int) -> None:
     torch.testing.assert_close(extractor.activations(network, stop, rows), want, atol=1e-5, rtol=1e-5)
 
 
-def test_other_weights_are_other_features(extractor: Extractor) -> None:
-    first, second = build_network("resnet18", 2), build_network("resnet18", 2)
-    assert digest_of(first) != digest_of(second)
-    assert not np.array_equal(extractor.every_depth(first)[-1], extractor.every_depth(second)[-1])
+@pytest.mark.parametrize(("arch", "size"), NETWORKS)
+def test_a_row_does_not_depend_on_what_is_computed_with_it(arch: str, size: int, tmp_path: Path) -> None:
+    network, images, names = network_of(arch, size), images_of(size), np.array(names_of())
+    whole = extractor_of(arch, images, tuple(names), tmp_path / "whole").every_depth(network)
+    shuffled = np.random.default_rng(1).permutation(COUNT)
+    # From nothing in another order; alone; and the rest added to some that are kept, in an order of its own.
+    for case, wanted in {"order": shuffled, "alone": shuffled[:1], "some": shuffled[:11], "rest": shuffled}.items():
+        folder = tmp_path / ("some" if case == "rest" else case)
+        got = extractor_of(arch, images[wanted], tuple(names[wanted]), folder).every_depth(network)
+        for one, other in zip(got, whole, strict=True):
+            assert one.tobytes() == other[wanted].tobytes(), case
+
+
+@pytest.mark.parametrize(("arch", "size"), NETWORKS)
+def test_a_row_does_not_depend_on_the_number_of_threads(arch: str, size: int, tmp_path: Path) -> None:
+    network, before = network_of(arch, size), torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            extractor = extractor_of(arch, images_of(size), names_of(), tmp_path / str(threads))
+            found.append(b"".join(depth.tobytes() for depth in extractor.every_depth(network)))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+
+
+def test_batches_are_of_one_size(tmp_path: Path) -> None:
+    network = network_of("resnet18", 32)
+    seen = forward_count(network)
+    extractor_of("resnet18", images_of(32), names_of(), tmp_path).every_depth(network)
+    extractor_of("resnet18", images_of(32, 3), names_of(3), tmp_path / "other").every_depth(network)
+    assert seen == [32, 32, 32]
+
+
+def test_one_changed_image_recomputes_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images, names = network_of("resnet18", 32), images_of(32), list(names_of())
+    first = extractor_of("resnet18", images, tuple(names), tmp_path).every_depth(network)
+    images[5], names[5] = 255 - images[5], "changed"
+    put: list[np.ndarray] = []
+    real = Extractor._run
+    monkeypatch.setattr(
+        Extractor,
+        "_run",
+        lambda self, forward, missing, keep: (put.append(missing), real(self, forward, missing, keep)),
+    )
+    second = extractor_of("resnet18", images, tuple(names), tmp_path).every_depth(network)
+    assert [missing.tolist() for missing in put] == [[5]]
+    same = np.arange(COUNT) != 5
+    for one, other in zip(first, second, strict=True):
+        assert one[same].tobytes() == other[same].tobytes()
+    assert not np.array_equal(first[-1][5], second[-1][5])
+    fresh = extractor_of("resnet18", images, tuple(names), tmp_path / "fresh").every_depth(network)
+    assert all(one.tobytes() == other.tobytes() for one, other in zip(second, fresh, strict=True))
+
+
+def test_a_warm_run_runs_no_network(tmp_path: Path) -> None:
+    network, rows = network_of("resnet18", 32), np.arange(COUNT) % 2 == 0
+    cold = extractor_of("resnet18", images_of(32), names_of(), tmp_path)
+    features, activations = cold.every_depth(network), cold.activations(network, 2, rows)
+    seen = forward_count(network)
+    warm = extractor_of("resnet18", images_of(32), names_of(), tmp_path)
+    for one, other in zip(features, warm.every_depth(network), strict=True):
+        assert one.tobytes() == other.tobytes()
+    assert torch.equal(activations, warm.activations(network, 2, rows))
+    assert torch.equal(warm.activations(network, 2, ~rows), cold.activations(network, 2, ~rows))
+    assert seen == []
+
+
+def test_other_weights_are_other_features_and_another_head_is_not(tmp_path: Path) -> None:
+    network, images, names = network_of("resnet18", 32), images_of(32, 5), names_of(5)
+    extractor = extractor_of("resnet18", images, names, tmp_path)
+    first = extractor.every_depth(network)
+    before = digest_of(network)
+    torch.nn.init.zeros_(network.head.weight)
+    assert digest_of(network) != before
+    seen = forward_count(network)
+    assert np.array_equal(first[-1], extractor.every_depth(network)[-1])
+    assert seen == []
+    with torch.no_grad():
+        next(network.blocks[0].parameters()).mul_(1.5)
+    assert not np.array_equal(first[-1], extractor.every_depth(network)[-1])
+
+
+def test_an_array_without_names_goes_by_its_own(tmp_path: Path) -> None:
+    """Callers that have an array and no files give it one name."""
+    network, images = network_of("resnet18", 32), images_of(32, 3)
+    preprocessing = family_of("resnet18").preprocessing("resnet18", 32)
+    store = Store(tmp_path)
+    some = Extractor(images, "some", preprocessing, store, torch.device("cpu")).every_depth(network)
+    other = Extractor(255 - images, "other", preprocessing, store, torch.device("cpu")).every_depth(network)
+    assert not np.array_equal(some[-1], other[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.determinism import available_cores
-from graft.features.store import Store, key_of
+from graft.features.keys import decoding_version, key_of, row_keys
+from graft.features.store import Draft, Store
 from graft.progress import track
-from graft.zoo.preprocessing import Geometry
+from graft.zoo.preprocessing import Geometry, load_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+KIND = "images"
 
 
 @dataclass(frozen=True)
@@ -27,34 +31,64 @@ class ImageSet:
     paths: tuple[str, ...]
     digests: tuple[str, ...]
 
-    def key(self, geometry: Geometry) -> str:
-        """The key of these images at this geometry; a file's name and place do not matter, its bytes do."""
-        return key_of("images", self.digests, asdict(geometry))
+    def key(self, geometry: Geometry) -> tuple[str, ...]:
+        """What identifies each image at this geometry; a file's name and place do not matter, its bytes do."""
+        table = _table(geometry)
+        return tuple(f"{table}/{digest}" for digest in self.digests)
 
 
 def decoded(images: ImageSet, geometry: Geometry, store: Store) -> NDArray[np.uint8]:
-    """All images at ``geometry``, uint8 (n, size, size, 3).
+    """All images at ``geometry``, uint8 (n, size, size, 3), mapped into memory.
 
     Raises:
         DataError: an image cannot be decoded; the message names it.
     """
-
-    def compute() -> dict[str, NDArray[np.generic]]:
-        return {"images": _decode_all(images, geometry)}
-
-    kept = store.get("images", images.key(geometry), compute)["images"]
-    return kept.astype(np.uint8, copy=False)
+    return decoded_at(images, [geometry], store)[geometry]
 
 
-def _decode_all(images: ImageSet, geometry: Geometry) -> NDArray[np.generic]:
-    out = np.empty((len(images.paths), geometry.size, geometry.size, 3), dtype=np.uint8)
+def decoded_at(images: ImageSet, geometries: Iterable[Geometry], store: Store) -> dict[Geometry, NDArray[np.uint8]]:
+    """What :func:`decoded` gives for each geometry; each file is opened once for all that lack it.
 
-    def one(path: str) -> NDArray[np.uint8]:
-        return geometry.load(images.root / path)
+    Raises:
+        DataError: an image cannot be decoded; the message names it.
+    """
+    wanted = list(dict.fromkeys(geometries))
+    if not images.paths:
+        return {geometry: np.empty((0, geometry.size, geometry.size, 3), np.uint8) for geometry in wanted}
+    keys = row_keys(images.digests)
+    found = {geometry: store.find(KIND, _table(geometry), keys) for geometry in wanted}
+    lacking = [geometry for geometry, rows in found.items() if rows is None]
+    drafts: dict[Geometry, Draft] = {}
+    with ExitStack() as stack:
+        for geometry in lacking:
+            drafts[geometry] = stack.enter_context(store.draft(KIND, _table(geometry), keys))
+        _decode(images, drafts)
+    for geometry, draft in drafts.items():
+        found[geometry] = draft.result
+    return {geometry: rows for geometry, rows in found.items() if rows is not None}
 
-    # Threads do: Pillow lets go of the interpreter's lock while it decodes and resizes.
-    with ThreadPoolExecutor(available_cores()) as pool:
-        rows: Iterable[NDArray[np.uint8]] = pool.map(one, images.paths)
-        for index, row in enumerate(track(rows, f"decoding at {geometry.size} px", total=len(images.paths))):
-            out[index] = row
-    return out
+
+def _decode(images: ImageSet, drafts: dict[Geometry, Draft]) -> None:
+    """Fill what the drafts miss."""
+    lacking: dict[int, list[Geometry]] = {}
+    for geometry, draft in drafts.items():
+        for place in draft.missing.tolist():
+            lacking.setdefault(place, []).append(geometry)
+
+    def one(place: int) -> None:
+        path, wanted = images.root / images.paths[place], lacking[place]
+        # Asking for several reads the header once more, so a single one is asked for by itself.
+        loaded = load_for(path, wanted) if len(wanted) > 1 else {wanted[0]: wanted[0].load(path)}
+        for geometry, pixels in loaded.items():
+            drafts[geometry].put(place, pixels[None])
+
+    if lacking:
+        sizes = ", ".join(str(size) for size in sorted({geometry.size for geometry in drafts}))
+        # Threads do: Pillow lets go of the interpreter's lock while it decodes and resizes.
+        with ThreadPoolExecutor(available_cores()) as pool:
+            for _ in track(pool.map(one, sorted(lacking)), f"decoding at {sizes} px", total=len(lacking)):
+                pass
+
+
+def _table(geometry: Geometry) -> str:
+    return key_of(KIND, asdict(geometry), decoding_version())

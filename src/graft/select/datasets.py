@@ -94,7 +94,7 @@ def rank_on(source: str, params: Params, places: Places, say: Callable[[str], No
         GraftError: every candidate failed.
     """
     data = train_part(source, params, places)
-    store = Store(places.cache)
+    store = Store(places.cache, params.compute.cache_gb)
     found: list[Result | Failed] = []
     for candidate in params.zoo.candidates:
         found.append(_probed(candidate, data, params, places, store))

@@ -104,7 +104,8 @@ class Job:
         from graft.zoo.weights import preprocessing_of
 
         preprocessing = preprocessing_of(candidate, around(self.params, self.workspace.source_models))
-        extractor = extractor_for(self.data.images, preprocessing, Store(self.workspace.cache), device)
+        store = Store(self.workspace.cache, self.params.compute.cache_gb)
+        extractor = extractor_for(self.data.images, preprocessing, store, device)
         policy = build_policy(choose(self.params.augment), preprocessing.geometry.size)
         return Task(extractor, self.data.labels, rows, held_out, policy)
 

@@ -30,7 +30,8 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.select.names import name_of
 
     data = train_set(workspace)
-    contest = run_contest(data, params, workspace.source_models, Store(workspace.cache), say)
+    store = Store(workspace.cache, params.compute.cache_gb)
+    contest = run_contest(data, params, workspace.source_models, store, say)
     winner = contest.winner
     say(f"chosen: {name_of(winner)}, cut after block {winner.probe.depth} of {winner.blocks - 1}")
     with whole_folder(workspace.selection) as folder:

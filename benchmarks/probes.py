@@ -139,7 +139,7 @@ def share(size: int, rounds: int) -> dict[str, object] | None:
     from graft.features.store import Store
     from graft.select.candidates import extractor_for
     from graft.settings import Candidate
-    from graft.train.loop import fabric_for
+    from graft.train.devices import fabric_for
     from graft.zoo.weights import Surroundings, pretrained
 
     paths = sorted(str(path.relative_to(PHOTOGRAPHS)) for path in PHOTOGRAPHS.glob("*/*.jpg"))

@@ -95,20 +95,33 @@ def evaluate(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="MODEL_A", help="a model's folder")],
-    second: Annotated[Path, typer.Argument(metavar="MODEL_B", help="another's")],
-    data: Annotated[
-        str, typer.Option(metavar="DIR", help="a folder of images, a table, digits, or torchvision:<Dataset>")
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL_OR_DATA",
+            help="two folders with a model; or data: folders, tables, digits, torchvision:<Dataset>",
+        ),
     ],
+    data: Annotated[
+        str | None, typer.Option(metavar="DIR", help="for two models: the images to compare them on")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Show two models of the same classes side by side on the same images, and say which is better, if either.
+    """Show two models side by side on the same images, or rank the candidates of params.yaml on several data sets.
 
-    Images that cannot be decoded are listed, both are measured on the others, and the exit code is 1.
+    Folders with a model.json are models: there must be two that know the same classes, and --data. Anything else is
+    data: every candidate is scored by a linear head on the training part of each data set, divided as params.yaml says.
+
+    Images that cannot be decoded are listed, two models are measured on the others, and the exit code is 1.
     """
-    from graft.command.compare import compare_models
+    from graft.command.comparison import comparison_of
+    from graft.errors import ConfigError
 
-    _finish(lambda: compare_models(first, second, data, json))
+    try:
+        meant = comparison_of(what, data, json)
+    except ConfigError as error:
+        raise typer.BadParameter(error.message()) from None
+    _finish(meant)
 
 
 @app.command()

@@ -17,8 +17,8 @@ from graft.features.extract import Extractor
 from graft.features.store import Store
 from graft.pretrain.source import Labelled, pretrain, probabilities
 from graft.settings import Pretrain, Train
+from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
-from graft.train.loop import fabric_for
 from graft.train.plan import STRATEGIES
 from graft.zoo.network import Network, Parts, Pool
 from graft.zoo.preprocessing import Geometry, Preprocessing

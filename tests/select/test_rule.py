@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from graft.select.candidates import Result
-from graft.select.leaderboard import draw_depths, draw_scores, table
-from graft.select.probe import Probe
+from graft.select.leaderboard import table
+from graft.select.limits import Excess
 from graft.select.rule import choose, finalists, ranked, reasons
-from graft.settings import Candidate
-from graft.zoo.cost import Cost
-from graft.zoo.preprocessing import Geometry, Preprocessing
 
-PREPROCESSING = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+from .conftest import planted as _result
 
-
-def _result(arch: str, probe: float, gmacs: float, tuned: tuple[float, ...] = ()) -> Result:
-    scores = Probe(2, (probe - 0.02, probe, probe + 0.02), (0.2, 0.4, probe))
-    return Result(Candidate(arch, "none"), PREPROCESSING, 3, scores, Cost(1.0, gmacs), tuned)
+OVER = (Excess("max_params_m", "million parameters", 11.2, 5.0),)
 
 
 def test_the_cheapest_within_one_standard_error_of_the_best() -> None:
@@ -61,10 +52,22 @@ def test_the_table_has_a_row_per_candidate_best_first() -> None:
     assert rows["finetuned_mean"].notna().tolist() == [True, False, False]
 
 
-def test_pictures_are_the_same_for_the_same_results(tmp_path: Path) -> None:
-    results = [_result("low", 0.5, 1.0), _result("high", 0.9, 1.0, (0.9, 0.9))]
-    for draw in (draw_scores, draw_depths):
-        draw(results, tmp_path / "a.svg")
-        draw(results, tmp_path / "b.svg")
-        assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-        assert b"high" in (tmp_path / "a.svg").read_bytes()
+def test_what_is_over_a_limit_cannot_win_and_stands_last() -> None:
+    over = _result("over", 0.99, 0.1, excess=OVER)
+    fits = _result("fits", 0.80, 4.0, (0.8, 0.8, 0.8))
+    assert finalists([over, fits], 2) == [fits]
+    assert choose([over, fits]) is fits
+    assert ranked([over, fits]) == [fits, over]
+    assert reasons([over, fits]) == [
+        "over a limit, so it cannot win: 11.2 million parameters, 6.2 more than select.max_params_m (5) allows",
+        "chosen: there was no other to choose from",
+    ]
+
+
+def test_all_scores_equal_go_to_the_cheapest() -> None:
+    rows = [_result(name, 0.5, cost, (0.5, 0.5, 0.5)) for name, cost in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
+    assert choose(rows).candidate.arch == "b"
+    assert [item.candidate.arch for item in ranked(rows)] == ["b", "c", "a"]
+    said = reasons(rows)
+    assert said[1] == "chosen: the best mean, and none within its standard error is cheaper"
+    assert said[0] == "as good as the winner within one standard error, but dearer to serve (3 GMACs)"

@@ -71,8 +71,8 @@ def work(case: Case, moment: Moment | None) -> None:
     from graft.artifact import Artifact, save_artifact
     from graft.determinism import make_deterministic
     from graft.train.checkpoints import Keeper
+    from graft.train.devices import fabric_for
     from graft.train.finetune import finetune
-    from graft.train.loop import fabric_for
     from graft.train.plan import STRATEGIES
     from graft.zoo.network import build_network
     from tests.train import small

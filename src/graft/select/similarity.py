@@ -46,18 +46,18 @@ def a_distance(source: Features, target: Features, seed: int) -> float:
     """
     from sklearn.model_selection import StratifiedKFold
 
-    from graft.select.probe import fit_and_score
+    from graft.select.probe import fold_scores
 
     count = min(len(source), len(target))
     random = np.random.default_rng(derive_seed(seed, "similarity") % 2**32)
     few = [side[np.sort(random.permutation(len(side))[:count])] for side in (source, target)]
     features, sides = np.concatenate(few), np.repeat(np.arange(2), count)
-    right = np.empty(2 * count)
+    folds = np.empty(2 * count, dtype=np.int64)
     splitter = StratifiedKFold(min(SPLITS, count), shuffle=True, random_state=derive_seed(seed, "sides") % 2**32)
-    for _, part in splitter.split(features, sides):
-        test = np.isin(np.arange(2 * count), part)
-        right[part] = fit_and_score(features, sides, test)
-    return float(max(0.0, 2 * (2 * right.mean() - 1)))
+    for number, (_, part) in enumerate(splitter.split(features, sides)):
+        folds[part] = number
+    right = float(np.mean(fold_scores(features, sides, folds)))
+    return max(0.0, 2 * (2 * right - 1))
 
 
 def as_pixels(images: NDArray[np.uint8]) -> Features:

@@ -135,7 +135,7 @@ def task_key(
         digest_of(network.tail(0)),
         str(network),
         str(plan),
-        task.extractor.images_key,
+        str(task.extractor.images_key),
         str(task.extractor.preprocessing),
         *(hashlib.sha256(part.tobytes()).hexdigest() for part in rows),
         str(task.policy is not None and task.policy.changes_anything),

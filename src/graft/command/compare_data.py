@@ -1,0 +1,95 @@
+"""`graft compare` with data sets: the candidates of params.yaml ranked on each of them, in one table."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graft.evaluate.wording import counted, percent
+
+if TYPE_CHECKING:
+    from graft.select.candidates import Result
+    from graft.select.datasets import Ranking
+    from graft.select.failures import Failed
+
+
+def compare_data(sources: Sequence[str], as_json: bool) -> None:
+    """Probe the candidates of this folder's params.yaml on every data set, and print one table.
+
+    Raises:
+        ConfigError: there is no params.yaml here, or it cannot be used.
+        DataError: a data set cannot be read or divided.
+        GraftError: every candidate failed on a data set.
+    """
+    from graft.config import load_params
+    from graft.determinism import make_deterministic
+    from graft.select.datasets import Places, names, rank_on_all, to_json
+    from graft.workspace import Workspace
+
+    workspace = Workspace()
+    params = load_params(workspace.params)
+    make_deterministic(params.compute.threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        places = Places(Path.cwd(), workspace.source_models, workspace.cache, Path(scratch))
+        rankings = rank_on_all(sources, params, places, _tell)
+    if as_json:
+        print(json.dumps(to_json(rankings, names(params)), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    print("\n".join(lines(rankings, names(params))))
+
+
+def _tell(line: str) -> None:
+    """Progress goes beside what is printed, which may be read by a program."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def lines(rankings: Sequence[Ranking], named: Sequence[str]) -> list[str]:
+    """The table for people: candidates by mean rank, best first; a star marks each data set's best."""
+    from graft.select.datasets import mean_ranks
+
+    ranks = mean_ranks(rankings)
+    order = sorted(range(len(named)), key=lambda place: (ranks[place], place))
+    head = ["candidate", "mean rank", *(short_name(item.source) for item in rankings)]
+    rows = [
+        [named[place], f"{ranks[place]:.2f}", *(_cell(item.found[place], place == item.best) for item in rankings)]
+        for place in order
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    found = ["", "Cross-validated accuracy of a linear head on frozen features ± standard error; * is the best", ""]
+    found += ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (head, *rows)]
+    found.append("")
+    for item in rankings:
+        size = f"{counted(item.images, 'training image', 'training images')}, {item.classes} classes"
+        found.append(f"best on {short_name(item.source)} ({size}): {named[item.best]}")
+    found += [f"failed on {short_name(source)}: {named[place]}: {why}" for source, place, why in _failures(rankings)]
+    return found
+
+
+def short_name(source: str) -> str:
+    """The end of a path, or what stands for data that is no path."""
+    return Path(source).name or source
+
+
+def _cell(item: Result | Failed, best: bool) -> str:
+    from graft.select.failures import Failed
+    from graft.select.probe import standard_error
+
+    if isinstance(item, Failed):
+        return "failed"
+    spread = 100 * standard_error(item.probe.fold_scores)
+    return f"{percent(item.probe.mean)} ± {spread:.1f}{' *' if best else ''}"
+
+
+def _failures(rankings: Sequence[Ranking]) -> list[tuple[str, int, str]]:
+    from graft.select.failures import Failed
+
+    return [
+        (item.source, place, found.reason)
+        for item in rankings
+        for place, found in enumerate(item.found)
+        if isinstance(found, Failed)
+    ]

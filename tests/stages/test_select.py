@@ -1,0 +1,82 @@
+"""The select stage in a workspace: what it writes, and that the same seed gives the same bytes where others depend."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from graft.config import load_params
+from graft.errors import DataError
+from graft.stages import ingest, select, split, validate
+from graft.workspace import Workspace
+
+SMALL = {"arch": "shufflenet_v2_x0_5", "weights": "none", "size": 32}
+FILES = ["agreement.json", "depths.svg", "latency.svg", "leaderboard.csv", "out_of_fold.parquet", "scores.svg"]
+
+
+@pytest.fixture
+def selected(workspace_with: Callable[..., Path], make_classes: Callable[..., Path]) -> Workspace:
+    source = make_classes({"ant": 12, "bee": 12})
+    workspace_with(
+        data={"source": str(source)},
+        zoo={"candidates": [SMALL, {**SMALL, "depth": 1}, {**SMALL, "depth": 99}]},
+        select={"folds": 2, "finalists": 1, "finetune_epochs": 1},
+    )
+    for stage in (ingest, validate, split, select):
+        stage.run(load_params(Path("params.yaml")), Workspace())
+    return Workspace()
+
+
+def test_everything_is_written_and_what_others_depend_on_repeats(selected: Workspace) -> None:
+    folder = selected.selection
+    assert sorted(path.name for path in folder.iterdir()) == [*FILES, "winner.json"]
+    winner = json.loads((folder / "winner.json").read_text())
+    assert set(winner) == {"arch", "weights", "depth", "size", "blocks", "cv_scores"}, "no time is in it"
+    assert isinstance(winner["depth"], int)
+    rows = pd.read_csv(folder / "leaderboard.csv", keep_default_na=False, na_values=[""])
+    assert rows["kind"].tolist() == ["candidate"] * 3 + ["control"] * 2
+    assert rows["why"][0].startswith("chosen") and rows["why"][2].startswith("failed probing: there is no block 99")
+    assert rows.loc[:1, ["latency_ms", "images_per_s", "memory_mb", "knn", "logme", "seconds"]].notna().all(axis=None)
+    before = {name: (folder / name).read_bytes() for name in ("winner.json", "agreement.json", "out_of_fold.parquet")}
+    select.run(load_params(Path("params.yaml")), selected)
+    assert before == {name: (folder / name).read_bytes() for name in before}
+
+
+def test_out_of_fold_predictions_are_those_that_were_scored(selected: Workspace) -> None:
+    """A row per training image, each with its fold of splits.parquet; their accuracy is the winner's."""
+    found = pd.read_parquet(selected.selection / "out_of_fold.parquet")
+    assert list(found.columns) == ["path", "label", "fold", "p:ant", "p:bee"]
+    splits = pd.read_parquet(selected.splits)
+    train = splits[splits["split"] == "train"].sort_values("path", ignore_index=True)
+    assert found[["path", "label", "fold"]].equals(train[["path", "label", "fold"]])
+    assert (found[["p:ant", "p:bee"]].sum(axis=1) - 1).abs().max() < 1e-9
+    said = found[["p:ant", "p:bee"]].idxmax(axis=1).str.removeprefix("p:")
+    scores = (said == found["label"]).groupby(found["fold"]).mean()
+    winner = json.loads((selected.selection / "winner.json").read_text())
+    assert scores.tolist() == pytest.approx(winner["cv_scores"])
+
+
+def test_a_limit_that_nothing_keeps_leaves_the_former_selection(selected: Workspace) -> None:
+    from graft.errors import ConfigError
+
+    before = (selected.selection / "leaderboard.csv").read_bytes()
+    params = load_params(Path("params.yaml"))
+    tight = type(params.select)(folds=2, finalists=1, finetune_epochs=1, max_params_m=0.001)
+    with pytest.raises(ConfigError, match="no candidate fits the limits"):
+        select.run(type(params)(zoo=params.zoo, data=params.data, select=tight), selected)
+    assert (selected.selection / "leaderboard.csv").read_bytes() == before
+
+
+def test_fewer_images_in_a_class_than_folds_is_refused_before(
+    workspace_with: Callable[..., Path], make_classes: Callable[..., Path]
+) -> None:
+    workspace_with(data={"source": str(make_classes({"ant": 30, "bee": 5}))}, select={"folds": 6})
+    params = load_params(Path("params.yaml"))
+    for stage in (ingest, validate):
+        stage.run(params, Workspace())
+    with pytest.raises(DataError, match=r"class 'bee' has \d training images?.* fewer than the 6 folds"):
+        split.run(params, Workspace())

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST_BARS = 30
 MOST_NUMBERS = 15
+# Cells of mistakes that are drawn, the fullest ones: at 100 classes there can be 9,900, which weigh megabytes.
+MOST_CELLS = 1500
 
 
 def confusion_svg(classes: Sequence[str], counts: NDArray[np.intp]) -> str:
@@ -41,7 +43,7 @@ def confusion_svg(classes: Sequence[str], counts: NDArray[np.intp]) -> str:
     k = len(classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with figure(WIDTH, WIDTH * 0.92) as (drawn, axes):
-        for i, j in zip(*np.nonzero(counts), strict=True):
+        for i, j in _cells(counts):
             # Shares off the diagonal are small; their root keeps one mistake in a hundred visible.
             opacity = float(share[i, j] if i == j else np.sqrt(share[i, j]))
             axes.add_patch(_cell(i, j, BLUE if i == j else ORANGE, max(opacity, 0.08)))
@@ -125,6 +127,14 @@ def reliability_svg(bins: Sequence[Bin]) -> str:
 
 def _side(point: Comparison, name: str) -> Estimate | None:
     return point.transferred if name == "transferred" else point.control
+
+
+def _cells(counts: NDArray[np.intp]) -> list[tuple[int, int]]:
+    """The cells to draw: the filled ones of the diagonal, and the fullest off it."""
+    rows, columns = np.nonzero(counts)
+    order = np.lexsort((columns, rows, -counts[rows, columns], rows != columns))
+    filled = int((np.diag(counts) > 0).sum())
+    return [(int(rows[place]), int(columns[place])) for place in order[: filled + MOST_CELLS]]
 
 
 def _cell(row: int, column: int, colour: str, opacity: float) -> Any:

@@ -1,0 +1,77 @@
+"""The report's ROC and precision-recall curves: their mean over classes, and the few classes that rank worst.
+
+A hundred curves in one picture tell nothing and weigh megabytes, so the number of lines is bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graft.evaluate.drawing import BLUE, GRID, INK, MUTED, ORANGE, WIDTH, figure, percent_axis, short, svg
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+# The worst classes that are drawn; each has its own dashes, so that no colour needs to tell them apart.
+MOST_CLASSES = 3
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
+_GRID = np.linspace(0, 1, 101)
+
+
+def roc_svg(table: pd.DataFrame, areas: Mapping[str, float]) -> str:
+    """False against true positive rates; on the dashed line ranks say nothing.
+
+    Args:
+        table: see :func:`graft.evaluate.curves.roc_table`; at least one class has a curve.
+        areas: area under the curve of each class in the table.
+    """
+    with figure(WIDTH, 3.9) as (drawn, axes):
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
+        _lines(axes, table, areas, "false_positive_rate", "true_positive_rate")
+        axes.set(xlabel="others taken for the class", ylabel="of the class found")
+        return _finish(drawn, axes, "roc")
+
+
+def pr_svg(table: pd.DataFrame, areas: Mapping[str, float]) -> str:
+    """Recall against precision; see :func:`roc_svg`."""
+    with figure(WIDTH, 3.9) as (drawn, axes):
+        _lines(axes, table, areas, "recall", "precision")
+        axes.set(xlabel="of the class found (recall)", ylabel="rightly called so (precision)")
+        return _finish(drawn, axes, "pr")
+
+
+def lowest(areas: Mapping[str, float]) -> list[str]:
+    """The classes that are drawn by themselves, worst first; of two classes one, as the other's curve says the same."""
+    return sorted(areas, key=lambda name: (areas[name], name))[: 1 if len(areas) == 2 else MOST_CLASSES]
+
+
+def _lines(axes: Any, table: pd.DataFrame, areas: Mapping[str, float], x: str, y: str) -> None:
+    curves = {str(name): (part[x].to_numpy(), part[y].to_numpy()) for name, part in table.groupby("class", sort=False)}
+    for name, dashes in zip(lowest(areas), _DASHES, strict=False):
+        label = f"{short(name, 20)} ({areas[name]:.3f})"
+        axes.plot(*curves[name], color=ORANGE, linewidth=1.6, linestyle=dashes, label=label)
+    if len(curves) > 2:
+        mean = np.mean([_on_grid(*curve) for curve in curves.values()], axis=0)
+        label = f"mean of {len(curves)} classes ({np.mean(list(areas.values())):.3f})"
+        axes.plot(_GRID, mean, color=BLUE, linewidth=2.4, label=label)
+
+
+def _on_grid(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A curve's height at a hundred places, between its points by straight lines; the greatest one where it is steep."""
+    order = np.lexsort((y, x))
+    x, y = x[order], y[order]
+    last = np.flatnonzero(np.append(np.diff(x) > 0, True))
+    return np.interp(_GRID, x[last], y[last])
+
+
+def _finish(drawn: Any, axes: Any, name: str) -> str:
+    axes.set(xlim=(-0.01, 1.02), ylim=(-0.01, 1.02))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(percent_axis())
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1, frameon=False, borderpad=0, labelcolor=INK)
+    return svg(drawn, name)

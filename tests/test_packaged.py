@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -13,6 +14,7 @@ from graft.artifact import Artifact
 from graft.errors import WeightsError
 from graft.files import write_json
 from graft.packaged import headline, read_package, version_of, write_package
+from graft.trust.card import Novelty, Trust
 
 CHECKS = ()
 PREPROCESSING = {
@@ -54,6 +56,21 @@ def test_package_is_the_model_and_its_description(source: Path, tmp_path: Path) 
     assert read_package(target) == package
     assert package.metrics == {"accuracy": 0.9}
     assert re.fullmatch("[0-9a-f]{12}", package.version)
+
+
+def test_the_training_features_go_with_the_model_and_are_checked(tmp_path: Path) -> None:
+    source, target = make(tmp_path / "finetuned", b"weights"), tmp_path / "packaged"
+    (source / "reference.safetensors").write_bytes(b"features")
+    card = json.loads((source / "model.json").read_text())
+    trust = dataclasses.asdict(Trust(novelty=Novelty(0.5, 1, 0.95, 40, 12, hashlib.sha256(b"features").hexdigest())))
+    write_json(source / "model.json", {**card, "trust": trust})
+    write_package(source, target, "graft", {}, CHECKS)
+    assert (target / "reference.safetensors").read_bytes() == b"features"
+    (source / "reference.safetensors").write_bytes(b"others")
+    with pytest.raises(WeightsError, match="training images' features are not the ones") as refused:
+        write_package(source, target, "graft", {}, CHECKS)
+    assert refused.value.where == str(source / "reference.safetensors")
+    assert (target / "reference.safetensors").read_bytes() == b"features"
 
 
 def test_version_says_weights_and_classes(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""A model on disk: model.safetensors and one model.json (classes, spec, preprocessing, hashes, provenance)."""
+"""A model on disk: model.safetensors, one model.json (classes, spec, preprocessing, hashes, provenance, trust), and
+where the training could hold images out reference.safetensors, the features that an image is held against."""
 
 from __future__ import annotations
 
@@ -11,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from graft.errors import WeightsError
 from graft.files import sha256, whole_folder, write_json
+from graft.trust.card import Trust
 from graft.zoo.preprocessing import Geometry, Preprocessing
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from graft.zoo.network import Network
 
 FORMAT = 1
@@ -33,6 +38,7 @@ class Artifact:
         preprocessing: the only preprocessing that may be used with these weights.
         sha256: hash of the weights file; empty until it is written.
         provenance: what made it (seed, hash of the splits, strategy, scores), for people and for the model's card.
+        trust: its temperature, when it is not sure, and when an image is unlike the training images.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +48,7 @@ class Artifact:
     preprocessing: Preprocessing
     sha256: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    trust: Trust = field(default_factory=Trust)
 
     @property
     def name(self) -> str:
@@ -50,9 +57,20 @@ class Artifact:
         return f"{self.arch} ({self.weights}, {self.preprocessing.geometry.size} px{cut})"
 
 
-def save_artifact(folder: Path, artifact: Artifact, network: Network) -> Artifact:
-    """Write the model whole into ``folder`` (replacing what was there) and return it with its hash filled in."""
+def save_artifact(
+    folder: Path, artifact: Artifact, network: Network, reference: NDArray[np.floating] | None = None
+) -> Artifact:
+    """Write the model whole into ``folder`` (replacing what was there) and return it with its hashes filled in.
+
+    Args:
+        folder: where to.
+        artifact: all that is known of it but for the hashes.
+        network: the weights.
+        reference: features (r, d) of training images, kept beside the model where the card has a threshold for them.
+    """
     from safetensors.torch import save_file
+
+    from graft.trust.novelty import write_reference
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with whole_folder(folder) as beside:
@@ -60,6 +78,9 @@ def save_artifact(folder: Path, artifact: Artifact, network: Network) -> Artifac
         # safetensors makes its file private; a model is as readable as the folder it lies in.
         (beside / WEIGHTS_FILE).chmod(0o644)
         written = dataclasses.replace(artifact, sha256=sha256(beside / WEIGHTS_FILE))
+        if reference is not None and artifact.trust.novelty.distance is not None:
+            novelty = dataclasses.replace(artifact.trust.novelty, sha256=write_reference(beside, reference))
+            written = dataclasses.replace(written, trust=dataclasses.replace(artifact.trust, novelty=novelty))
         write_json(beside / CARD_FILE, {"format": FORMAT, **dataclasses.asdict(written)})
     return written
 
@@ -78,7 +99,8 @@ def read_card(folder: Path) -> Artifact:
         geometry = Geometry(**card["preprocessing"].pop("geometry"))
         values = {name: tuple(value) for name, value in card.pop("preprocessing").items()}
         preprocessing = Preprocessing(geometry, **values)
-        return Artifact(classes=tuple(card.pop("classes")), preprocessing=preprocessing, **card)
+        trust = Trust.from_json(card.pop("trust", None))
+        return Artifact(classes=tuple(card.pop("classes")), preprocessing=preprocessing, trust=trust, **card)
     except FileNotFoundError:
         raise WeightsError(
             "there is no model here", where=path, remedy="run `make demo`, or `.venv/bin/dvc repro`, to make one"

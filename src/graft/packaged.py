@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graft.artifact import CARD_FILE, WEIGHTS_FILE, read_card
+from graft.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
 from graft.errors import WeightsError
 from graft.files import sha256, whole_folder, write_json
 from graft.gate import Check
+from graft.trust.novelty import REFERENCE_FILE, check_reference
 
 PACKAGE_FILE = "package.json"
-FILES = (WEIGHTS_FILE, CARD_FILE, PACKAGE_FILE)
 _REMEDY = "run `.venv/bin/dvc repro package`, which packages the fine-tuned model if it passes the gate"
 
 
@@ -42,10 +42,16 @@ class Package:
         return f"{self.name}:{self.version}"
 
 
+def files_of(card: Artifact) -> tuple[str, ...]:
+    """The files that a packaged model of this card consists of."""
+    beside = (REFERENCE_FILE,) if card.trust.novelty.sha256 else ()
+    return (WEIGHTS_FILE, CARD_FILE, PACKAGE_FILE, *beside)
+
+
 def version_of(folder: Path) -> str:
     """The version of the model in ``folder``: 12 hexadecimal digits of its card's SHA-256.
 
-    The card holds the hash of the weights, the classes and the preprocessing, so the same version means the
+    The card holds the hashes of the other files, the classes and the preprocessing, so the same version means the
     same model whoever made it and wherever, and a model whose classes alone were renamed is another one.
     """
     return sha256(folder / CARD_FILE)[:12]
@@ -72,37 +78,36 @@ def write_package(
         WeightsError: there is no model in ``source``, or its weights are not the ones its card was written for.
     """
     card = read_card(source)
-    if not (source / WEIGHTS_FILE).exists():
-        raise WeightsError(
-            "the model's weights are missing", where=source / WEIGHTS_FILE, remedy="make the model again"
-        )
+    check_files(source, card)
     with whole_folder(target) as beside:
-        for file in (WEIGHTS_FILE, CARD_FILE):
-            shutil.copyfile(source / file, beside / file)
-        # The copy is hashed, not the source: what is checked is what will be served.
-        check_weights(beside, card.sha256, shown_as=source)
+        for file in files_of(card):
+            if file != PACKAGE_FILE:
+                shutil.copyfile(source / file, beside / file)
+        # The copy is hashed too: what is checked is what will be served.
+        check_files(beside, card, shown_as=source)
         gate = tuple({k: v for k, v in dataclasses.asdict(check).items() if k != "reason"} for check in checks)
         package = Package(name, version_of(beside), headline(metrics), gate)
         write_json(beside / PACKAGE_FILE, {**dataclasses.asdict(package), "tag": package.tag})
     return package
 
 
-def check_weights(folder: Path, expected: str, shown_as: Path | None = None) -> None:
-    """Refuse weights whose SHA-256 is not ``expected``, without loading them.
+def check_files(folder: Path, card: Artifact, shown_as: Path | None = None) -> None:
+    """Refuse files whose SHA-256 is not the one that ``card`` says, without loading them.
 
     Raises:
-        WeightsError: they are missing or others.
+        WeightsError: one is missing or another.
     """
     path = folder / WEIGHTS_FILE
     where = (shown_as or folder) / WEIGHTS_FILE
     if not path.exists():
         raise WeightsError("the model's weights are missing", where=where, remedy="make the model again")
-    if sha256(path) != expected:
+    if sha256(path) != card.sha256:
         raise WeightsError(
             "the weights are not the ones this model's card was written for (their sha256 differs)",
             where=where,
             remedy="make the model again, or take both files from the same copy",
         )
+    check_reference(folder, card.trust.novelty, shown_as)
 
 
 def read_package(folder: Path) -> Package:

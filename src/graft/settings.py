@@ -219,11 +219,29 @@ class Train:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Trust:
+    """How far the model's answers are to be trusted; fitted on held-out training images, kept in its card."""
+
+    answered_accuracy: Annotated[
+        float, Field(gt=0, le=1, description="accuracy that answers shall have; the others are `not sure`")
+    ] = 0.95
+    usual_share: Annotated[
+        float, Field(gt=0, lt=1, description="share of images like the training images that is not called unlike them")
+    ] = 0.95
+    reference_images: Annotated[
+        Positive, Field(description="most training images whose features are kept beside the model, to compare with")
+    ] = 2000
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Evaluate:
     """How the figures on the test images are computed."""
 
     bootstrap_samples: Annotated[int, Field(ge=100, description="resamples of the test images per interval")] = 1000
     latency_runs: Annotated[Positive, Field(description="single-image predictions that are timed")] = 30
+    measure_memory: Annotated[
+        bool, Field(description="load the model in a process of its own, a few seconds, to see what memory it takes")
+    ] = True
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -270,6 +288,7 @@ class Params:
     pretrain: Pretrain = dataclasses.field(default_factory=Pretrain)
     select: Select = dataclasses.field(default_factory=Select)
     train: Train = dataclasses.field(default_factory=Train)
+    trust: Trust = dataclasses.field(default_factory=Trust)
     evaluate: Evaluate = dataclasses.field(default_factory=Evaluate)
     package: Package = dataclasses.field(default_factory=Package)
     compute: Compute = dataclasses.field(default_factory=Compute)

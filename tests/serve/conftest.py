@@ -15,6 +15,8 @@ from PIL import Image
 from graft.artifact import Artifact, save_artifact
 from graft.gate import Check
 from graft.packaged import write_package
+from graft.trust.card import Novelty, Temperature, Threshold, Trust
+from graft.trust.novelty import features_of
 from graft.workspace import Workspace
 from graft.zoo.preprocessing import Geometry, Preprocessing
 
@@ -45,8 +47,13 @@ def finetune(folder: Path, seed: int = 0, classes: tuple[str, ...] = CLASSES) ->
 
     torch.manual_seed(seed)
     preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    artifact = Artifact(classes, "shufflenet_v2_x0_5", "none", None, preprocessing, provenance={"seed": seed})
-    return save_artifact(folder, artifact, build_network(artifact.arch, len(classes)).eval())
+    network = build_network("shufflenet_v2_x0_5", len(classes)).eval()
+    seen = np.random.default_rng(seed).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    trust = Trust(Temperature(2.0, 1.5, 2.5, 40, None), Threshold(0.6, 0.95, 40, None), Novelty(0.5, 1, 0.95, 40, 12))
+    artifact = Artifact(
+        classes, "shufflenet_v2_x0_5", "none", None, preprocessing, provenance={"seed": seed}, trust=trust
+    )
+    return save_artifact(folder, artifact, network, features_of(network, preprocessing, seen))
 
 
 @pytest.fixture(scope="session")

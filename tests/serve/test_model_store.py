@@ -29,7 +29,7 @@ def test_registered_model_is_found_by_bentoml_with_its_proof(project: Workspace,
     tag = register(project)
     model = bentoml.models.get(tag)
     assert str(model.tag) == tag == read_package(project.packaged).tag
-    for file in ("model.safetensors", "model.json", "package.json"):
+    for file in ("model.safetensors", "model.json", "reference.safetensors", "package.json"):
         assert Path(model.path, file).read_bytes() == (project.packaged / file).read_bytes()
     assert model.info.metadata["metrics"] == {
         "accuracy": 0.93,
@@ -67,7 +67,7 @@ def test_other_classes_are_another_model(project: Workspace, store: Path) -> Non
     assert (store / "models" / "graft" / "latest").read_text() == second.split(":")[1]
 
 
-@pytest.mark.parametrize("missing", ["model.yaml", "model.safetensors"])
+@pytest.mark.parametrize("missing", ["model.yaml", "model.safetensors", "reference.safetensors"])
 def test_half_a_model_is_replaced(project: Workspace, store: Path, missing: str) -> None:
     import bentoml
 

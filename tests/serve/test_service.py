@@ -21,7 +21,8 @@ def test_predict_answers_as_the_contract_says(ask, served: Workspace, png: bytes
     answer = ask("POST", "/predict", files={"image": ("a.png", png, "image/png")})
     assert answer.status_code == 200
     body = answer.json()
-    assert set(body) == {"label", "probabilities", "model"}
+    assert set(body) == {"label", "probabilities", "unsure", "novelty", "model"}
+    assert body["unsure"] is (max(body["probabilities"].values()) < 0.6) and body["novelty"] > 0
     assert set(body["probabilities"]) == set(CLASSES)
     assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-9)
     assert (
@@ -42,8 +43,9 @@ def test_service_and_predictor_give_the_same_probabilities(ask, served: Workspac
     Image.fromarray(pixels).save(file)
     answer = ask("POST", "/predict", files={"image": file.read_bytes()}).json()
     predictor = Predictor.load(served.packaged)
-    expected = dict(zip(predictor.classes, predictor.predict([file])[0].tolist(), strict=True))
-    assert answer["probabilities"] == expected
+    said = predictor.answer([predictor.prepare(file)])
+    assert answer["probabilities"] == dict(zip(predictor.classes, said.probabilities[0].tolist(), strict=True))
+    assert said.novelty is not None and answer["novelty"] == said.novelty[0]
 
 
 def test_type_and_name_of_the_file_do_not_matter(ask, png: bytes) -> None:
@@ -140,7 +142,7 @@ def test_bentoml_adds_its_own(ask, path: str) -> None:
 def test_clients_are_told_of_a_file_field_and_the_answer(ask) -> None:
     route = next(route for route in ask("GET", "/schema.json").json()["routes"] if route["name"] == "predict")
     assert route["input"]["properties"]["image"]["type"] == "file"
-    assert set(route["output"]["properties"]) == {"label", "probabilities", "model"}
+    assert set(route["output"]["properties"]) == {"label", "probabilities", "unsure", "novelty", "model"}
 
 
 def test_model_card(ask) -> None:

@@ -268,3 +268,29 @@ def test_rate_warms_up_and_decays() -> None:
     assert rates[:10] == sorted(rates[:10])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.001
+
+
+@pytest.mark.parametrize("policy", [None, "light"])
+def test_what_was_watched_is_what_the_best_epoch_says_of_images_it_has_not_seen(
+    policy: str | None, extractor: Extractor, labels: np.ndarray
+) -> None:
+    """The loss and accuracy of its logits are the best ones of the curve, by scikit-learn's own log loss."""
+    from sklearn.metrics import log_loss
+
+    held_out = np.arange(COUNT) % 4 == 1
+    task = Task(extractor, labels, _rows(), held_out, build_policy(chosen(policy), SIZE) if policy else None)
+    trained = finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu"))
+    watched = trained.watched
+    assert watched is not None
+    assert watched.rows.tolist() == np.flatnonzero(held_out).tolist()
+    assert watched.logits.shape == (6, CLASSES) and watched.logits.dtype == np.float32
+    odds = np.exp(watched.logits.astype(float))
+    loss = log_loss(labels[watched.rows], odds / odds.sum(axis=1, keepdims=True), labels=range(CLASSES))
+    best = min(trained.curve, key=lambda point: point.holdout_loss)  # type: ignore[arg-type, return-value]
+    assert loss == pytest.approx(best.holdout_loss, abs=1e-5)
+    assert np.mean(watched.logits.argmax(1) == labels[watched.rows]) == pytest.approx(best.holdout_accuracy)
+
+
+def test_nothing_was_watched_where_nothing_is_held_out(extractor: Extractor, labels: np.ndarray) -> None:
+    task = Task(extractor, labels, _rows())
+    assert finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).watched is None

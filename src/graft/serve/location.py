@@ -12,7 +12,7 @@ from bentoml.models import BentoModel, get
 
 from graft.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
 from graft.errors import GraftError, WeightsError
-from graft.packaged import PACKAGE_FILE, check_weights, read_package, version_of
+from graft.packaged import PACKAGE_FILE, check_files, read_package, version_of
 from graft.workspace import Workspace
 
 VARIABLE = "GRAFT_MODEL"
@@ -61,7 +61,7 @@ def check_model(folder: Path) -> Artifact:
         WeightsError: there is no model, or its card and weights do not agree.
     """
     card = read_card(folder)
-    check_weights(folder, card.sha256)
+    check_files(folder, card)
     return card
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from graft import __version__
-from graft.artifact import WEIGHTS_FILE, Artifact, read_card
-from graft.errors import GraftError
-from graft.files import sha256, write_text
-from graft.packaged import FILES, Package, check_weights, read_package
+from graft.artifact import Artifact, read_card
+from graft.errors import GraftError, WeightsError
+from graft.files import write_text
+from graft.packaged import Package, check_files, files_of, read_package
 from graft.workspace import Workspace
 
 
@@ -34,11 +34,11 @@ def register(workspace: Workspace) -> str:
     """
     package = read_package(workspace.packaged)
     card = read_card(workspace.packaged)
-    check_weights(workspace.packaged, card.sha256)
+    check_files(workspace.packaged, card)
     models, staging_root = _store()
     place = models / package.name / package.version
     try:
-        if not _is_whole(place, workspace.packaged):
+        if not _is_whole(place, card):
             with tempfile.TemporaryDirectory(dir=staging_root, prefix="graft-") as staging:
                 _publish(_build(Path(staging), workspace.packaged, package, card), place)
         # What `<name>:latest` means to other tools: the model that was registered last.
@@ -70,14 +70,16 @@ def _store() -> tuple[Path, Path]:
         ) from None
 
 
-def _is_whole(place: Path, packaged: Path) -> bool:
+def _is_whole(place: Path, card: Artifact) -> bool:
     """Whether the store holds this very model, not a half or a damaged one."""
-    if not (place / "model.yaml").is_file():
+    if not (place / "model.yaml").is_file() or not all((place / file).is_file() for file in files_of(card)):
         return False
-    # The description may differ: the same weights evaluated again are still the same model.
-    return all((place / file).is_file() for file in FILES) and sha256(place / WEIGHTS_FILE) == sha256(
-        packaged / WEIGHTS_FILE
-    )
+    try:
+        # The description may differ: the same weights evaluated again are still the same model.
+        check_files(place, card)
+    except WeightsError:
+        return False
+    return True
 
 
 def _build(staging: Path, packaged: Path, package: Package, card: Artifact) -> Path:
@@ -91,7 +93,7 @@ def _build(staging: Path, packaged: Path, package: Package, card: Artifact) -> P
         metadata=_metadata(package, card),
         _model_store=ModelStore(staging),
     ) as model:
-        for file in FILES:
+        for file in files_of(card):
             shutil.copyfile(packaged / file, model.path_of(file))
     return staging / package.name / package.version
 

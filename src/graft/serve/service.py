@@ -48,7 +48,7 @@ class ImageClassifier:
         self.card = describe(folder, self.predictor, self.identity)
         # The first run of a network is slow; it is not ready before that is behind it.
         size = self.predictor.artifact.preprocessing.geometry.size
-        self.predictor.probabilities([np.zeros((size, size, 3), np.uint8)])
+        self.predictor.answer([np.zeros((size, size, 3), np.uint8)])
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -73,9 +73,15 @@ class ImageClassifier:
         except DataError as error:
             # The decoder speaks to somebody with a folder of images; here there is nothing to take one out of.
             return refusal(DataError(error.what, remedy=(error.remedy or "").removesuffix(", or take it out") or None))
-        row = self.predictor.probabilities([prepared])[0]
-        ranked = sorted(zip(self.predictor.classes, row.tolist(), strict=True), key=lambda pair: -pair[1])
-        return Answer(label=ranked[0][0], probabilities=dict(ranked), model=self.identity)
+        said = self.predictor.answer([prepared])
+        ranked = sorted(zip(self.predictor.classes, said.probabilities[0].tolist(), strict=True), key=lambda p: -p[1])
+        return Answer(
+            label=ranked[0][0],
+            probabilities=dict(ranked),
+            unsure=bool(self.predictor.is_unsure(said.probabilities)[0]),
+            novelty=None if said.novelty is None else float(said.novelty[0]),
+            model=self.identity,
+        )
 
 
 def describe(folder: Path, predictor: Any, who: Identity) -> dict[str, Any]:

@@ -83,8 +83,18 @@ class Identity(BaseModel):
 
 
 class Answer(BaseModel):
-    """The answer to ``POST /predict``: the most probable class, all probabilities, most probable first, the model."""
+    """The answer to ``POST /predict``.
+
+    Attributes:
+        label: the most probable class.
+        probabilities: calibrated, of every class, most probable first.
+        unsure: the label's probability is under the model's threshold: better not to act on it.
+        novelty: how unlike the training images this one is, over 1 unlike; null where the model cannot tell.
+        model: which model it was.
+    """
 
     label: str
     probabilities: dict[str, float]
+    unsure: bool
+    novelty: float | None
     model: Identity

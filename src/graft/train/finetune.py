@@ -15,7 +15,7 @@ from graft.features.extract import Extractor, frozen_part
 from graft.settings import Train
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Inputs, Kept
-from graft.train.loop import Epoch, Holdout, holdout_figures, run_stage
+from graft.train.loop import Epoch, Holdout, holdout_figures, logits_of, run_stage
 from graft.train.plan import Plan, Stage
 from graft.zoo.network import Network
 
@@ -52,12 +52,29 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Watched:
+    """What a network said of held-out images that it had not seen, at its best epoch; for fitting a temperature.
+
+    Attributes:
+        rows: indices of the held-out images among all of the task's, int64 (m).
+        logits: float32 (m, classes), by the network of the first pass, whose training left these images out.
+    """
+
+    rows: NDArray[np.int64]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Trained:
-    """A fine-tuned network, its learning curves, and the epochs that each stage was given."""
+    """A fine-tuned network, its learning curves, and the epochs that each stage was given.
+
+    ``watched`` is None where nothing was held out.
+    """
 
     network: Network
     curve: tuple[Epoch, ...]
     epochs: dict[str, int]
+    watched: Watched | None = None
 
 
 def finetune(network: Network, plan: Plan, task: Task, settings: Train, seed: int, fabric: Fabric) -> Trained:
@@ -75,9 +92,17 @@ def finetune(network: Network, plan: Plan, task: Task, settings: Train, seed: in
     if task.held_out is None:
         trained, curve, _ = run.train(task.rows, None, full)
         return Trained(trained, tuple(curve), full)
-    _, watched, epochs = run.train(task.rows & ~task.held_out, task.held_out, full)
+    first, curve, epochs = run.train(task.rows & ~task.held_out, task.held_out, full)
+    watched = _watched(first, plan, task, task.held_out)
     trained, _, _ = run.train(task.rows, None, epochs)
-    return Trained(trained, tuple(watched), epochs)
+    return Trained(trained, tuple(curve), epochs, watched)
+
+
+def _watched(network: Network, plan: Plan, task: Task, held_out: Rows) -> Watched:
+    """What the network of the first pass, with its best epoch's weights, says of the held-out images."""
+    start = plan.stages[-1].start if plan.stages else len(network.blocks)
+    logits = logits_of(network.ending(start), task.extractor.activations(network, start, held_out))
+    return Watched(np.flatnonzero(held_out), logits.float().numpy())
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""How far an answer can be trusted: calibrated probabilities, when to say "not sure", what is unlike the training."""

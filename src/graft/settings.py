@@ -193,6 +193,12 @@ class Select:
     folds: Annotated[int, Field(ge=2, le=20, description="folds of the cross-validation")] = 5
     finalists: Annotated[Positive, Field(description="best candidates by probe that are fine-tuned in every fold")] = 2
     finetune_epochs: Annotated[Positive, Field(description="epochs of a finalist's short fine-tuning")] = 8
+    max_latency_ms: Annotated[Rate, Field(description="most milliseconds for one image; null: no limit")] | None = None
+    max_params_m: Annotated[Rate, Field(description="most parameters, in millions; null: no limit")] | None = None
+    max_memory_mb: (
+        Annotated[Rate, Field(description="most megabytes that a forward pass of one image takes; null: no limit")]
+        | None
+    ) = None
 
 
 @dataclass(frozen=True, config=_STRICT)

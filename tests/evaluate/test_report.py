@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 
 from graft.evaluate import plots, wording
-from graft.evaluate.exhibits import leaderboard_table, pictures, read_leaderboard, why_chosen
+from graft.evaluate.exhibits import pictures
 from graft.evaluate.gallery import Mistake, thumbnails, worst_mistakes
+from graft.evaluate.leaderboard_table import leaderboard_table, read_leaderboard, why_chosen
 from graft.evaluate.report import Exhibits, render
 from graft.evaluate.result import Evaluation, metrics, write_tables
 

@@ -10,7 +10,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from graft.evaluate import page_tables, plots, wording
-from graft.evaluate.exhibits import Column, Picture, Row, Table, leaderboard_table, why_chosen
+from graft.evaluate.exhibits import Column, Picture, Row, Table
+from graft.evaluate.leaderboard_table import leaderboard_tables, why_chosen
 from graft.evaluate.metrics import bins
 from graft.evaluate.wording import cell, interval, percent, points
 
@@ -44,6 +45,7 @@ class Exhibits:
         artifact: the model's card.
         settings: every setting that led to the model, by name (:func:`graft.config.flatten`).
         leaderboard: what selection wrote, or None.
+        agreement: what the cheap scores and fine-tuning agreed on, in words.
         selection: pictures of the selection.
         training: learning curves.
         mistakes: the most confident mistakes, each with its thumbnail as a ``data:`` address.
@@ -57,6 +59,7 @@ class Exhibits:
     training: Sequence[Picture]
     mistakes: Sequence[tuple[Mistake, str]]
     excluded: int | None
+    agreement: Sequence[str] = ()
 
 
 def render(found: Evaluation, exhibits: Exhibits) -> str:
@@ -174,7 +177,8 @@ def _end(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
     return {
         "sections": [item for item in _SECTIONS if item[0] != "training" or exhibits.training],
         "gallery": gallery,
-        "leaderboard": None if board is None else leaderboard_table(board),
+        "leaderboards": () if board is None else leaderboard_tables(board),
+        "agreement": exhibits.agreement,
         "why": "" if board is None else why_chosen(board),
         "selection": exhibits.selection,
         "training": exhibits.training,

@@ -1,9 +1,10 @@
-"""Running the candidates: features and probe of each, then the finalists fine-tuned in every fold."""
+"""Running the candidates: features and probes of each, then the finalists fine-tuned in every fold."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,16 @@ from graft.determinism import derive_seed
 from graft.features.extract import Extractor
 from graft.features.images import ImageSet, decoded
 from graft.features.store import Store
+from graft.select.knn import knn_accuracy
+from graft.select.limits import Excess
+from graft.select.logme import logme
+from graft.select.measure import Measured
 from graft.select.probe import Probe, probe_at, probe_auto
 from graft.settings import Candidate, Params, Train
 from graft.train.finetune import Task, finetune
 from graft.train.loop import fabric_for, logits_of
 from graft.train.plan import staged
+from graft.zoo.catalogue import published_accuracy
 from graft.zoo.cost import Cost, cost_of
 from graft.zoo.network import Network, cut, require_block
 from graft.zoo.preprocessing import Preprocessing
@@ -35,12 +41,21 @@ SMOOTHING = 0.1
 
 @dataclass(frozen=True)
 class TrainSet:
-    """The training images of all candidates: files, class indices (n), folds (n), class names."""
+    """The training images of all candidates.
+
+    Attributes:
+        images: the files.
+        labels: class indices (n).
+        folds: (n).
+        classes: their names.
+        groups: (n), equal for images that must stay together, such as near duplicates; None: each by itself.
+    """
 
     images: ImageSet
     labels: NDArray[np.int64]
     folds: NDArray[np.int64]
     classes: tuple[str, ...]
+    groups: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,14 @@ class Result:
         probe: scores of a linear head on its frozen features.
         cost: of the network as it would be served, cut at the probe's depth.
         finetuned: accuracy per fold after a short fine-tuning; empty where it was no finalist.
+        whole: cost of the network if it were not cut.
+        knn: leave-one-out accuracy of k nearest neighbours at that depth.
+        logme: log evidence per image in nats at that depth.
+        published: top-1 accuracy on ImageNet that the weights' publisher states, or None.
+        measured: time and memory as it would be served, None until that is measured.
+        excess: limits that it does not keep; such a candidate cannot win.
+        seconds: spent on it: decoding and features where they were not kept yet, probes, fine-tuning.
+        out_of_fold: for a finalist, probabilities (n, classes) of each image by the network that did not see its fold.
     """
 
     candidate: Candidate
@@ -62,6 +85,14 @@ class Result:
     probe: Probe
     cost: Cost
     finetuned: tuple[float, ...] = ()
+    whole: Cost | None = None
+    knn: float | None = None
+    logme: float | None = None
+    published: float | None = None
+    measured: Measured | None = None
+    excess: tuple[Excess, ...] = ()
+    seconds: float = 0.0
+    out_of_fold: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -86,7 +117,14 @@ def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, 
 
 
 def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
-    """One forward pass over the training images, then linear heads at every depth."""
+    """One forward pass over the training images, then linear heads at every depth.
+
+    Raises:
+        ConfigError: it cannot be built, or has no block of that depth.
+        WeightsError: its weights cannot be had.
+        TrainingError: its features are not finite.
+    """
+    begun = time.perf_counter()
     found = pretrained(candidate, around(params, sources))
     extractor = extractor_for(data.images, found.preprocessing, store, fabric_for(params.compute.device).device)
     depths = extractor.every_depth(found.network)
@@ -97,9 +135,20 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
         depth = last if candidate.depth == "last" else candidate.depth
         require_block(found.network, depth)
         probe = probe_at(depths, data.labels, data.folds, depth)
-    served = cut(found.network.cpu(), probe.depth, len(data.classes))
-    cost = cost_of(served, found.preprocessing.geometry.size)
-    return Result(candidate, found.preprocessing, len(depths), probe, cost)
+    whole = found.network.cpu()
+    size = found.preprocessing.geometry.size
+    return Result(
+        candidate,
+        found.preprocessing,
+        len(depths),
+        probe,
+        cost_of(cut(whole, probe.depth, len(data.classes)), size),
+        whole=cost_of(cut(whole, last, len(data.classes)), size),
+        knn=knn_accuracy(depths[probe.depth], data.labels, data.groups),
+        logme=logme(depths[probe.depth], data.labels),
+        published=published_accuracy(candidate),
+        seconds=time.perf_counter() - begun,
+    )
 
 
 def task_network(candidate: Candidate, depth: int, classes: int, params: Params, sources: Path) -> Network:
@@ -113,19 +162,25 @@ def finetune_in_folds(result: Result, data: TrainSet, params: Params, sources: P
     Nothing before the freezing boundary changes, so all folds and epochs start from that boundary's activations,
     which are computed once. The settings are the defaults, not those of ``train``: changing how the winner is
     trained does not call the selection into question.
+
+    Raises:
+        TrainingError: the loss is not finite.
     """
+    begun = time.perf_counter()
     network = task_network(result.candidate, result.probe.depth, len(data.classes), params, sources)
     fabric = fabric_for(params.compute.device)
     extractor = extractor_for(data.images, result.preprocessing, store, fabric.device)
     epochs = params.select.finetune_epochs
     settings = dataclasses.replace(Train(), finetune_epochs=epochs, label_smoothing=SMOOTHING)
     plan = staged(len(network.blocks), settings)
-    scores = []
+    scores, said = [], np.zeros((len(data.labels), len(data.classes)))
     for fold in np.unique(data.folds):
         test = data.folds == fold
         seed = derive_seed(params.seed, "select", result.candidate.arch, int(fold))
         trained = finetune(network, plan, Task(extractor, data.labels, ~test), settings, seed, fabric).network
         start = plan.stages[-1].start
         logits = logits_of(trained.ending(start), extractor.activations(trained, start, test))
+        said[test] = logits.double().softmax(1).numpy()
         scores.append(float(np.mean(logits.argmax(1).numpy() == data.labels[test])))
-    return dataclasses.replace(result, finetuned=tuple(scores))
+    seconds = result.seconds + time.perf_counter() - begun
+    return dataclasses.replace(result, finetuned=tuple(scores), out_of_fold=said, seconds=seconds)

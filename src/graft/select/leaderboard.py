@@ -1,85 +1,161 @@
-"""The leaderboard: a row per candidate, best first, and the pictures that go with it."""
+"""The leaderboard: a row per candidate, best first, then what failed, then the controls."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.pictures import plotting, save_svg
-from graft.select.candidates import Result
+from graft.select.agreement import agreements, to_json
+from graft.select.contest import Contest
+from graft.select.controls import Control
+from graft.select.failures import Failed
+from graft.select.measure import Timing
+from graft.select.names import name_of, name_of_candidate, unique_names
 from graft.select.probe import standard_error
 from graft.select.rule import ranked, reasons
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from graft.select.candidates import Result, TrainSet
 
-def name_of(result: Result) -> str:
-    """Short name for tables and plots, such as ``resnet18 (source, 32 px)``."""
-    size = result.preprocessing.geometry.size
-    return f"{result.candidate.arch.removeprefix('timm:')} ({result.candidate.weights}, {size} px)"
+CANDIDATE, CONTROL = "candidate", "control"
+# Whole numbers that some rows do not have.
+WHOLE = ("rank", "size", "depth", "blocks")
+COLUMNS = (
+    *("rank", "name", "score", "score_se", "kind", "arch", "weights", "size", "depth", "blocks"),
+    *("finetuned_mean", "finetuned_sd", "finetuned_se", "probe_mean", "probe_sd", "probe_se"),
+    *("knn", "logme", "imagenet_top1", "fold_scores"),
+    *("params_m", "gmacs", "saved_params_m", "saved_gmacs", "memory_mb"),
+    *("latency_ms", "latency_ms_low", "latency_ms_high", "images_per_s", "images_per_s_low", "images_per_s_high"),
+    *("seconds", "why"),
+)
 
 
-def table(results: Sequence[Result]) -> pd.DataFrame:
-    """One row per candidate, best first. Scores are accuracies in [0, 1]."""
+def names_of(results: Sequence[Result]) -> list[str]:
+    """Names as :func:`graft.select.names.name_of` gives them, told apart by depth where they are the same."""
+    return unique_names([name_of(item) for item in results], [str(item.candidate.depth) for item in results])
+
+
+def table(results: Sequence[Result], failed: Sequence[Failed] = (), controls: Sequence[Control] = ()) -> pd.DataFrame:
+    """A row per candidate, best first; then those that failed, then the controls, which have no rank.
+
+    Scores are accuracies in [0, 1]; ``_se`` is the standard error of a mean over folds, ``_sd`` the deviation of the
+    folds. Params are in millions, GMACs in billions, memory in MB, latency in ms for one image, throughput in images a
+    second (``_low`` and ``_high``: 95% interval), seconds are those spent on choosing. ``saved_...`` is what the cut
+    saves against the whole network.
+    """
     import pandas as pd
 
-    rows = ranked(results)
-    return pd.DataFrame(
-        [
-            {"rank": rank, **_row(result), "why": why}
-            for rank, (result, why) in enumerate(zip(rows, reasons(rows), strict=True), start=1)
-        ]
-    )
+    best_first = ranked(results)
+    rows = [
+        {"rank": rank, "name": name, "kind": CANDIDATE, **_row(result), "why": why}
+        for rank, (result, name, why) in enumerate(
+            zip(best_first, names_of(best_first), reasons(best_first), strict=True), start=1
+        )
+    ]
+    rows += [_failed_row(item) for item in failed]
+    rows += [_control_row(item) for item in controls]
+    found = pd.DataFrame(rows, columns=list(COLUMNS))
+    return found.astype(dict.fromkeys(WHOLE, "Int64"))
 
 
 def _row(result: Result) -> dict[str, Any]:
-    tuned = result.finetuned
+    score = {"score": round(result.mean, 4), "score_se": round(standard_error(result.scores), 4)}
+    return {**score, **_network(result), **_figures(result)}
+
+
+def _network(result: Result) -> dict[str, Any]:
     return {
-        "name": name_of(result),
-        "score": round(result.mean, 4),
         "arch": result.candidate.arch,
         "weights": result.candidate.weights,
         "size": result.preprocessing.geometry.size,
         "depth": result.probe.depth,
         "blocks": result.blocks,
-        "finetuned_mean": round(float(np.mean(tuned)), 4) if tuned else None,
-        "finetuned_se": round(standard_error(tuned), 4) if tuned else None,
-        "probe_mean": round(result.probe.mean, 4),
-        "probe_se": round(standard_error(result.probe.fold_scores), 4),
-        "fold_scores": " ".join(f"{score:.4f}" for score in result.scores),
-        "params_m": round(result.cost.params_m, 3),
-        "gmacs": round(result.cost.gmacs, 4),
     }
 
 
-def draw_scores(results: Sequence[Result], path: Path) -> None:
-    """Mean score of every candidate with one standard error to each side, best on top."""
-    rows = ranked(results)[::-1]
-    figure, axes = plotting().subplots(figsize=(8, 0.6 * len(rows) + 1.2), layout="constrained")
-    for height, result in enumerate(rows):
-        colour = "#0072b2" if result.finetuned else "#999999"
-        axes.errorbar(result.mean, height, xerr=standard_error(result.scores), fmt="o", color=colour, capsize=4)
-    axes.set_yticks(range(len(rows)), [name_of(result) for result in rows])
-    axes.set_xlabel("cross-validated accuracy (blue: fine-tuned in every fold; grey: linear probe)")
-    axes.grid(axis="x", alpha=0.3)
-    save_svg(figure, path)
+def _figures(result: Result) -> dict[str, Any]:
+    cost, whole, measured = result.cost, result.whole or result.cost, result.measured
+    return {
+        **_spread("finetuned", result.finetuned),
+        **_spread("probe", result.probe.fold_scores),
+        "knn": _rounded(result.knn),
+        "logme": _rounded(result.logme),
+        "imagenet_top1": result.published,
+        "fold_scores": _folds(result.scores),
+        "params_m": round(cost.params_m, 3),
+        "gmacs": round(cost.gmacs, 4),
+        "saved_params_m": round(whole.params_m - cost.params_m, 3),
+        "saved_gmacs": round(whole.gmacs - cost.gmacs, 4),
+        "memory_mb": None if measured is None else round(measured.memory_mb, 1),
+        **_timing("latency_ms", None if measured is None else measured.latency_ms, 3),
+        **_timing("images_per_s", None if measured is None else measured.images_per_s, 1),
+        "seconds": round(result.seconds, 1),
+    }
 
 
-def draw_depths(results: Sequence[Result], path: Path) -> None:
-    """Accuracy of a linear head at every depth of every candidate; the depth that was taken is marked."""
-    figure, axes = plotting().subplots(figsize=(8, 4.5), layout="constrained")
-    colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
-    for number, result in enumerate(results):
-        curve, colour = result.probe.curve, colours[number % len(colours)]
-        where = np.linspace(0, 1, len(curve)) if len(curve) > 1 else np.ones(1)
-        axes.plot(where, curve, marker=".", label=name_of(result), color=colour)
-        axes.plot(where[result.probe.depth], curve[result.probe.depth], "o", ms=10, mfc="none", color=colour)
-    axes.set_xlabel("depth (0: after the first block, 1: the last feature; circled: the depth that is used)")
-    axes.set_ylabel("accuracy of a linear head, mean over folds")
-    axes.legend(fontsize="small")
-    axes.grid(alpha=0.3)
-    save_svg(figure, path)
+def _spread(name: str, scores: Sequence[float]) -> dict[str, float]:
+    if not scores:
+        return {}
+    return {
+        f"{name}_mean": round(float(np.mean(scores)), 4),
+        f"{name}_sd": round(float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0, 4),
+        f"{name}_se": round(standard_error(scores), 4),
+    }
+
+
+def _timing(name: str, found: Timing | None, digits: int) -> dict[str, float]:
+    if found is None:
+        return {}
+    values = {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return {key: round(value, digits) for key, value in values.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _folds(scores: Sequence[float]) -> str:
+    return " ".join(f"{score:.4f}" for score in scores)
+
+
+def _failed_row(item: Failed) -> dict[str, Any]:
+    candidate = item.candidate
+    known = {"arch": candidate.arch, "weights": candidate.weights, "size": candidate.size}
+    if item.before is not None:
+        # No score: it has not earned one, and a plot would show it among those that have.
+        known = {**_network(item.before), **_figures(item.before), "fold_scores": None}
+    name = name_of_candidate(candidate)
+    return {"name": name, "kind": CANDIDATE, "seconds": round(item.seconds, 1), **known, "why": f"failed {item.reason}"}
+
+
+def _control_row(item: Control) -> dict[str, Any]:
+    network = {} if item.result is None else {**_network(item.result), **_figures(item.result)}
+    score = {"score": _rounded(item.mean), "score_se": round(standard_error(item.scores), 4) if item.scores else None}
+    return {**network, "name": item.name, "kind": CONTROL, **score, "fold_scores": _folds(item.scores), "why": item.why}
+
+
+def agreement(results: Sequence[Result]) -> dict[str, Any]:
+    """What agreement.json holds, see :func:`graft.select.agreement.to_json`; no timings, so its bytes repeat."""
+    names = names_of(results)
+    return to_json(agreements(results), names.__getitem__)
+
+
+def out_of_fold(contest: Contest, data: TrainSet) -> pd.DataFrame:
+    """The winner's probabilities of every training image by the fine-tuned network that did not see its fold.
+
+    Columns path, label, fold, then ``p:<class>`` for each class.
+    """
+    import pandas as pd
+
+    said = contest.winner.out_of_fold
+    assert said is not None, "the winner is a finalist"
+    known = {
+        "path": data.images.paths,
+        "label": [data.classes[label] for label in data.labels],
+        "fold": data.folds,
+    }
+    return pd.DataFrame({**known, **{f"p:{name}": said[:, place] for place, name in enumerate(data.classes)}})

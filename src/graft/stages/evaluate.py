@@ -98,8 +98,9 @@ def why_no_control(params: Params, model: Predictor) -> str:
 
 def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> Exhibits:
     """What other stages left, and the pictures of the worst mistakes."""
-    from graft.evaluate.exhibits import pictures, read_leaderboard
+    from graft.evaluate.exhibits import pictures
     from graft.evaluate.gallery import thumbnails, worst_mistakes
+    from graft.evaluate.leaderboard_table import read_agreement, read_leaderboard
     from graft.evaluate.report import Exhibits
 
     mistakes = worst_mistakes(found.held_out, found.probabilities)
@@ -113,6 +114,7 @@ def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Eval
         training=pictures(workspace.training),
         mistakes=tuple(zip(mistakes, small, strict=True)),
         excluded=left_out(workspace),
+        agreement=read_agreement(workspace.selection / "agreement.json"),
     )
 
 

@@ -11,39 +11,53 @@ from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from graft.select.candidates import TrainSet
+    from graft.select.contest import Contest
 
 
 def run(params: Params, workspace: Workspace) -> None:
     """Write leaderboard, pictures and the winner into reports/selection.
 
     Raises:
-        ConfigError: a candidate that cannot be built.
-        WeightsError: a candidate's weights that cannot be had.
+        GraftError: every candidate failed.
+        ConfigError: no candidate keeps the limits.
+        DataError: a training image cannot be decoded.
     """
     from graft.features.store import Store
-    from graft.select import leaderboard
-    from graft.select.candidates import finetune_in_folds, probe_candidate
-    from graft.select.rule import choose, finalists
+    from graft.select.contest import run_contest
+    from graft.select.names import name_of
 
-    data, store = train_set(workspace), Store(workspace.cache)
-    results = []
-    for candidate in params.zoo.candidates:
-        results.append(probe_candidate(candidate, data, params, workspace.source_models, store))
-        print(f"{leaderboard.name_of(results[-1])}: probe {results[-1].probe.mean:.3f}", flush=True)
-    for result in finalists(results, params.select.finalists):
-        place = results.index(result)
-        results[place] = finetune_in_folds(result, data, params, workspace.source_models, store)
-        print(f"{leaderboard.name_of(result)}: fine-tuned {results[place].mean:.3f}", flush=True)
-    winner = choose(results)
-    print(f"chosen: {leaderboard.name_of(winner)}, cut after block {winner.probe.depth} of {winner.blocks - 1}")
+    data = train_set(workspace)
+    contest = run_contest(data, params, workspace.source_models, Store(workspace.cache), say)
+    winner = contest.winner
+    say(f"chosen: {name_of(winner)}, cut after block {winner.probe.depth} of {winner.blocks - 1}")
     with whole_folder(workspace.selection) as folder:
-        with whole_file(folder / "leaderboard.csv") as beside:
-            leaderboard.table(results).to_csv(beside, index=False)
-        leaderboard.draw_scores(results, folder / "scores.svg")
-        leaderboard.draw_depths(results, folder / "depths.svg")
-        chosen = {**asdict(winner.candidate), "depth": winner.probe.depth, "blocks": winner.blocks}
-        write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores)})
+        write(contest, data, folder)
+
+
+def say(line: str) -> None:
+    """A line of the log, at once: candidates take minutes."""
+    print(line, flush=True)
+
+
+def write(contest: Contest, data: TrainSet, folder: Path) -> None:
+    """Everything that reports/selection holds."""
+    from graft.select import drawings, leaderboard
+
+    with whole_file(folder / "leaderboard.csv") as beside:
+        leaderboard.table(contest.results, contest.failed, contest.controls).to_csv(beside, index=False)
+    with whole_file(folder / "out_of_fold.parquet") as beside:
+        leaderboard.out_of_fold(contest, data).to_parquet(beside, index=False)
+    write_json(folder / "agreement.json", leaderboard.agreement(contest.results))
+    drawings.draw_scores(contest.results, contest.controls, folder / "scores.svg")
+    drawings.draw_depths(contest.results, folder / "depths.svg")
+    drawings.draw_pareto(contest.results, folder / "latency.svg")
+    winner = contest.winner
+    # The finetune stage depends on this file alone: it holds no time, so that measuring again trains nothing again.
+    chosen = {**asdict(winner.candidate), "depth": winner.probe.depth, "blocks": winner.blocks}
+    write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores)})
 
 
 def train_set(workspace: Workspace) -> TrainSet:
@@ -60,7 +74,8 @@ def train_set(workspace: Workspace) -> TrainSet:
     images = ImageSet(workspace.raw, tuple(rows["path"]), tuple(rows["sha256"]))
     # Copies: what pandas lends is not writable, which torch warns of.
     labels = rows["label"].map({name: index for index, name in enumerate(classes)}).to_numpy("int64", copy=True)
-    return TrainSet(images, labels, rows["fold"].to_numpy("int64", copy=True), classes)
+    folds, groups = (rows[name].to_numpy("int64", copy=True) for name in ("fold", "group"))
+    return TrainSet(images, labels, folds, classes, groups)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graft.errors import ConfigError, did_you_mean
+from graft.settings import Candidate
+from graft.zoo.bundled import BUNDLED
 from graft.zoo.network import Parts
 from graft.zoo.preprocessing import Geometry, Interpolation, Preprocessing
 
@@ -221,6 +224,29 @@ def require_size(arch: str, size: int | None) -> None:
         where="zoo.candidates: size",
         remedy=f"its least size is {least} px{multiples}",
     )
+
+
+def published_accuracy(candidate: Candidate) -> float | None:
+    """Top-1 accuracy on ImageNet's validation images, 0 to 1, as the publisher of the candidate's weights states it.
+
+    None where nobody published one: for ``source``, ``none`` and files, and for most of timm, which carries none.
+
+    Raises:
+        ConfigError: nobody builds the architecture.
+    """
+    family_of(candidate.arch)
+    if candidate.arch.startswith(TIMM):
+        # timm's own weights of these names are the same ones, published once more.
+        package = BUNDLED.get(candidate.arch)
+        return package.accuracy if package and candidate.weights in {"bundled", "pretrained", "DEFAULT"} else None
+    from graft.vision import models
+
+    published = models.get_model_weights(candidate.arch).__members__
+    weights = published.get("DEFAULT" if candidate.weights == "pretrained" else candidate.weights)
+    if weights is None:
+        return None
+    percent = float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
+    return None if math.isnan(percent) else percent / 100  # weights of features without a classifier have none
 
 
 def _similar(arch: str) -> str:

@@ -1,0 +1,146 @@
+"""The whole selection: probe all, measure all, fine-tune the finalists, choose, and say what the controls say."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft.features.store import Store
+from graft.select.candidates import Result, TrainSet, finetune_in_folds, probe_candidate
+from graft.select.controls import Contestants, Control, run_controls
+from graft.select.failures import Failed, attempt, reason_of, refuse_all
+from graft.select.limits import excesses, refuse_none
+from graft.select.measure import Served, measure
+from graft.select.names import name_of, name_of_candidate
+from graft.select.rule import choose, finalists
+from graft.settings import Params
+from graft.train.loop import fabric_for
+from graft.zoo.network import Network, build_network
+
+
+@dataclass(frozen=True)
+class Contest:
+    """How a selection went.
+
+    Attributes:
+        results: of the candidates that could be probed and measured, in the order of params.yaml.
+        failed: the others, with their reasons.
+        controls: see :mod:`graft.select.controls`.
+        winner: one of ``results``.
+    """
+
+    results: tuple[Result, ...]
+    failed: tuple[Failed, ...]
+    controls: tuple[Control, ...]
+    winner: Result
+
+
+@dataclass
+class _Course:
+    """A selection under way."""
+
+    data: TrainSet
+    params: Params
+    sources: Path
+    store: Store
+    say: Callable[[str], None]
+    results: list[Result] = dataclasses.field(default_factory=list)
+    failed: list[Failed] = dataclasses.field(default_factory=list)
+
+    def probe(self) -> None:
+        """Probe every candidate."""
+        for candidate in self.params.zoo.candidates:
+
+            def work() -> Result:
+                return probe_candidate(candidate, self.data, self.params, self.sources, self.store)  # noqa: B023
+
+            found = attempt(work, "probing")
+            if isinstance(found, str):
+                self._fail(Failed(candidate, found))
+            else:
+                self.results.append(found)
+                self.say(f"{name_of(found)}: probe {found.probe.mean:.3f}")
+
+    def measure(self) -> None:
+        """Time and weigh every candidate as it would be served, and hold that against the limits."""
+        classes = len(self.data.classes)
+        served = [_served(item, classes) for item in self.results]
+        measured = measure(served, fabric_for(self.params.compute.device).device, self.params.seed)
+        kept = []
+        for item, found in zip(self.results, measured, strict=True):
+            if isinstance(found, Exception):
+                self._fail(Failed(item.candidate, f"measuring: {reason_of(found)}", item.seconds, item))
+                continue
+            known = dataclasses.replace(item, measured=found)
+            kept.append(dataclasses.replace(known, excess=excesses(known, self.params.select)))
+        self.results = kept
+
+    def finetune(self) -> None:
+        """Fine-tune the finalists; where one fails, the next by probe takes its place."""
+        wanted = self.params.select.finalists
+        while True:
+            waiting = [item for item in finalists(self.results, wanted) if not item.finetuned]
+            if not waiting:
+                return
+            item = waiting[0]
+
+            def work() -> Result:
+                return finetune_in_folds(item, self.data, self.params, self.sources, self.store)  # noqa: B023
+
+            tuned = attempt(work, "fine-tuning")
+            place = self.results.index(item)
+            if isinstance(tuned, str):
+                del self.results[place]
+                self._fail(Failed(item.candidate, tuned, item.seconds, item))
+            else:
+                self.results[place] = tuned
+                self.say(f"{name_of(tuned)}: fine-tuned {tuned.mean:.3f}")
+
+    def refuse_nothing(self) -> None:
+        """Refuse to go on where no candidate is left that could win."""
+        if not self.results:
+            refuse_all(self.failed, name_of_candidate)
+        refuse_none(self.results, name_of)
+
+    def _fail(self, failed: Failed) -> None:
+        self.failed.append(failed)
+        self.say(f"{name_of_candidate(failed.candidate)}: failed {failed.reason}")
+
+
+def run_contest(
+    data: TrainSet, params: Params, sources: Path, store: Store, say: Callable[[str], None] = print
+) -> Contest:
+    """Run the selection that ``params`` asks for.
+
+    Args:
+        data: the training images; nothing else is ever opened.
+        params: candidates, folds, finalists, limits.
+        sources: the folder of the models that were pretrained here.
+        store: what caches are kept in.
+        say: is told of each candidate when it is done.
+
+    Raises:
+        GraftError: every candidate failed.
+        ConfigError: none keeps the limits.
+        DataError: an image cannot be decoded.
+    """
+    course = _Course(data, params, sources, store, say)
+    for step in (course.probe, course.measure, course.finetune):
+        step()
+        course.refuse_nothing()
+    winner = choose(course.results)
+    given = Contestants(course.results, winner, data, params, sources, store)
+    return Contest(tuple(course.results), tuple(course.failed), tuple(run_controls(given)), winner)
+
+
+def _served(item: Result, classes: int) -> Served:
+    """The network as it would be served, but with random weights, which take the same time and need no file."""
+    size = item.preprocessing.geometry.size
+    depth = None if item.probe.depth == item.blocks - 1 else item.probe.depth
+
+    def build() -> Network:
+        return build_network(item.candidate.arch, classes, depth, size)
+
+    return Served(build, item.cost.params_m * 4e6, size)

@@ -1,0 +1,143 @@
+"""Controls: what the winner must beat to have earned its place; in the leaderboard, and never the winner.
+
+To add one, add a function to :data:`CONTROLS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.features.images import decoded
+from graft.features.store import Store
+from graft.select.candidates import Result, TrainSet, probe_candidate
+from graft.select.failures import attempt
+from graft.select.probe import fold_scores
+from graft.settings import Candidate, Params
+from graft.zoo.preprocessing import Geometry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PIXELS = Geometry(32, 1.0, "bilinear")
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control.
+
+    Attributes:
+        name: for tables and plots.
+        scores: accuracy in [0, 1] per fold; empty where it could not be computed.
+        why: what the score says, or why there is none.
+        result: where the control is a network, all that is known of it.
+    """
+
+    name: str
+    scores: tuple[float, ...]
+    why: str
+    result: Result | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of :attr:`scores`."""
+        return float(np.mean(self.scores)) if self.scores else None
+
+
+@dataclass(frozen=True)
+class Contestants:
+    """What controls are computed from: the candidates' results, the winner, and what they were computed with."""
+
+    results: Sequence[Result]
+    winner: Result
+    data: TrainSet
+    params: Params
+    sources: Path
+    store: Store
+
+
+def majority_class(given: Contestants) -> Control:
+    """Every image named after the class that is most frequent in the other folds."""
+    labels, folds = given.data.labels, given.data.folds
+    scores = []
+    for fold in np.unique(folds):
+        test = folds == fold
+        scores.append(float(np.mean(labels[test] == np.bincount(labels[~test]).argmax())))
+    return Control("majority class", tuple(scores), "control: the most frequent class for every image")
+
+
+def raw_pixels(given: Contestants) -> Control:
+    """A linear head on the images' pixels at :data:`PIXELS`, standardised inside the fold like any feature."""
+    images = decoded(given.data.images, PIXELS, given.store)
+    pixels: NDArray[np.float32] = images.reshape(len(images), -1).astype(np.float32)
+    scores = tuple(fold_scores(pixels, given.data.labels, given.data.folds))
+    side = PIXELS.size
+    return Control("raw pixels", scores, f"control: a linear head on pixels at {side} px, without any network")
+
+
+def random_weights(given: Contestants) -> Control | None:
+    """The winner's network, cut where it is cut, with random weights; None where that is a candidate already."""
+    own = given.winner.candidate
+    depth = given.winner.probe.depth
+    blank = dataclasses.replace(own, weights="none", depth=depth)
+    name = f"{own.arch.removeprefix('timm:')}, random weights"
+    if own.weights == "none" or any(_is_the_same(item, blank, depth) for item in given.results):
+        return None
+    found = attempt(
+        lambda: probe_candidate(blank, given.data, given.params, given.sources, given.store), "with random weights"
+    )
+    if isinstance(found, str):
+        return Control(name, (), f"control: failed {found}")
+    why = (
+        f"control: a linear head on the winner's network with random weights, cut after block {depth}; "
+        f"on the winner's own features it scored {given.winner.probe.mean:.3f}"
+    )
+    return Control(name, found.probe.fold_scores, why, found)
+
+
+def _is_the_same(result: Result, blank: Candidate, depth: int) -> bool:
+    other = result.candidate
+    return (other.arch, other.weights, other.size) == (blank.arch, "none", blank.size) and result.probe.depth == depth
+
+
+def static_order(given: Contestants) -> Control | None:
+    """The candidate that a list ordered by ImageNet accuracy would have named without looking at the images.
+
+    None where no candidate's weights have a published accuracy.
+    """
+    first = first_by_imagenet(given.results)
+    if first is None:
+        return None
+    assert first.published is not None
+    kind = "fine-tuned" if first.finetuned else "its probe's score"
+    name = f"{first.candidate.arch.removeprefix('timm:')}, first by ImageNet accuracy"
+    return Control(
+        name, first.scores, f"control: what ImageNet accuracy alone ({first.published:.1%}) would have chosen; {kind}"
+    )
+
+
+def first_by_imagenet(results: Sequence[Result]) -> Result | None:
+    """The candidate with the highest published ImageNet accuracy, among equals the cheapest; None if none has any."""
+    known = [item for item in results if item.published is not None]
+    return min(known, key=lambda item: (-(item.published or 0.0), item.cost.gmacs), default=None)
+
+
+CONTROLS: tuple[Callable[[Contestants], Control | None], ...] = (
+    majority_class,
+    raw_pixels,
+    random_weights,
+    static_order,
+)
+
+
+def run_controls(given: Contestants) -> Iterator[Control]:
+    """Every control that there is something to be said of."""
+    for control in CONTROLS:
+        found = control(given)
+        if found is not None:
+            yield found

@@ -16,7 +16,7 @@ import pytest
 
 from graft.evaluate import plots, wording
 from graft.evaluate.exhibits import pictures
-from graft.evaluate.gallery import Mistake, thumbnails, worst_mistakes
+from graft.evaluate.gallery import Mistake, Shown, thumbnails, worst_mistakes
 from graft.evaluate.leaderboard_table import leaderboard_table, read_leaderboard, why_chosen
 from graft.evaluate.report import Exhibits, render
 from graft.evaluate.result import Evaluation, metrics, write_tables
@@ -68,7 +68,11 @@ def _full(exhibits: Exhibits, folder: Path) -> Exhibits:
     mistake = Mistake("ant/1.png", "ant", "bee", 0.97, 0.02)
     shown = pictures(folder)
     return dataclasses.replace(
-        exhibits, leaderboard=board, selection=shown, training=shown, mistakes=((mistake, "data:image/png;base64,AA"),)
+        exhibits,
+        leaderboard=board,
+        selection=shown,
+        training=shown,
+        mistakes=((mistake, Shown("data:image/png;base64,AA", "data:image/jpeg;base64,AA")),),
     )
 
 

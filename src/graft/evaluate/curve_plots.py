@@ -1,4 +1,4 @@
-"""The report's ROC and precision-recall curves: their mean over classes, and the few classes that rank worst.
+"""The report's ROC, precision-recall and coverage curves: means over classes, and the few classes that rank worst.
 
 A hundred curves in one picture tell nothing and weigh megabytes, so the number of lines is bounded.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.evaluate.drawing import BLUE, GRID, INK, MUTED, ORANGE, WIDTH, figure, percent_axis, short, svg
+from graft.evaluate.drawing import BLUE, GRID, INK, MUTED, ORANGE, WIDTH, figure, in_percent, short, svg
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,25 @@ def pr_svg(table: pd.DataFrame, areas: Mapping[str, float]) -> str:
         return _finish(drawn, axes, "pr")
 
 
+def coverage_svg(table: pd.DataFrame, threshold: float) -> str:
+    """Accuracy of what is answered against the share that is; an orange diamond where the model's threshold lies.
+
+    Args:
+        table: see :func:`graft.trust.threshold.coverage_table`; at least one row.
+        threshold: the least confidence of a sure answer.
+    """
+    with figure(WIDTH, 3.6) as (drawn, axes):
+        axes.plot(table["coverage"], table["accuracy"], color=BLUE, linewidth=2.2)
+        sure = table[table["confidence"] >= threshold].tail(1)
+        axes.scatter(sure["coverage"], sure["accuracy"], color=ORANGE, marker="D", s=52, zorder=3)
+        least = float(np.floor(min(table["accuracy"].min(), 0.95) * 10) / 10)
+        axes.set(xlabel="of the images are answered", ylabel="of the answers are right")
+        axes.set(xlim=(-0.01, 1.02), ylim=(max(0.0, least) - 0.01, 1.01))
+        in_percent(axes.xaxis, axes.yaxis)
+        axes.grid(color=GRID, linewidth=0.8)
+        return svg(drawn, "coverage")
+
+
 def lowest(areas: Mapping[str, float]) -> list[str]:
     """The classes that are drawn by themselves, worst first; of two classes one, as the other's curve says the same."""
     return sorted(areas, key=lambda name: (areas[name], name))[: 1 if len(areas) == 2 else MOST_CLASSES]
@@ -61,7 +80,7 @@ def _lines(axes: Any, table: pd.DataFrame, areas: Mapping[str, float], x: str, y
 
 
 def _on_grid(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A curve's height at a hundred places, between its points by straight lines; the greatest one where it is steep."""
+    """A curve's height at a hundred places, by straight lines between its points; its greatest where it is steep."""
     order = np.lexsort((y, x))
     x, y = x[order], y[order]
     last = np.flatnonzero(np.append(np.diff(x) > 0, True))
@@ -70,8 +89,7 @@ def _on_grid(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float
 
 def _finish(drawn: Any, axes: Any, name: str) -> str:
     axes.set(xlim=(-0.01, 1.02), ylim=(-0.01, 1.02))
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(percent_axis())
+    in_percent(axes.xaxis, axes.yaxis)
     axes.grid(color=GRID, linewidth=0.8)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=1, frameon=False, borderpad=0, labelcolor=INK)
     return svg(drawn, name)

@@ -30,11 +30,13 @@ _THEME = {
 WIDTH = 4.9  # inches; 353 points, the width of a phone
 
 
-def percent_axis() -> Any:
-    """Ticks as percentages of 1."""
-    from matplotlib.ticker import PercentFormatter
+def in_percent(*axes: Any) -> None:
+    """Ticks of these axes as whole percentages of 1, at places that need no rounding."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    return PercentFormatter(xmax=1, decimals=0)
+    for axis in axes:
+        axis.set_major_formatter(PercentFormatter(xmax=1, decimals=0))
+        axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], min_n_ticks=2))
 
 
 def short(name: str, most: int) -> str:

@@ -111,7 +111,7 @@ def show_mistakes(model: Predictor, folder: Path, mistakes: Sequence[Mistake]) -
 def overlay(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> str:
     """The image in dim grey, and over it what spoke for the answer, from violet to yellow: a ``data:`` address.
 
-    The colours (matplotlib's ``plasma``) grow lighter with the heat, so that they can be told apart by brightness alone.
+    The colours (matplotlib's ``plasma``) grow lighter with the heat, so that brightness alone tells them apart.
 
     Args:
         pixels: uint8 (size, size, 3), what the network saw.

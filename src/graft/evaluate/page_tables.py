@@ -11,7 +11,10 @@ from graft.evaluate.tables import most_confused
 from graft.evaluate.wording import cell, number, percent, points
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from graft.evaluate.result import Evaluation
+    from graft.evaluate.slices import Slice
 
 
 def curve_rows(found: Evaluation) -> Table:
@@ -70,6 +73,36 @@ def band_rows(found: Evaluation) -> Table:
 
 def _area(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def coverage_rows(found: Evaluation, threshold: float) -> Table:
+    """What is answered, and how often rightly, at some confidences and at the model's own threshold."""
+    head = tuple(Column(title, number=True) for title in ("at least so sure", "answered", "of these right"))
+    confidence = found.probabilities.max(axis=1, initial=0.0)
+    right = found.probabilities.argmax(axis=1) == found.held_out.labels
+    rows = []
+    for least in sorted({0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, threshold}):
+        sure = confidence >= least
+        share = percent(float(right[sure].mean())) if sure.any() else "–"
+        own = "the model's own threshold" if least == threshold else ""
+        rows.append(Row((percent(least), percent(float(sure.mean())), share), bool(own), own))
+    return Table(head, tuple(rows))
+
+
+def slice_rows(found: Sequence[Slice]) -> Table:
+    """Every slice, weak ones first and marked."""
+    head = (
+        Column("fact"),
+        Column("slice"),
+        *(Column(title, number=True) for title in ("images", "accuracy", "95% interval")),
+        Column("verdict"),
+    )
+    rows = []
+    for item in found:
+        verdict = "weak" if item.weak else "not weak" if item.compared else "too few to say"
+        figures = (f"{item.n:,}", percent(item.accuracy), f"{percent(item.low)} to {percent(item.high)}")
+        rows.append(Row((item.fact, item.name, *figures, verdict), item.weak))
+    return Table(head, tuple(rows))
 
 
 def metrics_rows(found: Evaluation) -> Table:

@@ -19,8 +19,8 @@ from graft.evaluate.drawing import (
     PAPER,
     WIDTH,
     figure,
+    in_percent,
     legend,
-    percent_axis,
     short,
     svg,
 )
@@ -62,6 +62,18 @@ def confusion_svg(classes: Sequence[str], counts: NDArray[np.intp]) -> str:
         return svg(drawn, "confusion")
 
 
+def confusion_caption(counts: NDArray[np.intp]) -> str:
+    """How the confusion matrix is read, and what of it is not drawn."""
+    text = (
+        "Rows are true classes, columns what the model said. Blue is right, orange is wrong; darker is a larger share "
+        "of the row."
+    )
+    filled = int((counts > 0).sum() - (np.diag(counts) > 0).sum())
+    if filled > MOST_CELLS:
+        text += f" Of {filled:,} kinds of mistakes the {MOST_CELLS:,} most frequent are drawn; confusion.csv has all."
+    return text
+
+
 def per_class_svg(rows: Sequence[ClassRow]) -> str:
     """Recall (blue) and F1 (orange) of each class, or of the worst thirty, worst first."""
     shown = [row for row in rows if row.recall is not None and row.f1 is not None]
@@ -75,7 +87,7 @@ def per_class_svg(rows: Sequence[ClassRow]) -> str:
         axes.set_yticks(places, [short(row.name, 16) for row in shown])
         least = min([*(value for value in recall + f1 if value is not None), 0.8])
         axes.set(xlim=(np.floor(least * 10) / 10 - 0.02, 1.02), ylim=(len(shown) - 0.4, -0.6))
-        axes.xaxis.set_major_formatter(percent_axis())
+        in_percent(axes.xaxis)
         legend(axes)
         return svg(drawn, "per-class")
 
@@ -97,7 +109,7 @@ def label_curve_svg(curve: Sequence[Comparison]) -> str:
         axes.set_xticks(counts, [str(count) for count in counts])
         axes.set_xticks([], minor=True)
         axes.set(xlabel="labelled training images per class", ylabel="test accuracy")
-        axes.yaxis.set_major_formatter(percent_axis())
+        in_percent(axes.yaxis)
         if axes.get_ylim()[1] > 0.9:
             axes.set_ylim(top=1.01)
         axes.grid(axis="y", color=GRID, linewidth=0.8)
@@ -105,22 +117,29 @@ def label_curve_svg(curve: Sequence[Comparison]) -> str:
         return svg(drawn, "label-curve")
 
 
-def reliability_svg(bins: Sequence[Bin]) -> str:
-    """Share named rightly against confidence; on the dashed line the model is as sure as it is right."""
-    from matplotlib.ticker import MaxNLocator
+def reliability_svg(used: Sequence[Bin], raw: Sequence[Bin] = ()) -> str:
+    """Share named rightly against confidence; on the dashed line the model is as sure as it is right.
 
-    with figure(WIDTH, 3.4) as (drawn, axes):
+    Args:
+        used: bands of confidence as the model answers.
+        raw: the same without its temperature; empty where there is none.
+    """
+    with figure(WIDTH, 3.6) as (drawn, axes):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
-        confidence, accuracy = [item.confidence for item in bins], [item.accuracy for item in bins]
-        axes.vlines(confidence, confidence, accuracy, color=ORANGE, linewidth=2, alpha=0.8)
-        total = sum(item.count for item in bins)
-        sizes = [18 + 260 * item.count / max(total, 1) for item in bins]
+        if raw:
+            before = [item.confidence for item in raw], [item.accuracy for item in raw]
+            axes.plot(*before, color=ORANGE, linewidth=1.2, marker="D", markersize=4, mfc=PAPER, label="before")
+        confidence, accuracy = [item.confidence for item in used], [item.accuracy for item in used]
+        axes.vlines(confidence, confidence, accuracy, color=BLUE, linewidth=2, alpha=0.5)
+        total = sum(item.count for item in used)
+        sizes = [18 + 260 * item.count / max(total, 1) for item in used]
         axes.scatter(confidence, accuracy, s=sizes, color=BLUE, zorder=3)
+        if raw:
+            axes.plot([], [], color=BLUE, marker="o", linewidth=0, label="after calibration")
+            legend(axes)
         least = max(0.0, np.floor(min([*confidence, *accuracy, 0.9]) * 10) / 10 - 0.03)
         axes.set(xlabel="confidence", ylabel="named rightly", xlim=(least, 1.03), ylim=(least, 1.03))
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(percent_axis())
-            axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        in_percent(axes.xaxis, axes.yaxis)
         axes.grid(color=GRID, linewidth=0.8)
         return svg(drawn, "reliability")
 

@@ -58,6 +58,9 @@ class Suspects:
     reason: str = ""
 
 
+NOT_JUDGED = Suspects(reason="selection left no out-of-fold probabilities of the training images")
+
+
 @dataclass(frozen=True)
 class OutOfFold:
     """Probabilities of training images by models that had not seen them.
@@ -109,7 +112,7 @@ def _damaged(path: Path, what: str) -> DataError:
 def find_suspects(known: OutOfFold | None) -> Suspects:
     """The training images whose label is probably wrong."""
     if known is None:
-        return Suspects(reason="selection left no out-of-fold probabilities of the training images")
+        return NOT_JUDGED
     if len(np.unique(known.labels)) < 2:
         return Suspects(reason="there are training images of one class only")
     from cleanlab.filter import find_label_issues

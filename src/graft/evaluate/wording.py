@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+# Classes that a sentence names.
+_MOST_NAMED = 12
+
 if TYPE_CHECKING:
     from graft.evaluate.cost import Cost
     from graft.evaluate.intervals import Interval
@@ -212,14 +215,30 @@ def data_note(found: Evaluation) -> str:
     )
 
 
-def limits(found: Evaluation) -> list[str]:
-    """What must not be concluded."""
+def purpose(found: Evaluation) -> str:
+    """What the model is for."""
+    names = [row.name for row in found.classes]
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"To say which of {counted(len(names), 'class', 'classes')} an image shows: {shown}{more}."
+
+
+def limits(found: Evaluation, guarded: bool = False) -> list[str]:
+    """What it must not be used for, because nothing here speaks for it.
+
+    Args:
+        found: the figures.
+        guarded: the model keeps a threshold above which an image counts as unlike the training images.
+    """
     fewest = min((row for row in found.classes), key=lambda row: row.n_test)
+    others = "it gives one of its names to that too"
+    if guarded:
+        others = "it gives one of its names to that too, and only marks it as unlike the training images, at best"
     return [
-        "How the model does on images from another camera, place or time: the test images come from the same source as "
-        "the training images.",
-        f"What it does with an image of none of its {counted(len(found.held_out.classes), 'class', 'classes')}: it "
-        "gives one of its names to that too.",
-        f"Much about single classes with few test images: {fewest.name!r} has {fewest.n_test:,}.",
-        "Whether it is safe to decide about people with it. Nothing of that kind was tested.",
+        "Images from another camera, place or time: the test images come from the same source as the training images, "
+        "so nothing is known of others.",
+        f"Images of none of its {counted(len(found.held_out.classes), 'class', 'classes')}: {others}.",
+        f"Decisions that hang on a single class with few test images: {fewest.name!r} has {fewest.n_test:,}.",
+        "Decisions about people, or where a mistake does harm, without a person who checks: nothing of that kind was "
+        "tested.",
     ]

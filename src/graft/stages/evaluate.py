@@ -14,25 +14,33 @@ if TYPE_CHECKING:
     from graft.evaluate.heldout import HeldOut
     from graft.evaluate.report import Exhibits
     from graft.evaluate.result import Evaluation, Probabilities
+    from graft.evaluate.slices import Slice
     from graft.predict import Predictor
 
 MODEL = "the fine-tuned model"
 SCRATCH = "scratch"
+# Doubted labels that the report shows as pictures.
+MOST_DOUBTED = 12
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Write metrics.json, the tables and report.html into reports/evaluation.
+    """Write metrics.json, the tables, report.html and model_card.md into reports/evaluation.
 
     Raises:
         DataError: the test split is empty, or a test image cannot be decoded.
         WeightsError: there is no fine-tuned model, or it was made for other classes.
     """
     from graft.determinism import make_deterministic
+    from graft.evaluate.card import render_card
     from graft.evaluate.cost import measure_cost
     from graft.evaluate.heldout import read_held_out
     from graft.evaluate.intervals import Resampling
+    from graft.evaluate.judgement import write_csv
+    from graft.evaluate.reliability import calibration, reliability_table
     from graft.evaluate.report import render
     from graft.evaluate.result import evaluate, write_tables
+    from graft.evaluate.slices import slices_table
+    from graft.evaluate.suspects import suspects_table
     from graft.files import whole_folder, write_text
     from graft.predict import Predictor
 
@@ -44,10 +52,16 @@ def run(params: Params, workspace: Workspace) -> None:
     cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs)
     resampling = Resampling(held_out.units, params.evaluate.bootstrap_samples, params.seed)
     found = evaluate(held_out, said, cost, resampling)
-    page = render(found, exhibits(params, workspace, model, found))
+    shown = exhibits(params, workspace, model, found)
+    page, card = render(found, shown), render_card(found, shown)
+    calibrated = calibration(held_out.labels, found.probabilities, model.artifact.trust.temperature)
     with whole_folder(workspace.evaluation) as folder:
         write_tables(found, folder)
+        write_csv(folder / "slices.csv", slices_table(shown.slices))
+        write_csv(folder / "suspects.csv", suspects_table(shown.suspects))
+        write_csv(folder / "reliability.csv", reliability_table(calibrated))
         write_text(folder / "report.html", page)
+        write_text(folder / "model_card.md", card)
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
     print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")
 
@@ -97,14 +111,18 @@ def why_no_control(params: Params, model: Predictor) -> str:
 
 
 def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> Exhibits:
-    """What other stages left, and the pictures of the worst mistakes."""
+    """What other stages left, the pictures of the worst mistakes, slices and doubted labels."""
     from graft.evaluate.exhibits import pictures
-    from graft.evaluate.gallery import thumbnails, worst_mistakes
+    from graft.evaluate.gallery import show_mistakes, thumbnails, worst_mistakes
     from graft.evaluate.leaderboard_table import read_agreement, read_leaderboard
     from graft.evaluate.report import Exhibits
+    from graft.evaluate.suspects import find_suspects, read_out_of_fold
 
     mistakes = worst_mistakes(found.held_out, found.probabilities)
-    small = thumbnails(workspace.raw / item.path for item in mistakes)
+    shown, how_looked = show_mistakes(model, workspace.raw, mistakes)
+    suspects = find_suspects(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
+    doubted = suspects.found[:MOST_DOUBTED]
+    small = thumbnails(workspace.raw / item.path for item in doubted)
     return Exhibits(
         artifact=model.artifact,
         # Packaging comes later: its settings call no report into question, and one that shows them could be stale.
@@ -112,10 +130,27 @@ def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Eval
         leaderboard=read_leaderboard(workspace.selection / "leaderboard.csv"),
         selection=pictures(workspace.selection),
         training=pictures(workspace.training),
-        mistakes=tuple(zip(mistakes, small, strict=True)),
         excluded=left_out(workspace),
+        mistakes=tuple(zip(mistakes, shown, strict=True)),
+        how_looked=how_looked,
+        slices=slices_of(workspace, found),
+        suspects=suspects,
+        suspect_pictures=tuple(zip(doubted, small, strict=True)),
         agreement=read_agreement(workspace.selection / "agreement.json"),
     )
+
+
+def slices_of(workspace: Workspace, found: Evaluation) -> tuple[Slice, ...]:
+    """Accuracy on parts of the test images, by the facts of the manifest; none where there is no manifest."""
+    import pandas as pd
+
+    from graft.evaluate.slices import slices
+
+    if not workspace.manifest.exists():
+        return ()
+    held_out = found.held_out
+    facts = pd.read_parquet(workspace.manifest).set_index("path", drop=False).reindex(list(held_out.paths))
+    return slices(facts, found.probabilities.argmax(axis=1) == held_out.labels, held_out.units)
 
 
 def left_out(workspace: Workspace) -> int | None:

@@ -28,6 +28,7 @@ from graft.evaluate.report import Exhibits, render
 from graft.evaluate.result import Evaluation, Probabilities, evaluate
 from graft.evaluate.slices import Slice
 from graft.evaluate.suspects import Suspect, Suspects
+from graft.evaluate.wording import area
 from graft.predict import Predictor
 from graft.trust.card import Temperature, Threshold, Trust
 from graft.zoo.network import build_network
@@ -90,7 +91,7 @@ def test_the_worst_classes_are_drawn_and_the_mean() -> None:
     worst = curve_plots.lowest(areas)
     assert worst == sorted(areas, key=lambda name: areas[name])[:3]
     text = curve_plots.roc_svg(roc_table(found.held_out, found.probabilities), areas)
-    assert "mean of 6 classes" in text and f"({areas[worst[0]]:.3f})" in text
+    assert "mean of 6 classes" in text and f"({area(areas[worst[0]])})" in text
     assert curve_plots.lowest({"a": 0.9, "b": 0.9}) == ["a"]
 
 

@@ -207,6 +207,7 @@ def test_figures_in_words() -> None:
         "0.1%",
         "–",
     ]
+    assert [wording.area(x) for x in (0.9999, 1.0, 0.95312, None)] == ["0.999", "1.000", "0.953", "–"]
     assert (wording.points(0.031), wording.points(-0.031)) == ("+3.1", "−3.1")
     assert [wording.number(x) for x in (5.0, 1234567.0, 0.12345, float("inf"))] == [
         "5",

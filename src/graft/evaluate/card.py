@@ -77,13 +77,15 @@ def escaped(text: str) -> str:
 
 
 def table(shown: Table) -> str:
-    """A table of the page as Markdown, numbers to the right, at most ``MOST_ROWS`` rows; the chosen row is bold."""
+    """A table of the page as Markdown, numbers to the right, at most ``MOST_ROWS`` rows; the chosen row is bold, notes come last."""
+    noted = any(row.note for row in shown.rows)
+    head = [*((escaped(column.title), column.number) for column in shown.head), *([("", False)] if noted else [])]
     lines = [
-        "| " + " | ".join(escaped(column.title) for column in shown.head) + " |",
-        "|" + "|".join(" ---: " if column.number else " --- " for column in shown.head) + "|",
+        "| " + " | ".join(title for title, _ in head) + " |",
+        "|" + "|".join(" ---: " if number else " --- " for _, number in head) + "|",
     ]
     for row in shown.rows[:MOST_ROWS]:
-        cells = [escaped(cell) for cell in row.cells]
+        cells = [escaped(cell) for cell in (*row.cells, row.note)[: len(head)]]
         lines.append("| " + " | ".join(f"**{cell}**" if row.chosen and cell else cell for cell in cells) + " |")
     left = len(shown.rows) - MOST_ROWS
     return "\n".join(lines) + (f"\n\n{left:,} more rows are in report.html." if left > 0 else "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.evaluate.drawing import BLUE, GRID, INK, MUTED, ORANGE, WIDTH, figure, in_percent, short, svg
+from graft.evaluate.wording import area
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,11 +72,11 @@ def lowest(areas: Mapping[str, float]) -> list[str]:
 def _lines(axes: Any, table: pd.DataFrame, areas: Mapping[str, float], x: str, y: str) -> None:
     curves = {str(name): (part[x].to_numpy(), part[y].to_numpy()) for name, part in table.groupby("class", sort=False)}
     for name, dashes in zip(lowest(areas), _DASHES, strict=False):
-        label = f"{short(name, 20)} ({areas[name]:.3f})"
+        label = f"{short(name, 20)} ({area(areas[name])})"
         axes.plot(*curves[name], color=ORANGE, linewidth=1.6, linestyle=dashes, label=label)
     if len(curves) > 2:
         mean = np.mean([_on_grid(*curve) for curve in curves.values()], axis=0)
-        label = f"mean of {len(curves)} classes ({np.mean(list(areas.values())):.3f})"
+        label = f"mean of {len(curves)} classes ({area(float(np.mean(list(areas.values()))))})"
         axes.plot(_GRID, mean, color=BLUE, linewidth=2.4, label=label)
 
 

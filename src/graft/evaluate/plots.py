@@ -65,7 +65,7 @@ def confusion_svg(classes: Sequence[str], counts: NDArray[np.intp]) -> str:
 def confusion_caption(counts: NDArray[np.intp]) -> str:
     """How the confusion matrix is read, and what of it is not drawn."""
     text = (
-        "Rows are true classes, columns what the model said. Blue is right, orange is wrong; darker is a larger share "
+        "Rows are true classes, columns what the model said. Blue is right, orange is wrong; stronger is a larger share "
         "of the row."
     )
     filled = int((counts > 0).sum() - (np.diag(counts) > 0).sum())

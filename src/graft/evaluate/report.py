@@ -16,7 +16,7 @@ from graft.evaluate.leaderboard_table import leaderboard_tables, why_chosen
 from graft.evaluate.page_head import head
 from graft.evaluate.reliability import calibration
 from graft.evaluate.suspects import NOT_JUDGED, Suspect, Suspects
-from graft.evaluate.wording import percent
+from graft.evaluate.wording import area, percent
 from graft.trust.threshold import coverage_table
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def _ranking(found: Evaluation) -> dict[str, Any] | None:
         "roc": _safe(curve_plots.roc_svg(roc, areas)),
         "pr": _safe(curve_plots.pr_svg(pr, precisions)),
         "sentence": findings.ranking_sentence(len(areas)),
-        "roc_alt": f"ROC curves; the lowest area is {areas[worst]:.3f}, of class {worst}",
-        "pr_alt": f"Precision-recall curves; the lowest average precision is {precisions[least]:.3f}, of class {least}",
+        "roc_alt": f"ROC curves; the lowest area is {area(areas[worst])}, of class {worst}",
+        "pr_alt": f"Precision-recall curves; the lowest average precision is {area(precisions[least])}, of class {least}",
     }
 
 

@@ -27,6 +27,13 @@ def percent(share: float | None) -> str:
     return f"{min(max(100 * share, 0.1), 99.9):.1f}%"
 
 
+def area(value: float | None) -> str:
+    """An area under a curve -> ``0.953``; an en dash where there is none. Only exactly 1 reads 1.000."""
+    if value is None:
+        return "–"
+    return f"{value if value in (0, 1) else min(max(value, 0.001), 0.999):.3f}"
+
+
 def interval(found: Interval | None) -> str:
     """``92.1% to 94.5%``."""
     return "–" if found is None else f"{percent(found.low)} to {percent(found.high)}"

@@ -63,7 +63,10 @@ def predict(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object per file")] = False,
     model: Annotated[Path, typer.Option(help="the model's folder")] = Path("models/packaged"),
 ) -> None:
-    """Name what is in image files, with probabilities, by the packaged model."""
+    """Name what is in image files, with probabilities, by the packaged model; say where it is not sure.
+
+    A file that cannot be decoded is named, the others are answered, and the exit code is 1.
+    """
     from graft.command.predict import predict_files
 
     _finish(lambda: predict_files(files, model, json))
@@ -80,7 +83,8 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled images, on their test side where they are divided.
 
-    Classes are matched by name. Images that cannot be decoded are listed and counted, and do not change the exit code.
+    Classes are matched by name. Images that cannot be decoded are listed, the others are measured, and the exit code
+    is 1.
     """
     from graft.command.evaluate import evaluate_model
 
@@ -96,7 +100,10 @@ def compare(
     ],
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Show two models of the same classes side by side on the same images, and say which is better, if either."""
+    """Show two models of the same classes side by side on the same images, and say which is better, if either.
+
+    Images that cannot be decoded are listed, both are measured on the others, and the exit code is 1.
+    """
     from graft.command.compare import compare_models
 
     _finish(lambda: compare_models(first, second, data, json))

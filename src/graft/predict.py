@@ -32,6 +32,11 @@ class Answers:
     probabilities: NDArray[np.float64]
     novelty: NDArray[np.float64] | None
 
+    def taken(self, places: Sequence[int]) -> Answers:
+        """Those of some images, in that order."""
+        rows = np.asarray(places, dtype=np.intp)
+        return Answers(self.probabilities[rows], None if self.novelty is None else self.novelty[rows])
+
 
 @dataclass(frozen=True)
 class Predictor:

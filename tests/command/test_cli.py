@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from graft.artifact import Artifact, save_artifact
+from graft.trust.card import Novelty, Threshold, Trust
+from graft.trust.novelty import features_of
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import build_network
 
@@ -22,6 +27,15 @@ def _graft(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*GRAFT, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
 
 
+def doubtful(folder: Path, artifact: Artifact) -> None:
+    """A model that is sure of nothing, and finds everything but one grey image odd."""
+    network = build_network(artifact.arch, 2, depth=1)
+    grey = np.full((1, 32, 32, 3), 128, dtype=np.uint8)
+    trust = Trust(threshold=Threshold(1.0, 1.0, 50, None), novelty=Novelty(0.0001, 1, 0.95, 50, 1))
+    reference = features_of(network, artifact.preprocessing, grey)
+    save_artifact(folder, dataclasses.replace(artifact, trust=trust), network, reference)
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a packaged model of random weights, an image, and a file that only claims to be one."""
@@ -30,6 +44,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arch = "shufflenet_v2_x0_5"
     artifact = Artifact(("cat", "dog"), arch, "none", 1, family_of(arch).preprocessing(arch, 32))
     save_artifact(root / "models" / "packaged", artifact, build_network(arch, 2, depth=1))
+    doubtful(root / "models" / "doubtful", artifact)
     Image.new("RGB", (50, 40), (200, 10, 10)).save(root / "red one.png")
     (root / "text.jpg").write_text("not an image")
     return root
@@ -51,8 +66,10 @@ def test_predict_prints_an_object_per_file(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["file"] for line in lines] == ["red one.png"] * 2
-    assert set(lines[0]) == {"file", "label", "probabilities"}
+    assert set(lines[0]) == {"file", "label", "probabilities", "unsure", "novelty", "unlike"}
     assert sum(lines[0]["probabilities"].values()) == pytest.approx(1)
+    # An undivided model of before: sure where it says more than one half, and nothing to compare the image with.
+    assert (lines[0]["unsure"], lines[0]["novelty"], lines[0]["unlike"]) == (False, None, None)
     assert lines[0]["label"] == max(lines[0]["probabilities"], key=lines[0]["probabilities"].get)
 
 
@@ -60,6 +77,15 @@ def test_predict_for_people(project: Path) -> None:
     done = _graft("predict", "red one.png", cwd=project)
     assert done.returncode == 0
     assert done.stdout.startswith("red one.png: ") and " %" in done.stdout
+
+
+def test_predict_says_what_not_to_rely_on(project: Path) -> None:
+    done = _graft("predict", "--model", "models/doubtful", "red one.png", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"red one.png: (cat|dog), not sure, unlike the training images \(novelty \d+\.\d, 1 ", done.stdout)
+    done = _graft("predict", "--json", "--model", "models/doubtful", "red one.png", cwd=project)
+    line = json.loads(done.stdout)
+    assert line["unsure"] is line["unlike"] is True and line["novelty"] > 1
 
 
 def test_predict_answers_what_it_can_and_names_what_it_cannot(project: Path) -> None:

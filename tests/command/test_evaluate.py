@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -16,11 +17,13 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from graft.artifact import Artifact, save_artifact
+from graft.artifact import Artifact, load_artifact, save_artifact
 from graft.command.evaluate import evaluate_model
 from graft.errors import DataError, WeightsError
 from graft.files import sha256
 from graft.predict import Predictor
+from graft.trust.card import Novelty, Temperature, Threshold, Trust
+from graft.trust.novelty import features_of
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import build_network
 
@@ -141,7 +144,14 @@ def test_what_cannot_be_decoded_is_listed_and_not_counted(
     intact = make_classes({"cat": 3, "dog": 3}, name="intact")
     (intact / "cat" / "cat_001.png").unlink()
     (data / "cat" / "cat_001.png").write_bytes(b"no image")
-    evaluate_model(model, str(data), True, tmp_path / "out")
+    with pytest.raises(DataError) as refused:
+        evaluate_model(model, str(data), True, tmp_path / "out")
+    # As with `graft predict`: what can be done is done, and then the exit code says that it was not all.
+    assert refused.value.message() == (
+        "1 of 6 images cannot be decoded; the figures are of the other 5\n"
+        "  where: cat/cat_001.png\n"
+        "  remedy: take these files out, or run `graft doctor` on this data: it names what is wrong with each"
+    )
     found = json.loads(capsys.readouterr().out)
     evaluate_model(model, str(intact), True, None)
     wanted = json.loads(capsys.readouterr().out)
@@ -149,8 +159,47 @@ def test_what_cannot_be_decoded_is_listed_and_not_counted(
     assert [item["path"] for item in found["data"]["unreadable"]] == ["cat/cat_001.png"]
     assert (found["log_loss"], found["per_class"]) == (wanted["log_loss"], wanted["per_class"])
     assert len((tmp_path / "out" / "unreadable.csv").read_text().splitlines()) == 2
-    evaluate_model(model, str(data), False, None)
-    assert "1 file or folder cannot be decoded" in capsys.readouterr().err
+    with pytest.raises(DataError, match="1 of 6 images"):
+        evaluate_model(model, str(data), False, None)
+    said = capsys.readouterr()
+    assert "1 file or folder cannot be decoded" in said.err and "accuracy" in said.out
+
+
+def test_a_source_that_is_all_for_training_is_refused(
+    model: Path, make_classes: Callable[..., Path], tmp_path: Path
+) -> None:
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in make_classes({"cat": 3, "dog": 3}).rglob("*.png"))
+    table = pd.DataFrame({"path": files, "label": [file.split("/")[1] for file in files], "split": "train"})
+    table.to_csv(tmp_path / "table.csv", index=False)
+    with pytest.raises(DataError, match="the test side is empty: all 6 images are for training"):
+        evaluate_model(model, str(tmp_path / "table.csv"), True, None)
+
+
+def test_what_the_card_says_is_held_against_the_images(
+    ask: Callable[..., dict[str, Any]], make_classes: Callable[..., Path], tmp_path: Path
+) -> None:
+    data, arch = make_classes({"cat": 6, "dog": 6}), "shufflenet_v2_x0_5"
+    plain = save_model(tmp_path / "plain")
+    before = ask(data, which=plain)
+    artifact, network = load_artifact(plain)
+    trust = Trust(Temperature(2.5, 2.0, 3.0, 40, None), Threshold(0.5, 0.9, 40, None), Novelty(0.5, 1, 0.95, 40, 6))
+    images = np.stack([artifact.preprocessing.geometry.load(file) for file in sorted((data / "cat").iterdir())])
+    reference = features_of(network, artifact.preprocessing, images)
+    save_artifact(tmp_path / "trusted", dataclasses.replace(artifact, trust=trust), network, reference)
+    found = ask(data, tmp_path / "out", tmp_path / "trusted")
+    assert found["accuracy"] == before["accuracy"] and artifact.arch == arch
+    calibration = found["calibration"]
+    assert calibration["log_loss_before"] == pytest.approx(before["log_loss"], abs=1e-9)
+    assert calibration["log_loss_after"] == found["log_loss"] != before["log_loss"]
+    assert calibration["ece_before"] == pytest.approx(before["calibration_error"], abs=1e-9)
+    assert (calibration["temperature"], calibration["temperature_ci95"], calibration["n_fitted"]) == (2.5, [2, 3], 40)
+    rows = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    sure = rows["confidence"] >= 0.5
+    assert found["unsure"]["coverage"] == pytest.approx(sure.mean())
+    assert found["novelty"]["usual"] >= 0.5 and found["novelty"]["usual_ci95"] is not None
+    assert list(pd.read_csv(tmp_path / "out" / "coverage.csv")) == ["confidence", "coverage", "accuracy", "answered"]
+    assert before["novelty"]["usual"] is None and before["novelty"]["reason"] == "the training held out no images"
+    assert before["calibration"]["reason"] == "the training held out no images"
 
 
 def test_nothing_to_decode_is_refused(model: Path, make_classes: Callable[..., Path]) -> None:

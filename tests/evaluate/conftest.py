@@ -16,7 +16,21 @@ from graft.evaluate.report import Exhibits
 from graft.evaluate.result import Evaluation, Probabilities, evaluate
 from graft.zoo.preprocessing import Geometry, Preprocessing
 
-COST = Cost(1_234_567, 4.9, 3.2, 5.5, runs=30, threads=2, device="cpu")
+COST = Cost(
+    parameters=1_234_567,
+    size_mb=4.9,
+    latency_ms=3.2,
+    latency_p95_ms=5.5,
+    runs=30,
+    threads=2,
+    device="cpu",
+    gmacs=0.25,
+    images_per_s=410.0,
+    batch=32,
+    load_ms=85.0,
+    peak_memory_mb=512.0,
+    reason=None,
+)
 
 
 def sure_of(named: NDArray[np.intp], classes: int, confidence: float = 0.9) -> NDArray[np.float64]:

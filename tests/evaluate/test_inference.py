@@ -16,9 +16,11 @@ from graft.artifact import Artifact, save_artifact
 from graft.errors import DataError
 from graft.evaluate import inference
 from graft.evaluate.cost import measure_cost
-from graft.evaluate.inference import probabilities_of
+from graft.evaluate.footprint import Footprint, measure_footprint, peak_bytes
+from graft.evaluate.inference import answers_of
 from graft.images import decode
 from graft.predict import Predictor
+from graft.zoo.cost import cost_of
 from graft.zoo.network import build_network
 from graft.zoo.preprocessing import Geometry, Preprocessing
 
@@ -57,7 +59,7 @@ def test_every_image_is_decoded_once_for_all_models(images: list[Path], monkeypa
 
     monkeypatch.setattr(decode, "decode", counting)
     monkeypatch.setattr(Geometry, "apply", resizing)
-    probabilities_of({"one": _predictor(16), "two": _predictor(16), "three": _predictor(8)}, images, CLASSES)
+    answers_of({"one": _predictor(16), "two": _predictor(16), "three": _predictor(8)}, images, CLASSES)
     assert seen == Counter(images)
     assert resized == {16: 7, 8: 7}
 
@@ -66,21 +68,21 @@ def test_every_image_is_decoded_once_for_all_models(images: list[Path], monkeypa
 def test_batches_do_not_change_what_is_said(images: list[Path], batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "BATCH", batch)
     model = _predictor(16)
-    found = probabilities_of({"model": model, "small": _predictor(8)}, images, CLASSES)
-    np.testing.assert_allclose(found["model"], model.predict(images), atol=1e-7)
-    assert found["small"].shape == (7, 3)
+    found = answers_of({"model": model, "small": _predictor(8)}, images, CLASSES)
+    np.testing.assert_allclose(found["model"].probabilities, model.predict(images), atol=1e-7)
+    assert found["small"].probabilities.shape == (7, 3)
 
 
 def test_columns_are_put_into_one_order(images: list[Path]) -> None:
     turned = _predictor(16, ("c", "a", "b"))
-    found = probabilities_of({"plain": _predictor(16), "turned": turned}, images, CLASSES)
-    np.testing.assert_allclose(found["turned"], found["plain"][:, [1, 2, 0]])
+    found = answers_of({"plain": _predictor(16), "turned": turned}, images, CLASSES)
+    np.testing.assert_allclose(found["turned"].probabilities, found["plain"].probabilities[:, [1, 2, 0]])
 
 
 def test_damaged_image_is_named(images: list[Path]) -> None:
     images[3].write_bytes(b"no image")
     with pytest.raises(DataError) as refused:
-        probabilities_of({"model": _predictor(16)}, images, CLASSES)
+        answers_of({"model": _predictor(16)}, images, CLASSES)
     assert refused.value.where == str(images[3])
 
 
@@ -90,8 +92,35 @@ def test_cost_counts_parameters_bytes_and_time(images: list[Path], tmp_path: Pat
     artifact = save_artifact(
         tmp_path / "model", Artifact(CLASSES, "mobilenet_v3_small", "none", None, preprocessing), network
     )
-    found = measure_cost(Predictor(artifact, network.eval()), tmp_path / "model", images, 4)
+    model = tmp_path / "model"
+    found = measure_cost(Predictor(artifact, network.eval()), model, images, 4, Footprint(None, "not asked for"))
     assert found.parameters == sum(value.numel() for value in network.parameters())
     assert found.size_mb == (tmp_path / "model" / "model.safetensors").stat().st_size / 1e6
     assert 0 < found.latency_ms <= found.latency_p95_ms
-    assert (found.runs, found.device) == (4, "cpu")
+    assert (found.runs, found.device, found.batch) == (4, "cpu", 32)
+    assert found.images_per_s > 0 and found.load_ms > 0
+    assert found.gmacs == cost_of(network, 32).gmacs
+    shown = found.to_json()
+    assert shown["latency_p50_ms"] == found.latency_ms and shown["rounds"] == 3
+    assert (shown["peak_memory_mb"], shown["reason"]) == (None, "not asked for")
+
+
+def test_memory_is_that_of_a_process_of_its_own(images: list[Path], tmp_path: Path) -> None:
+    network = build_network("shufflenet_v2_x0_5", 3, depth=1)
+    folder = tmp_path / "model"
+    save_artifact(folder, dataclasses.replace(_predictor(16).artifact, arch="shufflenet_v2_x0_5", depth=1), network)
+    kept = np.ones(200_000_000, dtype=np.uint8)  # what this process holds must not be told as the model's
+    assert peak_bytes() > kept.nbytes
+    found = measure_footprint(folder, images[:2], 1)
+    assert found.reason is None and found.peak_mb is not None
+    # More than Python with torch can do without, and less than that and what is held here.
+    assert 80 < found.peak_mb < peak_bytes() / 1e6
+
+
+@pytest.mark.parametrize("command", ["/bin/false", "/no/such/command"])
+def test_memory_that_cannot_be_measured_has_a_reason(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr("sys.executable", command)
+    found = measure_footprint(tmp_path, images[:1], 1)
+    assert found.peak_mb is None and str(found.reason).startswith("the process that measures it ")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss, recall_score
 
-from graft.evaluate import intervals
+from graft.evaluate import intervals, resampled_ranks
 from graft.evaluate.intervals import (
     HEADLINE,
     Interval,
@@ -17,7 +17,10 @@ from graft.evaluate.intervals import (
     headline_intervals,
     paired_difference,
     percentile,
+    resampled_figures,
+    strata_of,
 )
+from graft.evaluate.metrics import METRICS, score_all
 
 from .conftest import named_rightly, sure_of
 
@@ -30,7 +33,7 @@ def _case(n: int, share: float, k: int = 4, seed: int = 1) -> tuple[np.ndarray, 
 
 def test_width_of_accuracy_is_the_binomial_one() -> None:
     labels, p = _case(4000, 0.8)
-    found = headline_intervals(labels, p, Resampling(np.arange(4000), 2000, 0))["accuracy"]
+    found = headline_intervals(labels, p, Resampling(np.arange(4000), 2000, 0), ["accuracy"])["accuracy"]
     accuracy = (p.argmax(1) == labels).mean()
     error = math.sqrt(accuracy * (1 - accuracy) / 4000)
     assert found is not None and found.method == "bootstrap"
@@ -40,12 +43,16 @@ def test_width_of_accuracy_is_the_binomial_one() -> None:
 def test_groups_widen_by_the_root_of_their_size() -> None:
     # Every image is there nine times: what looks like 3,600 images is 400.
     labels, p = _case(400, 0.8)
-    alone = headline_intervals(labels, p, Resampling(np.arange(400), 2000, 0))["accuracy"]
+    alone = headline_intervals(labels, p, Resampling(np.arange(400), 2000, 0), ["accuracy"])["accuracy"]
     units = np.repeat(np.arange(400), 9)
-    again = headline_intervals(labels.repeat(9), p.repeat(9, axis=0), Resampling(units, 2000, 0))["accuracy"]
+    again = headline_intervals(labels.repeat(9), p.repeat(9, axis=0), Resampling(units, 2000, 0), ["accuracy"])[
+        "accuracy"
+    ]
     assert alone is not None and again is not None
     assert again.pair() == pytest.approx(alone.pair())
-    naive = headline_intervals(labels.repeat(9), p.repeat(9, axis=0), Resampling(np.arange(3600), 2000, 0))["accuracy"]
+    naive = headline_intervals(
+        labels.repeat(9), p.repeat(9, axis=0), Resampling(np.arange(3600), 2000, 0), ["accuracy"]
+    )["accuracy"]
     assert naive is not None
     assert (again.high - again.low) / (naive.high - naive.low) == pytest.approx(3, rel=0.1)
 
@@ -57,9 +64,9 @@ def test_figures_of_resamples_are_scikit_learns() -> None:
     named = p.argmax(1)
     resampling = Resampling(np.arange(40), 25, 3)
     counts = np.concatenate(list(resampling.counts())).astype(int)
-    totals = resampling.totals(intervals._sums(labels, p))
+    found = resampled_figures(labels, p, resampling, HEADLINE)
     assert (counts[:, labels == 3].sum(axis=1) == 0).any()
-    wanted: dict[str, list[float]] = {name: [] for name in HEADLINE}
+    wanted: dict[str, list[float]] = {"accuracy": [], "macro_f1": [], "balanced_accuracy": [], "log_loss": []}
     for row in counts:
         drawn = np.repeat(np.arange(40), row)
         kept = np.unique(labels[drawn])
@@ -68,8 +75,70 @@ def test_figures_of_resamples_are_scikit_learns() -> None:
         wanted["macro_f1"].append(f1_score(labels[drawn], named[drawn], **options))
         wanted["balanced_accuracy"].append(recall_score(labels[drawn], named[drawn], **options))
         wanted["log_loss"].append(log_loss(labels[drawn], p[drawn], labels=range(4)))
-    for name in HEADLINE:
-        np.testing.assert_allclose(intervals._FINISH[name](totals, 4), wanted[name], err_msg=name)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("entries", [30, 1_000_000], ids=["a class at a time", "all at once"])
+def test_every_metric_of_a_resample_is_that_of_the_images_drawn(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampled_ranks, "_ENTRIES", entries)
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, 7, 60)
+    p = rng.dirichlet(np.ones(7), 60).round(1) + 0.01 + 0.5 * np.eye(7)[labels] * rng.random((60, 1)).round(1)
+    p /= p.sum(axis=1, keepdims=True)  # with many ties
+    units = rng.integers(0, 45, 60)
+    units = np.unique(units, return_inverse=True)[1]
+    resampling = Resampling(units, 20, 3, strata_of(labels, units))
+    counts = np.concatenate(list(resampling.counts())).astype(int)[:, units]
+    found = resampled_figures(labels, p, resampling, HEADLINE)
+    compared = dict.fromkeys(HEADLINE, 0)
+    for place, row in enumerate(counts):
+        drawn = np.repeat(np.arange(60), row)
+        for name, score in score_all(labels[drawn], p[drawn]).items():
+            if score.value is not None:
+                assert found[name][place] == pytest.approx(score.value, abs=1e-9), name
+                compared[name] += 1
+    assert min(compared.values()) > 5, compared
+
+
+def test_a_metric_without_a_figure_has_no_interval() -> None:
+    labels = np.zeros(30, dtype=np.intp)
+    found = headline_intervals(labels, sure_of(labels, 2), Resampling(np.arange(30), 100, 0))
+    assert found["kappa"] is found["roc_auc"] is found["top_3"] is None
+    assert found["brier"] is not None and found["brier"].method == "bound"
+
+
+def test_calibration_error_is_not_pushed_away_from_what_it_is() -> None:
+    # Exactly as sure as it is right. A resample is always farther from that than the sample, which is no evidence.
+    rng = np.random.default_rng(0)
+    held = naive = 0
+    for seed in range(40):
+        confidence = rng.uniform(0.5, 1, 300)
+        labels = (rng.random(300) > confidence).astype(np.intp)
+        p = np.stack([confidence, 1 - confidence], axis=1)
+        resampling = Resampling(np.arange(300), 200, seed)
+        interval = headline_intervals(labels, p, resampling, ["calibration_error"])["calibration_error"]
+        plain = percentile(resampled_figures(labels, p, resampling, HEADLINE[:-2])["calibration_error"], 0, 1, 300)
+        assert interval is not None and interval.low <= METRICS["calibration_error"].function(labels, p)
+        assert plain is not None
+        held, naive = held + (interval.low < 0.02), naive + (plain.low < 0.02)
+    assert held > 30 and naive < 4
+
+
+def test_strata_are_classes_and_rare_ones_are_drawn_together() -> None:
+    labels = np.array([0] * 12 + [1] * 12 + [2] * 3 + [4])
+    assert strata_of(labels, np.arange(28)).tolist() == [0] * 12 + [1] * 12 + [5] * 4
+    # Groups of several images: a unit is of the class that most of its images have.
+    mixed = np.array([0, 1, 1] * 10)
+    assert strata_of(mixed, np.arange(30) // 3).tolist() == [1] * 10
+    assert strata_of(np.array([], dtype=np.intp), np.array([], dtype=np.intp)).tolist() == []
+
+
+def test_resamples_without_the_figure_are_left_out_and_too_many_leave_none() -> None:
+    values = np.linspace(0, 1, 101)
+    holed = np.concatenate([values, np.full(100, np.nan)])
+    assert percentile(holed, 0, 1, 50) == percentile(values, 0, 1, 50)
+    assert percentile(np.append(holed, [np.nan] * 2), 0, 1, 50) is None
 
 
 def test_resamples_are_seeded_and_whole() -> None:

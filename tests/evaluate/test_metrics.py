@@ -145,6 +145,29 @@ def test_what_is_no_probability_is_refused(probabilities: list) -> None:
         score_all(np.array([0]), np.array(probabilities))
 
 
+def test_the_row_that_is_no_probability_is_named() -> None:
+    rows = np.array([[0.5, 0.5], [0.5, 0.5], [0.6, 0.6], [0.5, 0.1]])
+    with pytest.raises(DataError) as refused:
+        score_all(np.zeros(4, dtype=np.intp), rows, ["a.png", "b.png", "c.png", "d.png"])
+    assert refused.value.message() == (
+        "the model's probabilities are not probabilities: each must lie in [0, 1] and a row must sum to one; 2 of 4 "
+        "rows do not, the first sums to 1.2 with values from 0.6 to 0.6\n"
+        "  where: c.png\n"
+        "  remedy: train the model again; its outputs are not finite or are not normalised"
+    )
+    with pytest.raises(DataError, match="where: image 2"):
+        score_all(np.zeros(4, dtype=np.intp), rows)
+
+
+def test_every_row_of_the_table_is_whole() -> None:
+    labels = np.arange(12) % 6
+    found = score_all(labels, np.eye(6)[labels])
+    for name, metric in METRICS.items():
+        assert metric.name == name and metric.meaning and metric.low < metric.high
+        # A perfect model reaches the better end of every metric's range.
+        assert found[name].value == pytest.approx(metric.high if metric.better == "higher" else metric.low), name
+
+
 def test_label_outside_the_columns_is_refused() -> None:
     with pytest.raises(DataError, match="between 0 and 1"):
         score_all(np.array([2]), np.array([[0.5, 0.5]]))

@@ -22,15 +22,15 @@ from graft.evaluate.curves import roc_table
 from graft.evaluate.gallery import Mistake, Shown, overlay, show_mistakes
 from graft.evaluate.heldout import HeldOut
 from graft.evaluate.intervals import Resampling
-from graft.evaluate.metrics import expected_calibration_error
-from graft.evaluate.reliability import calibration, reliability_table
+from graft.evaluate.reliability import bands_of, reliability_table
 from graft.evaluate.report import Exhibits, render
 from graft.evaluate.result import Evaluation, Probabilities, evaluate
 from graft.evaluate.slices import Slice
 from graft.evaluate.suspects import Suspect, Suspects
+from graft.evaluate.trusted import Share
 from graft.evaluate.wording import area
 from graft.predict import Predictor
-from graft.trust.card import Temperature, Threshold, Trust
+from graft.trust.card import Novelty, Temperature, Threshold, Trust
 from graft.zoo.network import build_network
 from graft.zoo.preprocessing import Geometry, Preprocessing
 from tests.evaluate.conftest import COST
@@ -101,40 +101,56 @@ def test_a_curve_is_read_at_its_upper_end_where_it_is_steep() -> None:
     assert (grid[0], grid[25], grid[50], grid[100]) == (0.6, pytest.approx(0.8), 1.0, 1.0)
 
 
-def test_calibration_before_is_what_the_model_would_say_without_its_temperature() -> None:
+def _judged(card: Trust, n: int = 2000) -> Evaluation:
+    """A network that says four times what it knows, with the temperature that the card has."""
     rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 2000)
-    logits = 4 * (np.eye(3)[labels] + rng.normal(size=(2000, 3)))
-    card = Temperature(4.0, 3.5, 4.5, 100, None)
-    found = calibration(labels, softmax(logits / 4, axis=1), card)
-    assert found.before == pytest.approx(expected_calibration_error(labels, softmax(logits, axis=1)), abs=1e-12)
-    assert found.after < 0.05 < found.before
-    text = findings.calibration_sentence(found)
+    labels = rng.integers(0, 3, n)
+    logits = 4 * (np.eye(3)[labels] + rng.normal(size=(n, 3)))
+    held_out = HeldOut(("a", "b", "c"), tuple(f"{i}.png" for i in range(n)), labels, np.arange(n), np.full(3, 20))
+    said = softmax(logits / card.temperature.value, axis=1)
+    return evaluate(held_out, Probabilities(said, None, {}, trust=card), COST, Resampling(held_out.units, 100, 0))
+
+
+def test_calibration_before_is_what_the_model_would_say_without_its_temperature() -> None:
+    found = _judged(Trust(Temperature(4.0, 3.5, 4.5, 100, None)))
+    bands, plain = bands_of(found), _judged(Trust())
+    assert bands.before == bands_of(plain).after == bands_of(plain).before
+    before, after = (plain.scores["calibration_error"].value, found.scores["calibration_error"].value)
+    assert before is not None and after is not None and after < 0.05 < before
+    text = findings.calibration_sentence(found.trusted)
     assert "was too sure of itself" in text and "temperature of 4.00 (95%: 3.50 to 4.50)" in text
-    assert f"from {100 * found.before:.1f} to {100 * found.after:.1f} percentage points" in text
-    table = reliability_table(found)
+    assert f"from {100 * before:.1f} to {100 * after:.1f} percentage points, and log loss changed by −" in text
+    table = reliability_table(bands)
     assert table.groupby("calibration")["count"].sum().to_dict() == {"after": 2000, "before": 2000}
-    assert "before" in plots.reliability_svg(found.used, found.raw)
-    none = calibration(labels, softmax(logits, axis=1), Temperature())
-    assert none.before == none.after
-    assert findings.calibration_sentence(none) == "No temperature was fitted: the training held out no images."
+    assert "before" in plots.reliability_svg(bands.after, bands.before)
+    assert findings.calibration_sentence(plain.trusted) == "No temperature was fitted: the training held out no images."
 
 
-def test_what_is_answered_is_counted(planted: Callable[..., Evaluation]) -> None:
-    found = planted(n=60)
-    sure = found.probabilities.copy()
-    sure[:15] = [0.4, 0.3, 0.3]
-    found = dataclasses.replace(found, probabilities=sure)
-    text = findings.coverage_sentence(found, Threshold(0.75, 0.95, 80, None))
+def test_what_is_answered_is_counted() -> None:
+    found = _judged(Trust(Temperature(4.0, 3.5, 4.5, 100, None), Threshold(0.75, 0.95, 80, None)))
+    sure = found.probabilities.max(axis=1) >= 0.75
     right = found.probabilities.argmax(axis=1) == found.held_out.labels
-    assert text == (
-        f"An answer of less than 75.0% confidence counts as not sure. 75.0% of the test images are answered, and "
-        f"{100 * right[15:].mean():.1f}% of these answers are right; of the others {100 * right[:15].mean():.1f}% "
-        "would have been. It was chosen on 80 held-out training images (to reach 95.0%)."
+    text = findings.coverage_sentence(found.trusted)
+    assert text.startswith(
+        f"An answer of less than 75.0% confidence counts as not sure. {100 * sure.mean():.1f}% of the test images are "
+        f"answered, and {100 * right[sure].mean():.1f}% of these answers are right (95%: "
     )
-    assert "No answer to a test image is surer" in findings.coverage_sentence(found, Threshold(0.999))
+    assert text.endswith(
+        f"; of the others {100 * right[~sure].mean():.1f}% would have been. It was chosen on 80 held-out training "
+        "images to reach 95.0%."
+    )
+    never = findings.coverage_sentence(_judged(Trust(threshold=Threshold(1.0, 0.99, 80, None))).trusted)
+    assert never.endswith("counts as not sure. The model is sure of no test image.")
     rows = page_tables.coverage_rows(found, 0.75).rows
-    assert [row.cells[1] for row in rows if row.chosen] == ["75.0%"]
+    assert [row.cells[1] for row in rows if row.chosen] == [f"{100 * sure.mean():.1f}%"]
+
+
+def test_what_it_notices_is_said() -> None:
+    silent = findings.novelty_sentence(_judged(Trust()).trusted)
+    assert silent == ("It cannot tell an image that is unlike its training images: the training held out no images.")
+    card = Trust(novelty=Novelty(0.4, 1, 0.95, 60, 200, "", None))
+    told = dataclasses.replace(_judged(Trust()).trusted, trust=card, usual=Share(0.96, None, 2000))
+    assert "96.0% of the test images pass (promised: at least 95.0%)" in findings.novelty_sentence(told)
 
 
 def test_slices_in_words() -> None:
@@ -182,11 +198,11 @@ def test_mistakes_are_shown_with_where_the_model_looked(make_classes: Callable[.
 
 
 def test_page_and_card_tell_the_same(planted: Callable[..., Evaluation], exhibits: Exhibits) -> None:
-    found = planted()
-    trusted = dataclasses.replace(exhibits.artifact, trust=Trust(Temperature(2.0, 1.5, 2.5, 90, None)))
-    shown = dataclasses.replace(_filled(exhibits, found), artifact=trusted, slices=(WEAK, FINE, TINY))
-    page, card = render(found, shown), render_card(found, shown)
-    plain = card.replace("\\", "")
+    card = Trust(Temperature(2.0, 1.5, 2.5, 90, None))
+    found = dataclasses.replace(planted(), trusted=dataclasses.replace(planted().trusted, trust=card))
+    shown = dataclasses.replace(_filled(exhibits, found), slices=(WEAK, FINE, TINY))
+    page, markdown = render(found, shown), render_card(found, shown)
+    plain = markdown.replace("\\", "")
     for text in (
         "Right on 90.0% of 60 unseen images",
         "The weakest of 2 slices is brightness",
@@ -195,9 +211,9 @@ def test_page_and_card_tell_the_same(planted: Callable[..., Evaluation], exhibit
         "Images from another camera",
     ):
         assert text in page and text in plain, text
-    assert "# resnet18 (source, 32 px, cut after block 3)" in card
+    assert "# resnet18 (source, 32 px, cut after block 3)" in markdown
     # Names that users give are text, in HTML and in Markdown.
-    assert "<i>wasp" not in page and "<i>wasp" not in card and r"\<i\>wasp\</i\> \$1" in card
+    assert "<i>wasp" not in page and "<i>wasp" not in markdown and r"\<i\>wasp\</i\> \$1" in markdown
 
 
 def test_the_card_has_whole_tables(planted: Callable[..., Evaluation], exhibits: Exhibits) -> None:

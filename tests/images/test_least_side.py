@@ -14,7 +14,7 @@ from torch import nn
 
 from graft.artifact import Artifact
 from graft.errors import DataError
-from graft.evaluate.inference import probabilities_of
+from graft.evaluate.inference import answers_of
 from graft.features.images import ImageSet, decoded
 from graft.features.store import Store
 from graft.images.decode import MARGIN, decode, decode_for, decode_fully
@@ -122,11 +122,11 @@ def test_one_file_gives_the_same_pixels_and_probabilities_at_all_doors(name: str
     )
     geometries = (Geometry(32, 0.875, "bicubic"), Geometry(64, 1.0, "bilinear"), Geometry(200, 1.0, "bilinear"))
     models = {str(geometry.size): _predictor(geometry) for geometry in geometries}
-    evaluated = probabilities_of(models, [path], CLASSES)
+    evaluated = answers_of(models, [path], CLASSES)
     for geometry in geometries:
         model = models[str(geometry.size)]
         trained = decoded(ImageSet(tmp_path, (name,), (name,)), geometry, Store(tmp_path / "cache"))
         served = model.prepare(path.read_bytes())
         assert np.array_equal(trained[0], served)
         assert np.array_equal(model.probabilities([served]), model.predict([path]))
-        assert np.array_equal(evaluated[str(geometry.size)], model.predict([path]))
+        assert np.array_equal(evaluated[str(geometry.size)].probabilities, model.predict([path]))

@@ -24,7 +24,7 @@ from graft.zoo.preprocessing import Geometry, Preprocessing
 
 CLASSES = ("ant", "bee", "wasp")
 QUICK = {
-    "evaluate": {"bootstrap_samples": 100, "latency_runs": 2},
+    "evaluate": {"bootstrap_samples": 100, "latency_runs": 2, "measure_memory": False},
     "train": {"label_counts": [1, 7]},
     "compute": {"threads": 1},
 }
@@ -69,7 +69,7 @@ def test_every_file_of_the_contract(workspace: Callable[..., Workspace]) -> None
     found = _run(ws)
     assert {path.name for path in ws.evaluation.iterdir()} == {
         "metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "label_curve.csv", "roc.csv",
-        "pr.csv", "report.html", "slices.csv", "suspects.csv", "reliability.csv", "model_card.md",
+        "pr.csv", "coverage.csv", "report.html", "slices.csv", "suspects.csv", "reliability.csv", "model_card.md",
     }  # fmt: skip
     assert found["n_test"] == 12 and found["n_train"] == 9
     predictions = pd.read_csv(ws.evaluation / "predictions.csv")
@@ -102,7 +102,7 @@ def test_evaluation_says_what_serving_says(workspace: Callable[..., Workspace]) 
 
 def test_same_figures_again(workspace: Callable[..., Workspace]) -> None:
     ws = workspace()
-    timed = ("latency_ms", "latency_p95_ms")
+    timed = ("latency_ms", "latency_p95_ms", "cost")
     first, second = ({key: value for key, value in _run(ws).items() if key not in timed} for _ in range(2))
     assert first == second
 

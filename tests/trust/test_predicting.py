@@ -1,4 +1,4 @@
-"""The card's trust on the road from image to answer: probabilities calibrated, answers the same, old cards as before."""
+"""The card's trust on the way from image to answer: calibrated, answers the same, old cards as before."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
 
     Raises:
         WeightsError: a model is missing, they know different classes, or the data has classes that they do not know.
-        DataError: the data cannot be read, or no image of it can be decoded.
+        DataError: the data cannot be read, or an image of it cannot be decoded; the others were still measured.
     """
     from graft.determinism import make_deterministic
     from graft.evaluate.judgement import data_facts, figures, judge, reasons, resampling_of
-    from graft.evaluate.labelled import answers_on, seen_in_training
+    from graft.evaluate.labelled import answers_on, refuse_unreadable, seen_in_training
     from graft.evaluate.paired import compare_pair, refuse_other_classes, to_json
     from graft.predict import Predictor
     from graft.workspace import Workspace
@@ -32,12 +32,12 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
     models = {name: Predictor.load(folder) for name, folder in folders.items()}
     refuse_other_classes(models["first"].classes, models["second"].classes, (str(first), str(second)))
     make_deterministic()
-    labelled, answers = answers_on(data, models, f"the model in {first}")
-    said, held_out = answers.probabilities, answers.held_out
+    labelled, asked = answers_on(data, models, f"the model in {first}")
+    said, held_out = asked.said, asked.held_out
     resampling = resampling_of(held_out)
-    judged = {name: judge(held_out, rows, resampling) for name, rows in said.items()}
-    pair = compare_pair(held_out.labels, said["first"], said["second"], resampling)
-    seen = [seen_in_training(answers, model.artifact, Workspace()) for model in models.values()]
+    judged = {name: judge(held_out, said[name], models[name].artifact.trust, resampling) for name in models}
+    pair = compare_pair(held_out.labels, said["first"].probabilities, said["second"].probabilities, resampling)
+    seen = [seen_in_training(asked, model.artifact, Workspace()) for model in models.values()]
     most = max((count for count in seen if count is not None), default=None)
     facts = {name: model_facts(folder, models[name]) for name, folder in folders.items()}
     if as_json:
@@ -45,19 +45,21 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
             name: {"model": facts[name], **figures(judged[name]), "reasons": reasons(judged[name])} for name in folders
         }
         summary = {
-            "data": data_facts(labelled, answers, most),
+            "data": data_facts(labelled, asked, most),
             "n_test": len(held_out.labels),
             **sides,
             **to_json(pair),
         }
         print(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
+        refuse_unreadable(asked)
         return
-    say_data(labelled, answers, most)
+    say_data(labelled, asked, most)
     print(f"\n  first   {facts['first']['name']} in {first}\n  second  {facts['second']['name']} in {second}\n")
     _side_by_side(judged["first"], judged["second"])
     _row("parameters", *(millions(facts[name]["parameters"]) for name in folders))
     _row("model.safetensors", *(megabytes(facts[name]["size_mb"]) for name in folders))
     print(f"\n{verdict(pair)}")
+    refuse_unreadable(asked)
 
 
 def _side_by_side(first: Judgement, second: Judgement) -> None:

@@ -11,7 +11,8 @@ from graft.evaluate.wording import cell, counted, interval, metric_name, percent
 
 if TYPE_CHECKING:
     from graft.evaluate.judgement import Judgement
-    from graft.evaluate.labelled import Answers, Labelled
+    from graft.evaluate.labelled import Asked, Labelled
+    from graft.evaluate.trusted import Share, Trusted
 
 _SHOWN = 5
 # All others are shares, which people read in percent.
@@ -31,7 +32,8 @@ def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> N
 
     Raises:
         WeightsError: there is no model, or the data has classes that it does not know.
-        DataError: the data cannot be read, no image of it can be decoded, or ``out`` holds something else.
+        DataError: the data cannot be read, ``out`` holds something else, or an image cannot be decoded; the others
+            were still measured.
     """
     from graft.determinism import make_deterministic
     from graft.evaluate.judgement import (
@@ -44,7 +46,7 @@ def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> N
         resampling_of,
         write_judgement,
     )
-    from graft.evaluate.labelled import answers_on, seen_in_training
+    from graft.evaluate.labelled import answers_on, refuse_unreadable, seen_in_training
     from graft.predict import Predictor
     from graft.workspace import Workspace
 
@@ -52,60 +54,66 @@ def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> N
         check_free(out)
     predictor = Predictor.load(model)
     make_deterministic()
-    labelled, answers = answers_on(data, {"model": predictor}, f"the model in {model}")
-    held_out = answers.held_out
-    found = judge(held_out, answers.probabilities["model"], resampling_of(held_out))
-    seen = seen_in_training(answers, predictor.artifact, Workspace())
+    labelled, asked = answers_on(data, {"model": predictor}, f"the model in {model}")
+    held_out = asked.held_out
+    found = judge(held_out, asked.said["model"], predictor.artifact.trust, resampling_of(held_out))
+    seen = seen_in_training(asked, predictor.artifact, Workspace())
     summary = {
         "model": model_facts(model, predictor),
-        "data": data_facts(labelled, answers, seen),
-        "n_test": len(answers.held_out.labels),
+        "data": data_facts(labelled, asked, seen),
+        "n_test": len(asked.held_out.labels),
         "n_classes": len(predictor.classes),
         **figures(found),
         "reasons": reasons(found),
         "per_class": class_facts(found),
     }
     if out is not None:
-        write_judgement(out, summary, found, answers)
+        write_judgement(out, summary, found, asked)
     if as_json:
         print(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
+        refuse_unreadable(asked)
         return
     print(f"{predictor.artifact.name} in {model}")
-    say_data(labelled, answers, seen)
+    say_data(labelled, asked, seen)
     _say_figures(found)
+    say_trust(found.trusted)
     _say_classes(found)
     if out is not None:
         print(f"written to {out}")
+    refuse_unreadable(asked)
 
 
 def model_facts(folder: Path, predictor: Any) -> dict[str, Any]:
     """Which model it is, as JSON."""
+    from graft.zoo.cost import cost_of
+
     artifact = predictor.artifact
     return {
         "path": str(folder),
         "name": artifact.name,
         "sha256": artifact.sha256,
         "parameters": sum(parameter.numel() for parameter in predictor.network.parameters()),
+        "gmacs": cost_of(predictor.network, artifact.preprocessing.geometry.size).gmacs,
         "size_mb": (folder / "model.safetensors").stat().st_size / 1e6,
     }
 
 
-def say_data(labelled: Labelled, answers: Answers, seen: int | None) -> None:
+def say_data(labelled: Labelled, asked: Asked, seen: int | None) -> None:
     """Print what was measured on; warn, on stderr, of what could not be read and of what was trained on."""
-    images = counted(len(answers.held_out.labels), "image", "images")
+    images = counted(len(asked.held_out.labels), "image", "images")
     if labelled.divided:
         left = counted(labelled.unused, "image", "images")
         print(f"{labelled.source}: the test side, {images}; {left} of the training side left alone")
     else:
         print(f"{labelled.source}: all {images}; the source is not divided into train and test")
-    units = answers.held_out.units.max() + 1
-    if units < len(answers.held_out.labels):
+    units = asked.held_out.units.max() + 1
+    if units < len(asked.held_out.labels):
         print(f"  {units:,} groups: copies and images of one group are drawn together for the intervals")
     if seen:
         _warn(f"the model was trained on {counted(seen, 'of these images', 'of these images')}: the figures flatter")
     elif seen is None and not labelled.divided:
         print("  these figures hold for unseen images only if the model was not trained on these ones")
-    _list("cannot be decoded and are not counted below", [(item.path, item.why) for item in answers.unreadable])
+    _list("cannot be decoded and are not counted below", [(item.path, item.why) for item in asked.unreadable])
     _list("are passed over", [(item.path, item.why) for item in labelled.skipped])
 
 
@@ -140,6 +148,27 @@ def _say_figures(found: Judgement) -> None:
     for name, score in found.scores.items():
         reason = "" if score.reason is None else f"  not computed: {score.reason}"
         print(f"  {metric_name(name):20} {figure_of(found, name)}{reason}")
+
+
+def say_trust(found: Trusted) -> None:
+    """Print whether the probabilities, "not sure" and "unlike the training images" can be relied on here."""
+    temperature, threshold = found.trust.temperature, found.trust.threshold
+    print()
+    if found.calibration is not None and temperature.reason is None:
+        change = found.calibration
+        print(
+            f"  temperature {temperature.value:.2f}: log loss {change.log_loss_before:.4f} nats without it, "
+            f"{change.log_loss_after:.4f} with it; calibration error {change.ece_before:.4f}, {change.ece_after:.4f}"
+        )
+    print(f"  not sure below {percent(threshold.confidence)}: {_share_of(found.coverage)} of images are answered,")
+    print(f"    {_share_of(found.answered)} of these rightly; {_share_of(found.unsure)} of the others")
+    print(f"  like the training images: {_share_of(found.usual)}")
+
+
+def _share_of(share: Share) -> str:
+    if share.value is None:
+        return f"– ({share.reason})"
+    return percent(share.value) + ("" if share.interval is None else f" (95%: {interval(share.interval)})")
 
 
 def _say_classes(found: Judgement) -> None:

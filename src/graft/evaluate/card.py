@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from graft.evaluate import findings, page_facts, page_tables, wording
 from graft.evaluate.leaderboard_table import leaderboard_tables, why_chosen
 from graft.evaluate.page_head import tiles
-from graft.evaluate.reliability import calibration
 
 if TYPE_CHECKING:
     from graft.evaluate.exhibits import Table
@@ -39,8 +38,7 @@ def render_card(found: Evaluation, exhibits: Exhibits) -> str:
     )
     environment.filters |= {"md": escaped, "table": table}
     template = environment.from_string((files("graft.evaluate") / "model_card.md.j2").read_text(encoding="utf-8"))
-    trust, board = exhibits.artifact.trust, exhibits.leaderboard
-    calibrated = calibration(found.held_out.labels, found.probabilities, trust.temperature)
+    board = exhibits.leaderboard
     return template.render(
         name=exhibits.artifact.name,
         version=version("graft"),
@@ -48,7 +46,7 @@ def render_card(found: Evaluation, exhibits: Exhibits) -> str:
         lead=wording.lead(found),
         tiles=tiles(found),
         purpose=wording.purpose(found),
-        limits=wording.limits(found, trust.novelty.distance is not None),
+        limits=wording.limits(found, found.trusted.trust.novelty.distance is not None),
         transfer=wording.transfer_sentence(found.transfer),
         verdict=found.transfer.verdict,
         errors=wording.errors_sentence(found),
@@ -57,8 +55,9 @@ def render_card(found: Evaluation, exhibits: Exhibits) -> str:
         suspects=findings.suspects_sentence(exhibits.suspects, len(exhibits.suspects.found)),
         classes=page_tables.classes_rows(found),
         confidence=wording.confidence_sentence(found),
-        calibration=findings.calibration_sentence(calibrated),
-        coverage=findings.coverage_sentence(found, trust.threshold),
+        calibration=findings.calibration_sentence(found.trusted),
+        coverage=findings.coverage_sentence(found.trusted),
+        novelty=findings.novelty_sentence(found.trusted),
         leaderboard=None if board is None else leaderboard_tables(board)[0],
         why="" if board is None else why_chosen(board),
         costs=page_facts.costs(found.cost),
@@ -77,7 +76,7 @@ def escaped(text: str) -> str:
 
 
 def table(shown: Table) -> str:
-    """A table of the page as Markdown, numbers to the right, at most ``MOST_ROWS`` rows; the chosen row is bold, notes come last."""
+    """A table of the page as Markdown, numbers to the right, notes last; at most ``MOST_ROWS`` rows, the chosen one bold."""
     noted = any(row.note for row in shown.rows)
     head = [*((escaped(column.title), column.number) for column in shown.head), *([("", False)] if noted else [])]
     lines = [

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from graft.evaluate.slices import LEAST, weakest
-from graft.evaluate.wording import counted, percent
+from graft.evaluate.wording import counted, interval, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from graft.evaluate.reliability import Calibration
-    from graft.evaluate.result import Evaluation
     from graft.evaluate.slices import Slice
     from graft.evaluate.suspects import Suspects
-    from graft.trust.card import Threshold
+    from graft.evaluate.trusted import Trusted
 
 
 def slices_sentence(found: Sequence[Slice], accuracy: float) -> str:
@@ -65,40 +61,57 @@ def ranking_sentence(curves: int) -> str:
     return text + "In orange the classes that it ranks worst; the numbers are areas under the curves, 1 at best."
 
 
-def calibration_sentence(found: Calibration) -> str:
+def calibration_sentence(found: Trusted) -> str:
     """What the temperature changed on the test images, which it has not seen."""
-    card = found.temperature
+    card, seen = found.trust.temperature, found.calibration
     if card.reason is not None:
         return f"No temperature was fitted: {card.reason}."
+    if seen is None:
+        return "There are no test images to hold the temperature against."
     between = "" if card.low is None or card.high is None else f" (95%: {card.low:.2f} to {card.high:.2f})"
     was = "too sure of itself" if card.value > 1 else "not sure enough"
+    gained = seen.gained_interval
+    bounds = "" if gained is None else f" (95%: {signed(-gained.high)} to {signed(-gained.low)})"
     return (
-        f"On {counted(card.n_fitted, 'held-out training image', 'held-out training images')} the network was {was}; "
-        f"its logits are divided by a temperature of {card.value:.2f}{between}. On the test images, which had no part "
-        f"in that, the calibration error went from {100 * found.before:.1f} to {100 * found.after:.1f} percentage "
-        "points. Which class is named does not change."
+        f"On {_held_out(card.n_fitted)} the network was {was}; its logits are divided by a temperature of "
+        f"{card.value:.2f}{between}. On the test images, which had no part in that, the calibration error went from "
+        f"{100 * seen.ece_before:.1f} to {100 * seen.ece_after:.1f} percentage points, and log loss "
+        f"changed by {signed(-seen.gained)} nats{bounds}. Which class is named does not change."
     )
 
 
-def coverage_sentence(found: Evaluation, threshold: Threshold) -> str:
+def coverage_sentence(found: Trusted) -> str:
     """What is left, and how good that is, where the model may say that it is not sure."""
-    confidence = found.probabilities.max(axis=1, initial=0.0)
-    sure = confidence >= threshold.confidence
-    if not len(sure):
-        return "There are no test images."
-    text = f"An answer of less than {percent(threshold.confidence)} confidence counts as not sure. "
-    if not sure.any():
-        return f"{text}No answer to a test image is surer than that."
-    right = found.probabilities.argmax(axis=1) == found.held_out.labels
-    text += f"{percent(float(sure.mean()))} of the test images are answered, and {percent(float(right[sure].mean()))} "
-    text += "of these answers are right"
-    text += f"; of the others {percent(float(right[~sure].mean()))} would have been." if (~sure).any() else "."
-    asked = "" if threshold.target is None else f" (to reach {percent(threshold.target)})"
-    images = counted(threshold.n_fitted, "held-out training image", "held-out training images")
-    chosen = f" It was chosen on {images}{asked}."
-    return text + (chosen if threshold.reason is None else f" It is a default: {threshold.reason}.")
+    card = found.trust.threshold
+    text = f"An answer of less than {percent(card.confidence)} confidence counts as not sure. "
+    if found.coverage.value is None or found.answered.value is None:
+        return f"{text}{found.coverage.reason or found.answered.reason}.".replace(". t", ". T", 1)
+    text += f"{percent(found.coverage.value)} of the test images are answered, and {percent(found.answered.value)} "
+    text += f"of these answers are right (95%: {interval(found.answered.interval)})"
+    text += "." if found.unsure.value is None else f"; of the others {percent(found.unsure.value)} would have been."
+    if card.reason is not None:
+        return f"{text} It is a default: {card.reason}."
+    asked = "" if card.target is None else f" to reach {percent(card.target)}"
+    return f"{text} It was chosen on {_held_out(card.n_fitted)}{asked}."
 
 
-def mean_confidence(found: Evaluation) -> float:
-    """Mean probability of what the model says, in [0, 1]."""
-    return float(np.mean(found.probabilities.max(axis=1)))
+def novelty_sentence(found: Trusted) -> str:
+    """Whether images like the training images pass for such."""
+    card = found.trust.novelty
+    if card.distance is None or found.usual.value is None:
+        return f"It cannot tell an image that is unlike its training images: {found.usual.reason or card.reason}."
+    promised = "" if card.usual is None else f" (promised: at least {percent(card.usual)})"
+    return (
+        f"An image is called unlike the training images where its features are farther from theirs than "
+        f"{_held_out(card.n_fitted)} were. {percent(found.usual.value)} of the test images pass{promised}; how many "
+        "images of something else are caught was not tested."
+    )
+
+
+def signed(value: float) -> str:
+    """``+0.012``, with a true minus."""
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def _held_out(count: int) -> str:
+    return counted(count, "held-out training image", "held-out training images")

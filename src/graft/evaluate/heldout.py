@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.errors import DataError, WeightsError
+from graft.trust.units import units_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,7 @@ def read_held_out(splits: Path, classes: Sequence[str]) -> HeldOut:
         classes=tuple(classes),
         paths=tuple(table.loc[test, "path"].astype(str)),
         labels=codes[test.to_numpy()].astype(np.intp),
-        units=_units(table.loc[test, "group"]),
+        units=units_of(table.loc[test, "group"]),
         n_train=np.bincount(codes[train.to_numpy()], minlength=len(index)),
         straddling=len(set(table.loc[train, "group"].dropna()) & set(table.loc[test, "group"].dropna())),
     )
@@ -110,17 +111,6 @@ def _read(splits: Path) -> pd.DataFrame:
             f"the table of splits lacks {listed(missing)}", where=splits, remedy="run the split stage again"
         )
     return table
-
-
-def _units(groups: pd.Series) -> NDArray[np.intp]:
-    """Group names -> 0..u-1; an image without a group is a unit of its own."""
-    import pandas as pd
-
-    codes, names = pd.factorize(groups)
-    codes = codes.astype(np.intp)
-    alone = codes < 0
-    codes[alone] = len(names) + np.arange(alone.sum())
-    return codes
 
 
 def listed(names: Sequence[str], most: int = 5) -> str:

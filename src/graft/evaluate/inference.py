@@ -1,4 +1,4 @@
-"""Test images -> probabilities of every model, each image decoded once; memory stays flat at any number of images."""
+"""Test images -> what every model says of them, each image decoded once; memory stays flat at any number of images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.errors import DataError
+from graft.predict import Answers
 from graft.progress import track
 from graft.zoo.preprocessing import load_for
 
@@ -25,12 +26,12 @@ def _refuse(place: int, error: DataError) -> None:
     raise error
 
 
-def probabilities_of(
+def answers_of(
     models: Mapping[str, Predictor],
     images: Sequence[Path],
     classes: Sequence[str],
     on_damaged: Callable[[int, DataError], None] = _refuse,
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Answers]:
     """Run every model over every image.
 
     An image is decoded once (a large JPEG once for each fraction of its size that is needed), and resized once for
@@ -44,21 +45,23 @@ def probabilities_of(
             returns, that image's rows are NaN.
 
     Returns:
-        Probabilities (n, k) by name; every row sums to one.
+        By name probabilities (n, k), whose rows sum to one, and novelty (n,) of the models that tell it.
 
     Raises:
         DataError: an image cannot be decoded, and ``on_damaged`` raises.
     """
     geometries = {model.artifact.preprocessing.geometry for model in models.values()}
     columns = {name: [model.classes.index(label) for label in classes] for name, model in models.items()}
-    found = {name: np.full((len(images), len(classes)), np.nan) for name in models}
+    found = {name: _nothing_yet(model, len(images), len(classes)) for name, model in models.items()}
     waiting: dict[Geometry, list[NDArray[np.uint8]]] = {geometry: [] for geometry in geometries}
     places: list[int] = []
 
     def answer() -> None:
         for name, model in models.items():
-            rows = model.probabilities(waiting[model.artifact.preprocessing.geometry])
-            found[name][places] = rows[:, columns[name]]
+            said = model.answer(waiting[model.artifact.preprocessing.geometry])
+            found[name].probabilities[places] = said.probabilities[:, columns[name]]
+            if said.novelty is not None:
+                _novelty(found[name])[places] = said.novelty
         places.clear()
         for batch in waiting.values():
             batch.clear()
@@ -76,3 +79,13 @@ def probabilities_of(
             answer()
     answer()
     return found
+
+
+def _nothing_yet(model: Predictor, images: int, classes: int) -> Answers:
+    novelty = None if model.reference is None else np.full(images, np.nan)
+    return Answers(np.full((images, classes), np.nan), novelty)
+
+
+def _novelty(answers: Answers) -> NDArray[np.float64]:
+    assert answers.novelty is not None, "a model tells novelty of every image or of none"
+    return answers.novelty

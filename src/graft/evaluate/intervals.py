@@ -1,14 +1,14 @@
 """How sure a figure is: seeded bootstrap over test images, whole groups at a time, also paired for two models.
 
-Every figure here is a function of sums over images (right ones, losses, counts per class). A resample is a
-count for each unit (a group of images that hang together, or an image), so all resamples of all figures come
-from one product ``counts (B, units) @ sums (units, m)``, with the sums sparse: memory stays flat at 100 classes.
+Every figure here is a function of sums over images (see resampled.py and resampled_ranks.py). A resample is a count
+for each unit (a group of images that hang together, or an image), so all resamples of all figures come from products
+``counts (B, units) @ sums (units, m)``, with the sums sparse: memory stays flat at 100 classes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ import numpy as np
 
 from graft.determinism import derive_seed
 from graft.evaluate.metrics import METRICS
+from graft.evaluate.resampled import FROM_SUMS, Totals, image_sums
+from graft.evaluate.resampled_ranks import blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 # The two-sided 95% quantile of the standard normal distribution.
 Z = 1.959963984540054
-HEADLINE = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss")
+HEADLINE = tuple(METRICS)
+RANKS = ("roc_auc", "average_precision")
+# Classes with fewer units than this are one stratum: alone, a class of one image would be the same in every resample.
+LEAST_STRATUM = 10
+# Sums of absolute differences; see percentile.
+_BIASED = ("calibration_error",)
 # Draws held at once, so that 10,000 images x 1,000 resamples need 16 MB and not 80.
 _DRAWS = 2_000_000
 
@@ -63,12 +70,38 @@ class Resampling:
 
     def totals(self, sums: Any) -> NDArray[np.float64]:
         """Sums per image, (n, m) dense or sparse -> sums over each resample, (samples, m)."""
+        return self.reduced(sums, np.asarray)
+
+    def reduced(self, sums: Any, finish: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """What ``finish`` makes of the sums over some resamples, (b, m) -> (b, f), for all of them, (samples, f).
+
+        Only some resamples' sums are held at once, so that m may be large where f is small.
+        """
         from scipy.sparse import csr_array
 
         n = len(self.units)
         membership = csr_array((np.ones(n), (self.units, np.arange(n))), shape=(self.count, n))
-        per_unit = csr_array(membership @ csr_array(sums))
-        return np.concatenate([(per_unit.T @ counts.T).T for counts in self.counts()])
+        by_column = csr_array((membership @ csr_array(sums)).T)
+        return np.concatenate([finish((by_column @ counts.T).T) for counts in self.counts()])
+
+
+def strata_of(labels: NDArray[np.intp], units: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The stratum of each unit, (u,): its class, so that every resample has each class's images as often as the data.
+
+    A unit of images of several classes is of the commonest of them, the lowest of equals. Classes with fewer than
+    ``LEAST_STRATUM`` units are drawn from together.
+
+    Args:
+        labels: int (n,).
+        units: int (n,), in 0..u-1.
+    """
+    if len(labels) == 0:
+        return np.empty(0, dtype=np.intp)
+    classes = int(labels.max()) + 1
+    counts = np.bincount(units * classes + labels, minlength=(int(units.max()) + 1) * classes).reshape(-1, classes)
+    of_unit = counts.argmax(axis=1)
+    few = np.bincount(of_unit, minlength=classes) < LEAST_STRATUM
+    return np.where(few[of_unit], classes, of_unit)
 
 
 @dataclass(frozen=True)
@@ -84,7 +117,9 @@ class Interval:
         return [self.low, self.high]
 
 
-def percentile(values: NDArray[np.float64], low: float, high: float, units: int) -> Interval | None:
+def percentile(
+    values: NDArray[np.float64], low: float, high: float, units: int, biased_at: float | None = None
+) -> Interval | None:
     """The percentile interval of a figure's resamples: the 2.5% and 97.5% quantiles.
 
     Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. Where every resample gives the
@@ -93,15 +128,29 @@ def percentile(values: NDArray[np.float64], low: float, high: float, units: int)
     figure lies in [low, high] the interval is ``[c - q (c - low), c + q (high - c)]``. That is exact for means and a
     guide for F1.
 
+    A sum of absolute differences is greater on a sample than on what it was drawn from, and on a resample greater
+    again by about as much. Given such a figure, the quantiles are mirrored at it (the basic bootstrap: Davison and
+    Hinkley, "Bootstrap Methods and their Application", 1997, section 5.2), kept in the range, and made to hold it.
+
     Args:
-        values: the figure in each resample, (samples,).
+        values: the figure in each resample, (samples,); NaN where it cannot be computed, which is left out.
         low: the figure's least possible value.
         high: the figure's greatest possible value; infinite gives None where nothing varies.
         units: number of units that were resampled.
+        biased_at: the figure itself, where it is one of those.
+
+    Returns:
+        None where there is none: fewer than half the resamples have the figure, or nothing varies without a bound.
     """
-    lower, upper = (float(value) for value in np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
-    if values.max() - values.min() > 1e-12:
-        return Interval(lower, upper)
+    found = values[np.isfinite(values)]
+    if 2 * len(found) < len(values) or len(found) == 0:
+        return None
+    lower, upper = (float(value) for value in np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    if found.max() - found.min() > 1e-12:
+        if biased_at is None:
+            return Interval(lower, upper)
+        mirrored = max(low, 2 * biased_at - upper), min(high, 2 * biased_at - lower)
+        return Interval(min(mirrored[0], biased_at), max(mirrored[1], biased_at))
     if math.isinf(low) or math.isinf(high):
         return None
     share = Z**2 / (units + Z**2)
@@ -109,17 +158,39 @@ def percentile(values: NDArray[np.float64], low: float, high: float, units: int)
 
 
 def headline_intervals(
-    labels: NDArray[np.intp], probabilities: NDArray[np.float64], resampling: Resampling
+    labels: NDArray[np.intp],
+    probabilities: NDArray[np.float64],
+    resampling: Resampling,
+    names: Sequence[str] = HEADLINE,
 ) -> dict[str, Interval | None]:
-    """A 95% interval for each of HEADLINE; None where there is nothing to resample."""
+    """A 95% interval for each of ``names``; None where there is nothing to resample or no such figure."""
     if resampling.count == 0:
-        return dict.fromkeys(HEADLINE)
-    totals = resampling.totals(_sums(labels, probabilities))
+        return dict.fromkeys(names)
+    values = resampled_figures(labels, probabilities, resampling, names)
+    found: dict[str, Interval | None] = {}
+    for name in names:
+        metric = METRICS[name]
+        score = metric.score(labels, probabilities).value if name in _BIASED else None
+        there_is = metric.needs(labels, probabilities) is None
+        bounds = (metric.low, metric.high, resampling.count, score)
+        found[name] = percentile(values[name], *bounds) if there_is else None
+    return found
+
+
+def resampled_figures(
+    labels: NDArray[np.intp], probabilities: NDArray[np.float64], resampling: Resampling, names: Sequence[str]
+) -> dict[str, NDArray[np.float64]]:
+    """Each metric in every resample, (samples,) by name; NaN where a resample does not have it."""
     classes = probabilities.shape[1]
-    return {
-        name: percentile(_FINISH[name](totals, classes), METRICS[name].low, METRICS[name].high, resampling.count)
-        for name in HEADLINE
-    }
+    sums = resampling.totals(image_sums(labels, probabilities))
+    totals = Totals.of(sums, classes)
+    found = {name: FROM_SUMS[name](totals) for name in names if name in FROM_SUMS}
+    if any(name in RANKS for name in names):
+        areas = sum(resampling.reduced(block.sums, block.finish) for block in blocks(labels, probabilities))
+        roc, precision, count = np.asarray(areas).T
+        with np.errstate(invalid="ignore"):
+            found |= {"roc_auc": roc / count, "average_precision": precision / count}
+    return found
 
 
 def paired_difference(
@@ -142,59 +213,3 @@ def paired_difference(
     interval = percentile(totals[:, 1] / totals[:, 0], -1.0, 1.0, resampling.count)
     assert interval is not None  # its range is finite
     return float(gained.mean()), interval
-
-
-def _sums(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> Any:
-    """Sparse (n, 2 + 3k): one, loss, then for each class whether right, whether true, whether predicted."""
-    from scipy.sparse import csr_array, hstack
-
-    n, classes = probabilities.shape
-    rows, predicted = np.arange(n), probabilities.argmax(axis=1)
-    right = rows[predicted == labels]
-    # Clipped as scikit-learn's log_loss does.
-    chosen = np.clip(probabilities[rows, labels], np.finfo(np.float64).eps, 1.0)
-    plain = csr_array(np.stack([np.ones(n), -np.log(chosen)], axis=1))
-
-    def marks(where: NDArray[np.intp], column: NDArray[np.intp]) -> Any:
-        return csr_array((np.ones(len(where)), (where, column)), shape=(n, classes))
-
-    return hstack([plain, marks(right, labels[right]), marks(rows, labels), marks(rows, predicted)], format="csr")
-
-
-def _per_class(totals: NDArray[np.float64], classes: int) -> tuple[NDArray[np.float64], ...]:
-    """(right, true, predicted), each (samples, classes)."""
-    right, true, predicted = np.split(totals[:, 2:], 3, axis=1)
-    return right, true, predicted
-
-
-def _accuracy(totals: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    right, _, _ = _per_class(totals, classes)
-    return np.asarray(right.sum(axis=1) / totals[:, 0])
-
-
-def _log_loss(totals: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    return np.asarray(totals[:, 1] / totals[:, 0])
-
-
-def _macro_f1(totals: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    right, true, predicted = _per_class(totals, classes)
-    # F1 = 2 TP / (true + predicted), over the classes that the resample holds.
-    return _mean_present(2 * right / np.maximum(true + predicted, 1), true)
-
-
-def _balanced_accuracy(totals: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    right, true, _ = _per_class(totals, classes)
-    return _mean_present(right / np.maximum(true, 1), true)
-
-
-def _mean_present(figures: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
-    present = true > 0
-    return np.asarray((figures * present).sum(axis=1) / present.sum(axis=1))
-
-
-_FINISH: dict[str, Callable[[NDArray[np.float64], int], NDArray[np.float64]]] = {
-    "accuracy": _accuracy,
-    "macro_f1": _macro_f1,
-    "balanced_accuracy": _balanced_accuracy,
-    "log_loss": _log_loss,
-}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graft.errors import DataError
 from graft.evaluate.curves import pr_table, roc_table
-from graft.evaluate.intervals import Interval, Resampling, headline_intervals
+from graft.evaluate.intervals import Interval, Resampling, headline_intervals, strata_of
 from graft.evaluate.metrics import Score, score_all
 from graft.evaluate.tables import (
     ClassRow,
@@ -20,8 +20,10 @@ from graft.evaluate.tables import (
     predictions_table,
     with_ranking,
 )
+from graft.evaluate.trusted import Trusted, look_at, to_json
 from graft.files import whole_folder, write_json, write_text
 from graft.settings import Evaluate
+from graft.trust.threshold import coverage_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.evaluate.heldout import HeldOut
-    from graft.evaluate.labelled import Answers, Labelled
+    from graft.evaluate.labelled import Asked, Labelled
+    from graft.predict import Answers
+    from graft.trust.card import Trust
 
 METRICS_FILE = "metrics.json"
 FILES = (
@@ -39,6 +43,7 @@ FILES = (
     "predictions.csv",
     "roc.csv",
     "pr.csv",
+    "coverage.csv",
     "unreadable.csv",
 )
 
@@ -54,6 +59,7 @@ class Judgement:
         intervals: 95% intervals of the headline metrics by name.
         confusion: counts (k, k), rows true, columns predicted.
         classes: a row per class that the model knows.
+        trusted: what its card says of how far its answers are to be trusted, and what came of it.
     """
 
     held_out: HeldOut
@@ -62,38 +68,48 @@ class Judgement:
     intervals: Mapping[str, Interval | None]
     confusion: NDArray[np.intp]
     classes: tuple[ClassRow, ...]
+    trusted: Trusted
 
 
-def resampling_of(held_out: HeldOut) -> Resampling:
-    """What the bootstrap draws where no params.yaml says: graft's default number of resamples, seed 0."""
-    return Resampling(held_out.units, Evaluate().bootstrap_samples, 0)
+def resampling_of(held_out: HeldOut, samples: int = Evaluate().bootstrap_samples, seed: int = 0) -> Resampling:
+    """What the bootstrap draws: whole groups, within their class; by default as often as where no params.yaml says."""
+    return Resampling(held_out.units, samples, seed, strata_of(held_out.labels, held_out.units))
 
 
-def judge(held_out: HeldOut, probabilities: NDArray[np.float64], resampling: Resampling) -> Judgement:
+def judge(held_out: HeldOut, said: Answers, trust: Trust, resampling: Resampling) -> Judgement:
     """Compute every figure.
+
+    Args:
+        held_out: the images.
+        said: what the model said of them.
+        trust: the part of its card about how far that is to be trusted.
+        resampling: what the bootstrap draws.
 
     Raises:
         DataError: probabilities that are none (see :func:`graft.evaluate.metrics.check_probabilities`).
     """
+    probabilities = said.probabilities
+    scores = score_all(held_out.labels, probabilities, held_out.paths)
     counts = confusion(held_out, probabilities)
     return Judgement(
         held_out=held_out,
         probabilities=probabilities,
-        scores=score_all(held_out.labels, probabilities),
+        scores=scores,
         intervals=headline_intervals(held_out.labels, probabilities, resampling),
         confusion=counts,
         classes=with_ranking(per_class(held_out, counts), held_out.labels, probabilities),
+        trusted=look_at(held_out.labels, said, trust, resampling),
     )
 
 
 def figures(found: Judgement) -> dict[str, Any]:
-    """Every metric flat, as metrics.json has it, with ``<name>_ci95``."""
+    """Every metric flat, as metrics.json has it, with ``<name>_ci95``; calibration, unsure and novelty nested."""
     flat: dict[str, Any] = {}
     for name, score in found.scores.items():
         flat[name] = score.value
         if (interval := found.intervals.get(name)) is not None:
             flat[f"{name}_ci95"] = interval.pair()
-    return flat
+    return flat | to_json(found.trusted)
 
 
 def reasons(found: Judgement) -> dict[str, str]:
@@ -110,10 +126,11 @@ def tables(found: Judgement) -> dict[str, pd.DataFrame]:
         "predictions.csv": predictions_table(held_out, probabilities),
         "roc.csv": roc_table(held_out, probabilities),
         "pr.csv": pr_table(held_out, probabilities),
+        "coverage.csv": coverage_table(probabilities, held_out.labels),
     }
 
 
-def data_facts(labelled: Labelled, answers: Answers, seen: int | None) -> dict[str, Any]:
+def data_facts(labelled: Labelled, answers: Asked, seen: int | None) -> dict[str, Any]:
     """What was measured on, what was left alone or could not be read, as JSON."""
     return {
         "source": labelled.source,
@@ -133,7 +150,7 @@ def class_facts(found: Judgement) -> list[dict[str, Any]]:
     return [{"class": row["name"], **{key: row[key] for key in row if key not in unknown}} for row in rows]
 
 
-def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, answers: Answers) -> None:
+def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, answers: Asked) -> None:
     """Write ``summary`` as metrics.json, and the tables, into ``folder``, replacing an earlier evaluation.
 
     Raises:
@@ -161,7 +178,7 @@ def check_free(folder: Path) -> None:
         )
 
 
-def write_unreadable(path: Path, answers: Answers) -> None:
+def write_unreadable(path: Path, answers: Asked) -> None:
     """A row per image that could not be decoded: path, why; only the heading where there is none."""
     import pandas as pd
 

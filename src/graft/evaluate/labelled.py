@@ -12,7 +12,7 @@ import numpy as np
 
 from graft.errors import DataError, WeightsError, nearest
 from graft.evaluate.heldout import HeldOut, listed
-from graft.evaluate.inference import probabilities_of
+from graft.evaluate.inference import answers_of
 from graft.files import sha256
 from graft.images.duplicates import chain_equal, join
 from graft.images.records import Record, Skipped
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.artifact import Artifact
-    from graft.predict import Predictor
+    from graft.predict import Answers, Predictor
     from graft.workspace import Workspace
 
 _MOST_NAMES = 20
@@ -53,18 +53,18 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Answers:
+class Asked:
     """What models said about the images that could be decoded.
 
     Attributes:
         held_out: those images; ``n_train`` is zero throughout, as nothing is known of the training.
-        probabilities: by model, (n, k).
+        said: by model, of n images.
         unreadable: the images that could not be decoded, and why.
         sha256: of each image's file, n of them.
     """
 
     held_out: HeldOut
-    probabilities: Mapping[str, NDArray[np.float64]]
+    said: Mapping[str, Answers]
     unreadable: tuple[Skipped, ...]
     sha256: tuple[str, ...]
 
@@ -80,15 +80,21 @@ def read_labelled(source: str, root: Path, scratch: Path) -> Labelled:
         scratch: a folder for built-in data, which must outlive the use of the images.
 
     Raises:
-        DataError: there is no such source, or it holds no labelled image.
+        DataError: there is no such source, it holds no labelled image, or all its images are for training.
     """
     found = find_images(source, root, scratch)
     test = tuple(record for record in found.records if record.split == "test")
+    if not test and any(record.split == "train" for record in found.records):
+        raise DataError(
+            f"the test side is empty: all {len(found.records)} images are for training",
+            where=source,
+            remedy="name data with test images, or leave out the division to measure on all of them",
+        )
     records = test or found.records
     return Labelled(source, bool(test), records, len(found.records) - len(records), found.skipped)
 
 
-def answers_on(source: str, models: Mapping[str, Predictor], whose: str) -> tuple[Labelled, Answers]:
+def answers_on(source: str, models: Mapping[str, Predictor], whose: str) -> tuple[Labelled, Asked]:
     """Read ``source`` and run every model over it, in the order of the first model's classes.
 
     Args:
@@ -121,7 +127,7 @@ def refuse_unknown(labels: Sequence[str], model: Artifact, whose: str) -> None:
     )
 
 
-def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[str]) -> Answers:
+def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[str]) -> Asked:
     """Run every model over the images, each decoded once.
 
     Images of one group, and copies (files of the same bytes), are one unit of the bootstrap.
@@ -136,7 +142,7 @@ def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[s
     """
     damaged: dict[int, DataError] = {}
     files = [record.file for record in labelled.records]
-    said = probabilities_of(models, files, classes, damaged.__setitem__)
+    said = answers_of(models, files, classes, damaged.__setitem__)
     if len(damaged) == len(files):
         first = damaged[0]
         raise DataError(
@@ -157,10 +163,27 @@ def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[s
         n_train=np.zeros(len(classes), dtype=np.intp),
     )
     unreadable = tuple(Skipped(labelled.records[place].source, error.what) for place, error in damaged.items())
-    return Answers(held_out, {name: rows[kept] for name, rows in said.items()}, unreadable, tuple(hashes))
+    taken = {name: answers.taken(kept) for name, answers in said.items()}
+    return Asked(held_out, taken, unreadable, tuple(hashes))
 
 
-def seen_in_training(answers: Answers, model: Artifact, workspace: Workspace) -> int | None:
+def refuse_unreadable(asked: Asked) -> None:
+    """Raise DataError where images could not be decoded: called last, when the figures of the others are told.
+
+    What was asked for was then not wholly done, and a command that goes on from there must know; so with
+    `graft predict`.
+    """
+    if not asked.unreadable:
+        return
+    damaged, read = len(asked.unreadable), len(asked.held_out.labels)
+    raise DataError(
+        f"{damaged} of {damaged + read} images cannot be decoded; the figures are of the other {read}",
+        where=asked.unreadable[0].path,
+        remedy="take these files out, or run `graft doctor` on this data: it names what is wrong with each",
+    )
+
+
+def seen_in_training(asked: Asked, model: Artifact, workspace: Workspace) -> int | None:
     """How many of the images the model was trained on; None where ``workspace`` is not the one that trained it.
 
     A model's card holds the hash of the table of splits. Where that table lies in the workspace, the manifest beside
@@ -175,7 +198,7 @@ def seen_in_training(answers: Answers, model: Artifact, workspace: Workspace) ->
     splits = pd.read_parquet(workspace.splits, columns=["path", "split"])
     manifest = pd.read_parquet(workspace.manifest, columns=["path", "sha256"])
     trained = set(manifest.loc[manifest["path"].isin(splits.loc[splits["split"] == "train", "path"]), "sha256"])
-    return sum(value in trained for value in answers.sha256)
+    return sum(value in trained for value in asked.sha256)
 
 
 def _refuse_two_labels(records: Sequence[Record], hashes: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ computed is null with a reason, never 0 or NaN. Averages over classes go over th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -61,28 +61,44 @@ class Metric:
         return Score(None, reason) if reason else Score(float(self.function(labels, probabilities)))
 
 
-def check_probabilities(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> None:
+def check_probabilities(
+    labels: NDArray[np.intp], probabilities: NDArray[np.float64], names: Sequence[str] | None = None
+) -> None:
     """Refuse what no metric is defined for.
 
+    Args:
+        labels: class indices (n).
+        probabilities: (n, k).
+        names: of the images (n), for the message; None: their numbers, counted from 0.
+
     Raises:
-        DataError: shapes that do not fit, values outside [0, 1], or rows that do not sum to one.
+        DataError: shapes that do not fit, values outside [0, 1], or rows that do not sum to one; the first such image
+            is named, and how many there are.
     """
     if probabilities.ndim != 2 or len(probabilities) != len(labels):
         raise DataError(f"probabilities of shape {probabilities.shape} do not fit {len(labels)} labels")
     if len(labels) and not 0 <= labels.min() <= labels.max() < probabilities.shape[1]:
         raise DataError(f"labels must lie between 0 and {probabilities.shape[1] - 1}")
     sums = probabilities.sum(axis=1)
-    # `not all(...)` and no `any(not ...)`: NaN compares false either way and must be refused.
-    if not np.all((probabilities >= 0) & (probabilities <= 1)) or not np.all(np.abs(sums - 1) <= 1e-6):
+    # `~` of what holds, and no list of what does not: NaN compares false either way and must be refused.
+    bad = ~(((probabilities >= 0) & (probabilities <= 1)).all(axis=1) & (np.abs(sums - 1) <= 1e-6))
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        row = probabilities[first]
         raise DataError(
-            "the model's probabilities are not probabilities: each must lie in [0, 1] and a row must sum to one",
+            "the model's probabilities are not probabilities: each must lie in [0, 1] and a row must sum to one; "
+            f"{int(bad.sum())} of {len(bad)} rows do not, the first sums to {sums[first]:.6g} "
+            f"with values from {row.min():.6g} to {row.max():.6g}",
+            where=f"image {first}" if names is None else names[first],
             remedy="train the model again; its outputs are not finite or are not normalised",
         )
 
 
-def score_all(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> dict[str, Score]:
+def score_all(
+    labels: NDArray[np.intp], probabilities: NDArray[np.float64], names: Sequence[str] | None = None
+) -> dict[str, Score]:
     """Every metric of the table, by name, in the table's order. Raises DataError (see check_probabilities)."""
-    check_probabilities(labels, probabilities)
+    check_probabilities(labels, probabilities, names)
     return {name: metric.score(labels, probabilities) for name, metric in METRICS.items()}
 
 
@@ -112,7 +128,7 @@ def bins(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> list[B
     """The bins of the reliability diagram that hold images, in rising confidence."""
     confidence = probabilities.max(axis=1, initial=0.0)
     right = probabilities.argmax(axis=1) == labels
-    place = np.clip(np.ceil(confidence * CALIBRATION_BINS).astype(int) - 1, 0, CALIBRATION_BINS - 1)
+    place = bin_of(probabilities)
     return [
         Bin(
             low=index / CALIBRATION_BINS,
@@ -124,6 +140,13 @@ def bins(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> list[B
         for index in range(CALIBRATION_BINS)
         if (inside := place == index).any()
     ]
+
+
+def bin_of(probabilities: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The bin of each image's confidence, (n,), in 0..14: bin b holds confidences in (b / 15, (b + 1) / 15]."""
+    confidence = probabilities.max(axis=1, initial=0.0)
+    place = np.ceil(confidence * CALIBRATION_BINS).astype(np.intp) - 1
+    return np.asarray(np.clip(place, 0, CALIBRATION_BINS - 1), dtype=np.intp)
 
 
 def _top(count: int) -> Callable[[NDArray[np.intp], NDArray[np.float64]], float]:

@@ -17,11 +17,16 @@ Facts = list[tuple[str, str]]
 
 def costs(cost: Cost) -> Facts:
     """What a prediction costs."""
+    memory = cost.peak_memory_mb
     return [
         ("Time per image, median", wording.milliseconds(cost.latency_ms)),
         ("Time per image, 95% under", wording.milliseconds(cost.latency_p95_ms)),
+        (f"Images a second, batches of {cost.batch}", wording.number(round(cost.images_per_s))),
+        ("Time to load", wording.milliseconds(cost.load_ms)),
+        ("Peak memory", f"not measured: {cost.reason}" if memory is None else wording.megabytes(memory)),
         ("model.safetensors", wording.megabytes(cost.size_mb)),
         ("Parameters", f"{cost.parameters:,}"),
+        ("GMACs per image", f"{cost.gmacs:.3g}"),
     ]
 
 

@@ -8,7 +8,7 @@ from graft.evaluate import wording
 from graft.evaluate.exhibits import Column, Row, Table
 from graft.evaluate.metrics import METRICS, bins
 from graft.evaluate.tables import most_confused
-from graft.evaluate.wording import cell, number, percent, points
+from graft.evaluate.wording import area, cell, number, percent, points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ def classes_rows(found: Evaluation) -> Table:
             f"{x.n_train:,}",
             f"{x.n_test:,}",
             *map(percent, (x.precision, x.recall, x.f1)),
-            wording.area(x.roc_auc),
+            area(x.roc_auc),
         )
         for x in found.classes
     ]

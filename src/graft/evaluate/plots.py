@@ -65,8 +65,8 @@ def confusion_svg(classes: Sequence[str], counts: NDArray[np.intp]) -> str:
 def confusion_caption(counts: NDArray[np.intp]) -> str:
     """How the confusion matrix is read, and what of it is not drawn."""
     text = (
-        "Rows are true classes, columns what the model said. Blue is right, orange is wrong; stronger is a larger share "
-        "of the row."
+        "Rows are true classes, columns what the model said. Blue is right, orange is wrong; the stronger, the larger "
+        "the share of the row."
     )
     filled = int((counts > 0).sum() - (np.diag(counts) > 0).sum())
     if filled > MOST_CELLS:

@@ -14,7 +14,7 @@ from graft.evaluate.curves import pr_table, roc_table
 from graft.evaluate.exhibits import Column, Picture, Row, Table
 from graft.evaluate.leaderboard_table import leaderboard_tables, why_chosen
 from graft.evaluate.page_head import head
-from graft.evaluate.reliability import calibration
+from graft.evaluate.reliability import bands_of
 from graft.evaluate.suspects import NOT_JUDGED, Suspect, Suspects
 from graft.evaluate.wording import area, percent
 from graft.trust.threshold import coverage_table
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from graft.evaluate.gallery import Mistake, Shown
     from graft.evaluate.result import Evaluation
     from graft.evaluate.slices import Slice
-    from graft.trust.card import Trust
 
 _SECTIONS = (
     ("use", "Use"),
@@ -92,8 +91,7 @@ def render(found: Evaluation, exhibits: Exhibits) -> str:
 
 
 def _parts(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
-    confidence = _confidence(found, exhibits.artifact.trust)
-    return {**head(found), **_evidence(found, exhibits), **confidence, **_end(found, exhibits)}
+    return {**head(found), **_evidence(found, exhibits), **_confidence(found), **_end(found, exhibits)}
 
 
 def _safe(markup: str) -> Any:
@@ -143,23 +141,23 @@ def _ranking(found: Evaluation) -> dict[str, Any] | None:
         "pr": _safe(curve_plots.pr_svg(pr, precisions)),
         "sentence": findings.ranking_sentence(len(areas)),
         "roc_alt": f"ROC curves; the lowest area is {area(areas[worst])}, of class {worst}",
-        "pr_alt": f"Precision-recall curves; the lowest average precision is {area(precisions[least])}, of class {least}",
+        "pr_alt": f"Precision-recall curves; the lowest mean precision is {area(precisions[least])}, of class {least}",
     }
 
 
-def _confidence(found: Evaluation, trust: Trust) -> dict[str, Any]:
-    labels, probabilities = found.held_out.labels, found.probabilities
-    calibrated = calibration(labels, probabilities, trust.temperature)
-    raw = () if trust.temperature.value == 1 else calibrated.raw
-    coverage = coverage_table(probabilities, labels)
+def _confidence(found: Evaluation) -> dict[str, Any]:
+    bands, threshold = bands_of(found), found.trusted.trust.threshold.confidence
+    before = () if found.trusted.trust.temperature.value == 1 else bands.before
+    coverage = coverage_table(found.probabilities, found.held_out.labels)
     return {
         "confidence_sentence": wording.confidence_sentence(found),
-        "calibration_sentence": findings.calibration_sentence(calibrated),
-        "reliability": _safe(plots.reliability_svg(calibrated.used, raw)),
+        "calibration_sentence": findings.calibration_sentence(found.trusted),
+        "reliability": _safe(plots.reliability_svg(bands.after, before)),
         "bands": page_tables.band_rows(found),
-        "coverage_sentence": findings.coverage_sentence(found, trust.threshold),
-        "coverage": _safe(curve_plots.coverage_svg(coverage, trust.threshold.confidence)),
-        "coverage_rows": page_tables.coverage_rows(found, trust.threshold.confidence),
+        "coverage_sentence": findings.coverage_sentence(found.trusted),
+        "coverage": _safe(curve_plots.coverage_svg(coverage, threshold)),
+        "coverage_rows": page_tables.coverage_rows(found, threshold),
+        "novelty_sentence": findings.novelty_sentence(found.trusted),
     }
 
 
@@ -206,7 +204,7 @@ def _end(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
         "metrics": page_tables.metrics_rows(found),
         "method": wording.method(found),
         "purpose": wording.purpose(found),
-        "limits": wording.limits(found, exhibits.artifact.trust.novelty.distance is not None),
+        "limits": wording.limits(found, found.trusted.trust.novelty.distance is not None),
         "model": {"name": exhibits.artifact.name, "facts": page_facts.model(exhibits.artifact)},
         "settings": Table(
             (Column("setting"), Column("value", words=True)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from graft.evaluate.intervals import Resampling
 from graft.evaluate.judgement import Judgement, figures, judge, reasons, tables, write_csv
 from graft.evaluate.transfer import Comparison, compare, label_curve
 from graft.files import write_json
+from graft.predict import Answers
+from graft.trust.card import Trust
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +30,8 @@ class Probabilities:
 
     Attributes:
         model: the fine-tuned model.
+        trust: its card's part about how far that is to be trusted.
+        novelty: how unlike the training images it finds each image, (n,); None where it cannot tell.
         scratch: the same network trained from scratch, or None.
         pairs: (transferred, from scratch) by labels per class.
         no_control: why ``scratch`` is None, where it is.
@@ -37,6 +41,8 @@ class Probabilities:
     scratch: NDArray[np.float64] | None
     pairs: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
     no_control: str = "no control was trained"
+    trust: Trust = field(default_factory=Trust)
+    novelty: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
     curve = label_curve(labels, said.pairs, resampling)
     if curve and transfer.control is not None and transfer.labels_per_class is not None:
         curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
-    found = judge(held_out, said.model, resampling)
+    found = judge(held_out, Answers(said.model, said.novelty), said.trust, resampling)
     return Evaluation(**vars(found), transfer=transfer, curve=curve, cost=cost, resampling=resampling)
 
 
@@ -83,6 +89,7 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         "size_mb": found.cost.size_mb,
         "latency_ms": found.cost.latency_ms,
         "latency_p95_ms": found.cost.latency_p95_ms,
+        "cost": found.cost.to_json(),
         "reasons": reasons(found),
     }
 

@@ -74,7 +74,7 @@ def verdict_of(interval: Interval) -> Verdict:
 
 def estimate(labels: NDArray[np.intp], probabilities: NDArray[np.float64], resampling: Resampling) -> Estimate | None:
     """Accuracy with its interval; None where there are no images."""
-    interval = headline_intervals(labels, probabilities, resampling)["accuracy"]
+    interval = headline_intervals(labels, probabilities, resampling, ["accuracy"])["accuracy"]
     if interval is None:
         return None
     return Estimate(float((probabilities.argmax(axis=1) == labels).mean()), interval)

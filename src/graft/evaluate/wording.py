@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.evaluate.cost import ROUNDS
+
 # Classes that a sentence names.
 _MOST_NAMED = 12
 
@@ -185,8 +187,10 @@ def cost_note(cost: Cost) -> str:
     threads = counted(cost.threads, "CPU thread", "CPU threads")
     return (
         f"Time of one image: from the encoded file in memory to probabilities (decoding, preprocessing, forward pass), "
-        f"{counted(cost.runs, 'run', 'runs')} after warm-up, batch of 1, device {cost.device}, {threads}. It holds for "
-        "this machine only. 1 MB is 1,000,000 bytes."
+        f"{counted(cost.runs, 'run', 'runs')} after warm-up, the best of {ROUNDS} rounds, batch of 1, device "
+        f"{cost.device}, {threads}. It holds for this machine only. Peak memory is that of a whole process that loads "
+        "the model and answers for single images. A GMAC is a billion multiplications with an addition. 1 MB is "
+        "1,000,000 bytes."
     )
 
 

@@ -11,6 +11,9 @@ from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from graft.evaluate.footprint import Footprint
     from graft.evaluate.heldout import HeldOut
     from graft.evaluate.report import Exhibits
     from graft.evaluate.result import Evaluation, Probabilities
@@ -21,6 +24,8 @@ MODEL = "the fine-tuned model"
 SCRATCH = "scratch"
 # Doubted labels that the report shows as pictures.
 MOST_DOUBTED = 12
+# Images that the process answers for which measures memory: of more sizes than one, and soon done.
+FEW = 5
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -34,9 +39,8 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.evaluate.card import render_card
     from graft.evaluate.cost import measure_cost
     from graft.evaluate.heldout import read_held_out
-    from graft.evaluate.intervals import Resampling
-    from graft.evaluate.judgement import write_csv
-    from graft.evaluate.reliability import calibration, reliability_table
+    from graft.evaluate.judgement import resampling_of, write_csv
+    from graft.evaluate.reliability import bands_of, reliability_table
     from graft.evaluate.report import render
     from graft.evaluate.result import evaluate, write_tables
     from graft.evaluate.slices import slices_table
@@ -49,21 +53,32 @@ def run(params: Params, workspace: Workspace) -> None:
     held_out = read_held_out(workspace.splits, model.classes)
     said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)})
     images = [workspace.raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
-    cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs)
-    resampling = Resampling(held_out.units, params.evaluate.bootstrap_samples, params.seed)
+    memory = measured_memory(params, workspace, images)
+    cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs, memory)
+    resampling = resampling_of(held_out, params.evaluate.bootstrap_samples, params.seed)
     found = evaluate(held_out, said, cost, resampling)
     shown = exhibits(params, workspace, model, found)
     page, card = render(found, shown), render_card(found, shown)
-    calibrated = calibration(held_out.labels, found.probabilities, model.artifact.trust.temperature)
     with whole_folder(workspace.evaluation) as folder:
         write_tables(found, folder)
         write_csv(folder / "slices.csv", slices_table(shown.slices))
         write_csv(folder / "suspects.csv", suspects_table(shown.suspects))
-        write_csv(folder / "reliability.csv", reliability_table(calibrated))
+        write_csv(folder / "reliability.csv", reliability_table(bands_of(found)))
         write_text(folder / "report.html", page)
         write_text(folder / "model_card.md", card)
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
     print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")
+
+
+def measured_memory(params: Params, workspace: Workspace, images: Sequence[Path]) -> Footprint:
+    """What memory the model takes, where that is asked for."""
+    import torch
+
+    from graft.evaluate.footprint import SWITCHED_OFF, Footprint, measure_footprint
+
+    if not params.evaluate.measure_memory:
+        return Footprint(None, SWITCHED_OFF)
+    return measure_footprint(workspace.finetuned, images[:FEW], torch.get_num_threads())
 
 
 def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str, Predictor]:
@@ -87,17 +102,20 @@ def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str
 
 def predict_all(params: Params, workspace: Workspace, held_out: HeldOut, models: dict[str, Predictor]) -> Probabilities:
     """Run every model over the test images in one pass."""
-    from graft.evaluate.inference import probabilities_of
+    from graft.evaluate.inference import answers_of
     from graft.evaluate.result import Probabilities
 
     images = [workspace.raw / path for path in held_out.paths]
-    said = probabilities_of(models, images, held_out.classes)
+    answers = answers_of(models, images, held_out.classes)
+    said = {name: answer.probabilities for name, answer in answers.items()}
     pairs = {count: _pair(count) for count in params.train.label_counts if _pair(count)[0] in said}
     return Probabilities(
         model=said[MODEL],
         scratch=said.get(SCRATCH),
         pairs={count: (said[first], said[second]) for count, (first, second) in pairs.items()},
         no_control=why_no_control(params, models[MODEL]),
+        trust=models[MODEL].artifact.trust,
+        novelty=answers[MODEL].novelty,
     )
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from graft.select.candidates import TrainSet
     from graft.train.finetune import Task, Trained
+    from graft.trust.settle import Settled
+    from graft.zoo.preprocessing import Preprocessing
 
     # Which images are meant, bool (n).
     Rows = NDArray[np.bool_]
@@ -50,7 +52,7 @@ def run(params: Params, workspace: Workspace) -> None:
         with whole_file(reports / "curves.csv") as beside:
             table(runs).to_csv(beside, index=False)
         draw(runs, reports / "curves.svg")
-    job.save(workspace.finetuned, job.winner, "staged", trained)
+    job.save(workspace.finetuned, job.winner, "staged", trained, job.settle(trained))
 
 
 @dataclass(frozen=True)
@@ -99,11 +101,10 @@ class Job:
         from graft.augment.choice import choose
         from graft.augment.policies import build_policy
         from graft.features.store import Store
-        from graft.select.candidates import around, extractor_for
+        from graft.select.candidates import extractor_for
         from graft.train.finetune import Task
-        from graft.zoo.weights import preprocessing_of
 
-        preprocessing = preprocessing_of(candidate, around(self.params, self.workspace.source_models))
+        preprocessing = self._preprocessing(candidate)
         extractor = extractor_for(self.data.images, preprocessing, Store(self.workspace.cache), device)
         policy = build_policy(choose(self.params.augment), preprocessing.geometry.size)
         return Task(extractor, self.data.labels, rows, held_out, policy)
@@ -149,14 +150,36 @@ class Job:
             some[random.permutation(of_class)[:count]] = True
         return some
 
-    def save(self, folder: Path, candidate: Candidate, strategy: str, trained: Trained) -> None:
-        """Write a model with its provenance."""
-        from graft.artifact import Artifact, save_artifact
+    def settle(self, trained: Trained) -> Settled:
+        """How far the winner's answers are to be trusted, from the training images that were held out."""
+        import pandas as pd
+
+        from graft.features.images import decoded
+        from graft.features.store import Store
+        from graft.trust.settle import Shown, settle
+        from graft.trust.units import units_of
+
+        preprocessing = self._preprocessing(self.winner)
+        images = decoded(self.data.images, preprocessing.geometry, Store(self.workspace.cache))
+        splits = pd.read_parquet(self.workspace.splits, columns=["path", "group"]).set_index("path")
+        units = units_of(splits["group"].reindex(list(self.data.images.paths)))
+        shown = Shown(images, self.data.labels, units, preprocessing)
+        return settle(trained.network, trained.watched, shown, self.params.trust, self.params.seed)
+
+    def _preprocessing(self, candidate: Candidate) -> Preprocessing:
         from graft.select.candidates import around
         from graft.zoo.weights import preprocessing_of
 
+        return preprocessing_of(candidate, around(self.params, self.workspace.source_models))
+
+    def save(
+        self, folder: Path, candidate: Candidate, strategy: str, trained: Trained, settled: Settled | None = None
+    ) -> None:
+        """Write a model with its provenance and, where it was settled, how far its answers are to be trusted."""
+        from graft.artifact import Artifact, save_artifact
+        from graft.trust.settle import NOT_SETTLED
+
         assert isinstance(candidate.depth, int)
-        preprocessing = preprocessing_of(candidate, around(self.params, self.workspace.source_models))
         provenance = {
             "seed": self.params.seed,
             "strategy": strategy,
@@ -165,10 +188,17 @@ class Job:
             "splits_sha256": sha256(self.workspace.splits),
         }
         depth = None if candidate.depth == self.blocks - 1 else candidate.depth
+        found = settled or NOT_SETTLED
         artifact = Artifact(
-            self.data.classes, candidate.arch, candidate.weights, depth, preprocessing, provenance=provenance
+            self.data.classes,
+            candidate.arch,
+            candidate.weights,
+            depth,
+            self._preprocessing(candidate),
+            provenance=provenance,
+            trust=found.trust,
         )
-        save_artifact(folder, artifact, trained.network)
+        save_artifact(folder, artifact, trained.network, found.reference)
 
 
 if __name__ == "__main__":

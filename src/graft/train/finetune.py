@@ -58,10 +58,12 @@ class Watched:
     Attributes:
         rows: indices of the held-out images among all of the task's, int64 (m).
         logits: float32 (m, classes), by the network of the first pass, whose training left these images out.
+        network: that network, for what else is to be asked of it.
     """
 
     rows: NDArray[np.int64]
     logits: NDArray[np.float32]
+    network: Network
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _watched(network: Network, plan: Plan, task: Task, held_out: Rows) -> Watche
     """What the network of the first pass, with its best epoch's weights, says of the held-out images."""
     start = plan.stages[-1].start if plan.stages else len(network.blocks)
     logits = logits_of(network.ending(start), task.extractor.activations(network, start, held_out))
-    return Watched(np.flatnonzero(held_out), logits.float().numpy())
+    return Watched(np.flatnonzero(held_out), logits.float().numpy(), network)
 
 
 @dataclass(frozen=True)

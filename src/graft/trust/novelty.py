@@ -12,10 +12,10 @@ import numpy as np
 from graft.determinism import derive_seed
 from graft.errors import WeightsError
 from graft.files import sha256
+from graft.progress import track
 from graft.trust.card import Novelty
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from graft.zoo.network import Network
@@ -29,17 +29,16 @@ _BATCH = 64
 _ROWS = 1024
 
 
-def features_of(
-    network: Network, preprocessing: Preprocessing, images: NDArray[np.uint8], device: torch.device | None = None
-) -> NDArray[np.float32]:
+def features_of(network: Network, preprocessing: Preprocessing, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Prepared images (n, size, size, 3) -> what the head receives, (n, features), with the network in eval mode."""
     import torch
 
-    where = device or next(network.parameters()).device
-    network.to(where).eval()
+    where = next(network.parameters()).device
+    network.eval()
     parts = [np.empty((0, network.head.in_features), dtype=np.float32)]
     with torch.inference_mode():
-        for start in range(0, len(images), _BATCH):
+        starts = range(0, len(images), _BATCH)
+        for start in track(starts, "looking at training images", total=len(starts)):
             batch = torch.from_numpy(np.ascontiguousarray(images[start : start + _BATCH])).to(where)
             parts.append(network.features(preprocessing.normalise(batch)).float().cpu().numpy())
     return np.concatenate(parts)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from graft.trust.card import Novelty, Trust
-from graft.trust.novelty import fit_novelty, neighbour
+from graft.trust.novelty import chosen_rows, features_of, fit_novelty, neighbour
 from graft.trust.temperature import fit_temperature, softmax_at
 from graft.trust.threshold import choose_threshold
 
@@ -17,48 +17,89 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.settings import Trust as Settings
+    from graft.zoo.network import Network
+    from graft.zoo.preprocessing import Preprocessing
+
+
+class Watched(Protocol):
+    """What a network of the same recipe said of training images that were held out from it, at its best epoch."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Indices of the held-out images among all training images, (m)."""
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """(m, classes)."""
+
+    @property
+    def network(self) -> Network:
+        """The network itself, which has seen all other training images."""
 
 
 @dataclass(frozen=True)
-class Unseen:
-    """What a network says of training images that it has not seen; never of test images.
+class Shown:
+    """The training images; never test images.
 
     Attributes:
-        logits: (m, k) of the held-out images.
-        labels: their class indices (m).
-        units: int (m,): equal for images of one group.
-        features: (m, d) of the held-out images, what the head receives.
-        shown: (r, d) of images that the network was trained on, by the same network.
+        images: prepared, uint8 (n, size, size, 3).
+        labels: class indices (n).
+        units: int (n,): equal for images of one group.
+        preprocessing: the model's.
     """
 
-    logits: NDArray[np.floating]
+    images: NDArray[np.uint8]
     labels: NDArray[np.intp]
     units: NDArray[np.intp]
-    features: NDArray[np.floating]
-    shown: NDArray[np.floating]
+    preprocessing: Preprocessing
 
 
-def settle(unseen: Unseen | None, images: int, settings: Settings) -> Trust:
-    """What the card of a model says of its answers.
+@dataclass(frozen=True)
+class Settled:
+    """What goes into the card, and the features (r, d) that go beside the model; None where there is no threshold."""
 
-    Everything is fitted on what another network of the same recipe says of images that it has not seen, as the
-    model itself has seen all training images and is surer of them, and nearer to them, than of any others. The
-    model has seen a few more, so that the figures err, if anything, towards caution.
+    trust: Trust
+    reference: NDArray[np.float32] | None
+
+
+NOT_SETTLED = Settled(Trust(), None)
+
+
+def settle(network: Network, watched: Watched | None, shown: Shown, settings: Settings, seed: int) -> Settled:
+    """Fit temperature, threshold and novelty for ``network``.
+
+    All are fitted on what another network of the same recipe says of images that it has not seen: the model itself has
+    seen all training images, is surer of them than of any others, and has features nearer to theirs. It has seen a
+    few more images than the other, so that the figures err, if anything, towards caution; what they are worth is
+    measured on the test images.
 
     Args:
-        unseen: None where nothing was held out; then the card says so and why.
-        images: how many training images' features are kept beside the model.
+        network: the model, trained on all of ``shown``.
+        watched: None where nothing was held out; then the card says so, and the model is as it was.
+        shown: all training images.
         settings: section ``trust`` of params.yaml.
+        seed: for the images that are kept.
     """
-    if unseen is None:
-        return Trust()
-    temperature = fit_temperature(unseen.logits, unseen.labels, unseen.units)
-    calibrated = softmax_at(unseen.logits, temperature.value)
-    threshold = choose_threshold(calibrated, unseen.labels, settings.answered_accuracy)
-    found = fit_novelty(unseen.features, unseen.shown, settings.usual_share)
-    return Trust(temperature, threshold, _for(found, images))
+    if watched is None:
+        return NOT_SETTLED
+    rows, labels = watched.rows, shown.labels[watched.rows]
+    temperature = fit_temperature(watched.logits, labels, shown.units[rows])
+    threshold = choose_threshold(softmax_at(watched.logits, temperature.value), labels, settings.answered_accuracy)
+    others = np.setdiff1d(np.arange(len(shown.labels)), rows)
+    near = others[chosen_rows(shown.labels[others], settings.reference_images, seed)]
+    novelty = fit_novelty(
+        _features(watched.network, shown, rows), _features(watched.network, shown, near), settings.usual_share
+    )
+    if novelty.distance is None:
+        return Settled(Trust(temperature, threshold, novelty), None)
+    kept = chosen_rows(shown.labels, settings.reference_images, seed)
+    return Settled(Trust(temperature, threshold, _among(novelty, len(kept))), _features(network, shown, kept))
 
 
-def _for(found: Novelty, images: int) -> Novelty:
-    """The same with the neighbour of as many images as are kept: the same share of them."""
-    return found if found.distance is None else dataclasses.replace(found, k=neighbour(images), images=images)
+def _features(network: Network, shown: Shown, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    return features_of(network, shown.preprocessing, shown.images[rows])
+
+
+def _among(novelty: Novelty, images: int) -> Novelty:
+    """The same with the neighbour among as many images as are kept: the same share of them."""
+    return dataclasses.replace(novelty, k=neighbour(images), images=images)

@@ -1,0 +1,178 @@
+"""Whether what a model's card says of its answers holds on the test images: calibration, "not sure", novelty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graft.evaluate.intervals import Interval, Resampling, percentile
+from graft.evaluate.metrics import expected_calibration_error
+from graft.trust.temperature import uncalibrated
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graft.predict import Answers
+    from graft.trust.card import Trust
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of images in [0, 1] with its 95% interval and the images it is of; None with a reason where of none."""
+
+    value: float | None
+    interval: Interval | None
+    images: int
+    reason: str | None = None
+
+    def to_json(self, name: str) -> dict[str, Any]:
+        """As metrics.json has it."""
+        return {name: self.value, f"{name}_ci95": None if self.interval is None else self.interval.pair()}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The test images before and after the temperature: log loss in nats, calibration error in [0, 1].
+
+    Attributes:
+        log_loss_before: at temperature 1.
+        log_loss_after: at the card's temperature.
+        gained: mean of the former minus the latter, and ``gained_interval`` its paired 95% interval; above 0 better.
+        ece_before: expected calibration error at temperature 1.
+        ece_after: at the card's temperature.
+    """
+
+    log_loss_before: float
+    log_loss_after: float
+    gained: float
+    gained_interval: Interval | None
+    ece_before: float
+    ece_after: float
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """What the card says, and what came of it on the test images.
+
+    Attributes:
+        trust: the card's part.
+        calibration: None where there are no images.
+        coverage: the share of images that are answered, which is to say not marked as unsure.
+        answered: the share of these that is named rightly.
+        unsure: the share of the others that is named rightly.
+        usual: the share of images that are not called unlike the training images.
+    """
+
+    trust: Trust
+    calibration: Calibration | None
+    coverage: Share
+    answered: Share
+    unsure: Share
+    usual: Share
+
+
+def look_at(labels: NDArray[np.intp], said: Answers, trust: Trust, resampling: Resampling) -> Trusted:
+    """Measure on test images what was settled on training images.
+
+    Args:
+        labels: class indices (n).
+        said: what the model said of them, calibrated.
+        trust: its card's part.
+        resampling: what the bootstrap draws.
+    """
+    probabilities = said.probabilities
+    everywhere = np.ones(len(labels), dtype=bool)
+    right = probabilities.argmax(axis=1) == labels
+    sure = probabilities.max(axis=1, initial=0.0) >= trust.threshold.confidence
+    return Trusted(
+        trust=trust,
+        calibration=_calibration(labels, probabilities, trust.temperature.value, resampling),
+        coverage=share_of(sure, everywhere, resampling, "there are no test images"),
+        answered=share_of(right, sure, resampling, "the model is sure of no test image"),
+        unsure=share_of(right, ~sure, resampling, "the model is sure of every test image"),
+        usual=Share(None, None, 0, trust.novelty.reason or "the model keeps no features to compare with")
+        if said.novelty is None
+        else share_of(said.novelty <= 1, everywhere, resampling, "there are no test images"),
+    )
+
+
+def share_of(what: NDArray[np.bool_], among: NDArray[np.bool_], resampling: Resampling, reason: str) -> Share:
+    """The share of the images ``among`` that ``what`` holds for; both (n,)."""
+    count = int(among.sum())
+    if count == 0:
+        return Share(None, None, 0, reason)
+    totals = resampling.totals(np.stack([among, what & among], axis=1).astype(np.float64))
+    values = np.divide(totals[:, 1], totals[:, 0], out=np.full(len(totals), np.nan), where=totals[:, 0] > 0)
+    units = len(np.unique(resampling.units[among]))
+    return Share(float(what[among].mean()), percentile(values, 0.0, 1.0, units), count)
+
+
+def to_json(found: Trusted) -> dict[str, Any]:
+    """The sections ``calibration``, ``unsure`` and ``novelty`` of metrics.json."""
+    temperature, threshold, novelty = found.trust.temperature, found.trust.threshold, found.trust.novelty
+    fitted = temperature.low is not None and temperature.high is not None
+    return {
+        "calibration": {
+            "temperature": temperature.value,
+            "temperature_ci95": [temperature.low, temperature.high] if fitted else None,
+            "n_fitted": temperature.n_fitted,
+            "reason": temperature.reason,
+            **_calibration_json(found.calibration),
+        },
+        "unsure": {
+            "below": threshold.confidence,
+            "target": threshold.target,
+            "n_fitted": threshold.n_fitted,
+            "reason": threshold.reason,
+            **found.coverage.to_json("coverage"),
+            "n_answered": found.answered.images,
+            **found.answered.to_json("accuracy"),
+            **found.unsure.to_json("accuracy_of_unsure"),
+        },
+        "novelty": {
+            "distance": novelty.distance,
+            "neighbour": novelty.k,
+            "reference_images": novelty.images,
+            "promised": novelty.usual,
+            "n_fitted": novelty.n_fitted,
+            "reason": found.usual.reason,
+            **found.usual.to_json("usual"),
+        },
+    }
+
+
+def _calibration_json(found: Calibration | None) -> dict[str, Any]:
+    names = ("log_loss_before", "log_loss_after", "ece_before", "ece_after")
+    if found is None:
+        return dict.fromkeys((*names, "log_loss_gained", "log_loss_gained_ci95"))
+    return {name: getattr(found, name) for name in names} | {
+        "log_loss_gained": found.gained,
+        "log_loss_gained_ci95": None if found.gained_interval is None else found.gained_interval.pair(),
+    }
+
+
+def _calibration(
+    labels: NDArray[np.intp], after: NDArray[np.float64], temperature: float, resampling: Resampling
+) -> Calibration | None:
+    if len(labels) == 0:
+        return None
+    before = after if temperature == 1 else uncalibrated(after, temperature)
+    losses = [_losses(labels, rows) for rows in (before, after)]
+    gained = losses[0] - losses[1]
+    totals = resampling.totals(np.stack([np.ones(len(labels)), gained], axis=1))
+    return Calibration(
+        log_loss_before=float(losses[0].mean()),
+        log_loss_after=float(losses[1].mean()),
+        gained=float(gained.mean()),
+        gained_interval=percentile(totals[:, 1] / totals[:, 0], -np.inf, np.inf, resampling.count),
+        ece_before=expected_calibration_error(labels, before),
+        ece_after=expected_calibration_error(labels, after),
+    )
+
+
+def _losses(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Clipped as scikit-learn's log_loss does, so that this is the log loss of the other figures.
+    chosen = probabilities[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0)))

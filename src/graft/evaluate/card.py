@@ -76,7 +76,7 @@ def escaped(text: str) -> str:
 
 
 def table(shown: Table) -> str:
-    """A table of the page as Markdown, numbers to the right, notes last; at most ``MOST_ROWS`` rows, the chosen one bold."""
+    """A table of the page as Markdown, notes last; at most ``MOST_ROWS`` rows, the chosen one bold."""
     noted = any(row.note for row in shown.rows)
     head = [*((escaped(column.title), column.number) for column in shown.head), *([("", False)] if noted else [])]
     lines = [

@@ -22,7 +22,8 @@ from graft.evaluate.curves import roc_table
 from graft.evaluate.gallery import Mistake, Shown, overlay, show_mistakes
 from graft.evaluate.heldout import HeldOut
 from graft.evaluate.intervals import Resampling
-from graft.evaluate.reliability import bands_of, reliability_table
+from graft.evaluate.mean_curves import ROC, mean_curve, on_grid
+from graft.evaluate.reliability import bands_of, bands_table
 from graft.evaluate.report import Exhibits, render
 from graft.evaluate.result import Evaluation, Probabilities, evaluate
 from graft.evaluate.slices import Slice
@@ -97,8 +98,18 @@ def test_the_worst_classes_are_drawn_and_the_mean() -> None:
 
 def test_a_curve_is_read_at_its_upper_end_where_it_is_steep() -> None:
     x, y = np.array([0.0, 0.0, 0.5, 0.5, 1.0]), np.array([0.0, 0.6, 0.6, 1.0, 1.0])
-    grid = curve_plots._on_grid(x, y)
+    grid = on_grid(x, y)
     assert (grid[0], grid[25], grid[50], grid[100]) == (0.6, pytest.approx(0.8), 1.0, 1.0)
+
+
+def test_the_mean_curve_has_the_mean_area() -> None:
+    found = _large(5, 600)
+    mean = mean_curve(roc_table(found.held_out, found.probabilities), ROC)
+    areas = [row.roc_auc for row in found.classes if row.roc_auc is not None]
+    assert np.trapezoid(mean["true_positive_rate"], mean["false_positive_rate"]) == pytest.approx(
+        np.mean(areas), abs=0.01
+    )
+    assert mean_curve(roc_table(found.held_out, found.probabilities).iloc[:0], ROC).empty
 
 
 def _judged(card: Trust, n: int = 2000) -> Evaluation:
@@ -114,14 +125,14 @@ def _judged(card: Trust, n: int = 2000) -> Evaluation:
 def test_calibration_before_is_what_the_model_would_say_without_its_temperature() -> None:
     found = _judged(Trust(Temperature(4.0, 3.5, 4.5, 100, None)))
     bands, plain = bands_of(found), _judged(Trust())
-    assert bands.before == bands_of(plain).after == bands_of(plain).before
+    assert bands_of(plain).after == bands_of(plain).before
+    pd.testing.assert_frame_equal(bands_table(bands.before), bands_table(bands_of(plain).after))
     before, after = (plain.scores["calibration_error"].value, found.scores["calibration_error"].value)
     assert before is not None and after is not None and after < 0.05 < before
     text = findings.calibration_sentence(found.trusted)
     assert "was too sure of itself" in text and "temperature of 4.00 (95%: 3.50 to 4.50)" in text
     assert f"from {100 * before:.1f} to {100 * after:.1f} percentage points, and log loss changed by −" in text
-    table = reliability_table(bands)
-    assert table.groupby("calibration")["count"].sum().to_dict() == {"after": 2000, "before": 2000}
+    assert bands_table(bands.after)["count"].sum() == bands_table(bands.before)["count"].sum() == 2000
     assert "before" in plots.reliability_svg(bands.after, bands.before)
     assert findings.calibration_sentence(plain.trusted) == "No temperature was fitted: the training held out no images."
 

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.evaluate.drawing import BLUE, GRID, INK, MUTED, ORANGE, WIDTH, figure, in_percent, short, svg
+from graft.evaluate.mean_curves import PR, ROC, mean_curve
 from graft.evaluate.wording import area
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
 # The worst classes that are drawn; each has its own dashes, so that no colour needs to tell them apart.
 MOST_CLASSES = 3
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
-_GRID = np.linspace(0, 1, 101)
 
 
 def roc_svg(table: pd.DataFrame, areas: Mapping[str, float]) -> str:
@@ -32,7 +31,7 @@ def roc_svg(table: pd.DataFrame, areas: Mapping[str, float]) -> str:
     """
     with figure(WIDTH, 3.9) as (drawn, axes):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 4)))
-        _lines(axes, table, areas, "false_positive_rate", "true_positive_rate")
+        _lines(axes, table, areas, ROC)
         axes.set(xlabel="others taken for the class", ylabel="of the class found")
         return _finish(drawn, axes, "roc")
 
@@ -40,7 +39,7 @@ def roc_svg(table: pd.DataFrame, areas: Mapping[str, float]) -> str:
 def pr_svg(table: pd.DataFrame, areas: Mapping[str, float]) -> str:
     """Recall against precision; see :func:`roc_svg`."""
     with figure(WIDTH, 3.9) as (drawn, axes):
-        _lines(axes, table, areas, "recall", "precision")
+        _lines(axes, table, areas, PR)
         axes.set(xlabel="of the class found (recall)", ylabel="rightly called so (precision)")
         return _finish(drawn, axes, "pr")
 
@@ -69,23 +68,16 @@ def lowest(areas: Mapping[str, float]) -> list[str]:
     return sorted(areas, key=lambda name: (areas[name], name))[: 1 if len(areas) == 2 else MOST_CLASSES]
 
 
-def _lines(axes: Any, table: pd.DataFrame, areas: Mapping[str, float], x: str, y: str) -> None:
+def _lines(axes: Any, table: pd.DataFrame, areas: Mapping[str, float], columns: tuple[str, str]) -> None:
+    x, y = columns
     curves = {str(name): (part[x].to_numpy(), part[y].to_numpy()) for name, part in table.groupby("class", sort=False)}
     for name, dashes in zip(lowest(areas), _DASHES, strict=False):
         label = f"{short(name, 20)} ({area(areas[name])})"
         axes.plot(*curves[name], color=ORANGE, linewidth=1.6, linestyle=dashes, label=label)
     if len(curves) > 2:
-        mean = np.mean([_on_grid(*curve) for curve in curves.values()], axis=0)
+        mean = mean_curve(table, columns)
         label = f"mean of {len(curves)} classes ({area(float(np.mean(list(areas.values()))))})"
-        axes.plot(_GRID, mean, color=BLUE, linewidth=2.4, label=label)
-
-
-def _on_grid(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A curve's height at a hundred places, by straight lines between its points; its greatest where it is steep."""
-    order = np.lexsort((y, x))
-    x, y = x[order], y[order]
-    last = np.flatnonzero(np.append(np.diff(x) > 0, True))
-    return np.interp(_GRID, x[last], y[last])
+        axes.plot(mean[x], mean[y], color=BLUE, linewidth=2.4, label=label)
 
 
 def _finish(drawn: Any, axes: Any, name: str) -> str:

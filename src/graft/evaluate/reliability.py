@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from graft.evaluate.metrics import Bin, bins
@@ -30,14 +30,8 @@ def bands_of(found: Judgement) -> Bands:
     return Bands(bins(labels, after), bins(labels, before))
 
 
-def reliability_table(found: Bands) -> pd.DataFrame:
-    """A row per band of confidence: calibration (after or before), low, high, count, confidence, accuracy."""
+def bands_table(bands: Sequence[Bin]) -> pd.DataFrame:
+    """A row per band of confidence: low, high, count, confidence, accuracy."""
     import pandas as pd
 
-    columns = ["calibration", "low", "high", "count", "confidence", "accuracy"]
-    rows = [
-        (name, band.low, band.high, band.count, band.confidence, band.accuracy)
-        for name, bands in (("after", found.after), ("before", found.before))
-        for band in bands
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame([asdict(band) for band in bands], columns=["low", "high", "count", "confidence", "accuracy"])

@@ -13,6 +13,8 @@ from graft.workspace import Workspace
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
+
     from graft.evaluate.footprint import Footprint
     from graft.evaluate.heldout import HeldOut
     from graft.evaluate.report import Exhibits
@@ -40,11 +42,8 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.evaluate.cost import measure_cost
     from graft.evaluate.heldout import read_held_out
     from graft.evaluate.judgement import resampling_of, write_csv
-    from graft.evaluate.reliability import bands_of, reliability_table
     from graft.evaluate.report import render
     from graft.evaluate.result import evaluate, write_tables
-    from graft.evaluate.slices import slices_table
-    from graft.evaluate.suspects import suspects_table
     from graft.files import whole_folder, write_text
     from graft.predict import Predictor
 
@@ -61,9 +60,8 @@ def run(params: Params, workspace: Workspace) -> None:
     page, card = render(found, shown), render_card(found, shown)
     with whole_folder(workspace.evaluation) as folder:
         write_tables(found, folder)
-        write_csv(folder / "slices.csv", slices_table(shown.slices))
-        write_csv(folder / "suspects.csv", suspects_table(shown.suspects))
-        write_csv(folder / "reliability.csv", reliability_table(bands_of(found)))
+        for name, table in pages_tables(found, shown).items():
+            write_csv(folder / name, table)
         write_text(folder / "report.html", page)
         write_text(folder / "model_card.md", card)
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
@@ -156,6 +154,25 @@ def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Eval
         suspect_pictures=tuple(zip(doubted, small, strict=True)),
         agreement=read_agreement(workspace.selection / "agreement.json"),
     )
+
+
+def pages_tables(found: Evaluation, shown: Exhibits) -> dict[str, pd.DataFrame]:
+    """What only the pipeline's report rests on, by file name; those of ``graft evaluate`` are written elsewhere."""
+    from graft.evaluate.curves import pr_table, roc_table
+    from graft.evaluate.mean_curves import PR, ROC, mean_curve
+    from graft.evaluate.reliability import bands_of, bands_table
+    from graft.evaluate.slices import slices_table
+    from graft.evaluate.suspects import suspects_table
+
+    bands = bands_of(found)
+    return {
+        "slices.csv": slices_table(shown.slices),
+        "suspects.csv": suspects_table(shown.suspects),
+        "reliability.csv": bands_table(bands.after),
+        "reliability_before.csv": bands_table(bands.before),
+        "mean_roc.csv": mean_curve(roc_table(found.held_out, found.probabilities), ROC),
+        "mean_pr.csv": mean_curve(pr_table(found.held_out, found.probabilities), PR),
+    }
 
 
 def slices_of(workspace: Workspace, found: Evaluation) -> tuple[Slice, ...]:

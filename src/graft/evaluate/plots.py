@@ -6,7 +6,7 @@ What is blue is right or transferred, what is orange is wrong or from scratch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -40,17 +40,24 @@ MOST_CELLS = 1500
 
 def confusion_svg(classes: Sequence[str], counts: NDArray[np.intp]) -> str:
     """Rows true, columns predicted; blue on the diagonal, orange off it, opacity by share of the row."""
+    from matplotlib.collections import PolyCollection
+    from matplotlib.colors import to_rgba
+
     k = len(classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    squares, colours = [], []
     with figure(WIDTH, WIDTH * 0.92) as (drawn, axes):
         for i, j in _cells(counts):
             # Shares off the diagonal are small; their root keeps one mistake in a hundred visible.
             opacity = float(share[i, j] if i == j else np.sqrt(share[i, j]))
-            axes.add_patch(_cell(i, j, BLUE if i == j else ORANGE, max(opacity, 0.08)))
+            squares.append(_square(i, j))
+            colours.append(to_rgba(BLUE if i == j else ORANGE, max(opacity, 0.08)))
             if k <= MOST_NUMBERS:
                 colour = PAPER if opacity > 0.6 else INK
                 size = 13 if k <= 4 else 9 if k <= 10 else 7
                 axes.text(j, i, f"{counts[i, j]}", ha="center", va="center", color=colour, fontsize=size)
+        # One collection: two thousand patches by themselves take seconds.
+        axes.add_collection(PolyCollection(squares, facecolors=colours, linewidths=0), autolim=False)
         axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="predicted", ylabel="true")
         axes.set_aspect("equal")
         if k <= MOST_BARS:
@@ -156,7 +163,6 @@ def _cells(counts: NDArray[np.intp]) -> list[tuple[int, int]]:
     return [(int(rows[place]), int(columns[place])) for place in order[: filled + MOST_CELLS]]
 
 
-def _cell(row: int, column: int, colour: str, opacity: float) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, alpha=opacity, linewidth=0)
+def _square(row: int, column: int) -> list[tuple[float, float]]:
+    low, high, top, bottom = column - 0.48, column + 0.48, row - 0.48, row + 0.48
+    return [(low, top), (high, top), (high, bottom), (low, bottom)]

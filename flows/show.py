@@ -1,4 +1,4 @@
-"""What Prefect's page shows of a run: tables of findings, leaderboard and figures, and a link to the report."""
+"""What Prefect's page shows of a run: tables of findings, leaderboard, figures and suspects, the report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.outcome import StageRun
 from flows.result import read_metrics, summary
@@ -18,6 +18,7 @@ from graft.errors import GraftError
 from graft.workspace import Workspace
 
 _NAMED = 3
+_MOST_SUSPECTS = 50
 
 
 def publish(run: StageRun, workspace: Workspace) -> None:
@@ -28,6 +29,7 @@ def publish(run: StageRun, workspace: Workspace) -> None:
         (workspace.evaluation / "metrics.json", _metrics),
         (workspace.evaluation / "metrics.json", _transfer),
         (workspace.evaluation / "report.html", _report),
+        (workspace.evaluation / "suspects.csv", _suspects),
     ):
         file = path.resolve()
         # An output is named in dvc.yaml as the file itself or as the folder that holds it.
@@ -123,8 +125,20 @@ def transfer_page(transfer: Mapping[str, Any]) -> str:
 
 def _report(workspace: Workspace) -> None:
     address = (workspace.evaluation / "report.html").resolve().as_uri()
+    create_link_artifact(address, link_text="The whole report", key="report-link", description="For a browser here")
     text = f"[The whole report]({address})\n\n```text\n{summary(workspace)}\n```\n"
+    card = workspace.evaluation / "model_card.md"
+    if card.exists():
+        text += f"\n{card.read_text(encoding='utf-8')}"
     create_markdown_artifact(text, key="report", description="What the run has come to")
+
+
+def _suspects(workspace: Workspace) -> None:
+    with (workspace.evaluation / "suspects.csv").open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    text = f"Training images whose label is doubted: {len(rows)}"
+    more = f"; the {_MOST_SUSPECTS} least believable are shown" if len(rows) > _MOST_SUSPECTS else ""
+    create_table_artifact(rows[:_MOST_SUSPECTS], key="suspects", description=text + more)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -70,4 +70,4 @@ def exhibits() -> Exhibits:
     artifact = Artifact(
         ("ant", "bee"), "resnet18", "source", 3, Preprocessing(Geometry(32, 0.875, "bicubic"), (0.5,) * 3, (0.5,) * 3)
     )
-    return Exhibits(artifact, {"seed": 0, "data.train_per_class": None}, None, (), (), (), None)
+    return Exhibits(artifact, {"seed": 0, "data.train_per_class": None}, None, (), (), None)

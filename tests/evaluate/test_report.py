@@ -16,7 +16,7 @@ import pytest
 
 from graft.evaluate import plots, wording
 from graft.evaluate.exhibits import pictures
-from graft.evaluate.gallery import Mistake, thumbnails, worst_mistakes
+from graft.evaluate.gallery import Mistake, Shown, thumbnails, worst_mistakes
 from graft.evaluate.leaderboard_table import leaderboard_table, read_leaderboard, why_chosen
 from graft.evaluate.report import Exhibits, render
 from graft.evaluate.result import Evaluation, metrics, write_tables
@@ -68,7 +68,11 @@ def _full(exhibits: Exhibits, folder: Path) -> Exhibits:
     mistake = Mistake("ant/1.png", "ant", "bee", 0.97, 0.02)
     shown = pictures(folder)
     return dataclasses.replace(
-        exhibits, leaderboard=board, selection=shown, training=shown, mistakes=((mistake, "data:image/png;base64,AA"),)
+        exhibits,
+        leaderboard=board,
+        selection=shown,
+        training=shown,
+        mistakes=((mistake, Shown("data:image/png;base64,AA", "data:image/jpeg;base64,AA")),),
     )
 
 
@@ -203,6 +207,7 @@ def test_figures_in_words() -> None:
         "0.1%",
         "–",
     ]
+    assert [wording.area(x) for x in (0.9999, 1.0, 0.95312, None)] == ["0.999", "1.000", "0.953", "–"]
     assert (wording.points(0.031), wording.points(-0.031)) == ("+3.1", "−3.1")
     assert [wording.number(x) for x in (5.0, 1234567.0, 0.12345, float("inf"))] == [
         "5",

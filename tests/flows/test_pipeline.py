@@ -83,7 +83,11 @@ def test_tables_and_the_report_are_shown_on_prefects_page(toy: Toy) -> None:
     assert figures["accuracy"] == 0.912
     assert figures["accuracy_ci95"] == "0.9, 0.925"
     assert figures["transfer.verdict"] == "helps"
-    assert (toy.root / "reports/evaluation/report.html").resolve().as_uri() in shown["report"]
+    address = (toy.root / "reports/evaluation/report.html").resolve().as_uri()
+    assert address in shown["report"] and address in shown["report-link"]
+    # The card stands under the summary, and doubted labels in a table.
+    assert shown["report"].index("accuracy  0.912") < shown["report"].index("# The card")
+    assert json.loads(shown["suspects"]) == [{"path": "a/1.png", "label": "a", "suggested": "b"}]
 
 
 def test_only_what_was_brought_up_to_date_is_shown(toy: Toy) -> None:

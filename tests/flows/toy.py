@@ -22,7 +22,7 @@ stages:
     metrics:
       - reports/evaluation/metrics.json:
           cache: false
-    outs: [reports/evaluation/report.html]
+    outs: [reports/evaluation/report.html, reports/evaluation/model_card.md, reports/evaluation/suspects.csv]
 """
 
 INGEST = """\
@@ -48,6 +48,8 @@ printf 'candidate,accuracy\\nresnet18,0.9\\nmobilenet,0.8\\n' > reports/selectio
 EVALUATE = """\
 mkdir -p reports/evaluation
 echo '<p>fine</p>' > reports/evaluation/report.html
+echo '# The card' > reports/evaluation/model_card.md
+printf 'path,label,suggested\\na/1.png,a,b\\n' > reports/evaluation/suspects.csv
 cat > reports/evaluation/metrics.json <<'END'
 {"accuracy": 0.912, "accuracy_ci95": [0.9, 0.925], "macro_f1": 0.91, "n_test": 100,
  "transfer": {"verdict": "helps", "difference": 0.12, "difference_ci95": [0.09, 0.15]}}

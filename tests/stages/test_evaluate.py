@@ -69,7 +69,8 @@ def test_every_file_of_the_contract(workspace: Callable[..., Workspace]) -> None
     found = _run(ws)
     assert {path.name for path in ws.evaluation.iterdir()} == {
         "metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "label_curve.csv", "roc.csv",
-        "pr.csv", "coverage.csv", "report.html",
+        "pr.csv", "coverage.csv", "report.html", "slices.csv", "suspects.csv", "reliability.csv", "model_card.md",
+        "reliability_before.csv", "mean_roc.csv", "mean_pr.csv",
     }  # fmt: skip
     assert found["n_test"] == 12 and found["n_train"] == 9
     predictions = pd.read_csv(ws.evaluation / "predictions.csv")

@@ -8,10 +8,13 @@ from graft.evaluate import wording
 from graft.evaluate.exhibits import Column, Row, Table
 from graft.evaluate.metrics import METRICS, bins
 from graft.evaluate.tables import most_confused
-from graft.evaluate.wording import cell, number, percent, points
+from graft.evaluate.wording import area, cell, number, percent, points
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from graft.evaluate.result import Evaluation
+    from graft.evaluate.slices import Slice
 
 
 def curve_rows(found: Evaluation) -> Table:
@@ -46,7 +49,13 @@ def classes_rows(found: Evaluation) -> Table:
     titles = ("train", "test", "precision", "recall", "F1", "ROC AUC")
     head = (Column("class"), *(Column(title, number=True) for title in titles))
     rows = [
-        (x.name, f"{x.n_train:,}", f"{x.n_test:,}", *map(percent, (x.precision, x.recall, x.f1)), _area(x.roc_auc))
+        (
+            x.name,
+            f"{x.n_train:,}",
+            f"{x.n_test:,}",
+            *map(percent, (x.precision, x.recall, x.f1)),
+            area(x.roc_auc),
+        )
         for x in found.classes
     ]
     return Table(head, tuple(Row(row) for row in rows))
@@ -68,8 +77,33 @@ def band_rows(found: Evaluation) -> Table:
     return Table(head, tuple(Row(row) for row in rows))
 
 
-def _area(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def coverage_rows(found: Evaluation, threshold: float) -> Table:
+    """What is answered, and how often rightly, at some confidences and at the model's own threshold."""
+    head = tuple(Column(title, number=True) for title in ("at least so sure", "answered", "of these right"))
+    confidence = found.probabilities.max(axis=1, initial=0.0)
+    right = found.probabilities.argmax(axis=1) == found.held_out.labels
+    rows = []
+    for least in sorted({0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, threshold}):
+        sure = confidence >= least
+        share = percent(float(right[sure].mean())) if sure.any() else "–"
+        own = "the model's own threshold" if least == threshold else ""
+        rows.append(Row((percent(least), percent(float(sure.mean())), share), bool(own), own))
+    return Table(head, tuple(rows))
+
+
+def slice_rows(found: Sequence[Slice]) -> Table:
+    """Every slice, weak ones first and marked."""
+    head = (
+        Column("slice", words=True),
+        *(Column(title, number=True) for title in ("images", "accuracy", "95% interval")),
+        Column("verdict"),
+    )
+    rows = []
+    for item in found:
+        verdict = "weak" if item.weak else "not weak" if item.compared else "too few to say"
+        figures = (f"{item.n:,}", percent(item.accuracy), f"{percent(item.low)} to {percent(item.high)}")
+        rows.append(Row((f"{item.fact}, {item.name}", *figures, verdict), item.weak))
+    return Table(head, tuple(rows))
 
 
 def metrics_rows(found: Evaluation) -> Table:
@@ -78,7 +112,6 @@ def metrics_rows(found: Evaluation) -> Table:
         Column("metric"),
         *(Column(title, number=True) for title in ("value", "95% interval")),
         *(Column(title) for title in ("better", "range")),
-        Column("meaning", words=True),
     )
     rows = []
     for name, metric in METRICS.items():
@@ -87,5 +120,5 @@ def metrics_rows(found: Evaluation) -> Table:
         spread = "–" if band is None else f"{band.low:.4f} to {band.high:.4f}"
         meaning = metric.meaning if score.reason is None else f"{metric.meaning}. Not computed: {score.reason}"
         limits = f"{number(metric.low)} to {number(metric.high)}".replace("-", "−")
-        rows.append(Row((wording.metric_name(name), value, spread, metric.better, limits, meaning)))
+        rows.append(Row((wording.metric_name(name), value, spread, metric.better, limits), note=meaning))
     return Table(head, tuple(rows))

@@ -9,24 +9,32 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from graft.evaluate import page_tables, plots, wording
+from graft.evaluate import curve_plots, findings, page_facts, page_tables, plots, wording
+from graft.evaluate.curves import pr_table, roc_table
 from graft.evaluate.exhibits import Column, Picture, Row, Table
 from graft.evaluate.leaderboard_table import leaderboard_tables, why_chosen
-from graft.evaluate.metrics import bins
-from graft.evaluate.wording import cell, interval, percent, points
+from graft.evaluate.page_head import head
+from graft.evaluate.reliability import bands_of
+from graft.evaluate.suspects import NOT_JUDGED, Suspect, Suspects
+from graft.evaluate.wording import area, percent
+from graft.trust.threshold import coverage_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from graft.artifact import Artifact
-    from graft.evaluate.gallery import Mistake
-    from graft.evaluate.intervals import Interval
+    from graft.evaluate.gallery import Mistake, Shown
     from graft.evaluate.result import Evaluation
+    from graft.evaluate.slices import Slice
 
 _SECTIONS = (
+    ("use", "Use"),
     ("transfer", "Transfer"),
     ("errors", "Errors"),
+    ("slices", "Slices"),
+    ("labels", "Labels"),
     ("classes", "Classes"),
+    ("ranking", "Ranking"),
     ("confidence", "Confidence"),
     ("selection", "Selection"),
     ("training", "Training"),
@@ -48,7 +56,11 @@ class Exhibits:
         agreement: what the cheap scores and fine-tuning agreed on, in words.
         selection: pictures of the selection.
         training: learning curves.
-        mistakes: the most confident mistakes, each with its thumbnail as a ``data:`` address.
+        mistakes: the most confident mistakes, each with its pictures.
+        how_looked: how it was found out where the model looked, in a sentence.
+        slices: accuracy on parts of the test images, weak ones first.
+        suspects: training images whose label is doubted.
+        suspect_pictures: those that are shown, each with its thumbnail as a ``data:`` address.
         excluded: images that were taken in but left out of the splits; None where that is not known.
     """
 
@@ -57,8 +69,12 @@ class Exhibits:
     leaderboard: pd.DataFrame | None
     selection: Sequence[Picture]
     training: Sequence[Picture]
-    mistakes: Sequence[tuple[Mistake, str]]
     excluded: int | None
+    mistakes: Sequence[tuple[Mistake, Shown]] = ()
+    how_looked: str = ""
+    slices: tuple[Slice, ...] = ()
+    suspects: Suspects = NOT_JUDGED
+    suspect_pictures: Sequence[tuple[Suspect, str]] = ()
     agreement: Sequence[str] = ()
 
 
@@ -71,7 +87,11 @@ def render(found: Evaluation, exhibits: Exhibits) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string((room / "report.html.j2").read_text(encoding="utf-8"))
     css = _safe((room / "report.css").read_text(encoding="utf-8"))
-    return template.render(css=css, version=version("graft"), **_top(found), **_middle(found), **_end(found, exhibits))
+    return template.render(css=css, version=version("graft"), **_parts(found, exhibits))
+
+
+def _parts(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
+    return {**head(found), **_evidence(found, exhibits), **_confidence(found), **_end(found, exhibits)}
 
 
 def _safe(markup: str) -> Any:
@@ -80,154 +100,117 @@ def _safe(markup: str) -> Any:
     return Markup(markup)
 
 
-def _top(found: Evaluation) -> dict[str, Any]:
-    transfer = found.transfer
-    rows = []
-    if transfer.transferred is not None and transfer.control is not None:
-        sides = (("transferred", "ours", transfer.transferred), ("from scratch", "other", transfer.control))
-        rows = [
-            {
-                "name": name,
-                "kind": kind,
-                "band": _band(side.interval),
-                "text": f"{percent(side.accuracy)} ({interval(side.interval)})",
-            }
-            for name, kind, side in sides
-        ]
-    sentence = wording.transfer_sentence(transfer)
-    return {
-        "title": wording.title(found),
-        "lead": wording.lead(found),
-        "tiles": _tiles(found),
-        "transfer": {"verdict": transfer.verdict, "sentence": sentence, "rows": rows},
-    }
-
-
-def _tiles(found: Evaluation) -> list[dict[str, Any]]:
-    def share(name: str, key: str, more: str) -> dict[str, Any]:
-        band = found.intervals.get(key)
-        note = f"95%: {interval(band)}. {more}"
-        return {"name": name, "value": percent(found.scores[key].value), "band": _band(band), "note": note}
-
-    transfer, cost = found.transfer, found.cost
-    gain = {"name": "Gain by transfer", "value": "–", "band": None, "note": transfer.reason}
-    if transfer.difference is not None and transfer.interval is not None:
-        gain["value"] = f"{points(transfer.difference)} pp"
-        gain["note"] = f"percentage points over from scratch; 95%: {wording.point_interval(transfer.interval)}"
-    return [
-        share("Accuracy", "accuracy", "Share named rightly"),
-        share("Macro F1", "macro_f1", "Rare classes weigh as much"),
-        gain,
-        {
-            "name": "Time per image",
-            "value": wording.milliseconds(cost.latency_ms),
-            "band": None,
-            "note": f"median; 95% stay under {wording.milliseconds(cost.latency_p95_ms)}",
-        },
-        {
-            "name": "Model size",
-            "value": wording.megabytes(cost.size_mb),
-            "band": None,
-            "note": f"{wording.millions(cost.parameters)} parameters",
-        },
-    ]
-
-
-def _band(found: Interval | None) -> tuple[float, float] | None:
-    return None if found is None else (round(100 * found.low, 2), round(100 * (found.high - found.low), 2))
-
-
-def _middle(found: Evaluation) -> dict[str, Any]:
+def _evidence(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
     classes = found.held_out.classes
     points_known = [point for point in found.curve if point.control is not None]
     shown = min(len(classes), plots.MOST_BARS)
     return {
         "plots": {
-            "curve": _safe(plots.label_curve_svg(points_known)) if points_known else None,
+            "curve": _safe(plots.label_curve_svg(points_known)) if len(points_known) > 1 else None,
             "confusion": _safe(plots.confusion_svg(classes, found.confusion)),
             "classes": _safe(plots.per_class_svg(found.classes)),
-            "reliability": _safe(plots.reliability_svg(bins(found.held_out.labels, found.probabilities))),
         },
         "curve": page_tables.curve_rows(found),
         "curve_alt": "Accuracy against labels per class; the figures are in the table beside",
         "errors_sentence": wording.errors_sentence(found),
+        "confusion_caption": plots.confusion_caption(found.confusion),
         "confused": page_tables.confused_rows(found),
+        "gallery": [_card(item, shown) for item, shown in exhibits.mistakes],
+        "how_looked": exhibits.how_looked,
+        "slices_sentence": findings.slices_sentence(exhibits.slices, found.scores["accuracy"].value or 0.0),
+        "slices": page_tables.slice_rows(exhibits.slices),
+        "suspects_sentence": findings.suspects_sentence(exhibits.suspects, len(exhibits.suspect_pictures)),
+        "suspects": [_doubt(item, src) for item, src in exhibits.suspect_pictures],
         "classes": page_tables.classes_rows(found),
         "classes_caption": "Worst F1 first." if shown == len(classes) else f"The {shown} classes with the worst F1.",
-        "bands": page_tables.band_rows(found),
         "class_reasons": [(row.name, row.reason) for row in found.classes if row.reason],
+        "ranking": _ranking(found),
+    }
+
+
+def _ranking(found: Evaluation) -> dict[str, Any] | None:
+    """ROC and precision-recall curves; None where no class has one."""
+    roc, pr = (of(found.held_out, found.probabilities) for of in (roc_table, pr_table))
+    areas = {row.name: row.roc_auc for row in found.classes if row.roc_auc is not None}
+    precisions = {row.name: row.average_precision for row in found.classes if row.average_precision is not None}
+    if roc.empty or not areas:
+        return None
+    worst, least = curve_plots.lowest(areas)[0], curve_plots.lowest(precisions)[0]
+    return {
+        "roc": _safe(curve_plots.roc_svg(roc, areas)),
+        "pr": _safe(curve_plots.pr_svg(pr, precisions)),
+        "sentence": findings.ranking_sentence(len(areas)),
+        "roc_alt": f"ROC curves; the lowest area is {area(areas[worst])}, of class {worst}",
+        "pr_alt": f"Precision-recall curves; the lowest mean precision is {area(precisions[least])}, of class {least}",
+    }
+
+
+def _confidence(found: Evaluation) -> dict[str, Any]:
+    bands, threshold = bands_of(found), found.trusted.trust.threshold.confidence
+    before = () if found.trusted.trust.temperature.value == 1 else bands.before
+    coverage = coverage_table(found.probabilities, found.held_out.labels)
+    return {
         "confidence_sentence": wording.confidence_sentence(found),
+        "calibration_sentence": findings.calibration_sentence(found.trusted),
+        "reliability": _safe(plots.reliability_svg(bands.after, before)),
+        "bands": page_tables.band_rows(found),
+        "coverage_sentence": findings.coverage_sentence(found.trusted),
+        "coverage": _safe(curve_plots.coverage_svg(coverage, threshold)),
+        "coverage_rows": page_tables.coverage_rows(found, threshold),
+        "novelty_sentence": findings.novelty_sentence(found.trusted),
+    }
+
+
+def _card(item: Mistake, shown: Shown) -> dict[str, Any]:
+    return {
+        "src": shown.picture,
+        "looked": shown.looked,
+        "tiny": shown.picture.startswith("data:image/png"),
+        "path": item.path,
+        "true": item.true,
+        "predicted": item.predicted,
+        "confidence": percent(item.confidence),
+        "right": percent(item.right),
+    }
+
+
+def _doubt(item: Suspect, src: str) -> dict[str, Any]:
+    return {
+        "src": src,
+        "tiny": src.startswith("data:image/png"),
+        "path": item.path,
+        "given": item.given,
+        "suggested": item.suggested,
+        "given_confidence": percent(item.given_confidence),
+        "suggested_confidence": percent(item.suggested_confidence),
     }
 
 
 def _end(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
-    board, cost = exhibits.leaderboard, found.cost
-    gallery = [
-        {
-            "src": src,
-            "tiny": src.startswith("data:image/png"),
-            "path": item.path,
-            "true": item.true,
-            "predicted": item.predicted,
-            "confidence": percent(item.confidence),
-            "right": percent(item.right),
-        }
-        for item, src in exhibits.mistakes
-    ]
+    board = exhibits.leaderboard
+    absent = set() if exhibits.training else {"training"}
+    absent |= set() if any(row.roc_auc is not None for row in found.classes) else {"ranking"}
     return {
-        "sections": [item for item in _SECTIONS if item[0] != "training" or exhibits.training],
-        "gallery": gallery,
+        "sections": [item for item in _SECTIONS if item[0] not in absent],
         "leaderboards": () if board is None else leaderboard_tables(board),
         "agreement": exhibits.agreement,
         "why": "" if board is None else why_chosen(board),
         "selection": exhibits.selection,
         "training": exhibits.training,
-        "costs": [
-            ("Time per image, median", wording.milliseconds(cost.latency_ms)),
-            ("Time per image, 95% under", wording.milliseconds(cost.latency_p95_ms)),
-            ("model.safetensors", wording.megabytes(cost.size_mb)),
-            ("Parameters", f"{cost.parameters:,}"),
-        ],
-        "cost_note": wording.cost_note(cost),
-        **_data(found, exhibits),
+        "costs": page_facts.costs(found.cost),
+        "cost_note": wording.cost_note(found.cost),
+        "data": page_facts.data(found, exhibits.excluded),
+        "data_note": wording.data_note(found),
         "metrics": page_tables.metrics_rows(found),
         "method": wording.method(found),
-        "limits": wording.limits(found),
-        "model": {"name": exhibits.artifact.name, "facts": _model(exhibits.artifact)},
+        "purpose": wording.purpose(found),
+        "limits": wording.limits(found, found.trusted.trust.novelty.distance is not None),
+        "model": {"name": exhibits.artifact.name, "facts": page_facts.model(exhibits.artifact)},
         "settings": Table(
             (Column("setting"), Column("value", words=True)),
             tuple(Row((name, _setting(value))) for name, value in exhibits.settings.items()),
         ),
     }
-
-
-def _data(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
-    held_out = found.held_out
-    facts = [
-        ("Classes", f"{len(held_out.classes):,}"),
-        ("Training images", f"{int(held_out.n_train.sum()):,}"),
-        ("Test images", f"{len(held_out.labels):,}"),
-        ("Left out", "not known" if exhibits.excluded is None else f"{exhibits.excluded:,}"),
-    ]
-    return {"data": facts, "data_note": wording.data_note(found)}
-
-
-def _model(artifact: Artifact) -> list[tuple[str, str]]:
-    geometry = artifact.preprocessing.geometry
-    facts = [
-        ("Network", artifact.arch),
-        ("Started from", artifact.weights),
-        ("Cut", "not cut" if artifact.depth is None else f"after block {artifact.depth} (counted from 0)"),
-        ("Input", f"{geometry.size} × {geometry.size} px, {geometry.interpolation}, centre {geometry.crop:.1%}"),
-        ("sha256 of the weights", _short(artifact.sha256)),
-    ]
-    plain = {name: value for name, value in artifact.provenance.items() if isinstance(value, (str, int, float))}
-    return facts + [(name.replace("_", " "), _short(cell(value))) for name, value in plain.items()]
-
-
-def _short(text: str) -> str:
-    """A hash is told by its beginning."""
-    return text if len(text) < 40 else f"{text[:16]}…"
 
 
 def _setting(value: Any) -> str:

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.evaluate.cost import ROUNDS
+
+# Classes that a sentence names.
+_MOST_NAMED = 12
+
 if TYPE_CHECKING:
     from graft.evaluate.cost import Cost
     from graft.evaluate.intervals import Interval
@@ -22,6 +27,13 @@ def percent(share: float | None) -> str:
         return f"{share:.0%}"
     # 0.9996 must not read 100.0%: that would claim what was not seen.
     return f"{min(max(100 * share, 0.1), 99.9):.1f}%"
+
+
+def area(value: float | None) -> str:
+    """An area under a curve -> ``0.953``; an en dash where there is none. Only exactly 1 reads 1.000."""
+    if value is None:
+        return "–"
+    return f"{value if value in (0, 1) else min(max(value, 0.001), 0.999):.3f}"
 
 
 def interval(found: Interval | None) -> str:
@@ -182,8 +194,10 @@ def cost_note(cost: Cost) -> str:
     threads = counted(cost.threads, "CPU thread", "CPU threads")
     return (
         f"Time of one image: from the encoded file in memory to probabilities (decoding, preprocessing, forward pass), "
-        f"{counted(cost.runs, 'run', 'runs')} after warm-up, batch of 1, device {cost.device}, {threads}. It holds for "
-        "this machine only. 1 MB is 1,000,000 bytes."
+        f"{counted(cost.runs, 'run', 'runs')} after warm-up, the best of {ROUNDS} rounds, batch of 1, device "
+        f"{cost.device}, {threads}. It holds for this machine only. Peak memory is that of a whole process that loads "
+        "the model and answers for single images. A GMAC is a billion multiplications with an addition. 1 MB is "
+        "1,000,000 bytes."
     )
 
 
@@ -221,14 +235,30 @@ def data_note(found: Evaluation) -> str:
     )
 
 
-def limits(found: Evaluation) -> list[str]:
-    """What must not be concluded."""
+def purpose(found: Evaluation) -> str:
+    """What the model is for."""
+    names = [row.name for row in found.classes]
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"To say which of {counted(len(names), 'class', 'classes')} an image shows: {shown}{more}."
+
+
+def limits(found: Evaluation, guarded: bool = False) -> list[str]:
+    """What it must not be used for, because nothing here speaks for it.
+
+    Args:
+        found: the figures.
+        guarded: the model keeps a threshold above which an image counts as unlike the training images.
+    """
     fewest = min((row for row in found.classes), key=lambda row: row.n_test)
+    others = "it gives one of its names to that too"
+    if guarded:
+        others = "it gives one of its names to that too, and only marks it as unlike the training images, at best"
     return [
-        "How the model does on images from another camera, place or time: the test images come from the same source as "
-        "the training images.",
-        f"What it does with an image of none of its {counted(len(found.held_out.classes), 'class', 'classes')}: it "
-        "gives one of its names to that too.",
-        f"Much about single classes with few test images: {fewest.name!r} has {fewest.n_test:,}.",
-        "Whether it is safe to decide about people with it. Nothing of that kind was tested.",
+        "Images from another camera, place or time: the test images come from the same source as the training images, "
+        "so nothing is known of others.",
+        f"Images of none of its {counted(len(found.held_out.classes), 'class', 'classes')}: {others}.",
+        f"Decisions that hang on a single class with few test images: {fewest.name!r} has {fewest.n_test:,}.",
+        "Decisions about people, or where a mistake does harm, without a person who checks: nothing of that kind was "
+        "tested.",
     ]

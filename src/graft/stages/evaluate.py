@@ -13,29 +13,35 @@ from graft.workspace import Workspace
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
+
     from graft.evaluate.footprint import Footprint
     from graft.evaluate.heldout import HeldOut
     from graft.evaluate.report import Exhibits
     from graft.evaluate.result import Evaluation, Probabilities
+    from graft.evaluate.slices import Slice
     from graft.predict import Predictor
 
 MODEL = "the fine-tuned model"
 SCRATCH = "scratch"
+# Doubted labels that the report shows as pictures.
+MOST_DOUBTED = 12
 # Images that the process answers for which measures memory: of more sizes than one, and soon done.
 FEW = 5
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Write metrics.json, the tables and report.html into reports/evaluation.
+    """Write metrics.json, the tables, report.html and model_card.md into reports/evaluation.
 
     Raises:
         DataError: the test split is empty, or a test image cannot be decoded.
         WeightsError: there is no fine-tuned model, or it was made for other classes.
     """
     from graft.determinism import make_deterministic
+    from graft.evaluate.card import render_card
     from graft.evaluate.cost import measure_cost
     from graft.evaluate.heldout import read_held_out
-    from graft.evaluate.judgement import resampling_of
+    from graft.evaluate.judgement import resampling_of, write_csv
     from graft.evaluate.report import render
     from graft.evaluate.result import evaluate, write_tables
     from graft.files import whole_folder, write_text
@@ -50,10 +56,14 @@ def run(params: Params, workspace: Workspace) -> None:
     cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs, memory)
     resampling = resampling_of(held_out, params.evaluate.bootstrap_samples, params.seed)
     found = evaluate(held_out, said, cost, resampling)
-    page = render(found, exhibits(params, workspace, model, found))
+    shown = exhibits(params, workspace, model, found)
+    page, card = render(found, shown), render_card(found, shown)
     with whole_folder(workspace.evaluation) as folder:
         write_tables(found, folder)
+        for name, table in pages_tables(found, shown).items():
+            write_csv(folder / name, table)
         write_text(folder / "report.html", page)
+        write_text(folder / "model_card.md", card)
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
     print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")
 
@@ -121,14 +131,18 @@ def why_no_control(params: Params, model: Predictor) -> str:
 
 
 def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> Exhibits:
-    """What other stages left, and the pictures of the worst mistakes."""
+    """What other stages left, the pictures of the worst mistakes, slices and doubted labels."""
     from graft.evaluate.exhibits import pictures
-    from graft.evaluate.gallery import thumbnails, worst_mistakes
+    from graft.evaluate.gallery import show_mistakes, thumbnails, worst_mistakes
     from graft.evaluate.leaderboard_table import read_agreement, read_leaderboard
     from graft.evaluate.report import Exhibits
+    from graft.evaluate.suspects import find_suspects, read_out_of_fold
 
     mistakes = worst_mistakes(found.held_out, found.probabilities)
-    small = thumbnails(workspace.raw / item.path for item in mistakes)
+    shown, how_looked = show_mistakes(model, workspace.raw, mistakes)
+    suspects = find_suspects(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
+    doubted = suspects.found[:MOST_DOUBTED]
+    small = thumbnails(workspace.raw / item.path for item in doubted)
     return Exhibits(
         artifact=model.artifact,
         # Packaging comes later: its settings call no report into question, and one that shows them could be stale.
@@ -136,10 +150,46 @@ def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Eval
         leaderboard=read_leaderboard(workspace.selection / "leaderboard.csv"),
         selection=pictures(workspace.selection),
         training=pictures(workspace.training),
-        mistakes=tuple(zip(mistakes, small, strict=True)),
         excluded=left_out(workspace),
+        mistakes=tuple(zip(mistakes, shown, strict=True)),
+        how_looked=how_looked,
+        slices=slices_of(workspace, found),
+        suspects=suspects,
+        suspect_pictures=tuple(zip(doubted, small, strict=True)),
         agreement=read_agreement(workspace.selection / "agreement.json"),
     )
+
+
+def pages_tables(found: Evaluation, shown: Exhibits) -> dict[str, pd.DataFrame]:
+    """What only the pipeline's report rests on, by file name; those of ``graft evaluate`` are written elsewhere."""
+    from graft.evaluate.curves import pr_table, roc_table
+    from graft.evaluate.mean_curves import PR, ROC, mean_curve
+    from graft.evaluate.reliability import bands_of, bands_table
+    from graft.evaluate.slices import slices_table
+    from graft.evaluate.suspects import suspects_table
+
+    bands = bands_of(found)
+    return {
+        "slices.csv": slices_table(shown.slices),
+        "suspects.csv": suspects_table(shown.suspects),
+        "reliability.csv": bands_table(bands.after),
+        "reliability_before.csv": bands_table(bands.before),
+        "mean_roc.csv": mean_curve(roc_table(found.held_out, found.probabilities), ROC),
+        "mean_pr.csv": mean_curve(pr_table(found.held_out, found.probabilities), PR),
+    }
+
+
+def slices_of(workspace: Workspace, found: Evaluation) -> tuple[Slice, ...]:
+    """Accuracy on parts of the test images, by the facts of the manifest; none where there is no manifest."""
+    import pandas as pd
+
+    from graft.evaluate.slices import slices
+
+    if not workspace.manifest.exists():
+        return ()
+    held_out = found.held_out
+    facts = pd.read_parquet(workspace.manifest).set_index("path", drop=False).reindex(list(held_out.paths))
+    return slices(facts, found.probabilities.argmax(axis=1) == held_out.labels, held_out.units)
 
 
 def left_out(workspace: Workspace) -> int | None:

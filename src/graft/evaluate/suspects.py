@@ -1,0 +1,148 @@
+"""Training images that may be labelled wrongly: what cross-validation says of them against the label they were given.
+
+The probabilities are out of fold: each image was judged by a model that had not seen it. Confident learning (Northcutt,
+Jiang and Chuang, JAIR 2021; the library cleanlab) estimates from them how many labels of each class are really
+another's, and picks that many, the least believable ones. A suspicion is no proof: a person has to look.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+PREFIX = "p:"
+COLUMNS = ("path", "label", "suggested", "label_confidence", "suggested_confidence")
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A training image whose label is doubted.
+
+    Attributes:
+        path: relative to data/raw.
+        given: its label.
+        suggested: the class that the out-of-fold model finds likeliest.
+        given_confidence: the probability of its label, in [0, 1].
+        suggested_confidence: the probability of the suggested class, in [0, 1].
+    """
+
+    path: str
+    given: str
+    suggested: str
+    given_confidence: float
+    suggested_confidence: float
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """What was found.
+
+    Attributes:
+        found: the suspects, least believable label first.
+        judged: how many training images were judged.
+        reason: why none could be judged, where that is so.
+    """
+
+    found: tuple[Suspect, ...] = ()
+    judged: int = 0
+    reason: str = ""
+
+
+NOT_JUDGED = Suspects(reason="selection left no out-of-fold probabilities of the training images")
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """Probabilities of training images by models that had not seen them.
+
+    Attributes:
+        paths: relative to data/raw, n of them.
+        classes: k names, in the order of the columns.
+        labels: int (n,), indices into ``classes``.
+        probabilities: (n, k); every row sums to one.
+    """
+
+    paths: tuple[str, ...]
+    classes: tuple[str, ...]
+    labels: NDArray[np.intp]
+    probabilities: NDArray[np.float64]
+
+
+def read_out_of_fold(path: Path) -> OutOfFold | None:
+    """Read what selection wrote: columns ``path``, ``label`` and ``p:<class>`` for each class; None where it is absent.
+
+    Raises:
+        DataError: a column is missing, a label has no column, or a row's probabilities do not sum to one.
+    """
+    import pandas as pd
+
+    if not path.exists():
+        return None
+    table = pd.read_parquet(path)
+    columns = [str(name) for name in table.columns if str(name).startswith(PREFIX)]
+    classes = tuple(name.removeprefix(PREFIX) for name in columns)
+    if not {"path", "label"} <= set(table.columns) or not set(table["label"].astype(str)) <= set(classes):
+        raise _damaged(path, "it has no column path or label, or no probability for one of the labels")
+    probabilities = table[columns].to_numpy(dtype=np.float64)
+    if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):
+        raise _damaged(path, "the probabilities of a row do not sum to one")
+    index = {name: place for place, name in enumerate(classes)}
+    labels = np.array([index[name] for name in table["label"].astype(str)], dtype=np.intp)
+    return OutOfFold(tuple(table["path"].astype(str)), classes, labels, probabilities)
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(
+        f"the table of out-of-fold probabilities cannot be used: {what}",
+        where=path,
+        remedy="run the select stage again: `.venv/bin/dvc repro --force --single-item select`",
+    )
+
+
+def find_suspects(known: OutOfFold | None) -> Suspects:
+    """The training images whose label is probably wrong."""
+    if known is None:
+        return NOT_JUDGED
+    if len(np.unique(known.labels)) < 2:
+        return Suspects(reason="there are training images of one class only")
+    from cleanlab.filter import find_label_issues
+
+    with warnings.catch_warnings():
+        # Of a class with one image it keeps that one, whatever is said of it, and warns. That is right.
+        warnings.filterwarnings("ignore", message="May not flag all label issues in class")
+        # One process: ten thousand images take less than a second, and no child outlives a killed stage.
+        places = find_label_issues(
+            known.labels, known.probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
+        )
+    likeliest = known.probabilities.argmax(axis=1)
+    found = tuple(
+        Suspect(
+            path=known.paths[i],
+            given=known.classes[known.labels[i]],
+            suggested=known.classes[likeliest[i]],
+            given_confidence=float(known.probabilities[i, known.labels[i]]),
+            suggested_confidence=float(known.probabilities[i, likeliest[i]]),
+        )
+        for i in places
+        # Where both are the same there is nothing to suggest.
+        if likeliest[i] != known.labels[i]
+    )
+    return Suspects(found, len(known.paths))
+
+
+def suspects_table(suspects: Suspects) -> pd.DataFrame:
+    """A row per suspect, least believable label first; only the heading where there is none."""
+    import pandas as pd
+
+    rows = [(x.path, x.given, x.suggested, x.given_confidence, x.suggested_confidence) for x in suspects.found]
+    return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -14,7 +14,7 @@ from graft.command.compare import compare_models
 from graft.command.compare_data import compare_data
 from graft.command.comparison import comparison_of
 from graft.command.evaluate import evaluate_model
-from graft.errors import ConfigError, WeightsError
+from graft.errors import ConfigError, DataError, WeightsError
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import build_network
 
@@ -53,7 +53,22 @@ def test_two_models_side_by_side(
         assert alone["accuracy_ci95"] == found[name]["accuracy_ci95"]
     compare_models(dogs, cats, str(data), False)
     said = capsys.readouterr().out
-    assert "The second model is better." in said and "−71.4 percentage points" in said and "p = 0.0129" in said
+    assert (
+        "The second model is better." in said
+        and "−71.4 percentage points" in said
+        and "p = 0.0129" in said
+        and "GMACs an image" in said
+    )
+
+
+def test_unreadable_images_are_left_out_of_both_and_end_it_with_a_refusal(
+    make_classes: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, data = _save(tmp_path / "one", ("cat", "dog"), (2.0, 0.0)), make_classes({"cat": 3, "dog": 3})
+    (data / "cat" / "cat_000.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="1 of 6 images cannot be decoded; the figures are of the other 5"):
+        compare_models(model, model, str(data), True)
+    assert json.loads(capsys.readouterr().out)["n_test"] == 5
 
 
 def test_a_model_and_itself_are_undecided_without_a_p(

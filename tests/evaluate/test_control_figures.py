@@ -8,7 +8,7 @@ import pytest
 from graft.evaluate.cost import Cost
 from graft.evaluate.heldout import HeldOut
 from graft.evaluate.intervals import Interval, Resampling
-from graft.evaluate.resampled import Resampled
+from graft.evaluate.repeated import Repeated
 from graft.evaluate.result import Evaluation, Probabilities, evaluate, metrics
 from graft.evaluate.wording import transfer_sentence
 
@@ -41,14 +41,14 @@ def test_else_there_is_no_other_model_to_speak_of(ours: float, control: float) -
 
 
 def test_folds_can_withhold_the_verdict_and_the_control() -> None:
-    folds = Resampled(-0.1, Interval(-0.3, 0.1), seeds=2, folds=5)
+    folds = Repeated(-0.1, Interval(-0.3, 0.1), seeds=2, folds=5)
     told = metrics(found(0.6, 0.9, folds=folds))
     assert told["transfer"]["verdict"] == "undecided" and told["control"] is None
     assert told["transfer"]["folds"]["seeds"] == 2
 
 
 def test_the_report_says_all_of_it() -> None:
-    folds = Resampled(0.2, Interval(0.1, 0.3), seeds=1, folds=5)
+    folds = Repeated(0.2, Interval(0.1, 0.3), seeds=1, folds=5)
     text = transfer_sentence(found(0.9, 0.6, folds=folds, similarity={"says": "The source is near."}).transfer)
     assert "1 seed by 5 folds" in text and "+20.0 percentage points on average" in text
     assert "+10.0 to +30.0" in text and text.endswith("The source is near.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graft.evaluate.resampled import corrected_interval
+from graft.evaluate.repeated import corrected_interval
 from graft.select.similarity import PIXELS, a_distance, as_pixels, in_words, over_pixels
 
 

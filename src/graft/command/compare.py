@@ -56,6 +56,7 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
     say_data(labelled, asked, most)
     print(f"\n  first   {facts['first']['name']} in {first}\n  second  {facts['second']['name']} in {second}\n")
     _side_by_side(judged["first"], judged["second"])
+    _row("GMACs an image", *(f"{facts[name]['gmacs']:.3f}" for name in folders))
     _row("parameters", *(millions(facts[name]["parameters"]) for name in folders))
     _row("model.safetensors", *(megabytes(facts[name]["size_mb"]) for name in folders))
     print(f"\n{verdict(pair)}")

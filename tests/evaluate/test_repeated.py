@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from graft.evaluate.intervals import Interval, Resampling
-from graft.evaluate.resampled import FoldPair, Resampled, corrected_interval, over_folds, read_pairs
+from graft.evaluate.repeated import FoldPair, Repeated, corrected_interval, over_folds, read_pairs
 from graft.evaluate.transfer import Comparison, agreed, compare
 
 from .conftest import named_rightly, sure_of
@@ -93,7 +93,7 @@ def on_test_images(ours: float, control: float) -> Comparison:
 )
 def test_both_comparisons_must_agree(ours: float, control: float, low: float, high: float, verdict: str) -> None:
     alone = on_test_images(ours, control)
-    folds = Resampled((low + high) / 2, Interval(low, high), seeds=1, folds=5)
+    folds = Repeated((low + high) / 2, Interval(low, high), seeds=1, folds=5)
     found = agreed(alone, folds)
     assert found.verdict == verdict and found.folds == folds
     assert found.to_json()["folds"]["difference_ci95"] == [low, high]

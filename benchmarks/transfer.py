@@ -18,6 +18,7 @@ import dataclasses
 import json
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -82,9 +83,11 @@ def run(folder: Path, values: dict[str, Any], stages: tuple[str, ...]) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     for stage in stages:
         command = [str(ROOT / ".venv/bin/python"), "-m", f"graft.stages.{stage}"]
+        began = time.perf_counter()
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{stage}: {done.stderr}")
+        print(f"{stage}: {time.perf_counter() - began:.1f} s", file=sys.stderr, flush=True)
 
 
 def found(folder: Path) -> dict[str, Any]:

@@ -48,11 +48,13 @@ def _pair(job: Job, seed: int, fold: int) -> FoldPair:
 def _without(job: Job, seed: int, fold: int) -> Job:
     """The same job with a seed of its own, its folds counted from the one after ``fold``, which early stopping watches.
 
-    Jobs hold out the fold that is numbered 0, and that must not be the one that is scored on.
+    Jobs hold out the fold that is numbered 0, and that must not be the one that is scored on. Of two folds one is
+    scored on, and the other is all there is to train on: then none has that number, and nothing is held out.
     """
     from graft.determinism import derive_seed
 
     count = int(job.data.folds.max()) + 1
-    data = dataclasses.replace(job.data, folds=(job.data.folds - fold - 1) % count)
+    folds = (job.data.folds - fold - 1) % count if count > 2 else job.data.folds + 1
+    data = dataclasses.replace(job.data, folds=folds)
     own = derive_seed(job.params.seed, "fold pairs", seed) % 2**31
     return dataclasses.replace(job, data=data, params=dataclasses.replace(job.params, seed=own))

@@ -121,7 +121,8 @@ def run_stage(
             left -= run.epoch * steps + run.step
         elif lesson.holdout is not None:
             run.note_best(holdout_figures(run.judged, lesson.holdout)[0], -1)
-        for indices in track(_batches(run, stage, lesson, settings, seed, stop_after), stage.name, total=left):
+        order = _batches(run, stage, lesson, settings, seed, stop_after)
+        for indices in track(order, f"training: {stage.name}", total=left, unit="steps"):
             shown, targets = lesson.inputs.batch(indices, lesson.labels[indices], run.epoch)
             logits = run.model(shown.to(fabric.device))
             # Targets are classes, or shares of classes where images were mixed: cross-entropy takes both.

@@ -20,11 +20,10 @@ from graft.features.store import Store
 from graft.settings import Train
 from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
-from graft.train.freezing import freeze, parameter_groups
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Kept
 from graft.train.loop import Holdout, Lesson, batches, holdout_figures, run_stage
-from graft.train.plan import STRATEGIES, Stage, scratch, staged
+from graft.train.plan import STRATEGIES, Stage, staged
 from graft.train.trained import some_of
 from graft.train.underway import rate_at
 from graft.zoo.catalogue import family_of
@@ -101,9 +100,12 @@ def test_frozen_parameters_and_buffers_stay_and_others_move(
     assert moved & statistics == (statistics if fresh else set())
 
 
-def test_loss_starts_near_the_logarithm_of_the_classes(extractor: Extractor, labels: np.ndarray) -> None:
+@pytest.mark.parametrize("name", ["full", "scratch"])
+def test_loss_starts_near_the_logarithm_of_the_classes(name: str, extractor: Extractor, labels: np.ndarray) -> None:
+    """Where no head is solved first."""
     task = Task(extractor, labels, _rows())
-    curve = finetune(_network("tiny"), scratch(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).curve
+    plan = STRATEGIES[name].plan(4, SETTINGS)
+    curve = finetune(_network("tiny"), plan, task, SETTINGS, 0, fabric_for("cpu")).curve
     assert curve[0].train_loss == pytest.approx(math.log(CLASSES), abs=0.5)
 
 
@@ -146,32 +148,6 @@ def test_one_batch_is_learned_by_heart(extractor: Extractor, labels: np.ndarray)
     inputs = Kept(extractor.activations(network, 0, _rows()))
     course = run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), settings, 0, fabric_for("cpu"), 60)
     assert course.points[-1].train_loss < 0.05
-
-
-def test_groups_have_their_rates_and_norms_do_not_decay() -> None:
-    network = _network("tiny")
-    stage = staged(4, Train(learning_rate=0.01, backbone_rate=0.1, unfreeze_blocks=2)).stages[0]
-    groups = parameter_groups(network, stage, 0.05)
-    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
-        (0.01, 0.05),
-        (0.01, 0.0),
-        (0.001, 0.05),
-        (0.001, 0.0),
-    ]
-    ids = [id(parameter) for group in groups for parameter in group["params"]]  # type: ignore[attr-defined]
-    freeze(network, stage)
-    assert sorted(ids) == sorted(id(p) for p in network.parameters() if p.requires_grad)
-
-
-def test_strategies() -> None:
-    train = Train(finetune_epochs=5, unfreeze_blocks=2)
-    assert set(STRATEGIES) == {"staged", "scratch"}
-    assert [(stage.start, stage.epochs, stage.fresh_statistics) for stage in staged(4, train).stages] == [(2, 5, False)]
-    assert [(stage.start, stage.epochs) for stage in staged(1, train).stages] == [(0, 5)]
-    assert [(stage.start, stage.epochs, stage.fresh_statistics) for stage in scratch(4, train).stages] == [(0, 5, True)]
-    assert staged(4, dataclasses.replace(train, finetune_epochs=0)).stages == ()
-    assert staged(4, train).head_first and not scratch(4, train).head_first
-    assert not STRATEGIES["scratch"].stops_early, "a control that is cut short proves nothing"
 
 
 def test_training_from_the_boundary_is_training_through_the_frozen_part(
@@ -310,3 +286,21 @@ def test_some_rows_are_spread_over_all() -> None:
 def test_nothing_was_watched_where_nothing_is_held_out(extractor: Extractor, labels: np.ndarray) -> None:
     task = Task(extractor, labels, _rows())
     assert finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).watched is None
+
+
+@pytest.mark.parametrize("policy", ["standard", "augmix"])
+def test_what_is_made_of_an_image_depends_on_no_number_of_threads(policy: str, extractor: Extractor) -> None:
+    """Images are varied in the process that trains, each under its own seed: there are no loader workers to count."""
+    made = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            images = torch.from_numpy(extractor.images)
+            built = build_policy(chosen(policy), SIZE)
+            inputs = Augmented(images, built, extractor.preprocessing, nn.Identity(), 0, torch.device("cpu"), CLASSES)
+            batch = torch.tensor([3, 1, 2])
+            made.append(inputs.batch(batch, batch % CLASSES, 1)[0])
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2])

@@ -114,7 +114,7 @@ def run_stage(
         elif lesson.holdout is not None:
             run.note_best(holdout_figures(run.judged, lesson.holdout)[0], -1)
         order = _batches(run, stage, lesson, settings, seed, stop_after, report)
-        for batch in track(order, stage.name, total=left):
+        for batch in track(order, f"training: {stage.name}", total=left, unit="steps"):
             indices = share_of(batch, fabric)
             shown, targets = lesson.inputs.batch(indices, lesson.labels[indices], run.epoch)
             logits = run.model(laid_out(shown.to(fabric.device), mode))

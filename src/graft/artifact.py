@@ -67,12 +67,22 @@ def save_artifact(
         artifact: all that is known of it but for the hashes.
         network: the weights.
         reference: features (r, d) of training images, kept beside the model where the card has a threshold for them.
+
+    Raises:
+        WeightsError: there are weights that are no numbers; nothing is written.
     """
     from safetensors.torch import save_file
 
     from graft.trust.novelty import write_reference
 
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    broken = [name for name, value in state.items() if not bool(value.isfinite().all())]
+    if broken:
+        raise WeightsError(
+            f"the model has weights that are not finite, first in {broken[0]!r}; it is not saved",
+            where=folder,
+            remedy="train it again at a lower learning rate",
+        )
     with whole_folder(folder) as beside:
         save_file(state, beside / WEIGHTS_FILE)
         # safetensors makes its file private; a model is as readable as the folder it lies in.

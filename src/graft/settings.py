@@ -203,18 +203,55 @@ class Select:
 
 @dataclass(frozen=True, config=_STRICT)
 class Train:
-    """The staged fine-tuning of the winner: the head alone, then the last blocks at a smaller rate."""
+    """The fine-tuning of the winner: what is trained in which order, for how long, and what holds it back."""
 
-    finetune_epochs: Annotated[Count, Field(description="most epochs with the last blocks unfrozen; 0: head only")] = 20
-    unfreeze_blocks: Annotated[Positive, Field(description="how many blocks are unfrozen, counted from the last")] = 2
+    strategy: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="extract, staged, gradual, full or scratch (graft.train.plan); auto: by the rules of "
+            "graft.train.advice, which say in reports/training/strategy.json which one they took and why",
+        ),
+    ] = "auto"
+    finetune_epochs: Annotated[
+        Count, Field(description="most epochs with blocks unfrozen, in all but extract; 0: head only")
+    ] = 20
+    full_epochs: Annotated[
+        Count, Field(description="staged: most epochs with everything unfrozen, after the last blocks; 0: none")
+    ] = 0
+    gradual_epochs: Annotated[Positive, Field(description="gradual: epochs before one more block is unfrozen")] = 3
+    unfreeze_blocks: Annotated[
+        Positive, Field(description="staged: how many blocks are unfrozen, counted from the last; auto may take more")
+    ] = 2
     learning_rate: Annotated[Rate, Field(description="peak rate of the head")] = 0.003
     backbone_rate: Annotated[Rate, Field(description="rate of unfrozen blocks as a share of the head's")] = 0.1
+    block_decay: Annotated[
+        float, Field(gt=0, le=1, description="a block's rate as a share of that of the block after it; 1: all alike")
+    ] = 1.0
     batch_size: Annotated[Positive, Field(description="images per step")] = 32
     weight_decay: Annotated[float, Field(ge=0, description="AdamW's; none on norms and biases")] = 0.01
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="share of the target spread over all classes")] = (
         0.0
     )
+    dropout: Annotated[
+        float, Field(ge=0, lt=1, description="share of the features that the head does not see in a step; 0: none")
+    ] = 0.0
+    clip_norm: Annotated[
+        Rate | None, Field(description="largest norm of all gradients together; longer ones are shortened; null: any")
+    ] = None
+    ema_decay: Annotated[
+        float,
+        Field(ge=0, lt=1, description="share of the averaged weights that a step leaves (EMA), such as 0.99; 0: none"),
+    ] = 0.0
+    imbalance: Annotated[
+        Literal["none", "loss", "sampling"],
+        Field(description="what evens out classes of unlike size: their weight in the loss, or how often they come"),
+    ] = "none"
     patience: Annotated[Positive, Field(description="epochs without a lower hold-out loss before a stage stops")] = 10
+    checkpoint_seconds: Annotated[
+        float,
+        Field(ge=0, description="seconds between checkpoints, from which a killed training goes on; 0: every step"),
+    ] = 30.0
     control: Annotated[bool, Field(description="train the same network from scratch, to test that transfer helps")] = (
         True
     )

@@ -103,6 +103,11 @@ class Workspace:
         return self.root / ".graft" / "cache"
 
     @property
+    def checkpoints(self) -> Path:
+        """What a killed stage goes on from; gone when the stage is done."""
+        return self.root / ".graft" / "checkpoints"
+
+    @property
     def lock(self) -> Path:
         """Held while a stage works, so that two never write the same outputs."""
         return self.root / ".graft" / "stage.lock"

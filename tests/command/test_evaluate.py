@@ -165,14 +165,11 @@ def test_what_cannot_be_decoded_is_listed_and_not_counted(
     assert "1 file or folder cannot be decoded" in said.err and "accuracy" in said.out
 
 
-def test_a_source_that_is_all_for_training_is_refused(
-    model: Path, make_classes: Callable[..., Path], tmp_path: Path
-) -> None:
-    files = sorted(path.relative_to(tmp_path).as_posix() for path in make_classes({"cat": 3, "dog": 3}).rglob("*.png"))
-    table = pd.DataFrame({"path": files, "label": [file.split("/")[1] for file in files], "split": "train"})
-    table.to_csv(tmp_path / "table.csv", index=False)
+def test_an_empty_test_side_is_refused(model: Path, make_classes: Callable[..., Path]) -> None:
+    data = make_classes({"cat": 3, "dog": 3}, name="data/train").parent
+    (data / "test" / "cat").mkdir(parents=True)
     with pytest.raises(DataError, match="the test side is empty: all 6 images are for training"):
-        evaluate_model(model, str(tmp_path / "table.csv"), True, None)
+        evaluate_model(model, str(data), True, None)
 
 
 def test_what_the_card_says_is_held_against_the_images(
@@ -198,7 +195,7 @@ def test_what_the_card_says_is_held_against_the_images(
     assert found["unsure"]["coverage"] == pytest.approx(sure.mean())
     assert found["novelty"]["usual"] >= 0.5 and found["novelty"]["usual_ci95"] is not None
     assert list(pd.read_csv(tmp_path / "out" / "coverage.csv")) == ["confidence", "coverage", "accuracy", "answered"]
-    assert before["novelty"]["usual"] is None and before["novelty"]["reason"] == "the training held out no images"
+    assert before["novelty"]["usual"] is None and before["novelty"]["usual_reason"] == "the training held out no images"
     assert before["calibration"]["reason"] == "the training held out no images"
 
 

@@ -21,7 +21,7 @@ from graft.features.store import Store
 from graft.settings import Train
 from graft.train.finetune import Task, finetune
 from graft.train.inputs import Augmented
-from graft.train.loop import batches, fabric_for, logits_of, run_stage
+from graft.train.loop import Lesson, batches, fabric_for, logits_of, run_stage
 from graft.train.plan import Stage, scratch, staged
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool
@@ -94,7 +94,7 @@ def test_the_loss_is_the_cross_entropy_of_the_shares(name: str, smoothing: float
     still, given = network(), inputs(name)
     labels = torch.from_numpy(LABELS)
     stage = Stage("still", 0, 1, 0.0, 0.0, False)
-    course = run_stage(still, stage, given, labels, settings, 0, fabric_for("cpu"), None, 1)
+    course = run_stage(still, stage, Lesson(given, labels), settings, 0, fabric_for("cpu"), 1)
     losses = []
     for indices in batches(COUNT, 8, 0, "still", 0):
         x, targets = given.batch(indices, labels[indices], 0)

@@ -19,10 +19,13 @@ from graft.features.extract import Extractor, frozen_part
 from graft.features.store import Store
 from graft.settings import Train
 from graft.train.finetune import Task, finetune
+from graft.train.freezing import freeze, parameter_groups
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Kept
-from graft.train.loop import Holdout, batches, fabric_for, holdout_figures, rate_at, run_stage
-from graft.train.plan import STRATEGIES, Stage, freeze, parameter_groups, scratch, staged
+from graft.train.loop import Holdout, Lesson, batches, fabric_for, holdout_figures, run_stage
+from graft.train.plan import STRATEGIES, Stage, scratch, staged
+from graft.train.trained import some_of
+from graft.train.underway import rate_at
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool, build_network
 
@@ -87,7 +90,7 @@ def test_frozen_parameters_and_buffers_stay_and_others_move(
     frozen, moving = _state(network, range(start)), _state(network, range(start, blocks))
     head = network.head.weight.clone()
     inputs = Kept(extractor.activations(network, start, _rows()))
-    run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 1)
+    run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"), 1)
     after = {**_state(network, range(start)), **_state(network, range(start, blocks))}
     assert all(torch.equal(after[name], value) for name, value in frozen.items())
     assert not torch.equal(network.head.weight, head)
@@ -140,7 +143,7 @@ def test_one_batch_is_learned_by_heart(extractor: Extractor, labels: np.ndarray)
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT, label_smoothing=0.0)
     stage = Stage("everything", 0, 60, 0.02, 0.02, True)
     inputs = Kept(extractor.activations(network, 0, _rows()))
-    course = run_stage(network, stage, inputs, torch.from_numpy(labels), settings, 0, fabric_for("cpu"), None, 60)
+    course = run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), settings, 0, fabric_for("cpu"), 60)
     assert course.points[-1].train_loss < 0.05
 
 
@@ -185,7 +188,7 @@ def test_training_from_the_boundary_is_training_through_the_frozen_part(
             images = torch.from_numpy(extractor.images)
             policy = build_policy(chosen("none"), SIZE)
             inputs = Augmented(images, policy, extractor.preprocessing, frozen, 0, torch.device("cpu"), CLASSES)
-        course = run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 2)
+        course = run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"), 2)
         curves.append([point.train_loss for point in course.points])
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)
 
@@ -234,7 +237,9 @@ def test_early_stopping_puts_the_best_epoch_back(watched: str, extractor: Extrac
     settings = dataclasses.replace(SETTINGS, patience=3)
     stage = Stage("head", 4, 50, 0.1, 0.0, False)
     inputs, some = Kept(features), torch.from_numpy(labels)
-    course = run_stage(network, stage, inputs, some, settings, 0, fabric_for("cpu"), Holdout(features, held_out), 50)
+    course = run_stage(
+        network, stage, Lesson(inputs, some, Holdout(features, held_out)), settings, 0, fabric_for("cpu"), 50
+    )
     losses = [before, *(point.holdout_loss for point in course.points)]
     assert course.best == int(np.argmin(losses))
     assert holdout_figures(network.head, Holdout(features, held_out))[0] == pytest.approx(min(losses))
@@ -251,7 +256,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, la
     inputs = Kept(extractor.activations(network, 4, _rows()))
     stage = Stage("head", 4, 1, 0.01, 0.0, False)
     with pytest.raises(TrainingError, match=r"the loss is nan in stage 'head', epoch 0, step 0"):
-        run_stage(network, stage, inputs, torch.from_numpy(labels), SETTINGS, 0, fabric_for("cpu"), None, 1)
+        run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"), 1)
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 32), (33, 32), (64, 32), (5, 2), (97, 32)])
@@ -289,6 +294,16 @@ def test_what_was_watched_is_what_the_best_epoch_says_of_images_it_has_not_seen(
     best = min(trained.curve, key=lambda point: point.holdout_loss)  # type: ignore[arg-type, return-value]
     assert loss == pytest.approx(best.holdout_loss, abs=1e-5)
     assert np.mean(watched.logits.argmax(1) == labels[watched.rows]) == pytest.approx(best.holdout_accuracy)
+    # What the head received of these, and of the images that were shown.
+    assert (watched.features.shape, watched.shown.shape) == ((6, 16), (COUNT - 6, 16))
+
+
+def test_some_rows_are_spread_over_all() -> None:
+    marked = np.arange(100) % 2 == 1
+    assert some_of(marked, 100).tolist() == marked.tolist()
+    kept = np.flatnonzero(some_of(marked, 10))
+    assert len(kept) == 10 and (kept % 2 == 1).all() and (kept[0], kept[-1]) == (1, 99)
+    assert set(np.diff(kept)) <= {10, 12}
 
 
 def test_nothing_was_watched_where_nothing_is_held_out(extractor: Extractor, labels: np.ndarray) -> None:

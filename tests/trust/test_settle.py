@@ -26,7 +26,8 @@ class Said:
 
     rows: np.ndarray
     logits: np.ndarray
-    network: Network
+    features: np.ndarray
+    shown: np.ndarray
 
 
 def stripes(count: int, seed: int) -> np.ndarray:
@@ -58,7 +59,9 @@ def said(network: Network, shown: Shown) -> Said:
     rng = np.random.default_rng(1)
     # Four times as sure as it is right: 80% of the answers.
     right = np.where(rng.random(40) < 0.8, shown.labels[rows], 1 - shown.labels[rows])
-    return Said(rows, (6 * np.eye(2)[right]).astype(np.float32), network)
+    features = features_of(network, PREPROCESSING, shown.images)
+    others = np.setdiff1d(np.arange(120), rows)
+    return Said(rows, (6 * np.eye(2)[right]).astype(np.float32), features[rows], features[others])
 
 
 def test_noise_and_other_images_are_unlike_and_new_ones_of_the_kind_are_not(
@@ -106,7 +109,7 @@ def test_nothing_held_out_is_said(network: Network, shown: Shown) -> None:
 
 
 def test_few_held_out_images_change_nothing(network: Network, shown: Shown, said: Said) -> None:
-    few = Said(said.rows[:9], said.logits[:9], network)
+    few = Said(said.rows[:9], said.logits[:9], said.features[:9], said.shown)
     found = settle(network, few, shown, SETTINGS, 0)
     assert (found.trust.temperature.value, found.trust.threshold.confidence, found.reference) == (1.0, 0.5, None)
 

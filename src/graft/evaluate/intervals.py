@@ -149,7 +149,7 @@ def percentile(
     if found.max() - found.min() > 1e-12:
         if biased_at is None:
             return Interval(lower, upper)
-        mirrored = max(low, 2 * biased_at - upper), min(high, 2 * biased_at - lower)
+        mirrored = float(max(low, 2 * biased_at - upper)), float(min(high, 2 * biased_at - lower))
         return Interval(min(mirrored[0], biased_at), max(mirrored[1], biased_at))
     if math.isinf(low) or math.isinf(high):
         return None

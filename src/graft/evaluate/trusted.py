@@ -28,8 +28,9 @@ class Share:
     reason: str | None = None
 
     def to_json(self, name: str) -> dict[str, Any]:
-        """As metrics.json has it."""
-        return {name: self.value, f"{name}_ci95": None if self.interval is None else self.interval.pair()}
+        """As metrics.json has it; with ``<name>_reason`` where it is null."""
+        reason = {} if self.value is not None else {f"{name}_reason": self.reason}
+        return {name: self.value, f"{name}_ci95": None if self.interval is None else self.interval.pair(), **reason}
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def to_json(found: Trusted) -> dict[str, Any]:
             "reference_images": novelty.images,
             "promised": novelty.usual,
             "n_fitted": novelty.n_fitted,
-            "reason": found.usual.reason,
+            "reason": novelty.reason,
             **found.usual.to_json("usual"),
         },
     }

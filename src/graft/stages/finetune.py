@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.select.candidates import TrainSet
+    from graft.train.advice import Advice, Evidence
+    from graft.train.checkpoints import Keeper
     from graft.train.finetune import Task, Trained
     from graft.trust.settle import Settled
     from graft.zoo.preprocessing import Preprocessing
@@ -35,35 +37,49 @@ LEAST_HELD_OUT = 2
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Write the fine-tuned winner, the controls and the learning curves.
+    """Write the fine-tuned winner, the controls, the learning curves, and how the strategy was chosen.
 
     Raises:
+        ConfigError: there is no such strategy.
         TrainingError: the loss is not finite.
     """
     from graft.train.curves import draw, table
 
     job = Job.open(params, workspace)
     rows = np.ones(len(job.data.labels), dtype=bool)
+    advice = job.advice
     print(f"fine-tuning {job.winner.arch} ({job.winner.weights}) on {rows.sum()} images")
-    trained = job.train(job.winner, "staged", rows)
+    print(f"strategy: {advice.strategy}, by {advice.chosen_by} ({advice.rule}: {advice.why})", flush=True)
+    trained = job.train(advice.strategy, rows)
     with whole_folder(workspace.controls) as controls:
         runs = {"transfer": trained, **job.controls(controls, rows)}
     with whole_folder(workspace.training) as reports:
         with whole_file(reports / "curves.csv") as beside:
             table(runs).to_csv(beside, index=False)
         draw(runs, reports / "curves.svg")
-    job.save(workspace.finetuned, job.winner, "staged", trained, job.settle(trained))
+        write_json(reports / "strategy.json", {**asdict(advice), "evidence": asdict(job.evidence)})
+    job.save(workspace.finetuned, advice.strategy, trained, job.settle(trained))
+    job.keeper.clear()
 
 
 @dataclass(frozen=True)
 class Job:
-    """The winner, the training images, how many blocks its whole network has, and how networks are trained."""
+    """The winner, the training images, and how networks are trained.
+
+    Attributes:
+        winner: with the depth that selection took.
+        blocks: how many blocks its whole network has.
+        probe: cross-validated accuracy of a linear head on its frozen features; None: selection did not say.
+        curve: the same after every block of the whole network; empty: selection did not say.
+    """
 
     params: Params
     workspace: Workspace
     winner: Candidate
     data: TrainSet
     blocks: int
+    probe: float | None = None
+    curve: tuple[float, ...] = ()
 
     @classmethod
     def open(cls, params: Params, workspace: Workspace) -> Job:
@@ -75,27 +91,64 @@ class Job:
             raise DataError("no candidate was chosen yet", where=path, remedy="run `.venv/bin/dvc repro`") from None
         names = [field.name for field in dataclasses.fields(Candidate)]
         winner = Candidate(**{name: chosen[name] for name in names})
-        return cls(params, workspace, winner, train_set(workspace), chosen["blocks"])
+        probe = chosen.get("probe", {"mean": None, "curve": ()})
+        blocks, curve = chosen["blocks"], tuple(probe["curve"])
+        return cls(params, workspace, winner, train_set(workspace), blocks, probe["mean"], curve)
 
-    def train(self, candidate: Candidate, strategy: str, rows: Rows) -> Trained:
-        """Train one network on the images ``rows`` by a named strategy."""
+    @property
+    def depth(self) -> int:
+        """The last block that is kept."""
+        assert isinstance(self.winner.depth, int), "selection writes the depth it took"
+        return self.winner.depth
+
+    @property
+    def evidence(self) -> Evidence:
+        """What ``auto`` judges by."""
+        from graft.train.advice import Evidence
+
+        kept = self.depth + 1
+        fewest = int(np.bincount(self.data.labels).min())
+        return Evidence(fewest, len(self.data.classes), self.probe, self.curve[:kept], kept)
+
+    @property
+    def advice(self) -> Advice:
+        """How the winner is trained; also on fewer labels, so that the curve over labels compares like with like."""
+        from graft.train.advice import advise
+
+        return advise(self.evidence, self.params.train)
+
+    @property
+    def keeper(self) -> Keeper:
+        """Where the checkpoints of the networks lie until all of them are done."""
+        from graft.augment.choice import choose
+        from graft.train.checkpoints import Keeper
+
+        identity = json.dumps(choose(self.params.augment).as_json())
+        return Keeper(self.workspace.checkpoints / "finetune", self.params.train.checkpoint_seconds, identity)
+
+    def candidate(self, strategy: str) -> Candidate:
+        """The winner with the weights that a strategy starts from."""
+        from graft.train.plan import STRATEGIES
+
+        return dataclasses.replace(self.winner, weights="none") if STRATEGIES[strategy].blank else self.winner
+
+    def train(self, strategy: str, rows: Rows) -> Trained:
+        """Train one network on the images ``rows`` by a named strategy, or go on where that was killed."""
         from graft.determinism import derive_seed
         from graft.select.candidates import task_network
         from graft.train.finetune import finetune
         from graft.train.loop import fabric_for
         from graft.train.plan import STRATEGIES
 
-        assert isinstance(candidate.depth, int), "selection writes the depth it took"
-        sources = self.workspace.source_models
-        network = task_network(candidate, candidate.depth, len(self.data.classes), self.params, sources)
-        chosen = STRATEGIES[strategy]
-        plan = chosen.plan(len(network.blocks), self.params.train)
+        chosen, candidate, sources = STRATEGIES[strategy], self.candidate(strategy), self.workspace.source_models
+        network = task_network(candidate, self.depth, len(self.data.classes), self.params, sources)
+        settings = self.advice.settings(self.params.train)
+        plan = chosen.plan(len(network.blocks), settings)
         held_out = self._held_out(rows) if chosen.stops_early else None
         seed = derive_seed(self.params.seed, "finetune", strategy)
         fabric = fabric_for(self.params.compute.device)
-        return finetune(
-            network, plan, self._task(candidate, rows, held_out, fabric.device), self.params.train, seed, fabric
-        )
+        task = self._task(candidate, rows, held_out, fabric.device)
+        return finetune(network, plan, task, settings, seed, fabric, self.keeper)
 
     def _task(self, candidate: Candidate, rows: Rows, held_out: Rows | None, device: torch.device) -> Task:
         from graft.augment.choice import choose
@@ -107,7 +160,7 @@ class Job:
         preprocessing = self._preprocessing(candidate)
         extractor = extractor_for(self.data.images, preprocessing, Store(self.workspace.cache), device)
         policy = build_policy(choose(self.params.augment), preprocessing.geometry.size)
-        return Task(extractor, self.data.labels, rows, held_out, policy)
+        return Task(extractor, self.data.labels, rows, held_out, policy, self.data.images.paths)
 
     def _held_out(self, rows: Rows) -> Rows | None:
         """The first fold of the rows: stratified and grouped like all folds. None where it would be too small."""
@@ -120,19 +173,18 @@ class Job:
         if not self.params.train.control:
             write_json(folder / "controls.json", [])
             return {}
-        blank = dataclasses.replace(self.winner, weights="none")
         print("training the control: the same network from scratch")
-        scratch = self.train(blank, "scratch", rows)
-        self.save(folder / "scratch", blank, "scratch", scratch)
+        scratch = self.train("scratch", rows)
+        self.save(folder / "scratch", "scratch", scratch)
         names = ["scratch"]
         for count in self.params.train.label_counts:
             some = self._fewer(rows, count)
             if some is None:
                 continue
             print(f"training both on {count} labels per class")
-            for name, candidate, strategy in (("transfer", self.winner, "staged"), ("scratch", blank, "scratch")):
+            for name, strategy in (("transfer", self.advice.strategy), ("scratch", "scratch")):
                 names.append(f"labels-{count}-{name}")
-                self.save(folder / names[-1], candidate, strategy, self.train(candidate, strategy, some))
+                self.save(folder / names[-1], strategy, self.train(strategy, some))
         write_json(folder / "controls.json", names)
         return {"scratch": scratch}
 
@@ -159,7 +211,7 @@ class Job:
         from graft.trust.settle import Shown, settle
         from graft.trust.units import units_of
 
-        preprocessing = self._preprocessing(self.winner)
+        preprocessing = self._preprocessing(self.candidate(self.advice.strategy))
         images = decoded(self.data.images, preprocessing.geometry, Store(self.workspace.cache))
         splits = pd.read_parquet(self.workspace.splits, columns=["path", "group"]).set_index("path")
         units = units_of(splits["group"].reindex(list(self.data.images.paths)))
@@ -172,29 +224,26 @@ class Job:
 
         return preprocessing_of(candidate, around(self.params, self.workspace.source_models))
 
-    def save(
-        self, folder: Path, candidate: Candidate, strategy: str, trained: Trained, settled: Settled | None = None
-    ) -> None:
+    def save(self, folder: Path, strategy: str, trained: Trained, settled: Settled | None = None) -> None:
         """Write a model with its provenance and, where it was settled, how far its answers are to be trusted."""
         from graft.artifact import Artifact, save_artifact
         from graft.trust.settle import NOT_SETTLED
 
-        assert isinstance(candidate.depth, int)
+        candidate, found = self.candidate(strategy), settled or NOT_SETTLED
         provenance = {
             "seed": self.params.seed,
             "strategy": strategy,
             "epochs": trained.epochs,
+            "precision": trained.precision,
             "train_images": len(self.data.labels),
             "splits_sha256": sha256(self.workspace.splits),
         }
-        depth = None if candidate.depth == self.blocks - 1 else candidate.depth
-        found = settled or NOT_SETTLED
         artifact = Artifact(
-            self.data.classes,
-            candidate.arch,
-            candidate.weights,
-            depth,
-            self._preprocessing(candidate),
+            classes=self.data.classes,
+            arch=candidate.arch,
+            weights=candidate.weights,
+            depth=None if self.depth == self.blocks - 1 else self.depth,
+            preprocessing=self._preprocessing(candidate),
             provenance=provenance,
             trust=found.trust,
         )

@@ -57,7 +57,8 @@ def write(contest: Contest, data: TrainSet, folder: Path) -> None:
     winner = contest.winner
     # The finetune stage depends on this file alone: it holds no time, so that measuring again trains nothing again.
     chosen = {**asdict(winner.candidate), "depth": winner.probe.depth, "blocks": winner.blocks}
-    write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores)})
+    probe = {"mean": winner.probe.mean, "curve": list(winner.probe.curve)}
+    write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores), "probe": probe})
 
 
 def train_set(workspace: Workspace) -> TrainSet:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.pictures import plotting, save_svg
-from graft.train.finetune import Trained
+from graft.train.trained import Trained
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -14,17 +14,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+Weighting = Literal["balanced"]
+
 # Inverse strengths of the L2 penalty on standardised features, chosen by cross-validated log loss.
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 FOLDS = 3
 
 
-def solve_head(head: nn.Linear, features: Tensor, labels: NDArray[np.int64]) -> float:
+def solve_head(
+    head: nn.Linear, features: Tensor, labels: NDArray[np.int64], weighting: Weighting | None = None
+) -> float:
     """Set ``head`` to the multinomial logistic regression on ``features`` (n, d) and return its mean loss in nats.
 
     The features are standardised, and the standardisation is folded into the head: with mean m and deviation s,
     ``w (x - m) / s + b`` is ``(w / s) x + (b - w m / s)``. Where a class has too few images to choose the strength of
-    the penalty, the middle one is taken.
+    the penalty, the middle one is taken. With ``weighting`` ``balanced``, every class weighs as much as any other.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.preprocessing import StandardScaler
@@ -35,20 +39,22 @@ def solve_head(head: nn.Linear, features: Tensor, labels: NDArray[np.int64]) -> 
     with threadpool_limits(1), warnings.catch_warnings():
         # A weak penalty on separable data need not converge; each strength is judged by its score.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        weights, bias = _logistic(x, labels)
+        weights, bias = _logistic(x, labels, weighting)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(weights / scaler.scale_))
         head.bias.copy_(torch.from_numpy(bias - weights @ (scaler.mean_ / scaler.scale_)))
         return float(F.cross_entropy(head(features.to(head.weight.device)).cpu(), torch.from_numpy(labels)))
 
 
-def _logistic(x: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _logistic(
+    x: NDArray[np.float64], labels: NDArray[np.int64], weighting: Weighting | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights (classes, d) and biases (classes)."""
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
     fewest = int(np.bincount(labels)[np.unique(labels)].min())
     if fewest < 2:
-        model = LogisticRegression(C=STRENGTHS[1], max_iter=500)
+        model = LogisticRegression(C=STRENGTHS[1], max_iter=500, class_weight=weighting)
     else:
         model = LogisticRegressionCV(
             Cs=STRENGTHS,
@@ -56,6 +62,7 @@ def _logistic(x: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[NDArra
             cv=min(FOLDS, fewest),
             scoring="neg_log_loss",
             max_iter=500,
+            class_weight=weighting,
             use_legacy_attributes=False,
         )
     model.fit(x, labels)

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graft.determinism import torch_generator
-from graft.errors import TrainingError
+from graft.progress import track
 from graft.settings import Train
+from graft.train.checkpoints import Snapshot
+from graft.train.divergence import diverged, is_finite, weights_are_finite
+from graft.train.imbalance import IMBALANCE
 from graft.train.inputs import Inputs
-from graft.train.plan import Stage, freeze, parameter_groups
+from graft.train.plan import Stage
+from graft.train.underway import Epoch, Underway
 from graft.zoo.network import Network
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    # Told after every step how the stage stands.
+    Watch = Callable[[Underway], None]
 
-@dataclass(frozen=True)
-class Epoch:
-    """One point of the learning curves. Losses in nats; hold-out figures are None where nothing is held out."""
-
-    stage: str
-    epoch: int
-    train_loss: float
-    holdout_loss: float | None = None
-    holdout_accuracy: float | None = None
+FULL_PRECISION = "32-true"
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,24 @@ class Holdout:
 
     inputs: Tensor
     labels: Tensor
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a stage is trained on.
+
+    Attributes:
+        inputs: what the first trained unit receives.
+        labels: class indices (n).
+        holdout: where given, training stops when its loss has not fallen for ``train.patience`` epochs, and the
+            best epoch's weights are put back; those from before the stage, if no epoch was better.
+        names: files of the images (n), for messages; may be empty.
+    """
+
+    inputs: Inputs
+    labels: Tensor
+    holdout: Holdout | None = None
+    names: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -54,100 +69,141 @@ class Course:
     best: int
 
 
-@dataclass
-class Best:
-    """The epoch with the lowest hold-out loss so far, and the trained parts as they were then."""
-
-    epoch: int = -1
-    loss: float = math.inf
-    state: dict[str, Any] = field(default_factory=dict)
-
-
-def fabric_for(device: str) -> Fabric:
+def fabric_for(device: str, precision: str = FULL_PRECISION) -> Fabric:
     """Fabric on one device: ``auto`` takes a GPU if there is one."""
     from lightning_fabric import Fabric
 
     accelerator, _, index = device.partition(":")
-    return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision="32-true")
+    return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)  # type: ignore[arg-type]
+
+
+def precision_of(fabric: Fabric) -> str:
+    """What Fabric calculates in, by its own names, such as ``32-true`` or ``bf16-mixed``."""
+    return str(fabric._precision.precision)
 
 
 def run_stage(
     network: Network,
     stage: Stage,
-    inputs: Inputs,
-    labels: Tensor,
+    lesson: Lesson,
     settings: Train,
     seed: int,
     fabric: Fabric,
-    holdout: Holdout | None,
     stop_after: int,
+    after_step: Watch | None = None,
+    saved: Snapshot | None = None,
 ) -> Course:
     """Train ``network`` in place for one stage.
 
     Args:
         network: its units before ``stage.start`` are frozen and are not run.
         stage: what is trained, how long, at which rates.
-        inputs: what unit ``stage.start`` receives.
-        labels: class indices (n).
-        settings: batch size, decay, smoothing, patience.
+        lesson: images and labels.
+        settings: batch size, and what holds training back.
         seed: for the order of the images and for dropout.
-        fabric: device.
-        holdout: where given, training stops when its loss has not fallen for ``settings.patience`` epochs, and the
-            best epoch's weights are put back; those from before the stage, if no epoch was better.
+        fabric: device and precision.
         stop_after: most epochs to go of the stage's schedule.
+        after_step: told after every step how the stage stands.
+        saved: a snapshot of this stage, from which it goes on.
 
     Raises:
-        TrainingError: the loss is not finite; the message names stage, epoch and step.
+        DivergedError: the loss or the weights are not finite; the message names stage, epoch, step, rate and batch.
     """
-    freeze(network, stage)
-    tail = network.ending(stage.start)
-    optimizer = torch.optim.AdamW(parameter_groups(network, stage, settings.weight_decay), fused=True)
-    steps = math.ceil(len(labels) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps, stage.epochs * steps))
-    model, opt = fabric.setup(tail, optimizer)
-    curve: list[Epoch] = []
-    best = Best() if holdout is None else _before(tail, holdout)
+    steps = math.ceil(len(lesson.labels) / settings.batch_size)
+    run = Underway.begin(network, stage, settings, steps, fabric)
+    weights, _ = IMBALANCE[settings.imbalance]
+    of_classes = weights(lesson.labels, network.head.out_features)
+    left = stop_after * steps
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for epoch in range(stop_after):
-            losses = []
-            for step, indices in enumerate(batches(len(labels), settings.batch_size, seed, stage.name, epoch)):
-                shown, targets = inputs.batch(indices, labels[indices], epoch)
-                logits = model(shown.to(fabric.device))
-                # Targets are classes, or shares of classes where images were mixed: cross-entropy takes both.
-                loss = F.cross_entropy(logits, targets.to(fabric.device), label_smoothing=settings.label_smoothing)
-                _require_finite(loss, stage, epoch, step)
-                opt.zero_grad()
-                fabric.backward(loss)
-                opt.step()
-                schedule.step()
-                losses.append(float(loss.detach()))
-            point = Epoch(stage.name, epoch, sum(losses) / len(losses))
-            if holdout is not None:
-                point = _watch(tail, holdout, point, best)
-            curve.append(point)
-            if holdout is not None and epoch - best.epoch >= settings.patience:
-                break
-    if best.state:
-        tail.load_state_dict(best.state)
-    network.eval()
-    return Course(tuple(curve), len(curve) if holdout is None else best.epoch + 1)
+        if saved is not None:
+            run.restore(saved)
+            left -= run.epoch * steps + run.step
+        elif lesson.holdout is not None:
+            run.note_best(holdout_figures(run.judged, lesson.holdout)[0], -1)
+        for indices in track(_batches(run, stage, lesson, settings, seed, stop_after), stage.name, total=left):
+            shown, targets = lesson.inputs.batch(indices, lesson.labels[indices], run.epoch)
+            logits = run.model(shown.to(fabric.device))
+            # Targets are classes, or shares of classes where images were mixed: cross-entropy takes both.
+            loss = F.cross_entropy(
+                logits,
+                targets.to(fabric.device),
+                weight=None if of_classes is None else of_classes.to(fabric.device),
+                label_smoothing=settings.label_smoothing,
+            )
+            _require_finite(loss, run, stage, lesson, indices)
+            _descend(run, loss, settings, fabric)
+            if after_step is not None:
+                after_step(run)
+    run.settle()
+    if not weights_are_finite(network):
+        raise diverged("weights are not finite", f"stage {stage.name!r}, after its last step", stage.rate, ())
+    return Course(tuple(run.points), len(run.points) if lesson.holdout is None else run.best.epoch + 1)
 
 
-def batches(count: int, size: int, seed: int, *names: object) -> Iterator[Tensor]:
+def _batches(
+    run: Underway, stage: Stage, lesson: Lesson, settings: Train, seed: int, stop_after: int
+) -> Iterator[Tensor]:
+    """Indices of the images of each step, from where ``run`` stands, until the stage is over."""
+    _, chances = IMBALANCE[settings.imbalance]
+    drawn = chances(lesson.labels, run.network.head.out_features)
+    count = len(lesson.labels)
+    while run.epoch < stop_after:
+        order = batches(count, settings.batch_size, seed, stage.name, run.epoch, chances=drawn)
+        for step, indices in enumerate(order):
+            if step >= run.step:
+                yield indices
+        _end_epoch(run, stage, lesson.holdout)
+        if lesson.holdout is not None and run.epoch - 1 - run.best.epoch >= settings.patience:
+            return
+
+
+def _end_epoch(run: Underway, stage: Stage, holdout: Holdout | None) -> None:
+    point = Epoch(stage.name, run.epoch, sum(run.losses) / len(run.losses))
+    if holdout is not None:
+        loss, accuracy = holdout_figures(run.judged, holdout)
+        if not is_finite(loss):
+            place = f"stage {stage.name!r}, epoch {run.epoch}"
+            raise diverged(f"the hold-out's loss is {loss}", place, run.rate, ())
+        run.note_best(loss, run.epoch)
+        point = Epoch(stage.name, run.epoch, point.train_loss, loss, accuracy)
+    run.points.append(point)
+    run.epoch, run.step, run.losses = run.epoch + 1, 0, []
+
+
+def _descend(run: Underway, loss: Tensor, settings: Train, fabric: Fabric) -> None:
+    run.optimizer.zero_grad()
+    fabric.backward(loss)
+    if settings.clip_norm is not None:
+        # A norm that is not finite shows in the weights, which are looked at before they are kept anywhere.
+        fabric.clip_gradients(run.model, run.optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
+    run.optimizer.step()
+    run.schedule.step()
+    if run.average is not None:
+        run.average.update_parameters(run.tail)
+    run.losses.append(float(loss.detach()))
+    run.step += 1
+
+
+def _require_finite(loss: Tensor, run: Underway, stage: Stage, lesson: Lesson, indices: Tensor) -> None:
+    if not is_finite(loss):
+        place = f"stage {stage.name!r}, epoch {run.epoch}, step {run.step}"
+        names = [lesson.names[i] if lesson.names else f"image {i}" for i in indices.tolist()]
+        raise diverged(f"the loss is {loss.detach().item()}", place, run.rate, names)
+
+
+def batches(count: int, size: int, seed: int, *names: object, chances: Tensor | None = None) -> Iterator[Tensor]:
     """Indices of ``count`` images in random order, in batches of nearly equal size.
 
-    Nearly equal, because a last batch of a single image would leave batch normalisation without a variance.
+    Nearly equal, because a last batch of a single image would leave batch normalisation without a variance. With
+    ``chances`` (count) the images are drawn by these instead, as many of them, some more than once.
     """
-    order = torch.randperm(count, generator=torch_generator(seed, "order", *names))
+    generator = torch_generator(seed, "order", *names)
+    if chances is None:
+        order = torch.randperm(count, generator=generator)
+    else:
+        order = torch.multinomial(chances, count, replacement=True, generator=generator)
     yield from torch.tensor_split(order, math.ceil(count / size))
-
-
-def rate_at(step: int, warm_up: int, total: int) -> float:
-    """Share of the peak rate at ``step``: linear warm-up over one epoch, then half a cosine to zero."""
-    if step < warm_up:
-        return (step + 1) / (warm_up + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
 
 
 @torch.no_grad()
@@ -167,23 +223,3 @@ def holdout_figures(tail: nn.Module, holdout: Holdout) -> tuple[float, float]:
     logits = logits_of(tail, holdout.inputs)
     loss = float(F.cross_entropy(logits, holdout.labels))
     return loss, float((logits.argmax(1) == holdout.labels).float().mean())
-
-
-def _before(tail: nn.Module, holdout: Holdout) -> Best:
-    return Best(-1, holdout_figures(tail, holdout)[0], copy.deepcopy(tail.state_dict()))
-
-
-def _watch(tail: nn.Module, holdout: Holdout, point: Epoch, best: Best) -> Epoch:
-    loss, accuracy = holdout_figures(tail, holdout)
-    if loss < best.loss:
-        best.epoch, best.loss, best.state = point.epoch, loss, copy.deepcopy(tail.state_dict())
-    return Epoch(point.stage, point.epoch, point.train_loss, loss, accuracy)
-
-
-def _require_finite(loss: Tensor, stage: Stage, epoch: int, step: int) -> None:
-    if not bool(torch.isfinite(loss)):
-        raise TrainingError(
-            f"the loss is {loss.detach().item()} in stage {stage.name!r}, epoch {epoch}, step {step}",
-            where="train.learning_rate",
-            remedy="lower the learning rate, and look at the validation report for odd images",
-        )

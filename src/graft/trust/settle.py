@@ -33,8 +33,12 @@ class Watched(Protocol):
         """(m, classes)."""
 
     @property
-    def network(self) -> Network:
-        """The network itself, which has seen all other training images."""
+    def features(self) -> NDArray[np.float32]:
+        """What its head received of the same images, (m, d)."""
+
+    @property
+    def shown(self) -> NDArray[np.float32]:
+        """What its head received of images that it was trained on, (r, d)."""
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,12 @@ def settle(network: Network, watched: Watched | None, shown: Shown, settings: Se
     rows, labels = watched.rows, shown.labels[watched.rows]
     temperature = fit_temperature(watched.logits, labels, shown.units[rows])
     threshold = choose_threshold(softmax_at(watched.logits, temperature.value), labels, settings.answered_accuracy)
-    others = np.setdiff1d(np.arange(len(shown.labels)), rows)
-    near = others[chosen_rows(shown.labels[others], settings.reference_images, seed)]
-    novelty = fit_novelty(
-        _features(watched.network, shown, rows), _features(watched.network, shown, near), settings.usual_share
-    )
+    novelty = fit_novelty(watched.features, watched.shown, settings.usual_share)
     if novelty.distance is None:
         return Settled(Trust(temperature, threshold, novelty), None)
     kept = chosen_rows(shown.labels, settings.reference_images, seed)
-    return Settled(Trust(temperature, threshold, _among(novelty, len(kept))), _features(network, shown, kept))
-
-
-def _features(network: Network, shown: Shown, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-    return features_of(network, shown.preprocessing, shown.images[rows])
+    reference = features_of(network, shown.preprocessing, shown.images[kept])
+    return Settled(Trust(temperature, threshold, _among(novelty, len(kept))), reference)
 
 
 def _among(novelty: Novelty, images: int) -> Novelty:

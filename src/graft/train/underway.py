@@ -1,0 +1,198 @@
+"""One stage under way: everything that changes from step to step, and how it becomes a snapshot and back."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from graft.settings import Train
+from graft.train.averaging import averaged
+from graft.train.checkpoints import Snapshot, under
+from graft.train.freezing import freeze, parameter_groups
+from graft.train.plan import Stage
+from graft.zoo.network import Network
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from torch.optim.swa_utils import AveragedModel
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One point of the learning curves. Losses in nats; hold-out figures are None where nothing is held out."""
+
+    stage: str
+    epoch: int
+    train_loss: float
+    holdout_loss: float | None = None
+    holdout_accuracy: float | None = None
+
+
+@dataclass
+class Best:
+    """The epoch with the lowest hold-out loss so far, and the trained parts as they were then."""
+
+    epoch: int = -1
+    loss: float = math.inf
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Underway:
+    """A stage's network, optimiser and place in the data.
+
+    Attributes:
+        network: the whole of it; ``tail`` is what runs, from the first trained block to the head.
+        model: ``tail`` as Fabric runs it.
+        average: of the tail's weights, where that is asked for.
+        epoch: the one that goes on, counted from 0.
+        step: how many of its batches were learned.
+        losses: of these, in nats.
+        points: of the epochs that are over.
+        best: by the hold-out.
+    """
+
+    network: Network
+    tail: nn.Sequential
+    model: Any
+    optimizer: torch.optim.Optimizer
+    schedule: LambdaLR
+    average: AveragedModel | None
+    epoch: int = 0
+    step: int = 0
+    losses: list[float] = field(default_factory=list)
+    points: list[Epoch] = field(default_factory=list)
+    best: Best = field(default_factory=Best)
+
+    @classmethod
+    def begin(cls, network: Network, stage: Stage, settings: Train, steps: int, fabric: Fabric) -> Underway:
+        """Freeze what is frozen, and make optimiser and schedule; ``steps`` are those of an epoch."""
+        freeze(network, stage)
+        tail = with_dropout(network.ending(stage.start), settings.dropout)
+        optimizer = torch.optim.AdamW(parameter_groups(network, stage, settings.weight_decay), fused=True)
+        schedule = LambdaLR(optimizer, lambda step: rate_at(step, steps, stage.epochs * steps))
+        average = averaged(tail, settings.ema_decay) if settings.ema_decay else None
+        model, wrapped = fabric.setup(tail, optimizer)
+        return cls(network, tail, model, wrapped, schedule, average)
+
+    @property
+    def judged(self) -> nn.Module:
+        """What the hold-out judges and the stage leaves behind: the averaged weights, where there are any."""
+        return self.tail if self.average is None else self.average.module
+
+    @property
+    def rate(self) -> float:
+        """The head's learning rate in this step."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def note_best(self, loss: float, epoch: int) -> None:
+        """Keep the weights as they are now, if no epoch before was better on the hold-out."""
+        if not self.best.state or loss < self.best.loss:
+            self.best = Best(epoch, loss, copy.deepcopy(self.judged.state_dict()))
+
+    def settle(self) -> None:
+        """End the stage: the best weights by the hold-out, or else the averaged ones, are the network's."""
+        if self.best.state:
+            self.tail.load_state_dict(self.best.state)
+        elif self.average is not None:
+            self.tail.load_state_dict(self.average.module.state_dict())
+        self.network.eval()
+
+    def snapshot(self) -> Snapshot:
+        """Everything, random states included. The snapshot's tensors are the network's own, not copies."""
+        names: dict[Tensor, str] = {parameter: name for name, parameter in self.network.named_parameters()}
+        tensors = under("network", self.network.state_dict()) | under("best", self.best.state) | _random(self._device)
+        if self.average is not None:
+            tensors |= under("average", self.average.state_dict())
+        for parameter, state in self.optimizer.state.items():
+            tensors |= under(f"optimizer.{names[parameter]}", state)
+        facts = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "losses": self.losses,
+            "points": [asdict(point) for point in self.points],
+            "best": {"epoch": self.best.epoch, "loss": self.best.loss} if self.best.state else None,
+            "schedule": {key: value for key, value in self.schedule.state_dict().items() if key != "lr_lambdas"},
+            "groups": [
+                {**_numbers(group), "names": [names[parameter] for parameter in group["params"]]}
+                for group in self.optimizer.param_groups
+            ],
+            "requires_grad": [name for name, value in self.network.named_parameters() if value.requires_grad],
+            "training": [name for name, module in self.network.named_modules() if module.training],
+        }
+        return Snapshot(facts, tensors)
+
+    def restore(self, saved: Snapshot) -> None:
+        """Become what :meth:`snapshot` was made of, in place: memory keeps its layout, and so kernels their bits."""
+        facts = saved.facts
+        self.epoch, self.step, self.losses = facts["epoch"], facts["step"], list(facts["losses"])
+        self.points = [Epoch(**point) for point in facts["points"]]
+        self.network.load_state_dict(saved.part("network"))
+        learning, training = set(facts["requires_grad"]), set(facts["training"])
+        for name, parameter in self.network.named_parameters():
+            parameter.requires_grad_(name in learning)
+        for name, module in self.network.named_modules():
+            module.training = name in training
+        if facts["best"] is not None:
+            state = {name: value.to(self._device) for name, value in saved.part("best").items()}
+            self.best = Best(facts["best"]["epoch"], facts["best"]["loss"], state)
+        if self.average is not None:
+            self.average.load_state_dict(saved.part("average"))
+        self._restore_optimizer(saved)
+        _set_random(saved)
+
+    def _restore_optimizer(self, saved: Snapshot) -> None:
+        parameters = dict(self.network.named_parameters())
+        for group, kept in zip(self.optimizer.param_groups, saved.facts["groups"], strict=True):
+            group["params"] = [parameters[name] for name in kept["names"]]
+            group.update({key: value for key, value in kept.items() if key not in {"names", "betas"}})
+            group["betas"] = tuple(kept["betas"])
+            for name in kept["names"]:
+                for key, value in saved.part(f"optimizer.{name}").items():
+                    like = parameters[name].detach() if value.shape == parameters[name].shape else value
+                    self.optimizer.state[parameters[name]][key] = torch.empty_like(like, dtype=value.dtype).copy_(value)
+        self.schedule.load_state_dict({**saved.facts["schedule"], "lr_lambdas": [None] * len(saved.facts["groups"])})
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+
+def with_dropout(tail: nn.Sequential, share: float) -> nn.Sequential:
+    """``tail`` with dropout before its last part, the head; sharing its modules."""
+    *before, head = tail
+    return nn.Sequential(*before, nn.Dropout(share), head) if share else tail
+
+
+def rate_at(step: int, warm_up: int, total: int) -> float:
+    """Share of the peak rate at ``step``: linear warm-up over one epoch, then half a cosine to zero."""
+    if step < warm_up:
+        return (step + 1) / (warm_up + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))
+
+
+def _numbers(group: dict[str, Any]) -> dict[str, Any]:
+    """A parameter group without its parameters: what JSON can hold."""
+    return {key: value for key, value in group.items() if key != "params"}
+
+
+def _random(device: torch.device) -> dict[str, Tensor]:
+    """The states of torch's generators. No other is drawn from: augmentation has a seed for every image."""
+    states = {"random.cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["random.cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_random(saved: Snapshot) -> None:
+    states = saved.part("random")
+    # Copies: a generator wants memory of its own.
+    torch.set_rng_state(states["cpu"].clone())
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"].clone())

@@ -1,0 +1,62 @@
+"""What the tests of training train: a network with all that matters for freezing, and images that tell their class."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from graft.augment.choice import chosen
+from graft.augment.policies import build_policy
+from graft.features.extract import Extractor
+from graft.features.store import Store
+from graft.settings import Train
+from graft.train.finetune import Task
+from graft.zoo.catalogue import family_of
+from graft.zoo.network import Network, Parts, Pool
+
+CLASSES, SIZE, COUNT = 3, 32, 24
+LABELS = np.arange(COUNT) % CLASSES
+EVERY = np.ones(COUNT, dtype=bool)
+# Two of each class.
+HELD_OUT = np.arange(COUNT) < 6
+SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, batch_size=8, patience=2)
+
+
+def tiny() -> Network:
+    """Four blocks of convolution and batch normalisation, and dropout in the neck."""
+    torch.manual_seed(0)
+    channels = (3, 8, 8, 16, 16)
+    blocks = tuple(
+        nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU())
+        for a, b in itertools.pairwise(channels)
+    )
+    return Network(Parts(blocks, nn.Sequential(Pool("NCHW"), nn.Dropout(0.1)), 16, "NCHW"), CLASSES)
+
+
+def images() -> np.ndarray:
+    """Noise with a coloured corner that tells the class, uint8 (24, 32, 32, 3)."""
+    made = np.random.default_rng(0).integers(0, 60, (COUNT, SIZE, SIZE, 3)).astype(np.uint8)
+    for image, label in zip(made, LABELS, strict=True):
+        image[:16, :16, label] = 250
+    return made
+
+
+def task(folder: Path, policy: str | None = None, held_out: np.ndarray | None = None) -> Task:
+    """All images, at a store in ``folder``."""
+    preprocessing = family_of("resnet18").preprocessing("resnet18", SIZE)
+    extractor = Extractor(images(), "small", preprocessing, Store(folder), torch.device("cpu"))
+    names = tuple(f"{number:02d}.png" for number in range(COUNT))
+    built = build_policy(chosen(policy), SIZE) if policy else None
+    return Task(extractor, LABELS, EVERY, held_out, built, names)
+
+
+def digest(network: nn.Module) -> str:
+    """A hash of all parameters and buffers, bit for bit."""
+    values = (value.contiguous().numpy().tobytes() for value in network.state_dict().values())
+    return hashlib.sha256(b"".join(values)).hexdigest()

@@ -1,0 +1,156 @@
+"""A number that is not finite ends the training at its step, names it, and leaves nothing broken behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from graft.artifact import Artifact, save_artifact
+from graft.errors import TrainingError, WeightsError
+from graft.train.checkpoints import Checkpoints, Keeper
+from graft.train.divergence import NAMED, DivergedError, diverged
+from graft.train.finetune import finetune
+from graft.train.inputs import Kept
+from graft.train.loop import FULL_PRECISION, Holdout, Lesson, fabric_for, precision_of, run_stage
+from graft.train.plan import Plan, Stage, scratch
+from graft.zoo.catalogue import family_of
+from graft.zoo.network import Network
+from tests.train.small import COUNT, LABELS, SETTINGS, SIZE, digest, task, tiny
+
+NAMES = tuple(f"{number:02d}.png" for number in range(COUNT))
+
+
+def test_the_step_the_rate_and_the_batch_are_named(tmp_path: Path) -> None:
+    """One image gives a feature that is no number: the error comes with its batch, and names it."""
+    what, network = task(tmp_path), tiny()
+    features = what.extractor.activations(network, 4, what.rows).clone()
+    features[5] = math.nan
+    stage = Stage("head", 4, 1, 0.01, 0.0, False)
+    seen: list[int] = []
+    some = Lesson(Kept(features), torch.from_numpy(LABELS), None, NAMES)
+    with pytest.raises(DivergedError) as caught:
+        run_stage(network, stage, some, SETTINGS, 0, fabric_for("cpu"), 1, lambda run: seen.append(run.step))
+    step = len(seen)
+    what_is_said, *rest = caught.value.message().splitlines()
+    assert (
+        what_is_said
+        == f"the loss is nan in stage 'head', epoch 0, step {step}, at the rate {0.01 * (step + 1) / 4:.3g}"
+    )
+    named = rest[0].removeprefix("  batch: ").split(", ")
+    assert len(named) == 8 and "05.png" in named and set(named) <= set(NAMES)
+    assert rest[1:] == [
+        "  where: train.learning_rate",
+        "  remedy: lower the learning rate or set train.clip_norm, and look at the validation report for odd images",
+    ]
+    assert isinstance(caught.value, TrainingError)
+
+
+def test_of_a_large_batch_some_are_named_and_the_rest_is_counted() -> None:
+    said = diverged("the loss is inf", "stage 'x', epoch 0, step 0", 0.001, NAMES).message()
+    assert f"batch: {', '.join(NAMES[:NAMED])} and {COUNT - NAMED} more\n" in said
+
+
+def test_weights_that_break_in_the_last_step_are_found(tmp_path: Path) -> None:
+    """The loss of the only step is finite; what it makes of the weights is not."""
+    network = tiny()
+    with torch.no_grad():
+        network.head.weight.fill_(3e38)
+        network.head.bias.fill_(0)
+    stage = Stage("head", 4, 1, -1e38, 0.0, False)
+    settings = dataclasses.replace(SETTINGS, batch_size=COUNT, weight_decay=10.0)
+    some = Lesson(Kept(torch.zeros(COUNT, 16)), torch.from_numpy(LABELS))
+    with pytest.raises(DivergedError, match=r"^weights are not finite in stage 'head', after its last step"):
+        run_stage(network, stage, some, settings, 0, fabric_for("cpu"), 1)
+
+
+def test_a_hold_out_that_gives_no_number_ends_the_training(tmp_path: Path) -> None:
+    stage = Stage("head", 4, 2, 0.01, 0.0, False)
+    watched = Holdout(torch.full((2, 16), math.nan), torch.tensor([0, 1]))
+    some = Lesson(Kept(torch.zeros(COUNT, 16)), torch.from_numpy(LABELS), watched)
+    with pytest.raises(DivergedError, match=r"^the hold-out's loss is nan in stage 'head', epoch 0"):
+        run_stage(tiny(), stage, some, SETTINGS, 0, fabric_for("cpu"), 2)
+
+
+class Breaks(nn.Module):
+    """Passes on what it gets, and from its pass number ``after`` on while training what is no number."""
+
+    def __init__(self, after: int, only: str = "") -> None:
+        super().__init__()
+        self.left, self.only = after, only
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.only == "bf16" and not torch.is_autocast_enabled("cpu"):
+            return x
+        self.left -= self.training
+        return x * math.nan if self.left < 0 else x
+
+
+def breaking(after: int, only: str = "") -> Network:
+    network = tiny()
+    network.blocks[1].append(Breaks(after, only))
+    return network
+
+
+def test_the_last_good_checkpoint_is_kept_and_nothing_else(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path / "kept", 0.0)
+    with pytest.raises(DivergedError, match="stage 'everything', epoch 1, step 1"):
+        finetune(breaking(4), scratch(4, SETTINGS), task(tmp_path), SETTINGS, 0, fabric_for("cpu"), keeper)
+    (folder,) = keeper.folder.iterdir()
+    assert sorted(path.name for path in folder.iterdir()) == ["000003", "000004"]
+    last = Checkpoints(folder, 0.0).latest()
+    assert last is not None and (last.facts["epoch"], last.facts["step"]) == (1, 1)
+    assert all(bool(value.isfinite().all()) for value in last.tensors.values() if value.is_floating_point())
+
+
+def test_weights_that_are_not_finite_are_never_kept(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path / "kept", 0.0)
+    plan = Plan(False, (Stage("everything", 0, 2, math.inf, math.inf, True),))
+    with pytest.raises(DivergedError, match="weights are not finite in stage 'everything', epoch 0, after step 0"):
+        finetune(tiny(), plan, task(tmp_path), SETTINGS, 0, fabric_for("cpu"), keeper)
+    assert not keeper.folder.exists()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_half_precision_that_diverges_is_done_once_more_in_full(
+    kept: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    half = fabric_for("cpu", "bf16-mixed")
+    assert (precision_of(half), precision_of(fabric_for("cpu"))) == ("bf16-mixed", FULL_PRECISION)
+    keeper = Keeper(tmp_path / "kept", 0.0) if kept else None
+    what, plan = task(tmp_path), scratch(4, SETTINGS)
+    trained = finetune(breaking(4, "bf16"), plan, what, SETTINGS, 0, half, keeper)
+    said = capfd.readouterr().err
+    assert "warning: the loss is nan in stage 'everything', epoch 1, step 1" in said
+    assert "in bf16-mixed: once more in 32-true" in said
+    assert trained.precision == FULL_PRECISION
+    whole = finetune(tiny(), plan, what, SETTINGS, 0, fabric_for("cpu"))
+    assert digest(trained.network) == digest(whole.network), "as if it had been done so from the start"
+    sound = finetune(tiny(), plan, what, SETTINGS, 0, half)
+    assert sound.precision == "bf16-mixed" and digest(sound.network) != digest(whole.network)
+
+
+def test_it_is_done_once_more_only_once(tmp_path: Path) -> None:
+    with pytest.raises(DivergedError):
+        finetune(breaking(0), scratch(4, SETTINGS), task(tmp_path), SETTINGS, 0, fabric_for("cpu", "bf16-mixed"))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("part", ["head.weight", "blocks.0.1.running_var"])
+def test_no_model_is_saved_with_weights_that_are_not_finite(value: float, part: str, tmp_path: Path) -> None:
+    network = tiny()
+    network.state_dict()[part].view(-1)[0] = value
+    artifact = Artifact(
+        ("a", "b", "c"), "resnet18", "none", None, family_of("resnet18").preprocessing("resnet18", SIZE)
+    )
+    with pytest.raises(WeightsError) as caught:
+        save_artifact(tmp_path / "model", artifact, network)
+    assert caught.value.message() == (
+        f"the model has weights that are not finite, first in {part!r}; it is not saved\n"
+        f"  where: {tmp_path / 'model'}\n  remedy: train it again at a lower learning rate"
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from graft.artifact import Artifact, save_artifact
 from graft.config import load_params
@@ -22,6 +23,7 @@ from graft.workspace import Workspace
 from graft.zoo.network import build_network
 from graft.zoo.preprocessing import Geometry, Preprocessing
 
+ROOT = Path(__file__).parents[2]
 CLASSES = ("ant", "bee", "wasp")
 QUICK = {
     "evaluate": {"bootstrap_samples": 100, "latency_runs": 2, "measure_memory": False},
@@ -194,3 +196,62 @@ def test_as_a_command_it_fails_with_one_message(workspace_with: Callable[..., Pa
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: there is no model here") and "Traceback" not in done.stderr
+
+
+def test_slices_and_doubted_labels_come_from_what_other_stages_left(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    splits = pd.read_parquet(ws.splits)
+    facts = splits[["path", "label"]].assign(source=splits["path"], brightness=np.linspace(0, 1, len(splits)), room="a")
+    facts.loc[::2, "room"] = "b"
+    # Rows in another order, and one image that the splits left out.
+    pd.concat([facts, facts.tail(1).assign(path="none.png")]).iloc[::-1].to_parquet(ws.manifest)
+    train = splits[splits["split"] == "train"].reset_index(drop=True)
+    said = pd.DataFrame(0.05, index=train.index, columns=[f"p:{name}" for name in CLASSES])
+    for row, label in enumerate(train["label"]):
+        said.loc[row, f"p:{'wasp' if row == 0 else label}"] = 0.9
+    ws.selection.mkdir(parents=True)
+    pd.concat([train[["path", "label", "fold"]], said], axis=1).to_parquet(ws.selection / "out_of_fold.parquet")
+    _run(ws)
+    doubted = pd.read_csv(ws.evaluation / "suspects.csv")
+    assert doubted[["path", "label", "suggested"]].values.tolist() == [[train["path"][0], "ant", "wasp"]]
+    slices = pd.read_csv(ws.evaluation / "slices.csv")
+    assert slices.groupby("fact")["n"].sum().to_dict() == {"brightness": 12, "room": 12}
+    page = (ws.evaluation / "report.html").read_text(encoding="utf-8")
+    assert "1 label is doubted" in page and f'alt="Training image {train["path"][0]}"' in page
+    assert "Where the model looked in" in page or "no place spoke for it" in page
+
+
+def _plots() -> dict[str, dict]:
+    """The plots of dvc.yaml that rest on the evaluation, by name."""
+    graph = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    plots = {name: plot for item in graph["plots"] for name, plot in item.items()}
+    return {name: plot for name, plot in plots.items() if "reports/evaluation" in name + str(plot)}
+
+
+def test_every_plot_that_dvc_draws_has_its_columns(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    _run(ws)
+    assert len(_plots()) >= 6
+    for name, plot in _plots().items():
+        for axis in ("x", "y"):
+            wanted = plot[axis] if isinstance(plot[axis], dict) else {name: plot[axis]}
+            for file, columns in wanted.items():
+                if not file.startswith("reports/"):
+                    continue
+                found = pd.read_csv(ws.root / file, nrows=0).columns
+                assert set([columns] if isinstance(columns, str) else columns) <= set(found), (file, columns)
+
+
+@pytest.mark.slow
+def test_dvc_draws_the_plots_of_an_evaluation_without_curves(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    _run(ws)
+    for file in ws.evaluation.glob("*.csv"):
+        file.write_text(file.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
+    (ws.root / "dvc.yaml").write_text(json.dumps({"plots": [{name: plot} for name, plot in _plots().items()]}))
+    for command in (["init", "--no-scm", "-q"], ["plots", "show", "-o", "shown"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *command], cwd=ws.root, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert (ws.root / "shown" / "index.html").stat().st_size > 0

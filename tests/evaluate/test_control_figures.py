@@ -5,18 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graft.evaluate.cost import Cost
 from graft.evaluate.heldout import HeldOut
 from graft.evaluate.intervals import Interval, Resampling
 from graft.evaluate.repeated import Repeated
 from graft.evaluate.result import Evaluation, Probabilities, evaluate, metrics
 from graft.evaluate.wording import transfer_sentence
 
-from .conftest import named_rightly, sure_of
+from .conftest import COST, named_rightly, sure_of
 
 N, CLASSES = 300, ("ant", "bee", "wasp")
 LABELS = np.arange(N) % 3
-COST = Cost(1_234, 4.9, 3.2, 5.5, runs=30, threads=2, device="cpu")
 
 
 def found(ours: float, control: float, **more: object) -> Evaluation:

@@ -16,38 +16,12 @@ from graft.artifact import load_artifact
 from graft.config import load_params
 from graft.files import sha256
 from graft.settings import Params
-from graft.stages import finetune, ingest, split, validate
+from graft.stages import finetune
+from graft.stages.job import Job
 from graft.stages.runner import run_stage
+from graft.train.devices import fabric_for
 from graft.train.inputs import Kept
 from graft.workspace import Workspace
-
-ARCH = "shufflenet_v2_x0_5"
-SMALL = {
-    "zoo": {"candidates": [{"arch": ARCH, "weights": "none", "size": 32}]},
-    "select": {"folds": 3},
-    "augment": {"policy": "none", "domain": "any"},
-    "compute": {"device": "cpu", "threads": 1},
-}
-TRAIN = {"finetune_epochs": 2, "batch_size": 8, "checkpoint_seconds": 0.0, "label_counts": [3], "unfreeze_blocks": 1}
-
-
-@pytest.fixture
-def project(make_classes: Callable[..., Path], workspace_with: Callable[..., Path]) -> Callable[..., Workspace]:
-    """A workspace that is ready for fine-tuning; settings of `train` are given as keywords."""
-    make_classes({"cat": 12, "dog": 12})
-
-    def make(probe: dict[str, Any] | None = None, **train: object) -> Workspace:
-        root = workspace_with(data={"source": "../images"}, **{**SMALL, "train": {**TRAIN, **train}})
-        if not (root / "data" / "splits.parquet").exists():
-            for stage in (ingest, validate, split):
-                assert run_stage(stage.__name__, stage.run) == 0
-        workspace = Workspace(root)
-        workspace.selection.mkdir(parents=True, exist_ok=True)
-        chosen = {"arch": ARCH, "weights": "none", "depth": 3, "size": 32, "blocks": 4, "cv_scores": [0.5]}
-        (workspace.selection / "winner.json").write_text(json.dumps({**chosen, **({"probe": probe} if probe else {})}))
-        return workspace
-
-    return make
 
 
 def run() -> int:
@@ -174,7 +148,7 @@ def test_what_early_stopping_watches_shares_no_group_with_what_is_trained_on(
         shutil.copy(path, path.with_name(f"copy_{path.name}"))
     workspace = project()
     params: Params = load_params(workspace.params)
-    job = finetune.Job.open(params, workspace)
+    job = Job.open(params, workspace, fabric_for("cpu"))
     held_out = job._held_out(np.ones(len(job.data.labels), dtype=bool))
     assert held_out is not None
     table = pd.read_parquet(workspace.splits).set_index("path").loc[list(job.data.images.paths)]

@@ -16,9 +16,10 @@ from graft.config import load_params
 from graft.features.images import ImageSet
 from graft.select.candidates import TrainSet
 from graft.settings import Candidate
-from graft.stages import evaluate, finetune, ingest, locate, split, validate
-from graft.stages.finetune import Job
+from graft.stages import evaluate, finetune, ingest, locate, split, tune, validate
 from graft.stages.fold_pairs import _without, fold_pairs
+from graft.stages.job import Job
+from graft.train.devices import fabric_for
 from graft.workspace import Workspace
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import build_network
@@ -48,6 +49,7 @@ def workspace(workspace_with: Callable[..., Path], make_classes: Callable[..., P
     chosen = {"arch": ARCH, "weights": "source", "size": 32, "depth": 3, "blocks": 4}
     workspace.selection.mkdir(parents=True)
     (workspace.selection / "winner.json").write_text(json.dumps(chosen))
+    tune.run(load_params(workspace.params), workspace)
     return workspace
 
 
@@ -70,7 +72,7 @@ def test_every_fold_and_seed_once_and_the_verdict_hears_of_it(workspace: Workspa
 def job(workspace: Workspace, weights: str = "source") -> Job:
     folds = np.arange(12) % 3
     data = TrainSet(ImageSet(Path(), (), ()), np.arange(12) % 2, folds, ("a", "b"))
-    return Job(load_params(workspace.params), workspace, Candidate(ARCH, weights, 3, 32), data, 4)
+    return Job(load_params(workspace.params), workspace, Candidate(ARCH, weights, 3, 32), data, 4, fabric_for("cpu"))
 
 
 @pytest.mark.parametrize("fold", [0, 1, 2])

@@ -1,0 +1,122 @@
+"""Stage `tune`: nothing is searched unless asked; what is found better is what `finetune` trains with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from graft.config import load_params
+from graft.errors import DataError
+from graft.settings import Tune
+from graft.stages import tune
+from graft.stages.runner import run_stage
+from graft.workspace import Workspace
+
+
+def best(workspace: Workspace) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((workspace.tuning / "best.json").read_text(encoding="utf-8"))
+    return found
+
+
+def searching(workspace: Workspace, **settings: Any) -> None:
+    params = dataclasses.replace(load_params(workspace.params), tune=Tune(**settings))
+    tune.run(params, workspace)
+
+
+def test_without_a_search_the_settings_at_hand_stay(project: Callable[..., Workspace]) -> None:
+    workspace = project()
+    assert best(workspace) == {"train": {}, "reason": "no search was asked for (tune.trials: 0)", "trials": 0}
+    assert pd.read_csv(workspace.tuning / "trials.csv").empty
+    params = load_params(workspace.params)
+    assert tune.tuned(params, workspace) == params
+
+
+def test_trials_are_scored_in_every_fold_and_kept(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(strategy="staged", finetune_epochs=1)
+    searching(workspace, trials=3, pruner="none", search=("learning_rate", "unfreeze_blocks"))
+    table = pd.read_csv(workspace.tuning / "trials.csv")
+    assert table["trial"].tolist() == [0, 1, 2]
+    assert [len(scores.split()) for scores in table["fold_scores"]] == [3, 3, 3]
+    assert table.loc[0, ["learning_rate", "unfreeze_blocks"]].tolist() == [0.003, 1]
+    assert table["unfreeze_blocks"].between(1, 4).all()
+    assert (workspace.tuning / "tuning.svg").stat().st_size > 1000
+    assert "tune: " in capfd.readouterr().out
+    # Asked again for as many, nothing is tried anew: the table has the same bytes.
+    before = (workspace.tuning / "trials.csv").read_bytes()
+    searching(workspace, trials=3, pruner="none", search=("learning_rate", "unfreeze_blocks"))
+    assert (workspace.tuning / "trials.csv").read_bytes() == before
+
+
+def test_what_is_better_is_what_finetune_takes(
+    project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project()
+
+    def scores(job: Any, values: Any) -> Iterator[float]:
+        yield from (0.5 if values["weight_decay"] == 0.01 else 0.9 for _ in range(3))
+
+    monkeypatch.setattr(tune, "fold_scores", scores)
+    searching(workspace, trials=2, search=("weight_decay",))
+    found = best(workspace)
+    assert set(found["train"]) == {"weight_decay"}
+    assert "+40.0 percentage points" in found["reason"]
+    params = load_params(workspace.params)
+    expected = dataclasses.replace(params.train, weight_decay=found["train"]["weight_decay"])
+    assert tune.tuned(params, workspace).train == expected
+    assert "settings from the search: weight_decay" in capfd.readouterr().out
+
+
+def test_another_winner_or_another_setting_begins_another_search(project: Callable[..., Workspace]) -> None:
+    from graft.stages.job import Job
+    from graft.train.devices import fabric_for
+
+    workspace = project()
+    job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
+    others = [
+        job,
+        dataclasses.replace(job, winner=dataclasses.replace(job.winner, arch="resnet18")),
+        dataclasses.replace(job, params=dataclasses.replace(job.params, seed=1)),
+        dataclasses.replace(job, params=dataclasses.replace(job.params, tune=Tune(search=("weight_decay",)))),
+    ]
+    assert len({tune.search_of(other).storage for other in others}) == 4
+    longer = dataclasses.replace(job, params=dataclasses.replace(job.params, tune=Tune(trials=50, minutes=3.0)))
+    assert tune.search_of(longer).storage == tune.search_of(job).storage, "more trials go on with the same search"
+
+
+def test_an_unknown_name_is_refused(project: Callable[..., Workspace]) -> None:
+    from graft.errors import ConfigError
+
+    workspace = project()
+    with pytest.raises(ConfigError, match="'momentum' cannot be searched"):
+        searching(workspace, trials=1, search=("momentum",))
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}"])
+def test_a_missing_or_damaged_result_is_named(project: Callable[..., Workspace], text: str | None) -> None:
+    workspace = project()
+    path = workspace.tuning / "best.json"
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        tune.tuned(load_params(workspace.params), workspace)
+    assert caught.value.message() == (
+        f"the result of the stage tune is missing or damaged\n  where: {path}\n  remedy: run `.venv/bin/dvc repro`"
+    )
+
+
+def test_a_failure_leaves_the_old_result(project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = project()
+    monkeypatch.setattr(tune, "searched", lambda params, workspace: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        searching(workspace, trials=1)
+    assert best(workspace)["trials"] == 0
+    assert run_stage("tune", tune.run) == 0

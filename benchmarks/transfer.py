@@ -43,7 +43,7 @@ class Size:
 
 
 FULL = Size(photographs_px=224, digits_px=64, epochs=20, label_counts=(5, 20, None))
-QUICK = Size(photographs_px=64, digits_px=32, epochs=5, label_counts=(5, 20))
+QUICK = Size(photographs_px=64, digits_px=32, epochs=3, label_counts=(5,))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from graft.artifact import Artifact
 from graft.evaluate import curve_plots, findings, page_tables, plots
 from graft.evaluate.card import escaped, render_card
 from graft.evaluate.curves import roc_table
+from graft.evaluate.drawing import short
 from graft.evaluate.gallery import Mistake, Shown, overlay, show_mistakes
 from graft.evaluate.heldout import HeldOut
 from graft.evaluate.intervals import Resampling
@@ -84,6 +85,12 @@ def test_only_the_fullest_cells_are_left_when_there_are_too_many(monkeypatch: py
     counts = np.array([[5, 1, 0], [3, 5, 0], [0, 2, 0]])
     assert plots._cells(counts) == [(0, 0), (1, 1), (1, 0)]
     assert "Of 3 kinds of mistakes the 1 most frequent are drawn" in plots.confusion_caption(counts)
+
+
+def test_long_names_that_begin_alike_stay_apart() -> None:
+    names = [short(f"a rather long class name, number {i}", 10) for i in range(100)]
+    assert len(set(names)) == 100 and set(map(len, names)) == {10}
+    assert (short("exactly 10", 10), short("one more 11", 10)) == ("exactly 10", "one m…e 11")
 
 
 def test_the_worst_classes_are_drawn_and_the_mean() -> None:

@@ -40,8 +40,9 @@ def in_percent(*axes: Any) -> None:
 
 
 def short(name: str, most: int) -> str:
-    """A name of at most ``most`` characters."""
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    """A name of at most ``most`` characters; its end stays, as names that begin alike often differ there."""
+    head = most // 2
+    return name if len(name) <= most else f"{name[:head]}…{name[head + 1 - most :]}"
 
 
 def legend(axes: Any) -> None:

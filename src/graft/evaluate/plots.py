@@ -75,6 +75,8 @@ def confusion_caption(counts: NDArray[np.intp]) -> str:
         "Rows are true classes, columns what the model said. Blue is right, orange is wrong; the stronger, the larger "
         "the share of the row."
     )
+    if len(counts) > MOST_BARS:
+        text += " Classes are numbered from 0, in the order of confusion.csv."
     filled = int((counts > 0).sum() - (np.diag(counts) > 0).sum())
     if filled > MOST_CELLS:
         text += f" Of {filled:,} kinds of mistakes the {MOST_CELLS:,} most frequent are drawn; confusion.csv has all."

@@ -56,27 +56,39 @@ SPARE = 2  # images of each class beyond those for training, which dividing need
 
 @dataclass(frozen=True)
 class Form:
-    """How much is run."""
+    """How much is run: training images of each class, and at least so many of all together; folds; epochs."""
 
     per_class: int
+    in_all: int
     folds: int
     epochs: int
 
+    def images(self, classes: int) -> int:
+        """Training images of each of so many classes."""
+        return max(self.per_class, self.in_all // classes)
 
-LONG, QUICK = Form(24, 4, 8), Form(9, 3, 3)
+
+LONG, QUICK = Form(20, 150, 4, 8), Form(9, 60, 3, 3)
 
 
-def first_images(count: int, scratch: Path) -> Iterator[tuple[str, Path]]:
-    """Each data set's name and a folder with the first ``count`` images of its classes."""
+def first_images(form: Form, scratch: Path) -> Iterator[tuple[str, int, Path]]:
+    """Each data set's name, its training images of each class, and a folder with the first so many and a few more."""
+    count = form.images(10)
     write_digits(scratch / "all_digits")
-    yield "digits", some_of(scratch / "all_digits", count, scratch / "digits")
+    yield "digits", count, some_of(scratch / "all_digits", count + SPARE, scratch / "digits")
     if (SHARED / "hymenoptera").is_dir():
-        yield "hymenoptera", some_of(SHARED / "hymenoptera/train", count, scratch / "hymenoptera")
+        count = form.images(2)
+        folder = some_of(SHARED / "hymenoptera/train", count + SPARE, scratch / "hymenoptera")
+        yield "hymenoptera", count, folder
     if (SHARED / "neu-steel.tar").is_file():
-        yield "neu_steel", some_of_tar(SHARED / "neu-steel.tar", "neu-steel/", None, count, scratch / "neu_steel")
+        count = form.images(6)
+        archive, target = SHARED / "neu-steel.tar", scratch / "neu_steel"
+        yield "neu_steel", count, some_of_tar(archive, "neu-steel/", None, count + SPARE, target)
     if (SHARED / "cifar10.tar.xz").is_file():
         for name, classes in HALVES.items():
-            yield name, some_of_tar(SHARED / "cifar10.tar.xz", "train/", classes, count, scratch / name)
+            count = form.images(len(classes))
+            archive, target = SHARED / "cifar10.tar.xz", scratch / name
+            yield name, count, some_of_tar(archive, "train/", classes, count + SPARE, target)
 
 
 def some_of(folder: Path, count: int, target: Path) -> Path:
@@ -107,7 +119,7 @@ def some_of_tar(archive: Path, inside: str, classes: tuple[str, ...] | None, cou
     return target
 
 
-def settings(form: Form) -> Params:
+def settings(form: Form, per_class: int) -> Params:
     """Five candidates, or four where Tiny ImageNet's weights are absent."""
     lites: list[dict[str, Any]] = [
         {"arch": f"timm:tf_efficientnet_lite{number}", "weights": "bundled", "size": 64, "depth": "auto"}
@@ -116,7 +128,7 @@ def settings(form: Form) -> Params:
     plain = {"arch": "resnet18", "size": 64, "depth": "auto"}
     tiny = [{**plain, "weights": str(TINY)}] if TINY.is_file() else []
     values = {
-        "data": {"train_per_class": form.per_class},
+        "data": {"train_per_class": per_class},
         "zoo": {"candidates": [*lites, *tiny, {**plain, "weights": "none"}]},
         "select": {"folds": form.folds, "finalists": 2, "finetune_epochs": form.epochs},
     }
@@ -167,22 +179,23 @@ def main() -> None:
     quick = parser.parse_args().quick
     form = QUICK if quick else LONG
     make_deterministic()
-    params = settings(form)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        found = [study(data, folder, params, scratch) for data, folder in first_images(form.per_class + SPARE, scratch)]
+        found = [
+            study(data, folder, settings(form, count), scratch) for data, count, folder in first_images(form, scratch)
+        ]
     ways = found[0]["regret_points"]
     mean = {way: round(float(np.mean([item["regret_points"][way] for item in found])), 2) for way in ways}
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     head = {"benchmark": "regret", "commit": commit.stdout.strip(), "cores": available_cores(), "quick": quick}
-    shape = {"per_class": form.per_class, "folds": form.folds, "epochs": form.epochs}
+    shape = {"folds": form.folds, "epochs": form.epochs}
     figures = {
         "seconds": round(time.perf_counter() - begun, 1),
         "data_sets": len(found),
-        "candidates": len(params.zoo.candidates),
+        "candidates": len(found[0]["finetuned"]),
         "mean_regret_points": mean,
         "not_more_than_static": mean["graft"] <= mean["static"],
     }

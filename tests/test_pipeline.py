@@ -102,7 +102,9 @@ def test_every_file_of_the_contract_is_there(project: Path) -> None:
     assert len(list((project / "data" / "raw").glob("*/*.png"))) == 1797
     with (project / "reports/selection/leaderboard.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(CANDIDATES)
+    # The controls stand below the candidates, and are marked.
+    assert [row["kind"] for row in rows[: len(CANDIDATES)]] == ["candidate"] * len(CANDIDATES)
+    assert {row["kind"] for row in rows[len(CANDIDATES) :]} == {"control"}
     metrics = json.loads((project / "reports/evaluation/metrics.json").read_text(encoding="utf-8"))
     named = {"accuracy", "accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "n_test", "transfer"}
     assert named <= set(metrics)

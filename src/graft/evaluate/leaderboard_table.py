@@ -63,7 +63,9 @@ def leaderboard_tables(table: pd.DataFrame) -> tuple[Table, ...]:
     shown, more = _shown(table)
     winner = chosen_row(table)
     main = [Row(tuple(figure(row) for _, figure in _MAIN), place == winner, cell(row["why"])) for place, row in shown]
-    rest = [Row(tuple(figure(row) for _, figure in _REST), place == winner) for place, row in shown]
+    # Only networks have more figures: what failed before it was built, and controls without one, have none.
+    networks = [(place, row) for place, row in shown if _value(row, "params_m") is not None]
+    rest = [Row(tuple(figure(row) for _, figure in _REST), place == winner) for place, row in networks]
     return Table(_head(_MAIN), tuple(main), more), Table(_head(_REST), tuple(rest))
 
 

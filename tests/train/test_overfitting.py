@@ -19,7 +19,7 @@ from graft.train.finetune import finetune
 from graft.train.head import solve_head
 from graft.train.imbalance import IMBALANCE, class_weights, even_chances
 from graft.train.inputs import Kept
-from graft.train.loop import Lesson, batches, logits_of, run_stage
+from graft.train.loop import Holdout, Lesson, batches, holdout_figures, logits_of, run_stage
 from graft.train.plan import Stage, staged
 from graft.train.underway import Underway, with_dropout
 from tests.train.small import CLASSES, COUNT, LABELS, SETTINGS, digest, task, tiny
@@ -201,3 +201,28 @@ def test_a_solved_head_is_evened_out_by_weights() -> None:
         with torch.no_grad():
             recalls.append(float((head(features).argmax(1)[180:] == 1).float().mean()))
     assert recalls[0] < 0.5 < recalls[1]
+
+
+def test_the_hold_out_judges_the_average(tmp_path: Path) -> None:
+    """Its loss after the first epoch is that of the weights that the formula gives then; they are what is kept."""
+    some = lesson(tmp_path)
+    holdout = Holdout(some.inputs.batch(torch.arange(6), some.labels[:6], 0)[0], some.labels[:6])
+    seen: list[dict[str, torch.Tensor]] = []
+    network = tiny()
+    settings = dataclasses.replace(SETTINGS, ema_decay=0.25, learning_rate=0.02)
+    stage = Stage("everything", 0, 1, 0.02, 0.02, False)
+    run_stage(
+        network, stage, dataclasses.replace(some, holdout=holdout), settings, 0, fabric_for("cpu"), 1,
+        lambda run: seen.append({name: value.clone() for name, value in run.network.state_dict().items()}),
+    )  # fmt: skip
+    average = seen[0]
+    for steps, weights in enumerate(seen[1:], start=1):
+        share = min(0.25, (1 + steps) / (10 + steps))
+        average = {name: torch.lerp(weights[name].float(), average[name].float(), share) for name in average}
+    oracle = tiny()
+    oracle.load_state_dict(average)
+    last = tiny()
+    last.load_state_dict(seen[-1])
+    wanted = holdout_figures(oracle.ending(0), holdout)[0]
+    assert wanted != pytest.approx(holdout_figures(last.ending(0), holdout)[0], abs=1e-5)
+    assert holdout_figures(network.ending(0), holdout)[0] == pytest.approx(wanted, abs=1e-6)

@@ -304,3 +304,24 @@ def test_what_is_made_of_an_image_depends_on_no_number_of_threads(policy: str, e
     finally:
         torch.set_num_threads(before)
     assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2])
+
+
+def test_a_frozen_part_that_runs_in_every_step_stays_as_it_is(extractor: Extractor, labels: np.ndarray) -> None:
+    """With augmentation it runs: neither are its batch statistics learned, nor does its dropout hide anything."""
+    network = _network("tiny")
+    network.blocks[0].append(nn.Dropout(0.9))
+    frozen = frozen_part(network, 2).eval()
+    before = {name: value.clone() for name, value in frozen.state_dict().items()}
+    built = build_policy(chosen("light"), SIZE)
+    images = torch.from_numpy(extractor.images)
+    inputs = Augmented(images, built, extractor.preprocessing, frozen, 0, torch.device("cpu"), CLASSES)
+    indices = torch.arange(6)
+    wanted = inputs.batch(indices, indices % CLASSES, 0)[0]
+    seen: list[torch.Tensor] = []
+    stage = Stage("some", 2, 1, 0.01, 0.01, fresh_statistics=True)
+    run_stage(
+        network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"), 1,
+        lambda run: seen.append(inputs.batch(indices, indices % CLASSES, 0)[0]),
+    )  # fmt: skip
+    assert len(seen) == 3 and all(torch.equal(value, wanted) for value in seen)
+    assert all(torch.equal(frozen.state_dict()[name], value) for name, value in before.items())

@@ -52,6 +52,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return counter
 
 
+@pytest.mark.slow
 def test_a_killed_stage_goes_on_in_the_network_that_was_running(
     project: Callable[..., Workspace], asked: dict[str, int], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,1 +1,0 @@
-/tmp/tmp.zFklxqtg5f

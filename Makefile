@@ -64,11 +64,14 @@ demo: install  ## the whole pipeline on the built-in data: validated, selected, 
 	@echo
 	@$(BIN)/python -m flows.result
 
+# On all cores at once, a test file never on two of them: its fixtures are made once.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
 test: install lint  ## lint, types and the test suite (minutes)
-	@$(BIN)/python -m pytest
+	@$(PYTEST)
 
 test-slow: install  ## the tests that take longer than a minute each
-	@$(BIN)/python -m pytest -m slow
+	@$(PYTEST) -m slow
 
 lint: install  ## ruff and mypy alone
 	@$(BIN)/ruff check .

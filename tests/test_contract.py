@@ -116,4 +116,4 @@ def test_what_data_is_compared_with_outlives_the_run_and_nothing_comes_after_its
 def test_a_fine_tuning_setting_is_no_affair_of_the_stages_before() -> None:
     stages = _graph()["stages"]
     concerned = [name for name in ORDER if any(key.split(".")[0] == "train" for key in stages[name]["params"])]
-    assert concerned == ["finetune", "evaluate"]
+    assert concerned == ["tune", "finetune", "evaluate"]

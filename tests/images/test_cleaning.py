@@ -24,6 +24,7 @@ from graft.images.cleaned_copy import write_cleaned
 from graft.images.cleaning import RULES, Draft, check_rows
 from graft.images.diagnosis import show
 from graft.images.doctor import default_params, doctor, examine
+from graft.images.intake import table_of
 from graft.images.records import Found, Problem
 from graft.images.spelling import label_key, tidy
 from graft.images.tables import look_at_table, read_table
@@ -122,14 +123,34 @@ def test_columns_by_another_name_are_renamed(images: Path, heading: str, wanted:
         read_table(path)
 
 
-def test_a_column_that_is_not_read_is_a_warning(images: Path) -> None:
+def test_other_columns_are_facts_of_the_images_and_stay_in_a_cleaned_copy(images: Path) -> None:
     path = write(images, GOOD)
-    frame = pd.read_csv(path).assign(note="x", camera="y")
+    frame = pd.read_csv(path)
+    frame.assign(camera=[f"no. {row}" for row in range(len(frame))], night=["yes", "", "no", "no"]).to_csv(
+        path, index=False
+    )
+    found = look_at_table(path)
+    assert broken(found) == {}
+    facts = {record.source: dict(record.facts) for record in found.records}
+    assert facts == {
+        source: {"camera": f"no. {row}", "night": night}
+        for row, (source, night) in enumerate(zip(frame["path"], ["yes", "", "no", "no"], strict=True))
+    }
+    out = images.parent / "clean.csv"
+    write_cleaned(found, {}, out)
+    assert {"camera", "night"} <= set(pd.read_csv(out).columns)
+    table = table_of(found.records, [record.source for record in found.records])
+    assert table.set_index("source").loc[frame["path"][0], "camera"] == "no. 0"
+
+
+def test_a_column_with_a_name_of_grafts_own_is_not_read_and_a_warning(images: Path) -> None:
+    path = write(images, GOOD)
+    frame = pd.read_csv(path).assign(brightness="x", source="y", camera="z")
     frame.to_csv(path, index=False)
     (problem,) = broken(look_at_table(path)).values()
     assert (problem.check, problem.severity) == ("known_columns", "warning")
-    assert [change.before for change in problem.changes] == ["note", "camera"]
-    assert len(read_table(path).records) == 4
+    assert [change.before for change in problem.changes] == ["brightness", "source"]
+    assert [record.facts for record in read_table(path).records] == [(("camera", "z"),)] * 4
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
@@ -218,7 +239,7 @@ def messy(folder: Path, name: str = "table.csv") -> Path:
     rows["cat/cat_003.png"][2] = rows["cat/cat_004.png"][2] = rows["dog/dog_003.png"][2] = "test"
     listed = [*rows.values(), ["cat/line\nbreak, and comma.png", "cat", "train"], ["gone.png", "cat", "train"]]
     listed += [["cat/cat_005.png", "cat", "train"], ["dog/dog_005.png", "cat", "train"]]
-    frame = pd.DataFrame(listed, columns=["path", "lable", "split"]).assign(note="x", group=None)
+    frame = pd.DataFrame(listed, columns=["path", "lable", "split"]).assign(brightness="x", group=None)
     frame.to_csv(folder / name, index=False) if name.endswith("csv") else frame.to_parquet(folder / name)
     return folder / name
 

@@ -33,9 +33,9 @@ def selected(workspace_with: Callable[..., Path], make_classes: Callable[..., Pa
 
 def test_everything_is_written_and_what_others_depend_on_repeats(selected: Workspace) -> None:
     folder = selected.selection
-    assert sorted(path.name for path in folder.iterdir()) == [*FILES, "winner.json"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "similarity.json", "winner.json"])
     winner = json.loads((folder / "winner.json").read_text())
-    assert set(winner) == {"arch", "weights", "depth", "size", "blocks", "cv_scores"}, "no time is in it"
+    assert set(winner) == {"arch", "weights", "depth", "size", "blocks", "cv_scores", "probe"}, "no time is in it"
     assert isinstance(winner["depth"], int)
     rows = pd.read_csv(folder / "leaderboard.csv", keep_default_na=False, na_values=[""])
     assert rows["kind"].tolist() == ["candidate"] * 3 + ["control"] * 2

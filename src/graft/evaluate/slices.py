@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.evaluate.intervals import LEVEL
-from graft.images.facts import NAMES as FACTS
+from graft.images.facts import OWN_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +28,6 @@ QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarte
 # Values of one column that are shown, the most frequent ones.
 MOST_VALUES = 20
 COLUMNS = ("fact", "slice", "n", "accuracy", "accuracy_low", "accuracy_high", "compared", "weak")
-# Columns of the manifest that are no property of an image that a user gave.
-_OWN = frozenset({"path", "label", "split", "group", "source", "quarantine", *FACTS})
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def _named(manifest: pd.DataFrame) -> Iterator[_Part]:
 
 
 def _users(manifest: pd.DataFrame) -> list[str]:
-    return [str(column) for column in manifest.columns if column not in _OWN]
+    return [str(column) for column in manifest.columns if column not in OWN_COLUMNS]
 
 
 def _is_number(values: pd.Series) -> bool:

@@ -111,7 +111,7 @@ def write_cleaned(found: Found, unfit: Mapping[Path, str], out: Path) -> Cleaned
 
 
 def _columns(kept: list[tuple[Record, str]], out: Path) -> dict[str, list[str]]:
-    """The columns to write; split and group only where a row has one."""
+    """The columns to write; split and group only where a row has one, and then the user's own."""
     home = os.path.realpath(out.parent)
     columns = {
         "path": [_relative(record.file, home) for record, _ in kept],
@@ -119,7 +119,10 @@ def _columns(kept: list[tuple[Record, str]], out: Path) -> dict[str, list[str]]:
         "split": [split for _, split in kept],
         "group": [record.group or "" for record, _ in kept],
     }
-    return {name: values for name, values in columns.items() if name in {"path", "label"} or any(values)}
+    read = {name: values for name, values in columns.items() if name in {"path", "label"} or any(values)}
+    facts = [dict(record.facts) for record, _ in kept]
+    names = list(dict.fromkeys(name for each in facts for name in each))
+    return read | {name: [each.get(name, "") for each in facts] for name in names}
 
 
 def _relative(file: Path, home: str) -> str:

@@ -27,13 +27,15 @@ class Draft:
 
     Attributes:
         home: the folder that paths are relative to.
-        columns: path and label, and split and group where the table has them; all of one length.
+        columns: path and label, and split, group and ``facts`` where the table has them; all of one length.
         kept: the rows still in it, by position, in order.
+        facts: the columns that are the user's own and stay as they are.
     """
 
     home: Path
     columns: dict[str, list[str]]
     kept: list[int] = field(default_factory=list)
+    facts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.kept = list(range(len(self.columns["path"])))

@@ -69,6 +69,8 @@ class Facts:
 
 
 NAMES = tuple(field.name for field in fields(Facts))
+# What graft itself writes of an image: no fact of a user's can have such a name.
+OWN_COLUMNS = frozenset({"path", "label", "split", "group", "source", "quarantine", "fold", *NAMES})
 
 
 def examine(path: Path) -> Facts:

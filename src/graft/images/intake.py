@@ -49,14 +49,19 @@ def place_images(records: Sequence[Record], folder: Path) -> pd.DataFrame:
 
 
 def table_of(records: Sequence[Record], paths: Sequence[str]) -> pd.DataFrame:
-    """The table of ``data/ingested.parquet``: text columns only, None where the source says nothing."""
+    """The table of ``data/ingested.parquet``: text columns only, None where the source says nothing.
+
+    The user's own facts follow the columns that every source has.
+    """
     import pandas as pd
 
+    facts = [dict(record.facts) for record in records]
+    names = list(dict.fromkeys(name for each in facts for name in each))
     rows = [
-        (path, record.label, record.split, record.group, record.source)
-        for record, path in zip(records, paths, strict=True)
+        (path, record.label, record.split, record.group, record.source, *(own.get(name) for name in names))
+        for record, path, own in zip(records, paths, facts, strict=True)
     ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype("str")
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *names]).astype("str")
     return table.sort_values("path", ignore_index=True)
 
 

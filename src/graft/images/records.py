@@ -36,6 +36,7 @@ class Record:
         label: its class.
         split: ``train`` or ``test`` where the source says so, else None.
         group: the user's group (a patient, a video, ...) where the source says so, else None.
+        facts: what else the source says of it, column and value; the evaluation looks for weak slices among these.
     """
 
     file: Path
@@ -43,6 +44,7 @@ class Record:
     label: str
     split: str | None = None
     group: str | None = None
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

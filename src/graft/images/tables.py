@@ -1,4 +1,7 @@
-"""A .csv or .parquet table: a row per image with path (relative to the table), label, and if wanted split, group."""
+"""A .csv or .parquet table: a row per image with path (relative to the table), label, and if wanted split, group.
+
+Other columns are facts of the user's own, such as a camera: they are kept as text, for the evaluation's slices.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from graft.errors import DataError, did_you_mean
 from graft.images.cleaning import Draft, check_rows
+from graft.images.facts import OWN_COLUMNS
 from graft.images.records import SPLIT_NAMES, Change, Found, Problem, Record, honoured_split, printable
 from graft.images.spelling import is_file
 
@@ -58,7 +62,9 @@ def _check(path: Path) -> tuple[Draft, tuple[Problem, ...]]:
     heading = _heading([str(name) for name in table.columns], path)
     unknown = _unknown([str(name) for name in table.columns], heading)
     table = table.rename(columns={change.before: change.after for change in heading})
-    draft = Draft(path.parent, {name: table[name].tolist() for name in _KNOWN if name in table})
+    facts = tuple(str(name) for name in table.columns if str(name) not in _KNOWN and _is_fact(str(name)))
+    columns = {name: table[name].tolist() for name in (*_KNOWN, *facts) if name in table}
+    draft = Draft(path.parent, columns, facts=facts)
     heading_problems = _heading_problem((*separated, *heading)), _unknown_problem(unknown)
     return draft, (*heading_problems, *check_rows(draft), _train_problem(draft))
 
@@ -73,6 +79,7 @@ def _found(draft: Draft, path: Path, problems: tuple[Problem, ...]) -> Found:
             draft.columns["label"][row],
             splits.get(row),
             (groups[row] or None) if groups else None,
+            tuple((name, printable(draft.columns[name][row])) for name in draft.facts),
         )
         for row in draft.kept
     ]
@@ -169,12 +176,17 @@ def _likely(known: str, names: list[str]) -> str | None:
     return plain[near[0]] if near else None
 
 
+def _is_fact(name: str) -> bool:
+    """Whether a column may be kept beside those that graft writes itself."""
+    return bool(name.strip()) and name not in OWN_COLUMNS
+
+
 def _unknown(names: list[str], heading: tuple[Change, ...]) -> tuple[Change, ...]:
     renamed = {change.before for change in heading}
     return tuple(
-        Change(0, "", "heading", name, None, "graft does not read this column")
+        Change(0, "", "heading", name, None, "graft has a column of this name itself and does not read this one")
         for name in names
-        if name not in _KNOWN and name not in renamed
+        if name not in _KNOWN and name not in renamed and not _is_fact(name)
     )
 
 
@@ -198,7 +210,7 @@ def _unknown_problem(changes: tuple[Change, ...]) -> Problem:
     return Problem(
         "known_columns",
         "warning",
-        "every column is one that is read: path, label, split or group",
+        "every column is path, label, split, group, or a fact with a name of its own",
         f"{len(changes)} columns are not read",
         "nothing has to be done: they change nothing",
         changes,

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
+from graft.settings import Compute
+from graft.train import trial
 from graft.train.precision import (
     Mode,
     Precision,
@@ -19,9 +21,8 @@ from graft.train.precision import (
     lay_out,
     modes,
     plain,
-    usual,
 )
-from graft.train.trial import MARGIN, Trial, kept_trial, trial_key, try_modes
+from graft.train.trial import MARGIN, Ahead, Trial, choose_mode, kept_trial, trial_key, try_modes
 from graft.zoo.network import Network, build_network
 
 CPU = torch.device("cpu")
@@ -67,7 +68,7 @@ def test_a_trial_leaves_network_and_threads_as_they_are(network: Network) -> Non
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("mode", [*CHOICES, Mode("bf16-mixed", True, 1), usual(2)], ids=str)
+@pytest.mark.parametrize("mode", [*CHOICES, Mode("bf16-mixed", True, 1), Mode("32-true", True, 2)], ids=str)
 def test_every_mode_gives_the_loss_of_plain_float32(mode: Mode, network: Network) -> None:
     batch = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     expected = network.eval()(batch)
@@ -87,7 +88,7 @@ def build_like(network: Network) -> Network:
 
 def test_memory_formats_are_those_of_the_mode() -> None:
     batch = torch.randn(2, 3, 4, 5)
-    last = laid_out(batch, usual(1))
+    last = laid_out(batch, Mode("32-true", True, 1))
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert laid_out(last, plain(1)).is_contiguous()
     assert laid_out(torch.randn(2, 7), plain(1)).shape == (2, 7)
@@ -119,3 +120,34 @@ def test_a_finding_holds_for_one_network_batch_and_share_of_frozen_blocks(networ
     frozen = build_like(network)
     frozen.blocks[0].requires_grad_(False)
     assert trial_key(frozen, batch, CHOICES) != key
+
+
+def ahead(network: Network, epochs: int, size: int = 32) -> Ahead:
+    return Ahead(network, 2, size, images=8, epochs=epochs, batch=4)
+
+
+def test_a_short_training_has_no_trial_and_is_computed_as_torch_is_set(network: Network, tmp_path: Path) -> None:
+    assert choose_mode(ahead(network, 1), Compute(), CPU, tmp_path, on_cpu) is None
+    assert not (tmp_path / "trials").exists()
+
+
+def test_a_long_training_has_a_trial_and_keeps_it(
+    network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trial, "WORTH_A_TRIAL", 1e-6)
+    assert ahead(network, 2).work == pytest.approx(2 * ahead(network, 1).work)
+    chosen = choose_mode(ahead(network, 1), Compute(threads=1), CPU, tmp_path, on_cpu)
+    assert chosen in modes(CPU, 1)
+    assert f"computing in {chosen}: " in capsys.readouterr().out
+    (kept,) = (tmp_path / "trials").glob("*.json")
+    before = kept.read_bytes()
+    assert choose_mode(ahead(network, 1), Compute(threads=1), CPU, tmp_path, on_cpu) == chosen
+    assert kept.read_bytes() == before
+
+
+@pytest.mark.parametrize(("name", "precision"), [("fp32", "32-true"), ("bf16", "bf16-mixed"), ("fp16", "16-mixed")])
+def test_a_named_precision_is_taken(network: Network, tmp_path: Path, name: str, precision: str) -> None:
+    compute = Compute(precision=name, threads=2)  # type: ignore[arg-type]
+    assert choose_mode(ahead(network, 100_000), compute, CPU, tmp_path, on_cpu) == Mode(precision, False, 2)  # type: ignore[arg-type]
+    compiled = choose_mode(ahead(network, 1), Compute(compile=True, threads=2), CPU, tmp_path, on_cpu)
+    assert compiled == Mode("32-true", False, 2, compiled=True)

@@ -44,11 +44,6 @@ def plain(threads: int) -> Mode:
     return Mode("32-true", channels_last=False, threads=threads)
 
 
-def usual(threads: int, precision: Precision = "32-true") -> Mode:
-    """The mode that is taken without a trial."""
-    return Mode(precision, channels_last=True, threads=threads)
-
-
 def modes(device: torch.device, threads: int) -> list[Mode]:
     """What may be tried on ``device`` with at most so many ``threads``, plain float32 first."""
     precisions: list[Precision] = ["32-true"]

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from graft.determinism import available_cores
 from graft.files import write_json
 from graft.settings import Compute
-from graft.train.precision import PRECISIONS, Mode, Precision, computing, laid_out, lay_out, modes, usual
+from graft.train.precision import PRECISIONS, Mode, Precision, computing, laid_out, lay_out, modes, plain
 from graft.zoo.cost import cost_of
 from graft.zoo.network import Network
 
@@ -94,8 +94,10 @@ class Ahead:
 
 def choose_mode(
     ahead: Ahead, compute: Compute, device: torch.device, folder: Path, fabric_with: Callable[[Precision], Fabric]
-) -> Mode:
+) -> Mode | None:
     """What ``compute.precision`` names; where it is ``auto``, what a trial finds, if the training is worth one.
+
+    None leaves everything as torch is set: float32, weights as they come.
 
     Args:
         ahead: the training that lies ahead.
@@ -105,10 +107,12 @@ def choose_mode(
         fabric_with: Fabric on that device with a precision.
     """
     threads = compute.threads or available_cores()
-    mode = usual(threads) if compute.precision == "auto" else usual(threads, PRECISIONS[compute.precision])
-    if compute.precision == "auto" and ahead.epochs and ahead.work >= WORTH_A_TRIAL:
+    if compute.precision != "auto":
+        return Mode(PRECISIONS[compute.precision], device.type == "cuda", threads, compute.compile)
+    if ahead.epochs and ahead.work >= WORTH_A_TRIAL:
         mode = _by_trial(ahead, modes(device, threads), folder, fabric_with)
-    return dataclasses.replace(mode, compiled=compute.compile)
+        return dataclasses.replace(mode, compiled=compute.compile)
+    return dataclasses.replace(plain(threads), compiled=True) if compute.compile else None
 
 
 def _by_trial(ahead: Ahead, choices: Sequence[Mode], folder: Path, fabric_with: Callable[[Precision], Fabric]) -> Mode:

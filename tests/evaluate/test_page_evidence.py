@@ -141,7 +141,10 @@ def test_calibration_before_is_what_the_model_would_say_without_its_temperature(
     assert f"from {100 * before:.1f} to {100 * after:.1f} percentage points, and log loss changed by −" in text
     assert bands_table(bands.after)["count"].sum() == bands_table(bands.before)["count"].sum() == 2000
     assert "before" in plots.reliability_svg(bands.after, bands.before)
-    assert findings.calibration_sentence(plain.trusted) == "No temperature was fitted: the training held out no images."
+    assert (
+        findings.calibration_sentence(plain.trusted)
+        == "Its confidence is left as it is: the training held out no images."
+    )
 
 
 def test_what_is_answered_is_counted() -> None:

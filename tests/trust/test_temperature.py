@@ -35,7 +35,7 @@ def test_a_planted_temperature_is_found(planted: float) -> None:
     assert found.value == pytest.approx(planted, rel=0.1)
     assert found.low is not None and found.high is not None
     assert found.low <= planted <= found.high and found.high / found.low < 1.25
-    assert (found.n_fitted, found.reason) == (5_000, None)
+    assert found.n_fitted == 5_000 and (found.reason is None) == (planted != 1)
 
 
 def test_it_is_the_least_of_what_it_says_it_minimises() -> None:
@@ -66,7 +66,19 @@ def test_all_right_does_not_make_it_certain() -> None:
     logits = 2 * np.eye(4)[np.arange(40) % 4]
     found = fit_temperature(logits, np.arange(40) % 4, np.arange(40))
     # Log loss alone has its minimum at T = 0, where every probability is 0 or 1.
-    assert 0.3 < found.value < 1
+    assert 0.3 < found.value <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_not_shown_to_be_needed_is_not_done(seed: int) -> None:
+    """Forty images of a network that is as sure as it is right: their best temperature is luck."""
+    logits, labels = calibrated_case(40, 5, 10 + seed)
+    found = fit_temperature(logits, labels, np.arange(40))
+    assert found.low is not None and found.high is not None and found.low <= 1 <= found.high
+    assert found.value == 1.0
+    assert found.reason == (
+        f"40 held-out images do not show that another than 1 is better (95%: {found.low:.2f} to {found.high:.2f})"
+    )
 
 
 def test_a_group_of_copies_is_no_more_evidence_than_one() -> None:

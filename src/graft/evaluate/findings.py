@@ -65,7 +65,7 @@ def calibration_sentence(found: Trusted) -> str:
     """What the temperature changed on the test images, which it has not seen."""
     card, seen = found.trust.temperature, found.calibration
     if card.reason is not None:
-        return f"No temperature was fitted: {card.reason}."
+        return f"Its confidence is left as it is: {card.reason}."
     if seen is None:
         return "There are no test images to hold the temperature against."
     between = "" if card.low is None or card.high is None else f" (95%: {card.low:.2f} to {card.high:.2f})"

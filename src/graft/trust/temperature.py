@@ -30,7 +30,8 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.intp], unit
     ``L(T) = mean_i -log softmax(z_i / T)[y_i]``. On a few images that minimum is noise, and with all of them right
     it lies at T = 0, so what is minimised here is ``u L(T) + (log T)^2 / (2 s^2)``: a normal prior on log T, with
     s = 0.5. ``u`` is the number of units (groups of images that hang together), as a group of a hundred images of one
-    thing is no more evidence than one. The 95% interval is where that sum is within 1.92 of its least.
+    thing is no more evidence than one. The 95% interval is where that sum is within 1.92 of its least. Where it holds
+    1, the temperature is 1: the images do not show that another is better, and what is not needed does harm.
 
     Args:
         logits: (m, k) of a network that has not seen the images.
@@ -57,6 +58,9 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.intp], unit
     ]
     # Rounded, so that what the last bits of a network's logits are does not make another card.
     value, low, high = (round(math.exp(x), _DECIMALS) for x in (float(best.x), *ends))
+    if low <= 1 <= high:
+        said = f"{len(labels)} held-out images do not show that another than 1 is better (95%: {low:.2f} to {high:.2f})"
+        return Temperature(1.0, low, high, len(labels), said)
     return Temperature(value, low, high, len(labels), None)
 
 

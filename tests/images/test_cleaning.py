@@ -412,6 +412,7 @@ def test_on_a_terminal_prose_keeps_to_its_width_and_names_are_never_broken(tmp_p
     lines = [
         line.replace("\x1b[0m", "").replace("\x1b[1m", "").replace("\x1b[2m", "") for line in printed(examination, True)
     ]
-    assert {line for line in lines if len(line) > 80} == {f"    cat/{long}"}
+    # The heading names the table, and where a test's folder lies is no affair of this one.
+    assert {line for line in lines if len(line) > 80 and str(table) not in line} == {f"    cat/{long}"}
     piped = printed(examination, False)
     assert max(map(len, piped)) > 120, "what goes into a pipe keeps a statement on a line"

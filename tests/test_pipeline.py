@@ -124,7 +124,7 @@ def test_a_fine_tuning_setting_runs_fine_tuning_and_what_follows(project: Path) 
     _edit(project, train={"weight_decay": 0.02, "control": False})
     done = _dvc(project, "repro")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert _ran(done) == ["finetune", "evaluate", "package"]
+    assert _ran(done) == ["tune", "finetune", "evaluate", "package"]
     assert before == {path: sha256(project / path) for path in before}
     metrics = json.loads((project / "reports/evaluation/metrics.json").read_text(encoding="utf-8"))
     assert metrics["transfer"]["verdict"] == "undecided" and metrics["transfer"]["reason"]

@@ -36,7 +36,7 @@ if name == "augment":
     settings = load_params(pathlib.Path("params.yaml")).augment
     check_domain(choose(settings), settings.domain)
     text = str(choose(settings).as_json())
-files = {"reports/augmentation": "policy.json", "reports/selection": "winner.json"}
+files = {"reports/augmentation": "policy.json", "reports/selection": "winner.json", "reports/tuning": "best.json"}
 files |= {"reports/evaluation": "metrics.json"}
 for out in stage["outs"]:
     path = pathlib.Path(next(iter(out)) if isinstance(out, dict) else out)
@@ -97,8 +97,8 @@ def test_what_a_change_of_the_augmentation_runs_again(tmp_path: Path) -> None:
     assert project.repro(domain="natural") == ({"augment", "evaluate"}, 0)
     assert project.repro(preview_images=3) == ({"augment", "evaluate"}, 0)
     # What training sees changes: it is done again, and selection is not.
-    assert project.repro(policy=["digits", "mixup"]) == ({"augment", "finetune", "evaluate"}, 0)
-    assert project.repro(policy=["digits", {"mixup": {"alpha": 0.5}}]) == ({"augment", "finetune", "evaluate"}, 0)
+    assert project.repro(policy=["digits", "mixup"]) == ({"augment", "tune", "finetune", "evaluate"}, 0)
+    assert project.repro(policy=["digits", {"mixup": {"alpha": 0.5}}]) == ({"augment", "tune", "finetune", "evaluate"}, 0)
     # A policy that the domain forbids stops there, although the graph has other branches.
     ran, code = project.repro(policy="light", domain="digits")
     assert code != 0 and "finetune" not in ran and "evaluate" not in ran

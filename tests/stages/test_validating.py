@@ -61,6 +61,7 @@ def test_the_reference_outlives_runs_and_repeats_change_nothing(
     severe: dict[str, Any] = {
         "data": {"source": "../images", "follow_links": False, "test_fraction": 0.2, "train_per_class": None},
         "seed": 0,
+        "pretrain": {"source": "glyphs"},
     }
     limits = {"near_duplicate_distance": 45}
     root = workspace_with(**severe, validation=limits)

@@ -98,7 +98,10 @@ def test_what_a_change_of_the_augmentation_runs_again(tmp_path: Path) -> None:
     assert project.repro(preview_images=3) == ({"augment", "evaluate"}, 0)
     # What training sees changes: it is done again, and selection is not.
     assert project.repro(policy=["digits", "mixup"]) == ({"augment", "tune", "finetune", "evaluate"}, 0)
-    assert project.repro(policy=["digits", {"mixup": {"alpha": 0.5}}]) == ({"augment", "tune", "finetune", "evaluate"}, 0)
+    assert project.repro(policy=["digits", {"mixup": {"alpha": 0.5}}]) == (
+        {"augment", "tune", "finetune", "evaluate"},
+        0,
+    )
     # A policy that the domain forbids stops there, although the graph has other branches.
     ran, code = project.repro(policy="light", domain="digits")
     assert code != 0 and "finetune" not in ran and "evaluate" not in ran

@@ -91,14 +91,18 @@ def draw_pareto(results: Sequence[Result], path: Path) -> None:
         save_svg(figure, path)
         return
     points = [(item.measured.latency_ms.value, item.mean) for item in timed if item.measured is not None]
-    front = [points[place] for place in pareto_front(points)]
-    winner = choose(results)
-    for number, (item, name) in enumerate(zip(timed, names_of(timed), strict=True)):
+    places = pareto_front(points)
+    front = [points[place] for place in places]
+    winner, names = choose(results), names_of(timed)
+    for item in timed:
         _point(axes, item, item is winner)
+    # Names where there is something to choose between; a name for every point would lie over the others.
+    chosen = [place for place, item in enumerate(timed) if item is winner]
+    for number, place in enumerate(dict.fromkeys([*chosen, *reversed(places)])):
         if number < MOST_LABELS:
             above = number % 2 == 0
             axes.annotate(
-                name, points[number], (6, 7 if above else -13), textcoords="offset points", fontsize="x-small"
+                names[place], points[place], (6, 7 if above else -13), textcoords="offset points", fontsize="x-small"
             )
     axes.margins(x=0.25, y=0.15)
     axes.set_xlim(left=0)

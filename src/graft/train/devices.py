@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from graft.train.precision import Precision
@@ -16,6 +17,8 @@ def fabric_for(device: str, precision: Precision = FULL_PRECISION) -> Fabric:
     """Fabric on one device: ``auto`` takes a GPU if there is one."""
     from lightning_fabric import Fabric
 
+    # It tells of its precision each time; what was chosen and why is said by graft.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator, _, index = device.partition(":")
     return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)
 

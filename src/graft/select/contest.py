@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from graft.errors import GraftError
+from graft.features.images import decoded_at
 from graft.features.store import Store
-from graft.select.candidates import Result, TrainSet, finetune_in_folds, probe_candidate
+from graft.select.candidates import Result, TrainSet, around, finetune_in_folds, probe_candidate
 from graft.select.controls import Contestants, Control, run_controls
 from graft.select.failures import Failed, attempt, reason_of, refuse_all
 from graft.select.limits import excesses, refuse_none
@@ -18,6 +21,7 @@ from graft.select.rule import choose, finalists
 from graft.settings import Params
 from graft.train.devices import fabric_for
 from graft.zoo.network import Network, build_network
+from graft.zoo.weights import preprocessing_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,14 @@ class _Course:
     say: Callable[[str], None]
     results: list[Result] = dataclasses.field(default_factory=list)
     failed: list[Failed] = dataclasses.field(default_factory=list)
+
+    def decode(self) -> None:
+        """Open every image once for all sizes that the candidates want; one that cannot be built fails by itself."""
+        geometries = []
+        for candidate in self.params.zoo.candidates:
+            with contextlib.suppress(GraftError):
+                geometries.append(preprocessing_of(candidate, around(self.params, self.sources)).geometry)
+        decoded_at(self.data.images, geometries, self.store)
 
     def probe(self) -> None:
         """Probe every candidate."""
@@ -127,6 +139,7 @@ def run_contest(
         DataError: an image cannot be decoded.
     """
     course = _Course(data, params, sources, store, say)
+    course.decode()
     for step in (course.probe, course.measure, course.finetune):
         step()
         course.refuse_nothing()

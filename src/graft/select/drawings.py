@@ -38,7 +38,7 @@ def draw_scores(results: Sequence[Result], controls: Sequence[Control], path: Pa
         error = standard_error(result.scores)
         axes.errorbar(result.mean, height, xerr=error, fmt=marker, color=colour, capsize=4, label=kind)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("cross-validated accuracy, with one standard error to each side")
+    axes.set_xlabel("cross-validated accuracy, and its standard error")
     axes.grid(axis="x", alpha=0.3)
     _legend(figure, axes)
     save_svg(figure, path)

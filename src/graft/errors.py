@@ -9,6 +9,9 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class GraftError(Exception):
@@ -54,6 +57,24 @@ class TrainingError(GraftError):
 
 class GateError(GraftError):
     """A model that the gate refuses to package."""
+
+
+def each(items: Iterable[T], work: Callable[[T], object], refusal: type[GraftError] = GraftError) -> None:
+    """Do ``work`` on every item, those after a refused one too; all refusals but the last are printed.
+
+    Raises:
+        GraftError: the last refusal.
+    """
+    refused: list[GraftError] = []
+    for item in items:
+        try:
+            work(item)
+        except refusal as error:
+            refused.append(error)
+    for earlier in refused[:-1]:
+        print(f"error: {earlier.message()}", file=sys.stderr)
+    if refused:
+        raise refused[-1]
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,3 +137,9 @@ class Workspace:
     def lock(self) -> Path:
         """Held while a stage works, so that two never write the same outputs."""
         return self.root / ".graft" / "stage.lock"
+
+
+def user_cache() -> Path:
+    """Where what serves all workspaces is kept: ``GRAFT_CACHE``, else ``graft`` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("GRAFT_CACHE") or Path(home) / "graft")

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 
 from graft.pretrain.glyphs import CANVAS, CLASSES, LEVELS, fonts, glyphs, render
-from graft.pretrain.source import accuracy, at_geometry, pretrain
+from graft.pretrain.source import Labelled, at_geometry, pretrain, probabilities
 from graft.settings import Pretrain
 from graft.train.devices import fabric_for
 from graft.zoo.catalogue import family_of
-from graft.zoo.network import build_network
+from graft.zoo.network import Network, build_network
+from graft.zoo.preprocessing import Preprocessing
 
 
 def test_every_character_is_drawn_in_every_font() -> None:
@@ -34,6 +35,10 @@ def test_same_seed_same_images_and_sets_differ() -> None:
     assert first.shape == (186, 8, 8) and first.dtype == np.uint8
     assert np.bincount(labels).tolist() == [3] * 62
     assert set(np.unique(first)) <= {round(level * 255 / LEVELS) for level in range(LEVELS + 1)}
+
+
+def accuracy(network: Network, preprocessing: Preprocessing, data: Labelled) -> float:
+    return float((probabilities(network, preprocessing, data).argmax(1) == data.labels.numpy()).mean())
 
 
 def test_the_source_task_is_learned() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.errors import DataError
+from graft.errors import DataError, each
 
 if TYPE_CHECKING:
     from graft.predict import Predictor
@@ -49,16 +48,7 @@ def predict_files(files: Sequence[Path], model: Path, as_json: bool) -> None:
 
     predictor = Predictor.load(model)
     show = _as_json if as_json else _as_text
-    failed: list[DataError] = []
-    for file in files:
-        try:
-            print(show(_answer(predictor, file)), flush=True)
-        except DataError as error:
-            failed.append(error)
-    for refusal in failed[:-1]:
-        print(f"error: {refusal.message()}", file=sys.stderr)
-    if failed:
-        raise failed[-1]
+    each(files, lambda file: print(show(_answer(predictor, file)), flush=True), DataError)
 
 
 def _answer(predictor: Predictor, file: Path) -> Answer:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from graft.errors import GraftError
+from graft.errors import GraftError, each
 from graft.settings import Candidate
 
 
@@ -23,16 +22,7 @@ def fetch_weights(names: Sequence[str], weights: str, offline: bool) -> None:
         WeightsError: weights that cannot be had; the others were fetched all the same.
     """
     candidates = [_candidate(name, weights) for name in names]
-    failed: list[GraftError] = []
-    for candidate in candidates:
-        try:
-            print(_fetched(candidate, offline), flush=True)
-        except GraftError as error:
-            failed.append(error)
-    for refusal in failed[:-1]:
-        print(f"error: {refusal.message()}", file=sys.stderr)
-    if failed:
-        raise failed[-1]
+    each(candidates, lambda candidate: print(_fetched(candidate, offline), flush=True))
 
 
 def _candidate(name: str, weights: str) -> Candidate:

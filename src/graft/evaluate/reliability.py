@@ -26,8 +26,7 @@ class Bands:
 def bands_of(found: Judgement) -> Bands:
     """The bands of confidence of the test images."""
     labels, after, temperature = found.held_out.labels, found.probabilities, found.trusted.trust.temperature.value
-    before = after if temperature == 1 else uncalibrated(after, temperature)
-    return Bands(bins(labels, after), bins(labels, before))
+    return Bands(bins(labels, after), bins(labels, uncalibrated(after, temperature)))
 
 
 def bands_table(bands: Sequence[Bin]) -> pd.DataFrame:

@@ -159,7 +159,7 @@ def _calibration(
 ) -> Calibration | None:
     if len(labels) == 0:
         return None
-    before = after if temperature == 1 else uncalibrated(after, temperature)
+    before = uncalibrated(after, temperature)
     losses = [_losses(labels, rows) for rows in (before, after)]
     gained = losses[0] - losses[1]
     totals = resampling.totals(np.stack([np.ones(len(labels)), gained], axis=1))

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graft.files import sha256
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
@@ -51,7 +53,7 @@ def decoding_version() -> str:
     from PIL import features
 
     decoders = {name: features.version(name) for name in ("jpg", "libjpeg_turbo", "webp", "zlib", "libtiff")}
-    return key_of(PIL.__version__, decoders, *_code(_DECODING))
+    return key_of(PIL.__version__, decoders, *code_of(_DECODING))
 
 
 @cache
@@ -60,9 +62,10 @@ def running_version() -> str:
     import torch
 
     libraries = [importlib.metadata.version(name) for name in ("torch", "torchvision", "timm")]
-    return key_of(libraries, torch.backends.cpu.get_cpu_capability(), *_code(_RUNNING))
+    return key_of(libraries, torch.backends.cpu.get_cpu_capability(), *code_of(_RUNNING))
 
 
-def _code(patterns: Iterable[str]) -> list[str]:
+def code_of(patterns: Iterable[str]) -> list[str]:
+    """Path and SHA-256 of every file of graft's own code that one of ``patterns`` fits, such as ``zoo/*.py``."""
     files = [file for pattern in patterns for file in sorted(_PACKAGE.glob(pattern))]
-    return [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    return [f"{file.relative_to(_PACKAGE).as_posix()} {sha256(file)}" for file in files]

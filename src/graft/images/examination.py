@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.errors import DataError
-from graft.images.facts_cache import FactsCache, user_cache
+from graft.images.facts_cache import FactsCache
 from graft.images.groups import conflicting
 from graft.images.intake import raw_paths, table_of
 from graft.images.manifest import build_manifest
@@ -21,7 +21,7 @@ from graft.images.splits import make_splits
 from graft.settings import Params
 from graft.validation.findings import Finding, Offender, refuses
 from graft.validation.suite import validate_manifest, with_quarantine
-from graft.workspace import Workspace
+from graft.workspace import Workspace, user_cache
 
 if TYPE_CHECKING:
     import pandas as pd

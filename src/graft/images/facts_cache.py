@@ -18,7 +18,6 @@ to finish writes what is kept, and what the other one would have added is found 
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -133,12 +132,6 @@ class FactsCache:
                 _write(kept, beside)
         except OSError as error:
             _say(f"the facts cannot be kept in {self.folder} ({error.strerror}); the next run finds them again")
-
-
-def user_cache() -> Path:
-    """Where facts are kept outside a workspace: ``GRAFT_CACHE``, else ``graft`` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("GRAFT_CACHE") or Path(home) / "graft")
 
 
 def _write(rows: pa.Table, path: Path) -> None:

@@ -22,7 +22,7 @@ from graft.augment.policies import build_policy
 from graft.determinism import derive_seed
 from graft.errors import WeightsError
 from graft.evaluate.intervals import Resampling, headline_intervals
-from graft.features.keys import key_of
+from graft.features.keys import code_of, key_of
 from graft.files import sha256, whole_file, whole_folder
 from graft.pretrain.source import Labelled, pretrain, probabilities
 from graft.pretrain.tasks import SourceTask
@@ -94,12 +94,8 @@ class Sources:
         artifact = Artifact(self.task.classes, candidate.arch, "none", None, preprocessing, provenance=told)
         # Whole or not at all: what is kept is not trained again.
         with whole_folder(folder) as beside:
-            model = beside / "model"
-            save_artifact(model, artifact, network)
-            _save_features(model / FEATURES_FILE, network, preprocessing, held_out, seed)
-            for file in model.iterdir():
-                file.rename(beside / file.name)
-            model.rmdir()
+            save_artifact(beside, artifact, network)
+            _save_features(beside / FEATURES_FILE, network, preprocessing, held_out, seed)
 
 
 def score_of(network: Network, preprocessing: Preprocessing, held_out: Labelled, seed: int) -> dict[str, Any]:
@@ -152,6 +148,4 @@ def _is_whole(folder: Path) -> bool:
 @cache
 def code_version() -> str:
     """A hash of the code that a source model follows from."""
-    root = Path(__file__).parents[1]
-    files = sorted(file for room in _ROOMS for file in (root / room).rglob("*.py"))
-    return key_of([(str(file.relative_to(root)), sha256(file)) for file in files])
+    return key_of(*code_of(f"{room}/**/*.py" for room in _ROOMS))

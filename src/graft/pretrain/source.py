@@ -138,9 +138,3 @@ def probabilities(network: Network, preprocessing: Preprocessing, data: Labelled
     parts = torch.split(data.images, _AT_ONCE)
     logits = torch.cat([logits_of(network, preprocessing.normalise(part)) for part in parts])
     return torch.softmax(logits.double(), dim=1).numpy()
-
-
-def accuracy(network: Network, preprocessing: Preprocessing, data: Labelled) -> float:
-    """Share of ``data`` that the network names rightly."""
-    said = probabilities(network, preprocessing, data)
-    return float((said.argmax(1) == data.labels.numpy()).mean())

@@ -32,6 +32,7 @@ from graft.zoo.preprocessing import Preprocessing
 from graft.zoo.weights import Surroundings, pretrained
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 
@@ -57,6 +58,15 @@ class TrainSet:
     folds: NDArray[np.int64]
     classes: tuple[str, ...]
     groups: NDArray[np.int64] | None = None
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, images: ImageSet, classes: tuple[str, ...]) -> TrainSet:
+        """The training ``rows`` of the table of splits (label, fold, group), whose files ``images`` are, in order."""
+        # Copies: what pandas lends is not writable, which torch warns of.
+        places = {name: index for index, name in enumerate(classes)}
+        labels = np.array(rows["label"].map(places), dtype=np.int64)
+        folds, groups = (rows[name].to_numpy("int64", copy=True) for name in ("fold", "group"))
+        return cls(images, labels, folds, classes, groups)
 
 
 @dataclass(frozen=True)

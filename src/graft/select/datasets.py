@@ -81,9 +81,7 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
     rows = splits[splits["split"] == "train"].merge(manifest[["path", "sha256"]], on="path")
     classes = tuple(sorted(splits["label"].unique()))
     images = ImageSet(Path("/"), tuple(str(files[path].absolute()) for path in rows["path"]), tuple(rows["sha256"]))
-    labels = rows["label"].map({name: index for index, name in enumerate(classes)}).to_numpy("int64", copy=True)
-    folds, groups = (rows[name].to_numpy("int64", copy=True) for name in ("fold", "group"))
-    return TrainSet(images, labels, folds, classes, groups)
+    return TrainSet.of(rows, images, classes)
 
 
 def rank_on(source: str, params: Params, places: Places, say: Callable[[str], None]) -> Ranking:

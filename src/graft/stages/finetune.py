@@ -114,15 +114,11 @@ def fewer(job: Job, rows: Rows, count: int) -> Rows | None:
 
 def settle(job: Job, trained: Trained) -> Settled:
     """How far the winner's answers are to be trusted, from the training images that were held out."""
-    import pandas as pd
-
     from graft.trust.settle import Shown, settle
-    from graft.trust.units import units_of
 
-    splits = pd.read_parquet(job.workspace.splits, columns=["path", "group"]).set_index("path")
-    units = units_of(splits["group"].reindex(list(job.data.images.paths)))
-    own = job.candidate(job.advice.strategy)
-    shown = Shown(job.prepared(own), job.data.labels, units, job.preprocessing(own))
+    own, groups = job.candidate(job.advice.strategy), job.data.groups
+    assert groups is not None, "the table of splits has the group of every image"
+    shown = Shown(job.prepared(own), job.data.labels, groups, job.preprocessing(own))
     return settle(trained.network, trained.watched, shown, job.params.trust, job.params.seed)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from graft.errors import DataError
 from graft.settings import Candidate, Params
 from graft.stages.select import train_set
-from graft.workspace import Workspace
+from graft.workspace import Workspace, user_cache
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -155,7 +155,6 @@ class Job:
 
     def _mode(self, network: Network, plan: Plan, task: Task) -> Mode | None:
         """What one device computes in; several are set to a precision for good when they are launched."""
-        from graft.images.facts_cache import user_cache
         from graft.train.trial import Ahead, choose_mode
 
         if self.fabric.world_size > 1:

@@ -78,10 +78,7 @@ def train_set(workspace: Workspace) -> TrainSet:
     rows = splits[splits["split"] == "train"].merge(digests, on="path", how="left").sort_values("path")
     classes = tuple(sorted(splits["label"].unique()))
     images = ImageSet(workspace.raw, tuple(rows["path"]), tuple(rows["sha256"]))
-    # Copies: what pandas lends is not writable, which torch warns of.
-    labels = rows["label"].map({name: index for index, name in enumerate(classes)}).to_numpy("int64", copy=True)
-    folds, groups = (rows[name].to_numpy("int64", copy=True) for name in ("fold", "group"))
-    return TrainSet(images, labels, folds, classes, groups)
+    return TrainSet.of(rows, images, classes)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -67,6 +66,7 @@ def searched(params: Params, workspace: Workspace) -> list[Tried]:
 
 def search_of(job: Job) -> Search:
     """The search that params.yaml asks for, kept under everything that decides its trials."""
+    from graft.features.keys import key_of
     from graft.train.checkpoints import code_version
     from graft.tune.search import Search
     from graft.tune.space import space_of
@@ -74,8 +74,8 @@ def search_of(job: Job) -> Search:
     params, workspace = job.params, job.workspace
     space = space_of(params.tune.search, job.depth + 1)
     asked = dataclasses.replace(params.tune, trials=0, minutes=None)
-    parts: list[Any] = [asked, params.train, params.augment, params.seed, job.winner, sha256(workspace.splits)]
-    key = hashlib.sha256("\n".join(map(str, [*parts, code_version()])).encode()).hexdigest()[:32]
+    decided = (asked, params.train, params.augment, params.seed, job.winner, sha256(workspace.splits))
+    key = key_of(*map(str, decided), code_version())[:32]
     settings = job.advice.settings(params.train)
     return Search(space, space.defaults(settings), params.tune, params.seed, workspace.checkpoints / f"tune-{key}.db")
 

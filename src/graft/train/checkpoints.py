@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import graft
+from graft.features.keys import code_of, key_of
 from graft.files import sha256, whole_folder, write_text
 
 TENSORS, FACTS = "tensors.safetensors", "facts.json"
@@ -183,8 +183,8 @@ class Keeper:
 
     def open(self, *parts: object) -> Checkpoints:
         """The checkpoints of the training that ``parts`` decide, whose texts have to be stable between processes."""
-        everything = (self.identity, code_version(), torch.get_num_threads(), *parts)
-        return self.kind(self.folder / _digest("\n".join(map(str, everything)))[:32], self.seconds)
+        key = key_of(self.identity, code_version(), torch.get_num_threads(), *map(str, parts))
+        return self.kind(self.folder / key[:32], self.seconds)
 
     def clear(self) -> None:
         """Remove all."""
@@ -194,7 +194,4 @@ class Keeper:
 @cache
 def code_version() -> str:
     """A hash of the code that trains, and of the versions of the libraries under it."""
-    root = Path(graft.__file__).parent
-    files = [file for room in ROOMS for file in sorted((root / room).rglob("*.py"))]
-    parts = [f"{file.relative_to(root).as_posix()} {sha256(file)}" for file in files]
-    return _digest("\n".join(parts + [f"{name} {version(name)}" for name in LIBRARIES]))
+    return key_of(*code_of(f"{room}/**/*.py" for room in ROOMS), *(f"{name} {version(name)}" for name in LIBRARIES))

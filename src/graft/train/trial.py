@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import json
 import platform
 import time
@@ -25,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graft.determinism import available_cores
+from graft.features.keys import key_of
 from graft.files import write_json
 from graft.settings import Compute
 from graft.train.precision import PRECISIONS, Mode, Precision, computing, laid_out, lay_out, modes, plain
@@ -184,14 +184,5 @@ def trial_key(network: nn.Module, batch: Tensor, choices: Sequence[Mode]) -> str
     trained = [(name, tuple(value.shape), value.requires_grad) for name, value in network.named_parameters()]
     machine = (platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability(), available_cores())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    said = (
-        VERSION,
-        str(network),
-        trained,
-        tuple(batch.shape),
-        list(map(str, choices)),
-        torch.__version__,
-        machine,
-        gpu,
-    )
-    return hashlib.sha256(repr(said).encode()).hexdigest()
+    modes = list(map(str, choices))
+    return key_of(VERSION, str(network), trained, tuple(batch.shape), modes, torch.__version__, machine, gpu)

@@ -20,7 +20,7 @@ class Temperature:
         low: lower bound of its 95% interval, None where nothing was fitted.
         high: upper bound.
         n_fitted: held-out training images that it was fitted on.
-        reason: why nothing was fitted, where that is so.
+        reason: why it is 1, where nothing was fitted or what was fitted does not show that another is better.
     """
 
     value: float = 1.0

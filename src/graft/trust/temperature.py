@@ -82,7 +82,9 @@ def softmax_at(logits: NDArray[np.floating], temperature: float) -> NDArray[np.f
 def uncalibrated(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """What the model would say at temperature 1: ``softmax(T log p)``, as ``log p = z / T`` but for a constant.
 
-    A probability of 0, where the exponential gave out, stays 0.
+    A probability of 0, where the exponential gave out, stays 0. At temperature 1 it is what the model says, to the bit.
     """
+    if temperature == 1:
+        return probabilities
     with np.errstate(divide="ignore"):
         return softmax_at(np.log(probabilities), 1 / temperature)

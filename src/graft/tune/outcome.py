@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.pictures import plotting, save_svg
+from graft.select.depth import standard_error
 from graft.tune.search import Tried
 from graft.tune.space import DIMENSIONS, Value
 
@@ -53,7 +54,7 @@ def decide(trials: Sequence[Tried]) -> Outcome:
         return Outcome({}, "no other trial was scored on all folds", tuple(trials))
     best = max(whole, key=lambda trial: trial.mean)
     gain = np.subtract(best.fold_scores, default.fold_scores)
-    error = float(np.std(gain, ddof=1) / np.sqrt(len(gain))) if len(gain) > 1 else 0.0
+    error = standard_error(gain.tolist())
     said = (
         f"the best of {len(trials)} trials scored {best.mean:.4f} over the folds, the settings at hand "
         f"{default.mean:.4f}: {100 * gain.mean():+.1f} percentage points with a standard error of {100 * error:.1f}"

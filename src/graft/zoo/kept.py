@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from graft.files import sha256, whole_file, write_json
-from graft.images.facts_cache import user_cache
+from graft.workspace import user_cache
 from graft.zoo.states import read_state
 
 

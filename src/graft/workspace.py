@@ -124,6 +124,26 @@ class Workspace:
         return self.root / "models" / "packaged"
 
     @property
+    def promoted(self) -> Path:
+        """The packaged model that is in use, until another is promoted or it is rolled back."""
+        return self.root / "models" / "promoted"
+
+    @property
+    def promotions(self) -> Path:
+        """Which models were promoted, when, by what figures: small text, in git."""
+        return self.root / "models" / "promotions.json"
+
+    @property
+    def in_use(self) -> Path:
+        """The model that is served: the promoted one, or where none ever was the packaged one."""
+        return self.promoted if self.promoted.exists() else self.packaged
+
+    @property
+    def journal(self) -> Path:
+        """What the service said, and what people answered."""
+        return self.root / ".graft" / "journal.sqlite"
+
+    @property
     def cache(self) -> Path:
         """Decoded images and features; may be deleted at any time."""
         return self.root / ".graft" / "cache"

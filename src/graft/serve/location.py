@@ -1,4 +1,4 @@
-"""Which model is served: a folder that was named, else the Bento's own model, else the project's packaged one."""
+"""Which model is served: a folder that was named, else the Bento's own model, else the project's model in use."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def model_folder(bento: Any, root: Path) -> Path:
             )
         return Path(named)
     if bento is None:
-        return Workspace(root).packaged
+        return Workspace(root).in_use
     tags = [info.tag for info in bento.info.all_models]
     if not tags:
         raise WeightsError(

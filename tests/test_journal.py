@@ -1,0 +1,65 @@
+"""The journal of answers: what is written is read again, bounded, by several processes, and never an image."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+
+from graft.errors import GraftError
+from graft.journal import COLUMNS, Answered, Journal
+
+ANSWER = Answered("a", 1.0, "0123", "cat", 0.9, False, None, 640, 480, 0.5, 0.2)
+
+
+def answer(number: int, at: float | None = None) -> Answered:
+    return dataclasses.replace(ANSWER, id=f"{number:06d}", at=float(number) if at is None else at)
+
+
+def write(path: Path, start: int, count: int) -> None:
+    for number in range(start, start + count):
+        Journal(path).add([answer(number)])
+
+
+def test_what_was_said_is_read_with_what_people_answered(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "new" / "journal.sqlite")
+    assert list(journal.read().columns) == [*COLUMNS, "truth"]
+    assert len(journal.read()) == 0
+    journal.add([answer(2), answer(1)])
+    assert journal.correct("000001", "dog", at=5.0)
+    assert journal.correct("000001", "cow", at=6.0)
+    assert not journal.correct("000009", "dog", at=5.0)
+    rows = journal.read()
+    assert rows["id"].tolist() == ["000001", "000002"]
+    assert rows["truth"].tolist()[0] == "cow"
+    assert rows["truth"].isna().tolist() == [False, True]
+    assert journal.read(since=1.5)["id"].tolist() == ["000002"]
+
+
+def test_the_oldest_go_with_their_feedback_where_there_are_too_many(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite", limit=3)
+    journal.add([answer(number) for number in range(3)])
+    assert journal.correct("000000", "dog", at=9.0)
+    journal.add([answer(3), answer(4)])
+    assert journal.read()["id"].tolist() == ["000002", "000003", "000004"]
+    journal.add([answer(0, at=10.0)])
+    assert journal.read()["truth"].isna().all()  # the feedback of an answer that went does not come back with its name
+
+
+def test_several_processes_write_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for done in [pool.submit(write, path, start, 25) for start in (0, 100)]:
+            done.result()
+    assert len(Journal(path).read()) == 50
+
+
+def test_a_file_that_is_no_journal_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(GraftError, match="the journal of answers cannot be used: file is not a database") as raised:
+        Journal(path).read()
+    assert str(path) in raised.value.message()

@@ -25,7 +25,6 @@ from graft.train.inputs import Augmented, Kept
 from graft.train.loop import Holdout, Lesson, batches, holdout_figures, run_stage
 from graft.train.plan import STRATEGIES, Stage, staged
 from graft.train.trained import some_of
-from graft.train.underway import rate_at
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool, build_network
 
@@ -242,14 +241,6 @@ def test_batches_cover_all_and_none_is_a_lone_straggler(count: int, size: int) -
     assert sorted(torch.cat(parts).tolist()) == list(range(count))
     assert max(map(len, parts)) <= size
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
-
-
-def test_rate_warms_up_and_decays() -> None:
-    rates = [rate_at(step, 10, 100) for step in range(100)]
-    assert max(rates) == pytest.approx(1.0)
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.001
 
 
 @pytest.mark.parametrize("policy", [None, "light"])

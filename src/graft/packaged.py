@@ -29,12 +29,14 @@ class Package:
         version: see :func:`version_of`.
         metrics: the evaluation's headline figures.
         gate: the conditions that were checked, each with its limit and figure.
+        origin: what it was made from (:mod:`graft.versions.origin`); empty where that is not known.
     """
 
     name: str
     version: str
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     gate: Sequence[Mapping[str, Any]] = ()
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def tag(self) -> str:
@@ -58,7 +60,8 @@ def version_of(folder: Path) -> str:
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The evaluation's figures that go with the model: plain numbers, short lists of them, and the verdict."""
+    """The evaluation's figures that go with the model: plain numbers, short lists of them, the verdict on transfer, and
+    the comparison with the model that was in use."""
     kept: dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, int | float | str) or (isinstance(value, list) and len(value) == 2):
@@ -66,11 +69,18 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
     transfer = metrics.get("transfer")
     if isinstance(transfer, dict) and "verdict" in transfer:
         kept["transfer"] = {"verdict": transfer["verdict"]}
+    if isinstance(metrics.get("incumbent"), dict):
+        kept["incumbent"] = dict(metrics["incumbent"])
     return kept
 
 
 def write_package(
-    source: Path, target: Path, name: str, metrics: Mapping[str, Any], checks: Sequence[Check]
+    source: Path,
+    target: Path,
+    name: str,
+    metrics: Mapping[str, Any],
+    checks: Sequence[Check],
+    origin: Mapping[str, Any] | None = None,
 ) -> Package:
     """Copy the model in ``source`` to ``target`` whole, with its package.json; what was there is replaced at once.
 
@@ -86,7 +96,7 @@ def write_package(
         # The copy is hashed too: what is checked is what will be served.
         check_files(beside, card, shown_as=source)
         gate = tuple({k: v for k, v in dataclasses.asdict(check).items() if k != "reason"} for check in checks)
-        package = Package(name, version_of(beside), headline(metrics), gate)
+        package = Package(name, version_of(beside), headline(metrics), gate, origin or {})
         write_json(beside / PACKAGE_FILE, {**dataclasses.asdict(package), "tag": package.tag})
     return package
 
@@ -119,7 +129,9 @@ def read_package(folder: Path) -> Package:
     path = folder / PACKAGE_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        package = Package(values["name"], values["version"], values["metrics"], tuple(values["gate"]))
+        package = Package(
+            values["name"], values["version"], values["metrics"], tuple(values["gate"]), values.get("origin") or {}
+        )
     except FileNotFoundError:
         raise WeightsError("no model was packaged here", where=path, remedy=_REMEDY) from None
     except (KeyError, TypeError, ValueError) as error:

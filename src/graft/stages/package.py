@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from graft.artifact import CARD_FILE, read_card
 from graft.gate import choose, pass_gate, read_metrics
-from graft.packaged import write_package
+from graft.packaged import version_of, write_package
 from graft.settings import Params
 from graft.stages.runner import run_stage
+from graft.versions.origin import origin_of
 from graft.workspace import Workspace
 
 
@@ -18,9 +22,10 @@ def run(params: Params, workspace: Workspace) -> None:
     """
     path = workspace.evaluation / "metrics.json"
     taken, metrics = choose(params.package.take, read_metrics(path), where=path)
-    checks = pass_gate(params.package.gate, metrics, where=path)
     model = workspace.scratch_control if taken == "control" else workspace.finetuned
-    package = write_package(model, workspace.packaged, params.package.name, {**metrics, "taken": taken}, checks)
+    checks = pass_gate(params.package.gate, metrics, path, other_in_use(workspace, model))
+    origin = origin_of(params, workspace, read_card(model)).to_json()
+    package = write_package(model, workspace.packaged, params.package.name, {**metrics, "taken": taken}, checks, origin)
 
     # Imported here: the gate must be able to refuse where BentoML is not installed, and in no time.
     from graft.serve.model_store import register
@@ -29,6 +34,14 @@ def run(params: Params, workspace: Workspace) -> None:
     if taken == "control":
         print("transfer hurts, so the control from scratch is packaged (package.take: better)")
     print(f"packaged {package.tag}: {len(checks)} of {len(checks)} conditions of the gate passed")
+
+
+def other_in_use(workspace: Workspace, model: Path) -> str | None:
+    """Version of the model in use, if there is one and it is another than ``model``."""
+    if not (workspace.in_use / CARD_FILE).exists() or not (model / CARD_FILE).exists():
+        return None
+    version = version_of(workspace.in_use)
+    return None if version == version_of(model) else version
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ class Checkout:
         self._git("tag", "-a", "-m", message, tag, commit)
 
     def head(self, *paths: str) -> str | None:
-        """The commit at hand, with ``-dirty`` where tracked files in ``paths`` differ from it; None before the first."""
+        """The commit at hand, with ``-dirty`` where tracked files in ``paths`` differ; None before the first."""
         found = _run(self.root, "rev-parse", "-q", "--verify", "HEAD")
         if found.returncode:
             return None

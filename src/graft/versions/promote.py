@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from graft.artifact import read_card
 from graft.errors import VersionError
 from graft.files import whole_folder
-from graft.packaged import Package, check_files, files_of, read_package, version_of
+from graft.packaged import Package, check_files, read_package, version_of
 from graft.versions.checkout import Checkout
 from graft.versions.promotions import Promotion, history, record
 from graft.versions.rule import decide
@@ -141,8 +141,9 @@ def pointer(workspace: Workspace) -> Path:
 
 
 def _copy(source: Path, folder: Path) -> None:
-    for name in files_of(read_card(source)):
-        shutil.copyfile(source / name, folder / name)
+    for file in sorted(source.iterdir()):
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
 
 
 def _entry(

@@ -38,16 +38,18 @@ class Store:
 
         cache = self._repo.cache.local
         try:
-            staging, _, tree = build(cache, str(folder.resolve()), localfs, "md5")
+            staging, _, found = build(cache, str(folder.resolve()), localfs, "md5")
+            tree: Any = found  # a folder's
+            oids = [str(tree.oid), *(str(item.value) for _, _, item in tree)]
             # DVC takes what is there by that name for whole; what is damaged has to go first.
-            for oid in (tree.oid, *(item.value for _, _, item in tree)):
+            for oid in oids:
                 if self.cache.state(oid) == "damaged":
                     cache.delete(oid)
             transfer(staging, cache, {tree.hash_info}, shallow=False, hardlink=False)
         except Exception as error:
             raise self.cache.trouble(error) from error
         # Read back: DVC goes on after a file that could not be copied.
-        for oid in (tree.oid, *(item.value for _, _, item in tree)):
+        for oid in oids:
             if (state := self.cache.state(oid)) != "whole":
                 raise VersionError(
                     f"a file of the model is {state} in DVC's cache after it was copied there",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from graft.gate import Check
 from graft.trust.novelty import REFERENCE_FILE, check_reference
 
 PACKAGE_FILE = "package.json"
+ONNX_FILE = "model.onnx"
 _REMEDY = "run `.venv/bin/dvc repro package`, which packages the fine-tuned model if it passes the gate"
 
 
@@ -29,6 +30,8 @@ class Package:
         version: see :func:`version_of`.
         metrics: the evaluation's headline figures.
         gate: the conditions that were checked, each with its limit and figure.
+        onnx: what is known of model.onnx: its ``sha256`` and the comparison with torch, or why there is none
+            (``refused``); empty where nobody tried.
         origin: what it was made from (:mod:`graft.versions.origin`); empty where that is not known.
     """
 
@@ -36,6 +39,7 @@ class Package:
     version: str
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     gate: Sequence[Mapping[str, Any]] = ()
+    onnx: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -43,11 +47,17 @@ class Package:
         """``name:version``, as the model store writes it."""
         return f"{self.name}:{self.version}"
 
+    @property
+    def onnx_sha256(self) -> str:
+        """The hash of model.onnx; empty where the model has none."""
+        return str(self.onnx.get("sha256", ""))
 
-def files_of(card: Artifact) -> tuple[str, ...]:
-    """The files that a packaged model of this card consists of."""
-    beside = (REFERENCE_FILE,) if card.trust.novelty.sha256 else ()
-    return (WEIGHTS_FILE, CARD_FILE, PACKAGE_FILE, *beside)
+
+def files_of(card: Artifact, package: Package | None = None) -> tuple[str, ...]:
+    """The files that a packaged model of this card consists of; ``package`` says whether there is an ONNX file."""
+    features = (REFERENCE_FILE,) if card.trust.novelty.sha256 else ()
+    onnx = (ONNX_FILE,) if package is not None and package.onnx_sha256 else ()
+    return (WEIGHTS_FILE, CARD_FILE, PACKAGE_FILE, *features, *onnx)
 
 
 def version_of(folder: Path) -> str:
@@ -80,9 +90,20 @@ def write_package(
     name: str,
     metrics: Mapping[str, Any],
     checks: Sequence[Check],
+    export: Callable[[Path], Mapping[str, Any]] | None = None,
     origin: Mapping[str, Any] | None = None,
 ) -> Package:
     """Copy the model in ``source`` to ``target`` whole, with its package.json; what was there is replaced at once.
+
+    Args:
+        source: the model's folder.
+        target: the package's.
+        name: the model's name in the store.
+        metrics: the evaluation's figures.
+        checks: the gate's.
+        export: writes the model for another engine beside it, into the folder it is given, and says what the package
+            knows of it (``Package.onnx``).
+        origin: what the model was made from (``Package.origin``).
 
     Raises:
         WeightsError: there is no model in ``source``, or its weights are not the ones its card was written for.
@@ -96,7 +117,8 @@ def write_package(
         # The copy is hashed too: what is checked is what will be served.
         check_files(beside, card, shown_as=source)
         gate = tuple({k: v for k, v in dataclasses.asdict(check).items() if k != "reason"} for check in checks)
-        package = Package(name, version_of(beside), headline(metrics), gate, origin or {})
+        onnx = {} if export is None else export(beside)
+        package = Package(name, version_of(beside), headline(metrics), gate, onnx, origin or {})
         write_json(beside / PACKAGE_FILE, {**dataclasses.asdict(package), "tag": package.tag})
     return package
 
@@ -129,9 +151,9 @@ def read_package(folder: Path) -> Package:
     path = folder / PACKAGE_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        package = Package(
-            values["name"], values["version"], values["metrics"], tuple(values["gate"]), values.get("origin") or {}
-        )
+        # Packages from before there were ONNX files or origins say nothing of them.
+        onnx, origin = (dict(values.get(key) or {}) for key in ("onnx", "origin"))
+        package = Package(values["name"], values["version"], values["metrics"], tuple(values["gate"]), onnx, origin)
     except FileNotFoundError:
         raise WeightsError("no model was packaged here", where=path, remedy=_REMEDY) from None
     except (KeyError, TypeError, ValueError) as error:

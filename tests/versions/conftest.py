@@ -70,7 +70,7 @@ class Project:
             low_high = None if difference is None else [difference - 0.01, difference + 0.01]
             found = {"version": past[-1].version, "difference": difference, "difference_ci95": low_high}
             metrics["incumbent"] = {**found, "p_value": 0.03, "reason": None, **incumbent}
-        return write_package(self.trained[number], self.workspace.packaged, "birds", metrics, [], ORIGIN).version
+        return write_package(self.trained[number], self.workspace.packaged, "birds", metrics, [], origin=ORIGIN).version
 
     def cache(self) -> list[Path]:
         """The objects in DVC's cache."""

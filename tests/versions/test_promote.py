@@ -29,7 +29,9 @@ def test_the_first_model_is_promoted_kept_committed_and_tagged(project: Project)
     assert git(project.root, "show", "--name-only", "--format=%s").splitlines() == [
         f"Promote birds:{version} (number 1)", "", "models/promoted.dvc", "models/promotions.json",
     ]  # fmt: skip
-    assert git(project.root, "status", "--short") == "A  other.txt", "what the user staged is neither lost nor committed"
+    assert git(project.root, "status", "--short") == "A  other.txt", (
+        "what the user staged is neither lost nor committed"
+    )
     assert git(project.root, "tag", "--points-at", "HEAD") == "birds@v1.0.0"
     (entry,) = history(project.workspace)
     assert f"md5: {entry.md5}" in (project.root / "models/promoted.dvc").read_text()
@@ -65,9 +67,7 @@ def test_settings_and_the_lock_are_committed_with_it(project: Project) -> None:
         (None, False, "it cannot be compared with the model in use: it knows other classes"),
     ],
 )
-def test_only_a_better_model_is_promoted(
-    project: Project, difference: float | None, promoted: bool, said: str
-) -> None:
+def test_only_a_better_model_is_promoted(project: Project, difference: float | None, promoted: bool, said: str) -> None:
     first = project.package(0)
     promote(project.workspace)
     second = project.package(1, difference, reason=None if difference is not None else "it knows other classes")
@@ -133,7 +133,9 @@ def test_in_a_folder_of_a_larger_checkout_the_tag_names_the_folder(
     for key, value in (("name", "A"), ("email", "a@b.c")):
         git(tmp_path / "larger", "config", f"user.{key}", value)
     project.package(0)
-    assert promote(project.workspace).notes[0].startswith("there is no git checkout"), "the project is none of its files"
+    assert promote(project.workspace).notes[0].startswith("there is no git checkout"), (
+        "the project is none of its files"
+    )
     git(tmp_path / "larger", "add", "vision/dvc.yaml")
     project.package(1, 0.1)
     change = promote(project.workspace)

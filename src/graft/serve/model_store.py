@@ -38,7 +38,7 @@ def register(workspace: Workspace) -> str:
     models, staging_root = _store()
     place = models / package.name / package.version
     try:
-        if not _is_whole(place, card):
+        if not _is_whole(place, card, package):
             with tempfile.TemporaryDirectory(dir=staging_root, prefix="graft-") as staging:
                 _publish(_build(Path(staging), workspace.packaged, package, card), place)
         # What `<name>:latest` means to other tools: the model that was registered last.
@@ -70,16 +70,16 @@ def _store() -> tuple[Path, Path]:
         ) from None
 
 
-def _is_whole(place: Path, card: Artifact) -> bool:
-    """Whether the store holds this very model, not a half or a damaged one."""
-    if not (place / "model.yaml").is_file() or not all((place / file).is_file() for file in files_of(card)):
+def _is_whole(place: Path, card: Artifact, package: Package) -> bool:
+    """Whether the store holds this very model, not a half or a damaged one, and with the same ONNX file."""
+    if not (place / "model.yaml").is_file() or not all((place / file).is_file() for file in files_of(card, package)):
         return False
     try:
-        # The description may differ: the same weights evaluated again are still the same model.
+        # The figures may differ: the same weights evaluated again are still the same model.
         check_files(place, card)
+        return read_package(place).onnx_sha256 == package.onnx_sha256
     except WeightsError:
         return False
-    return True
 
 
 def _build(staging: Path, packaged: Path, package: Package, card: Artifact) -> Path:
@@ -93,7 +93,7 @@ def _build(staging: Path, packaged: Path, package: Package, card: Artifact) -> P
         metadata=_metadata(package, card),
         _model_store=ModelStore(staging),
     ) as model:
-        for file in files_of(card):
+        for file in files_of(card, package):
             shutil.copyfile(packaged / file, model.path_of(file))
     return staging / package.name / package.version
 

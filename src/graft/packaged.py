@@ -48,9 +48,28 @@ class Package:
         return f"{self.name}:{self.version}"
 
     @property
+    def labels(self) -> dict[str, str]:
+        """Short texts for whoever lists models or Bentos: what it is, what it was made from, how good it is."""
+        bounds = self.metrics.get("accuracy_ci95") or ()
+        told = {
+            "model": self.tag,
+            "data": self.origin.get("data"),
+            "params": self.origin.get("params"),
+            "commit": self.origin.get("commit"),
+            **{name: _four(self.metrics.get(name)) for name in ("accuracy", "macro_f1")},
+            "accuracy-ci95": " to ".join(_four(bound) for bound in bounds),
+            "test-images": self.metrics.get("n_test"),
+        }
+        return {name: str(value) for name, value in told.items() if value}
+
+    @property
     def onnx_sha256(self) -> str:
         """The hash of model.onnx; empty where the model has none."""
         return str(self.onnx.get("sha256", ""))
+
+
+def _four(figure: Any) -> str:
+    return f"{figure:.4f}" if isinstance(figure, int | float) else ""
 
 
 def files_of(card: Artifact, package: Package | None = None) -> tuple[str, ...]:
@@ -156,7 +175,7 @@ def read_package(folder: Path) -> Package:
         package = Package(values["name"], values["version"], values["metrics"], tuple(values["gate"]), onnx, origin)
     except FileNotFoundError:
         raise WeightsError("no model was packaged here", where=path, remedy=_REMEDY) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the package's description is damaged: {error!r}", where=path, remedy=_REMEDY) from None
     if (folder / CARD_FILE).exists() and version_of(folder) != package.version:
         raise WeightsError(

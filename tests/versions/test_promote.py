@@ -1,4 +1,4 @@
-"""`promote`: what is better comes into use, is kept, committed and tagged; what is not, and what fails, changes nothing."""
+"""`promote`: what is better comes into use, is kept, committed and tagged; all else changes nothing."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_a_cache_that_cannot_be_written_leaves_the_model_in_use(
         raise self.cache.trouble(OSError(28, "No space left on device"))
 
     monkeypatch.setattr(Store, "keep", full)
-    with pytest.raises(GraftError, match="DVC's cache cannot be used: .*No space left on device"):
+    with pytest.raises(GraftError, match=r"DVC's cache cannot be used: .*No space left on device"):
         promote(project.workspace)
     assert version_of(project.workspace.promoted) == first
     assert (project.root / "models/promoted.dvc").read_text() == before and len(history(project.workspace)) == 1

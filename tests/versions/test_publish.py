@@ -108,7 +108,7 @@ def test_a_lost_model_of_the_history_is_told_and_the_rest_is_sent(ready: Project
     for name in ("model.json", "model.safetensors"):
         content = (ready.trained[0] / name).read_bytes()
         next(file for file in ready.cache() if file.read_bytes() == content).unlink()
-    with pytest.raises(VersionError, match="models/promoted of birds:.* missing in DVC's cache"):
+    with pytest.raises(VersionError, match=r"models/promoted of birds:.* missing in DVC's cache"):
         publish(ready.workspace)
 
 

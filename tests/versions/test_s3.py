@@ -86,7 +86,7 @@ def test_a_server_that_is_away_is_one_message(
     promote(project.workspace)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    with pytest.raises(VersionError, match="the remote cannot be used: .*127.0.0.1:9") as refused:
+    with pytest.raises(VersionError, match=r"the remote cannot be used: .*127.0.0.1:9") as refused:
         publish(project.workspace, f"s3://{BUCKET}/team")
     assert refused.value.where == f"s3://{BUCKET}/team"
     assert "that it can be reached" in str(refused.value.remedy)
@@ -97,5 +97,5 @@ def test_a_bucket_that_is_not_there_is_one_message(new_project: Callable[..., Pr
     project = new_project()
     project.package(0)
     promote(project.workspace)
-    with pytest.raises(VersionError, match="(?i)bucket"):
+    with pytest.raises(VersionError, match=r"(?i)bucket"):
         publish(project.workspace, "s3://nobody-has-this/team")

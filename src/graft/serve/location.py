@@ -85,6 +85,17 @@ def identity(folder: Path, card: Artifact) -> dict[str, str]:
     }
 
 
+def labels_of(root: Path) -> dict[str, str]:
+    """Labels for a Bento that is built of the project in ``root``: its model, what that was made from, how good it is.
+
+    None in a Bento, which holds no project's folder; its labels were written down when it was built.
+    """
+    try:
+        return read_package(Workspace(root).in_use).labels
+    except WeightsError:
+        return {}  # that there is no model is told by whoever wants one
+
+
 class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has no types
     """The project's packaged model, as BentoML sees it.
 
@@ -101,8 +112,10 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
         """Called by ``bentoml build``: register, and say under which tag."""
         from graft.serve.model_store import register
 
+        workspace = Workspace(self.root)
         try:
-            return BentoModel(register(Workspace(self.root))).to_info(alias)
+            # What is served is packed too: after a rollback that is not what was packaged last.
+            return BentoModel(register(workspace, workspace.in_use)).to_info(alias)
         except GraftError as error:
             raise BentoMLException(error.message()) from None
 

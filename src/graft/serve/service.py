@@ -19,7 +19,7 @@ from graft.serve.capacity import Capacity
 from graft.serve.limits import BodyLimit, refusal
 from graft.serve.live import LiveModel
 from graft.serve.loaded import Loaded
-from graft.serve.location import VARIABLE, PackagedModel, check_model, model_folder
+from graft.serve.location import VARIABLE, PackagedModel, check_model, labels_of, model_folder
 from graft.serve.page import pages
 from graft.serve.upload import Answer, Upload
 
@@ -97,6 +97,7 @@ Classifier: Any = bentoml.service(
     traffic={"timeout": 60},
     workers=CAPACITY.workers,
     threads=CAPACITY.threads,
+    labels=labels_of(ROOT),
 )(ImageClassifier)
 Classifier.add_asgi_middleware(BodyLimit)
 Classifier.mount_asgi_app(pages, path="/", name="pages")

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from graft.artifact import Artifact
 from graft.config import flatten
@@ -63,26 +62,6 @@ def data_hash(workspace: Workspace, card: Artifact) -> str | None:
     manifest = pd.read_parquet(workspace.manifest, columns=["path", "sha256"])
     rows = splits.merge(manifest, on="path", how="left", validate="one_to_one").sort_values("path")
     return _digest(json.dumps(rows[["path", "label", "split", "sha256"]].astype(str).values.tolist()))
-
-
-def labels(package: dict[str, Any]) -> dict[str, str]:
-    """Package.json -> labels for a Bento or a model of the store: what it is, what from, and how good."""
-    origin, metrics = package.get("origin") or {}, package.get("metrics") or {}
-    shown = {
-        "model": f"{package.get('name')}:{package.get('version')}",
-        "data": origin.get("data"),
-        "params": origin.get("params"),
-        "commit": origin.get("commit"),
-        "accuracy": _figure(metrics.get("accuracy")),
-        "accuracy_ci95": " to ".join(_figure(bound) or "?" for bound in metrics.get("accuracy_ci95") or ()),
-        "macro_f1": _figure(metrics.get("macro_f1")),
-        "n_test": metrics.get("n_test"),
-    }
-    return {name: str(value) for name, value in shown.items() if value not in {None, ""}}
-
-
-def _figure(value: Any) -> str | None:
-    return f"{value:.4f}" if isinstance(value, int | float) else None
 
 
 def _digest(text: str) -> str:

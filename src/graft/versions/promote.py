@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.artifact import read_card
 from graft.errors import VersionError
 from graft.files import whole_folder
-from graft.packaged import Package, check_files, read_package, version_of
+from graft.packaged import Package, read_package, version_of
+from graft.runtime.agreement import check_agreement
 from graft.versions.checkout import Checkout
 from graft.versions.promotions import Promotion, history, record
 from graft.versions.rule import decide
@@ -57,6 +57,7 @@ def promote(workspace: Workspace, *, anyway: bool = False) -> Change:
     """
     with changing(workspace) as checkout:
         package, past = read_package(workspace.packaged), history(workspace)
+        check_agreement(workspace.packaged)
         if past and past[-1].version == package.version:
             return Change(None, f"{past[-1].title} is in use already", finish(workspace, checkout))
         decision = decide(package, past, workspace) if not anyway else None
@@ -106,7 +107,7 @@ def put_in_use(workspace: Workspace, store: Store, version: str, fill: Callable[
     """
     with whole_folder(workspace.promoted) as beside:
         fill(beside)
-        check_files(beside, read_card(beside), shown_as=workspace.promoted)
+        check_agreement(beside)
         if version_of(beside) != version:
             raise VersionError(f"these files are not those of version {version}", where=workspace.promoted)
         md5 = store.keep(beside)

@@ -146,6 +146,35 @@ def reproduce(
     return done
 
 
+def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, str]:
+    """Which inputs of ``stages`` are not what they were when these ran last: path -> new, modified, deleted, ...
+
+    DVC compares files by their place, size and time, and reads only what those say is changed: asking is cheap.
+
+    Args:
+        root: the project's folder.
+        stages: names in dvc.yaml; those that are not there are passed over.
+
+    Raises:
+        GraftError: there is no graph here, or DVC cannot read it.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    found: dict[str, str] = {}
+    try:
+        with contextlib.chdir(root), _quiet_dvc(), Repo(_wait_for_lock=True) as repo:
+            there = {stage.addressing for stage in repo.index.stages}
+            asked = [name for name in stages if name in there]
+            status = repo.status(targets=asked) if asked else {}
+            for entries in status.values():
+                for entry in entries:
+                    found.update(entry.get("changed deps", {}) if isinstance(entry, dict) else {})
+    except DvcException as error:
+        raise GraftError(_text(error), where=root, remedy=_remedy(error)) from error
+    return {path: how if isinstance(how, str) else "settings" for path, how in found.items()}
+
+
 @contextmanager
 def _commands_recorded(stage: str, on_line: Say, statuses: list[int], timeout: float | None) -> Iterator[None]:
     """Have DVC run stage commands through flows.command; DVC itself lets them write to the terminal unseen."""

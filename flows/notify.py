@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import Any
 
@@ -37,7 +36,6 @@ def tell(subject: str, body: str) -> None:
         except Exception as error:  # whatever a sender raises, a run is not to fail on its messenger
             what = error.what if isinstance(error, GraftError) else f"{type(error).__name__}: {error}"
             say(f"nobody was told through '{name}': {what}")
-            logging.getLogger("prefect.flow_runs").warning("nobody was told through '%s': %s", name, what)
 
 
 def _block(name: str) -> Any:  # a block's `notify` returns nothing here, but is typed as a coroutine

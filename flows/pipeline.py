@@ -22,7 +22,7 @@ import httpx  # noqa: E402
 from prefect import State, flow  # noqa: E402
 from prefect.exceptions import FailedRun  # noqa: E402
 from prefect.runtime import flow_run  # noqa: E402
-from prefect.states import Cancelled, Completed, Failed  # noqa: E402
+from prefect.states import Completed, Failed  # noqa: E402
 
 from flows.crashes import bury_dead_runs  # noqa: E402
 from flows.events import TRAINED, emit  # noqa: E402
@@ -39,6 +39,7 @@ from flows.turn import BusyError, WhenBusy, recorded, records, turn  # noqa: E40
 from graft.errors import GraftError, exit_code  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
+SKIPPED = "Skipped"
 PACKAGE = "package"  # the stage whose work is a new model
 
 
@@ -73,7 +74,7 @@ def pipeline(
                     write_overrides(workspace, params, say)
                 state = _train(workspace, targets, force, Patience(retries, timeouts or {}))
         except BusyError as error:
-            state = Cancelled(name="Skipped", message=error.message())
+            state = Completed(name=SKIPPED, message=error.message())  # nothing failed; a cancelled one would be traced
         except GraftError as error:
             trace()
             state = Failed(message=error.message())
@@ -114,9 +115,9 @@ def run_flow(root: Path, targets: Sequence[str] = (), **options: Any) -> None:
             state = pipeline(str(root), tuple(targets), **options, return_state=True)
         except httpx.TransportError as error:
             state = _end_without_server(workspace, error)
-    if not state.is_completed():
+    if not state.is_completed() or state.name == SKIPPED:
         with contextlib.suppress(FailedRun):
-            state.result(raise_on_failure=not state.is_cancelled())  # raises again what was not foreseen
+            state.result()  # raises again what was not foreseen
         raise GraftError(state.message or f"the flow ended as {state.name}")
     if not targets:
         say("\n" + summary(workspace))

@@ -23,7 +23,7 @@ MOVED := moved
 endif
 endif
 
-.PHONY: help moved install scm demo test test-slow lint serve lock clean
+.PHONY: help moved install scm demo test test-slow lint serve server deploy worker lock clean
 
 help:  ## say what can be typed here
 	@echo "make TARGET, where TARGET is one of"
@@ -83,6 +83,23 @@ serve: install  ## serve the packaged model on http://127.0.0.1:3000 (PORT=... f
 	@test -e models/packaged/model.safetensors || { echo "error: there is no packaged model"; \
 		echo "  where: models/packaged"; echo "  remedy: run \`make demo\`, or \`$(BIN)/dvc repro\`"; exit 1; } >&2
 	@$(BIN)/bentoml serve --host 127.0.0.1 --port $(or $(PORT),3000)
+
+# A server that is elsewhere is named by PREFECT_API_URL; else it is on this machine, and on no other network.
+server deploy worker: export PREFECT_API_URL := $(or $(PREFECT_API_URL),http://127.0.0.1:$(or $(PORT),4200)/api)
+server deploy worker: export PREFECT_SERVER_ANALYTICS_ENABLED = false
+server deploy worker: export DO_NOT_TRACK = 1
+
+# The page asks the address that it is told; without it, a page on another port asks port 4200.
+server: export PREFECT_UI_API_URL = http://127.0.0.1:$(or $(PORT),4200)/api
+server: export PREFECT_API_URL = $(PREFECT_UI_API_URL)
+server: install  ## Prefect's server and page on http://127.0.0.1:4200 (PORT=... for another)
+	@$(BIN)/prefect server start --host 127.0.0.1 --port $(or $(PORT),4200)
+
+deploy: install  ## tell the server what prefect.yaml wants run by itself (PORT=... as for the server)
+	@$(BIN)/python -m flows.deployments
+
+worker: install  ## do what is due, until it is stopped (PORT=... as for the server)
+	@$(BIN)/python -m flows.worker
 
 lock: $(STAMP)  ## resolve requirements.lock anew, keeping versions that still fit (UPGRADE=--upgrade: the newest)
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev $(UPGRADE) \

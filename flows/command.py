@@ -19,7 +19,12 @@ LAST_WORDS_SECONDS = 2.0
 
 
 def run_command(
-    argv: Sequence[str], on_line: Callable[[str], None], *, cwd: Path, env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float | None = None,
 ) -> int:
     """Run ``argv`` to its end and return its exit status (negative: the signal that killed it).
 
@@ -31,6 +36,10 @@ def run_command(
         on_line: called with every line of standard output and standard error, in a thread of its own.
         cwd: where it runs.
         env: its environment; None: this process's.
+        timeout: seconds after which the group is ended; None: it may take as long as it likes.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer; nothing of it is left running.
     """
     process = subprocess.Popen(
         argv,
@@ -48,7 +57,7 @@ def run_command(
     reader = threading.Thread(target=context.run, args=(_read, process.stdout, on_line), daemon=True)
     reader.start()
     try:
-        status = process.wait()
+        status = process.wait(timeout)
     except BaseException:
         _end_group(process)
         raise

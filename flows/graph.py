@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import subprocess
 import sys
 import time
 from collections import deque
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.command import run_command
-from flows.outcome import Outcome, StageError, StageRun, command_failed
+from flows.outcome import Outcome, StageError, StageRun, command_failed, took_too_long
 from graft.errors import GraftError
 
 # How much of a stage's output is kept to explain its failure.
@@ -36,8 +37,12 @@ class Step:
         self.name: str = stage.addressing
         self._stage, self._options, self._say = stage, options, say
 
-    def run(self, on_line: Say = lambda line: None) -> StageRun:
+    def run(self, on_line: Say = lambda line: None, timeout: float | None = None) -> StageRun:
         """Let DVC bring the stage up to date.
+
+        Args:
+            on_line: called with every line that the stage prints.
+            timeout: seconds that its command may take; then all its processes are ended.
 
         Raises:
             StageError: the command failed, or DVC could not do its part.
@@ -53,7 +58,7 @@ class Step:
 
         start = time.perf_counter()
         try:
-            with _commands_recorded(keep, statuses):
+            with _commands_recorded(self.name, keep, statuses, timeout):
                 changed = self._bring_up_to_date()
         except GraftError:
             raise
@@ -141,14 +146,47 @@ def reproduce(
     return done
 
 
+def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, str]:
+    """Which inputs of ``stages`` are not what they were when these ran last: path -> new, modified, deleted, ...
+
+    DVC compares files by their place, size and time, and reads only what those say is changed: asking is cheap.
+
+    Args:
+        root: the project's folder.
+        stages: names in dvc.yaml; those that are not there are passed over.
+
+    Raises:
+        GraftError: there is no graph here, or DVC cannot read it.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    found: dict[str, str] = {}
+    try:
+        with contextlib.chdir(root), _quiet_dvc(), Repo(_wait_for_lock=True) as repo:
+            there = {stage.addressing for stage in repo.index.stages}
+            asked = [name for name in stages if name in there]
+            status = repo.status(targets=asked) if asked else {}
+            for entries in status.values():
+                for entry in entries:
+                    found.update(entry.get("changed deps", {}) if isinstance(entry, dict) else {})
+    except DvcException as error:
+        raise GraftError(_text(error), where=root, remedy=_remedy(error)) from error
+    return {path: how if isinstance(how, str) else "settings" for path, how in found.items()}
+
+
 @contextmanager
-def _commands_recorded(on_line: Say, statuses: list[int]) -> Iterator[None]:
+def _commands_recorded(stage: str, on_line: Say, statuses: list[int], timeout: float | None) -> Iterator[None]:
     """Have DVC run stage commands through flows.command; DVC itself lets them write to the terminal unseen."""
     import dvc.stage.run as dvc_run
     from dvc.stage.exceptions import StageCmdFailedError
 
     def run(executable: str | None, cmd: str, *, cwd: str, env: dict[str, str], **_: Any) -> None:
-        statuses.append(run_command(dvc_run._make_cmd(executable, cmd), on_line, cwd=Path(cwd), env=env))
+        argv = dvc_run._make_cmd(executable, cmd)
+        try:
+            statuses.append(run_command(argv, on_line, cwd=Path(cwd), env=env, timeout=timeout))
+        except subprocess.TimeoutExpired:
+            raise took_too_long(stage, timeout or 0.0) from None
         if statuses[-1] != 0:
             raise StageCmdFailedError(cmd, statuses[-1])
 

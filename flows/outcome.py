@@ -52,3 +52,12 @@ def command_failed(stage: str, status: int, printed: Sequence[str]) -> StageErro
         return StageError(stage, message, output=printed)
     last = "".join(f"\n    {line}" for line in lines[-20:]) or "\n    (nothing)"
     return StageError(stage, f"it {describe_status(status)}; the last it printed:{last}", output=printed)
+
+
+def took_too_long(stage: str, seconds: float) -> StageError:
+    """The error of a stage that was ended because its time was over."""
+    return StageError(
+        stage,
+        f"it took longer than {seconds:g} s, so it was ended with all its processes",
+        remedy=f"give it more time in the flow's parameter `timeouts`, such as {{{stage}: {2 * seconds:g}}}",
+    )

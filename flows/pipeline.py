@@ -8,55 +8,50 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
-import signal
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from graft.telemetry import switch_off
+from flows.startup import end_quickly, start
 
-switch_off()  # before Prefect is imported, which reads its settings then
+start()
 
 import httpx  # noqa: E402
-from prefect import State, flow, get_run_logger, task  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect import State, flow  # noqa: E402
 from prefect.exceptions import FailedRun  # noqa: E402
-from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_ALLOW_EPHEMERAL_MODE, temporary_settings  # noqa: E402
+from prefect.runtime import flow_run  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
+from flows.crashes import bury_dead_runs  # noqa: E402
+from flows.events import TRAINED, emit  # noqa: E402
 from flows.graph import Step, reproduce  # noqa: E402
+from flows.notify import tell_of_end  # noqa: E402
 from flows.outcome import Outcome, StageRun  # noqa: E402
-from flows.result import summary  # noqa: E402
-from flows.show import findings_of_failure, publish  # noqa: E402
+from flows.overrides import write_overrides  # noqa: E402
+from flows.result import headline, summary  # noqa: E402
+from flows.server import address, some_server  # noqa: E402
+from flows.show import Page  # noqa: E402
+from flows.stage_task import Patience, run_as_task, trace  # noqa: E402
+from flows.terminal import end_on_sigterm, keep_prefect_quiet, say  # noqa: E402
+from flows.turn import BusyError, WhenBusy, recorded, records, turn  # noqa: E402
 from graft.errors import GraftError, exit_code  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
-# Stages that may fetch something over a network. A second try of any other would fail in the same way.
-TOUCH_NETWORK = frozenset({"ingest", "select"})
-RETRY_DELAYS = [2.0, 10.0, 60.0]
-
-IN_WORDS = {
-    Outcome.RAN: "done",
-    Outcome.RESTORED: "taken from the run cache",
-    Outcome.UNCHANGED: "unchanged",
-}
+SKIPPED = "Skipped"
+PACKAGE = "package"  # the stage whose work is a new model
 
 
-def say(line: str) -> None:
-    """A line for whoever watches the terminal."""
-    print(line, flush=True)
-
-
-@flow(name="graft-pipeline")
+@flow(name="graft-pipeline", on_failure=[tell_of_end], on_crashed=[tell_of_end])
 def pipeline(
     root: str = ".",
     targets: tuple[str, ...] = (),
     force: bool = False,
     retries: int = 0,
+    timeouts: dict[str, float] | None = None,
+    params: dict[str, Any] | None = None,
+    when_busy: WhenBusy = "wait",
 ) -> State[Any]:
     """Bring the project in ``root`` up to date.
 
@@ -65,123 +60,95 @@ def pipeline(
         targets: stages to bring up to date with all that they need; none: all stages.
         force: run stages although nothing changed.
         retries: how often a stage that touches the network is tried again.
+        timeouts: seconds that a stage may take, by its name; then all its processes are ended.
+        params: values for keys of params.yaml, such as ``data.source`` (see flows.overrides).
+        when_busy: what to do where another run is at work in this project: wait for it, or leave.
     """
     workspace = Workspace(Path(root).resolve())
+    run = str(flow_run.id)
+    with recorded(workspace, run, address()) as note:
+        try:
+            with turn(workspace, run, when_busy, say):
+                bury_dead_runs(workspace)
+                if params:
+                    write_overrides(workspace, params, say)
+                state = _train(workspace, targets, force, Patience(retries, timeouts or {}))
+        except BusyError as error:
+            state = Completed(name=SKIPPED, message=error.message())  # nothing failed; a cancelled one would be traced
+        except GraftError as error:
+            trace()
+            state = Failed(message=error.message())
+        note(state.type.value, state.message or "")
+    return state
+
+
+def _train(workspace: Workspace, targets: Sequence[str], force: bool, patience: Patience) -> State[Any]:
+    page = Page(workspace, say)
 
     def around(step: Step) -> StageRun:
-        with findings_of_failure(step.name, workspace):
-            run = run_as_task(step, retries if step.name in TOUCH_NETWORK else 0)
-        publish(run, workspace)
+        with page.findings_of_failure(step.name):
+            run = run_as_task(step, patience)
+        page.publish(run)
         return run
 
-    try:
-        runs = reproduce(workspace.root, around, targets=targets, force=force, say=say)
-    except GraftError as error:
-        _trace()
-        return Failed(message=error.message())
+    runs = reproduce(workspace.root, around, targets=targets, force=force, say=say)
+    if any(run.name == PACKAGE and run.outcome is not Outcome.UNCHANGED for run in runs):
+        emit(TRAINED, workspace, **headline(workspace))
     worked = sum(run.outcome is not Outcome.UNCHANGED for run in runs)
     return Completed(message=f"{worked} of {len(runs)} stages had something to do")
 
 
-def run_as_task(step: Step, retries: int = 0) -> StageRun:
-    """Run a stage as a Prefect task of its name; raises what the stage raised, after Prefect has noted it."""
-    finished: list[StageRun | GraftError] = []
-
-    # A failure is returned, not raised: Prefect would log a raised one with its traceback.
-    @task(
-        name=step.name,
-        task_run_name=step.name,
-        cache_policy=NO_CACHE,
-        retries=retries,
-        retry_delay_seconds=RETRY_DELAYS[:retries] or 0,
-    )
-    def stage() -> State[Any]:
-        log = get_run_logger()
-
-        def show(line: str) -> None:
-            say(f"[{step.name}] {line}")
-            log.info(line)
-
-        try:
-            run = step.run(show)
-        except GraftError as error:
-            finished.append(error)
-            _trace()
-            return Failed(message=error.message())
-        finished.append(run)
-        words = IN_WORDS[run.outcome]
-        say(f"[{step.name}] {words}" + ("" if run.outcome is Outcome.UNCHANGED else f" in {run.seconds:.1f} s"))
-        return Completed(name="Unchanged" if run.outcome is Outcome.UNCHANGED else None, message=words)
-
-    state = stage(return_state=True)
-    if not finished:  # Prefect itself stopped the task before the stage had its turn
-        raise GraftError(f"Prefect did not run the stage '{step.name}'", where=state.message)
-    if isinstance(finished[-1], GraftError):
-        raise finished[-1]
-    return finished[-1]
-
-
-def run_flow(root: Path, targets: Sequence[str] = (), *, force: bool = False, retries: int = 0) -> None:
+def run_flow(root: Path, targets: Sequence[str] = (), **options: Any) -> None:
     """Run the flow and print what it has come to.
+
+    Args:
+        root: the folder that holds dvc.yaml.
+        targets: stages to bring up to date; none: all.
+        options: the flow's further parameters.
 
     Raises:
         GraftError: a stage failed, or there is nothing to run.
     """
-    with _some_server():
-        state = pipeline(str(root), tuple(targets), force, retries, return_state=True)
-    if not state.is_completed():
+    workspace = Workspace(root.resolve())
+    with some_server():
+        try:
+            state = pipeline(str(root), tuple(targets), **options, return_state=True)
+        except httpx.TransportError as error:
+            state = _end_without_server(workspace, error)
+    if not state.is_completed() or state.name == SKIPPED:
         with contextlib.suppress(FailedRun):
             state.result()  # raises again what was not foreseen
         raise GraftError(state.message or f"the flow ended as {state.name}")
     if not targets:
-        say("\n" + summary(Workspace(root.resolve())))
+        say("\n" + summary(workspace))
 
 
-@contextlib.contextmanager
-def _some_server() -> Any:
-    """Use the configured server if it answers, and a temporary one of this process if not."""
-    address = PREFECT_API_URL.value()
-    if not address:
-        say("no Prefect server is configured: this run uses a temporary one (the very first takes some 15 s to set up)")
-        yield
-        return
-    if _answers(address):
-        yield
-        return
-    say(f"no Prefect server answers at {address}: this run goes on with a temporary one")
-    with temporary_settings({PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}, restore_defaults={PREFECT_API_URL}):
-        yield
+def _end_without_server(workspace: Workspace, error: httpx.TransportError) -> State[Any]:
+    """How the run ended by its own record, where the server went away before it could be told."""
+    mine = [record for record in records(workspace) if record.pid == os.getpid() and record.state]
+    if not mine:
+        raise GraftError(
+            f"the Prefect server stopped answering before the run began: {error}",
+            where=address(),
+            remedy="run again: without that server, the run uses a temporary one",
+        ) from None
+    say(f"the Prefect server at {address()} went away: the next run here tells it how this one ended")
+    message = mine[-1].message
+    return Completed(message=message) if mine[-1].state == "COMPLETED" else Failed(message=message)
 
 
-def _answers(address: str) -> bool:
-    """Whether anything at all answers there.
-
-    Prefect's own client is not asked: it would start the thread that sends logs, with the address that is to be left.
-    """
-    try:
-        httpx.get(f"{address}/health", timeout=5.0, verify=False)  # no secret is sent, so no certificate is needed
-    except httpx.TransportError:
-        return False
-    return True
-
-
-def _trace() -> None:
-    if os.environ.get("GRAFT_DEBUG") == "1":
-        traceback.print_exc()
-
-
-def _keep_prefect_quiet() -> None:
-    """On the terminal this module speaks; Prefect's own account of the run goes to its server only."""
-    for name in ("prefect.flow_runs", "prefect.task_runs"):
-        logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
-    logging.getLogger("prefect").setLevel(logging.ERROR)
-
-
-def _end_on_sigterm(number: int, frame: object) -> None:
-    # An exception, so that the stage's process group is ended on the way out.
-    sys.exit(128 + number)
+def _timeouts(given: Sequence[str]) -> dict[str, float]:
+    """``["finetune=3600"]`` -> ``{"finetune": 3600.0}``."""
+    found = {}
+    for text in given:
+        stage, _, seconds = text.partition("=")
+        try:
+            found[stage] = float(seconds)
+        except ValueError:
+            raise GraftError(
+                f"{text!r} is no time limit", where="--timeout", remedy="write it as STAGE=SECONDS"
+            ) from None
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -190,12 +157,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="stages to bring up to date; none: all")
     parser.add_argument("--force", action="store_true", help="run stages although nothing changed")
     parser.add_argument("--retries", type=int, default=0, help="further tries of stages that touch the network")
+    parser.add_argument(
+        "--timeout", action="append", default=[], metavar="STAGE=SECONDS", help="end a stage that takes longer"
+    )
+    parser.add_argument("--when-busy", choices=["wait", "leave"], default="wait", help="where another run is at work")
     parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
     chosen = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _end_on_sigterm)
+    end_on_sigterm()
     if os.environ.get("GRAFT_DEBUG") != "1":
-        _keep_prefect_quiet()
-    return exit_code(lambda: run_flow(chosen.root, chosen.targets, force=chosen.force, retries=chosen.retries))
+        keep_prefect_quiet()
+    code = exit_code(lambda: _run(chosen))
+    end_quickly()
+    return code
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    options: Mapping[str, Any] = {
+        "force": chosen.force,
+        "retries": chosen.retries,
+        "timeouts": _timeouts(chosen.timeout),
+        "when_busy": chosen.when_busy,
+    }
+    run_flow(chosen.root, chosen.targets, **options)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,15 @@ def summary(workspace: Workspace) -> str:
     return "\n".join(f"{name:<10}{text}" for name, text in rows)
 
 
+def headline(workspace: Workspace) -> dict[str, Any]:
+    """The plain figures of the last evaluation; nothing where there are none."""
+    try:
+        metrics = read_metrics(workspace)
+    except GraftError:
+        return {}
+    return {name: value for name, value in metrics.items() if isinstance(value, int | float | str)}
+
+
 def _number(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, int | float) else "unknown"
 

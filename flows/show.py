@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.outcome import StageRun
@@ -21,36 +22,51 @@ _NAMED = 3
 _MOST_SUSPECTS = 50
 
 
-def publish(run: StageRun, workspace: Workspace) -> None:
-    """Publish what a finished stage has just brought up to date; most stages bring nothing that is shown."""
-    for path, show in (
-        (workspace.validation / "validation.json", _findings),
-        (workspace.selection / "leaderboard.csv", _leaderboard),
-        (workspace.evaluation / "metrics.json", _metrics),
-        (workspace.evaluation / "metrics.json", _transfer),
-        (workspace.evaluation / "report.html", _report),
-        (workspace.evaluation / "suspects.csv", _suspects),
-    ):
-        file = path.resolve()
-        # An output is named in dvc.yaml as the file itself or as the folder that holds it.
-        if file.exists() and any(file == out or out in file.parents for out in run.outs):
-            show(workspace)
+class Page:
+    """What a run shows of a project on Prefect's page. A server that went away is said so once, and asked no more."""
 
+    def __init__(self, workspace: Workspace, say: Callable[[str], None]) -> None:
+        self._workspace, self._say = workspace, say
+        self._is_there = True
 
-@contextmanager
-def findings_of_failure(stage: str, workspace: Workspace) -> Iterator[None]:
-    """Publish what validation found where it refuses the data: then above all they are wanted.
+    def publish(self, run: StageRun) -> None:
+        """Publish what a finished stage has just brought up to date; most stages bring nothing that is shown."""
+        for path, show in (
+            (self._workspace.validation / "validation.json", _findings),
+            (self._workspace.selection / "leaderboard.csv", _leaderboard),
+            (self._workspace.evaluation / "metrics.json", _metrics),
+            (self._workspace.evaluation / "metrics.json", _transfer),
+            (self._workspace.evaluation / "report.html", _report),
+            (self._workspace.evaluation / "suspects.csv", _suspects),
+        ):
+            file = path.resolve()
+            # An output is named in dvc.yaml as the file itself or as the folder that holds it.
+            if file.exists() and any(file == out or out in file.parents for out in run.outs):
+                self._show(show)
 
-    Only what the failing stage has itself written is shown; it may have failed before it found anything.
-    """
-    file = workspace.validation / "validation.json"
-    before = _identity(file)
-    try:
-        yield
-    except GraftError:
-        if stage == "validate" and _identity(file) not in {None, before}:
-            _findings(workspace)
-        raise
+    @contextmanager
+    def findings_of_failure(self, stage: str) -> Iterator[None]:
+        """Publish what validation found where it refuses the data: then above all they are wanted.
+
+        Only what the failing stage has itself written is shown; it may have failed before it found anything.
+        """
+        file = self._workspace.validation / "validation.json"
+        before = _identity(file)
+        try:
+            yield
+        except GraftError:
+            if stage == "validate" and _identity(file) not in {None, before}:
+                self._show(_findings)
+            raise
+
+    def _show(self, show: Callable[[Workspace], None]) -> None:
+        if not self._is_there:
+            return
+        try:
+            show(self._workspace)
+        except httpx.TransportError as error:
+            self._is_there = False
+            self._say(f"the Prefect server does not answer ({error}): this run goes on, and shows no more there")
 
 
 def _identity(file: Path) -> tuple[int, int] | None:

@@ -68,7 +68,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         select={"folds": 2, "finetune_epochs": 1},
         train={"finetune_epochs": 1, "label_counts": [2]},
         evaluate={"bootstrap_samples": 100, "latency_runs": 2},
-        package={"gate": {"min_accuracy": 0.05}},
+        # The models made here are poor ones, and better or worse by chance.
+        package={"gate": {"min_accuracy": 0.05, "max_drop": None}},
     )
     done = _dvc(folder, "repro")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -135,6 +135,55 @@ def zoo(
     _finish(lambda: list_zoo(pattern, json))
 
 
+@app.command()
+def promote(
+    anyway: Annotated[bool, typer.Option("--anyway", help="whether it is better than the model in use or not")] = False,
+) -> None:
+    """Put the packaged model into use if it is better than the one in use, and write that down.
+
+    Its bytes are kept by DVC; in a git checkout the history is committed, and nothing else, and tagged. A running
+    service takes the new model by itself.
+    """
+    from graft.command.versions import promote_model
+
+    _finish(lambda: promote_model(anyway))
+
+
+@app.command()
+def rollback(
+    to: Annotated[
+        int | None, typer.Option(metavar="NUMBER", help="its number in `graft history`; the previous one by default")
+    ] = None,
+) -> None:
+    """Put the previously promoted model back into use, byte for byte, without training."""
+    from graft.command.versions import rollback_model
+
+    _finish(lambda: rollback_model(to))
+
+
+@app.command()
+def history(
+    json: Annotated[bool, typer.Option("--json", help="print a JSON list, oldest first")] = False,
+) -> None:
+    """List the models that were promoted, with their figures; the first shown is in use."""
+    from graft.command.versions import show_history
+
+    _finish(lambda: show_history(json))
+
+
+@app.command()
+def publish(
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="a folder, s3://bucket/path, ...; the configured DVC remote by default"),
+    ] = None,
+) -> None:
+    """Send data and models to the DVC remote, and read every one back there to compare its hash."""
+    from graft.command.versions import publish_versions
+
+    _finish(lambda: publish_versions(to))
+
+
 @weights_app.command()
 def fetch(
     names: Annotated[

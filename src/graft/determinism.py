@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,9 +29,28 @@ def torch_generator(seed: int, *names: object) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, *names))
 
 
-def available_cores() -> int:
-    """Cores this process may use, which in a container is fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores this process may use, at least 1: fewer than the machine has where it is bound to some, or in a container.
+
+    A container's limit is a share of time, which the machine's number of cores knows nothing of; half a core is one.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(allowed, _quota(cgroups))))
+
+
+def _quota(cgroups: Path) -> float:
+    """Cores' worth of time that the control group grants, by the files of its second or its first version."""
+    try:
+        quota, period = (cgroups / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota, period = ((cgroups / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        except OSError:
+            return math.inf
+    try:
+        return int(quota) / int(period) if int(quota) > 0 and int(period) > 0 else math.inf
+    except ValueError:  # `max`: no limit
+        return math.inf
 
 
 def make_deterministic(threads: int | None = None) -> None:

@@ -59,6 +59,10 @@ class GateError(GraftError):
     """A model that the gate refuses to package."""
 
 
+class VersionError(GraftError):
+    """A version of the model or the data that cannot be kept, sent, or brought back."""
+
+
 def each(items: Iterable[T], work: Callable[[T], object], refusal: type[GraftError] = GraftError) -> None:
     """Do ``work`` on every item, those after a refused one too; all refusals but the last are printed.
 

@@ -1,4 +1,8 @@
-"""What a model must reach before it is packaged: the figures of the evaluation against ``package.gate``."""
+"""What a model must reach before it is packaged: the figures of the evaluation against ``package.gate``.
+
+Floors and ceilings are absolute; ``max_drop`` holds the model against the one in use, by the paired test on the same
+test images (:mod:`graft.evaluate.incumbent`).
+"""
 
 from __future__ import annotations
 
@@ -97,30 +101,33 @@ def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dic
     return "control", {**control, "transfer": transfer}
 
 
-def check_gate(gate: Gate, metrics: dict[str, Any]) -> tuple[Check, ...]:
-    """Every condition that is switched on, with its figure."""
+def check_gate(gate: Gate, metrics: dict[str, Any], in_use: str | None = None) -> tuple[Check, ...]:
+    """Every condition that is switched on, with its figure; see :func:`pass_gate`."""
     checks = []
     for condition, (key, name, unit, decimals) in _FIGURES.items():
         limit = getattr(gate, condition)
         if limit is not None:
             checks.append(_check_figure(condition, limit, metrics.get(key), name, unit, decimals))
+    if gate.max_drop is not None and in_use is not None:
+        checks.append(_check_drop(gate.max_drop, metrics.get("incumbent"), in_use))
     if gate.refuse_if_transfer_hurts:
         checks.append(_check_transfer(metrics.get("transfer")))
     return tuple(checks)
 
 
-def pass_gate(gate: Gate, metrics: dict[str, Any], where: Path) -> tuple[Check, ...]:
+def pass_gate(gate: Gate, metrics: dict[str, Any], where: Path, in_use: str | None = None) -> tuple[Check, ...]:
     """Check every condition and return them all.
 
     Args:
         gate: the conditions.
         metrics: the evaluation's figures.
         where: the file that they come from, for the message.
+        in_use: version of the model in use, where it is another than the one to be packaged.
 
     Raises:
         GateError: at least one condition failed; the message says which, and by how much.
     """
-    checks = check_gate(gate, metrics)
+    checks = check_gate(gate, metrics, in_use)
     failed = [check.reason for check in checks if not check.passed]
     if failed:
         raise GateError(
@@ -150,6 +157,33 @@ def _check_figure(condition: str, limit: float, figure: Any, name: str, unit: st
         f"package.gate.{condition} = {limit:.{decimals}f}{unit}"
     )
     return Check(condition, limit, figure, False, reason)
+
+
+def _check_drop(limit: float, found: Any, in_use: str) -> Check:
+    """Refuse what the paired test shows to be worse than the model in use by more than ``limit``.
+
+    Both the interval and the exact test must say that it is worse (``better``, see
+    :func:`graft.evaluate.paired.compare_pair`), and the whole interval must lie beyond the limit.
+    """
+    condition = "max_drop"
+    if not isinstance(found, dict) or found.get("version") != in_use:
+        reason = (
+            f"it was not compared with the model in use ({in_use}), and package.gate.{condition} asks for that: run "
+            "`.venv/bin/dvc repro --force --single-item evaluate`, then `.venv/bin/dvc repro`"
+        )
+        return Check(condition, limit, None, False, reason)
+    difference, interval = found.get("difference"), found.get("difference_ci95")
+    if difference is None or interval is None:
+        # Such as other classes: there is nothing to hold it against, and promoting it is left to people.
+        return Check(condition, limit, None, True)
+    if found.get("better") != "incumbent" or interval[1] >= -limit:
+        return Check(condition, limit, difference, True)
+    reason = (
+        f"accuracy is {-difference:.4f} under that of the model in use ({in_use}, {found['accuracy']:.4f}) on the same "
+        f"test images (95%: {-interval[1]:.4f} to {-interval[0]:.4f}, McNemar's p = {found['p_value']:.2g}), and "
+        f"package.gate.{condition} = {limit:.4f}"
+    )
+    return Check(condition, limit, difference, False, reason)
 
 
 def _check_transfer(transfer: Any) -> Check:

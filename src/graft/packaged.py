@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from graft.gate import Check
 from graft.trust.novelty import REFERENCE_FILE, check_reference
 
 PACKAGE_FILE = "package.json"
+ONNX_FILE = "model.onnx"
 _REMEDY = "run `.venv/bin/dvc repro package`, which packages the fine-tuned model if it passes the gate"
 
 
@@ -29,23 +30,53 @@ class Package:
         version: see :func:`version_of`.
         metrics: the evaluation's headline figures.
         gate: the conditions that were checked, each with its limit and figure.
+        onnx: what is known of model.onnx: its ``sha256`` and the comparison with torch, or why there is none
+            (``refused``); empty where nobody tried.
+        origin: what it was made from (:mod:`graft.versions.origin`); empty where that is not known.
     """
 
     name: str
     version: str
     metrics: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     gate: Sequence[Mapping[str, Any]] = ()
+    onnx: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def tag(self) -> str:
         """``name:version``, as the model store writes it."""
         return f"{self.name}:{self.version}"
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Short texts for whoever lists models or Bentos: what it is, what it was made from, how good it is."""
+        bounds = self.metrics.get("accuracy_ci95") or ()
+        told = {
+            "model": self.tag,
+            "data": self.origin.get("data"),
+            "params": self.origin.get("params"),
+            "commit": self.origin.get("commit"),
+            **{name: _four(self.metrics.get(name)) for name in ("accuracy", "macro_f1")},
+            "accuracy-ci95": " to ".join(_four(bound) for bound in bounds),
+            "test-images": self.metrics.get("n_test"),
+        }
+        return {name: str(value) for name, value in told.items() if value}
 
-def files_of(card: Artifact) -> tuple[str, ...]:
-    """The files that a packaged model of this card consists of."""
-    beside = (REFERENCE_FILE,) if card.trust.novelty.sha256 else ()
-    return (WEIGHTS_FILE, CARD_FILE, PACKAGE_FILE, *beside)
+    @property
+    def onnx_sha256(self) -> str:
+        """The hash of model.onnx; empty where the model has none."""
+        return str(self.onnx.get("sha256", ""))
+
+
+def _four(figure: Any) -> str:
+    return f"{figure:.4f}" if isinstance(figure, int | float) else ""
+
+
+def files_of(card: Artifact, package: Package | None = None) -> tuple[str, ...]:
+    """The files that a packaged model of this card consists of; ``package`` says whether there is an ONNX file."""
+    features = (REFERENCE_FILE,) if card.trust.novelty.sha256 else ()
+    onnx = (ONNX_FILE,) if package is not None and package.onnx_sha256 else ()
+    return (WEIGHTS_FILE, CARD_FILE, PACKAGE_FILE, *features, *onnx)
 
 
 def version_of(folder: Path) -> str:
@@ -58,7 +89,8 @@ def version_of(folder: Path) -> str:
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The evaluation's figures that go with the model: plain numbers, short lists of them, and the verdict."""
+    """The evaluation's figures that go with the model: plain numbers, short lists of them, the verdict on transfer, and
+    the comparison with the model that was in use."""
     kept: dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, int | float | str) or (isinstance(value, list) and len(value) == 2):
@@ -66,13 +98,31 @@ def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
     transfer = metrics.get("transfer")
     if isinstance(transfer, dict) and "verdict" in transfer:
         kept["transfer"] = {"verdict": transfer["verdict"]}
+    if isinstance(metrics.get("incumbent"), dict):
+        kept["incumbent"] = dict(metrics["incumbent"])
     return kept
 
 
 def write_package(
-    source: Path, target: Path, name: str, metrics: Mapping[str, Any], checks: Sequence[Check]
+    source: Path,
+    target: Path,
+    name: str,
+    metrics: Mapping[str, Any],
+    checks: Sequence[Check],
+    export: Callable[[Path], Mapping[str, Any]] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Package:
     """Copy the model in ``source`` to ``target`` whole, with its package.json; what was there is replaced at once.
+
+    Args:
+        source: the model's folder.
+        target: the package's.
+        name: the model's name in the store.
+        metrics: the evaluation's figures.
+        checks: the gate's.
+        export: writes the model for another engine beside it, into the folder it is given, and says what the package
+            knows of it (``Package.onnx``).
+        origin: what the model was made from (``Package.origin``).
 
     Raises:
         WeightsError: there is no model in ``source``, or its weights are not the ones its card was written for.
@@ -86,7 +136,8 @@ def write_package(
         # The copy is hashed too: what is checked is what will be served.
         check_files(beside, card, shown_as=source)
         gate = tuple({k: v for k, v in dataclasses.asdict(check).items() if k != "reason"} for check in checks)
-        package = Package(name, version_of(beside), headline(metrics), gate)
+        onnx = {} if export is None else export(beside)
+        package = Package(name, version_of(beside), headline(metrics), gate, onnx, origin or {})
         write_json(beside / PACKAGE_FILE, {**dataclasses.asdict(package), "tag": package.tag})
     return package
 
@@ -119,10 +170,12 @@ def read_package(folder: Path) -> Package:
     path = folder / PACKAGE_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        package = Package(values["name"], values["version"], values["metrics"], tuple(values["gate"]))
+        # Packages from before there were ONNX files or origins say nothing of them.
+        onnx, origin = (dict(values.get(key) or {}) for key in ("onnx", "origin"))
+        package = Package(values["name"], values["version"], values["metrics"], tuple(values["gate"]), onnx, origin)
     except FileNotFoundError:
         raise WeightsError("no model was packaged here", where=path, remedy=_REMEDY) from None
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the package's description is damaged: {error!r}", where=path, remedy=_REMEDY) from None
     if (folder / CARD_FILE).exists() and version_of(folder) != package.version:
         raise WeightsError(

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from graft.artifact import Artifact, load_artifact
+from graft.trust.card import Trust
 from graft.trust.novelty import Reference, read_reference
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from graft.zoo.network import Network
@@ -36,6 +37,28 @@ class Answers:
         """Those of some images, in that order."""
         rows = np.asarray(places, dtype=np.intp)
         return Answers(self.probabilities[rows], None if self.novelty is None else self.novelty[rows])
+
+
+def judge(
+    logits: NDArray[np.floating], features: NDArray[np.floating] | None, trust: Trust, reference: Reference | None
+) -> Answers:
+    """What a network gave -> what is answered, whichever engine ran it.
+
+    Args:
+        logits: (n, classes).
+        features: what the head received, (n, d); None where nobody asked for novelty.
+        trust: the model's temperature.
+        reference: the training images' features, where there are any.
+    """
+    wide = np.asarray(logits, dtype=np.float64) / trust.temperature.value
+    powers = np.exp(wide - wide.max(axis=1, keepdims=True, initial=-np.inf))
+    novelty = None if reference is None or features is None else reference.score(features)
+    return Answers(powers / powers.sum(axis=1, keepdims=True), novelty)
+
+
+def is_unsure(probabilities: NDArray[np.float64], trust: Trust) -> NDArray[np.bool_]:
+    """Probabilities (n, classes) -> which answers are under the model's threshold, (n,)."""
+    return np.asarray(probabilities.max(axis=1, initial=0.0) < trust.threshold.confidence)
 
 
 @dataclass(frozen=True)
@@ -71,19 +94,19 @@ class Predictor:
         """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
         return self.artifact.preprocessing.geometry.load(image)
 
-    @torch.inference_mode()
     def answer(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
         """Prepared images -> calibrated probabilities, and how unlike the training images they are."""
+        import torch
+
         if not images:
             return Answers(np.empty((0, len(self.classes))), None if self.reference is None else np.empty(0))
-        batch = self.artifact.preprocessing.normalise(torch.from_numpy(np.stack(images)))
-        if self.reference is None:
-            return Answers(self._softmax(self.network(batch)), None)
-        features = self.network.features(batch)
-        return Answers(self._softmax(self.network.head(features)), self.reference.score(features.float().numpy()))
-
-    def _softmax(self, logits: torch.Tensor) -> NDArray[np.float64]:
-        return torch.softmax(logits.double() / self.artifact.trust.temperature.value, dim=1).numpy()
+        with torch.inference_mode():
+            batch = self.artifact.preprocessing.normalise(torch.from_numpy(np.stack(images)))
+            features = None if self.reference is None else self.network.features(batch)
+            logits = self.network(batch) if features is None else self.network.head(features)
+        return judge(
+            _numpy(logits), None if features is None else _numpy(features), self.artifact.trust, self.reference
+        )
 
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Prepared images -> calibrated probabilities (n, classes); every row sums to one."""
@@ -91,7 +114,7 @@ class Predictor:
 
     def is_unsure(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Probabilities (n, classes) -> which answers it is not sure of, (n,): those under its threshold."""
-        return np.asarray(probabilities.max(axis=1, initial=0.0) < self.artifact.trust.threshold.confidence)
+        return is_unsure(probabilities, self.artifact.trust)
 
     def predict(self, images: Iterable[Path | bytes], batch_size: int = 64) -> NDArray[np.float64]:
         """Image files or bytes -> probabilities (n, classes), decoded and run in batches."""
@@ -103,3 +126,7 @@ class Predictor:
                 waiting = []
         rows.append(self.probabilities(waiting))
         return np.concatenate(rows)
+
+
+def _numpy(tensor: torch.Tensor) -> NDArray[np.floating]:
+    return tensor.float().cpu().numpy()

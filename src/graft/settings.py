@@ -338,6 +338,18 @@ class Gate:
     min_macro_f1: Annotated[float, Field(ge=0, le=1, description="least macro F1 on the test images")] | None = None
     max_latency_ms: Annotated[Rate, Field(description="most milliseconds for one image, median")] | None = None
     max_size_mb: Annotated[Rate, Field(description="most megabytes of model.safetensors")] | None = None
+    max_drop: (
+        Annotated[
+            float,
+            Field(
+                ge=0,
+                le=1,
+                description="accuracy that may be lost against the model in use, a share; it refuses a model that the "
+                "paired test on the same test images shows to lose more; 0: one that is significantly worse",
+            ),
+        ]
+        | None
+    ) = 0.0
     refuse_if_transfer_hurts: Annotated[bool, Field(description="refuse when the verdict on transfer is `hurts`")] = (
         False
     )
@@ -347,7 +359,13 @@ class Gate:
 class Package:
     """What the packaged model is called and what it must reach."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", description="name in the BentoML model store")] = "graft"
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z]([a-z0-9_-]*[a-z0-9])?$",
+            description="name in the BentoML model store, among DVC's artifacts and in git tags",
+        ),
+    ] = "graft"
     take: Annotated[
         Literal["better", "transferred"],
         Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 from flows.graph import Step, reproduce
 from flows.outcome import Outcome, StageError, StageRun
 from graft.errors import GraftError
+from tests.flows.processes import ended
 from tests.flows.toy import Toy
 
 DVC = str(Path(sys.executable).with_name("dvc"))
@@ -199,3 +201,28 @@ def test_the_inner_functions_of_dvc_that_are_used_have_the_shape_expected() -> N
     assert list(inspect.signature(dvc.stage.run._make_cmd).parameters) == ["executable", "cmd"]
     assert list(inspect.signature(_reproduce_stage).parameters) == ["stage", "kwargs"]
     assert inspect.signature(_reproduce).parameters["repro_fn"].default is _reproduce_stage
+
+
+def test_a_stage_that_takes_too_long_is_ended_with_all_its_processes(toy: Toy) -> None:
+    # The helper would outlive its shell, and holds the stage's output open.
+    (toy.root / "ingest.sh").write_text("sleep 60 & echo helper $!; wait; cp in.txt data.txt\n")
+    printed: list[str] = []
+    with pytest.raises(StageError) as caught:
+        reproduce(toy.root, lambda step: step.run(printed.append, timeout=1.0), targets=["ingest"])
+    assert caught.value.message() == (
+        "stage 'ingest' failed: it took longer than 1 s, so it was ended with all its processes\n"
+        "  remedy: give it more time in the flow's parameter `timeouts`, such as {ingest: 2}"
+    )
+    assert ended(int(printed[0].split()[1]))
+    (toy.root / "ingest.sh").write_text("cp in.txt data.txt\n")
+    assert outcomes(reproduce(toy.root, lambda step: step.run(timeout=30.0))) == ALL_RAN
+
+
+@pytest.mark.parametrize("when", [1, 2_000_000_000])
+def test_a_clock_that_was_set_back_or_forward_hides_no_change(toy: Toy, when: int) -> None:
+    reproduce(toy.root)
+    toy.say("better")
+    os.utime(toy.root / "in.txt", (when, when))
+    assert outcomes(reproduce(toy.root))["ingest"] is Outcome.RAN
+    assert (toy.root / "data.txt").read_text() == "better\n"
+    assert set(outcomes(reproduce(toy.root)).values()) == {Outcome.UNCHANGED}

@@ -20,6 +20,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import TaskRun
 
 from flows import pipeline as module
+from flows import stage_task
 from flows.pipeline import main, pipeline
 from tests.flows.toy import Toy
 
@@ -143,18 +144,18 @@ def test_a_fault_of_the_flow_itself_is_one_message(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(module, "publish", broken)
+    monkeypatch.setattr(module.Page, "publish", broken)
     assert main(["--root", str(toy.root)]) == 1
     assert "error: unexpected ZeroDivisionError: a fault" in capfd.readouterr().err
 
 
 def test_stages_that_touch_the_network_are_tried_again(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "RETRY_DELAYS", [0.1])
+    monkeypatch.setattr(stage_task, "RETRY_DELAYS", [0.1])
     toy.say("bad")
     state = run(toy, retries=1)
     assert state.is_failed()
     assert task_runs(state)["ingest"].run_count == 2
-    monkeypatch.setattr(module, "TOUCH_NETWORK", frozenset())
+    monkeypatch.setattr(stage_task, "TOUCH_NETWORK", frozenset())
     assert task_runs(run(toy, retries=1))["ingest"].run_count == 1
 
 

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from graft.evaluate import findings, page_facts, page_tables, wording
+from graft.evaluate import findings, incumbent, page_facts, page_tables, wording
 from graft.evaluate.leaderboard_table import leaderboard_tables, why_chosen
 from graft.evaluate.page_head import tiles
 
@@ -45,6 +45,7 @@ def render_card(found: Evaluation, exhibits: Exhibits) -> str:
         title=wording.title(found),
         lead=wording.lead(found),
         tiles=tiles(found),
+        incumbent=incumbent.in_words(found.incumbent),
         purpose=wording.purpose(found),
         limits=wording.limits(found, found.trusted.trust.novelty.distance is not None),
         transfer=wording.transfer_sentence(found.transfer),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from graft.evaluate import wording
+from graft.evaluate import incumbent, wording
 from graft.evaluate.wording import interval, percent, points
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def head(found: Evaluation) -> dict[str, Any]:
         "lead": wording.lead(found),
         "tiles": tiles(found),
         "transfer": {"verdict": transfer.verdict, "sentence": sentence, "rows": rows},
+        "incumbent": incumbent.in_words(found.incumbent),
     }
 
 

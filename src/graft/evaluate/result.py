@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.evaluate.incumbent import Incumbent, Standing, standing
 from graft.evaluate.intervals import Resampling
 from graft.evaluate.judgement import Judgement, figures, judge, reasons, tables, write_csv
 from graft.evaluate.transfer import Comparison, agreed, compare, label_curve
@@ -39,6 +40,8 @@ class Probabilities:
         no_control: why ``scratch`` is None, where it is.
         folds: transfer against scratch over folds and seeds, where that was asked for.
         similarity: how like the target the source is, as selection wrote it.
+        incumbent: the model in use, where there is another.
+        in_use: what that said; None where there is none, or it cannot be compared.
     """
 
     model: NDArray[np.float64]
@@ -49,6 +52,8 @@ class Probabilities:
     similarity: Mapping[str, Any] | None = None
     trust: Trust = field(default_factory=Trust)
     novelty: NDArray[np.float64] | None = None
+    incumbent: Incumbent | None = None
+    in_use: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ class Evaluation(Judgement):
         cost: what a prediction costs.
         resampling: what the bootstrap drew.
         control: the figures of the control, where transfer hurts and so the control may be the model to package.
+        incumbent: the fine-tuned model against the model in use; None where no other is in use.
+        control_incumbent: the same of the control, where it may be packaged.
     """
 
     transfer: Comparison
@@ -68,6 +75,8 @@ class Evaluation(Judgement):
     cost: Cost
     resampling: Resampling
     control: Judgement | None = None
+    incumbent: Standing | None = None
+    control_incumbent: Standing | None = None
 
 
 def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Resampling) -> Evaluation:
@@ -86,7 +95,21 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
     control = None
     if transfer.verdict == "hurts" and said.scratch is not None:
         control = judge(held_out, Answers(said.scratch, None), Trust(), resampling)
-    return Evaluation(**vars(found), transfer=transfer, curve=curve, cost=cost, resampling=resampling, control=control)
+    incumbent, against = said.incumbent, said.scratch if control is not None else None
+    return Evaluation(
+        **vars(found),
+        transfer=transfer,
+        curve=curve,
+        cost=cost,
+        resampling=resampling,
+        control=control,
+        incumbent=None if incumbent is None else standing(incumbent, labels, said.model, said.in_use, resampling),
+        control_incumbent=(
+            None
+            if incumbent is None or against is None
+            else standing(incumbent, labels, against, said.in_use, resampling)
+        ),
+    )
 
 
 def metrics(found: Evaluation) -> dict[str, Any]:
@@ -108,10 +131,19 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         | {
             "transfer": found.transfer.to_json(),
             "label_curve": [point.to_json() for point in found.curve],
-            "control": None if found.control is None else figures(found.control) | same,
+            "incumbent": _standing(found.incumbent),
+            "control": (
+                None
+                if found.control is None
+                else figures(found.control) | same | {"incumbent": _standing(found.control_incumbent)}
+            ),
             "reasons": reasons(found),
         }
     )
+
+
+def _standing(found: Standing | None) -> dict[str, Any] | None:
+    return None if found is None else found.to_json()
 
 
 def write_tables(found: Evaluation, folder: Path) -> None:

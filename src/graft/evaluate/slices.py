@@ -110,13 +110,13 @@ def slices(manifest: pd.DataFrame, right: NDArray[np.bool_], units: NDArray[np.i
 
 def _slice(part: _Part, right: NDArray[np.bool_], units: int, compared: int, whole: float) -> Slice:
     share = float(right.mean())
-    low, high = _wilson(share, units, LEVEL)
+    low, high = wilson(share, units, LEVEL)
     enough = units >= LEAST
-    widened = _wilson(share, units, 1 - (1 - LEVEL) / max(compared, 1))[1]
+    widened = wilson(share, units, 1 - (1 - LEVEL) / max(compared, 1))[1]
     return Slice(part.fact, part.name, len(right), share, low, high, enough, enough and widened < whole)
 
 
-def _wilson(share: float, units: int, level: float) -> tuple[float, float]:
+def wilson(share: float, units: int, level: float) -> tuple[float, float]:
     """Wilson's interval (JASA 1927) for a share seen on ``units`` independent images."""
     from scipy.stats import binomtest
 

@@ -10,9 +10,12 @@ from _bentoml_sdk.models import Model
 from bentoml.exceptions import BentoMLException
 from bentoml.models import BentoModel, get
 
-from graft.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
+from graft.artifact import CARD_FILE, WEIGHTS_FILE, Artifact
 from graft.errors import GraftError, WeightsError
-from graft.packaged import PACKAGE_FILE, check_files, read_package, version_of
+from graft.packaged import PACKAGE_FILE, read_package, version_of
+from graft.runtime.agreement import check_agreement
+from graft.runtime.engines import choose
+from graft.runtime.served import ServedModel
 from graft.workspace import Workspace
 
 VARIABLE = "GRAFT_MODEL"
@@ -54,14 +57,19 @@ def model_folder(bento: Any, root: Path) -> Path:
         ) from None
 
 
-def check_model(folder: Path) -> Artifact:
-    """Read the card and compare the weights with it, without loading them: half a second for a bad model to be found.
+def check_model(folder: Path, engine: str = "") -> Artifact:
+    """Hold the parts of the model in ``folder`` against each other, and see that something here can run it.
+
+    An ONNX file is loaded and run, which takes half a second; torch, which takes longer to be imported alone, is left
+    to the workers.
 
     Raises:
-        WeightsError: there is no model, or its card and weights do not agree.
+        WeightsError: there is no model, its parts do not agree, or nothing here can run it.
+        ConfigError: there is no such engine.
     """
-    card = read_card(folder)
-    check_files(folder, card)
+    card = check_agreement(folder)
+    if choose(folder, engine).name != "torch":
+        ServedModel.load(folder, wanted=engine)
     return card
 
 
@@ -75,6 +83,17 @@ def identity(folder: Path, card: Artifact) -> dict[str, str]:
         "trained_from": card.weights,
         "sha256": card.sha256[:12],
     }
+
+
+def labels_of(root: Path) -> dict[str, str]:
+    """Labels for a Bento that is built of the project in ``root``: its model, what that was made from, how good it is.
+
+    None in a Bento, which holds no project's folder; its labels were written down when it was built.
+    """
+    try:
+        return read_package(Workspace(root).in_use).labels
+    except WeightsError:
+        return {}  # that there is no model is told by whoever wants one
 
 
 class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has no types
@@ -93,8 +112,10 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
         """Called by ``bentoml build``: register, and say under which tag."""
         from graft.serve.model_store import register
 
+        workspace = Workspace(self.root)
         try:
-            return BentoModel(register(Workspace(self.root))).to_info(alias)
+            # What is served is packed too: after a rollback that is not what was packaged last.
+            return BentoModel(register(workspace, workspace.in_use)).to_info(alias)
         except GraftError as error:
             raise BentoMLException(error.message()) from None
 

@@ -21,26 +21,31 @@ from graft.packaged import Package, check_files, files_of, read_package
 from graft.workspace import Workspace
 
 
-def register(workspace: Workspace) -> str:
-    """Put the packaged model into the store, unless the same one is there already; return its tag.
+def register(workspace: Workspace, model: Path | None = None) -> str:
+    """Put a model into the store, unless the same one is there already; return its tag.
 
     BentoML writes a model where it will stay, so a process that is killed leaves half of one, which then breaks
     every listing of the store. Here the model is built beside the store and renamed into it; a half that somebody
     else left under the same tag is replaced.
 
+    Args:
+        workspace: the project.
+        model: the model's folder; None: models/packaged.
+
     Raises:
-        WeightsError: nothing is packaged, or it is damaged.
+        WeightsError: nothing is packaged there, or it is damaged.
         GraftError: BentoML is not installed, or the store cannot be written.
     """
-    package = read_package(workspace.packaged)
-    card = read_card(workspace.packaged)
-    check_files(workspace.packaged, card)
+    folder = model or workspace.packaged
+    package = read_package(folder)
+    card = read_card(folder)
+    check_files(folder, card)
     models, staging_root = _store()
     place = models / package.name / package.version
     try:
-        if not _is_whole(place, card):
+        if not _is_whole(place, card, package):
             with tempfile.TemporaryDirectory(dir=staging_root, prefix="graft-") as staging:
-                _publish(_build(Path(staging), workspace.packaged, package, card), place)
+                _publish(_build(Path(staging), folder, package, card), place)
         # What `<name>:latest` means to other tools: the model that was registered last.
         write_text(models / package.name / "latest", package.version)
     except OSError as error:
@@ -70,16 +75,16 @@ def _store() -> tuple[Path, Path]:
         ) from None
 
 
-def _is_whole(place: Path, card: Artifact) -> bool:
-    """Whether the store holds this very model, not a half or a damaged one."""
-    if not (place / "model.yaml").is_file() or not all((place / file).is_file() for file in files_of(card)):
+def _is_whole(place: Path, card: Artifact, package: Package) -> bool:
+    """Whether the store holds this very model, not a half or a damaged one, and with the same ONNX file."""
+    if not (place / "model.yaml").is_file() or not all((place / file).is_file() for file in files_of(card, package)):
         return False
     try:
-        # The description may differ: the same weights evaluated again are still the same model.
+        # The figures may differ: the same weights evaluated again are still the same model.
         check_files(place, card)
+        return read_package(place).onnx_sha256 == package.onnx_sha256
     except WeightsError:
         return False
-    return True
 
 
 def _build(staging: Path, packaged: Path, package: Package, card: Artifact) -> Path:
@@ -89,11 +94,16 @@ def _build(staging: Path, packaged: Path, package: Package, card: Artifact) -> P
 
     with bentoml.models.create(
         package.tag,
-        labels={"created-by": f"graft-{__version__}", "arch": card.arch, "trained-from": card.weights},
+        labels={
+            "created-by": f"graft-{__version__}",
+            "arch": card.arch,
+            "trained-from": card.weights,
+            **package.labels,
+        },
         metadata=_metadata(package, card),
         _model_store=ModelStore(staging),
     ) as model:
-        for file in files_of(card):
+        for file in files_of(card, package):
             shutil.copyfile(packaged / file, model.path_of(file))
     return staging / package.name / package.version
 

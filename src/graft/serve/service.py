@@ -7,6 +7,7 @@ with; ``GRAFT_MODEL=<folder>`` serves that one instead. BentoML adds ``/livez /r
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ import bentoml
 from bentoml.exceptions import BentoMLException
 
 from graft.errors import DataError, GraftError
-from graft.packaged import PACKAGE_FILE, read_package
+from graft.serve.capacity import Capacity
 from graft.serve.limits import BodyLimit, refusal
-from graft.serve.location import VARIABLE, PackagedModel, check_model, identity, model_folder
+from graft.serve.live import LiveModel
+from graft.serve.loaded import Loaded
+from graft.serve.location import VARIABLE, PackagedModel, check_model, labels_of, model_folder
 from graft.serve.page import pages
-from graft.serve.upload import Answer, Identity, Upload
+from graft.serve.upload import Answer, Upload
 
 if TYPE_CHECKING:
     from starlette.responses import JSONResponse
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 ROOT = Path.cwd()
 # Only this machine can ask, unless one says `--host 0.0.0.0`; in a container the container is the wall.
 HOST = "0.0.0.0" if os.environ.get("BENTOML_CONTAINERIZED") == "true" else "127.0.0.1"
+CAPACITY = Capacity.of_this_machine()
 
 
 class ImageClassifier:
@@ -35,20 +39,20 @@ class ImageClassifier:
     packaged = PackagedModel(ROOT)
 
     def __init__(self) -> None:
-        # Imported here: building a Bento and checking the model need neither torch nor its two seconds.
-        import numpy as np
+        self.live = LiveModel(partial(model_folder, Classifier.bento, ROOT), partial(Loaded.load, capacity=CAPACITY))
+        if Classifier.bento is None or os.environ.get(VARIABLE):
+            # A Bento's own model never changes.
+            self.live.watch()
 
-        from graft.determinism import make_deterministic
-        from graft.predict import Predictor
+    @property
+    def card(self) -> dict[str, Any]:
+        """What ``GET /model`` says of the model that answers now."""
+        return self.live.current.card
 
-        folder = model_folder(Classifier.bento, ROOT)
-        make_deterministic()
-        self.predictor = Predictor.load(folder)
-        self.identity = Identity(**identity(folder, self.predictor.artifact))
-        self.card = describe(folder, self.predictor, self.identity)
-        # The first run of a network is slow; it is not ready before that is behind it.
-        size = self.predictor.artifact.preprocessing.geometry.size
-        self.predictor.answer([np.zeros((size, size, 3), np.uint8)])
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def stop_watching(self) -> None:
+        """Look for no other model while the last requests are answered."""
+        self.live.stop()
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
@@ -59,7 +63,7 @@ class ImageClassifier:
             os.environ[VARIABLE] = str(Path(os.environ[VARIABLE]).absolute())
         try:
             folder = model_folder(Classifier.bento, ROOT)
-            identity(folder, check_model(folder))
+            check_model(folder, CAPACITY.engine)
         except GraftError as error:
             raise BentoMLException(error.message()) from None
 
@@ -68,39 +72,32 @@ class ImageClassifier:
         """Label and probabilities of one image: the file of the multipart field `image`, at most 20 MiB."""
         if isinstance(image, DataError):
             return refusal(image)
+        now = self.live.current  # once: another model may take its place in the middle of this request
         try:
-            prepared = self.predictor.prepare(image)
+            prepared = now.model.prepare(image)
         except DataError as error:
             # The decoder speaks to somebody with a folder of images; here there is nothing to take one out of.
             return refusal(DataError(error.what, remedy=(error.remedy or "").removesuffix(", or take it out") or None))
-        said = self.predictor.answer([prepared])
-        ranked = sorted(zip(self.predictor.classes, said.probabilities[0].tolist(), strict=True), key=lambda p: -p[1])
+        said = now.model.answer([prepared])
+        ranked = sorted(zip(now.model.classes, said.probabilities[0].tolist(), strict=True), key=lambda p: -p[1])
         return Answer(
             label=ranked[0][0],
             probabilities=dict(ranked),
-            unsure=bool(self.predictor.is_unsure(said.probabilities)[0]),
+            unsure=bool(now.model.is_unsure(said.probabilities)[0]),
             novelty=None if said.novelty is None else float(said.novelty[0]),
-            model=self.identity,
+            model=now.identity,
         )
-
-
-def describe(folder: Path, predictor: Any, who: Identity) -> dict[str, Any]:
-    """The model's card, for ``GET /model`` and the page."""
-    artifact = predictor.artifact
-    packaged = (folder / PACKAGE_FILE).exists()
-    return {
-        **who.model_dump(),
-        "classes": list(artifact.classes),
-        "size": artifact.preprocessing.geometry.size,
-        "depth": artifact.depth,
-        "metrics": dict(read_package(folder).metrics) if packaged else {},
-    }
 
 
 # Not named `graft`: given `graft:<version>` BentoML first tries to import a module of that name, and where graft is
 # installed would then run that instead of the Bento's own code. A class to Python, to BentoML it is a Service.
-Classifier: Any = bentoml.service(name="graft_classifier", http={"host": HOST}, traffic={"timeout": 60})(
-    ImageClassifier
-)
+Classifier: Any = bentoml.service(
+    name="graft_classifier",
+    http={"host": HOST},
+    traffic={"timeout": 60},
+    workers=CAPACITY.workers,
+    threads=CAPACITY.threads,
+    labels=labels_of(ROOT),
+)(ImageClassifier)
 Classifier.add_asgi_middleware(BodyLimit)
 Classifier.mount_asgi_app(pages, path="/", name="pages")

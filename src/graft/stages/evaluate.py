@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from graft.evaluate.footprint import Footprint
     from graft.evaluate.heldout import HeldOut
+    from graft.evaluate.incumbent import Incumbent
     from graft.evaluate.report import Exhibits
     from graft.evaluate.result import Evaluation, Probabilities
     from graft.evaluate.slices import Slice
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MODEL = "the fine-tuned model"
 SCRATCH = "scratch"
+IN_USE = "the model in use"
 # Doubted labels that the report shows as pictures.
 MOST_DOUBTED = 12
 # Images that the process answers for which measures memory: of more sizes than one, and soon done.
@@ -41,16 +43,18 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.evaluate.card import render_card
     from graft.evaluate.cost import measure_cost
     from graft.evaluate.heldout import read_held_out
+    from graft.evaluate.incumbent import find_incumbent, in_words
     from graft.evaluate.judgement import resampling_of, write_csv
     from graft.evaluate.report import render
     from graft.evaluate.result import evaluate, write_tables
-    from graft.files import whole_folder, write_text
+    from graft.files import sha256, whole_folder, write_text
     from graft.predict import Predictor
 
     make_deterministic(params.compute.threads)
     model = Predictor.load(workspace.finetuned)
     held_out = read_held_out(workspace.splits, model.classes)
-    said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)})
+    in_use = find_incumbent(workspace.in_use, workspace.finetuned, model.classes, sha256(workspace.splits))
+    said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, in_use)
     images = [workspace.raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
     memory = measured_memory(params, workspace, images)
     cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs, memory)
@@ -65,6 +69,8 @@ def run(params: Params, workspace: Workspace) -> None:
         write_text(folder / "report.html", page)
         write_text(folder / "model_card.md", card)
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
+    if found.incumbent is not None:
+        print(f"evaluate: {in_words(found.incumbent)}")
     print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")
 
 
@@ -98,15 +104,22 @@ def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str
     return found
 
 
-def predict_all(params: Params, workspace: Workspace, held_out: HeldOut, models: dict[str, Predictor]) -> Probabilities:
-    """Run every model over the test images in one pass."""
+def predict_all(
+    params: Params,
+    workspace: Workspace,
+    held_out: HeldOut,
+    models: dict[str, Predictor],
+    in_use: Incumbent | None = None,
+) -> Probabilities:
+    """Run every model over the test images in one pass, the one in use as well."""
     from graft.evaluate.inference import answers_of
     from graft.evaluate.repeated import PAIRS_FILE, over_folds, read_pairs
     from graft.evaluate.result import Probabilities
     from graft.select.similarity import SIMILARITY_FILE, read_similarity
 
     images = [workspace.raw / path for path in held_out.paths]
-    answers = answers_of(models, images, held_out.classes)
+    asked = models if in_use is None or in_use.model is None else {**models, IN_USE: in_use.model}
+    answers = answers_of(asked, images, held_out.classes)
     said = {name: answer.probabilities for name, answer in answers.items()}
     pairs = {count: _pair(count) for count in params.train.label_counts if _pair(count)[0] in said}
     return Probabilities(
@@ -118,6 +131,8 @@ def predict_all(params: Params, workspace: Workspace, held_out: HeldOut, models:
         similarity=read_similarity(workspace.selection / SIMILARITY_FILE),
         trust=models[MODEL].artifact.trust,
         novelty=answers[MODEL].novelty,
+        incumbent=in_use,
+        in_use=said.get(IN_USE),
     )
 
 

@@ -22,7 +22,7 @@ sets (n and m images) come from one distribution; with s = sqrt(1/n + 1/m):
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,21 +79,22 @@ class Fact:
     unit: str = ""
 
 
-def _column(name: str, kind: type[Numbers] | type[Shares], unit: str = "", title: str = "") -> Fact:
+def column_fact(name: str, kind: type[Numbers] | type[Shares], unit: str = "", title: str = "") -> Fact:
+    """A fact that is a column of the table as it stands there."""
     return Fact(title or name, (name,), lambda table: table[name], kind, unit)
 
 
 FACTS = (
     Fact("shorter side", ("width", "height"), lambda table: table[["width", "height"]].min(axis=1), Numbers, " px"),
     Fact("width over height", ("width", "height"), lambda table: table["width"] / table["height"], Numbers),
-    _column("bytes", Numbers, " bytes", "file size"),
-    _column("brightness", Numbers),
-    _column("contrast", Numbers),
-    _column("sharpness", Numbers),
-    _column("entropy", Numbers, " bits"),
-    _column("label", Shares, title="class"),
-    _column("format", Shares),
-    _column("mode", Shares),
+    column_fact("bytes", Numbers, " bytes", "file size"),
+    column_fact("brightness", Numbers),
+    column_fact("contrast", Numbers),
+    column_fact("sharpness", Numbers),
+    column_fact("entropy", Numbers, " bits"),
+    column_fact("label", Shares, title="class"),
+    column_fact("format", Shares),
+    column_fact("mode", Shares),
 )
 
 
@@ -121,10 +122,10 @@ class Shift:
         return self.distance if self.distance > self.chance else 0.0
 
 
-def summarise_facts(table: pd.DataFrame) -> dict[str, Distribution]:
-    """The distribution of every fact that ``table`` (a row per image) has a value of, by the fact's name."""
+def summarise_facts(table: pd.DataFrame, facts: Sequence[Fact] = FACTS) -> dict[str, Distribution]:
+    """The distribution of each of ``facts`` that ``table`` (a row per image) has a value of, by the fact's name."""
     kept: dict[str, Distribution] = {}
-    for fact in FACTS:
+    for fact in facts:
         if set(fact.columns) <= set(table.columns):
             values = fact.of(table).dropna()
             if len(values):
@@ -145,15 +146,17 @@ def _shares(values: pd.Series) -> Shares:
     return Shares({str(name): int(counts[name]) for name in sorted(counts.index)})
 
 
-def measure_drift(before: Mapping[str, Distribution], table: pd.DataFrame) -> tuple[Shift, ...]:
-    """How the images of ``table`` differ from a summary of others, for every fact that both have.
+def measure_drift(
+    before: Mapping[str, Distribution], table: pd.DataFrame, facts: Sequence[Fact] = FACTS
+) -> tuple[Shift, ...]:
+    """How the images of ``table`` differ from a summary of others, for every one of ``facts`` that both have.
 
     Any two sets will do: new training images against validated ones, or images that were served.
     """
-    now = summarise_facts(table)
+    now = summarise_facts(table, facts)
     return tuple(
         _shift(fact, before[fact.name], now[fact.name], table)
-        for fact in FACTS
+        for fact in facts
         if fact.name in before and fact.name in now and type(before[fact.name]) is type(now[fact.name])
     )
 

@@ -1,0 +1,153 @@
+"""Tell the Prefect server what runs by itself: ``python -m flows.deployments`` (``make deploy``).
+
+prefect.yaml is the only place where schedules, parameters and triggers are written. What it cannot say is added here:
+the work pool, and the automation that ends a run whose machine fell silent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from flows.startup import end_quickly, start
+
+start()
+
+from prefect import get_client  # noqa: E402
+from prefect.client.schemas.actions import WorkPoolCreate  # noqa: E402
+from prefect.client.schemas.objects import StateType  # noqa: E402
+from prefect.events.actions import ChangeFlowRunState  # noqa: E402
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture  # noqa: E402
+from prefect.exceptions import ObjectAlreadyExists  # noqa: E402
+
+from flows.server import address, answers  # noqa: E402
+from flows.terminal import say  # noqa: E402
+from graft.errors import GraftError, exit_code  # noqa: E402
+
+POOL = "graft"
+FILE = "prefect.yaml"
+SILENCE = "graft: a run that fell silent has crashed"
+# `make worker` has flows give a sign of life every minute; this many without one, and the machine is taken for dead.
+SILENT_MINUTES = 4
+
+
+def deploy(project: Path, names: Sequence[str] = ()) -> list[str]:
+    """Make the pool, the deployments of prefect.yaml and the automation; what is there already is brought up to date.
+
+    Args:
+        project: the folder that holds prefect.yaml, and in which runs will happen.
+        names: of deployments; none: all whose flow is there.
+
+    Returns:
+        The names of what was deployed.
+
+    Raises:
+        GraftError: no server answers, there is no such deployment, or Prefect refuses one.
+    """
+    need_server()
+    chosen = _chosen(project, names)
+    make_pool()
+    prefect = str(Path(sys.executable).with_name("prefect"))
+    named = [argument for name in chosen for argument in ("--name", name)]
+    done = subprocess.run(
+        [prefect, "--no-prompt", "deploy", *named],
+        cwd=project,
+        env={**os.environ, "GRAFT_PROJECT": str(project)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise GraftError(f"Prefect did not deploy: {(done.stderr or done.stdout).strip()[-800:]}", where=project / FILE)
+    _watch_for_silence()
+    return chosen
+
+
+def need_server() -> None:
+    """Refuse where no server answers.
+
+    Raises:
+        GraftError: none is configured, or it does not answer.
+    """
+    if not address() or not answers(address()):
+        raise GraftError(
+            "no Prefect server answers",
+            where=address() or "PREFECT_API_URL is not set",
+            remedy="start one with `make server`; if it is elsewhere, set PREFECT_API_URL",
+        )
+
+
+def make_pool(name: str = POOL) -> None:
+    """Make the work pool if it is missing."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+        except ObjectAlreadyExists:
+            return
+    say(f"made the work pool '{name}'")
+
+
+def _chosen(project: Path, names: Sequence[str]) -> list[str]:
+    """The deployments to make: those named, or all whose flow's file is there."""
+    from ruamel.yaml import YAML
+
+    file = project / FILE
+    try:
+        listed: list[dict[str, Any]] = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))["deployments"]
+    except FileNotFoundError:
+        raise GraftError("there is no prefect.yaml here", where=file, remedy="run from the project's folder") from None
+    known = {item["name"]: project / item["entrypoint"].partition(":")[0] for item in listed}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise GraftError(f"there is no deployment {unknown[0]!r}", where=file, remedy=f"it has {', '.join(known)}")
+    return [name for name in names or known if known[name].exists()]
+
+
+def _watch_for_silence() -> None:
+    """Have the server end runs of workers that give no more signs of life: their whole machine may be gone."""
+    ends = {f"prefect.flow-run.{word}" for word in ("Completed", "Failed", "Cancelled", "Crashed", "Skipped")}
+    automation = AutomationCore(
+        name=SILENCE,
+        description="Prefect's heartbeats of graft's flows stopped.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *ends},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": "graft-*"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(minutes=SILENT_MINUTES),
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="it gave no sign of life for minutes")],  # type: ignore[call-arg]
+    )
+    with get_client(sync_client=True) as client:
+        for known in client.read_automations_by_name(SILENCE):
+            client.delete_automation(known.id)
+        client.create_automation(automation)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.deployments", description="Deploy what prefect.yaml names.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="deployments; none: all")
+    parser.add_argument("--project", type=Path, default=Path(), help="the project's folder (default: this one)")
+    chosen = parser.parse_args(arguments)
+
+    def work() -> None:
+        made = deploy(chosen.project.resolve(), chosen.names)
+        say(f"deployed {', '.join(made)}: {address().removesuffix('/api')}/deployments")
+
+    code = exit_code(work)
+    end_quickly()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

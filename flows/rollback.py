@@ -1,0 +1,49 @@
+"""``python -m flows.rollback``: the model that was in use before is in use again; what graft.versions says, shown."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flows.startup import end_quickly, start
+
+start()
+
+from prefect import State, flow  # noqa: E402
+
+from flows.in_use import change, run  # noqa: E402
+from flows.notify import tell_of_end  # noqa: E402
+from flows.terminal import end_on_sigterm, keep_prefect_quiet  # noqa: E402
+from graft.errors import exit_code  # noqa: E402
+from graft.versions import rollback as room  # noqa: E402
+
+
+@flow(name="graft-rollback", on_failure=[tell_of_end], on_crashed=[tell_of_end])
+def rollback(root: str = ".", to: int | None = None) -> State[Any]:
+    """Bring an earlier model back, byte for byte, without training.
+
+    Args:
+        root: the folder that holds dvc.yaml.
+        to: its number in `graft history`; None: the one that was in use before.
+    """
+    return change(root, lambda workspace: room.rollback(workspace, to))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m flows.rollback", description="Bring an earlier model back.")
+    parser.add_argument("--to", type=int, metavar="NUMBER", help="its number in `graft history`")
+    parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
+    chosen = parser.parse_args(arguments)
+    end_on_sigterm()
+    keep_prefect_quiet()
+    code = exit_code(lambda: run(lambda: rollback(str(chosen.root), chosen.to, return_state=True)))
+    end_quickly()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Which Prefect server a run typed by hand uses: the configured one if it answers, else a temporary one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows.startup import start
+
+start()
+
+import httpx  # noqa: E402
+from prefect.settings import (  # noqa: E402
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    temporary_settings,
+)
+
+from flows.terminal import say  # noqa: E402
+
+
+def address() -> str:
+    """The configured server's; empty where there is none."""
+    return PREFECT_API_URL.value() or ""
+
+
+@contextmanager
+def some_server() -> Iterator[None]:
+    """Use the configured server if it answers, and a temporary one of this process if not.
+
+    Prefect's heartbeats are off meanwhile: their thread holds up the end of each flow by up to a second. A run that
+    dies is found by its record (flows.turn); heartbeats are for the runs of workers, whose machine may never come back.
+    """
+    configured = address()
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        if configured and answers(configured):
+            yield
+            return
+        say(
+            f"no Prefect server answers at {configured}: this run goes on with a temporary one"
+            if configured
+            else "no Prefect server is configured: this run uses a temporary one (the first takes some 15 s)"
+        )
+        with temporary_settings({PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}, restore_defaults={PREFECT_API_URL}):
+            yield
+
+
+def answers(server: str) -> bool:
+    """Whether anything at all answers there.
+
+    Prefect's own client is not asked: it would start the thread that sends logs, with the address that is to be left.
+    """
+    try:
+        httpx.get(f"{server}/health", timeout=5.0, verify=False)  # no secret is sent, so no certificate is needed
+    except httpx.TransportError:
+        return False
+    return True

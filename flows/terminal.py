@@ -1,0 +1,34 @@
+"""What a flow tells whoever watches the terminal, and how a process that runs one ends."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+
+
+def say(line: str) -> None:
+    """A line for whoever watches the terminal; where nobody does any more (a worker that was killed), for nobody."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        # The worker that read this process's output is gone. What the run does is worth more than what it says.
+        sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115, PTH123
+
+
+def keep_prefect_quiet() -> None:
+    """On the terminal graft speaks; Prefect's own account of the run goes to its server only."""
+    for name in ("prefect.flow_runs", "prefect.task_runs"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    logging.getLogger("prefect").setLevel(logging.ERROR)
+
+
+def end_on_sigterm() -> None:
+    """Have SIGTERM raise SystemExit, so that the stage's process group is ended on the way out."""
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(128 + number)

@@ -1,0 +1,92 @@
+"""`graft promote`, `rollback`, `history` and `publish`: which model is in use, in words or as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import TYPE_CHECKING
+
+from graft.workspace import Workspace
+
+if TYPE_CHECKING:
+    from graft.versions.promote import Change
+    from graft.versions.promotions import Promotion
+
+_SHORT = 12
+
+
+def promote_model(anyway: bool) -> None:
+    """Promote the packaged model if it is better than the one in use, and say so."""
+    from graft.versions.promote import promote
+
+    _say(promote(Workspace(), anyway=anyway))
+
+
+def rollback_model(to: int | None) -> None:
+    """Bring an earlier model back, and say so."""
+    from graft.versions.rollback import rollback
+
+    _say(rollback(Workspace(), to))
+
+
+def publish_versions(to: str | None) -> None:
+    """Send everything to the remote, and say what was there, what was sent, and what was mended."""
+    from graft.versions.publish import publish
+
+    for line in publish(Workspace(), to).lines():
+        print(line)
+
+
+def show_history(as_json: bool) -> None:
+    """List the promoted models, newest first."""
+    from graft.versions.promotions import history
+
+    past = history(Workspace())
+    if as_json:
+        rows = [{**dataclasses.asdict(item), "in_use": item is past[-1]} for item in past]
+        print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    if not past:
+        print("no model was promoted yet: `graft promote` promotes the packaged one")
+        return
+    for item in reversed(past):
+        _say_promotion(item, item is past[-1])
+
+
+def _say(change: Change) -> None:
+    print(change.sentence)
+    for note in change.notes:
+        print(f"  {note}")
+
+
+def _say_promotion(item: Promotion, in_use: bool) -> None:
+    done = "promoted" if item.action == "promote" else "brought back"
+    print(f"{item.number:>3}  {item.name}:{item.version}  {done} {item.when}{'  <- in use' if in_use else ''}")
+    for name, value in (("accuracy", _accuracy(item)), ("against", _against(item)), ("from", _from(item))):
+        if value:
+            print(f"     {name:9} {value}")
+
+
+def _accuracy(item: Promotion) -> str:
+    from graft.evaluate.wording import percent
+
+    value, bounds, tested = (item.figures.get(key) for key in ("accuracy", "accuracy_ci95", "n_test"))
+    spread = f" (95%: {percent(bounds[0])} to {percent(bounds[1])})" if bounds else ""
+    on = f" on {tested:,} test images" if tested else ""
+    return "" if value is None else percent(value) + spread + on
+
+
+def _against(item: Promotion) -> str:
+    if item.replaced is None or item.action == "rollback":
+        return ""
+    if item.difference is None:
+        return f"{item.replaced}, which was in use before: not compared"
+    from graft.versions.rule import in_words
+
+    told = in_words(item.difference["value"], item.difference.get("ci95"))
+    return f"{item.replaced}, which was in use before: accuracy {told}"
+
+
+def _from(item: Promotion) -> str:
+    parts = [f"{name} {value[:_SHORT]}" for name in ("data", "params", "commit") if (value := getattr(item, name))]
+    return ", ".join([*parts, *([f"tag {item.tag}"] if item.tag else [])])

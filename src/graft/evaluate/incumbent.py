@@ -1,0 +1,153 @@
+"""The model in use on the same test images: is the new one better, worse, or can these images not tell?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.errors import WeightsError
+from graft.evaluate.intervals import Interval, Resampling, headline_intervals
+from graft.evaluate.paired import Pair, compare_pair
+from graft.evaluate.wording import interval, percent, point_interval, points
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from graft.predict import Predictor
+
+_WORDS = {"first": "new", "second": "incumbent", "undecided": "undecided"}
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The model in use, before it is asked.
+
+    Attributes:
+        version: see :func:`graft.packaged.version_of`.
+        name: its architecture in words.
+        model: it, ready to answer; None where it cannot be compared.
+        reason: why it cannot.
+        note: what to keep in mind where it can, such as that it was trained on other images.
+    """
+
+    version: str
+    name: str
+    model: Predictor | None
+    reason: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The new model against the model in use.
+
+    Attributes:
+        incumbent: the model in use.
+        accuracy: of the model in use, on the new model's test images; None where it was not compared.
+        interval: its 95% interval.
+        pair: the new model first, the model in use second; None where they were not compared.
+    """
+
+    incumbent: Incumbent
+    accuracy: float | None = None
+    interval: Interval | None = None
+    pair: Pair | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As metrics.json has it, under ``incumbent``."""
+        pair = self.pair
+        return {
+            "version": self.incumbent.version,
+            "name": self.incumbent.name,
+            "accuracy": self.accuracy,
+            "accuracy_ci95": None if self.interval is None else self.interval.pair(),
+            "difference": None if pair is None else pair.difference,
+            "difference_ci95": None if pair is None else pair.interval.pair(),
+            "p_value": None if pair is None else pair.test.p_value,
+            "better": None if pair is None else _WORDS[pair.better],
+            "reason": self.incumbent.reason,
+            "note": self.incumbent.note,
+        }
+
+
+def find_incumbent(folder: Path, model: Path, classes: Sequence[str], splits_sha256: str) -> Incumbent | None:
+    """The model in ``folder``, loaded, if it is there and is another than the one in ``model``.
+
+    Args:
+        folder: the model in use.
+        model: the new model.
+        classes: the classes that both must know, in any order.
+        splits_sha256: hash of the table of splits that the test images come from.
+    """
+    from graft.artifact import CARD_FILE, read_card
+    from graft.packaged import version_of
+    from graft.predict import Predictor
+
+    if not (folder / CARD_FILE).exists():
+        return None
+    version = version_of(folder)
+    if version == version_of(model):
+        return None
+    try:
+        card = read_card(folder)
+        if set(card.classes) != set(classes):
+            return Incumbent(version, card.name, None, "it knows other classes than this data has")
+        loaded = Predictor.load(folder)
+    except WeightsError as error:
+        # A damaged model in use is no reason to refuse a new one; that it was not compared is told.
+        return Incumbent(version, "unknown", None, f"it cannot be loaded: {error.what}")
+    note = None
+    if card.provenance.get("splits_sha256") != splits_sha256:
+        note = (
+            "it was trained on another division of the images, so that it may have been trained on some of these test "
+            "images; the comparison can only flatter it"
+        )
+    return Incumbent(version, card.name, loaded, note=note)
+
+
+def standing(
+    incumbent: Incumbent,
+    labels: NDArray[np.intp],
+    new: NDArray[np.float64],
+    old: NDArray[np.float64] | None,
+    resampling: Resampling,
+) -> Standing:
+    """Compare the new model with the model in use, image by image.
+
+    Args:
+        incumbent: the model in use.
+        labels: int (n,).
+        new: probabilities (n, k) of the new model.
+        old: those of the model in use; None where it could not be asked.
+        resampling: what the bootstrap draws.
+    """
+    if old is None:
+        return Standing(incumbent)
+    accuracy = float((old.argmax(axis=1) == labels).mean())
+    band = headline_intervals(labels, old, resampling, ("accuracy",))["accuracy"]
+    return Standing(incumbent, accuracy, band, compare_pair(labels, new, old, resampling))
+
+
+def in_words(found: Standing | None) -> str | None:
+    """The finding as a sentence for report and card; None where no other model is in use."""
+    if found is None:
+        return None
+    who = f"The model in use ({found.incumbent.version}, {found.incumbent.name})"
+    if found.pair is None:
+        return f"{who} was not compared: {found.incumbent.reason}."
+    pair = found.pair
+    verdict = {
+        "first": "the new model is better",
+        "second": "the new model is worse",
+        "undecided": "these images do not show that either is better",
+    }[pair.better]
+    chance = "" if pair.test.p_value is None else f", McNemar's exact test p = {pair.test.p_value:.3g}"
+    note = "" if found.incumbent.note is None else f" Note that {found.incumbent.note}."
+    return (
+        f"{who} has an accuracy of {percent(found.accuracy)} ({interval(found.interval)}) on the same test images. The "
+        f"new model's is {points(pair.difference)} percentage points over it (95%: {point_interval(pair.interval)}, "
+        f"paired{chance}): {verdict}.{note}"
+    )

@@ -1,0 +1,81 @@
+"""The model as the service has it: card, engine, reference features; from prepared images to answers without torch."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.artifact import Artifact
+from graft.predict import Answers, is_unsure, judge
+from graft.runtime.agreement import check_agreement, check_engine
+from graft.runtime.engines import Engine, Kind, choose
+from graft.trust.novelty import Reference, read_reference
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A loaded model that answers as :class:`graft.predict.Predictor` does, by the engine that was chosen.
+
+    Attributes:
+        artifact: its card.
+        engine: what runs it.
+        kind: which engine that is.
+        reference: the training images' features that lie beside it, where there are any.
+    """
+
+    artifact: Artifact
+    engine: Engine
+    kind: Kind
+    reference: Reference | None = None
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 1, wanted: str = "") -> ServedModel:
+        """Check the model in ``folder``, load it and run it once.
+
+        Args:
+            folder: the model's.
+            threads: of one run.
+            wanted: an engine's name; empty for the best that can run it (see :func:`graft.runtime.engines.choose`).
+
+        Raises:
+            WeightsError: a file is missing, is another one than the card says, or does not fit it.
+            ConfigError: there is no such engine.
+        """
+        card = check_agreement(folder)
+        kind = choose(folder, wanted)
+        engine = kind.load(folder, card, threads)
+        model = cls(card, engine, kind, read_reference(folder, card.trust.novelty))
+        check_engine(folder, card, engine, model.reference)
+        return model
+
+    def run_by(self, engine: Engine) -> ServedModel:
+        """The same model run by another engine, such as one that batches for this one's."""
+        return dataclasses.replace(self, engine=engine)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the probabilities' columns."""
+        return self.artifact.classes
+
+    def prepare(self, image: Path | bytes) -> NDArray[np.uint8]:
+        """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
+        return self.artifact.preprocessing.geometry.load(image)
+
+    def answer(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
+        """Prepared images -> calibrated probabilities, and how unlike the training images they are."""
+        if not images:
+            return Answers(np.empty((0, len(self.classes))), None if self.reference is None else np.empty(0))
+        logits, features = self.engine.run(np.stack(images))
+        return judge(logits, features, self.artifact.trust, self.reference)
+
+    def is_unsure(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Probabilities (n, classes) -> which answers it is not sure of, (n,): those under its threshold."""
+        return is_unsure(probabilities, self.artifact.trust)

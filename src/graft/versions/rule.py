@@ -1,0 +1,78 @@
+"""Whether the packaged model is promoted: only when it is better than the one in use, on the same test images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from graft.errors import VersionError
+from graft.packaged import Package
+from graft.versions.promotions import Promotion, taken_back
+from graft.workspace import Workspace
+
+ANYWAY = "`graft promote --anyway` promotes it all the same"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the rule says.
+
+    Attributes:
+        promote: whether the model is better than the one in use.
+        sentence: why, or why not, with the figures.
+    """
+
+    promote: bool
+    sentence: str
+
+
+def decide(package: Package, past: Sequence[Promotion], workspace: Workspace) -> Decision:
+    """Hold the packaged model against the one in use.
+
+    Better means that the paired difference of the two accuracies is over zero: the gate has already refused a model
+    that is significantly worse, and to wait for significance would leave many small gains unused.
+
+    Raises:
+        VersionError: the packaged model was compared with another model than the one in use, or with none.
+    """
+    if not past:
+        return Decision(True, "no model was promoted before")
+    current, refused = past[-1], taken_back(past).get(package.version)
+    if refused is not None:
+        return Decision(False, f"somebody rolled back from this model at {refused.when}; {ANYWAY}")
+    found = difference(package, current.version, workspace)
+    if found.get("difference") is None:
+        return Decision(False, f"it cannot be compared with the model in use: {found.get('reason')}; {ANYWAY}")
+    told = in_words(found["difference"], found.get("difference_ci95"))
+    if found["difference"] > 0:
+        return Decision(True, f"accuracy {told} against the model in use")
+    return Decision(False, f"it is not better than the model in use: accuracy {told} on the same test images; {ANYWAY}")
+
+
+def difference(package: Package, in_use: str, workspace: Workspace) -> Mapping[str, Any]:
+    """The evaluation's comparison of the packaged model with the model in use.
+
+    Raises:
+        VersionError: it was made with another model.
+    """
+    found = package.metrics.get("incumbent")
+    if not isinstance(found, Mapping) or found.get("version") != in_use:
+        other = f"with {found.get('version')}" if isinstance(found, Mapping) else "with none"
+        raise VersionError(
+            f"the packaged model was compared {other}, and the model in use is {in_use}",
+            where=workspace.packaged,
+            remedy=AGAIN,
+        )
+    return found
+
+
+AGAIN = (
+    "evaluate again: `.venv/bin/dvc pull models/promoted.dvc` if the model in use is not here, then "
+    "`.venv/bin/dvc repro --force --single-item evaluate` and `.venv/bin/dvc repro`"
+)
+
+
+def in_words(value: float, interval: Sequence[float] | None) -> str:
+    """``+0.0120 (95%: +0.0031 to +0.0210)``."""
+    return f"{value:+.4f}" + (f" (95%: {interval[0]:+.4f} to {interval[1]:+.4f})" if interval else "")

@@ -1,0 +1,68 @@
+"""Watching: what is said of changed data, and that unchanged data starts nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.graph import changed_inputs, reproduce
+from flows.watch import main, watch
+from graft.config import load_params
+from graft.images.changes import compare
+from graft.stages import ingest
+from graft.workspace import Workspace
+from tests.flows.toy import Toy
+
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
+
+
+def test_changed_inputs_are_named_and_unknown_stages_passed_over(any_toy: Toy) -> None:
+    assert changed_inputs(any_toy.root, ["ingest", "unheard-of"]) == {"in.txt": "modified", "ingest.sh": "modified"}
+    reproduce(any_toy.root)
+    assert changed_inputs(any_toy.root, ["ingest"]) == {}
+    any_toy.say("better")
+    assert changed_inputs(any_toy.root, ["ingest"]) == {"in.txt": "modified"}
+    (any_toy.root / "in.txt").unlink()
+    assert changed_inputs(any_toy.root, ["ingest"]) == {"in.txt": "deleted"}
+    assert changed_inputs(any_toy.root, ["unheard-of"]) == {}
+
+
+def test_the_flow_says_changed_once_and_unchanged_after_a_run(toy: Toy) -> None:
+    reproduce(toy.root)
+    assert watch(str(toy.root), return_state=True).name == "Unchanged"
+    toy.say("better")
+    state = watch(str(toy.root), return_state=True)
+    assert (state.name, state.message) == ("Changed", "in.txt (modified)")
+    assert state.is_completed()
+
+
+def test_the_command_runs_the_pipeline_where_told(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
+    reproduce(toy.root)
+    assert main(["--root", str(toy.root), "--run"]) == 0
+    assert capfd.readouterr().out == "the data is what the last run took in\n"
+    toy.say("better")
+    assert main(["--root", str(toy.root), "--run"]) == 0
+    assert "in.txt (modified)\n[ingest] reading in.txt\n" in capfd.readouterr().out
+
+
+def test_a_folder_that_is_no_project_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--root", str(tmp_path)]) == 1
+    assert "run from the project's folder, where dvc.yaml lies" in capfd.readouterr().err
+
+
+def test_images_are_compared_by_name_and_label(
+    workspace_with: Callable[..., Path], make_classes: Callable[..., Path]
+) -> None:
+    images = make_classes({"ant": 4, "bee": 3})
+    workspace = Workspace(workspace_with(data={"source": str(images)}))
+    params = load_params(workspace.params)
+    assert compare(params, workspace).describe() == "7 images, 7 new"
+    ingest.run(params, workspace)
+    assert compare(params, workspace).describe() == "7 images, some changed in place"
+    (images / "ant" / "ant_000.png").unlink()
+    shutil.copy(images / "bee" / "bee_000.png", images / "bee" / "another.png")
+    shutil.copy(images / "bee" / "bee_000.png", images / "bee" / "a_third.png")
+    assert compare(params, workspace).describe() == "8 images, 2 new, 1 gone"

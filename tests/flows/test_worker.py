@@ -1,0 +1,255 @@
+"""A real server and a real worker: schedules fire by themselves, and whoever is killed, no finished stage is repeated."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.flows.processes import ended, prefect_server
+from tests.flows.toy import Toy, make_toy
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 150  # seconds; machines that run many tests are slow
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+DEPLOYMENTS = """\
+name: toy
+pull:
+  - prefect.deployments.steps.set_working_directory:
+      directory: "{{ $GRAFT_PROJECT }}"
+deployments:
+  - name: train
+    entrypoint: flows/pipeline.py:pipeline
+    parameters: {when_busy: leave}
+    triggers:
+      - {expect: [graft.data.changed], match: {prefect.resource.id: "graft.project.*"}}
+    work_pool: {name: graft}
+  - name: often
+    entrypoint: flows/pipeline.py:pipeline
+    schedules: [{interval: 10, active: true}]
+    work_pool: {name: graft}
+  - name: watch
+    entrypoint: flows/watch.py:watch
+    work_pool: {name: graft}
+  - name: not-written-yet
+    entrypoint: flows/unheard_of.py:flow
+    work_pool: {name: graft}
+"""
+# A second stage that takes long, so that one is finished when the run is killed.
+SLOW_SELECT = """\
+echo "I am $$"
+if grep -q slow in.txt; then sleep 20; fi
+mkdir -p reports/selection
+cp data.txt reports/selection/leaderboard.csv
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A project, and a server that knows it."""
+
+    toy: Toy
+    address: str
+    environment: dict[str, str]
+
+    def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+        """A module of flows as a process group of its own, in the project."""
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=self.toy.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, module: str, *arguments: str) -> str:
+        """The same to its end; returns what it said."""
+        with self.start(module, *arguments) as process:
+            said, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, said
+        return said
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """What the server answers."""
+        answer = httpx.post(f"{self.address}/{path}", json=body, timeout=60)
+        answer.raise_for_status()
+        return answer.json()
+
+    def begin(self, deployment: str = "train", flow: str = "graft-pipeline") -> str:
+        """Start a deployment; returns the run's id."""
+        found = httpx.get(f"{self.address}/deployments/name/{flow}/{deployment}", timeout=60).json()
+        return str(self.ask(f"deployments/{found['id']}/create_flow_run", state={"type": "SCHEDULED"})["id"])
+
+    def state_of(self, run: str) -> str:
+        """The name of a run's state."""
+        return str(httpx.get(f"{self.address}/flow_runs/{run}", timeout=60).json()["state_name"])
+
+    def runs(self, **chosen: Any) -> list[dict[str, Any]]:
+        """The flow runs that began, first first."""
+        found = self.ask("flow_runs/filter", flow_runs=chosen, sort="START_TIME_ASC")
+        return [run for run in found if run["start_time"]]
+
+    def stages(self, run: str) -> dict[str, str]:
+        """The state of each stage's task."""
+        found = self.ask("task_runs/filter", flow_runs={"id": {"any_": [run]}})
+        return {task["name"]: task["state_name"] for task in found}
+
+
+def until(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """Wait until something is true, and return it."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.3)
+    raise AssertionError("it did not happen in time")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
+    """A server with an empty database; its address, and an environment that names it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "GRAFT_"))}
+    path = os.pathsep.join([str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    home = tmp_path_factory.mktemp("prefect home")
+    environment = {
+        **kept,
+        "PREFECT_HOME": str(home),
+        "PYTHONPATH": path,
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+    }
+    with prefect_server(environment, home / "server.log") as address:
+        yield address, {**environment, "PREFECT_API_URL": address}
+
+
+@pytest.fixture
+def place(server: tuple[str, dict[str, str]], tmp_path: Path) -> Place:
+    """A toy project of its own, which the server does not know yet."""
+    address, environment = server
+    toy = make_toy(tmp_path / "toy project", "no scm")
+    (toy.root / "flows").symlink_to(ROOT / "flows")
+    (toy.root / "prefect.yaml").write_text(DEPLOYMENTS)
+    (toy.root / "select.sh").write_text(SLOW_SELECT)
+    for pool in httpx.post(f"{address}/work_pools/filter", json={}, timeout=60).json():
+        httpx.delete(f"{address}/work_pools/{pool['name']}", timeout=60)
+    return Place(toy, address, {**environment, "PYTHONPATH": os.pathsep.join([str(ROOT), environment["PYTHONPATH"]])})
+
+
+def end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
+    """End a group with all its descendants."""
+    try:
+        below = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        below = []
+    for pid in (process.pid, *(child.pid for child in below)):
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+    process.wait(60)
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+@contextmanager
+def worker(place: Place) -> Iterator[subprocess.Popen[str]]:
+    """A worker; whatever it started ends with the test."""
+    process = place.start("flows.worker")
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def deploy(place: Place, *names: str) -> str:
+    return place.run("flows.deployments", *names)
+
+
+def test_a_schedule_fires_by_itself_and_two_at_once_do_the_work_once(place: Place) -> None:
+    said = deploy(place, "often", "train")
+    assert "made the work pool 'graft'\ndeployed often, train: http://127.0.0.1:" in said
+    with worker(place):
+        scheduled = until(
+            lambda: [
+                run for run in place.runs() if run["auto_scheduled"] and run["state_name"] == "Completed"
+            ][1:]
+        )  # fmt: skip
+        assert len(scheduled) >= 1
+    pauses = [name for name in ("often",)]
+    assert pauses
+    everything = [place.stages(run["id"]) for run in place.runs() if run["state_name"] == "Completed"]
+    assert [states["ingest"] for states in everything if "ingest" in states].count("Completed") == 1
+
+
+def test_a_killed_workers_run_is_found_ends_as_crashed_and_is_resumed(place: Place) -> None:
+    deploy(place, "train")
+    place.toy.say("slow")
+    with worker(place) as first:
+        run = place.begin()
+        until(lambda: place.stages(run).get("select") == "Running")
+        end(first)  # the worker, the run and its stage, as when a machine loses its power
+    assert place.state_of(run) == "Running", "nobody could tell the server"
+    place.toy.say("slow")
+    said = place.run("flows.crashes")
+    assert "found the run" in said and "is gone; finished stages are kept\nresumed it as '" in said
+    assert place.state_of(run) == "Crashed"
+    assert place.stages(run) == {"ingest": "Completed", "select": "Crashed"}
+    assert place.run("flows.crashes") == "", "once is enough"
+    (resumed,) = place.ask("flow_runs/filter", flow_runs={"tags": {"all_": ["resumes:1"]}})
+    with worker(place):
+        until(lambda: place.state_of(resumed["id"]) == "Completed")
+    assert place.stages(resumed["id"]) == {"ingest": "Unchanged", "select": "Completed", "evaluate": "Completed"}
+
+
+def test_a_run_outlives_a_worker_that_alone_was_killed(place: Place) -> None:
+    deploy(place, "train")
+    place.toy.say("slow")
+    with worker(place) as first:
+        run = place.begin()
+        until(lambda: place.stages(run).get("select") == "Running")
+        first.kill()
+        until(lambda: place.state_of(run) == "Completed")
+    assert place.stages(run) == {"ingest": "Completed", "select": "Completed", "evaluate": "Completed"}
+
+
+def test_sigterm_to_the_worker_leaves_no_stage_behind_and_no_run_that_seems_to_run(place: Place) -> None:
+    deploy(place, "train")
+    place.toy.say("slow")
+    with worker(place) as first:
+        run = place.begin()
+        until(lambda: place.stages(run).get("select") == "Running")
+        log = place.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})
+        stage = int(next(item["message"] for item in log if item["message"].startswith("I am ")).split()[2])
+        first.terminate()
+        until(lambda: place.state_of(run) not in {"Running", "Pending"})
+        assert ended(stage)
+        first.wait(60)
+    print(place.state_of(run))
+
+
+def test_changed_data_is_noticed_and_trained_on_by_an_event(place: Place) -> None:
+    deploy(place)
+    with worker(place):
+        run = place.begin("watch", "graft-watch")
+        until(lambda: place.state_of(run) == "Changed")
+        trained = until(
+            lambda: [
+                one for one in place.runs() if place.stages(one["id"]).get("evaluate") in {"Completed", "Unchanged"}
+            ]
+        )  # fmt: skip
+        assert trained

@@ -55,7 +55,7 @@ body.update({name: given[key] for name, key in zip(ours, order)})
 learner.model[0].load_state_dict(body)
 with learner.no_bar(), learner.no_logging():
     learner.fine_tune(1, freeze_epochs=1)
-    said = learner.validate()[1]
+said = learner.recorder.values[-1][-1]
 print(json.dumps({"seconds": time.perf_counter() - began, "accuracy": float(said)}))
 """
 
@@ -65,18 +65,23 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.threads import wait_briefly
 
     wait_briefly()
+    # What graft imports when it is needed; fastai imports all of its own before the clock starts.
+    import lightning_fabric  # noqa: F401
     import numpy as np
+    import sklearn.linear_model  # noqa: F401
 
     from graft.determinism import make_deterministic
+    from graft.features.extract import Extractor
     from graft.features.images import ImageSet
     from graft.features.store import Store
     from graft.files import sha256
     from graft.select.candidates import extractor_for
-    from graft.settings import Candidate, Train
+    from graft.settings import Candidate, Compute, Train
     from graft.train.devices import fabric_for
     from graft.train.finetune import Task, finetune
     from graft.train.loop import logits_of
     from graft.train.plan import staged
+    from graft.train.trial import Ahead, choose_mode
     from graft.zoo.network import cut
     from graft.zoo.weights import Surroundings, pretrained
 
@@ -84,22 +89,31 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     began = time.perf_counter()
     files = sorted(path for path in data.glob("*/*/*") if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".gif"})
     classes = sorted({path.parent.name for path in files})
-    labels = np.array([classes.index(path.parent.name) for path in files])
-    shown = np.array([path.parts[-3] == "train" for path in files])
-    names = tuple(str(path.relative_to(data)) for path in files)
-    images = ImageSet(data, names, tuple(sha256(path) for path in files))
     fabric = fabric_for("cpu")
     with tempfile.TemporaryDirectory() as cache:
+        store, folder = Store(Path(cache)), Path(cache)
         found = pretrained(
-            Candidate(arch="resnet18", weights=str(weights), size=SIZE), Surroundings(Path(cache), True, seed)
+            Candidate(arch="resnet18", weights=str(weights), size=SIZE), Surroundings(folder, True, seed)
         )
         network = cut(found.network, len(found.network.blocks) - 1, len(classes))
         settings = Train(unfreeze_blocks=len(network.blocks), finetune_epochs=1, batch_size=BATCH)
-        extractor = extractor_for(images, found.preprocessing, Store(Path(cache)), fabric.device)
-        task = Task(extractor, labels, shown)
-        trained = finetune(network, staged(len(network.blocks), settings), task, settings, seed, fabric).network
-        logits = logits_of(trained, extractor.activations(trained, 0, ~shown))
-        accuracy = float(np.mean(logits.argmax(1).numpy() == labels[~shown]))
+        plan = staged(len(network.blocks), settings)
+
+        def images(part: str) -> tuple[Extractor, np.ndarray]:
+            of_part = [path for path in files if path.parts[-3] == part]
+            names, digests = (str(path.relative_to(data)) for path in of_part), (sha256(path) for path in of_part)
+            given = ImageSet(data, tuple(names), tuple(digests))
+            labels = np.array([classes.index(path.parent.name) for path in of_part])
+            return extractor_for(given, found.preprocessing, store, fabric.device), labels
+
+        shown, labels = images("train")
+        ahead = Ahead(network, 0, SIZE, len(labels), plan.epochs, BATCH)
+        mode = choose_mode(ahead, Compute(), fabric.device, folder, lambda precision: fabric_for("cpu", precision))
+        every = np.ones(len(labels), dtype=bool)
+        trained = finetune(network, plan, Task(shown, labels, every), settings, seed, fabric, mode=mode).network
+        unseen, truth = images("val")
+        logits = logits_of(trained, unseen.activations(trained, 0, np.ones(len(truth), dtype=bool)))
+        accuracy = float(np.mean(logits.argmax(1).numpy() == truth))
         print(json.dumps({"seconds": time.perf_counter() - began, "accuracy": accuracy}))
 
 

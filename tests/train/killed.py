@@ -19,13 +19,18 @@ PRELOADED = ["lightning_fabric", "sklearn.linear_model", "tests.train.small", "g
 
 @dataclass(frozen=True)
 class Case:
-    """What is trained, in which folder: ``kept`` there has the checkpoints, ``model`` the end, if it comes."""
+    """What is trained, in which folder: ``kept`` there has the checkpoints, ``model`` the end, if it comes.
+
+    ``solve``: whether the head is solved first, where the strategy says so. It is so good on these images that no epoch
+    after it is better, and the second pass has no steps.
+    """
 
     folder: Path
     arch: str
     strategy: str
     policy: str
     changes: dict[str, Any]
+    solve: bool = False
 
     @property
     def weights(self) -> str:
@@ -86,8 +91,8 @@ def work(case: Case, moment: Moment | None) -> None:
     network = build_network(case.arch, small.CLASSES, size=small.SIZE)
     task = small.task(case.folder, case.policy, small.HELD_OUT if chosen.stops_early else None)
     keeper = Keeper(case.folder / "kept", 0.0)
-    # A solved head is so good on these images that no epoch after it is better, and the second pass had no steps.
-    plan = dataclasses.replace(chosen.plan(len(network.blocks), settings), head_first=False)
+    plan = chosen.plan(len(network.blocks), settings)
+    plan = dataclasses.replace(plan, head_first=plan.head_first and case.solve)
     trained = finetune(network, plan, task, settings, 0, fabric_for("cpu"), keeper)
     epochs = {"epochs": trained.epochs}
     artifact = Artifact(("a", "b", "c"), case.arch, "none", None, task.extractor.preprocessing, provenance=epochs)
@@ -95,11 +100,17 @@ def work(case: Case, moment: Moment | None) -> None:
 
 
 def _moments() -> dict[str, tuple[Any, str]]:
-    """What can be counted: a batch is made, the hold-out is looked at, a checkpoint or the end is half written."""
+    """What can be counted.
+
+    A batch is made, of augmented images or of kept activations; the head is solved; the hold-out is looked at; a
+    checkpoint, or the end, is half written.
+    """
     from graft.train import checkpoints, finetune, inputs, loop
 
     return {
         "batch": (inputs.Augmented, "batch"),
+        "kept batch": (inputs.Kept, "batch"),
+        "head": (finetune, "solve_head"),
         "hold-out": (loop, "holdout_figures"),
         "half written": (checkpoints, "write_text"),
         "end": (finetune, "to_finish"),

@@ -39,6 +39,22 @@ def test_the_weights_are_the_same_after_a_kill_at_every_step(
     assert killed.weights == whole.weights
 
 
+@pytest.mark.parametrize(("strategy", "kills"), [("extract", 3), ("staged", 7)])
+def test_killed_while_the_head_is_solved_and_in_the_steps_after_it(strategy: str, kills: int, tmp_path: Path) -> None:
+    """On kept features: in the heads of both passes, and in every step from kept activations after the first one."""
+    whole = Case(tmp_path / "whole", "squeezenet1_1", strategy, "none", {}, solve=True)
+    killed = Case(tmp_path / "killed", "squeezenet1_1", strategy, "none", {}, solve=True)
+    assert run(whole) == 0
+    if strategy == "extract":
+        ends = [run(killed, moment) for moment in (Moment("head", 0), Moment("head", 1), Moment("end", 0))]
+    else:
+        steps = [Moment("kept batch", 1)] * 5
+        ends = [run(killed, moment) for moment in (Moment("head", 0), *steps, Moment("head", 0))]
+    assert ends == [-signal.SIGKILL] * kills
+    assert run(killed) == 0
+    assert killed.weights == whole.weights
+
+
 def test_killed_while_the_end_is_written_and_while_the_hold_out_is_looked_at(tmp_path: Path) -> None:
     strategy, arch, policy, changes = CHAINS[2]
     whole = Case(tmp_path / "whole", arch, strategy, policy, changes)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from graft.settings import Compute
 from graft.train import trial
 from graft.train.precision import (
+    LARGE,
     Mode,
     Precision,
     computes_bfloat16,
@@ -21,9 +22,10 @@ from graft.train.precision import (
     lay_out,
     modes,
     plain,
+    untried,
 )
 from graft.train.trial import MARGIN, Ahead, Trial, choose_mode, kept_trial, trial_key, try_modes
-from graft.zoo.network import Network, build_network
+from graft.zoo.network import Layout, Network, Parts, build_network
 
 CPU = torch.device("cpu")
 CHOICES = modes(CPU, 2)
@@ -149,5 +151,26 @@ def test_a_long_training_has_a_trial_and_keeps_it(
 def test_a_named_precision_is_taken(network: Network, tmp_path: Path, name: str, precision: str) -> None:
     compute = Compute(precision=name, threads=2)  # type: ignore[arg-type]
     assert choose_mode(ahead(network, 100_000), compute, CPU, tmp_path, on_cpu) == Mode(precision, False, 2)  # type: ignore[arg-type]
-    compiled = choose_mode(ahead(network, 1), Compute(compile=True, threads=2), CPU, tmp_path, on_cpu)
-    assert compiled == Mode("32-true", False, 2, compiled=True)
+
+
+@pytest.mark.parametrize(
+    ("layout", "size", "device", "taken"),
+    [
+        ("NCHW", LARGE, "cpu", Mode("32-true", True, 2)),
+        ("NCHW", LARGE - 1, "cpu", None),
+        ("NHWC", LARGE, "cpu", None),
+        ("NLC", LARGE, "cpu", None),
+        ("NCHW", LARGE, "cuda", None),
+    ],
+)
+def test_large_maps_lie_channels_last_without_a_trial(
+    layout: Layout, size: int, device: str, taken: Mode | None
+) -> None:
+    given = Network(Parts((torch.nn.Identity(),), torch.nn.Identity(), 3, layout), 2)
+    assert untried(given, size, torch.device(device), 2) == taken
+
+
+def test_a_short_training_on_large_images_takes_what_is_usual(network: Network, tmp_path: Path) -> None:
+    taken = choose_mode(ahead(network, 1, LARGE), Compute(threads=1), CPU, tmp_path, on_cpu)
+    assert taken == Mode("32-true", True, 1)
+    assert not (tmp_path / "trials").exists()

@@ -25,6 +25,7 @@ from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.loop import logits_of
 from graft.train.plan import staged
+from graft.train.precision import untried
 from graft.zoo.catalogue import published_accuracy
 from graft.zoo.cost import Cost, cost_of
 from graft.zoo.network import Network, cut, require_block
@@ -195,11 +196,13 @@ def finetune_in_folds(result: Result, data: TrainSet, params: Params, sources: P
     epochs = params.select.finetune_epochs
     settings = dataclasses.replace(Train(), finetune_epochs=epochs, label_smoothing=SMOOTHING)
     plan = staged(len(network.blocks), settings)
+    mode = untried(network, extractor.preprocessing.geometry.size, fabric.device, torch.get_num_threads())
     scores, said = [], np.zeros((len(data.labels), len(data.classes)))
     for fold in np.unique(data.folds):
         test = data.folds == fold
         seed = derive_seed(params.seed, "select", result.candidate.arch, int(fold))
-        trained = finetune(network, plan, Task(extractor, data.labels, ~test), settings, seed, fabric).network
+        task = Task(extractor, data.labels, ~test)
+        trained = finetune(network, plan, task, settings, seed, fabric, mode=mode).network
         start = plan.stages[-1].start
         logits = logits_of(trained.ending(start), extractor.activations(trained, start, test))
         said[test] = logits.double().softmax(1).numpy()

@@ -27,7 +27,8 @@ from graft.determinism import available_cores
 from graft.features.keys import key_of
 from graft.files import write_json
 from graft.settings import Compute
-from graft.train.precision import PRECISIONS, Mode, Precision, computing, laid_out, lay_out, modes, plain
+from graft.train.compiling import as_run, require_compiler, run_once
+from graft.train.precision import PRECISIONS, Mode, Precision, computing, laid_out, lay_out, modes, plain, untried
 from graft.zoo.cost import cost_of
 from graft.zoo.network import Network
 
@@ -97,6 +98,7 @@ def choose_mode(
 ) -> Mode | None:
     """What ``compute.precision`` names; where it is ``auto``, what a trial finds, if the training is worth one.
 
+    With ``compute.compile`` a training that is worth a trial is compiled where a second trial finds that faster.
     None leaves everything as torch is set: float32, weights as they come.
 
     Args:
@@ -105,14 +107,28 @@ def choose_mode(
         device: what it runs on.
         folder: where trials are kept.
         fabric_with: Fabric on that device with a precision.
+
+    Raises:
+        ConfigError: it is to be compiled, and there is no C++ compiler.
     """
+    if compute.compile:
+        require_compiler()
     threads = compute.threads or available_cores()
+    worth = bool(ahead.epochs) and ahead.work >= WORTH_A_TRIAL
+    mode: Mode | None
     if compute.precision != "auto":
-        return Mode(PRECISIONS[compute.precision], device.type == "cuda", threads, compute.compile)
-    if ahead.epochs and ahead.work >= WORTH_A_TRIAL:
+        mode = Mode(PRECISIONS[compute.precision], device.type == "cuda", threads)
+    elif worth:
         mode = _by_trial(ahead, modes(device, threads), folder, fabric_with)
-        return dataclasses.replace(mode, compiled=compute.compile)
-    return dataclasses.replace(plain(threads), compiled=True) if compute.compile else None
+    else:
+        mode = untried(ahead.network, ahead.size, device, threads)
+    if not compute.compile:
+        return mode
+    if not worth:
+        print("not compiled: the training is over before compiling would pay", flush=True)
+        return mode
+    mode = mode or plain(threads)
+    return _by_trial(ahead, [mode, dataclasses.replace(mode, compiled=True)], folder, fabric_with)
 
 
 def _by_trial(ahead: Ahead, choices: Sequence[Mode], folder: Path, fabric_with: Callable[[Precision], Fabric]) -> Mode:
@@ -123,7 +139,7 @@ def _by_trial(ahead: Ahead, choices: Sequence[Mode], folder: Path, fabric_with: 
     tail = network.ending(ahead.start)
     key = trial_key(tail, batch, choices)
     trial = kept_trial(folder, key, lambda: try_modes(tail, batch, network.head.out_features, choices, fabric_with))
-    print(f"computing in {trial.chosen}: {trial.speed_up:.2f} times as fast as plain float32", flush=True)
+    print(f"computing in {trial.chosen}: {trial.speed_up:.2f} times as fast as {choices[0]}", flush=True)
     return trial.chosen
 
 
@@ -133,13 +149,13 @@ def try_modes(
     """Time training steps of ``network`` on ``batch`` (n, ...) in each of ``choices``, plain float32 first.
 
     The network itself is left as it is. The first step of each mode is not counted: it pays for memory and kernels.
+    A mode in which the network cannot be compiled is left out.
     """
     steps = {mode: step_of(network, batch, classes, mode, fabric_with(mode.precision)) for mode in choices}
-    for step in steps.values():
-        step()
-    best = dict.fromkeys(choices, float("inf"))
+    runs = [mode for mode, step in steps.items() if run_once(step, mode)]
+    best = dict.fromkeys(runs, float("inf"))
     for _ in range(ROUNDS):
-        for mode in choices:
+        for mode in runs:
             if best[mode] == float("inf") or best[mode] <= HOPELESS * min(best.values()):
                 began = time.perf_counter()
                 steps[mode]()
@@ -151,7 +167,7 @@ def step_of(network: nn.Module, batch: Tensor, classes: int, mode: Mode, fabric:
     """One training step on a copy of ``network`` in a mode, to be called as often as wanted."""
     own = lay_out(copy.deepcopy(network).to(fabric.device), mode).train()
     trained = [parameter for parameter in own.parameters() if parameter.requires_grad]
-    model, optimizer = fabric.setup(own, torch.optim.AdamW(trained, lr=1e-6))
+    model, optimizer = fabric.setup(as_run(own, mode), torch.optim.AdamW(trained, lr=1e-6))
     inputs = laid_out(batch.to(fabric.device), mode)
     labels = torch.arange(len(batch), device=fabric.device) % classes
 

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from graft.settings import Train
 from graft.train.averaging import averaged
 from graft.train.checkpoints import Snapshot, under
+from graft.train.compiling import as_run
 from graft.train.freezing import freeze, parameter_groups
 from graft.train.plan import Stage
 from graft.train.precision import Mode, lay_out
@@ -87,8 +88,7 @@ class Underway:
         total = stage.epochs * steps
         schedule = LambdaLR(optimizer, lambda step: rate_at(step, warm_up_steps(steps, total), total))
         average = averaged(tail, settings.ema_decay) if settings.ema_decay else None
-        run: Any = torch.compile(tail) if mode is not None and mode.compiled else tail
-        model, wrapped = fabric.setup(run, optimizer)
+        model, wrapped = fabric.setup(as_run(tail, mode), optimizer)
         return cls(network, tail, model, wrapped, schedule, average)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -167,8 +168,27 @@ def task_network(candidate: Candidate, depth: int, classes: int, params: Params,
     return cut(pretrained(candidate, around(params, sources)).network, depth, classes)
 
 
-def finetune_in_folds(result: Result, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
-    """Fine-tune a finalist on each fold's training part, on a short schedule, and score it on the fold.
+@dataclass(frozen=True)
+class Tuned:
+    """A finalist trained without some of the folds, and scored on each of them.
+
+    Attributes:
+        folds: their numbers (k).
+        scores: accuracy in [0, 1] on each (k).
+        said: for each fold the probabilities (images of the fold, classes) by the network that did not see it.
+        seconds: that it took.
+    """
+
+    folds: tuple[int, ...]
+    scores: tuple[float, ...]
+    said: tuple[NDArray[np.float64], ...]
+    seconds: float
+
+
+def finetune_in_folds(
+    result: Result, folds: Sequence[int], data: TrainSet, params: Params, sources: Path, store: Store
+) -> Tuned:
+    """Fine-tune a finalist without each of ``folds``, on a short schedule, and score it on the fold.
 
     Nothing before the freezing boundary changes, so all folds and epochs start from that boundary's activations,
     which are computed once. The settings are the defaults, not those of ``train``: changing how the winner is
@@ -184,14 +204,26 @@ def finetune_in_folds(result: Result, data: TrainSet, params: Params, sources: P
     epochs = params.select.finetune_epochs
     settings = dataclasses.replace(Train(), finetune_epochs=epochs, label_smoothing=SMOOTHING)
     plan = staged(len(network.blocks), settings)
-    scores, said = [], np.zeros((len(data.labels), len(data.classes)))
-    for fold in np.unique(data.folds):
+    scores, said = [], []
+    for fold in folds:
         test = data.folds == fold
         seed = derive_seed(params.seed, "select", result.candidate.arch, int(fold))
         trained = finetune(network, plan, Task(extractor, data.labels, ~test), settings, seed, fabric).network
         start = plan.stages[-1].start
         logits = logits_of(trained.ending(start), extractor.activations(trained, start, test))
-        said[test] = logits.double().softmax(1).numpy()
+        said.append(logits.double().softmax(1).numpy())
         scores.append(float(np.mean(logits.argmax(1).numpy() == data.labels[test])))
-    seconds = result.seconds + time.perf_counter() - begun
-    return dataclasses.replace(result, finetuned=tuple(scores), out_of_fold=said, seconds=seconds)
+    return Tuned(tuple(map(int, folds)), tuple(scores), tuple(said), time.perf_counter() - begun)
+
+
+def with_tuned(result: Result, parts: Sequence[Tuned], data: TrainSet) -> Result:
+    """The result with what came of fine-tuning it in all folds, in whatever parts that was done."""
+    scores: dict[int, float] = {}
+    said = np.zeros((len(data.labels), len(data.classes)))
+    for part in parts:
+        for fold, score, probabilities in zip(part.folds, part.scores, part.said, strict=True):
+            scores[fold] = score
+            said[data.folds == fold] = probabilities
+    seconds = result.seconds + sum(part.seconds for part in parts)
+    tuned = tuple(scores[int(fold)] for fold in np.unique(data.folds))
+    return dataclasses.replace(result, finetuned=tuned, out_of_fold=said, seconds=seconds)

@@ -37,7 +37,7 @@ from graft.features.store import Store
 from graft.images.builtin import write_digits
 from graft.progress import track
 from graft.select.agreement import correlations
-from graft.select.candidates import Result, finetune_in_folds, probe_candidate
+from graft.select.candidates import Result, finetune_in_folds, probe_candidate, with_tuned
 from graft.select.controls import first_by_imagenet
 from graft.select.datasets import Places, train_part
 from graft.select.depth import standard_error
@@ -140,7 +140,11 @@ def study(name: str, folder: Path, params: Params, scratch: Path) -> dict[str, A
     data = train_part(str(folder), params, Places(ROOT, ROOT, scratch / "cache", scratch / "built-in"))
     store = Store(scratch / "cache")
     probed = [probe_candidate(candidate, data, params, ROOT, store) for candidate in params.zoo.candidates]
-    tuned = [finetune_in_folds(item, data, params, ROOT, store) for item in track(probed, f"fine-tuning on {name}")]
+    folds = np.unique(data.folds).tolist()
+    tuned = [
+        with_tuned(item, [finetune_in_folds(item, folds, data, params, ROOT, store)], data)
+        for item in track(probed, f"fine-tuning on {name}")
+    ]
     best = max(item.mean for item in tuned)
     able = [tuned[probed.index(item)] for item in finalists(probed, params.select.finalists)]
     picks = {"graft": choose(able), **by_one_score(tuned)}

@@ -126,6 +126,12 @@ def value_of(outcome: Done[Result] | Failure) -> Result:
     Raises:
         Exception: what the work raised, where it failed.
     """
+    if isinstance(outcome, Failure) and outcome.was_killed:
+        raise GraftError(
+            f"a worker {outcome.error}",
+            where="compute.workers",
+            remedy="where memory is short, take fewer workers, a smaller size or a smaller batch",
+        )
     if isinstance(outcome, Failure):
         raise outcome.error
     return outcome.value

@@ -24,7 +24,6 @@ from graft.settings import Compute
 
 # Not forked: PyTorch's threads and a GPU's state do not survive that.
 _CONTEXT = multiprocessing.get_context("spawn")
-_PATIENCE_S = 5.0
 
 
 @dataclass
@@ -77,17 +76,17 @@ class Processes:
 
     def cancel(self) -> None:
         """See :class:`graft.mapper.base.Engine`: those at work are killed, the others wait for the next map."""
-        for worker in [one for one in self._workers if one.number is not None]:
-            worker.process.kill()
-            self._forget(worker)
+        self._end([worker for worker in self._workers if worker.number is not None])
 
     def close(self) -> None:
         """End all."""
-        self.cancel()
-        for worker in self._workers[:]:
-            worker.pipe.close()  # which ends a process that waits for work
-            worker.process.join(_PATIENCE_S)
+        self._end(self._workers)
+
+    def _end(self, workers: list[_Worker]) -> None:
+        """Kill at once, and then see each off: nothing that a worker has is lost, whatever it is at."""
+        for worker in workers:
             worker.process.kill()
+        for worker in list(workers):
             self._forget(worker)
 
     def _answer(self, worker: _Worker) -> Outcome:
@@ -121,8 +120,8 @@ def how_it_ended(code: int | None) -> str:
     if code is None or code == -signal.SIGKILL:
         return KILLED
     if code < 0:
-        return f"its process ended by signal {-code} ({signal.strsignal(-code) or 'unknown'})"
-    return f"its process ended by itself, with exit code {code}"
+        return f"ended by signal {-code} ({signal.strsignal(-code) or 'unknown'})"
+    return f"ended by itself, with exit code {code}"
 
 
 def serve(pipe: Connection, around: Surroundings) -> None:

@@ -25,7 +25,7 @@ from graft.settings import Candidate, Params, Train
 from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.loop import logits_of
-from graft.train.plan import staged
+from graft.train.plan import Plan, staged
 from graft.zoo.catalogue import published_accuracy
 from graft.zoo.cost import Cost, cost_of
 from graft.zoo.network import Network, cut, require_block
@@ -128,6 +128,20 @@ def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, 
     return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, device)
 
 
+def keep_features(
+    candidate: Candidate, rows: slice, data: TrainSet, params: Params, sources: Path, store: Store
+) -> None:
+    """Run a candidate's network over some images, so that the cache has what :func:`probe_candidate` asks of it.
+
+    Raises:
+        ConfigError: it cannot be built.
+        WeightsError: its weights cannot be had.
+    """
+    found = pretrained(candidate, around(params, sources))
+    device = fabric_for(params.compute.device).device
+    extractor_for(data.images, found.preprocessing, store, device).of(rows).every_depth(found.network)
+
+
 def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
     """One forward pass over the training images, then linear heads at every depth.
 
@@ -168,6 +182,32 @@ def task_network(candidate: Candidate, depth: int, classes: int, params: Params,
     return cut(pretrained(candidate, around(params, sources)).network, depth, classes)
 
 
+def keep_activations(result: Result, rows: slice, data: TrainSet, params: Params, sources: Path, store: Store) -> None:
+    """Run a finalist's frozen part over some images, so that the cache has what :func:`finetune_in_folds` asks of it.
+
+    Raises:
+        WeightsError: its weights cannot be had.
+    """
+    network, extractor, _, plan = _finalist(result, data, params, sources, store)
+    some = extractor.of(rows)
+    for stop in {len(network.blocks), *(stage.start for stage in plan.stages)}:
+        some.activations(network, stop, np.ones(len(some.images), dtype=bool))
+
+
+def _finalist(
+    result: Result, data: TrainSet, params: Params, sources: Path, store: Store
+) -> tuple[Network, Extractor, Train, Plan]:
+    """Its network, the images for it, and how it is trained.
+
+    The settings are the defaults, not those of ``train``: changing how the winner is trained does not call the
+    selection into question.
+    """
+    network = task_network(result.candidate, result.probe.depth, len(data.classes), params, sources)
+    extractor = extractor_for(data.images, result.preprocessing, store, fabric_for(params.compute.device).device)
+    settings = dataclasses.replace(Train(), finetune_epochs=params.select.finetune_epochs, label_smoothing=SMOOTHING)
+    return network, extractor, settings, staged(len(network.blocks), settings)
+
+
 @dataclass(frozen=True)
 class Tuned:
     """A finalist trained without some of the folds, and scored on each of them.
@@ -191,19 +231,14 @@ def finetune_in_folds(
     """Fine-tune a finalist without each of ``folds``, on a short schedule, and score it on the fold.
 
     Nothing before the freezing boundary changes, so all folds and epochs start from that boundary's activations,
-    which are computed once. The settings are the defaults, not those of ``train``: changing how the winner is
-    trained does not call the selection into question.
+    which are computed once.
 
     Raises:
         TrainingError: the loss is not finite.
     """
     begun = time.perf_counter()
-    network = task_network(result.candidate, result.probe.depth, len(data.classes), params, sources)
+    network, extractor, settings, plan = _finalist(result, data, params, sources, store)
     fabric = fabric_for(params.compute.device)
-    extractor = extractor_for(data.images, result.preprocessing, store, fabric.device)
-    epochs = params.select.finetune_epochs
-    settings = dataclasses.replace(Train(), finetune_epochs=epochs, label_smoothing=SMOOTHING)
-    plan = staged(len(network.blocks), settings)
     scores, said = [], []
     for fold in folds:
         test = data.folds == fold

@@ -20,7 +20,7 @@ from graft.select.limits import excesses, refuse_none
 from graft.select.measure import Served, measure
 from graft.select.names import name_of, name_of_candidate
 from graft.select.rule import choose, finalists
-from graft.select.spread import Prober, Tuner, own, tuned_in_folds
+from graft.select.spread import Given, probed, tuned_in_folds
 from graft.settings import Params
 from graft.train.devices import fabric_for
 from graft.zoo.network import Network, build_network
@@ -57,6 +57,11 @@ class _Course:
     results: list[Result] = dataclasses.field(default_factory=list)
     failed: list[Failed] = dataclasses.field(default_factory=list)
 
+    @property
+    def given(self) -> Given:
+        """What every worker needs."""
+        return Given(self.data, self.params, self.sources, self.store)
+
     def decode(self) -> None:
         """Open every image once for all sizes that the candidates want; one that cannot be built fails by itself."""
         geometries = []
@@ -68,10 +73,7 @@ class _Course:
     def probe(self) -> None:
         """Probe every candidate."""
         candidates = self.params.zoo.candidates
-        prober = Prober(self.data, self.params, self.sources, self.store)
-        outcomes = self.mapper.map(prober, candidates, "probing")
-        for candidate, outcome in zip(candidates, outcomes, strict=True):
-            found = own(outcome, "probing")
+        for candidate, found in zip(candidates, probed(self.given, candidates, self.mapper), strict=True):
             if isinstance(found, str):
                 self._fail(Failed(candidate, found))
             else:
@@ -94,12 +96,11 @@ class _Course:
 
     def finetune(self) -> None:
         """Fine-tune the finalists; where one fails, the next by probe takes its place."""
-        tuner = Tuner(self.data, self.params, self.sources, self.store)
         while True:
             waiting = [item for item in finalists(self.results, self.params.select.finalists) if not item.finetuned]
             if not waiting:
                 return
-            for item, tuned in zip(waiting, tuned_in_folds(tuner, waiting, self.mapper), strict=True):
+            for item, tuned in zip(waiting, tuned_in_folds(self.given, waiting, self.mapper), strict=True):
                 place = self.results.index(item)
                 if isinstance(tuned, str):
                     del self.results[place]
@@ -149,7 +150,7 @@ def run_contest(
         step()
         course.refuse_nothing()
     winner = choose(course.results)
-    given = Contestants(course.results, winner, data, params, sources, store)
+    given = Contestants(course.results, winner, data, params, sources, store, course.mapper)
     return Contest(tuple(course.results), tuple(course.failed), tuple(run_controls(given)), winner)
 
 

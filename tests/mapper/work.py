@@ -99,3 +99,8 @@ def sleep_long(file: str) -> None:
     """Says that it works, and for a minute nothing else."""
     Path(file).write_text(str(os.getpid()))
     time.sleep(60)
+
+
+def sleep_long_if_told(file: str | None) -> None:
+    if file is not None:
+        sleep_long(file)

@@ -53,6 +53,7 @@ from graft.select.candidates import (
     finetune_in_folds,
     probe_candidate,
     task_network,
+    with_tuned,
 )
 from graft.select.controls import first_by_imagenet
 from graft.select.datasets import Places, train_part
@@ -181,7 +182,11 @@ def study(part: Part, params: Params, scratch: Path) -> dict[str, Any]:
     data = train_part(str(part.train), params, Places(ROOT, ROOT, scratch / "cache", scratch / "built-in"))
     store = Store(scratch / "cache")
     probed = [probe_candidate(candidate, data, params, ROOT, store) for candidate in params.zoo.candidates]
-    tuned = [finetune_in_folds(item, data, params, ROOT, store) for item in track(probed, f"folds of {part.name}")]
+    folds = np.unique(data.folds).tolist()
+    tuned = [
+        with_tuned(item, [finetune_in_folds(item, folds, data, params, ROOT, store)], data)
+        for item in track(probed, f"folds of {part.name}")
+    ]
     tested = [test_accuracy(item, data, part.test, params, store) for item in track(tuned, f"tests of {part.name}")]
     able = [tuned[probed.index(item)] for item in finalists(probed, params.select.finalists)]
     exhaustive = max(tuned, key=lambda item: item.mean)

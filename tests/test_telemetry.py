@@ -20,6 +20,7 @@ def test_every_switch_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
         "DVC_NO_ANALYTICS": "1",
         "GX_ANALYTICS_ENABLED": "false",
         "BENTOML_DO_NOT_TRACK": "True",
+        "RAY_USAGE_STATS_ENABLED": "0",
     }
 
 

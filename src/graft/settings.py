@@ -392,7 +392,20 @@ class Compute:
     ] = "auto"
     compile: Annotated[bool, Field(description="let torch.compile make kernels first; needs a C++ compiler")] = False
     threads: Annotated[Positive | None, Field(description="CPU threads; null: all cores")] = None
-    mapper: Annotated[Literal["serial"], Field(description="what spreads candidates and folds")] = "serial"
+    mapper: Annotated[
+        Literal["serial", "processes", "dask", "ray"],
+        Field(description="what does candidates, folds and trials: one after the other, or several at once"),
+    ] = "serial"
+    workers: Annotated[
+        Positive | None,
+        Field(description="how many the mapper does at once; null: cores / threads (one thread each), or a GPU each"),
+    ] = None
+    address: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(
+            description="of a Dask scheduler (tcp://host:8786) or a Ray cluster (host:6379); null: one on this machine"
+        ),
+    ] = None
     cache_gb: Annotated[
         Rate, Field(description="GB (1e9 bytes) that .graft/cache may hold; what was used longest ago goes first")
     ] = 20.0

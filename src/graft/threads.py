@@ -17,3 +17,11 @@ def wait_briefly() -> None:
     """Set the count, unless the user has said how to wait; call it before torch is imported, which reads it then."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
+def variables_for(threads: int) -> dict[str, str]:
+    """What linear algebra (OpenBLAS, MKL) and OpenMP read when they are loaded: how many threads they may use.
+
+    Results can differ in the last bits with that count, so it is set where ``compute.threads`` is.
+    """
+    return {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}

@@ -13,7 +13,15 @@ import torch
 
 from graft.features.extract import Extractor, frozen_part
 from graft.features.store import Store
-from graft.select.candidates import TrainSet, around, extractor_for, finetune_in_folds, probe_candidate, task_network
+from graft.select.candidates import (
+    TrainSet,
+    around,
+    extractor_for,
+    finetune_in_folds,
+    probe_candidate,
+    task_network,
+    with_tuned,
+)
 from graft.select.contest import run_contest
 from graft.select.leaderboard import agreement, out_of_fold, table
 from graft.settings import Params, Train
@@ -77,7 +85,8 @@ def test_out_of_fold_probabilities_are_those_of_the_network_that_did_not_see_the
 ) -> None:
     params = asked(SMALL)
     probed = probe_candidate(params.zoo.candidates[0], task, params, tmp_path, store)
-    tuned = finetune_in_folds(probed, task, params, tmp_path, store)
+    folds = (0, 1)
+    tuned = with_tuned(probed, [finetune_in_folds(probed, folds, task, params, tmp_path, store)], task)
     said = tuned.out_of_fold
     assert said is not None and said.shape == (24, 3)
     assert said.sum(axis=1) == pytest.approx(np.ones(24))
@@ -86,7 +95,7 @@ def test_out_of_fold_probabilities_are_those_of_the_network_that_did_not_see_the
     # Labels of a fold's own images take no part in what is said of them.
     other = TrainSet(task.images, task.labels.copy(), task.folds, task.classes)
     other.labels[task.folds == 0] = np.roll(other.labels[task.folds == 0], 1)
-    again = finetune_in_folds(probed, other, params, tmp_path, store).out_of_fold
+    again = with_tuned(probed, [finetune_in_folds(probed, folds, other, params, tmp_path, store)], other).out_of_fold
     assert again is not None
     assert np.array_equal(again[task.folds == 0], said[task.folds == 0])
     assert not np.array_equal(again[task.folds == 1], said[task.folds == 1])

@@ -59,7 +59,7 @@ def test_what_is_better_is_what_finetune_takes(
 ) -> None:
     workspace = project()
 
-    def scores(job: Any, values: Any) -> Iterator[float]:
+    def scores(job: Any, values: Any, mapper: Any) -> Iterator[float]:
         yield from (0.5 if values["weight_decay"] == 0.01 else 0.9 for _ in range(3))
 
     monkeypatch.setattr(tune, "fold_scores", scores)

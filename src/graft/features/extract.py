@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,6 +56,11 @@ class Extractor:
     preprocessing: Preprocessing
     store: Store
     device: torch.device
+
+    def of(self, rows: slice) -> Extractor:
+        """The same for some of the images; what is kept of them serves all that have them."""
+        assert not isinstance(self.images_key, str), "images that are known by their number stay together"
+        return replace(self, images=self.images[rows], images_key=self.images_key[rows])
 
     def every_depth(self, network: Network) -> list[NDArray[np.float32]]:
         """Pooled output of every block, float32 (n, channels) each; the last one is what the head receives."""

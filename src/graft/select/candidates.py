@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from graft.settings import Candidate, Params, Train
 from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.loop import logits_of
-from graft.train.plan import staged
+from graft.train.plan import Plan, staged
 from graft.train.precision import untried
 from graft.zoo.catalogue import published_accuracy
 from graft.zoo.cost import Cost, cost_of
@@ -139,6 +140,20 @@ def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, 
     return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, device)
 
 
+def keep_features(
+    candidate: Candidate, rows: slice, data: TrainSet, params: Params, sources: Path, store: Store
+) -> None:
+    """Run a candidate's network over some images, so that the cache has what :func:`probe_candidate` asks of it.
+
+    Raises:
+        ConfigError: it cannot be built.
+        WeightsError: its weights cannot be had.
+    """
+    found = pretrained(candidate, around(params, sources))
+    device = fabric_for(params.compute.device).device
+    extractor_for(data.images, found.preprocessing, store, device).of(rows).every_depth(found.network)
+
+
 def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
     """One forward pass over the training images, then linear heads at every depth.
 
@@ -179,33 +194,85 @@ def task_network(candidate: Candidate, depth: int, classes: int, params: Params,
     return cut(pretrained(candidate, around(params, sources)).network, depth, classes)
 
 
-def finetune_in_folds(result: Result, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
-    """Fine-tune a finalist on each fold's training part, on a short schedule, and score it on the fold.
+def keep_activations(result: Result, rows: slice, data: TrainSet, params: Params, sources: Path, store: Store) -> None:
+    """Run a finalist's frozen part over some images, so that the cache has what :func:`finetune_in_folds` asks of it.
+
+    Raises:
+        WeightsError: its weights cannot be had.
+    """
+    network, extractor, _, plan = _finalist(result, data, params, sources, store)
+    some = extractor.of(rows)
+    for stop in {len(network.blocks), *(stage.start for stage in plan.stages)}:
+        some.activations(network, stop, np.ones(len(some.images), dtype=bool))
+
+
+def _finalist(
+    result: Result, data: TrainSet, params: Params, sources: Path, store: Store
+) -> tuple[Network, Extractor, Train, Plan]:
+    """Its network, the images for it, and how it is trained.
+
+    The settings are the defaults, not those of ``train``: changing how the winner is trained does not call the
+    selection into question.
+    """
+    network = task_network(result.candidate, result.probe.depth, len(data.classes), params, sources)
+    extractor = extractor_for(data.images, result.preprocessing, store, fabric_for(params.compute.device).device)
+    settings = dataclasses.replace(Train(), finetune_epochs=params.select.finetune_epochs, label_smoothing=SMOOTHING)
+    return network, extractor, settings, staged(len(network.blocks), settings)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A finalist trained without some of the folds, and scored on each of them.
+
+    Attributes:
+        folds: their numbers (k).
+        scores: accuracy in [0, 1] on each (k).
+        said: for each fold the probabilities (images of the fold, classes) by the network that did not see it.
+        seconds: that it took.
+    """
+
+    folds: tuple[int, ...]
+    scores: tuple[float, ...]
+    said: tuple[NDArray[np.float64], ...]
+    seconds: float
+
+
+def finetune_in_folds(
+    result: Result, folds: Sequence[int], data: TrainSet, params: Params, sources: Path, store: Store
+) -> Tuned:
+    """Fine-tune a finalist without each of ``folds``, on a short schedule, and score it on the fold.
 
     Nothing before the freezing boundary changes, so all folds and epochs start from that boundary's activations,
-    which are computed once. The settings are the defaults, not those of ``train``: changing how the winner is
-    trained does not call the selection into question.
+    which are computed once.
 
     Raises:
         TrainingError: the loss is not finite.
     """
     begun = time.perf_counter()
-    network = task_network(result.candidate, result.probe.depth, len(data.classes), params, sources)
+    network, extractor, settings, plan = _finalist(result, data, params, sources, store)
     fabric = fabric_for(params.compute.device)
-    extractor = extractor_for(data.images, result.preprocessing, store, fabric.device)
-    epochs = params.select.finetune_epochs
-    settings = dataclasses.replace(Train(), finetune_epochs=epochs, label_smoothing=SMOOTHING)
-    plan = staged(len(network.blocks), settings)
     mode = untried(network, extractor.preprocessing.geometry.size, fabric.device, torch.get_num_threads())
-    scores, said = [], np.zeros((len(data.labels), len(data.classes)))
-    for fold in np.unique(data.folds):
+    scores, said = [], []
+    for fold in folds:
         test = data.folds == fold
         seed = derive_seed(params.seed, "select", result.candidate.arch, int(fold))
         task = Task(extractor, data.labels, ~test)
         trained = finetune(network, plan, task, settings, seed, fabric, mode=mode).network
         start = plan.stages[-1].start
         logits = logits_of(trained.ending(start), extractor.activations(trained, start, test))
-        said[test] = logits.double().softmax(1).numpy()
+        said.append(logits.double().softmax(1).numpy())
         scores.append(float(np.mean(logits.argmax(1).numpy() == data.labels[test])))
-    seconds = result.seconds + time.perf_counter() - begun
-    return dataclasses.replace(result, finetuned=tuple(scores), out_of_fold=said, seconds=seconds)
+    return Tuned(tuple(map(int, folds)), tuple(scores), tuple(said), time.perf_counter() - begun)
+
+
+def with_tuned(result: Result, parts: Sequence[Tuned], data: TrainSet) -> Result:
+    """The result with what came of fine-tuning it in all folds, in whatever parts that was done."""
+    scores: dict[int, float] = {}
+    said = np.zeros((len(data.labels), len(data.classes)))
+    for part in parts:
+        for fold, score, probabilities in zip(part.folds, part.scores, part.said, strict=True):
+            scores[fold] = score
+            said[data.folds == fold] = probabilities
+    seconds = result.seconds + sum(part.seconds for part in parts)
+    tuned = tuple(scores[int(fold)] for fold in np.unique(data.folds))
+    return dataclasses.replace(result, finetuned=tuned, out_of_fold=said, seconds=seconds)

@@ -13,13 +13,16 @@ import numpy as np
 from graft.errors import GraftError
 from graft.features.images import decoded_at
 from graft.features.store import Store
-from graft.select.candidates import Result, TrainSet, around, finetune_in_folds, probe_candidate
+from graft.mapper.base import Mapper
+from graft.mapper.serial import in_turn
+from graft.select.candidates import Result, TrainSet, around
 from graft.select.controls import Contestants, Control, run_controls
-from graft.select.failures import Failed, attempt, reason_of, refuse_all
+from graft.select.failures import Failed, reason_of, refuse_all
 from graft.select.limits import excesses, refuse_none
 from graft.select.measure import Served, measure
 from graft.select.names import name_of, name_of_candidate
 from graft.select.rule import choose, finalists
+from graft.select.spread import Given, probed, tuned_in_folds
 from graft.settings import Params
 from graft.train.devices import fabric_for
 from graft.zoo.network import Network, build_network
@@ -52,8 +55,14 @@ class _Course:
     sources: Path
     store: Store
     say: Callable[[str], None]
+    mapper: Mapper
     results: list[Result] = dataclasses.field(default_factory=list)
     failed: list[Failed] = dataclasses.field(default_factory=list)
+
+    @property
+    def given(self) -> Given:
+        """What every worker needs."""
+        return Given(self.data, self.params, self.sources, self.store)
 
     def decode(self) -> None:
         """Open every image once for all sizes that the candidates want; one that cannot be built fails by itself."""
@@ -65,12 +74,8 @@ class _Course:
 
     def probe(self) -> None:
         """Probe every candidate."""
-        for candidate in self.params.zoo.candidates:
-
-            def work() -> Result:
-                return probe_candidate(candidate, self.data, self.params, self.sources, self.store)  # noqa: B023
-
-            found = attempt(work, "probing")
+        candidates = self.params.zoo.candidates
+        for candidate, found in zip(candidates, probed(self.given, candidates, self.mapper), strict=True):
             if isinstance(found, str):
                 self._fail(Failed(candidate, found))
             else:
@@ -93,24 +98,18 @@ class _Course:
 
     def finetune(self) -> None:
         """Fine-tune the finalists; where one fails, the next by probe takes its place."""
-        wanted = self.params.select.finalists
         while True:
-            waiting = [item for item in finalists(self.results, wanted) if not item.finetuned]
+            waiting = [item for item in finalists(self.results, self.params.select.finalists) if not item.finetuned]
             if not waiting:
                 return
-            item = waiting[0]
-
-            def work() -> Result:
-                return finetune_in_folds(item, self.data, self.params, self.sources, self.store)  # noqa: B023
-
-            tuned = attempt(work, "fine-tuning")
-            place = self.results.index(item)
-            if isinstance(tuned, str):
-                del self.results[place]
-                self._fail(Failed(item.candidate, tuned, item.seconds, item))
-            else:
-                self.results[place] = tuned
-                self.say(f"{name_of(tuned)}: fine-tuned {np.mean(tuned.finetuned):.3f}")
+            for item, tuned in zip(waiting, tuned_in_folds(self.given, waiting, self.mapper), strict=True):
+                place = self.results.index(item)
+                if isinstance(tuned, str):
+                    del self.results[place]
+                    self._fail(Failed(item.candidate, tuned, item.seconds, item))
+                else:
+                    self.results[place] = tuned
+                    self.say(f"{name_of(tuned)}: fine-tuned {np.mean(tuned.finetuned):.3f}")
 
     def refuse_nothing(self) -> None:
         """Refuse to go on where no candidate is left that could win."""
@@ -124,7 +123,12 @@ class _Course:
 
 
 def run_contest(
-    data: TrainSet, params: Params, sources: Path, store: Store, say: Callable[[str], None] = print
+    data: TrainSet,
+    params: Params,
+    sources: Path,
+    store: Store,
+    say: Callable[[str], None] = print,
+    mapper: Mapper | None = None,
 ) -> Contest:
     """Run the selection that ``params`` asks for.
 
@@ -134,19 +138,21 @@ def run_contest(
         sources: the folder of the models that were pretrained here.
         store: what caches are kept in.
         say: is told of each candidate when it is done.
+        mapper: what does the candidates and their folds; None: one after the other, here. What is measured is
+            measured here in any case, when no worker has anything to do.
 
     Raises:
         GraftError: every candidate failed.
         ConfigError: none keeps the limits.
         DataError: an image cannot be decoded.
     """
-    course = _Course(data, params, sources, store, say)
+    course = _Course(data, params, sources, store, say, mapper or in_turn())
     course.decode()
     for step in (course.probe, course.measure, course.finetune):
         step()
         course.refuse_nothing()
     winner = choose(course.results)
-    given = Contestants(course.results, winner, data, params, sources, store)
+    given = Contestants(course.results, winner, data, params, sources, store, course.mapper)
     return Contest(tuple(course.results), tuple(course.failed), tuple(run_controls(given)), winner)
 
 

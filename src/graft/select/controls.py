@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,12 @@ import numpy as np
 
 from graft.features.images import decoded
 from graft.features.store import Store
-from graft.select.candidates import Result, TrainSet, probe_candidate
-from graft.select.failures import attempt
+from graft.mapper.base import Mapper
+from graft.mapper.serial import in_turn
+from graft.select.candidates import Result, TrainSet
 from graft.select.names import name_of
 from graft.select.probe import fold_scores
+from graft.select.spread import Given, probed
 from graft.settings import Candidate, Params
 from graft.zoo.preprocessing import Geometry
 
@@ -52,7 +54,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Contestants:
-    """What controls are computed from: the candidates' results, the winner, and what they were computed with."""
+    """What controls are computed from: the candidates' results, the winner, and what they were computed with and by."""
 
     results: Sequence[Result]
     winner: Result
@@ -60,6 +62,7 @@ class Contestants:
     params: Params
     sources: Path
     store: Store
+    mapper: Mapper = field(default_factory=in_turn)
 
 
 def majority_class(given: Contestants) -> Control:
@@ -91,11 +94,10 @@ def random_weights(given: Contestants) -> Control | None:
     name = f"{own.arch.removeprefix('timm:')}, random weights"
     if own.weights == "none" or any(_is_the_same(item, blank, depth) for item in given.results):
         return None
-    found = attempt(
-        lambda: probe_candidate(blank, given.data, given.params, given.sources, given.store), "with random weights"
-    )
+    everything = Given(given.data, given.params, given.sources, given.store)
+    (found,) = probed(everything, [blank], given.mapper)
     if isinstance(found, str):
-        return Control(name, (), f"control: failed {found}")
+        return Control(name, (), f"control: failed {found.replace('probing', 'with random weights', 1)}")
     why = (
         f"control: a linear head on the winner's network with random weights, cut after block {depth}; "
         f"on the winner's own features it scored {given.winner.probe.mean:.3f}"

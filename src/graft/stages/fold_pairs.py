@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graft.evaluate.repeated import FoldPair
-from graft.progress import track
+from graft.mapper.base import Mapper, value_of
+from graft.mapper.opening import mapper_for
+from graft.mapper.serial import in_turn
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,10 +32,19 @@ def fold_pairs(job: Job) -> tuple[FoldPair, ...]:
     if not wanted.control or job.winner.weights == "none":
         return ()
     places = [(seed, int(fold)) for seed in range(wanted.control_seeds) for fold in np.unique(job.data.folds)]
-    return tuple(_pair(job, seed, fold) for seed, fold in track(places, "comparing in every fold"))
+    if not places:
+        return ()
+    with _mapper(job) as mapper:
+        return tuple(map(value_of, mapper.map(partial(_pair, job), places, "comparing in every fold")))
 
 
-def _pair(job: Job, seed: int, fold: int) -> FoldPair:
+def _mapper(job: Job) -> AbstractContextManager[Mapper]:
+    """What does the pairs: devices that train together do each of them together."""
+    return nullcontext(in_turn()) if job.fabric.world_size > 1 else mapper_for(job.params.compute)
+
+
+def _pair(job: Job, place: tuple[int, int]) -> FoldPair:
+    seed, fold = place
     apart = _without(job, seed, fold)
     test = job.data.folds == fold
     strategy = job.advice.strategy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -58,6 +58,10 @@ class Job:
     probe: float | None = None
     curve: tuple[float, ...] = ()
     head_alone: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process has a device of its own."""
+        return _there, (self.params, self.workspace, self.winner, self.data, self.blocks, self.probe, self.curve)
 
     @classmethod
     def open(cls, params: Params, workspace: Workspace, fabric: Fabric) -> Job:
@@ -212,3 +216,18 @@ class Job:
         parts = torch.split(torch.from_numpy(self.prepared(candidate)[rows]), 256)
         named = [logits_of(trained.network, preprocessing.normalise(part)).argmax(1).numpy() for part in parts]
         return float(np.mean(np.concatenate(named) == self.data.labels[rows]))
+
+
+def _there(
+    params: Params,
+    workspace: Workspace,
+    winner: Candidate,
+    data: TrainSet,
+    blocks: int,
+    probe: float | None,
+    curve: tuple[float, ...],
+) -> Job:
+    """The job in another process."""
+    from graft.train.devices import fabric_for
+
+    return Job(params, workspace, winner, data, blocks, fabric_for(params.compute.device), probe, curve)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +12,10 @@ from pathlib import Path
 
 from graft.config import load_params
 from graft.errors import exit_code
+from graft.parent import end_with_parent
 from graft.settings import Params
-from graft.threads import wait_briefly
+from graft.threads import variables_for, wait_briefly
 from graft.workspace import Workspace
-
-_PR_SET_PDEATHSIG = 1
 
 Work = Callable[[Params, Workspace], None]
 
@@ -37,6 +34,8 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
 
     def locked() -> None:
         params = load_params(workspace.params)
+        if params.compute.threads is not None:
+            os.environ.update(variables_for(params.compute.threads))
         with exclusively(workspace.lock, name):
             if uses_torch:
                 from graft.determinism import make_deterministic
@@ -45,16 +44,6 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
             work(params, workspace)
 
     return exit_code(locked)
-
-
-def end_with_parent() -> None:
-    """Ask Linux to end this process with the one that started it.
-
-    A killed ``dvc repro`` would otherwise leave its stage at work, and what that writes could come after what a
-    second run has written or restored.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager

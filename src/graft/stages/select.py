@@ -26,13 +26,15 @@ def run(params: Params, workspace: Workspace) -> None:
         DataError: a training image cannot be decoded.
     """
     from graft.features.store import Store
+    from graft.mapper.opening import mapper_for
     from graft.select.contest import run_contest
     from graft.select.names import name_of
     from graft.select.similarity import SIMILARITY_FILE, similarity_of
 
     data = train_set(workspace)
     store = Store(workspace.cache, params.compute.cache_gb)
-    contest = run_contest(data, params, workspace.source_models, store, say)
+    with mapper_for(params.compute) as mapper:
+        contest = run_contest(data, params, workspace.source_models, store, say, mapper)
     winner = contest.winner
     say(f"chosen: {name_of(winner)}, cut after block {winner.probe.depth} of {winner.blocks - 1}")
     like = similarity_of(winner, data, params, workspace.source_models, store)

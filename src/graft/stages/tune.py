@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
+    from graft.mapper.base import Mapper
     from graft.stages.job import Job
     from graft.tune.outcome import Outcome
     from graft.tune.search import Search, Tried
@@ -43,6 +44,7 @@ def run(params: Params, workspace: Workspace) -> None:
 def searched(params: Params, workspace: Workspace) -> list[Tried]:
     """Every trial, from those that an earlier, killed run made on."""
     from graft.determinism import make_deterministic
+    from graft.mapper.opening import mapper_for
     from graft.progress import track
     from graft.stages.job import Job
     from graft.train.devices import fabric_for
@@ -56,12 +58,15 @@ def searched(params: Params, workspace: Workspace) -> list[Tried]:
         return params.tune.minutes is None or time.monotonic() - began < 60 * params.tune.minutes
 
     bar = iter(track(range(search.most), "trying settings"))
+    # Decoded here once, and not by each worker.
+    job.prepared(job.winner)
+    with mapper_for(params.compute) as mapper:
 
-    def objective(values: Values) -> Iterator[float]:
-        next(bar, None)
-        return fold_scores(job, values)
+        def objective(values: Values) -> Generator[float, None, None]:
+            next(bar, None)
+            return fold_scores(job, values, mapper)
 
-    return search.run(objective, more)
+        return search.run(objective, more)
 
 
 def search_of(job: Job) -> Search:
@@ -80,13 +85,17 @@ def search_of(job: Job) -> Search:
     return Search(space, space.defaults(settings), params.tune, params.seed, workspace.checkpoints / f"tune-{key}.db")
 
 
-def fold_scores(job: Job, values: Values) -> Iterator[float]:
-    """Accuracy on each fold of the winner trained on the others with ``values``; the same seed for all settings."""
+def fold_scores(job: Job, values: Values, mapper: Mapper) -> Generator[float, None, None]:
+    """Accuracy on each fold of the winner trained on the others with ``values``; the same seed for all settings.
+
+    Folds of one trial are what is spread: whoever proposes the next trial has to know all of this one.
+    """
+    from graft.mapper.base import value_of
+    from graft.stages.trial import Trial
+
     train = dataclasses.replace(job.advice.settings(job.params.train), **values)  # type: ignore[arg-type]
     own = dataclasses.replace(job, params=dataclasses.replace(job.params, train=train))
-    for fold in np.unique(job.data.folds):
-        scored = job.data.folds == fold
-        yield own.accuracy(own.try_out(train.strategy, ~scored), train.strategy, scored)
+    yield from map(value_of, mapper.map(Trial(own), np.unique(job.data.folds).tolist(), "its folds"))
 
 
 def write(outcome: Outcome, params: Params, workspace: Workspace) -> None:

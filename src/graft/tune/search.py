@@ -7,7 +7,8 @@ state that is lost with the process: a search that was killed and goes on makes 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import optuna
 
 # Scores one setting fold by fold: accuracies in [0, 1], yielded as they are found, so that a trial can be cut short.
-Objective = Callable[[Values], Iterator[float]]
+Objective = Callable[[Values], Generator[float, None, None]]
 STUDY = "graft"
 FOLDS_KEY = "fold_scores"
 # Trials that are drawn at random before TPE begins to learn from them.
@@ -148,12 +149,14 @@ def _scored(trial: optuna.Trial, objective: Objective) -> float:
     import optuna
 
     scores: list[float] = []
-    for fold, score in enumerate(objective(trial.params)):
-        scores.append(score)
-        trial.set_user_attr(FOLDS_KEY, scores)
-        trial.report(float(np.mean(scores)), fold)
-        if trial.number > 0 and trial.should_prune():
-            raise optuna.TrialPruned
+    # Closed at once: folds of a pruned trial may be under way.
+    with closing(objective(trial.params)) as found:
+        for fold, score in enumerate(found):
+            scores.append(score)
+            trial.set_user_attr(FOLDS_KEY, scores)
+            trial.report(float(np.mean(scores)), fold)
+            if trial.number > 0 and trial.should_prune():
+                raise optuna.TrialPruned
     return float(np.mean(scores))
 
 

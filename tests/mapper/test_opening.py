@@ -1,0 +1,142 @@
+"""Which mapper the settings name, what is refused, and that nothing outlives the work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from graft.config import parse_params
+from graft.errors import ConfigError, GraftError
+from graft.mapper.opening import ENGINES, mapper_for
+from graft.mapper.serial import Serial
+from graft.settings import Compute
+
+ZOO = {"candidates": ["resnet18"]}
+
+
+def opened(**settings: Any) -> None:
+    with mapper_for(Compute(**settings)):
+        pass
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port: int = listening.getsockname()[1]
+    return port
+
+
+def test_every_name_of_the_settings_has_an_engine() -> None:
+    assert set(get_args(get_type_hints(Compute)["mapper"])) == set(ENGINES)
+    with mapper_for(Compute()) as mapper:
+        assert isinstance(mapper.engine, Serial) and mapper.workers == 1
+
+
+def test_an_unknown_mapper_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"the key 'compute.mapper' cannot be 'spark'"):
+        parse_params({"zoo": ZOO, "compute": {"mapper": "spark"}}, "test")
+    with pytest.raises(ConfigError, match=r"the key 'compute.workers' cannot be 0"):
+        parse_params({"zoo": ZOO, "compute": {"workers": 0}}, "test")
+
+
+@pytest.mark.parametrize("name", ["serial", "processes"])
+def test_an_address_for_what_has_none_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        opened(mapper=name, address="tcp://127.0.0.1:8786")
+    assert caught.value.message() == (
+        f"compute.address is given, but the mapper {name!r} works on this machine alone\n"
+        "  where: compute.address\n"
+        "  remedy: set compute.mapper to dask or ray, or leave compute.address out"
+    )
+
+
+@pytest.mark.parametrize(("name", "module", "tool"), [("dask", "distributed", "Dask"), ("ray", "ray", "Ray")])
+def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
+    name: str, module: str, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigError) as caught:
+        opened(mapper=name)
+    assert caught.value.what.startswith(f"the mapper {name!r} needs {tool}, which is not installed")
+    assert caught.value.where == "compute.mapper" and caught.value.remedy == f"pip install 'graft[{name}]'"
+
+
+@pytest.mark.parametrize(("name", "tool"), [("dask", "Dask"), ("ray", "Ray")])
+def test_an_address_where_nobody_is_is_named(name: str, tool: str) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(GraftError) as caught:
+        opened(mapper=name, address=address)
+    assert caught.value.what.startswith(f"the {tool} cluster cannot be reached (")
+    assert caught.value.where == f"compute.address: {address}"
+    assert caught.value.remedy is not None and caught.value.remedy.startswith("start it, or mend the address")
+
+
+@pytest.mark.parametrize("address", ["cluster", "tcp://cluster", "tcp://cluster:what", ":8786"])
+def test_what_is_no_address_is_told_as_that(address: str) -> None:
+    with pytest.raises(ConfigError, match="is no address of a Dask cluster") as caught:
+        opened(mapper="dask", address=address)
+    assert caught.value.remedy == "write host and port, such as tcp://10.0.0.5:8786"
+
+
+@pytest.mark.slow
+def test_somebody_else_at_that_address_is_told_within_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(GraftError, match="the Dask cluster cannot be reached") as caught:
+            opened(mapper="dask", address=address)
+    assert caught.value.where == f"compute.address: {address}"
+
+
+MAPPING = """
+import sys
+from graft.mapper.base import Mapper
+from graft.mapper.opening import ENGINES, ended_in_order
+from graft.mapper.worker import Surroundings
+from graft.settings import Compute
+from tests.mapper import work
+
+if __name__ == "__main__":
+    with ended_in_order(), ENGINES["processes"](Compute(workers=2), Surroundings.here(None)) as engine:
+        list(Mapper(engine).map(work.sleep_long, sys.argv[1:], "sleeping"))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ending with a killed parent is Linux's")
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_workers_end_with_the_work_however_that_ends(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+    script, files = tmp_path / "mapping.py", [tmp_path / "one", tmp_path / "two"]
+    script.write_text(MAPPING)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    process = subprocess.Popen(
+        [sys.executable, str(script), *map(str, files)], env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
+    while not all(file.exists() and file.read_text() for file in files):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.02)
+    process.send_signal(sent)
+    process.communicate()
+    assert process.returncode == code
+    for worker in [int(file.read_text()) for file in files]:
+        for _ in range(500):  # a killed parent's are ended by the system, a moment later
+            if not running(worker):
+                break
+            time.sleep(0.02)
+        assert not running(worker)
+
+
+def running(number: int) -> bool:
+    """Whether a process is there and no zombie, which an init that reaps nothing would leave."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,101 @@
+"""The selection spread over workers: the same to the bit as one candidate after the other, and one that kills its
+worker fails alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graft.determinism import make_deterministic
+from graft.features.store import Store
+from graft.mapper.base import Mapper
+from graft.mapper.opening import mapper_for
+from graft.select.candidates import TrainSet
+from graft.select.contest import Contest, run_contest
+from graft.select.leaderboard import agreement, out_of_fold, table
+from graft.select.spread import divided
+from graft.settings import Compute, Params
+from tests.mapper.sabotage import Sabotaging
+
+from .conftest import SMALL
+
+TIMED = ("latency", "images_per", "seconds")
+
+
+@pytest.fixture(
+    scope="module",
+    params=["processes", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dask", "ray"))],
+)
+def mapper(request: pytest.FixtureRequest) -> Iterator[Mapper]:
+    with mapper_for(Compute(mapper=request.param, workers=2, threads=1)) as found:
+        yield found
+
+
+@pytest.fixture
+def params(asked: Callable[..., Params]) -> Params:
+    """Two that can be told apart by where they are cut, and one that cannot be built."""
+    return asked({**SMALL, "depth": "auto"}, {**SMALL, "depth": 0}, {**SMALL, "depth": 99}, finalists=2)
+
+
+def run(task: TrainSet, params: Params, folder: Path, mapper: Mapper | None = None) -> tuple[Contest, list[str]]:
+    said: list[str] = []
+    return run_contest(task, params, folder, Store(folder / "cache"), said.append, mapper), said
+
+
+def figures(contest: Contest, task: TrainSet) -> dict[str, Any]:
+    """Everything but times."""
+    rows = table(contest.results, contest.failed, contest.controls)
+    return {
+        "rows": rows.drop(columns=[name for name in rows.columns if name.startswith(TIMED)]).to_csv(),
+        "agreement": agreement(contest.results),
+        "said": out_of_fold(contest, task).to_csv(),
+        "scores": [(item.finetuned, item.probe, item.knn, item.logme) for item in contest.results],
+        "winner": contest.winner.candidate,
+    }
+
+
+def test_the_selection_is_that_of_one_after_the_other_to_the_bit(
+    mapper: Mapper, task: TrainSet, params: Params, tmp_path: Path
+) -> None:
+    make_deterministic(1)
+    alone, said_alone = run(task, params, tmp_path / "alone")
+    spread, said = run(task, params, tmp_path / "spread", mapper)
+    assert figures(spread, task) == figures(alone, task)
+    assert said == said_alone
+    for one, other in zip(alone.results, spread.results, strict=True):
+        assert one.out_of_fold is not None and other.out_of_fold is not None
+        assert np.array_equal(one.out_of_fold, other.out_of_fold)
+    assert spread.failed[0].reason.startswith("probing: there is no block 99 to cut after")
+    assert all(item.measured is not None for item in spread.results)
+
+
+@pytest.mark.slow
+def test_a_candidate_that_kills_its_worker_fails_alone(
+    mapper: Mapper, task: TrainSet, asked: Callable[..., Params], tmp_path: Path
+) -> None:
+    params = asked({**SMALL, "depth": 1}, SMALL, {**SMALL, "depth": 0})
+    contest, _ = run(task, params, tmp_path, Sabotaging(mapper.engine, params.zoo.candidates[0], "kill"))
+    assert [item.candidate for item in contest.failed] == [params.zoo.candidates[0]]
+    assert contest.failed[0].reason == "probing: was killed, as happens when memory runs out"
+    assert [item.candidate for item in contest.results] == list(params.zoo.candidates[1:])
+    assert contest.winner.finetuned
+
+
+@pytest.mark.slow
+def test_a_candidate_that_runs_out_of_memory_fails_alone(
+    mapper: Mapper, task: TrainSet, asked: Callable[..., Params], tmp_path: Path
+) -> None:
+    params = asked(SMALL, {**SMALL, "arch": "vgg16"})
+    contest, _ = run(task, params, tmp_path, Sabotaging(mapper.engine, params.zoo.candidates[1], "starve"))
+    assert [item.candidate for item in contest.failed] == [params.zoo.candidates[1]]
+    assert contest.failed[0].reason.startswith("probing: out of memory")
+    assert contest.winner.candidate == params.zoo.candidates[0]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [(0, 1, 2)]), (2, [(0, 1), (2,)]), (9, [(0,), (1,), (2,)])])
+def test_folds_are_divided_among_workers(count: int, expected: list[tuple[int, ...]]) -> None:
+    assert divided([0, 1, 2], count) == expected

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180
 class Receiver(BaseHTTPRequestHandler):
     """Keeps what is posted to it."""
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self.server.kept.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))  # type: ignore[attr-defined]
         self.send_response(200)
         self.end_headers()

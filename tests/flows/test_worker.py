@@ -1,4 +1,4 @@
-"""A real server and a real worker: schedules fire by themselves, and whoever is killed, no finished stage is repeated."""
+"""A real server and a real worker: schedules fire by themselves, and whoever is killed, finished stages stay so."""
 
 from __future__ import annotations
 
@@ -176,24 +176,21 @@ def worker(place: Place) -> Iterator[subprocess.Popen[str]]:
         end(process)
 
 
+def is_done(run: dict[str, Any]) -> bool:
+    return bool(run["state_name"] == "Completed")
+
+
 def deploy(place: Place, *names: str) -> str:
     return place.run("flows.deployments", *names)
 
 
-def test_a_schedule_fires_by_itself_and_two_at_once_do_the_work_once(place: Place) -> None:
+def test_a_schedule_fires_by_itself_and_work_is_done_once(place: Place) -> None:
     said = deploy(place, "often", "train")
     assert "made the work pool 'graft'\ndeployed often, train: http://127.0.0.1:" in said
     with worker(place):
-        scheduled = until(
-            lambda: [
-                run for run in place.runs() if run["auto_scheduled"] and run["state_name"] == "Completed"
-            ][1:]
-        )  # fmt: skip
-        assert len(scheduled) >= 1
-    pauses = [name for name in ("often",)]
-    assert pauses
-    everything = [place.stages(run["id"]) for run in place.runs() if run["state_name"] == "Completed"]
-    assert [states["ingest"] for states in everything if "ingest" in states].count("Completed") == 1
+        until(lambda: len([run for run in place.runs() if run["auto_scheduled"] and is_done(run)]) >= 2)
+    stages = [place.stages(run["id"]) for run in place.runs() if is_done(run)]
+    assert [states["ingest"] for states in stages].count("Completed") == 1, "the others found nothing to do"
 
 
 def test_a_killed_workers_run_is_found_ends_as_crashed_and_is_resumed(place: Place) -> None:
@@ -238,8 +235,8 @@ def test_sigterm_to_the_worker_leaves_no_stage_behind_and_no_run_that_seems_to_r
         first.terminate()
         until(lambda: place.state_of(run) not in {"Running", "Pending"})
         assert ended(stage)
+        assert place.state_of(run) == "Crashed"
         first.wait(60)
-    print(place.state_of(run))
 
 
 def test_changed_data_is_noticed_and_trained_on_by_an_event(place: Place) -> None:
@@ -247,9 +244,5 @@ def test_changed_data_is_noticed_and_trained_on_by_an_event(place: Place) -> Non
     with worker(place):
         run = place.begin("watch", "graft-watch")
         until(lambda: place.state_of(run) == "Changed")
-        trained = until(
-            lambda: [
-                one for one in place.runs() if place.stages(one["id"]).get("evaluate") in {"Completed", "Unchanged"}
-            ]
-        )  # fmt: skip
-        assert trained
+        # An automation on the event started the deployment: nobody else did.
+        until(lambda: [one for one in place.runs() if place.stages(one["id"]).get("evaluate") == "Completed"])

@@ -1,9 +1,9 @@
 """`dvc push` and `dvc pull` of many small images: as loose files, and packed into tar shards with a manifest.
 
-Run from the project's folder: `.venv/bin/python benchmarks/remote.py [--images 20000] [--shards 64] [--s3]`. The remote is a
-folder, or with `--s3` a real S3 protocol server on loopback, to which every object is a request. Shards are uncompressed,
-have no times or owners in them, and an image's shard follows from its path: one changed image changes one shard. Packing
-and unpacking count as part of push and pull. Ends with one JSON line.
+Run from the project's folder: `.venv/bin/python benchmarks/remote.py [--images 20000] [--shards 64] [--s3]`. The remote
+is a folder, or with `--s3` a real S3 protocol server on loopback, to which every object is a request. Shards are
+uncompressed, have no times or owners in them, and an image's shard follows from its path: one changed image changes one
+shard. Packing and unpacking count as part of push and pull. Ends with one JSON line.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def draw(folder: Path, count: int) -> None:
 
 
 def pack(images: Path, packed: Path, shards: int) -> None:
-    """Write the images into tar shards, and a manifest of which file is in which; the same files give the same bytes."""
+    """Write the images into tar shards, and a manifest that says which is where; same files, same bytes."""
     packed.mkdir(parents=True, exist_ok=True)
     files = sorted(path.relative_to(images).as_posix() for path in images.rglob("*.png"))
     shard_of = {name: int(hashlib.sha256(name.encode()).hexdigest(), 16) % shards for name in files}

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -119,6 +120,7 @@ def s3() -> Iterator[str]:
     import boto3
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

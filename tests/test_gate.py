@@ -83,6 +83,61 @@ def test_refusal_names_every_figure_that_failed() -> None:
     )
 
 
+WORSE = {
+    "version": "0123456789ab",
+    "accuracy": 0.95,
+    "difference": -0.05,
+    "difference_ci95": [-0.07, -0.03],
+    "p_value": 0.0004,
+    "better": "incumbent",
+}
+
+
+def drop(limit: float | None, in_use: str | None = "0123456789ab", **incumbent: object) -> list[str]:
+    """Why the condition on the model in use fails; empty where it passes or is not asked."""
+    metrics = {**GOOD, "incumbent": {**WORSE, **incumbent}}
+    return [check.reason for check in check_gate(Gate(max_drop=limit), metrics, in_use) if not check.passed]
+
+
+def test_a_model_that_is_significantly_worse_than_the_one_in_use_is_refused_by_default() -> None:
+    (check,) = [check for check in check_gate(Gate(), {**GOOD, "incumbent": WORSE}, "0123456789ab") if not check.passed]
+    assert (check.condition, check.limit, check.figure) == ("max_drop", 0.0, -0.05)
+    assert check.reason == (
+        "accuracy is 0.0500 under that of the model in use (0123456789ab, 0.9500) on the same test images (95%: 0.0300 "
+        "to 0.0700, McNemar's p = 0.0004), and package.gate.max_drop = 0.0000"
+    )
+
+
+@pytest.mark.parametrize(
+    ("limit", "change", "refused"),
+    [
+        (0.029, {}, True),
+        (0.03, {}, False),  # the interval reaches the limit
+        (0.0, {"better": "undecided"}, False),  # only one of interval and exact test speaks
+        (0.0, {"better": "new", "difference": 0.05, "difference_ci95": [0.03, 0.07]}, False),
+        (0.0, {"difference": None, "difference_ci95": None, "better": None, "reason": "other classes"}, False),
+        (None, {}, False),
+    ],
+)
+def test_only_what_is_surely_worse_by_more_than_the_limit_is_refused(
+    limit: float | None, change: dict, refused: bool
+) -> None:
+    assert bool(drop(limit, **change)) is refused
+
+
+def test_with_no_other_model_in_use_nothing_is_asked() -> None:
+    assert drop(0.0, in_use=None) == []
+
+
+@pytest.mark.parametrize("incumbent", [None, {**WORSE, "version": "fedcba987654"}])
+def test_a_comparison_with_another_model_is_none(incumbent: dict | None) -> None:
+    (check,) = check_gate(Gate(), {**GOOD, "incumbent": incumbent}, "0123456789ab")
+    assert not check.passed and check.reason == (
+        "it was not compared with the model in use (0123456789ab), and package.gate.max_drop asks for that: run "
+        "`.venv/bin/dvc repro --force --single-item evaluate`, then `.venv/bin/dvc repro`"
+    )
+
+
 HURT = {**GOOD, "transfer": {"verdict": "hurts"}, "control": {"accuracy": 0.95}}
 
 

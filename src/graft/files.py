@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,9 @@ from typing import Any
 
 # One flush of everything is faster than one for each of many files: 1,797 took 0.1 s instead of 1 to 2 s.
 _SYNC_ALL_FROM = 50
+# Linux's renameat2(2).
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 @contextmanager
@@ -49,14 +54,30 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def _put_in_place(beside: Path, path: Path) -> None:
-    """Swap ``beside`` in: a folder cannot be renamed over a full one, so the old one steps aside first."""
+    """Swap ``beside`` in, on Linux in one step, so that whoever looks sees the old folder or the new one.
+
+    Elsewhere a folder cannot be renamed over a full one, so the old one steps aside first.
+    """
     if not path.exists():
         beside.rename(path)
         return
+    if _exchange(beside, path):
+        return  # the old one is where the new one was written, and goes with that
     old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old."))
     path.rename(old / "was")
     beside.rename(path)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two paths change places at once; False where the system or the file system cannot."""
+    if sys.platform != "linux":
+        return False
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # a C library from before 2018
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE) == 0)
 
 
 def _fsync_tree(folder: Path) -> None:

@@ -40,7 +40,9 @@ def test_promoted_sent_kept_and_brought_back(project: Project, tmp_path: Path) -
     back = rolling.rollback(root, return_state=True)
     assert back.is_completed() and version_of(project.workspace.promoted) == first
     shown = page(Change(None, "Done"), history(project.workspace))
-    newest = f"| in use | birds:{first} (number 3) | 0.900 (95%: 0.870 to 0.930) | {history(project.workspace)[-1].when}"
+    newest = (
+        f"| in use | birds:{first} (number 3) | 0.900 (95%: 0.870 to 0.930) | {history(project.workspace)[-1].when}"
+    )
     assert shown.splitlines()[5].startswith(newest)
 
 

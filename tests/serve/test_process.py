@@ -21,6 +21,7 @@ import psutil
 import pytest
 import yaml
 
+from graft.packaged import read_package
 from graft.predict import Predictor
 from graft.workspace import Workspace
 
@@ -146,6 +147,7 @@ def test_built_bento_holds_all_it_needs_and_no_more(
     info = yaml.safe_load((bento / "bento.yaml").read_text())
     package = json.loads((whole_project.packaged / "package.json").read_text())
     assert [model["tag"] for service in info["services"] for model in service["models"]] == [package["tag"]]
+    assert info["labels"] == {"project": "graft", **read_package(whole_project.packaged).labels}
 
     # Only the store is left: no project, and a Bento whose own copy of the code must be what runs.
     shutil.rmtree(whole_project.root)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,15 +14,22 @@ import pandas as pd
 import pytest
 import torch
 from ruamel.yaml import YAML
+from scipy.stats import binomtest
 
 from graft.artifact import Artifact, save_artifact
 from graft.config import load_params
 from graft.errors import DataError, WeightsError
+from graft.evaluate.heldout import HeldOut
+from graft.evaluate.incumbent import Incumbent
+from graft.evaluate.intervals import Resampling
+from graft.evaluate.result import Probabilities, evaluate, metrics
+from graft.packaged import version_of
 from graft.predict import Predictor
 from graft.stages.evaluate import run
 from graft.workspace import Workspace
 from graft.zoo.network import build_network
 from graft.zoo.preprocessing import Geometry, Preprocessing
+from tests.evaluate.conftest import COST
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("ant", "bee", "wasp")
@@ -156,6 +164,65 @@ def test_empty_test_split_is_refused_and_leaves_nothing(workspace: Callable[...,
     with pytest.raises(DataError, match="the test split is empty"):
         _run(ws)
     assert not ws.evaluation.exists()
+
+
+def test_the_model_in_use_answers_the_same_images_with_its_own_preprocessing(
+    workspace: Callable[..., Workspace],
+) -> None:
+    ws = workspace()
+    _save(ws.packaged, 5, size=24)
+    _save(ws.promoted, 4, ("wasp", "ant", "bee"), size=40)
+    found = _run(ws)
+    predictions = pd.read_csv(ws.evaluation / "predictions.csv")
+    old = Predictor.load(ws.promoted)
+    named = np.array(old.classes)[old.predict([ws.raw / path for path in predictions["path"]]).argmax(1)]
+    right, was_right = predictions["label"] == predictions["predicted"], predictions["label"] == named
+    told = found["incumbent"]
+    assert told["version"] == version_of(ws.promoted), "the promoted model is in use, not the packaged one"
+    assert told["accuracy"] == pytest.approx(was_right.mean())
+    assert told["difference"] == pytest.approx(right.mean() - was_right.mean())
+    assert told["difference_ci95"][0] <= told["difference"] <= told["difference_ci95"][1]
+    changed = int((right != was_right).sum())
+    assert told["p_value"] == (
+        pytest.approx(binomtest(int((right & ~was_right).sum()), changed).pvalue) if changed else None
+    )
+    assert told["better"] in {"new", "incumbent", "undecided"} and told["reason"] is None
+    assert "trained on another division" in told["note"]
+    page, card = ((ws.evaluation / name).read_text(encoding="utf-8") for name in ("report.html", "model_card.md"))
+    assert "Against the model in use" in page and told["version"] in page
+    assert "## Against the model in use" in card
+
+
+def test_without_another_model_in_use_there_is_no_comparison(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    assert _run(ws)["incumbent"] is None
+    shutil.copytree(ws.finetuned, ws.packaged)
+    assert _run(ws)["incumbent"] is None, "it is the model in use itself"
+    assert "Against the model in use" not in (ws.evaluation / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_model_in_use_that_cannot_be_compared_is_told_and_stops_nothing(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    _save(ws.packaged, 5, ("ant", "bee"))
+    told = _run(ws)["incumbent"]
+    assert (told["difference"], told["reason"]) == (None, "it knows other classes than this data has")
+    _save(ws.promoted, 5)
+    (ws.promoted / "model.safetensors").write_bytes(b"damaged")
+    told = _run(ws)["incumbent"]
+    assert told["difference"] is None and "it cannot be loaded: the weights are not the ones" in told["reason"]
+
+
+def test_where_transfer_hurts_the_control_is_held_against_the_model_in_use_too() -> None:
+    labels = np.arange(60) % 3
+    wrong, right = (np.eye(3)[(labels + shift) % 3] * 0.8 + 0.1 / 1.5 for shift in (1, 0))
+    units, n_train = np.arange(60), np.full(3, 5)
+    held_out = HeldOut(CLASSES, tuple(map(str, units)), labels, units, n_train)
+    incumbent = Incumbent("0123456789ab", "resnet18", None)
+    said = Probabilities(wrong, right, {}, incumbent=incumbent, in_use=wrong)
+    told = metrics(evaluate(held_out, said, COST, Resampling(units, 100, 0)))
+    assert told["transfer"]["verdict"] == "hurts"
+    assert (told["incumbent"]["difference"], told["control"]["incumbent"]["difference"]) == (0.0, 1.0)
+    assert (told["incumbent"]["better"], told["control"]["incumbent"]["better"]) == ("undecided", "new")
 
 
 def test_models_of_other_classes_are_refused_by_name(workspace: Callable[..., Workspace]) -> None:

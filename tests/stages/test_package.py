@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,6 +89,55 @@ def test_the_gate_is_held_against_the_model_that_is_taken(workspace: Workspace) 
     package.run(params(min_accuracy=0.94), workspace)  # the transferred one has 0.9
     with pytest.raises(GateError, match="transfer hurts"):
         package.run(params(refuse_if_transfer_hurts=True), workspace)
+
+
+def against(version: str, difference: float) -> dict[str, object]:
+    """What the evaluation says of the model in use."""
+    bounds = [difference - 0.01, difference + 0.01]
+    better = "new" if bounds[0] > 0 else "incumbent" if bounds[1] < 0 else "undecided"
+    figures = {"accuracy": 0.9 - difference, "difference": difference, "difference_ci95": bounds, "p_value": 0.01}
+    return {"incumbent": {"version": version, "better": better, **figures}}
+
+
+def test_what_is_worse_than_the_model_in_use_is_refused_and_the_comparison_goes_with_the_package(
+    workspace: Workspace,
+) -> None:
+    package.run(params(), workspace)
+    first = read_package(workspace.packaged)
+    package.run(params(), workspace)  # it is the model in use itself, so there is nothing to compare
+    finetune(workspace.finetuned, seed=1)
+    evaluated(workspace, **against(first.version, -0.05))
+    with pytest.raises(GateError, match=r"accuracy is 0\.0500 under that of the model in use"):
+        package.run(params(), workspace)
+    assert read_package(workspace.packaged) == first
+    evaluated(workspace, **against(first.version, 0.05))
+    package.run(params(), workspace)
+    assert read_package(workspace.packaged).metrics["incumbent"]["version"] == first.version
+
+
+def test_the_promoted_model_is_the_one_in_use(workspace: Workspace) -> None:
+    package.run(params(), workspace)
+    promoted = read_package(workspace.packaged).version
+    shutil.copytree(workspace.packaged, workspace.promoted)
+    for seed in (1, 2):
+        finetune(workspace.finetuned, seed=seed)
+        evaluated(workspace, **against(promoted, 0.05))
+        package.run(params(), workspace)
+    evaluated(workspace, **against(read_package(workspace.packaged).version, 0.05))
+    finetune(workspace.finetuned, seed=3)
+    with pytest.raises(GateError, match=f"it was not compared with the model in use .{promoted}."):
+        package.run(params(), workspace)
+
+
+def test_a_package_tells_what_it_was_made_from_and_so_does_the_store(workspace: Workspace, store: Path) -> None:
+    import bentoml
+
+    package.run(params(), workspace)
+    described = read_package(workspace.packaged)
+    assert set(described.origin) == {"data", "params", "commit"} and len(described.origin["params"]) == 64
+    labels = bentoml.models.get(described.tag).info.labels
+    assert labels["params"] == described.origin["params"] and labels["accuracy"] == "0.9000"
+    assert labels["model"] == described.tag
 
 
 def test_a_control_that_is_gone_is_said(workspace: Workspace) -> None:

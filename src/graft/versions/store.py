@@ -1,6 +1,6 @@
 """DVC's cache, remotes and tracked files: the only module of graft's rooms that touches ``dvc``.
 
-tests/versions/test_store.py holds the contract with the installed DVC.
+tests/versions holds the contract with the installed DVC: what is written here is what its own commands read.
 """
 
 from __future__ import annotations
@@ -127,14 +127,16 @@ class Store:
 
 @contextmanager
 def open_store(workspace: Workspace) -> Iterator[Store]:
-    """DVC's side of the project, with its lock held: no `dvc repro` writes meanwhile; one that does is waited for.
+    """DVC's side of the project. Its lock is taken by what needs it alone, and waited for.
+
+    A `dvc repro` beside it gives up after three seconds without the lock, and to publish may take minutes.
 
     Raises:
         GraftError: this is no DVC project, or DVC cannot read it.
     """
     switch_off()
     from dvc.exceptions import DvcException, NotDvcRepoError
-    from dvc.repo import Repo, lock_repo
+    from dvc.repo import Repo
     from dvc.scm import SCMError
 
     with _quiet_dvc():
@@ -152,7 +154,7 @@ def open_store(workspace: Workspace) -> Iterator[Store]:
             ) from None
         except DvcException as error:
             raise VersionError(f"DVC cannot read this project: {_text(error)}", where=workspace.root) from error
-        with repo, lock_repo(repo):
+        with repo:
             yield Store(repo, workspace)
 
 

@@ -105,14 +105,14 @@ def last_block(mode: Mode | None, folder: Path) -> Network:
     inputs = Kept(what.extractor.activations(network, 3, what.rows))
     lesson = Lesson(inputs, torch.from_numpy(LABELS))
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT)
-    run_stage(
-        network, Stage("last block", 3, 3, 0.01, 0.01, True), lesson, settings, 0, fabric_for("cpu"), 3, mode=mode
-    )
+    # Batch statistics would take the convolution's bias out again; AdamW makes whole steps of the rounding left over.
+    stage = Stage("last block", 3, 3, 0.01, 0.01, fresh_statistics=False)
+    run_stage(network, stage, lesson, settings, 0, fabric_for("cpu"), 3, mode=mode)
     return network
 
 
 @pytest.mark.slow
-def test_compiled_training_is_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_training_is_training(tmp_path: Path) -> None:
     """By torch's own compiler: the weights are those of plain training within rounding, under the same names."""
     try:
         require_compiler()

@@ -18,6 +18,7 @@ from graft.train.devices import fabric_for
 from graft.train.finetune import Task, Trained, finetune
 from graft.train.inputs import Augmented, Kept
 from graft.train.plan import STRATEGIES
+from graft.train.precision import Mode, plain
 from graft.train.underway import Underway
 from tests.train.small import HELD_OUT, SETTINGS, digest, task, tiny
 
@@ -68,7 +69,15 @@ def fuse(monkeypatch: pytest.MonkeyPatch) -> Fuse:
     return made
 
 
-def train(what: Task, name: str, keeper: Keeper | None, settings: Train = RICH, *, solve: bool = True) -> Trained:
+def train(
+    what: Task,
+    name: str,
+    keeper: Keeper | None,
+    settings: Train = RICH,
+    *,
+    solve: bool = True,
+    mode: Mode | None = None,
+) -> Trained:
     """Without ``solve`` no head is solved first: it is so good here that no later epoch is better."""
     plan = STRATEGIES[name].plan(4, settings)
     plan = dataclasses.replace(plan, head_first=plan.head_first and solve)
@@ -76,7 +85,8 @@ def train(what: Task, name: str, keeper: Keeper | None, settings: Train = RICH, 
     network = tiny()
     torch.seed()  # a process that starts again has drawn other numbers before, and so its network has another head
     network.head.reset_parameters()
-    return finetune(network, plan, dataclasses.replace(what, held_out=held_out), settings, 0, fabric_for("cpu"), keeper)
+    what = dataclasses.replace(what, held_out=held_out)
+    return finetune(network, plan, what, settings, 0, fabric_for("cpu"), keeper, mode)
 
 
 def assert_same(one: Trained, other: Trained) -> None:
@@ -111,6 +121,21 @@ def test_killed_after_every_step_and_still_the_same(name: str, policy: str | Non
     assert min(whole.epochs.values()) > 0, "the second pass trains in every stage, too"
     # It went on by one step each time: no step was done twice.
     assert kills == steps - 1
+
+
+def test_killed_with_channels_last_and_still_the_same(tmp_path: Path, fuse: Fuse) -> None:
+    """A checkpoint has its values in plain order, and what goes on has them channels last again."""
+    mode = Mode("32-true", channels_last=True, threads=1)
+    what, keeper = task(tmp_path, None, HELD_OUT), Keeper(tmp_path / "kept", 0.0)
+    whole = train(what, "gradual", None, solve=False, mode=mode)
+    fuse.asked = 0
+    for fuse.at in (4, 2, 3):
+        fuse.asked = 0
+        with pytest.raises(KilledError):
+            train(what, "gradual", keeper, solve=False, mode=mode)
+    fuse.at = None
+    assert_same(train(what, "gradual", keeper, solve=False, mode=mode), whole)
+    assert digest(train(what, "gradual", None, solve=False, mode=plain(1)).network) != digest(whole.network)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 3600.0])

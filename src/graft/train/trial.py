@@ -167,7 +167,7 @@ def step_of(network: nn.Module, batch: Tensor, classes: int, mode: Mode, fabric:
     """One training step on a copy of ``network`` in a mode, to be called as often as wanted."""
     own = lay_out(copy.deepcopy(network).to(fabric.device), mode).train()
     trained = [parameter for parameter in own.parameters() if parameter.requires_grad]
-    model, optimizer = fabric.setup(as_run(own, mode), torch.optim.AdamW(trained, lr=1e-6))
+    model, optimizer = fabric.setup(as_run(own, mode), torch.optim.AdamW(trained, lr=1e-6, fused=True))
     inputs = laid_out(batch.to(fabric.device), mode)
     labels = torch.arange(len(batch), device=fabric.device) % classes
 

@@ -136,7 +136,7 @@ def _begin(address: str | None, share: Share | None, around: Surroundings) -> No
     if address is None and not any(name in os.environ for name in _AUTHORITY):
         # Others on this machine can reach loopback as well. Ray's own way leaves a token in the home folder, and then
         # every cluster that is begun by hand asks for it.
-        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     logging.getLogger("ray").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": False}
     if share is not None:

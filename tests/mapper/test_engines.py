@@ -107,18 +107,3 @@ def test_a_result_that_cannot_be_sent_is_a_failure() -> None:
     with ENGINES["processes"](Compute(workers=1), Surroundings.here(None)) as engine:
         found = list(Mapper(engine).map(work.cannot_be_sent, range(2), "sending"))
     assert all(isinstance(item, Failure) and "the result cannot be sent" in str(item.error) for item in found)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["processes", "dask", "ray"])
-def test_workers_find_the_folder_and_the_threads_that_are_meant(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GRAFT_OFFLINE", "1")
-    compute = Compute(mapper=name, workers=2, threads=1)  # type: ignore[arg-type]
-    with ENGINES[name](compute, Surroundings.here(1)) as engine:
-        for item in Mapper(engine).map(work.surroundings, range(2), "looking around"):
-            found = value_of(item)
-            assert found["folder"] == str(tmp_path) and found["torch"] == 1 and found["libraries"] == {1}
-            assert found["OPENBLAS_NUM_THREADS"] == found["OMP_NUM_THREADS"] == found["GRAFT_OFFLINE"] == "1"

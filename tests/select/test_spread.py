@@ -14,6 +14,7 @@ from graft.determinism import make_deterministic
 from graft.features.store import Store
 from graft.mapper.base import Mapper
 from graft.mapper.opening import mapper_for
+from graft.select import spread as spread_room
 from graft.select.candidates import TrainSet
 from graft.select.contest import Contest, run_contest
 from graft.select.leaderboard import agreement, out_of_fold, table
@@ -46,6 +47,11 @@ def run(task: TrainSet, params: Params, folder: Path, mapper: Mapper | None = No
     return run_contest(task, params, folder, Store(folder / "cache"), said.append, mapper), said
 
 
+def count_rows(folder: Path) -> list[int]:
+    """How many images each kept file holds."""
+    return [len(np.load(path, allow_pickle=False)) for path in folder.rglob("*.npy")]
+
+
 def figures(contest: Contest, task: TrainSet) -> dict[str, Any]:
     """Everything but times."""
     rows = table(contest.results, contest.failed, contest.controls)
@@ -59,10 +65,12 @@ def figures(contest: Contest, task: TrainSet) -> dict[str, Any]:
 
 
 def test_the_selection_is_that_of_one_after_the_other_to_the_bit(
-    mapper: Mapper, task: TrainSet, params: Params, tmp_path: Path
+    mapper: Mapper, task: TrainSet, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the pass over the images is divided, which few images would not be."""
     make_deterministic(1)
     alone, said_alone = run(task, params, tmp_path / "alone")
+    monkeypatch.setattr(spread_room, "LEAST_IMAGES", 8)
     spread, said = run(task, params, tmp_path / "spread", mapper)
     assert figures(spread, task) == figures(alone, task)
     assert said == said_alone
@@ -71,6 +79,9 @@ def test_the_selection_is_that_of_one_after_the_other_to_the_bit(
         assert np.array_equal(one.out_of_fold, other.out_of_fold)
     assert spread.failed[0].reason.startswith("probing: there is no block 99 to cut after")
     assert all(item.measured is not None for item in spread.results)
+    whole, parts = (count_rows(tmp_path / name) for name in ("alone", "spread"))
+    assert set(whole) == {24} and parts.count(24) == len(whole), "every set of rows was put together"
+    assert parts.count(12) == len(parts) - len(whole) >= 4, "of two halves, but for the decoded images"
 
 
 @pytest.mark.slow

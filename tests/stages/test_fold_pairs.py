@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from graft.artifact import Artifact, save_artifact
 from graft.config import load_params
+from graft.determinism import make_deterministic
 from graft.features.images import ImageSet
 from graft.select.candidates import TrainSet
 from graft.settings import Candidate
@@ -92,3 +94,22 @@ def test_seeds_differ_and_are_the_same_again(workspace_with: Callable[..., Path]
 
 def test_nothing_is_compared_where_nothing_was_transferred(workspace_with: Callable[..., Path]) -> None:
     assert fold_pairs(job(Workspace(workspace_with(**SECTIONS)), "none")) == ()
+
+
+@pytest.mark.slow
+def test_workers_find_what_one_after_the_other_finds(workspace: Workspace) -> None:
+    make_deterministic(1)
+    alone = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
+    compute = dataclasses.replace(alone.params.compute, mapper="processes", workers=2)
+    spread = dataclasses.replace(alone, params=dataclasses.replace(alone.params, compute=compute))
+    found = fold_pairs(spread)
+    alone.keeper.clear()  # else the second would only read what the first has trained
+    assert found == fold_pairs(alone)
+
+
+def test_a_job_in_another_process_is_the_same_but_for_its_device(workspace_with: Callable[..., Path]) -> None:
+    whole = job(Workspace(workspace_with(**SECTIONS)))
+    make, given = whole.__reduce__()
+    again = make(*given)
+    assert again.fabric is not whole.fabric and str(again.fabric.device) == "cpu"
+    assert dataclasses.replace(again, fabric=whole.fabric) == whole

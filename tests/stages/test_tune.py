@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -71,6 +72,21 @@ def test_what_is_better_is_what_finetune_takes(
     expected = dataclasses.replace(params.train, weight_decay=found["train"]["weight_decay"])
     assert tune.tuned(params, workspace).train == expected
     assert "settings from the search: weight_decay" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_workers_find_what_one_after_the_other_finds(project: Callable[..., Workspace]) -> None:
+    """The same trials with the same scores, pruned at the same fold."""
+    settings = {"trials": 6, "pruner": "halving", "search": ("learning_rate",)}
+    workspace = project(strategy="staged", finetune_epochs=1)
+    searching(workspace, **settings)
+    alone = (workspace.tuning / "trials.csv").read_bytes()
+    assert b"pruned" in alone
+    shutil.rmtree(workspace.checkpoints)
+    params = load_params(workspace.params)
+    compute = dataclasses.replace(params.compute, mapper="processes", workers=2)
+    tune.run(dataclasses.replace(params, compute=compute, tune=Tune(**settings)), workspace)  # type: ignore[arg-type]
+    assert (workspace.tuning / "trials.csv").read_bytes() == alone
 
 
 def test_another_winner_or_another_setting_begins_another_search(project: Callable[..., Workspace]) -> None:

@@ -41,12 +41,12 @@ def require_reachable(engine: str, address: str, example: str) -> None:
         raise unreachable(engine, address, error) from None
 
 
-def unreachable(engine: str, address: str, error: Exception) -> GraftError:
-    """What is said where a cluster does not answer."""
+def unreachable(engine: str, address: str, error: Exception, else_try: str = "") -> GraftError:
+    """What is said where a cluster does not answer; ``else_try`` is what may help with this engine alone."""
     return GraftError(
-        f"the {engine} cluster cannot be reached ({error or type(error).__name__})",
+        f"the {engine} cluster cannot be reached ({str(error) or type(error).__name__})",
         where=f"compute.address: {address}",
-        remedy="start it, or mend the address; with compute.mapper: processes no cluster is needed",
+        remedy=f"start it, or mend the address; with compute.mapper: processes no cluster is needed{else_try}",
     )
 
 

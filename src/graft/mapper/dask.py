@@ -5,6 +5,7 @@ On this machine everything listens on loopback only, and there is no dashboard.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -137,6 +138,7 @@ def _connected(address: str) -> Client:
 
     require_reachable("Dask", address, EXAMPLE)
     try:
+        asyncio.run(_answers(address))
         client = cast(Any, distributed.Client)(address, timeout=PATIENCE_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise unreachable("Dask", address, error) from None
@@ -149,6 +151,18 @@ def _connected(address: str) -> Client:
                 remedy="start it with `--nthreads 1`, and as many as the machine shall do at once with `--nworkers`",
             )
     return client
+
+
+async def _answers(address: str) -> None:
+    """Ask who is there: a client would wait for ever for somebody who listens and says nothing.
+
+    Raises:
+        OSError: no Dask scheduler is; a TimeoutError is one of these.
+    """
+    from distributed.core import rpc
+
+    async with cast(Any, rpc)(address) as there:
+        await asyncio.wait_for(there.identity(), PATIENCE_S)
 
 
 def _asked(client: Client, token: Path) -> dict[str, Any]:

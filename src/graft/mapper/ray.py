@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,8 @@ EXAMPLE = "10.0.0.5:6379, or auto on a machine of the cluster"
 _STORE = 200_000_000
 # As on a Mac: its servers listen on loopback only. Read when Ray is imported; else they listen on every network.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+_AUTHORITY = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_MAY_ASK = "; a cluster that asks for a token needs RAY_AUTH_MODE=token in the environment"
 
 
 class Ray:
@@ -130,6 +133,10 @@ def _begin(address: str | None, share: Share | None, around: Surroundings) -> No
     """
     import ray
 
+    if address is None and not any(name in os.environ for name in _AUTHORITY):
+        # Others on this machine can reach loopback as well. Ray's own way leaves a token in the home folder, and then
+        # every cluster that is begun by hand asks for it.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     logging.getLogger("ray").setLevel(logging.ERROR)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": False}
     if share is not None:
@@ -146,7 +153,7 @@ def _begin(address: str | None, share: Share | None, around: Surroundings) -> No
     try:
         ray.init(address=address, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
-        raise unreachable("Ray", address, error) from None
+        raise unreachable("Ray", address, error, _MAY_ASK) from None
 
 
 def _share_there(compute: Compute) -> Share:

@@ -11,10 +11,11 @@ import pytest
 
 from graft.errors import GateError, WeightsError
 from graft.packaged import read_package, version_of
+from graft.runtime import proof
 from graft.settings import Candidate, Gate, Package, Params, Zoo
 from graft.stages import package
 from graft.workspace import Workspace
-from tests.serve.conftest import bentoml_home, finetune
+from tests.serve.conftest import bentoml_home, export_once, finetune
 
 FIGURES = {"accuracy": 0.9, "macro_f1": 0.9, "latency_ms": 5.0, "size_mb": 2.0, "transfer": {"verdict": "helps"}}
 
@@ -31,8 +32,13 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, store: Path) -> Workspace:
+def workspace(
+    tmp_path: Path, store: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
     """A project that has come as far as its evaluation."""
+    kept = tmp_path_factory.getbasetemp() / "exports"
+    kept.mkdir(exist_ok=True)
+    monkeypatch.setattr(proof, "write_onnx", export_once(kept))
     workspace = Workspace(tmp_path / "project")
     finetune(workspace.finetuned)
     evaluated(workspace)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
         from graft.serve.model_store import register
 
         try:
+            require_onnx(self.root)
             return BentoModel(register(Workspace(self.root))).to_info(alias)
         except GraftError as error:
             raise BentoMLException(error.message()) from None
@@ -118,3 +120,23 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
     def to_create_schema(self) -> Any:
         """As above: what is pushed is the store's model."""
         raise NotImplementedError
+
+
+def require_onnx(root: Path) -> None:
+    """Refuse to build a Bento that could not run its model: it brings ONNX Runtime, and torch only where one adds it.
+
+    Raises:
+        WeightsError: the project's packaged model has no ONNX file, and bentofile.yaml names no torch.
+    """
+    package = read_package(Workspace(root).packaged)
+    bentofile = root / "bentofile.yaml"
+    text = bentofile.read_text(encoding="utf-8") if bentofile.is_file() else ""
+    if package.onnx_sha256 or re.search(r"^\s*-\s*[\"']?torch\s*==", text, flags=re.MULTILINE):
+        return
+    why = package.onnx.get("refused", "it was packaged by a graft that wrote none")
+    raise WeightsError(
+        f"a Bento runs its model by ONNX Runtime, and this model has no ONNX file: {why}",
+        where=Workspace(root).packaged,
+        remedy="run `.venv/bin/dvc repro --force package`; or serve the folder by `bentoml serve`, which takes torch; "
+        "or add torch, torchvision and timm to the packages in bentofile.yaml, and src/graft/zoo/*.py to what it includes",
+    )

@@ -138,5 +138,5 @@ def require_onnx(root: Path) -> None:
         f"a Bento runs its model by ONNX Runtime, and this model has no ONNX file: {why}",
         where=Workspace(root).packaged,
         remedy="run `.venv/bin/dvc repro --force package`; or serve the folder by `bentoml serve`, which takes torch; "
-        "or add torch, torchvision and timm to the packages in bentofile.yaml, and src/graft/zoo/*.py to what it includes",
+        "or add torch, torchvision and timm to the packages of bentofile.yaml, and src/graft/zoo/*.py to its `include`",
     )

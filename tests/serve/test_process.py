@@ -56,14 +56,14 @@ def whole_project(project: Workspace) -> Workspace:
 
 
 @contextmanager
-def serving(where: Path, environment: dict[str, str], *arguments: str) -> Iterator[str]:
+def serving(where: Path, environment: dict[str, str], *arguments: str, bentoml: Path = BENTOML) -> Iterator[str]:
     """Run `bentoml serve` in ``where`` until the block ends, then stop it as a service manager does; yields its URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = where / "serve.log"
     with log.open("w") as output:
-        command = [BENTOML, "serve", *arguments, "--port", str(port)]
+        command = [bentoml, "serve", *arguments, "--port", str(port)]
         process = subprocess.Popen(command, cwd=where, env=environment, stdout=output, stderr=output)
     url = f"http://127.0.0.1:{port}"
     try:

@@ -39,7 +39,8 @@ def test_a_model_without_onnx_says_what_to_do(project: Workspace, store: Path) -
         "torch cannot write resnet18 as ONNX: no\n"
         f"  where: {project.packaged}\n"
         "  remedy: run `.venv/bin/dvc repro --force package`; or serve the folder by `bentoml serve`, which takes "
-        "torch; or add torch, torchvision and timm to the packages of bentofile.yaml, and src/graft/zoo/*.py to its `include`"
+        "torch; or add torch, torchvision and timm to the packages of bentofile.yaml, and src/graft/zoo/*.py to its "
+        "`include`"
     )
 
 

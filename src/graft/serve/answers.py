@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
@@ -75,5 +75,5 @@ def said(
 ) -> Said:
     """One image's answer under a new name, its classes by falling probability; of equals the first is first."""
     ranked = sorted(zip(classes, probabilities, strict=True), key=lambda pair: -pair[1])
-    shown: Mapping[str, float] = dict(ranked[:top_k])
+    shown = dict(ranked[:top_k])
     return Said(label=ranked[0][0], probabilities=shown, unsure=unsure, novelty=novelty, id=uuid.uuid4().hex)

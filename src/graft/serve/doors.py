@@ -1,4 +1,4 @@
-"""Every path that the service answers, in one table; all others, and all other methods, are refused before anything runs.
+"""Every path that the service answers, in one table; all others, and other methods, are refused before anything runs.
 
 BentoML adds paths of its own, and counts requests by whatever path was asked for: a sender who makes up paths would
 make its memory grow. To add a path, add a row to ``DOORS``.

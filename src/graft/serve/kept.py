@@ -39,7 +39,7 @@ class KeptImages:
                 self._since = 0
             self._since += len(image)
             path = self.folder / f"{answer}.{suffix_of(image)}"
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
                 file.write(image)
         except OSError as error:
             raise GraftError(

@@ -40,7 +40,7 @@ class Metrics:
 
 @cache
 def metrics() -> Metrics:
-    """The counters, made when first asked for: BentoML says where they are kept only after it has loaded the service."""
+    """The counters, made when first asked for: BentoML says where they are kept after it has loaded the service."""
     import prometheus_client as prometheus
 
     return Metrics(

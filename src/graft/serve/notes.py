@@ -69,20 +69,8 @@ def note(
         width, height = upright_size(sent)
     except DataError:
         return  # it was decoded a moment ago
-    brightness, contrast = tones(prepared)
-    answered = Answered(
-        said.id,
-        time.time(),
-        model,
-        said.label,
-        confidence,
-        said.unsure,
-        said.novelty,
-        width,
-        height,
-        brightness,
-        contrast,
-    )
+    facts = (said.label, confidence, said.unsure, said.novelty, width, height, *tones(prepared))
+    answered = Answered(said.id, time.time(), model, *facts)
     recorder.add(answered, sent)
 
 

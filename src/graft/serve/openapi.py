@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
+import yaml  # type: ignore[import-untyped]
 from pydantic.json_schema import models_json_schema
 
 from graft import __version__

@@ -13,7 +13,10 @@ from typing import Any
 from uvicorn.protocols.http import auto
 
 _LINGER = 0.5  # seconds in which a request that was on its way when the end was called is still answered
-_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+_TOO_SLOW = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
+)
 _SAID = b'{"error": "the request did not arrive in time", "remedy": "send it again on a faster connection"}'
 
 

@@ -135,15 +135,8 @@ class ImageClassifier:
             probabilities = answers.probabilities[row].tolist()
             novelty = None if answers.novelty is None else float(answers.novelty[row])
             answer = said(self.predictor.classes, probabilities, bool(unsure[row]), novelty, top_k)
-            note(
-                self.recorder,
-                answer,
-                max(probabilities),
-                self.identity.version,
-                self.predictor.classes,
-                file.data,
-                image,
-            )
+            who = self.identity.version
+            note(self.recorder, answer, max(probabilities), who, self.predictor.classes, file.data, image)
             given.append(answer)
             row += 1
         return given

@@ -1,4 +1,4 @@
-"""Every request gets a name, every answer its headers, and the log a line for each: what happened, and how long it took."""
+"""Every request gets a name, every answer its headers, and the log a line: what happened, and how long it took."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Watch:
 
 
 def name_of(given: str | None) -> str:
-    """The sender's own name of the request where it can be printed anywhere, else a new one of 16 hexadecimal digits."""
+    """The sender's own name of the request where it can be printed anywhere, else a new one of 16 hex digits."""
     return given if given and _HARMLESS.fullmatch(given) else uuid.uuid4().hex[:16]
 
 

@@ -15,6 +15,7 @@ from bentoml.exceptions import BentoMLException
 
 from graft.errors import DataError, GraftError
 from graft.packaged import PACKAGE_FILE, read_package
+from graft.serve.card import reliance
 from graft.serve.limits import BodyLimit, refusal
 from graft.serve.location import VARIABLE, PackagedModel, check_model, identity, model_folder
 from graft.serve.page import pages
@@ -94,6 +95,7 @@ def describe(folder: Path, predictor: Any, who: Identity) -> dict[str, Any]:
         "size": artifact.preprocessing.geometry.size,
         "depth": artifact.depth,
         "metrics": dict(read_package(folder).metrics) if packaged else {},
+        **reliance(artifact),
     }
 
 

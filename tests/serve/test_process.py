@@ -141,7 +141,7 @@ def test_built_bento_holds_all_it_needs_and_no_more(
     tag = re.search(r"__tag__:(\S+)", built.stdout).group(1)  # type: ignore[union-attr]
     bento = Path(environment["BENTOML_HOME"]) / "bentos" / tag.replace(":", "/")
     files = {str(path.relative_to(bento / "src")) for path in (bento / "src").rglob("*") if path.is_file()}
-    assert {"graft/serve/service.py", "graft/serve/page.html", "graft/zoo/network.py", "graft/predict.py"} <= files
+    assert {"graft/serve/service.py", "graft/serve/web/page.html", "graft/zoo/network.py", "graft/predict.py"} <= files
     assert {name.split("/")[0] for name in files} == {"graft", "bentofile.yaml"}
     info = yaml.safe_load((bento / "bento.yaml").read_text())
     package = json.loads((whole_project.packaged / "package.json").read_text())
@@ -149,7 +149,7 @@ def test_built_bento_holds_all_it_needs_and_no_more(
 
     # Only the store is left: no project, and a Bento whose own copy of the code must be what runs.
     shutil.rmtree(whole_project.root)
-    page = bento / "src" / "graft" / "serve" / "page.html"
+    page = bento / "src" / "graft" / "serve" / "web" / "page.html"
     page.write_text(page.read_text().replace("What is in this image?", "Served from the Bento"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

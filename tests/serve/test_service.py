@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 from PIL import Image
 
 from graft.predict import Predictor
+from graft.serve.page import FOLDER
 from graft.workspace import Workspace
 
 CLASSES = ("ant", "bee", "wasp")
+SCRIPTS = ("answer", "draw", "main", "model", "service", "words")
 HOW = "send the image as the file of a multipart form, as in: curl -F image=@photo.jpg"
 TOO_LARGE = {"error": "the upload is larger than 20 MiB", "remedy": "send a smaller image, or scale it down"}
 
@@ -151,14 +154,37 @@ def test_model_card(ask) -> None:
     assert card["size"] == 32
     assert card["metrics"]["accuracy"] == 0.93
     assert card["metrics"]["transfer"] == {"verdict": "helps"}
+    assert card["limits"] == {"body": 20 << 20}
+    assert card["threshold"] == {"confidence": 0.6, "target": 0.95}
+    assert card["novelty"] == {"usual": 0.95}
+    assert card["trained_on"] == {"images": None}
 
 
-def test_page_is_whole_and_fetches_nothing_from_elsewhere(ask) -> None:
-    page = ask("GET", "/")
-    assert page.status_code == 200
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/page.css", "text/css; charset=utf-8"),
+        *((f"/{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS),
+    ],
+)
+def test_page_is_whole_and_fetches_nothing_from_elsewhere(ask, path: str, kind: str) -> None:
+    page = ask("GET", path)
+    assert (page.status_code, page.headers["content-type"]) == (200, kind)
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
     text = page.text.replace("http://www.w3.org/2000/svg", "")
-    assert "://" not in text and 'src="' not in text and "@import" not in text
-    assert '<input type="file"' in text and 'role="status"' in text
+    assert "://" not in text and "@import" not in text and "url(" not in text
+
+
+def test_page_needs_no_inline_script_or_style(ask) -> None:
+    text = ask("GET", "/").text
+    assert re.findall(r"<script[^>]*>[^<]|<style|\sstyle=|\son[a-z]+=", text) == []
+    named = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', text)
+    assert named == ["page.css", "main.js"]
+    assert {path.stem for path in FOLDER.glob("*.js")} == set(SCRIPTS)
+
+
+@pytest.mark.parametrize("path", ["/page.py", "/page.html", "/web/page.css", "/..%2fpage.py", "/%2e%2e/page.py"])
+def test_nothing_but_the_pages_own_files_is_shown(ask, path: str) -> None:
+    assert ask("GET", path).status_code == 404

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graft.errors import DataError
+from graft.serve.page import PAGE, read_files
 from graft.serve.refusal import refusal
 
 DOOR = "graft.door"  # the key of the scope under which the request's row is found further in
@@ -39,6 +40,7 @@ _GET = frozenset({"GET", "HEAD"})
 _POST = frozenset({"POST"})
 DOORS = (
     Door("/", _GET, is_open=True),
+    *(Door(f"/{name}", _GET, is_open=True) for name in read_files() if name != PAGE),
     Door("/livez", _GET, is_open=True),
     Door("/healthz", _GET, is_open=True),
     Door("/readyz", _GET, is_open=True),

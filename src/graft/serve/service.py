@@ -21,6 +21,7 @@ from graft.packaged import PACKAGE_FILE, read_package
 from graft.serve import environment
 from graft.serve.answers import Answer, BatchAnswer, FileAnswer, FileRefusal, Identity, Said, said
 from graft.serve.archive import Member
+from graft.serve.card import reliance
 from graft.serve.feedback import Correction, FeedbackUpload, correct
 from graft.serve.forms import shown
 from graft.serve.guard import GuardedService
@@ -169,6 +170,7 @@ def describe(folder: Path, predictor: Any, who: Identity) -> dict[str, Any]:
         "depth": artifact.depth,
         "metrics": dict(read_package(folder).metrics) if packaged else {},
         "keeps_images": bool(environment.text("GRAFT_KEEP_IMAGES")),
+        **reliance(artifact),
     }
 
 

@@ -58,8 +58,10 @@ def read_form(kind: str, body: bytes, most: int, remedy: str) -> list[Part]:
         parser = MultipartParser(boundary, reader.callbacks())
         parser.write(body)
         parser.finalize()
-    except (FormParserError, _Malformed) as error:
-        raise DataError(f"the form cannot be read: {_lower(str(error))}", remedy=remedy) from None
+    except FormParserError:
+        raise DataError("the form cannot be read: it is malformed", remedy=remedy) from None
+    except _Malformed as error:
+        raise DataError(f"the form cannot be read: {error}", remedy=remedy) from None
     if not reader.is_whole:
         raise DataError("the form cannot be read: its end is missing", remedy=remedy)
     return reader.parts
@@ -112,10 +114,6 @@ class _Reader:
 
     def _finish(self) -> None:
         self.is_whole = True
-
-
-def _lower(said: str) -> str:
-    return said[:1].lower() + said[1:]
 
 
 def one_file(parts: Sequence[Part], field: str, remedy: str) -> bytes:

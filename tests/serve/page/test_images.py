@@ -93,9 +93,7 @@ def test_several_at_once_each_get_a_card_in_their_order(watched, pictures) -> No
     watched.refusals_expected = True
     names = page.locator("#list > li h3")
     expect(names).to_have_text(["red.png", "text.png", "between.png", "blue.png"])
-    expect(page.get_by_role("status")).to_have_text(
-        "All answered: 4 images, 1 not sure, 1 without an answer."
-    )
+    expect(page.get_by_role("status")).to_have_text("All answered: 4 images, 1 not sure, 1 without an answer.")
     assert label(card(page, "blue.png")).inner_text().startswith("blue")
     page.get_by_label("Choose images").set_input_files(pictures["noise"])
     expect(names).to_have_text(["noise.png", "red.png", "text.png", "between.png", "blue.png"])
@@ -154,7 +152,14 @@ def test_phone_offers_its_camera_and_fits(open_page, pictures) -> None:
 
 def test_model_says_what_it_is_and_is_not_for(watched) -> None:
     model = watched.page.get_by_role("region", name="The model")
-    for text in ("red, green, blue", "93.0%", "95% interval 91.0% to 95.0%", "under 80%", "120 images", "153 test images"):
+    for text in (
+        "red, green, blue",
+        "93.0%",
+        "95% interval 91.0% to 95.0%",
+        "under 80%",
+        "120 images",
+        "153 test images",
+    ):
         expect(model).to_contain_text(text)
     expect(model.get_by_role("heading", name="What it is not for")).to_be_visible()
     expect(model).to_contain_text("95% of the answers above it are right")

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from graft.serve.limits import MAX_BODY
+from graft.serve import environment
 
 FOLDER = Path(__file__).with_name("web")
 PAGE = "page.html"
@@ -50,7 +50,7 @@ async def show_file(request: Request) -> Response:
 
 async def show_model(_: Request) -> Response:
     """``GET /model``: what the model is, what it knows and how good it was on the test images."""
-    card = {**bentoml.get_current_service().card, "limits": {"body": MAX_BODY}}
+    card = {**bentoml.get_current_service().card, "limits": {"body": environment.mebibytes("GRAFT_MAX_BODY")}}
     return JSONResponse(card, headers={"Cache-Control": "no-cache"})
 
 

@@ -61,7 +61,7 @@ export function showModel(card) {
   byId("model").hidden = false;
   const few = card.classes.length <= FEW;
   const what = few ? `${card.classes.slice(0, -1).join(", ")} and ${card.classes.at(-1)}` : `${card.classes.length} classes`;
-  byId("intro").textContent = `This model tells ${what} apart. Images go to this server, are classified, and are not kept.`;
+  byId("intro").textContent = `This model tells ${what} apart. Images go to this server, are classified, and are ${card.keeps_images ? "kept" : "not kept"}.`;
 }
 
 // Whether it knows written characters, so that drawing is what people will want to do.

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.serve.page.models import read_digits
+
 Stroke = list[tuple[float, float]]
 
 

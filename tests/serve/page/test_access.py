@@ -80,12 +80,14 @@ def tabbed(page: Page) -> list[str]:
     raise AssertionError(f"the focus does not come out of {met[-3:]}")
 
 
-def test_keyboard_opens_the_file_dialog(watched) -> None:
-    page = watched.page
+def test_keyboard_opens_the_file_dialog(open_page, pictures) -> None:
+    # Given before the page is opened: until Playwright has told the browser, it would open a real dialog.
+    page = open_page(before=lambda page: page.on("filechooser", lambda dialog: dialog.set_files(pictures["red"]))).page
+    page.get_by_role("heading", name="The model").wait_for()
     page.keyboard.press("Tab")
     expect(page.get_by_label("Choose images")).to_be_focused()
-    with page.expect_file_chooser():
-        page.keyboard.press("Space")
+    page.keyboard.press("Space")
+    expect(page.locator("#list .label")).to_contain_text("red")
 
 
 def test_everything_that_can_be_used_has_a_name_and_every_picture_a_text(watched, pictures) -> None:

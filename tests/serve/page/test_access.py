@@ -7,6 +7,8 @@ import itertools
 import pytest
 from playwright.sync_api import Page, expect
 
+pytestmark = pytest.mark.slow  # a browser and a service: together under a minute
+
 # For each text that is seen: its colour and what it stands on, and the ratio of WCAG 2.2 between the two.
 _CONTRASTS = """() => {
   const parse = (text) => text.match(/[\\d.]+/g).map(Number);

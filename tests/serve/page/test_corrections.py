@@ -57,6 +57,7 @@ def ask(page: Page, file: Path) -> Locator:
     return question
 
 
+@pytest.mark.slow
 def test_right_answer_is_confirmed(watched, noted, url: str, pictures, served_colours: tuple[str, Workspace]) -> None:
     question = ask(watched.page, pictures["red"])
     expect(question).to_have_accessible_name("Is red right for red.png?")
@@ -88,6 +89,7 @@ def test_wrong_answer_is_corrected_and_may_be_changed(watched, noted, pictures) 
     assert len({each["id"] for each in noted}) == 1
 
 
+@pytest.mark.slow
 def test_correction_that_is_refused_is_told(watched, noted, pictures) -> None:
     watched.refusals_expected = True
     question = ask(watched.page, pictures["red"])
@@ -100,6 +102,7 @@ def test_correction_that_is_refused_is_told(watched, noted, pictures) -> None:
     expect(question.get_by_role("button", name="Yes")).to_be_enabled()
 
 
+@pytest.mark.slow
 def test_without_an_id_nothing_is_asked(watched, pictures) -> None:
     watched.page.evaluate(_NAMED, None)
     watched.page.get_by_label("Choose images").set_input_files(pictures["red"])

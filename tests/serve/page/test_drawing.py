@@ -99,6 +99,7 @@ def test_drawing_is_cropped_to_its_ink_and_classified(page: Page) -> None:
     expect(classify).to_be_disabled()
 
 
+@pytest.mark.slow
 def test_light_ink_on_dark(page: Page) -> None:
     page.get_by_label("light on dark").check()
     draw(page, [[(0.3, 0.3), (0.7, 0.7)]])
@@ -109,6 +110,7 @@ def test_light_ink_on_dark(page: Page) -> None:
     assert (levels > 128).mean() < 0.5
 
 
+@pytest.mark.slow
 def test_undo_and_clear(page: Page) -> None:
     draw(page, [[(0.2, 0.2), (0.8, 0.2)]])
     one = ink(page)
@@ -137,6 +139,7 @@ def test_drawing_by_keys_alone_and_leaving(page: Page) -> None:
     expect(page.get_by_label("dark on light")).to_be_focused()
 
 
+@pytest.mark.slow
 def test_drawing_by_touch_does_not_move_the_page(open_page) -> None:
     page = open_page(viewport={"width": 390, "height": 500}, has_touch=True, is_mobile=True).page
     page.get_by_role("button", name="Draw one").tap()

@@ -58,6 +58,7 @@ def test_chosen_image_gets_bars_that_agree_with_the_service(watched, url: str, p
     expect(page.get_by_role("status")).to_contain_text("red.png: red, ")
 
 
+@pytest.mark.slow
 def test_bytes_are_sent_as_they_are(watched, pictures) -> None:
     with watched.page.expect_request("**/predict") as sent:
         watched.page.get_by_label("Choose images").set_input_files(pictures["red"])
@@ -102,6 +103,7 @@ def test_several_at_once_each_get_a_card_in_their_order(watched, pictures) -> No
     expect(page.get_by_role("heading", name="Answers")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_no_more_than_three_requests_are_in_flight(open_page, pictures) -> None:
     held = []
 
@@ -129,6 +131,7 @@ def test_dropped_images(watched, pictures) -> None:
     expect(page.get_by_role("status")).to_contain_text("That is not a file.")
 
 
+@pytest.mark.slow
 def test_pasted_image(open_page, pictures) -> None:
     page = open_page(permissions=["clipboard-read", "clipboard-write"]).page
     page.evaluate(_COPY, encoded(pictures["blue"]))
@@ -136,6 +139,7 @@ def test_pasted_image(open_page, pictures) -> None:
     expect(label(card(page, "image.png"))).to_contain_text("blue")
 
 
+@pytest.mark.slow
 def test_phone_offers_its_camera_and_fits(open_page, pictures) -> None:
     phone = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
     page = open_page(**phone).page

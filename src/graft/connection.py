@@ -110,7 +110,8 @@ class Connection:
     def _refusal(self, status: int, data: bytes, name: str, about: Path | None) -> GraftError:
         said = _object(data) or {}
         what, remedy = _plain(said.get("error")), _plain(said.get("remedy"))
-        if status in _ABOUT_WHAT_WAS_SENT or (status == 404 and what):
+        # 404 with a reason is about what was named in it; without one, nothing of graft's is at this path.
+        if status in _ABOUT_WHAT_WAS_SENT or (status == 404 and what and name == "feedback"):
             return DataError(what or f"the service refuses it ({status})", where=about, remedy=remedy)
         if status == 401:
             asked = remedy or "set GRAFT_API_KEY to the key that the service was started with"

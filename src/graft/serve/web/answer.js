@@ -63,6 +63,12 @@ export class Card {
     this.done(this);
   }
 
+  // On a phone what people give from is all that they see.
+  comeIntoView() {
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    this.said.scrollIntoView({ block: "nearest", behavior: still ? "instant" : "smooth" });
+  }
+
   forget() {
     URL.revokeObjectURL(this.address);
     this.element.remove();

@@ -26,8 +26,12 @@ function tally() {
 
 function settled(one, batch) {
   const { text } = tally();
-  if (batch.length === 1) say(one.summary());
-  else if (batch.every((each) => each.answer || each.refusal)) say(`All answered: ${text}`);
+  if (batch.length === 1) {
+    say(one.summary());
+    one.comeIntoView();
+  } else if (batch.every((each) => each.answer || each.refusal)) {
+    say(`All answered: ${text}`);
+  }
 }
 
 function give(files) {
@@ -39,6 +43,7 @@ function give(files) {
   byId("list").prepend(...batch.map((each) => each.element));
   tally();
   say(alone ? `Asking about ${batch[0].name}.` : `Asking about ${count(batch.length, "image")}.`);
+  batch[0].comeIntoView();
   for (const each of batch) {
     const most = card?.limits?.body;
     if (most && each.file.size + FORM_BYTES > most) each.refuse(tooLarge(each.file.size, most));
@@ -101,7 +106,7 @@ let asked = null;
 askForKeyWith((refusal) => {
   asked ??= new Promise((given) => {
     const form = byId("key"), field = byId("key-field");
-    byId("key-fault").textContent = [refusal.what, refusal.remedy].filter(Boolean).map(sentence).join(" ");
+    byId("key-fault").textContent = refusal ? sentence(refusal.what) : "";  // the remedy tells programs of a header
     form.hidden = false;
     field.focus();
     form.addEventListener("submit", (event) => {

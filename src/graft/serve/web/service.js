@@ -36,7 +36,7 @@ const inTurn = limited(MOST_IN_FLIGHT);
 let key = "";
 let needKey = async () => { throw new Error("nobody to ask for the key"); };
 
-// `asker(refusal)` is called where the service asks for a key, and promises one.
+// `asker(refusal)` is called where the service asks for a key, and promises one; null where none was shown to it yet.
 export function askForKeyWith(asker) { needKey = asker; }
 
 async function send(path, options) {
@@ -71,7 +71,7 @@ export async function ask(path, options = {}, waits = () => {}) {
     const refusal = await refusalOf(response);
     if (refusal.status === 401) {
       waits("Waiting for the key");
-      if (used === key) key = await needKey(refusal);
+      if (used === key) key = await needKey(used ? refusal : null);
     } else if (refusal.status === 429 && tries < TRIES_WHEN_BUSY) {
       const asked = Number.parseInt(response.headers.get("Retry-After") ?? "1", 10);
       const seconds = Math.min(Math.max(asked || 1, 1), LONGEST_WAIT_S);

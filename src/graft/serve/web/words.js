@@ -26,7 +26,7 @@ export function percent(share) {
 // Of a limit or a target: 80% rather than 80.0%.
 export const limit = (share) => `${+(share * 100).toFixed(1)}%`;
 
-export const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
+export const count = (n, thing) => `${n.toLocaleString("en")} ${thing}${n === 1 ? "" : "s"}`;
 
 export function sentence(text) {
   return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");

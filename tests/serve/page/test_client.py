@@ -1,0 +1,114 @@
+"""The Python client and `graft predict --url` against the same real service that the page's tests use."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graft.client import Answer, Client
+from graft.errors import DataError, ServiceError
+from graft.journal import Journal
+from graft.workspace import Workspace
+from tests.serve.process import ROOT
+
+_KEY = "a key"
+
+
+def graft_predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "graft.cli", "predict", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_answers_are_typed_and_known(url: str, pictures: dict[str, Path]) -> None:
+    client = Client(url)
+    red, between, noise, text = client.predict_many(pictures[name] for name in ("red", "between", "noise", "text"))
+    assert isinstance(red, Answer) and isinstance(between, Answer) and isinstance(noise, Answer)
+    assert (red.label, red.unsure, between.unsure) == ("red", False, True)
+    assert sum(red.probabilities.values()) == pytest.approx(1)
+    assert next(iter(red.probabilities)) == "red"
+    assert red.novelty is not None and noise.novelty is not None and red.novelty < 1 < noise.novelty
+    assert isinstance(text, DataError)
+    assert text.what == "this is not an image but text; graft reads JPEG, PNG, WebP, BMP, GIF and TIFF"
+    card = client.model()
+    assert (card.name, card.classes, card.size) == ("graft", ("red", "green", "blue"), 32)
+    assert red.model["version"] == card.version
+    assert card.metrics["accuracy_ci95"] == [0.91, 0.95]
+
+
+def test_feedback_reaches_the_journal(served_colours: tuple[str, Workspace], pictures: dict[str, Path]) -> None:
+    url, workspace = served_colours
+    client = Client(url)
+    answer = client.predict(pictures["between"])
+    assert answer.id is not None
+    client.feedback(answer.id, "green")
+    assert Journal(workspace.journal).read().set_index("id").loc[answer.id, "truth"] == "green"
+    with pytest.raises(DataError, match="there is no answer of this id"):
+        client.feedback("0" * 32, "green")
+    with pytest.raises(DataError, match="the label is no class of this model"):
+        client.feedback(answer.id, "yellow")
+
+
+def test_too_large_a_file(url: str, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(bytes(21 << 20))
+    with pytest.raises(DataError, match="larger than 20 MiB") as refused:
+        Client(url).predict(large)
+    assert refused.value.where == str(large)
+
+
+def test_command_prints_the_same_by_the_service_as_by_the_model(
+    url: str, colours: Path, pictures: dict[str, Path]
+) -> None:
+    files = [pictures[name] for name in ("red", "between", "noise")]
+    asked, own = graft_predict(*files, "--json", "--url", url), graft_predict(*files, "--json", "--model", colours)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    for one, other in zip(asked.stdout.splitlines(), own.stdout.splitlines(), strict=True):
+        said, expected = json.loads(one), json.loads(other)
+        assert list(said) == list(expected)
+        assert list(said["probabilities"]) == list(expected["probabilities"])
+        for name in ("probabilities", "novelty"):
+            assert said.pop(name) == pytest.approx(expected.pop(name), abs=1e-3)
+        assert said == expected
+    texts = [graft_predict(*files, *by).stdout for by in (("--url", url), ("--model", colours))]
+    assert texts[0] == texts[1] and "not sure, unlike the training images" in texts[0]
+
+
+def test_command_answers_the_others_where_one_is_refused(url: str, pictures: dict[str, Path]) -> None:
+    done = graft_predict(pictures["text"], pictures["blue"], "/no/such/file", "--url", url)
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"{pictures['blue']}: blue")
+    assert "this is not an image but text" in done.stderr and "there is no such file" in done.stderr
+
+
+def test_command_without_a_service_and_with_both(pictures: dict[str, Path]) -> None:
+    done = graft_predict(pictures["red"], "--url", "http://127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: the service cannot be reached: Connection refused\n  where: http://127.0.0.1:9\n"
+        "  remedy: start it with `make serve`, or name the address where it is\n"
+    )
+    both = graft_predict(pictures["red"], "--url", "http://127.0.0.1:9", "--model", "models/packaged")
+    assert both.returncode == 2 and "exclude each other" in both.stderr
+
+
+@pytest.mark.slow
+def test_key_is_asked_for_by_the_service_and_given_by_client_and_page(
+    serve, colours: Path, pictures: dict[str, Path], open_page
+) -> None:
+    with serve(colours, GRAFT_API_KEY=_KEY) as (url, _):
+        with pytest.raises(ServiceError, match="the API key is missing or wrong"):
+            Client(url, api_key="").predict(pictures["red"])
+        assert Client(url, api_key=_KEY).predict(pictures["red"]).label == "red"
+        watched = open_page(url)
+        watched.refusals_expected = True
+        field = watched.page.get_by_label("API key")
+        field.fill(_KEY)
+        field.press("Enter")
+        watched.page.get_by_role("heading", name="The model").wait_for()
+        watched.page.get_by_label("Choose images").set_input_files(pictures["red"])
+        watched.page.locator("#list .label").wait_for()
+        watched.page.context.close()

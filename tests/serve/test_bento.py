@@ -20,7 +20,7 @@ from graft.workspace import Workspace
 from tests.serve.process import BENTOML, ROOT, serving
 from tests.serve.test_process import predict, whole_project
 
-__all__ = ["environment", "whole_project"]
+__all__ = ["whole_project"]
 MOST_MB = 300
 
 

@@ -19,8 +19,6 @@ from graft.workspace import Workspace
 from tests.serve.conftest import Export, finetune, package
 from tests.serve.process import ROOT, serving
 
-__all__ = ["environment"]
-
 
 class Crowd:
     """Clients that ask without end, and what they were told."""

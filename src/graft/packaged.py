@@ -8,13 +8,15 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graft.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
 from graft.errors import WeightsError
 from graft.files import sha256, whole_folder, write_json
-from graft.gate import Check
 from graft.trust.novelty import REFERENCE_FILE, check_reference
+
+if TYPE_CHECKING:
+    from graft.gate import Check
 
 PACKAGE_FILE = "package.json"
 ONNX_FILE = "model.onnx"

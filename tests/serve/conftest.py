@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
-from graft.artifact import Artifact, save_artifact
+from graft.artifact import CARD_FILE, Artifact, save_artifact
+from graft.files import sha256, whole_folder, write_json
 from graft.gate import Check
-from graft.packaged import write_package
+from graft.packaged import ONNX_FILE, write_package
+from graft.runtime.proof import write_onnx
 from graft.trust.card import Novelty, Temperature, Threshold, Trust
 from graft.trust.novelty import features_of
 from graft.workspace import Workspace
 from graft.zoo.preprocessing import Geometry, Preprocessing
 
 CLASSES = ("ant", "bee", "wasp")
+DEPTH = 0  # one block is enough to serve, and its export takes 2 s instead of 7
 METRICS = {"accuracy": 0.93, "accuracy_ci95": [0.91, 0.95], "n_test": 153, "transfer": {"verdict": "helps", "n": None}}
 
 
@@ -47,11 +54,11 @@ def finetune(folder: Path, seed: int = 0, classes: tuple[str, ...] = CLASSES) ->
 
     torch.manual_seed(seed)
     preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    network = build_network("shufflenet_v2_x0_5", len(classes)).eval()
+    network = build_network("shufflenet_v2_x0_5", len(classes), DEPTH).eval()
     seen = np.random.default_rng(seed).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
     trust = Trust(Temperature(2.0, 1.5, 2.5, 40, None), Threshold(0.6, 0.95, 40, None), Novelty(0.5, 1, 0.95, 40, 12))
     artifact = Artifact(
-        classes, "shufflenet_v2_x0_5", "none", None, preprocessing, provenance={"seed": seed}, trust=trust
+        classes, "shufflenet_v2_x0_5", "none", DEPTH, preprocessing, provenance={"seed": seed}, trust=trust
     )
     return save_artifact(folder, artifact, network, features_of(network, preprocessing, seen))
 
@@ -64,18 +71,48 @@ def finetuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def package(root: Path, finetuned: Path) -> Workspace:
-    """A project folder that holds a packaged model and nothing else."""
+Export = Callable[[Path], Mapping[str, Any]]
+
+
+def export_once(kept: Path) -> Export:
+    """The real export to ONNX, which remembers in ``kept`` what it wrote for a card: it takes seconds each time."""
+
+    def export(folder: Path, images: Sequence[Path] = ()) -> Mapping[str, Any]:
+        place = kept / sha256(folder / CARD_FILE)
+        with FileLock(kept / "lock"):
+            if not place.exists():
+                said = write_onnx(folder, images)
+                with whole_folder(place) as beside:
+                    shutil.copy(folder / ONNX_FILE, beside)
+                    write_json(beside / "said.json", said)
+        shutil.copy(place / ONNX_FILE, folder)
+        remembered: dict[str, Any] = json.loads((place / "said.json").read_text())
+        return remembered
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Exports each model once in a run of the tests, whichever of pytest's processes asks."""
+    base = tmp_path_factory.getbasetemp()
+    kept = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "exports"
+    kept.mkdir(exist_ok=True)
+    return export_once(kept)
+
+
+def package(root: Path, finetuned: Path, export: Export | None = None) -> Workspace:
+    """A project folder that holds a packaged model and nothing else; ``export`` writes its ONNX file."""
     workspace = Workspace(root)
     check = Check("min_accuracy", 0.8, 0.93, True)
-    write_package(finetuned, workspace.packaged, "graft", METRICS, [check])
+    write_package(finetuned, workspace.packaged, "graft", METRICS, [check], export)
     return workspace
 
 
 @pytest.fixture
-def project(tmp_path: Path, finetuned: Path) -> Workspace:
+def project(tmp_path: Path, finetuned: Path, export: Export) -> Workspace:
     """A project of the test's own, at a path with a space."""
-    return package(tmp_path / "a project", finetuned)
+    return package(tmp_path / "a project", finetuned, export)
 
 
 @contextmanager
@@ -100,9 +137,9 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory, finetuned: Path) -> Workspace:
+def served(tmp_path_factory: pytest.TempPathFactory, finetuned: Path, export: Export) -> Workspace:
     """The project whose model the service in process serves; read only."""
-    return package(tmp_path_factory.mktemp("served"), finetuned)
+    return package(tmp_path_factory.mktemp("served"), finetuned, export)
 
 
 @pytest.fixture(scope="session")

@@ -44,8 +44,9 @@ def test_service_and_predictor_give_the_same_probabilities(ask, served: Workspac
     answer = ask("POST", "/predict", files={"image": file.read_bytes()}).json()
     predictor = Predictor.load(served.packaged)
     said = predictor.answer([predictor.prepare(file)])
-    assert answer["probabilities"] == dict(zip(predictor.classes, said.probabilities[0].tolist(), strict=True))
-    assert said.novelty is not None and answer["novelty"] == said.novelty[0]
+    wanted = dict(zip(predictor.classes, said.probabilities[0].tolist(), strict=True))
+    assert answer["probabilities"] == pytest.approx(wanted, abs=1e-6)
+    assert said.novelty is not None and answer["novelty"] == pytest.approx(said.novelty[0], abs=1e-3)
 
 
 def test_type_and_name_of_the_file_do_not_matter(ask, png: bytes) -> None:
@@ -151,6 +152,8 @@ def test_model_card(ask) -> None:
     assert card["size"] == 32
     assert card["metrics"]["accuracy"] == 0.93
     assert card["metrics"]["transfer"] == {"verdict": "helps"}
+    assert card["runtime"]["engine"] == "onnxruntime" and card["runtime"]["device"] == "cpu"
+    assert min(card["runtime"]["threads"], card["runtime"]["workers"]) >= 1
 
 
 def test_page_is_whole_and_fetches_nothing_from_elsewhere(ask) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from graft.errors import GateError, WeightsError
+from graft.files import sha256
 from graft.packaged import read_package, version_of
+from graft.runtime import proof
 from graft.settings import Candidate, Gate, Package, Params, Zoo
 from graft.stages import package
 from graft.workspace import Workspace
-from tests.serve.conftest import bentoml_home, finetune
+from tests.serve.conftest import bentoml_home, export_once, finetune
 
 FIGURES = {"accuracy": 0.9, "macro_f1": 0.9, "latency_ms": 5.0, "size_mb": 2.0, "transfer": {"verdict": "helps"}}
 
@@ -32,8 +35,13 @@ def store(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, store: Path) -> Workspace:
+def workspace(
+    tmp_path: Path, store: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
     """A project that has come as far as its evaluation."""
+    kept = tmp_path_factory.getbasetemp() / "exports"
+    kept.mkdir(exist_ok=True)
+    monkeypatch.setattr(proof, "write_onnx", export_once(kept))
     workspace = Workspace(tmp_path / "project")
     finetune(workspace.finetuned)
     evaluated(workspace)
@@ -60,6 +68,35 @@ def test_model_that_passes_is_packaged_and_registered(workspace: Workspace, stor
     assert described.tag == f"birds:{version_of(workspace.finetuned)}"
     assert described.gate == ({"condition": "min_accuracy", "limit": 0.8, "figure": 0.9, "passed": True},)
     assert (store / "models" / "birds" / described.version / "model.safetensors").is_file()
+
+
+def test_onnx_is_compared_on_training_images_alone(
+    workspace: Workspace, make_classes: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = make_classes({"ant": 3, "bee": 3}, name="project/data/raw")
+    assert raw == workspace.raw
+    paths = sorted(str(path.relative_to(raw)) for path in raw.rglob("*.png"))
+    split = ["test" if path.endswith("_000.png") else "train" for path in paths]
+    pd.DataFrame({"path": paths, "split": split}).to_parquet(workspace.splits)
+    for path, part in zip(paths, split, strict=True):
+        if part == "test":
+            (raw / path).write_bytes(b"to open it would be an error")
+    finetune(workspace.finetuned, seed=2)  # no other test has exported it
+    package.run(params(), workspace)
+    said = read_package(workspace.packaged).onnx
+    assert (said["images"], said["drawn_from"], said["same_answer"]) == (4, "training images", 1.0)
+    assert sha256(workspace.packaged / "model.onnx") == said["sha256"]
+    assert "ONNX Runtime answers as torch does on 100.00% of 4 training images" in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_exported_is_packaged_for_torch(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: Path
+) -> None:
+    monkeypatch.setattr(proof, "write_onnx", lambda folder, images: {"refused": "planted"})
+    package.run(params(), workspace)
+    assert not (workspace.packaged / "model.onnx").exists()
+    assert read_package(workspace.packaged).onnx == {"refused": "planted"}
+    assert "no ONNX file, so it is served by torch: planted" in capsys.readouterr().out
 
 
 HURT = {"transfer": {"verdict": "hurts"}, "control": {**FIGURES, "accuracy": 0.95}}

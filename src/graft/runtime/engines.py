@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from graft.zoo.network import Network
 
 
+_GPU = Path("/dev/nvidiactl")  # the driver's own file, of which there is one for all GPUs
+
+
 class Engine(Protocol):
     """Runs one model; may be called from several threads at once."""
 
@@ -125,8 +128,14 @@ def _no_torch(_: Path) -> str | None:
 
 
 def _no_gpu(folder: Path) -> str | None:
-    # The driver's own file: to ask torch takes two seconds, on every machine that has no GPU too.
-    return _no_torch(folder) or (None if Path("/dev/nvidiactl").exists() else "there is no GPU")
+    if reason := _no_torch(folder):
+        return reason
+    # To ask torch takes two seconds, which would be lost on every machine that has no GPU.
+    if not _GPU.exists():
+        return "there is no GPU"
+    import torch
+
+    return None if torch.cuda.is_available() else "this torch cannot use the GPU"
 
 
 def _no_onnx(folder: Path) -> str | None:

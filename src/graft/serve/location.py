@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,7 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
 
         workspace = Workspace(self.root)
         try:
+            require_onnx(self.root)
             # What is served is packed too: after a rollback that is not what was packaged last.
             return BentoModel(register(workspace, workspace.in_use)).to_info(alias)
         except GraftError as error:
@@ -131,3 +133,23 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
     def to_create_schema(self) -> Any:
         """As above: what is pushed is the store's model."""
         raise NotImplementedError
+
+
+def require_onnx(root: Path) -> None:
+    """Refuse to build a Bento that could not run its model: it brings ONNX Runtime, and torch only where one adds it.
+
+    Raises:
+        WeightsError: the project's model in use has no ONNX file, and bentofile.yaml names no torch.
+    """
+    package = read_package(Workspace(root).in_use)
+    bentofile = root / "bentofile.yaml"
+    text = bentofile.read_text(encoding="utf-8") if bentofile.is_file() else ""
+    if package.onnx_sha256 or re.search(r"^\s*-\s*[\"']?torch\s*==", text, flags=re.MULTILINE):
+        return
+    why = package.onnx.get("refused", "it was packaged by a graft that wrote none")
+    raise WeightsError(
+        f"a Bento runs its model by ONNX Runtime, and this model has no ONNX file: {why}",
+        where=Workspace(root).in_use,
+        remedy="run `.venv/bin/dvc repro --force package`; or serve the folder by `bentoml serve`, which takes torch; "
+        "or add torch, torchvision and timm to the packages of bentofile.yaml, and src/graft/zoo/*.py to its `include`",
+    )

@@ -34,7 +34,7 @@ from flows.result import headline, summary  # noqa: E402
 from flows.server import address, some_server  # noqa: E402
 from flows.show import Page  # noqa: E402
 from flows.stage_task import Patience, run_as_task, trace  # noqa: E402
-from flows.terminal import end_on_sigterm, keep_prefect_quiet, say  # noqa: E402
+from flows.terminal import end_on_sigterm, keep_prefect_quiet, say, speak_alone  # noqa: E402
 from flows.turn import BusyError, WhenBusy, recorded, records, turn  # noqa: E402
 from graft.errors import GraftError, exit_code  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
@@ -64,6 +64,7 @@ def pipeline(
         params: values for keys of params.yaml, such as ``data.source`` (see flows.overrides).
         when_busy: what to do where another run is at work in this project: wait for it, or leave.
     """
+    speak_alone()
     workspace = Workspace(Path(root).resolve())
     run = str(flow_run.id)
     with recorded(workspace, run, address()) as note:

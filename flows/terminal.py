@@ -16,12 +16,20 @@ def say(line: str) -> None:
         sys.stdout = open("/dev/null", "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
-def keep_prefect_quiet() -> None:
-    """On the terminal graft speaks; Prefect's own account of the run goes to its server only."""
+def speak_alone() -> None:
+    """On the terminal graft speaks; Prefect's own account of the run goes to its server only.
+
+    Its console would also end the process where nobody reads any more: a killed worker would take its run along.
+    """
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
         logger.propagate = False
+
+
+def keep_prefect_quiet() -> None:
+    """The same in a process of graft's own, where Prefect says nothing but errors at all."""
+    speak_alone()
     logging.getLogger("prefect").setLevel(logging.ERROR)
 
 

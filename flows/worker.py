@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def _begin() -> None:
     need_server()
     make_pool()
     bury_dead_runs(Workspace(Path().resolve()), resume=True)
+    # Prefect turns SIGTERM into SIGINT; what a shell started in the background ignores that, and would never end.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", HEARTBEAT)
     prefect = str(Path(sys.executable).with_name("prefect"))
     os.execv(prefect, [prefect, "worker", "start", "--pool", POOL, "--type", "process"])

@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -40,9 +40,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def prefect_server(environment: dict[str, str], log: Path) -> Iterator[str]:
+def prefect_server(environment: dict[str, str], log: Path, port: int | None = None) -> Iterator[str]:
     """A real server on loopback; yields its address once it answers."""
-    port = free_port()
+    port = port or free_port()
     prefect = str(Path(sys.executable).with_name("prefect"))
     with log.open("wb") as output:
         command = [prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
@@ -52,12 +52,28 @@ def prefect_server(environment: dict[str, str], log: Path) -> Iterator[str]:
             wait_for(address, server)
             yield address
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # the test has killed it
+                os.killpg(server.pid, signal.SIGTERM)
             try:
                 server.wait(20)
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
                 server.wait()
+
+
+def port_of(address: str) -> int:
+    """The port in a server's address."""
+    return int(address.split(":")[2].split("/")[0])
+
+
+def kill_listener(address: str) -> None:
+    """Kill -9 whatever listens there, with the processes that would start it anew."""
+    port = port_of(address)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(item.laddr.port == port and item.status == "LISTEN" for item in process.net_connections()):
+                process.kill()
+                process.wait(10)
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:

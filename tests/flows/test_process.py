@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.processes import ended, prefect_server
+from tests.flows.processes import ended, kill_listener, port_of, prefect_server
 from tests.flows.toy import Toy
 
 ROOT = Path(__file__).parents[2]
@@ -41,6 +42,15 @@ def runs_of(address: str) -> int:
     request.add_header("content-type", "application/json")
     with urllib.request.urlopen(request, timeout=20) as answer:
         return int(answer.read())
+
+
+def states(address: str) -> list[str]:
+    """Of all flow runs, first first."""
+    body = json.dumps({"sort": "START_TIME_ASC"}).encode()
+    request = urllib.request.Request(f"{address}/flow_runs/filter", data=body, method="POST")
+    request.add_header("content-type", "application/json")
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return [run["state_type"] for run in json.load(answer)]
 
 
 def assert_done(done: subprocess.CompletedProcess[str]) -> None:
@@ -90,3 +100,32 @@ def test_sigterm_ends_the_stage_too(toy: Toy, environment: dict[str, str]) -> No
         flow.communicate(timeout=60)
     assert flow.returncode not in {0, None}
     assert ended(stage), "the stage goes on behind the back of the next run"
+
+
+def test_a_server_that_is_killed_in_mid_run_costs_no_result(
+    toy: Toy, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (toy.root / "ingest.sh").write_text("echo at work; while test -e wait; do sleep 0.2; done; cp in.txt data.txt\n")
+    (toy.root / "wait").touch()
+    environment["PREFECT_HOME"] = str(tmp_path / "home")
+    environment["PREFECT_CLIENT_MAX_RETRIES"] = "1"  # by default it takes a minute to give a server up
+    with prefect_server(environment, tmp_path / "server.log") as address:
+        environment["PREFECT_API_URL"] = address
+        command = [sys.executable, "-m", "flows.pipeline"]
+        flow = subprocess.Popen(command, cwd=toy.root, env=environment, stdout=subprocess.PIPE, text=True)
+        assert flow.stdout is not None
+        while "at work" not in flow.stdout.readline():
+            assert flow.poll() is None
+        kill_listener(address)
+        (toy.root / "wait").unlink()
+        said, _ = flow.communicate(timeout=200)
+    assert flow.returncode == 0, said
+    assert f"the Prefect server at {address} went away: the next run here tells it how this one ended" in said
+    assert "accuracy  0.912" in said
+    # The same server is back, with its database: the next run settles the account.
+    with prefect_server(environment, tmp_path / "server.log", port_of(address)):
+        assert states(address) == ["RUNNING"]
+        for file in (toy.root / ".graft" / "runs").glob("*.json"):  # it has just ended, and might tell by itself
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"since": 0.0}))
+        assert run_flow(toy, environment).returncode == 0
+        assert states(address) == ["COMPLETED", "COMPLETED"]

@@ -1,4 +1,4 @@
-"""A real server and a real worker: schedules fire by themselves, and whoever is killed, no finished stage is repeated."""
+"""A real server and a real worker: schedules fire by themselves, and whoever is killed, finished stages stay so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ deployments:
     work_pool: {name: graft}
   - name: often
     entrypoint: flows/pipeline.py:pipeline
-    schedules: [{interval: 10, active: true}]
+    schedules: [{interval: 30, active: true}]
     work_pool: {name: graft}
   - name: watch
     entrypoint: flows/watch.py:watch
@@ -114,9 +114,10 @@ def until(what: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Wait until something is true, and return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.3)
+        with suppress(httpx.TransportError):  # a server that is short of processor time
+            if found := what():
+                return found
+        time.sleep(1)
     raise AssertionError("it did not happen in time")
 
 
@@ -131,7 +132,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict
         "PREFECT_HOME": str(home),
         "PYTHONPATH": path,
         "PREFECT_WORKER_QUERY_SECONDS": "1",
-        "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
     }
     with prefect_server(environment, home / "server.log") as address:
         yield address, {**environment, "PREFECT_API_URL": address}
@@ -145,6 +145,8 @@ def place(server: tuple[str, dict[str, str]], tmp_path: Path) -> Place:
     (toy.root / "flows").symlink_to(ROOT / "flows")
     (toy.root / "prefect.yaml").write_text(DEPLOYMENTS)
     (toy.root / "select.sh").write_text(SLOW_SELECT)
+    for old in httpx.post(f"{address}/deployments/filter", json={}, timeout=60).json():
+        httpx.delete(f"{address}/deployments/{old['id']}", timeout=60)
     for pool in httpx.post(f"{address}/work_pools/filter", json={}, timeout=60).json():
         httpx.delete(f"{address}/work_pools/{pool['name']}", timeout=60)
     return Place(toy, address, {**environment, "PYTHONPATH": os.pathsep.join([str(ROOT), environment["PYTHONPATH"]])})
@@ -176,24 +178,21 @@ def worker(place: Place) -> Iterator[subprocess.Popen[str]]:
         end(process)
 
 
+def is_done(run: dict[str, Any]) -> bool:
+    return bool(run["state_name"] == "Completed")
+
+
 def deploy(place: Place, *names: str) -> str:
     return place.run("flows.deployments", *names)
 
 
-def test_a_schedule_fires_by_itself_and_two_at_once_do_the_work_once(place: Place) -> None:
+def test_a_schedule_fires_by_itself_and_work_is_done_once(place: Place) -> None:
     said = deploy(place, "often", "train")
     assert "made the work pool 'graft'\ndeployed often, train: http://127.0.0.1:" in said
     with worker(place):
-        scheduled = until(
-            lambda: [
-                run for run in place.runs() if run["auto_scheduled"] and run["state_name"] == "Completed"
-            ][1:]
-        )  # fmt: skip
-        assert len(scheduled) >= 1
-    pauses = [name for name in ("often",)]
-    assert pauses
-    everything = [place.stages(run["id"]) for run in place.runs() if run["state_name"] == "Completed"]
-    assert [states["ingest"] for states in everything if "ingest" in states].count("Completed") == 1
+        until(lambda: len([run for run in place.runs() if run["auto_scheduled"] and is_done(run)]) >= 2)
+    stages = [place.stages(run["id"]) for run in place.runs() if is_done(run)]
+    assert [states["ingest"] for states in stages].count("Completed") == 1, "the others found nothing to do"
 
 
 def test_a_killed_workers_run_is_found_ends_as_crashed_and_is_resumed(place: Place) -> None:
@@ -238,8 +237,8 @@ def test_sigterm_to_the_worker_leaves_no_stage_behind_and_no_run_that_seems_to_r
         first.terminate()
         until(lambda: place.state_of(run) not in {"Running", "Pending"})
         assert ended(stage)
+        assert place.state_of(run) == "Crashed"
         first.wait(60)
-    print(place.state_of(run))
 
 
 def test_changed_data_is_noticed_and_trained_on_by_an_event(place: Place) -> None:
@@ -247,9 +246,5 @@ def test_changed_data_is_noticed_and_trained_on_by_an_event(place: Place) -> Non
     with worker(place):
         run = place.begin("watch", "graft-watch")
         until(lambda: place.state_of(run) == "Changed")
-        trained = until(
-            lambda: [
-                one for one in place.runs() if place.stages(one["id"]).get("evaluate") in {"Completed", "Unchanged"}
-            ]
-        )  # fmt: skip
-        assert trained
+        # An automation on the event started the deployment: nobody else did.
+        until(lambda: [one for one in place.runs() if place.stages(one["id"]).get("evaluate") == "Completed"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from graft.artifact import read_card
 from graft.errors import DataError, GraftError
+from graft.images.facts import Tones
 from graft.packaged import version_of
 from graft.validation.drift import FACTS, Distribution, Numbers, Shares, column_fact, summarise_facts
 
@@ -39,13 +40,13 @@ def training_facts(workspace: Workspace) -> dict[str, Distribution]:
     """
     import pandas as pd
 
-    try:
-        splits = pd.read_parquet(workspace.splits, columns=["path", "label", "split"])
-        manifest = pd.read_parquet(workspace.manifest, columns=["path", "width", "height"])
-    except OSError as error:
-        raise GraftError(
-            "there is no training data to compare with", where=error.filename, remedy="run `.venv/bin/dvc repro`"
-        ) from None
+    for path in (workspace.splits, workspace.manifest):
+        if not path.exists():
+            raise GraftError(
+                "there is no training data to compare with", where=path, remedy="run `.venv/bin/dvc repro`"
+            )
+    splits = pd.read_parquet(workspace.splits, columns=["path", "label", "split"])
+    manifest = pd.read_parquet(workspace.manifest, columns=["path", "width", "height"])
     rows = splits[splits["split"] == "train"].merge(manifest, on="path").sort_values("path", ignore_index=True)
     return summarise_facts(rows, WATCHED) | summarise_facts(_tones(workspace, rows["path"]), WATCHED)
 
@@ -88,6 +89,6 @@ def _tones(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
             prepared = geometry.load(workspace.raw / path)
         except DataError:
             continue  # validation's business
-        grey = np.asarray(Image.fromarray(prepared).convert("L"), dtype=np.float32) / 255
-        rows.append((float(grey.mean()), float(grey.std())))
+        tones = Tones.of(Image.fromarray(prepared).convert("L").histogram())
+        rows.append((tones.brightness, tones.contrast))
     return pd.DataFrame(rows, columns=["brightness", "contrast"])

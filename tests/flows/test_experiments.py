@@ -1,0 +1,66 @@
+"""DVC's own experiments, at once and queued, on a toy project: graft needs none of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.flows.toy import Toy, make_toy
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Toy:
+    """A toy in git, with a setting that its metric follows."""
+    toy = make_toy(tmp_path / "toy project", "git")
+    (toy.root / "params.yaml").write_text("rate: 1\n")
+    (toy.root / "dvc.yaml").write_text(
+        "stages:\n  one:\n    cmd: sh one.sh\n    deps: [one.sh]\n    params: [rate]\n"
+        "    metrics:\n      - out.json:\n          cache: false\n"
+    )
+    (toy.root / "one.sh").write_text('sed "s/rate: \\(.*\\)/{\\"rate\\": \\1}/" params.yaml > out.json\n')
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "add", "-A", "."], cwd=toy.root, check=True)
+    subprocess.run([*git, "add", "-f", ".dvc/config"], cwd=toy.root, check=True)
+    subprocess.run([*git, "commit", "-qm", "first"], cwd=toy.root, check=True)
+    return toy
+
+
+def dvc(toy: Toy, *arguments: str) -> str:
+    # DVC starts its queue's worker as `dvc`, from the PATH.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    names = {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b.c",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b.c",
+    }
+    done = subprocess.run(
+        ["dvc", *arguments], cwd=toy.root, env={**os.environ, **names, "PATH": path}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def rates(toy: Toy) -> set[int]:
+    """The metric of every experiment."""
+    found = set()
+    for commit in json.loads(dvc(toy, "exp", "show", "--json")):
+        for experiment in commit.get("experiments") or []:
+            for revision in experiment["revs"]:
+                found.add(revision["data"]["metrics"]["out.json"]["data"]["rate"])
+    return found
+
+
+def test_at_once_and_queued(project: Toy) -> None:
+    dvc(project, "exp", "run", "-S", "rate=2")
+    assert json.loads((project.root / "out.json").read_text()) == {"rate": 2}
+    dvc(project, "exp", "run", "--queue", "-S", "rate=3,4")
+    dvc(project, "exp", "run", "--run-all")
+    assert rates(project) == {2, 3, 4}

@@ -1,0 +1,189 @@
+"""What the journal says against what the model was trained on: planted drift is found, none is imagined."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from scipy.stats import binomtest, ks_2samp
+
+from graft.artifact import CARD_FILE, FORMAT, Artifact
+from graft.errors import GraftError
+from graft.files import write_json
+from graft.journal import Answered, Journal
+from graft.monitor.verdict import LEAST_ANSWERS, Monitored, examine
+from graft.packaged import version_of
+from graft.trust.card import Threshold, Trust
+from graft.workspace import Workspace
+from graft.zoo.preprocessing import Geometry, Preprocessing
+
+SIDE = 8
+LIMIT = 0.2
+TRAINED = 120
+
+
+def grey(shade: float) -> Image.Image:
+    """An image of one tone; the model sees it as it is."""
+    return Image.new("L", (SIDE, SIDE), round(shade * 255)).convert("RGB")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """A project with training images of brightness 0.3 to 0.5, as many ants as bees, a model, and its evaluation."""
+    workspace = Workspace(tmp_path)
+    shades = np.linspace(0.3, 0.5, TRAINED)
+    labels = ["ant" if number % 2 else "bee" for number in range(TRAINED)]
+    paths = [f"{label}/{number}.png" for number, label in enumerate(labels)]
+    for path, shade in zip(paths, shades, strict=True):
+        (workspace.raw / path).parent.mkdir(parents=True, exist_ok=True)
+        grey(shade).save(workspace.raw / path)
+    table = pd.DataFrame({"path": paths, "label": labels, "split": "train", "width": SIDE, "height": SIDE})
+    # What the test split holds is not what training is compared by.
+    table = pd.concat([table, table.head(10).assign(path="x", split="test", label="wasp")], ignore_index=True)
+    table[["path", "label", "split"]].to_parquet(workspace.splits)
+    table[["path", "width", "height"]].drop_duplicates("path").to_parquet(workspace.manifest)
+    mean = (0.5, 0.5, 0.5)
+    card = Artifact(
+        ("ant", "bee"),
+        "resnet18",
+        "none",
+        None,
+        Preprocessing(Geometry(SIDE, 1.0, "bilinear"), mean, mean),
+        trust=Trust(threshold=Threshold(confidence=0.7)),
+    )
+    for folder in (workspace.finetuned, workspace.packaged):
+        folder.mkdir(parents=True)
+        write_json(folder / CARD_FILE, {"format": FORMAT, **dataclasses.asdict(card)})
+    workspace.evaluation.mkdir(parents=True)
+    confidence = np.linspace(0.6, 1.0, 100)
+    pd.DataFrame({"path": "x", "confidence": confidence}).to_csv(workspace.evaluation / "predictions.csv")
+    metrics = {"accuracy_ci95": [0.9, 0.96], "novelty": {"usual": 0.95}}
+    (workspace.evaluation / "metrics.json").write_text(json.dumps(metrics))
+    return workspace
+
+
+def answered(workspace: Workspace, count: int = 200, **changed: Any) -> list[str]:
+    """Answers like the training and test images, but for what is ``changed`` (values, or a list of them)."""
+    usual: dict[str, Any] = {
+        "model": version_of(workspace.finetuned),
+        "label": ["ant", "bee"] * (count // 2),
+        "confidence": np.linspace(0.6, 1.0, count),
+        "novelty": [1.2] * (count // 20) + [0.5] * (count - count // 20),
+        "width": SIDE,
+        "height": SIDE,
+        "brightness": np.linspace(0.3, 0.5, count),
+        "contrast": 0.0,
+    } | changed
+    columns = {name: value if np.ndim(value) else [value] * count for name, value in usual.items()}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    made = [
+        Answered(id=uuid.uuid4().hex, at=time.time(), **{"unsure": bool(row["confidence"] < 0.7)} | row) for row in rows
+    ]
+    Journal(workspace.journal).add(made)
+    return [one.id for one in made]
+
+
+def look(workspace: Workspace) -> Monitored:
+    return examine(workspace, Journal(workspace.journal).read(), LIMIT)
+
+
+def test_what_is_like_the_training_images_is_steady(workspace: Workspace) -> None:
+    answered(workspace)
+    found = look(workspace)
+    assert found.word == "steady", found.describe()
+    assert [shift.fact for shift in found.shifts] == [
+        "class",
+        "brightness",
+        "contrast",
+        "shorter side",
+        "width over height",
+        "confidence",
+        "not sure",
+        "unlike the training images",
+    ]
+    assert found.describe() == "steady: 200 answers"
+
+
+@pytest.mark.parametrize(
+    ("changed", "fact"),
+    [
+        ({"brightness": 0.9}, "brightness"),
+        ({"contrast": 0.4}, "contrast"),
+        ({"width": 3 * SIDE, "height": 3 * SIDE}, "shorter side"),
+        ({"width": 3 * SIDE}, "width over height"),
+        ({"label": "ant"}, "class"),
+        ({"confidence": 0.75}, "confidence"),
+        ({"unsure": True}, "not sure"),
+        ({"novelty": 2.0}, "unlike the training images"),
+    ],
+)
+def test_each_planted_drift_is_found_and_named(workspace: Workspace, changed: dict[str, Any], fact: str) -> None:
+    answered(workspace, **changed)
+    found = look(workspace)
+    assert found.word == "drifted"
+    assert fact in [shift.fact for shift in found.drifted]
+    assert f"{fact} moved by" in found.describe()
+    # One change of one fact: only what follows from it moved too.
+    assert len(found.drifted) <= 2
+
+
+def test_the_distance_of_numbers_is_scipys(workspace: Workspace) -> None:
+    answered(workspace, brightness=np.linspace(0.35, 0.6, 200))
+    shift = next(shift for shift in look(workspace).shifts if shift.fact == "brightness")
+    shades = [np.asarray(grey(shade))[0, 0, 0] / 255 for shade in np.linspace(0.3, 0.5, TRAINED)]
+    assert shift.distance == pytest.approx(ks_2samp(shades, np.linspace(0.35, 0.6, 200)).statistic, abs=0.01)
+
+
+def test_few_answers_tell_nothing(workspace: Workspace) -> None:
+    assert look(workspace).word == "too few answers"
+    answered(workspace, LEAST_ANSWERS - 2, brightness=0.9)
+    assert look(workspace).word == "too few answers"
+    answered(workspace, 2, brightness=0.9, label="ant", novelty=0.5)
+    assert look(workspace).word == "drifted"
+
+
+def test_answers_of_another_model_are_not_held_against_this_ones_tests(workspace: Workspace) -> None:
+    answered(workspace, model="another", confidence=0.75)
+    found = look(workspace)
+    assert found.word == "steady", found.describe()
+    assert "confidence" not in [shift.fact for shift in found.shifts]
+
+
+def test_a_model_that_cannot_tell_novelty_has_none_to_drift(workspace: Workspace) -> None:
+    answered(workspace, novelty=[None] * 200)
+    assert "unlike the training images" not in [shift.fact for shift in look(workspace).shifts]
+
+
+@pytest.mark.parametrize(("right", "word"), [(38, "steady"), (30, "worse")])
+def test_accuracy_has_wilsons_interval_and_is_worse_only_beyond_doubt(
+    workspace: Workspace, right: int, word: str
+) -> None:
+    journal = Journal(workspace.journal)
+    for number, one in enumerate(answered(workspace, label="ant")[:40]):
+        journal.correct(one, "ant" if number < right else "bee", time.time())
+    answered(workspace, 200, label="bee")
+    found = look(workspace)
+    assert found.word == word
+    assert found.accuracy is not None
+    expected = binomtest(right, 40).proportion_ci(0.95, method="wilson")
+    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((expected.low, expected.high))
+    assert (found.accuracy.labels, found.accuracy.value, found.accuracy.promised) == (40, right / 40, 0.9)
+    assert "promised 0.900) on 40 labels that came back" in found.describe()
+
+
+def test_without_training_data_it_says_what_to_do(workspace: Workspace) -> None:
+    answered(workspace)
+    workspace.splits.unlink()
+    with pytest.raises(GraftError) as caught:
+        look(workspace)
+    assert caught.value.message() == (
+        f"there is no training data to compare with\n  where: {workspace.splits}\n  remedy: run `.venv/bin/dvc repro`"
+    )

@@ -49,6 +49,13 @@ def test_dvc_agrees_with_what_was_written(project: Project) -> None:
     assert (project.root / "models/promoted.dvc").read_text() == before
 
 
+def test_files_that_a_service_may_be_reading_are_not_linked_to_the_cache_anew(project: Project) -> None:
+    dvc(project.root, "config", "cache.type", "hardlink")
+    project.package(0)
+    promote(project.workspace)
+    assert {file.stat().st_nlink for file in project.workspace.promoted.iterdir()} == {1}
+
+
 def test_settings_and_the_lock_are_committed_with_it(project: Project) -> None:
     (project.root / "params.yaml").write_text("package:\n  name: birds\nseed: 1\n")
     (project.root / "dvc.lock").write_text("schema: '2.0'\n")

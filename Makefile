@@ -79,9 +79,11 @@ lint: install  ## ruff and mypy alone
 	@$(BIN)/mypy
 
 serve: export BENTOML_DO_NOT_TRACK = True
-serve: install  ## serve the packaged model on http://127.0.0.1:3000 (PORT=... for another)
-	@test -e models/packaged/model.safetensors || { echo "error: there is no packaged model"; \
-		echo "  where: models/packaged"; echo "  remedy: run \`make demo\`, or \`$(BIN)/dvc repro\`"; exit 1; } >&2
+serve: install  ## serve the model in use on http://127.0.0.1:3000 (PORT=... for another)
+	@test -e models/promoted/model.json || test -e models/packaged/model.safetensors || { \
+		echo "error: there is no packaged model"; \
+		echo "  where: models/packaged"; echo "  remedy: run \`make demo\`, or \`$(BIN)/dvc repro\`; where there is a" \
+		"models/promoted.dvc, \`$(BIN)/dvc pull models/promoted.dvc\` brings that model"; exit 1; } >&2
 	@$(BIN)/bentoml serve --host 127.0.0.1 --port $(or $(PORT),3000)
 
 # A server that is elsewhere is named by PREFECT_API_URL; else it is on this machine, and on no other network.

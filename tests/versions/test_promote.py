@@ -40,6 +40,7 @@ def test_the_first_model_is_promoted_kept_committed_and_tagged(project: Project)
     assert len(project.cache()) == 1 + len(list(project.workspace.promoted.iterdir()))
 
 
+@pytest.mark.slow
 def test_dvc_agrees_with_what_was_written(project: Project) -> None:
     project.package(0)
     promote(project.workspace)
@@ -47,6 +48,14 @@ def test_dvc_agrees_with_what_was_written(project: Project) -> None:
     before = (project.root / "models/promoted.dvc").read_text()
     dvc(project.root, "add", "models/promoted")
     assert (project.root / "models/promoted.dvc").read_text() == before
+
+
+@pytest.mark.slow
+def test_files_that_a_service_may_be_reading_are_not_linked_to_the_cache_anew(project: Project) -> None:
+    dvc(project.root, "config", "cache.type", "hardlink")
+    project.package(0)
+    promote(project.workspace)
+    assert {file.stat().st_nlink for file in project.workspace.promoted.iterdir()} == {1}
 
 
 def test_settings_and_the_lock_are_committed_with_it(project: Project) -> None:

@@ -60,6 +60,7 @@ def test_models_of_the_history_are_sent_too(ready: Project) -> None:
     assert (ready.workspace.promoted / "model.safetensors").read_bytes() == first
 
 
+@pytest.mark.slow
 def test_a_damaged_object_at_the_remote_is_sent_again(ready: Project, tmp_path: Path) -> None:
     publish(ready.workspace)
     bad = max(objects(tmp_path / "remote"), key=lambda path: path.stat().st_size)
@@ -77,6 +78,7 @@ def test_a_lost_object_at_the_remote_is_sent_again(ready: Project, tmp_path: Pat
     assert publish(ready.workspace).sent == 1 and len(objects(tmp_path / "remote")) == 9
 
 
+@pytest.mark.slow
 def test_a_damaged_object_in_the_cache_is_not_sent_but_named(ready: Project, tmp_path: Path) -> None:
     bad = max(ready.cache(), key=lambda path: path.stat().st_size)
     damage(bad)
@@ -140,6 +142,7 @@ def test_a_named_address_beside_the_default_is_used_once(ready: Project, tmp_pat
     assert len(objects(tmp_path / "other")) == 9
 
 
+@pytest.mark.slow
 def test_the_configured_remote_is_taken_by_its_name_or_by_default(ready: Project, tmp_path: Path) -> None:
     dvc(ready.root, "remote", "add", "-d", "-q", "team", str(tmp_path / "team"))
     assert publish(ready.workspace).address == str(tmp_path / "team")

@@ -101,6 +101,7 @@ def test_a_damaged_object_in_the_cache_is_found_though_dvc_calls_it_fine_and_tak
     assert bytes_of(twice.workspace.promoted) == first_of(twice)
 
 
+@pytest.mark.slow
 def test_a_damaged_object_without_a_remote_is_named_and_the_model_in_use_stays(twice: Project) -> None:
     in_use = bytes_of(twice.workspace.promoted)
     bad = largest(twice.cache(), first_of(twice)["model.safetensors"])

@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 
+from graft import files
 from graft.files import whole_folder
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two folders in one step")
-def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path) -> None:
-    path, missing, stop = tmp_path / "promoted", [], threading.Event()
+def replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Replace a folder, and say after every rename on the way whether it was there."""
+    seen: list[bool] = []
+    rename = Path.rename
 
-    def write(number: int) -> None:
+    def watched(self: Path, target: Path) -> Path:
+        done = rename(self, target)
+        seen.append(path.exists())
+        return done
+
+    for text in ("old", "new"):
         with whole_folder(path) as beside:
-            (beside / "model.json").write_text(str(number))
+            (beside / "model.json").write_text(text)
+            monkeypatch.setattr(Path, "rename", watched)
+    assert (path / "model.json").read_text() == "new"
+    assert [item.name for item in path.parent.iterdir()] == [path.name], "nothing of the old one is left"
+    return seen
 
-    def look() -> None:
-        while not stop.is_set():
-            if not path.exists():
-                missing.append(path)
 
-    write(0)
-    watcher = threading.Thread(target=look)
-    watcher.start()
-    for number in range(1, 200):
-        write(number)
-    stop.set()
-    watcher.join()
-    assert missing == []
-    assert (path / "model.json").read_text() == "199"
-    assert [item.name for item in tmp_path.iterdir()] == ["promoted"]
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux exchanges two folders in one step")
+def test_a_folder_is_never_missing_while_it_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert all(replaced(tmp_path / "promoted", monkeypatch))
+
+
+def test_where_two_folders_cannot_be_exchanged_the_old_one_steps_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_exchange", lambda first, second: False)
+    assert not all(replaced(tmp_path / "promoted", monkeypatch)), "the test above would notice"

@@ -22,6 +22,8 @@ from prefect.client.schemas.objects import TaskRun
 from flows import pipeline as module
 from flows import stage_task
 from flows.pipeline import main, pipeline
+from graft.workspace import Workspace
+from tests.flows.test_turn import another
 from tests.flows.toy import Toy
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
@@ -173,3 +175,25 @@ def test_the_server_can_be_imported() -> None:
     import prefect.server.api.server
 
     assert prefect.server.api.server.API_ROUTERS
+
+
+def test_a_run_that_shall_not_wait_is_skipped_and_names_who_is_at_work(
+    toy: Toy, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with another(Workspace(toy.root)) as other:
+        state = run(toy, when_busy="leave")
+        assert (state.name, state.is_completed()) == ("Skipped", True)
+        assert (state.message or "").startswith(f"another run is at work here: process {other.pid} on ")
+        assert task_runs(state) == {}
+        assert main(["--root", str(toy.root), "--when-busy", "leave"]) == 1
+    assert f"error: another run is at work here: process {other.pid} on " in capfd.readouterr().err
+
+
+def test_a_stage_with_a_time_limit_fails_its_run_when_the_time_is_over(
+    toy: Toy, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (toy.root / "ingest.sh").write_text("sleep 60; cp in.txt data.txt\n")
+    assert main(["--root", str(toy.root), "--timeout", "ingest=1"]) == 1
+    assert "error: stage 'ingest' failed: it took longer than 1 s, so it was ended" in capfd.readouterr().err
+    assert main(["--root", str(toy.root), "--timeout", "ingest"]) == 1
+    assert "error: 'ingest' is no time limit\n  where: --timeout\n  remedy: write it" in capfd.readouterr().err

@@ -104,7 +104,7 @@ from graft.settings import Compute
 from tests.mapper import work
 
 if __name__ == "__main__":
-    with ended_in_order(), ENGINES["processes"](Compute(workers=2), Surroundings.here(None)) as engine:
+    with ENGINES["processes"](Compute(workers=2), Surroundings.here(None)) as engine, ended_in_order():
         list(Mapper(engine).map(work.sleep_long, sys.argv[1:], "sleeping"))
 """
 

@@ -47,7 +47,8 @@ def mapper_for(compute: Compute) -> Iterator[Mapper]:
             remedy="set compute.mapper to dask or ray, or leave compute.address out",
         )
     threads = compute.threads if compute.address is not None else share_of(compute).threads
-    with ended_in_order(), ENGINES[compute.mapper](compute, Surroundings.here(threads)) as engine:
+    # The signal last: Ray takes it when it begins, and would abort.
+    with ENGINES[compute.mapper](compute, Surroundings.here(threads)) as engine, ended_in_order():
         yield Mapper(engine)
 
 
@@ -65,4 +66,4 @@ def ended_in_order() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

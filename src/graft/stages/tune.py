@@ -72,7 +72,7 @@ def search_of(job: Job) -> Search:
     from graft.tune.space import space_of
 
     params, workspace = job.params, job.workspace
-    space = space_of(params.tune.search, job.depth + 1)
+    space = space_of(params.tune.search, job.depth + 1, params.augment.domain)
     asked = dataclasses.replace(params.tune, trials=0, minutes=None)
     decided = (asked, params.train, params.augment, params.seed, job.winner, sha256(workspace.splits))
     key = key_of(*map(str, decided), code_version())[:32]
@@ -82,8 +82,10 @@ def search_of(job: Job) -> Search:
 
 def fold_scores(job: Job, values: Values) -> Iterator[float]:
     """Accuracy on each fold of the winner trained on the others with ``values``; the same seed for all settings."""
-    train = dataclasses.replace(job.advice.settings(job.params.train), **values)  # type: ignore[arg-type]
-    own = dataclasses.replace(job, params=dataclasses.replace(job.params, train=train))
+    from graft.tune.space import applied
+
+    params = applied(dataclasses.replace(job.params, train=job.advice.settings(job.params.train)), values)
+    own, train = dataclasses.replace(job, params=params), params.train
     for fold in np.unique(job.data.folds):
         scored = job.data.folds == fold
         yield own.accuracy(own.try_out(train.strategy, ~scored), train.strategy, scored)
@@ -109,16 +111,20 @@ def tuned(params: Params, workspace: Workspace) -> Params:
     Raises:
         DataError: there was no search yet, or its result is damaged.
     """
+    from graft.tune.space import applied
+
     path = workspace.tuning / BEST
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["train"]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = {**found["train"], **found["augment"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
             "the result of the stage tune is missing or damaged", where=path, remedy="run `.venv/bin/dvc repro`"
         ) from None
     if values:
-        print(f"settings from the search: {', '.join(f'{key} {value:.3g}' for key, value in values.items())}")
-    return dataclasses.replace(params, train=dataclasses.replace(params.train, **values))
+        said = (f"{key} {value if isinstance(value, str) else format(value, '.3g')}" for key, value in values.items())
+        print(f"settings from the search: {', '.join(said)}")
+    return applied(params, values)
 
 
 if __name__ == "__main__":

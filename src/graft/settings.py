@@ -300,7 +300,10 @@ class Tune:
     ] = "median"
     search: Annotated[
         tuple[str, ...],
-        Field(min_length=1, description="keys of `train` that are varied, rows of graft.tune.space"),
+        Field(
+            min_length=1,
+            description="keys of `train` that are varied, or policy for `augment.policy`: rows of graft.tune.space",
+        ),
     ] = ("learning_rate", "backbone_rate", "unfreeze_blocks", "weight_decay")
 
 

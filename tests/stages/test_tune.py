@@ -13,7 +13,7 @@ import pytest
 
 from graft.config import load_params
 from graft.errors import DataError
-from graft.settings import Tune
+from graft.settings import NamedPolicy, Tune
 from graft.stages import tune
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
@@ -31,7 +31,9 @@ def searching(workspace: Workspace, **settings: Any) -> None:
 
 def test_without_a_search_the_settings_at_hand_stay(project: Callable[..., Workspace]) -> None:
     workspace = project()
-    assert best(workspace) == {"train": {}, "reason": "no search was asked for (tune.trials: 0)", "trials": 0}
+    assert best(workspace) == {
+        "train": {}, "augment": {}, "reason": "no search was asked for (tune.trials: 0)", "trials": 0
+    }  # fmt: skip
     assert pd.read_csv(workspace.tuning / "trials.csv").empty
     params = load_params(workspace.params)
     assert tune.tuned(params, workspace) == params
@@ -87,6 +89,51 @@ def test_workers_find_what_one_after_the_other_finds(project: Callable[..., Work
     compute = dataclasses.replace(params.compute, mapper="processes", workers=2)
     tune.run(dataclasses.replace(params, compute=compute, tune=Tune(**settings)), workspace)  # type: ignore[arg-type]
     assert (workspace.tuning / "trials.csv").read_bytes() == alone
+
+
+def test_a_better_policy_is_what_finetune_takes(
+    project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """And what `augment.policy` has is trial 0, whatever it is, and stays where nothing beats it."""
+    workspace = project()
+    params = load_params(workspace.params)
+    seen: list[Any] = []
+
+    def scores(job: Any, values: Any, mapper: Any) -> Iterator[float]:
+        seen.append(values["policy"])
+        yield from (0.5 if values["policy"] != "mixup" else 0.9 for _ in range(3))
+
+    monkeypatch.setattr(tune, "fold_scores", scores)
+    searching(workspace, trials=3, search=("policy",), sampler="grid")
+    assert seen[0] == "as set" and len(set(seen)) == 3
+    assert tune.tuned(params, workspace) == params
+    searching(workspace, trials=20, search=("policy",), sampler="grid")
+    assert best(workspace)["augment"] == {"policy": "mixup"} and best(workspace)["train"] == {}
+    assert tune.tuned(params, workspace).augment.policy == (NamedPolicy("mixup"),)
+    assert tune.tuned(params, workspace).train == params.train
+    assert "settings from the search: policy mixup" in capfd.readouterr().out
+
+
+def test_each_trial_is_trained_with_its_policy(
+    project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from graft.mapper.serial import in_turn
+    from graft.stages.job import Job
+    from graft.train.devices import fabric_for
+
+    workspace = project()
+    job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
+    used: list[tuple[Any, float]] = []
+
+    def try_out(self: Job, strategy: str, rows: Any) -> None:
+        used.append((self.params.augment.policy, self.params.train.dropout))
+        raise LookupError
+
+    monkeypatch.setattr(Job, "try_out", try_out)
+    for values in ({"policy": "as set", "dropout": 0.3}, {"policy": "cutmix"}):
+        with pytest.raises(LookupError):
+            next(tune.fold_scores(job, values, in_turn()))
+    assert used == [(job.params.augment.policy, 0.3), ((NamedPolicy("cutmix"),), job.params.train.dropout)]
 
 
 def test_another_winner_or_another_setting_begins_another_search(project: Callable[..., Workspace]) -> None:

@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graft.augment.domains import DOMAINS, allowed
 from graft.errors import ConfigError
 from graft.settings import Train, Tune
 from graft.tune.outcome import LEAST_FOR_IMPORTANCE, decide, draw, importances, table
 from graft.tune.search import PRUNERS, SAMPLERS, Search, Tried
-from graft.tune.space import DIMENSIONS, Values, space_of
+from graft.tune.space import AS_SET, DIMENSIONS, POLICY, Dimension, Values, space_of
 
 NAMES = ("learning_rate", "unfreeze_blocks")
 
@@ -124,14 +125,39 @@ def test_a_grid_ends_with_its_last_point(tmp_path: Path) -> None:
     assert len(grid) == 9 and len(found) == 9
 
 
-@pytest.mark.parametrize("name", DIMENSIONS)
+@pytest.mark.parametrize("name", [name for name, row in DIMENSIONS.items() if isinstance(row, Dimension)])
 def test_every_row_is_a_key_of_train_whose_grid_and_default_lie_in_its_range(name: str) -> None:
     row = DIMENSIONS[name]
+    assert isinstance(row, Dimension)
     assert name in Train.__dataclass_fields__
     for value in (*row.grid, space_of([name], blocks=64).defaults(Train())[name]):
-        assert row.low <= value <= row.high
+        assert row.low <= float(value) <= row.high
         assert row.distribution(64)._contains(value)
     assert isinstance(row.distribution(1).to_internal_repr(row.grid[0]), int | float)
+
+
+def test_what_the_issue_names_can_be_searched() -> None:
+    """Rates, depth of unfreezing, decay, dropout, augmentation policy, batch size."""
+    named = {
+        "learning_rate",
+        "backbone_rate",
+        "unfreeze_blocks",
+        "weight_decay",
+        "block_decay",
+        "dropout",
+        "batch_size",
+    }
+    assert named | {POLICY} <= set(DIMENSIONS)
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_only_policies_that_keep_the_labels_are_tried(domain: str) -> None:
+    space = space_of([POLICY], blocks=3, domain=domain)
+    names = [point[POLICY] for point in space.grid()]
+    assert names[:2] == [AS_SET, "none"] and set(names[1:]) <= set(allowed(domain))
+    assert space.distributions()[POLICY].choices == tuple(names)  # type: ignore[attr-defined]
+    assert space.defaults(Train()) == {POLICY: AS_SET}
+    assert ("light" in names) == (domain in {"any", "natural", "aerial", "colour"})
 
 
 def test_unfreezing_is_bounded_by_the_networks_blocks() -> None:

@@ -77,7 +77,7 @@ def search_of(job: Job) -> Search:
     from graft.tune.space import space_of
 
     params, workspace = job.params, job.workspace
-    space = space_of(params.tune.search, job.depth + 1)
+    space = space_of(params.tune.search, job.depth + 1, params.augment.domain)
     asked = dataclasses.replace(params.tune, trials=0, minutes=None)
     decided = (asked, params.train, params.augment, params.seed, job.winner, sha256(workspace.splits))
     key = key_of(*map(str, decided), code_version())[:32]
@@ -92,9 +92,10 @@ def fold_scores(job: Job, values: Values, mapper: Mapper) -> Generator[float, No
     """
     from graft.mapper.base import value_of
     from graft.stages.trial import Trial
+    from graft.tune.space import applied
 
-    train = dataclasses.replace(job.advice.settings(job.params.train), **values)  # type: ignore[arg-type]
-    own = dataclasses.replace(job, params=dataclasses.replace(job.params, train=train))
+    params = applied(dataclasses.replace(job.params, train=job.advice.settings(job.params.train)), values)
+    own = dataclasses.replace(job, params=params)
     yield from map(value_of, mapper.map(Trial(own), np.unique(job.data.folds).tolist(), "its folds"))
 
 
@@ -118,16 +119,20 @@ def tuned(params: Params, workspace: Workspace) -> Params:
     Raises:
         DataError: there was no search yet, or its result is damaged.
     """
+    from graft.tune.space import applied
+
     path = workspace.tuning / BEST
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["train"]
+        found = json.loads(path.read_text(encoding="utf-8"))
+        values: dict[str, Any] = {**found["train"], **found["augment"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise DataError(
             "the result of the stage tune is missing or damaged", where=path, remedy="run `.venv/bin/dvc repro`"
         ) from None
     if values:
-        print(f"settings from the search: {', '.join(f'{key} {value:.3g}' for key, value in values.items())}")
-    return dataclasses.replace(params, train=dataclasses.replace(params.train, **values))
+        said = (f"{key} {value if isinstance(value, str) else format(value, '.3g')}" for key, value in values.items())
+        print(f"settings from the search: {', '.join(said)}")
+    return applied(params, values)
 
 
 if __name__ == "__main__":

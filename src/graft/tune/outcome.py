@@ -12,7 +12,7 @@ import numpy as np
 from graft.pictures import plotting, save_svg
 from graft.select.depth import standard_error
 from graft.tune.search import Tried
-from graft.tune.space import DIMENSIONS, Value
+from graft.tune.space import DIMENSIONS, POLICY, Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,9 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """What `finetune` reads, and what a person wants to know of it."""
-        return {"train": self.values, "reason": self.reason, "trials": len(self.trials)}
+        train = {name: value for name, value in self.values.items() if name != POLICY}
+        augment = {name: value for name, value in self.values.items() if name == POLICY}
+        return {"train": train, "augment": augment, "reason": self.reason, "trials": len(self.trials)}
 
 
 def decide(trials: Sequence[Tried]) -> Outcome:

@@ -1,24 +1,29 @@
 """What a search may vary: one row per hyper-parameter, with its range and the values that a grid takes of it.
 
 To add one, add a row to ``DIMENSIONS`` under the name that it has in the ``train`` section of params.yaml.
+``policy`` is the one that is not there: it stands for ``augment.policy``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft.errors import ConfigError, did_you_mean
-from graft.settings import Train
+from graft.settings import NamedPolicy, Params, Train
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-Value = float | int
+Value = float | int | str
 Values = Mapping[str, Value]
 WHERE = "tune.search"
+POLICY = "policy"
+# The policy that params.yaml has, with its options.
+AS_SET = "as set"
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class Dimension:
 
     low: float
     high: float
-    grid: tuple[Value, ...]
+    grid: tuple[float | int, ...]
     log: bool = False
     whole: bool = False
 
@@ -49,47 +54,88 @@ class Dimension:
         return FloatDistribution(self.low, top, log=self.log)
 
 
-DIMENSIONS: dict[str, Dimension] = {
-    "learning_rate": Dimension(3e-4, 3e-2, (1e-3, 3e-3, 1e-2), log=True),
+@dataclass(frozen=True)
+class Names:
+    """A row of the table whose values are names; what params.yaml has is the first."""
+
+    names: tuple[str, ...]
+
+    @property
+    def grid(self) -> tuple[str, ...]:
+        """What a grid search takes: all."""
+        return (AS_SET, *self.names)
+
+    def distribution(self, highest: float) -> BaseDistribution:
+        """Optuna's form of it; names have no bound."""
+        from optuna.distributions import CategoricalDistribution
+
+        return CategoricalDistribution(self.grid)
+
+
+DIMENSIONS: dict[str, Dimension | Names] = {
+    "learning_rate": Dimension(3e-5, 3e-2, (1e-3, 3e-3, 1e-2), log=True),
     "backbone_rate": Dimension(0.01, 1.0, (0.03, 0.1, 0.3), log=True),
     "unfreeze_blocks": Dimension(1, 64, (1, 2, 4), whole=True),
     "finetune_epochs": Dimension(1, 100, (5, 20, 40), log=True, whole=True),
     "batch_size": Dimension(8, 128, (16, 32, 64), log=True, whole=True),
     "weight_decay": Dimension(1e-4, 0.3, (1e-3, 1e-2, 1e-1), log=True),
     "label_smoothing": Dimension(0.0, 0.3, (0.0, 0.1)),
+    "dropout": Dimension(0.0, 0.6, (0.0, 0.2, 0.5)),
+    "block_decay": Dimension(0.3, 1.0, (0.5, 0.7, 1.0)),
+    # Of these those that keep the labels of augment.domain.
+    POLICY: Names(("none", "light", "standard", "geometric", "digits", "trivialaugment", "mixup", "cutmix")),
 }
 
 
 @dataclass(frozen=True)
 class Space:
-    """The hyper-parameters that one search varies, by name, for a network of so many blocks."""
+    """The hyper-parameters that one search varies, by name, for a network of so many blocks and images of a domain."""
 
     names: tuple[str, ...]
     blocks: int
+    domain: str = "any"
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Name -> Optuna's distribution."""
         highest = {"unfreeze_blocks": float(self.blocks)}
-        return {name: DIMENSIONS[name].distribution(highest.get(name, float("inf"))) for name in self.names}
+        return {name: self._row(name).distribution(highest.get(name, float("inf"))) for name in self.names}
 
     def grid(self) -> list[dict[str, Value]]:
         """Every combination of the rows' grid values, in order; values beyond the network's blocks are left out."""
         rows: list[Sequence[Value]] = [
-            [value for value in DIMENSIONS[name].grid if name != "unfreeze_blocks" or value <= self.blocks]
+            [value for value in self._row(name).grid if name != "unfreeze_blocks" or int(value) <= self.blocks]
             for name in self.names
         ]
         return [dict(zip(self.names, values, strict=True)) for values in itertools.product(*rows)]
 
+    def _row(self, name: str) -> Dimension | Names:
+        row = DIMENSIONS[name]
+        if name != POLICY or not isinstance(row, Names):
+            return row
+        from graft.augment.domains import allowed
+
+        keeping = allowed(self.domain)
+        return Names(tuple(policy for policy in row.names if policy in keeping))
+
     def defaults(self, train: Train) -> dict[str, Value]:
         """The settings at hand for what is searched."""
-        values: dict[str, Value] = {name: getattr(train, name) for name in self.names}
+        values: dict[str, Value] = {name: AS_SET if name == POLICY else getattr(train, name) for name in self.names}
         if "unfreeze_blocks" in values:
             values["unfreeze_blocks"] = min(int(values["unfreeze_blocks"]), self.blocks)
         return values
 
 
-def space_of(names: Sequence[str], blocks: int) -> Space:
-    """The space spanned by ``names`` for a network of ``blocks`` blocks.
+def applied(params: Params, values: Values) -> Params:
+    """The settings with ``values`` of what was searched."""
+    of_train = {name: value for name, value in values.items() if name != POLICY}
+    train = dataclasses.replace(params.train, **of_train)  # type: ignore[arg-type]
+    name = str(values.get(POLICY, AS_SET))
+    policy = params.augment.policy if name == AS_SET else (NamedPolicy(name),)
+    return dataclasses.replace(params, train=train, augment=dataclasses.replace(params.augment, policy=policy))
+
+
+def space_of(names: Sequence[str], blocks: int, domain: str = "any") -> Space:
+    """The space spanned by ``names`` for a network of ``blocks`` blocks and images of ``augment.domain``.
 
     Raises:
         ConfigError: a name is unknown, or is given twice.
@@ -100,4 +146,4 @@ def space_of(names: Sequence[str], blocks: int) -> Space:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"{twice!r} is named twice", where=WHERE, remedy="name it once")
-    return Space(tuple(names), blocks)
+    return Space(tuple(names), blocks, domain)

@@ -17,3 +17,12 @@ def wait_briefly() -> None:
     """Set the count, unless the user has said how to wait; call it before torch is imported, which reads it then."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
+def compute_alone() -> None:
+    """Have NumPy's matrix products done by whoever asks for them; call it before NumPy is imported.
+
+    In a service each request has a thread of its own already, and a product that is spread over all cores waits for the
+    others' requests.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

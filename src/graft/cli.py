@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from graft.errors import exit_code
 from graft.threads import wait_briefly
+
+_PACKAGED = Path("models/packaged")
 
 app = typer.Typer(
     add_completion=False,
@@ -27,7 +29,7 @@ def main() -> None:
     app()
 
 
-def _finish(work: Callable[[], object]) -> None:
+def _finish(work: Callable[[], object]) -> NoReturn:
     raise typer.Exit(exit_code(work))
 
 
@@ -63,15 +65,24 @@ def doctor(
 def predict(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="image files")],
     json: Annotated[bool, typer.Option("--json", help="print one JSON object per file")] = False,
-    model: Annotated[Path, typer.Option(help="the model's folder")] = Path("models/packaged"),
+    model: Annotated[Path | None, typer.Option(help="the model's folder", show_default=str(_PACKAGED))] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="ask the service there, such as http://127.0.0.1:3000, instead of a model"),
+    ] = None,
 ) -> None:
     """Name what is in image files, with probabilities, by the packaged model; say where it is not sure.
 
-    A file that cannot be decoded is named, the others are answered, and the exit code is 1.
+    A file that cannot be decoded is named, the others are answered, and the exit code is 1. With --url the files are
+    sent to a service of graft; a key that it asks for is taken from GRAFT_API_KEY.
     """
-    from graft.command.predict import predict_files
+    from graft.command.predict import ask_service, predict_files
 
-    _finish(lambda: predict_files(files, model, json))
+    if url is None:
+        _finish(lambda: predict_files(files, model or _PACKAGED, json))
+    if model is not None:
+        raise typer.BadParameter("--model and --url exclude each other: a service has a model of its own")
+    _finish(lambda: ask_service(files, url, json))
 
 
 @app.command()

@@ -55,6 +55,10 @@ class TrainingError(GraftError):
     """Training that cannot go on, such as a loss that is not finite."""
 
 
+class ServiceError(GraftError):
+    """A service that cannot be asked: not there, busy, failing, or not willing."""
+
+
 class GateError(GraftError):
     """A model that the gate refuses to package."""
 

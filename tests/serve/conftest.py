@@ -152,6 +152,7 @@ def ask(served: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     with pytest.MonkeyPatch.context() as patch, bentoml_home(tmp_path_factory.mktemp("bentoml")):
         patch.setenv("GRAFT_MODEL", str(served.packaged))
+        patch.setenv("GRAFT_JOURNAL", str(tmp_path_factory.mktemp("journal") / "journal.sqlite"))
         from graft.serve.service import Classifier
 
         app = Classifier.to_asgi()
@@ -175,3 +176,18 @@ def damaged(project: Workspace) -> Callable[[], None]:
         path.write_bytes(data)
 
     return damage
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A model store of its own; a `uv` that fails, so that a build that asks a package index is noticed."""
+    stub = tmp_path / "bin" / "uv"
+    stub.parent.mkdir()
+    stub.write_text("#!/bin/sh\nexit 1\n")
+    stub.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML", "GRAFT"))}
+    return {
+        **kept,
+        "BENTOML_HOME": str(tmp_path / "bentoml home"),
+        "PATH": f"{stub.parent}:{kept['PATH']}",
+    }

@@ -17,9 +17,10 @@ from bentoml.exceptions import BentoMLException
 from graft.files import write_json
 from graft.serve.location import PackagedModel
 from graft.workspace import Workspace
-from tests.serve.test_process import BENTOML, ROOT, environment, predict, serving, whole_project
+from tests.serve.process import BENTOML, ROOT, serving
+from tests.serve.test_process import predict, whole_project
 
-__all__ = ["environment", "whole_project"]
+__all__ = ["whole_project"]
 MOST_MB = 300
 
 

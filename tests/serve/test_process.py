@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 import yaml
 
 from graft.predict import Predictor
 from graft.workspace import Workspace
-
-ROOT = Path(__file__).resolve().parents[2]
-BENTOML = Path(sys.executable).with_name("bentoml")
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """A model store of its own; a `uv` that fails, so that a build that asks a package index is noticed."""
-    stub = tmp_path / "bin" / "uv"
-    stub.parent.mkdir()
-    stub.write_text("#!/bin/sh\nexit 1\n")
-    stub.chmod(0o755)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML", "GRAFT"))}
-    return {
-        **kept,
-        "BENTOML_HOME": str(tmp_path / "bentoml home"),
-        "PATH": f"{stub.parent}:{kept['PATH']}",
-    }
+from tests.serve.process import BENTOML, ROOT, serving
 
 
 @pytest.fixture
@@ -53,45 +31,6 @@ def whole_project(project: Workspace) -> Workspace:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("secret")
     return project
-
-
-@contextmanager
-def serving(where: Path, environment: dict[str, str], *arguments: str, bentoml: Path = BENTOML) -> Iterator[str]:
-    """Run `bentoml serve` in ``where`` until the block ends, then stop it as a service manager does; yields its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = where / "serve.log"
-    with log.open("w") as output:
-        command = [bentoml, "serve", *arguments, "--port", str(port)]
-        process = subprocess.Popen(command, cwd=where, env=environment, stdout=output, stderr=output)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(url, process, log)
-        yield url
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0, log.read_text()
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(url)
-    finally:
-        if process.poll() is None:
-            # Workers are sessions of their own, and outlive a parent that is killed.
-            family = psutil.Process(process.pid)
-            for member in (family, *family.children(recursive=True)):
-                member.kill()
-            process.wait()
-
-
-def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return once the service is ready; fail with its log where it ends or does not come up."""
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"the service did not become ready:\n{log.read_text()}")
 
 
 def predict(url: str, image: Path) -> dict[str, Any]:
@@ -141,7 +80,12 @@ def test_built_bento_holds_all_it_needs_and_no_more(
     tag = re.search(r"__tag__:(\S+)", built.stdout).group(1)  # type: ignore[union-attr]
     bento = Path(environment["BENTOML_HOME"]) / "bentos" / tag.replace(":", "/")
     files = {str(path.relative_to(bento / "src")) for path in (bento / "src").rglob("*") if path.is_file()}
-    assert {"graft/serve/service.py", "graft/serve/page.html", "graft/runtime/served.py", "graft/predict.py"} <= files
+    assert {
+        "graft/serve/service.py",
+        "graft/serve/web/page.html",
+        "graft/runtime/served.py",
+        "graft/predict.py",
+    } <= files
     assert not {name for name in files if name.startswith(("graft/train", "graft/stages", "graft/zoo/network"))}
     assert {name.split("/")[0] for name in files} == {"graft", "bentofile.yaml"}
     info = yaml.safe_load((bento / "bento.yaml").read_text())
@@ -150,7 +94,7 @@ def test_built_bento_holds_all_it_needs_and_no_more(
 
     # Only the store is left: no project, and a Bento whose own copy of the code must be what runs.
     shutil.rmtree(whole_project.root)
-    page = bento / "src" / "graft" / "serve" / "page.html"
+    page = bento / "src" / "graft" / "serve" / "web" / "page.html"
     page.write_text(page.read_text().replace("What is in this image?", "Served from the Bento"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -17,9 +17,7 @@ from graft.packaged import version_of
 from graft.predict import Predictor
 from graft.workspace import Workspace
 from tests.serve.conftest import Export, finetune, package
-from tests.serve.test_process import ROOT, environment, serving
-
-__all__ = ["environment"]
+from tests.serve.process import ROOT, serving
 
 
 class Crowd:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 from PIL import Image
 
 from graft.predict import Predictor
+from graft.serve.page import FOLDER
 from graft.workspace import Workspace
 
 CLASSES = ("ant", "bee", "wasp")
+SCRIPTS = ("answer", "draw", "main", "model", "service", "words")
 HOW = "send the image as the file of a multipart form, as in: curl -F image=@photo.jpg"
 TOO_LARGE = {"error": "the upload is larger than 20 MiB", "remedy": "send a smaller image, or scale it down"}
 
@@ -21,7 +24,8 @@ def test_predict_answers_as_the_contract_says(ask, served: Workspace, png: bytes
     answer = ask("POST", "/predict", files={"image": ("a.png", png, "image/png")})
     assert answer.status_code == 200
     body = answer.json()
-    assert set(body) == {"label", "probabilities", "unsure", "novelty", "model"}
+    assert set(body) == {"label", "probabilities", "unsure", "novelty", "model", "id"}
+    assert re.fullmatch("[0-9a-f]{32}", body["id"])
     assert body["unsure"] is (max(body["probabilities"].values()) < 0.6) and body["novelty"] > 0
     assert set(body["probabilities"]) == set(CLASSES)
     assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-9)
@@ -51,8 +55,10 @@ def test_service_and_predictor_give_the_same_probabilities(ask, served: Workspac
 
 def test_type_and_name_of_the_file_do_not_matter(ask, png: bytes) -> None:
     plain = ask("POST", "/predict", files={"image": ("a.png", png, "image/png")}).json()
+    plain.pop("id")
     for name, kind in (("x" * 4000 + ".png", "image/png"), ("../../a\x00b", "text/plain"), ("a", "x/y")):
-        assert ask("POST", "/predict", files={"image": (name, png, kind)}).json() == plain
+        answer = ask("POST", "/predict", files={"image": (name, png, kind)}).json()
+        assert {key: value for key, value in answer.items() if key != "id"} == plain
 
 
 MULTIPART = {"content-type": "multipart/form-data; boundary=b"}
@@ -69,15 +75,15 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r
         ({"files": {"image": (None, "http://127.0.0.1:9/a.png")}}, "the field 'image' is text, not a file", HOW),
         ({"files": [("image", b"x"), ("image", b"x")]}, "the form has 2 fields 'image'", "send one image per request"),
         ({"files": {"image": b""}}, "the file is empty", "send an image file that has content"),
-        ({"content": b"junk", "headers": MULTIPART}, "the form cannot be read: Invalid multipart data.", HOW),
+        ({"content": b"junk", "headers": MULTIPART}, "the form cannot be read: it is malformed", HOW),
         (
             {"content": b"x", "headers": {"content-type": "multipart/form-data"}},
-            "the form cannot be read: Missing boundary in multipart.",
+            "the form cannot be read: its content type names no boundary",
             HOW,
         ),
         (
             {"files": [(f"n{index}", b"x") for index in range(20)]},
-            "the form cannot be read: Too many files. Maximum number of files is 8.",
+            "the form cannot be read: it has more than 8 fields",
             HOW,
         ),
         (
@@ -99,11 +105,12 @@ def test_damaged_images_and_bodies_get_400(ask, png: bytes) -> None:
         assert answer.json()["error"].startswith(("the image is damaged", "this is not an image"))
 
 
-# Starlette leaves the half that it has read to the garbage collector.
-@pytest.mark.filterwarnings("ignore:Unclosed file:ResourceWarning")
 def test_form_that_ends_in_the_middle_gets_400(ask, png: bytes) -> None:
     answer = ask("POST", "/predict", content=PART + png, headers=MULTIPART)
-    assert (answer.status_code, answer.json()) == (400, {"error": "the form has no field 'image'", "remedy": HOW})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"error": "the form cannot be read: its end is missing", "remedy": HOW},
+    )
 
 
 def test_nothing_is_ever_unpickled(ask) -> None:
@@ -143,7 +150,7 @@ def test_bentoml_adds_its_own(ask, path: str) -> None:
 def test_clients_are_told_of_a_file_field_and_the_answer(ask) -> None:
     route = next(route for route in ask("GET", "/schema.json").json()["routes"] if route["name"] == "predict")
     assert route["input"]["properties"]["image"]["type"] == "file"
-    assert set(route["output"]["properties"]) == {"label", "probabilities", "unsure", "novelty", "model"}
+    assert set(route["output"]["properties"]) == {"label", "probabilities", "unsure", "novelty", "model", "id"}
 
 
 def test_model_card(ask) -> None:
@@ -154,14 +161,37 @@ def test_model_card(ask) -> None:
     assert card["metrics"]["transfer"] == {"verdict": "helps"}
     assert card["runtime"]["engine"] == "onnxruntime" and card["runtime"]["device"] == "cpu"
     assert min(card["runtime"]["threads"], card["runtime"]["workers"]) >= 1
+    assert card["limits"] == {"body": 20 << 20}
+    assert card["threshold"] == {"confidence": 0.6, "target": 0.95}
+    assert card["novelty"] == {"usual": 0.95}
+    assert card["trained_on"] == {"images": None}
 
 
-def test_page_is_whole_and_fetches_nothing_from_elsewhere(ask) -> None:
-    page = ask("GET", "/")
-    assert page.status_code == 200
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/page.css", "text/css; charset=utf-8"),
+        *((f"/{name}.js", "text/javascript; charset=utf-8") for name in SCRIPTS),
+    ],
+)
+def test_page_is_whole_and_fetches_nothing_from_elsewhere(ask, path: str, kind: str) -> None:
+    page = ask("GET", path)
+    assert (page.status_code, page.headers["content-type"]) == (200, kind)
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
     text = page.text.replace("http://www.w3.org/2000/svg", "")
-    assert "://" not in text and 'src="' not in text and "@import" not in text
-    assert '<input type="file"' in text and 'role="status"' in text
+    assert "://" not in text and "@import" not in text and "url(" not in text
+
+
+def test_page_needs_no_inline_script_or_style(ask) -> None:
+    text = ask("GET", "/").text
+    assert re.findall(r"<script[^>]*>[^<]|<style|\sstyle=|\son[a-z]+=", text) == []
+    named = re.findall(r'(?:src|href)="(?!data:)([^"]+)"', text)
+    assert named == ["page.css", "main.js"]
+    assert {path.stem for path in FOLDER.glob("*.js")} == set(SCRIPTS)
+
+
+@pytest.mark.parametrize("path", ["/page.py", "/page.html", "/web/page.css", "/..%2fpage.py", "/%2e%2e/page.py"])
+def test_nothing_but_the_pages_own_files_is_shown(ask, path: str) -> None:
+    assert ask("GET", path).status_code == 404

@@ -1,4 +1,4 @@
-"""`graft predict`: label and probabilities of image files, and whether to trust them."""
+"""`graft predict`: label and probabilities of image files, and whether to trust them; by a model or by a service."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from graft.errors import DataError, each
 
 if TYPE_CHECKING:
+    from graft import client
     from graft.predict import Predictor
 
 _SHOWN = 3
@@ -23,7 +24,7 @@ class Answer:
     Attributes:
         file: as it was named.
         label: the most probable class.
-        probabilities: of every class, calibrated.
+        probabilities: of every class, calibrated, most probable first.
         unsure: the label's probability is under the model's threshold.
         novelty: how unlike the training images it is, over 1 unlike; None where the model cannot tell.
         unlike: ``novelty`` is over 1; None where that is None.
@@ -51,15 +52,39 @@ def predict_files(files: Sequence[Path], model: Path, as_json: bool) -> None:
     each(files, lambda file: print(show(_answer(predictor, file)), flush=True), DataError)
 
 
+def ask_service(files: Sequence[Path], url: str, as_json: bool) -> None:
+    """The same by the service at ``url``.
+
+    Raises:
+        ServiceError: it cannot be asked.
+        DataError: it refused a file; the others were still answered.
+    """
+    from graft.client import Client
+
+    show = _as_json if as_json else _as_text
+    answers = zip(files, Client(url).predict_many(files), strict=True)
+    each(answers, lambda one: print(show(_answered(*one)), flush=True), DataError)
+
+
 def _answer(predictor: Predictor, file: Path) -> Answer:
     said = predictor.answer([predictor.prepare(file)])
-    probabilities = dict(zip(predictor.classes, said.probabilities[0].tolist(), strict=True))
+    ranked = sorted(zip(predictor.classes, said.probabilities[0].tolist(), strict=True), key=lambda pair: -pair[1])
     novelty = None if said.novelty is None else float(said.novelty[0])
+    return _of(file, dict(ranked), bool(predictor.is_unsure(said.probabilities)[0]), novelty)
+
+
+def _answered(file: Path, said: client.Answer | DataError) -> Answer:
+    if isinstance(said, DataError):
+        raise said
+    return _of(file, dict(said.probabilities), said.unsure, said.novelty)
+
+
+def _of(file: Path, probabilities: dict[str, float], unsure: bool, novelty: float | None) -> Answer:
     return Answer(
         file=str(file),
-        label=max(probabilities, key=lambda name: probabilities[name]),
+        label=next(iter(probabilities)),
         probabilities=probabilities,
-        unsure=bool(predictor.is_unsure(said.probabilities)[0]),
+        unsure=unsure,
         novelty=novelty,
         unlike=None if novelty is None else novelty > 1,
     )
@@ -70,7 +95,7 @@ def _as_json(answer: Answer) -> str:
 
 
 def _as_text(answer: Answer) -> str:
-    best = sorted(answer.probabilities.items(), key=lambda item: -item[1])[:_SHOWN]
+    best = list(answer.probabilities.items())[:_SHOWN]
     said = answer.label + (", not sure" if answer.unsure else "")
     said += f", unlike the training images (novelty {answer.novelty:.1f}, 1 is the limit)" if answer.unlike else ""
     return f"{answer.file}: {said}  ({', '.join(f'{name} {100 * share:.1f} %' for name, share in best)})"

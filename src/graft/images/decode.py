@@ -115,6 +115,20 @@ def decode_fully(image: Path | bytes, *, least_side: int | None = None) -> Decod
         return Decoded(rgb, width, height, kind, mode, 1 if kind == "JPEG" else _count_frames(opened))
 
 
+def upright_size(data: bytes) -> tuple[int, int]:
+    """Upright width and height in pixels of an image's bytes, from the header alone: for what was decoded already.
+
+    Raises:
+        DataError: it has no header.
+    """
+    try:
+        with _quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+            width, height = opened.size
+            return (height, width) if _orientation(opened) >= _SIDEWAYS else (width, height)
+    except Exception:  # as in _opened
+        raise DataError(what_it_is(data), remedy=_REMEDY) from None
+
+
 def read_bytes(path: Path) -> bytes:
     """The bytes of a regular file of at most ``MAX_BYTES``; a pipe or device, which would hang, is refused.
 

@@ -61,6 +61,11 @@ def what_it_is(data: bytes) -> str:
     return f"this is not an image, or one of an unknown format; graft reads {READABLE}"
 
 
+def suffix_of(data: bytes) -> str:
+    """What a file of these bytes is called after the dot: ``jpeg``, ``png``, ..., or ``bin``."""
+    return next((name.lower() for magic, name in _OURS if data.startswith(magic)), "bin")
+
+
 def end_is_missing(kind: str, data: bytes) -> bool:
     """Whether a file whose pixels could be decoded was cut off after them (``kind`` is Pillow's name of the format)."""
     mark = _END_MARKS.get(kind)

@@ -12,9 +12,11 @@ from PIL import Image
 from graft.packaged import PACKAGE_FILE, read_package
 from graft.runtime.batching import BatchingEngine
 from graft.runtime.served import ServedModel
+from graft.serve import environment
+from graft.serve.answers import Identity
 from graft.serve.capacity import Capacity
+from graft.serve.card import reliance
 from graft.serve.location import identity
-from graft.serve.upload import Identity
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ def describe(folder: Path, model: ServedModel, who: Identity, capacity: Capacity
         "size": artifact.preprocessing.geometry.size,
         "depth": artifact.depth,
         "metrics": dict(read_package(folder).metrics) if packaged else {},
+        "keeps_images": bool(environment.text("GRAFT_KEEP_IMAGES")),
+        **reliance(artifact),
         "runtime": {
             "engine": model.kind.name,
             "device": model.kind.device,

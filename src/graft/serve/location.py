@@ -58,6 +58,12 @@ def model_folder(bento: Any, root: Path) -> Path:
         ) from None
 
 
+def is_there(bento: Any, root: Path) -> bool:
+    """Whether there is a model to serve, whole or not; a Bento brings its own."""
+    place = Path(os.environ.get(VARIABLE) or Workspace(root).in_use)
+    return (bento is not None and VARIABLE not in os.environ) or (place / CARD_FILE).is_file()
+
+
 def check_model(folder: Path, engine: str = "") -> Artifact:
     """Hold the parts of the model in ``folder`` against each other, and see that something here can run it.
 
@@ -110,7 +116,8 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
 
     def resolve(self, base_path: Any = None) -> Path:
         """Called by ``bentoml serve`` in a project's folder, before any worker starts."""
-        return model_folder(None, self.root)
+        # Whether a model is there is looked at after this, and may be waited for.
+        return Path(os.environ.get(VARIABLE) or Workspace(self.root).in_use)
 
     @classmethod
     def from_info(cls, info: Any) -> PackagedModel:

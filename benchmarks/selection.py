@@ -7,7 +7,8 @@ latter two of the extra `weights`), in 5 folds.
 * naive: each candidate's whole network is fine-tuned for 10 epochs in each fold, and every image is decoded anew in
   every epoch, on all cores; written out below;
 * ranking: graft's probes of all candidates at all depths (`depth: auto`), decoding included, with empty caches;
-* selection: all that the select stage does with two finalists, with empty caches.
+* selection: all that the select stage does with two finalists, with empty caches;
+* heads: the ranking again when all features are kept: reading them, building the networks, and the heads themselves.
 
 The parts run in turns; the ranking and the selection are the best of three, the naive way, which takes tens of
 minutes, runs once. `--quick` times 2 batches of 3 epochs of one fold of the naive way and reckons what the whole
@@ -125,13 +126,16 @@ def naive_reckoned(candidate: Candidate, data: TrainSet, params: Params) -> Naiv
     return Naive(part.seconds / part.steps * steps, part.steps)
 
 
-def rank_by_probes(data: TrainSet, params: Params) -> float:
-    """Seconds of probing all candidates at all depths, from nothing."""
+def rank_by_probes(data: TrainSet, params: Params) -> tuple[float, float]:
+    """Seconds of probing all candidates at all depths from nothing, and again with all features kept: the heads."""
+    seconds = []
     with tempfile.TemporaryDirectory() as cache:
-        begun = time.perf_counter()
-        for candidate in params.zoo.candidates:
-            probe_candidate(candidate, data, params, ROOT, Store(Path(cache)))
-        return time.perf_counter() - begun
+        for _ in range(2):
+            begun = time.perf_counter()
+            for candidate in params.zoo.candidates:
+                probe_candidate(candidate, data, params, ROOT, Store(Path(cache)))
+            seconds.append(time.perf_counter() - begun)
+    return seconds[0], seconds[1]
 
 
 def select(data: TrainSet, params: Params) -> tuple[float, str]:
@@ -169,10 +173,12 @@ def main() -> None:
         data = train_part(str(DATA), params, places)
     run = naive_reckoned if quick else naive
     plain: dict[str, Naive] = {}
-    ranking, whole, chosen = [], [], ""
+    ranking, heads, whole, chosen = [], [], [], ""
     for candidate in params.zoo.candidates:
         plain[candidate.arch] = run(candidate, data, params)
-        ranking.append(rank_by_probes(data, params))
+        cold, warm = rank_by_probes(data, params)
+        ranking.append(cold)
+        heads.append(warm)
         seconds, chosen = select(data, params)
         whole.append(seconds)
     naive_s = sum(item.seconds for item in plain.values())
@@ -191,6 +197,8 @@ def main() -> None:
         "naive_steps_timed": sum(item.steps for item in plain.values()),
         "ranking_s": round(min(ranking), 2),
         "selection_s": round(min(whole), 2),
+        "heads_s": round(min(heads), 2),
+        "heads_share_of_selection": round(min(heads) / min(whole), 4),
         "ranking_speedup": round(naive_s / min(ranking), 1),
         "selection_speedup": round(naive_s / min(whole), 1),
         "chosen": chosen,

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 TINY = SHARED / "weights" / "resnet18-tinyimagenet.safetensors"
 OF_DATA = ("locate", "ingest", "validate", "split", "gather")
-OF_MODELS = ("pretrain", "select", "finetune", "evaluate")
+OF_MODELS = ("pretrain", "select", "tune", "finetune", "evaluate")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from graft.train.finetune import finetune
 from graft.train.inputs import Kept
 from graft.train.loop import Holdout, Lesson, run_stage
 from graft.train.plan import Plan, Stage, scratch
+from graft.train.underway import rate_at
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network
 from tests.train.small import COUNT, LABELS, SETTINGS, SIZE, digest, task, tiny
@@ -40,7 +41,7 @@ def test_the_step_the_rate_and_the_batch_are_named(tmp_path: Path) -> None:
     what_is_said, *rest = caught.value.message().splitlines()
     assert (
         what_is_said
-        == f"the loss is nan in stage 'head', epoch 0, step {step}, at the rate {0.01 * (step + 1) / 4:.3g}"
+        == f"the loss is nan in stage 'head', epoch 0, step {step}, at the rate {0.01 * rate_at(step, 0, 3):.3g}"
     )
     named = rest[0].removeprefix("  batch: ").split(", ")
     assert len(named) == 8 and "05.png" in named and set(named) <= set(NAMES)

@@ -22,10 +22,9 @@ from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Kept
-from graft.train.loop import Holdout, Lesson, batches, holdout_figures, run_stage
+from graft.train.loop import Holdout, Lesson, batches, holdout_figures, logits_of, run_stage
 from graft.train.plan import STRATEGIES, Stage, staged
 from graft.train.trained import some_of
-from graft.train.underway import rate_at
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool, build_network
 
@@ -244,14 +243,6 @@ def test_batches_cover_all_and_none_is_a_lone_straggler(count: int, size: int) -
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_rate_warms_up_and_decays() -> None:
-    rates = [rate_at(step, 10, 100) for step in range(100)]
-    assert max(rates) == pytest.approx(1.0)
-    assert rates[:10] == sorted(rates[:10])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] < 0.001
-
-
 @pytest.mark.parametrize("policy", [None, "light"])
 def test_what_was_watched_is_what_the_best_epoch_says_of_images_it_has_not_seen(
     policy: str | None, extractor: Extractor, labels: np.ndarray
@@ -325,3 +316,25 @@ def test_a_frozen_part_that_runs_in_every_step_stays_as_it_is(extractor: Extract
     )  # fmt: skip
     assert len(seen) == 3 and all(torch.equal(value, wanted) for value in seen)
     assert all(torch.equal(frozen.state_dict()[name], value) for name, value in before.items())
+
+
+class Counting(nn.Module):
+    """Says of each input what its first value is, and notes how many come together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[int] = []
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(len(x))
+        return x.flatten(1)[:, :1]
+
+
+@pytest.mark.parametrize(("shape", "largest"), [((300, 512), 256), ((30, 3, 224, 224), 27), ((9, 64, 512, 512), 4)])
+def test_large_inputs_are_looked_at_a_few_at_a_time(shape: tuple[int, ...], largest: int) -> None:
+    """In the order they came, all of them."""
+    inputs = torch.arange(float(shape[0])).view(-1, *[1] * (len(shape) - 1)).expand(shape)  # takes no memory
+    counting = Counting()
+    assert logits_of(counting, inputs)[:, 0].tolist() == list(range(shape[0]))
+    assert max(counting.seen) == largest and sum(counting.seen) == shape[0]

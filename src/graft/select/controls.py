@@ -117,7 +117,12 @@ def static_order(given: Contestants) -> Control | None:
     if first is None:
         return None
     assert first.published is not None
-    kind = "fine-tuned" if first.finetuned else "of a linear probe, as it was no finalist"
+    probed = (
+        "of a linear probe, which did better than fine-tuning"
+        if first.finetuned
+        else ("of a linear probe, as it was no finalist")
+    )
+    kind = "fine-tuned" if first.finetuned and not first.head_alone else probed
     why = f"control: ImageNet accuracy alone ({first.published:.1%}) would have chosen {name_of(first)}; score {kind}"
     return Control("first by ImageNet accuracy", first.scores, why)
 

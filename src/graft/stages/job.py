@@ -46,6 +46,7 @@ class Job:
         fabric: the device or devices.
         probe: cross-validated accuracy of a linear head on its frozen features; None: selection did not say.
         curve: the same after every block of the whole network; empty: selection did not say.
+        head_alone: whether selection found that head to be clearly better than a short fine-tuning.
     """
 
     params: Params
@@ -56,6 +57,7 @@ class Job:
     fabric: Fabric
     probe: float | None = None
     curve: tuple[float, ...] = ()
+    head_alone: bool = False
 
     @classmethod
     def open(cls, params: Params, workspace: Workspace, fabric: Fabric) -> Job:
@@ -72,8 +74,8 @@ class Job:
         names = [field.name for field in dataclasses.fields(Candidate)]
         winner = Candidate(**{name: chosen[name] for name in names})
         probe = chosen.get("probe", {"mean": None, "curve": ()})
-        blocks, curve = chosen["blocks"], tuple(probe["curve"])
-        return cls(params, workspace, winner, train_set(workspace), blocks, fabric, probe["mean"], curve)
+        known = (probe["mean"], tuple(probe["curve"]), chosen.get("head_alone", False))
+        return cls(params, workspace, winner, train_set(workspace), chosen["blocks"], fabric, *known)
 
     @property
     def store(self) -> Store:
@@ -95,7 +97,7 @@ class Job:
 
         kept = self.depth + 1
         fewest = int(np.bincount(self.data.labels).min())
-        return Evidence(fewest, len(self.data.classes), self.probe, self.curve[:kept], kept)
+        return Evidence(fewest, len(self.data.classes), self.probe, self.curve[:kept], kept, self.head_alone)
 
     @property
     def advice(self) -> Advice:

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     Report = Callable[[Epoch], None]
 
 
+# Values of a batch that is only looked at, such as 20 images of 224 px. What a network makes of larger batches does not
+# fit into a processor's cache and has to be fetched from memory in every layer.
+_VALUES_AT_ONCE = 1 << 22
+
+
 @dataclass(frozen=True)
 class Holdout:
     """Images that are watched and never trained on: inputs of the first trained block, and labels (n)."""
@@ -217,10 +222,15 @@ def logits_of(tail: nn.Module, inputs: Tensor) -> Tensor:
     was = [(module, module.training) for module in tail.modules()]
     tail.eval()
     device = next(tail.parameters()).device
-    out = torch.cat([tail(part.to(device)).cpu() for part in torch.split(inputs, 256)])
+    out = torch.cat([tail(part.to(device)).cpu() for part in torch.split(inputs, _at_once(inputs))])
     for module, mode in was:
         module.training = mode
     return out
+
+
+def _at_once(inputs: Tensor) -> int:
+    """How many of ``inputs`` (n, ...) go through a network together: 4 to 256, fewer where they are larger."""
+    return max(4, min(256, _VALUES_AT_ONCE // inputs[0].numel()))
 
 
 def holdout_figures(tail: nn.Module, holdout: Holdout) -> tuple[float, float]:

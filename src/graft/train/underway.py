@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from torch.optim.swa_utils import AveragedModel
 
+# The share of a stage's steps that warm-up takes at most.
+MOST_WARM_UP = 0.25
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -81,7 +84,8 @@ class Underway:
         freeze(network, stage)
         tail = with_dropout(network.ending(stage.start), settings.dropout)
         optimizer = torch.optim.AdamW(parameter_groups(network, stage, settings.weight_decay), fused=True)
-        schedule = LambdaLR(optimizer, lambda step: rate_at(step, steps, stage.epochs * steps))
+        total = stage.epochs * steps
+        schedule = LambdaLR(optimizer, lambda step: rate_at(step, warm_up_steps(steps, total), total))
         average = averaged(tail, settings.ema_decay) if settings.ema_decay else None
         run: Any = torch.compile(tail) if mode is not None and mode.compiled else tail
         model, wrapped = fabric.setup(run, optimizer)
@@ -176,8 +180,19 @@ def with_dropout(tail: nn.Sequential, share: float) -> nn.Sequential:
     return nn.Sequential(*before, nn.Dropout(share), head) if share else tail
 
 
+def warm_up_steps(epoch: int, total: int) -> int:
+    """Steps of warm-up in a stage of ``total`` steps: those of an epoch, or a quarter of all where that is fewer.
+
+    A stage of one epoch would otherwise be nothing but warm-up, and end before it ever had the rate that was set.
+    """
+    return min(epoch, int(MOST_WARM_UP * total))
+
+
 def rate_at(step: int, warm_up: int, total: int) -> float:
-    """Share of the peak rate at ``step``: linear warm-up over one epoch, then half a cosine to zero."""
+    """Share of the peak rate at ``step`` of ``total``: linear over ``warm_up`` steps, then half a cosine to zero.
+
+    I. Loshchilov and F. Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, 2017, arXiv:1608.03983.
+    """
     if step < warm_up:
         return (step + 1) / (warm_up + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, total - warm_up)))

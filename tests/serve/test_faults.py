@@ -119,6 +119,7 @@ def post(url: str, image: bytes) -> int:
     return httpx.post(f"{url}/predict", files={"image": image}, timeout=60).status_code
 
 
+@pytest.mark.slow
 def test_five_hundred_slow_connections_take_nothing_from_others_and_are_cut_off(running: Running, png: bytes) -> None:
     before = running.memory()
     starts = (b"", b"POST /pre", head(b"Content-Length: 100000"), head(b"Transfer-Encoding: chunked")[:-70])
@@ -134,6 +135,7 @@ def test_five_hundred_slow_connections_take_nothing_from_others_and_are_cut_off(
     assert running.memory() - before < 100 << 20
 
 
+@pytest.mark.slow
 def test_a_sender_that_drips_is_cut_off_too(running: Running) -> None:
     with running.connect() as connection:
         connection.sendall(head(b"Content-Length: 100000"))
@@ -151,6 +153,7 @@ def test_a_sender_that_drips_is_cut_off_too(running: Running) -> None:
     assert ended[0].startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.slow
 def test_a_connection_that_is_kept_and_then_drips_a_header_is_cut_off(running: Running) -> None:
     with running.connect() as connection:
         connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /li")
@@ -292,6 +295,7 @@ def test_what_must_not_be_served_is_not(
     assert message in refused.stderr and "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_everybody_is_served_where_a_key_is_asked_for(project: Workspace, tmp_path: Path) -> None:
     shutil.copy(ROOT / "bentofile.yaml", project.root)
     environment = {**clean_environment(tmp_path), "GRAFT_API_KEY": "k"}
@@ -319,6 +323,7 @@ def test_without_a_model_it_is_alive_not_ready_and_then_ends_with_one_message(tm
     assert "there is no model here" in message and "Traceback" not in message
 
 
+@pytest.mark.slow
 def test_a_model_that_comes_late_is_served(project: Workspace, tmp_path: Path, png: bytes) -> None:
     shutil.copy(ROOT / "bentofile.yaml", project.root)
     elsewhere = tmp_path / "elsewhere"
@@ -329,6 +334,7 @@ def test_a_model_that_comes_late_is_served(project: Workspace, tmp_path: Path, p
         assert post(url, png) == 200
 
 
+@pytest.mark.slow
 def test_told_to_end_under_load_it_answers_whatever_it_has_accepted(
     project: Workspace, tmp_path: Path, png: bytes
 ) -> None:

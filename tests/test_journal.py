@@ -49,6 +49,16 @@ def test_the_oldest_go_with_their_feedback_where_there_are_too_many(tmp_path: Pa
     assert journal.read()["truth"].isna().all()  # the feedback of an answer that went does not come back with its name
 
 
+def test_the_oldest_go_together_and_not_one_by_one(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite", limit=200)
+    sizes = []
+    for number in range(210):
+        journal.add([answer(number)])
+        sizes.append(len(journal.read()))
+    assert max(sizes) == 202 and sizes[202] == 200
+    assert journal.read()["id"].tolist()[-1] == "000209"
+
+
 def test_several_processes_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:

@@ -25,3 +25,12 @@ def variables_for(threads: int) -> dict[str, str]:
     Results can differ in the last bits with that count, so it is set where ``compute.threads`` is.
     """
     return {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+
+
+def compute_alone() -> None:
+    """Have NumPy's matrix products done by whoever asks for them; call it before NumPy is imported.
+
+    In a service each request has a thread of its own already, and a product that is spread over all cores waits for the
+    others' requests.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,13 @@ def test_unknown_engine(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no engine 'onnx'") as refused:
         choose(tmp_path, "onnx")
     assert refused.value.remedy == "did you mean 'onnxruntime'?"
+
+
+@pytest.mark.parametrize("name", ["onnxruntime", "torch"])
+def test_engines_may_be_asked_from_several_threads(whole: Path, name: str) -> None:
+    model = ServedModel.load(whole, wanted=name)
+    images = list(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8))
+    wanted = [model.answer([image]).probabilities for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        said = list(pool.map(lambda image: model.answer([image]).probabilities, images))
+    np.testing.assert_allclose(said, wanted, atol=1e-6)

@@ -189,5 +189,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {
         **kept,
         "BENTOML_HOME": str(tmp_path / "bentoml home"),
+        "GRAFT_MODEL_WAIT": "0",
         "PATH": f"{stub.parent}:{kept['PATH']}",
     }

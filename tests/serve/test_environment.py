@@ -21,6 +21,13 @@ def test_each_is_described_and_read(variable: Variable) -> None:
     assert any(f'"{variable.name}"' in (SERVE / name).read_text() for name in readers)
 
 
+def test_the_page_of_the_docs_lists_them_as_the_table_does() -> None:
+    page = (SERVE.parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
+    rows = [f"| `{one.name}` | {f'`{one.default}`' if one.default else ''} | {one.meaning} |" for one in VARIABLES]
+    assert [row for row in rows if row not in page] == []
+    assert page.count("| `GRAFT_") == len(rows)
+
+
 def test_names_are_given_once() -> None:
     assert len({variable.name for variable in VARIABLES}) == len(VARIABLES)
 

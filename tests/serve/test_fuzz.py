@@ -44,6 +44,7 @@ def test_any_bytes_are_a_form_or_refused(kind: str, body: bytes) -> None:
         assert error.what.startswith(("the form cannot be read: ", "the request is ")) and error.what.isprintable()
 
 
+@pytest.mark.slow
 @given(case=DOCUMENT.as_strategy())
 @settings(max_examples=200, suppress_health_check=list(HealthCheck))
 def test_what_the_document_allows_is_answered_as_the_document_says(service: Service, case: schemathesis.Case) -> None:

@@ -7,9 +7,11 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from graft.files import whole_folder
+from graft.runtime.batching import BatchingEngine
 from graft.serve.capacity import Capacity
 from graft.serve.live import LiveModel
 from graft.serve.loaded import Loaded
@@ -104,3 +106,12 @@ def test_a_model_that_changes_while_it_is_loaded_is_not_taken(project: Workspace
     assert live.current.identity == before
     assert looks(live, 3) == [False, True, False]  # what it was changed to, which is the first model again
     assert live.current.identity == before
+
+
+def test_batching_is_a_matter_of_capacity_and_changes_no_answer(project: Workspace, png: bytes) -> None:
+    alone = Loaded.load(project.packaged, Capacity(1, 1))
+    batched = Loaded.load(project.packaged, Capacity(1, 9, batch=8))
+    assert isinstance(batched.model.engine, BatchingEngine) and not isinstance(alone.model.engine, BatchingEngine)
+    assert (alone.card["runtime"]["batch"], batched.card["runtime"]["batch"]) == (1, 8)
+    said, wanted = (one.model.answer([one.model.prepare(png)]) for one in (batched, alone))
+    np.testing.assert_array_equal(said.probabilities, wanted.probabilities)

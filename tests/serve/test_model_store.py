@@ -16,6 +16,7 @@ from graft.errors import GraftError, WeightsError
 from graft.packaged import read_package, version_of
 from graft.serve.model_store import register
 from graft.workspace import Workspace
+from tests.serve.conftest import package
 
 
 def stored(home: Path) -> list[Path]:
@@ -29,7 +30,7 @@ def test_registered_model_is_found_by_bentoml_with_its_proof(project: Workspace,
     tag = register(project)
     model = bentoml.models.get(tag)
     assert str(model.tag) == tag == read_package(project.packaged).tag
-    for file in ("model.safetensors", "model.json", "reference.safetensors", "package.json"):
+    for file in ("model.safetensors", "model.json", "reference.safetensors", "package.json", "model.onnx"):
         assert Path(model.path, file).read_bytes() == (project.packaged / file).read_bytes()
     assert model.info.metadata["metrics"] == {
         "accuracy": 0.93,
@@ -67,7 +68,7 @@ def test_other_classes_are_another_model(project: Workspace, store: Path) -> Non
     assert (store / "models" / "graft" / "latest").read_text() == second.split(":")[1]
 
 
-@pytest.mark.parametrize("missing", ["model.yaml", "model.safetensors", "reference.safetensors"])
+@pytest.mark.parametrize("missing", ["model.yaml", "model.safetensors", "reference.safetensors", "model.onnx"])
 def test_half_a_model_is_replaced(project: Workspace, store: Path, missing: str) -> None:
     import bentoml
 
@@ -76,6 +77,21 @@ def test_half_a_model_is_replaced(project: Workspace, store: Path, missing: str)
     assert register(project) == tag
     assert [str(model.tag) for model in bentoml.models.list()] == [tag]
     assert (stored(store)[0] / "model.safetensors").is_file()
+
+
+def test_a_model_that_was_registered_before_it_had_this_onnx_file_is_replaced(
+    project: Workspace, store: Path, finetuned: Path
+) -> None:
+    """The version is the card's, which says nothing of ONNX."""
+    exported = (project.packaged / "model.onnx").read_bytes()
+    with_onnx = (project.packaged / "package.json").read_text()
+    package(project.root, finetuned)
+    first = register(project)
+    assert not (stored(store)[0] / "model.onnx").exists()
+    (project.packaged / "model.onnx").write_bytes(exported)
+    (project.packaged / "package.json").write_text(with_onnx)
+    assert register(project) == first
+    assert (stored(store)[0] / "model.onnx").read_bytes() == exported
 
 
 _KILLED = """

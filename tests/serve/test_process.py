@@ -150,7 +150,7 @@ now = service.live.current
 print(now.card["runtime"]["engine"], now.identity.version)
 said = now.model.answer([now.model.prepare(Path(sys.argv[1]))])
 print(*said.probabilities[0].tolist(), said.novelty[0])
-service.stop_watching()
+service.live.stop()
 print(*sorted({name.partition(".")[0] for name, module in sys.modules.items() if module is not None}))
 """
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 
 from graft.telemetry import switch_off
-from graft.threads import wait_briefly
+from graft.threads import compute_alone, wait_briefly
 
 switch_off()
 wait_briefly()
+compute_alone()
 # `bentoml serve` and `bentoml build` ask whether they may report before they load the service, and remember the
 # answer, so that a switch set here would come too late: make them ask again.
 _usage = sys.modules.get("bentoml._internal.utils.analytics.usage_stats")

@@ -31,6 +31,10 @@ class Variable:
 
 VARIABLES = (
     Variable("GRAFT_MODEL", "", "folder of the model to serve instead of the project's or the Bento's"),
+    Variable("GRAFT_ENGINE", "", "`onnxruntime` or `torch`; unset: torch on a GPU, else ONNX Runtime, else torch"),
+    Variable("GRAFT_WORKERS", "", "processes that serve; unset: one for every four cores"),
+    Variable("GRAFT_THREADS", "", "requests that one worker works on at once; unset: its share of the cores"),
+    Variable("GRAFT_BATCH", "", "most images of different requests that are run together; unset: 1, each by itself"),
     Variable("GRAFT_MODEL_WAIT", "10", "seconds that a missing model is waited for, alive but not ready", 0),
     Variable("GRAFT_API_KEY", "", "what senders must show, as `Authorization: Bearer KEY` or `X-API-Key: KEY`"),
     Variable("GRAFT_OPEN", "", "`1`: other machines may ask without a key, and that is meant"),

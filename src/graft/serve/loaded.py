@@ -55,6 +55,8 @@ def describe(folder: Path, model: ServedModel, who: Identity, capacity: Capacity
         "size": artifact.preprocessing.geometry.size,
         "depth": artifact.depth,
         "metrics": dict(read_package(folder).metrics) if packaged else {},
+        "keeps_images": bool(environment.text("GRAFT_KEEP_IMAGES")),
+        **reliance(artifact),
         "runtime": {
             "engine": model.kind.name,
             "device": model.kind.device,

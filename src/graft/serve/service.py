@@ -58,7 +58,7 @@ class ImageClassifier:
 
     def __init__(self) -> None:
         self.live = LiveModel(partial(model_folder, Classifier.bento, ROOT), partial(Loaded.load, capacity=CAPACITY))
-        if Classifier.bento is None or os.environ.get(VARIABLE):
+        if Classifier.bento is None or environment.text(VARIABLE):
             # A Bento's own model never changes.
             self.live.watch()
         self.recorder = recorder(Workspace(ROOT).journal if Classifier.bento is None else None)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -65,7 +64,7 @@ def members(archive: bytes, most: int, most_bytes: int, each_most: int) -> Itera
         raise DataError(f"the zip has more than {most:,} files", remedy="send fewer")
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            entries = [entry for entry in opened.infolist() if not entry.is_dir() and not _is_litter(entry.filename)]
+            entries = [entry for entry in opened.infolist() if not _is_passed_over(entry.filename)]
             if len(entries) > most:
                 raise DataError(f"the zip has {len(entries):,} files, and the most is {most:,}", remedy="send fewer")
             if not entries:
@@ -75,12 +74,15 @@ def members(archive: bytes, most: int, most_bytes: int, each_most: int) -> Itera
                 member = _member(opened, entry, min(each_most, left), is_last_room=left < each_most)
                 left -= len(member.data) if isinstance(member.data, bytes) else 0
                 yield member
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, OSError, ValueError, NotImplementedError, EOFError):
+    except DataError:
+        raise
+    except Exception:  # as for images: Python's reader meets damaged bytes with nearly any of them
         raise DataError("the archive is no zip that can be read", remedy=_REMEDY) from None
 
 
-def _is_litter(name: str) -> bool:
-    return name.startswith(_LITTER[0]) or name.rpartition("/")[2] in _LITTER[1:] or "/._" in f"/{name}"
+def _is_passed_over(name: str) -> bool:
+    is_folder = name.endswith("/")
+    return is_folder or name.startswith(_LITTER[0]) or name.rpartition("/")[2] in _LITTER[1:] or "/._" in f"/{name}"
 
 
 def _member(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, room: int, is_last_room: bool) -> Member:
@@ -92,7 +94,7 @@ def _member(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, room: int, is_last_
         return Member(entry.filename, error)
     try:
         data = _unpacked(opened, entry, room)
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, NotImplementedError):
+    except Exception:  # as above
         return Member(entry.filename, DataError("this file is damaged in the zip", remedy="pack it again"))
     if data is None:
         if is_last_room:

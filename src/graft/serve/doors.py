@@ -78,7 +78,7 @@ class Doorkeeper:
             return
         door = _BY_PATH.get(scope["path"])
         if door is None:
-            error = DataError("there is nothing at this path", remedy=f"ask for one of {', '.join(_BY_PATH)}")
+            error = DataError("there is nothing at this path", remedy="see /docs.json for what there is")
             await refusal(error, status=404)(scope, receive, send)
         elif scope["method"] not in door.methods:
             allowed = ", ".join(sorted(door.methods))

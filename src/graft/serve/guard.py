@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from _bentoml_sdk import Service
+from bentoml._internal.server.http.traffic import TimeoutMiddleware
 
 from graft.serve import environment
 from graft.serve.doors import Doorkeeper
@@ -26,6 +27,8 @@ class GuardedService(Service):  # type: ignore[misc]  # BentoML's class has no t
         app = super().to_asgi(is_main)
         set_up_logs(environment.one_of("GRAFT_LOG", "json", "text"))
         install(environment.number("GRAFT_HEADER_SECONDS"), int(environment.number("GRAFT_CONNECTIONS")))
+        # BentoML's waits to its end for an application that failed before it answered; GRAFT_TIMEOUT takes its place.
+        app.user_middleware = [entry for entry in app.user_middleware if entry.cls is not TimeoutMiddleware]
         # Each is put before those that are there: the last is asked first.
         app.add_middleware(Intake, limits=Limits.set_by_the_environment())
         app.add_middleware(Doorkeeper, key=environment.text("GRAFT_API_KEY"))

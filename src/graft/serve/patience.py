@@ -58,7 +58,7 @@ def _patient(base: Any, header_seconds: float, most: int) -> Any:
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             if self.is_leaving and not self.is_idle:
-                self.cycle.keep_alive = False
+                self._make_this_the_last()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -66,11 +66,17 @@ def _patient(base: Any, header_seconds: float, most: int) -> Any:
                 self._wait_for_a_request()
 
         def shutdown(self) -> None:
-            if self.is_idle and not self.is_leaving:
-                self.is_leaving = True
+            self.is_leaving = True
+            if self.is_idle or self.cycle.response_started:
                 self.loop.call_later(_LINGER, self._leave)
             else:
-                super().shutdown()
+                self._make_this_the_last()
+
+        def _make_this_the_last(self) -> None:
+            """Tell the sender, who else would send the next request into a connection that is being closed."""
+            if not self.cycle.response_started:
+                self.cycle.keep_alive = False
+                self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"close")]
 
         def _leave(self) -> None:
             if not self.transport.is_closing():

@@ -30,8 +30,15 @@ from graft.serve.metrics import metrics
 from graft.serve.notes import note, recorder
 from graft.serve.page import pages
 from graft.serve.refusal import refusal
-from graft.serve.startup import given_to_the_command, look_at_the_environment, look_at_the_port, wait_for_the_model
+from graft.serve.startup import (
+    given_to_the_command,
+    keep_metrics_apart,
+    look_at_the_environment,
+    look_at_the_port,
+    wait_for_the_model,
+)
 from graft.serve.upload import BatchUpload, Files, Upload
+from graft.serve.watch import set_up_logs
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -72,6 +79,7 @@ class ImageClassifier:
     def check() -> None:
         """Before any worker starts: a model that cannot be served ends the command with one message."""
         try:
+            set_up_logs(environment.one_of("GRAFT_LOG", "json", "text"))
             host, port = given_to_the_command(HOST, PORT)
             look_at_the_environment(host)
             look_at_the_port(host, port)
@@ -174,14 +182,14 @@ def describe(folder: Path, predictor: Any, who: Identity) -> dict[str, Any]:
     }
 
 
+keep_metrics_apart()
 # Not named `graft`: given `graft:<version>` BentoML first tries to import a module of that name, and where graft is
 # installed would then run that instead of the Bento's own code. A class to Python, to BentoML it is a Service.
 Classifier: Any = bentoml.service(
     name="graft_classifier",
     service_class=GuardedService,
     http={"host": HOST, "port": PORT},
-    # Ours come before: GRAFT_TIMEOUT, and a log of our own.
-    traffic={"timeout": 3600},
+    # Ours takes its place.
     logging={"access": {"enabled": False}},
 )(ImageClassifier)
 Classifier.mount_asgi_app(pages, path="/", name="pages")

@@ -6,10 +6,13 @@ can be known before is looked at here, and what is wrong is said once.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import ipaddress
 import os
+import shutil
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -98,6 +101,22 @@ def wait_for_the_model(is_there: Callable[[], bool], host: str, port: int) -> bo
         probes.shutdown()
         probes.server_close()
     return is_there()
+
+
+def keep_metrics_apart() -> None:
+    """Give `bentoml serve` a folder of its own for the figures that workers share; call it when the service is loaded.
+
+    BentoML has one for all services of a user, and empties it whenever one is started: a second service, and even one
+    that is refused because its port is taken, would end the counting of the first.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None or not str(context.info_name).startswith("serve"):
+        return  # a worker, which was told of the folder, or a build
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    folder = tempfile.mkdtemp(prefix="graft-metrics-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    BentoMLContainer.prometheus_multiproc_dir.set(folder)
 
 
 def given_to_the_command(host: str, port: int) -> tuple[str, int]:

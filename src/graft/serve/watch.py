@@ -15,6 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graft.errors import GraftError
+from graft.serve.metrics import metrics
 from graft.serve.refusal import refusal
 
 HEADER = "X-Request-ID"
@@ -84,6 +85,8 @@ def name_of(given: str | None) -> str:
 
 
 def _note(scope: Scope, status: int, seconds: float) -> None:
+    if status >= 400:
+        metrics().refused.labels(status=str(status)).inc()
     if scope["path"] in _QUIET and status < 400:
         return
     facts = {

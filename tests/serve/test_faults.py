@@ -1,0 +1,378 @@
+"""The service as a process of its own, against those who mean harm, and told to end while it works."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from graft.journal import Journal
+from graft.workspace import Workspace
+from tests.serve.conftest import package
+from tests.serve.process import BENTOML, ROOT, free_port, serving
+
+SECONDS = 3  # that slow senders are given
+QUICK = {"GRAFT_BODY_SECONDS": str(SECONDS), "GRAFT_HEADER_SECONDS": str(SECONDS)}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that runs, and its project."""
+
+    url: str
+    workspace: Workspace
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The log, of which every line is an object."""
+        return [json.loads(line) for line in (self.workspace.root / "serve.log").read_text().splitlines()]
+
+    def memory(self) -> int:
+        """Bytes that its worker holds."""
+        (worker,) = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if "_bentoml_impl.worker.service" in (process.info["cmdline"] or [])
+            and process.cwd() == str(self.workspace.root)
+        ]
+        return int(worker.memory_info().rss)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, finetuned: Path) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("running")
+    workspace = package(folder / "project", finetuned)
+    shutil.copy(ROOT / "bentofile.yaml", workspace.root)
+    with serving(workspace.root, {**clean_environment(folder), **QUICK}) as url:
+        yield Running(url, workspace)
+
+
+def clean_environment(folder: Path) -> dict[str, str]:
+    import os
+
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML", "GRAFT"))}
+    return {**kept, "BENTOML_HOME": str(folder / "bentoml home"), "GRAFT_MODEL_WAIT": "0"}
+
+
+HEAD = (
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n%b\r\n"
+    b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+)
+
+
+def head(*headers: bytes) -> bytes:
+    return HEAD % b"".join(header + b"\r\n" for header in headers)
+
+
+def form(image: bytes) -> bytes:
+    return head()[HEAD.index(b"%b") + 2 :] + image + b"\r\n--b--\r\n"
+
+
+def said(connection: socket.socket) -> bytes:
+    """All that comes until the other side hangs up."""
+    chunks = b""
+    try:
+        while chunk := connection.recv(1 << 16):
+            chunks += chunk
+    except ConnectionResetError:
+        pass
+    return chunks
+
+
+def one_answer(connection: socket.socket) -> bytes:
+    """The next answer of a connection that is kept, whole; what there is of it where it ends before."""
+    answer = b""
+    while b"\r\n\r\n" not in answer or len(answer) < answer.index(b"\r\n\r\n") + 4 + length_of(answer):
+        chunk = connection.recv(1 << 16)
+        if not chunk:
+            break
+        answer += chunk
+    return answer
+
+
+def length_of(answer: bytes) -> int:
+    """What it says of its body's length; 0 where it says nothing."""
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+    return int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+
+
+def post(url: str, image: bytes) -> int:
+    return httpx.post(f"{url}/predict", files={"image": image}, timeout=60).status_code
+
+
+def test_five_hundred_slow_connections_take_nothing_from_others_and_are_cut_off(running: Running, png: bytes) -> None:
+    before = running.memory()
+    starts = (b"", b"POST /pre", head(b"Content-Length: 100000"), head(b"Transfer-Encoding: chunked")[:-70])
+    slow = [running.connect() for _ in range(500)]
+    for number, connection in enumerate(slow):
+        connection.sendall(starts[number % len(starts)])
+    assert [post(running.url, png) for _ in range(3)] == [200] * 3
+    ends = Counter(said(connection)[:12] for connection in slow)
+    for connection in slow:
+        connection.close()
+    assert ends == {b"HTTP/1.1 408": 500}
+    assert post(running.url, png) == 200
+    assert running.memory() - before < 100 << 20
+
+
+def test_a_sender_that_drips_is_cut_off_too(running: Running) -> None:
+    with running.connect() as connection:
+        connection.sendall(head(b"Content-Length: 100000"))
+        begun = time.monotonic()
+        ended: list[bytes] = []
+        listener = threading.Thread(target=lambda: ended.append(said(connection)))
+        listener.start()
+        while listener.is_alive() and time.monotonic() - begun < 30:
+            try:
+                connection.sendall(b"x")
+            except OSError:
+                break
+            time.sleep(0.05)
+        listener.join(30)
+    assert ended[0].startswith(b"HTTP/1.1 408")
+
+
+def test_a_connection_that_is_kept_and_then_drips_a_header_is_cut_off(running: Running) -> None:
+    with running.connect() as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /li")
+        for letter in b"vez" * 4:
+            time.sleep(SECONDS / 6)
+            try:
+                connection.sendall(bytes([letter]))
+            except OSError:
+                break
+        answers = said(connection)
+    assert answers.startswith(b"HTTP/1.1 200") and answers.count(b"HTTP/1.1") <= 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ((b"Transfer-Encoding: chunked",), "chunks of an image", 200),
+        ((b"Transfer-Encoding: chunked",), "chunks without end", 413),
+        ((b"Content-Length: 104857600",), "nothing", 413),
+        ((b"Content-Length: 104857600",), "all of it", 413),
+        ((b"Content-Length: -5",), "nothing", 400),
+        ((b"Content-Length: 5", b"Content-Length: 6"), "nothing", 400),
+        ((b"Content-Length: 5", b"Transfer-Encoding: chunked"), "nothing", None),
+        ((b"Transfer-Encoding: chunked",), "a chunk of a size that is none", 400),
+        ((b"Content-Length: 300",), "half and then a hang-up", None),
+        ((b"X-Header: " + b"x" * 200_000,), "nothing", 400),
+    ],
+)
+def test_bodies_as_they_should_not_be(
+    running: Running, png: bytes, headers: tuple[bytes, ...], body: str, status: int | None
+) -> None:
+    with running.connect() as connection:
+        whole = head(*headers)
+        start, begin = whole[: whole.index(b"\r\n\r\n") + 4], whole[whole.index(b"\r\n\r\n") + 4 :]
+        try:
+            connection.sendall(start)
+            if body == "chunks of an image":
+                for piece in (begin, png[:100], png[100:], b"\r\n--b--\r\n"):
+                    connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+                connection.sendall(b"0\r\n\r\n")
+            elif body in {"chunks without end", "all of it"}:
+                piece = bytes(1 << 20)
+                for _ in range(100):
+                    connection.sendall(b"100000\r\n" + piece + b"\r\n" if "chunks" in body else piece)
+            elif body == "half and then a hang-up":
+                connection.sendall(begin)
+                connection.shutdown(socket.SHUT_WR)
+            elif body.startswith("a chunk"):
+                connection.sendall(b"zz\r\n")
+        except OSError:
+            assert status != 200  # it was told and cut off while it went on
+        connection.settimeout(SECONDS + 20)
+        answer = connection.recv(1 << 16) if status else b""
+    if status:
+        assert answer.startswith(b"HTTP/1.1 %d" % status), answer
+    assert post(running.url, png) == 200
+
+
+def test_ten_thousand_parts_and_an_endless_boundary(running: Running, png: bytes) -> None:
+    parts = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\nx\r\n' * 10_000 + b"--b--\r\n"
+    for body, boundary in (
+        (parts, "b"),
+        (b"--" + b"b" * (1 << 20), "b"),
+        (b"x", "b" * 60_000),
+        (b"--b" * 500_000, "b"),
+    ):
+        kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        answer = httpx.post(f"{running.url}/predict", content=body, headers=kind, timeout=60)
+        assert answer.status_code == 400, answer.text
+    assert post(running.url, png) == 200
+
+
+def test_log_journal_and_figures(running: Running, png: bytes) -> None:
+    answer = httpx.post(
+        f"{running.url}/predict?top_k=1", files={"image": png}, headers={"X-Request-ID": "mine-1"}, timeout=60
+    )
+    assert answer.headers["x-request-id"] == "mine-1"
+    (line,) = [line for line in running.lines() if line.get("request") == "mine-1"]
+    assert (line["path"], line["status"], line["logger"]) == ("/predict", 200, "graft.access")
+    body = answer.json()
+    assert httpx.post(f"{running.url}/feedback", json={"id": body["id"], "label": "bee"}, timeout=60).json() == {
+        "id": body["id"],
+        "label": "bee",
+    }
+    rows = Journal(running.workspace.journal).read()
+    assert rows[rows["id"] == body["id"]]["truth"].tolist() == ["bee"]
+    httpx.post(f"{running.url}/predict_batch", files=[("image", png)] * 2, timeout=60)
+    for number in range(20):
+        httpx.get(f"{running.url}/made/up/{number}")
+    # A second service that is refused does not empty the figures of the first.
+    refused = run(running.workspace.root, {}, "--port", str(running.port))
+    assert "is taken" in refused.stderr
+    text = httpx.get(f"{running.url}/metrics", timeout=60).text
+    told = ("graft_answers_total{label=", "graft_unsure_total", "graft_batch_images_count 1.0", 'status="404"}')
+    counted = ('bentoml_service_request_total{endpoint="/predict",http_response_code="200"', "request_duration_seconds")
+    assert [name for name in (*told, *counted) if name not in text] == []
+    assert "/made/up" not in text
+
+
+def run(where: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`bentoml serve` where it is expected to end by itself."""
+    return subprocess.run(
+        [BENTOML, "serve", *arguments],
+        cwd=where,
+        env={**clean_environment(where), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_taken_port_is_named_at_once(project: Workspace) -> None:
+    shutil.copy(ROOT / "bentofile.yaml", project.root)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = run(project.root, {}, "--port", str(port))
+    assert refused.returncode == 1
+    assert f"port {port} is taken\n  where: 127.0.0.1:{port}\n  remedy: end the other service" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "message"),
+    [
+        ({}, ("--host", "0.0.0.0"), "the service would answer everybody who can reach 0.0.0.0, and no API key is set"),
+        ({"BENTOML_CONTAINERIZED": "true"}, (), "the service would answer everybody who can reach 0.0.0.0"),
+        ({"GRAFT_QUEUE": "none"}, (), "GRAFT_QUEUE=none is no number from 1 on"),
+    ],
+)
+def test_what_must_not_be_served_is_not(
+    project: Workspace, environment: dict[str, str], arguments: tuple[str, ...], message: str
+) -> None:
+    shutil.copy(ROOT / "bentofile.yaml", project.root)
+    refused = run(project.root, environment, "--port", str(free_port()), *arguments)
+    assert refused.returncode == 1
+    assert message in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_everybody_is_served_where_a_key_is_asked_for(project: Workspace, tmp_path: Path) -> None:
+    shutil.copy(ROOT / "bentofile.yaml", project.root)
+    environment = {**clean_environment(tmp_path), "GRAFT_API_KEY": "k"}
+    with serving(project.root, environment, "--host", "0.0.0.0") as url:
+        assert httpx.get(f"{url}/model").status_code == 401
+        assert httpx.get(f"{url}/model", headers={"Authorization": "Bearer k"}).status_code == 200
+
+
+def test_without_a_model_it_is_alive_not_ready_and_then_ends_with_one_message(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "bentofile.yaml", tmp_path)
+    port = free_port()
+    environment = {**clean_environment(tmp_path), "GRAFT_MODEL_WAIT": "8"}
+    command = [BENTOML, "serve", "--port", str(port)]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        url, probes = f"http://127.0.0.1:{port}", set()
+        while process.poll() is None:
+            try:
+                probes.add((httpx.get(f"{url}/livez").status_code, httpx.get(f"{url}/readyz").status_code))
+            except httpx.TransportError:
+                time.sleep(0.2)
+        assert process.stderr is not None
+        message = process.stderr.read()
+    assert probes == {(200, 503)}
+    assert process.returncode == 1
+    assert "there is no model here" in message and "Traceback" not in message
+
+
+def test_a_model_that_comes_late_is_served(project: Workspace, tmp_path: Path, png: bytes) -> None:
+    shutil.copy(ROOT / "bentofile.yaml", project.root)
+    elsewhere = tmp_path / "elsewhere"
+    project.packaged.rename(elsewhere)
+    mover = threading.Timer(8, lambda: elsewhere.rename(project.packaged))
+    mover.start()
+    with serving(project.root, {**clean_environment(tmp_path), "GRAFT_MODEL_WAIT": "60"}) as url:
+        assert post(url, png) == 200
+
+
+def test_told_to_end_under_load_it_answers_whatever_it_has_accepted(
+    project: Workspace, tmp_path: Path, png: bytes
+) -> None:
+    shutil.copy(ROOT / "bentofile.yaml", project.root)
+    body = form(png)
+    request = (
+        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
+    ends: Counter[str] = Counter()
+
+    def send_and_send(connection: socket.socket, begun: threading.Barrier) -> None:
+        with connection:
+            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert one_answer(connection).startswith(b"HTTP/1.1 200")
+            begun.wait()
+            while True:
+                try:
+                    connection.sendall(request)
+                    answer = one_answer(connection)
+                except OSError:
+                    answer = b""
+                ends["answered" if answer.startswith(b"HTTP/1.1 200") else f"dropped: {answer[:40]!r}"] += 1
+                if not answer or b"connection: close" in answer.lower():
+                    return
+
+    with serving(project.root, clean_environment(tmp_path)) as url:
+        port = int(url.rpartition(":")[2])
+        begun = threading.Barrier(9)
+        connections = [socket.create_connection(("127.0.0.1", port), timeout=60) for _ in range(8)]
+        senders = [threading.Thread(target=send_and_send, args=(one, begun)) for one in connections]
+        for sender in senders:
+            sender.start()
+        begun.wait()
+        time.sleep(1)
+        (service,) = [
+            process
+            for process in psutil.Process().children()
+            if "bentoml" in " ".join(process.cmdline()) and process.cwd() == str(project.root)
+        ]
+        service.send_signal(signal.SIGTERM)
+        for sender in senders:
+            sender.join(60)
+    answered = ends.pop("answered")
+    assert ends == {} and answered > 8
+    # Nor is the last of them missing in the journal.
+    assert len(Journal(project.journal).read()) == answered

@@ -1,0 +1,182 @@
+"""Many images in one request, the best classes alone, feedback, and what clients are told of it all."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+import schemathesis
+
+from graft.journal import Journal
+from graft.serve.doors import DOORS
+from graft.serve.openapi import Document
+from tests.images.faults import FAULTS, Fault
+from tests.serve.test_archive import zipped
+
+HOW = "send files of a multipart form, as in: curl -F image=@1.jpg -F image=@2.jpg, or curl -F archive=@a.zip"
+
+ZIP = "send a zip of image files, or the images themselves"
+TOP = "ask as in /predict?top_k=3"
+JSON = {"content-type": "application/json"}
+
+
+def test_many_files_are_answered_one_by_one_in_their_order(ask, png: bytes) -> None:
+    alone = ask("POST", "/predict", files={"image": png}).json()
+    sent = {"../a.png": png, "b\n.txt": b"hello", "c": b"", "d": png}
+    files = [("image", (name, data)) for name, data in sent.items()]
+    answer = ask("POST", "/predict_batch", files=files)
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["model"] == alone["model"]
+    assert [one["file"] for one in body["answers"]] == ["../a.png", "b%0A.txt", "c", "d"]
+    first, text, empty, last = body["answers"]
+    assert set(first) == {"file", "label", "probabilities", "unsure", "novelty", "id"}
+    assert first["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-6)
+    assert first["id"] != last["id"]
+    assert (
+        text["error"].startswith("this is not an image but text") and text["remedy"] == "save it again as JPEG or PNG"
+    )
+    assert empty == {"file": "c", "error": "the file is empty", "remedy": "send an image file that has content"}
+
+
+def test_more_images_than_the_network_takes_at_once(ask, png: bytes) -> None:
+    names = [f"{number}.png" for number in range(35)]
+    answers = ask("POST", "/predict_batch", files=[("image", (name, png)) for name in names]).json()["answers"]
+    assert [one["file"] for one in answers] == names
+    assert all("label" in one for one in answers)
+
+
+def test_a_zip_is_answered_file_by_file(ask, png: bytes) -> None:
+    archive = zipped({"../up.png": png, "sub/": b"", "sub/zip.png": zipped({"a": b"x"}), "notes.txt": b"hello"})
+    answers = ask("POST", "/predict_batch", files={"archive": ("a.zip", archive)}).json()["answers"]
+    assert [(one["file"], one.get("error", "")[:25]) for one in answers] == [
+        ("../up.png", ""),
+        ("sub/zip.png", "this is an archive in the"),
+        ("notes.txt", "this is not an image but "),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "remedy"),
+    [
+        (
+            {"json": {"image": ["http://x/a"]}},
+            "the request is application/json, not multipart/form-data",
+            HOW,
+        ),
+        ({"files": {"photo": b"x"}}, "the form has no field 'image'; it has 'photo'", HOW),
+        (
+            {"files": {"archive": b"hello"}},
+            "the archive is no zip that can be read",
+            ZIP,
+        ),
+        ({"files": {"archive": (None, "file:///etc/passwd")}}, "the field 'archive' is text, not a file", HOW),
+        ({"files": [("archive", b"x"), ("image", b"x")]}, "the form has a zip and more", HOW),
+        ({"files": [("archive", b"x"), ("archive", b"x")]}, "the form has a zip and more", HOW),
+        (
+            {"files": {"image": b"x"}, "params": {"top_k": "0"}},
+            "top_k is no whole number from 1 on",
+            TOP,
+        ),
+        ({"files": [("image", b"x")] * 257}, "the form has 257 images, and the most is 256", "send fewer at once"),
+        ({"files": [("image", b"x")] * 10_000}, "the form cannot be read: it has more than 264 fields", HOW),
+    ],
+)
+def test_bad_requests_for_many_get_400(ask, request_: dict[str, Any], error: str, remedy: str) -> None:
+    answer = ask("POST", "/predict_batch", **request_)
+    assert (answer.status_code, answer.json()) == (400, {"error": error, "remedy": remedy})
+
+
+def test_text_among_the_files_is_refused_alone_and_no_address_is_fetched(ask, png: bytes) -> None:
+    files = [("image", (None, "file:///etc/passwd")), ("image", ("a.png", png))]
+    text, image = ask("POST", "/predict_batch", files=files).json()["answers"]
+    assert text["error"] == "the field 'image' is text, not a file"
+    assert "label" in image
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_every_planted_content_is_answered_or_refused_by_its_reason(ask, fault: Fault) -> None:
+    answer = ask("POST", "/predict", files={"image": (fault.name, fault.data())})
+    if fault.problem is None:
+        assert answer.status_code == 200, answer.text
+        return
+    assert answer.status_code == 400, answer.text
+    said = answer.json()
+    assert set(said) == {"error", "remedy"}
+    assert said["error"].startswith("the file is empty" if not fault.data() else fault.problem)
+
+
+def test_top_k_by_query_or_field(ask, png: bytes) -> None:
+    whole = ask("POST", "/predict", files={"image": png}).json()["probabilities"]
+    for how in ({"params": {"top_k": "2"}}, {"data": {"top_k": "2"}}):
+        answer = ask("POST", "/predict", files={"image": png}, **how).json()
+        assert answer["probabilities"] == dict(list(whole.items())[:2])
+    assert ask("POST", "/predict", files={"image": png}, params={"top_k": "99"}).json()["probabilities"] == whole
+    for wrong in ("0", "-1", "1.5", "x", "9" * 5000, "²"):
+        answer = ask("POST", "/predict", files={"image": png}, data={"top_k": wrong})
+        assert (answer.status_code, answer.json()["error"]) == (400, "top_k is no whole number from 1 on")
+
+
+@pytest.fixture
+def journal(ask) -> Journal:
+    import bentoml
+
+    found = bentoml.get_current_service().recorder.journal
+    assert isinstance(found, Journal)
+    return found
+
+
+def test_what_was_answered_stands_in_the_journal_with_what_people_say_of_it(ask, png: bytes, journal: Journal) -> None:
+    answer = ask("POST", "/predict", files={"image": png}).json()
+    said = ask("POST", "/feedback", json={"id": answer["id"], "label": "wasp"})
+    assert (said.status_code, said.json()) == (200, {"id": answer["id"], "label": "wasp"})
+    rows = journal.read()
+    (row,) = rows[rows["id"] == answer["id"]].to_dict("records")
+    assert (row["label"], row["truth"], row["model"]) == (answer["label"], "wasp", answer["model"]["version"])
+    assert (row["width"], row["height"], row["unsure"]) == (50, 40, answer["unsure"])
+    assert row["confidence"] == max(answer["probabilities"].values())
+    assert 0.3 < row["brightness"] < 0.7 and 0 < row["contrast"] < 0.5
+    assert abs(time.time() - row["at"]) < 600
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "error"),
+    [
+        ({"json": {"id": "0" * 32, "label": "ant"}}, 404, "there is no answer of this id"),
+        ({"content": rb'{"id": "\ud800", "label": "ant"}', "headers": JSON}, 404, "there is no answer of this id"),
+        ({"content": rb'{"id": "x", "label": "\ud800"}', "headers": JSON}, 400, "the label is no class of this model"),
+        ({"json": {"id": "x", "label": "an"}}, 400, "the label is no class of this model"),
+        ({"json": {"id": 1, "label": "ant"}}, 400, "the JSON has no text 'id'"),
+        ({"json": {"id": "1"}}, 400, "the JSON has no text 'label'"),
+        ({"json": [1]}, 400, "the JSON has no text 'id'"),
+        (
+            {"content": b"[" * 100_000, "headers": JSON},
+            400,
+            "the request is no JSON that",
+        ),
+        ({"content": b"{", "headers": JSON}, 400, "the request is no JSON that can be"),
+        ({"content": b"\xff", "headers": JSON}, 400, "the request is no JSON that can"),
+        ({"content": b"{}", "headers": {"content-type": "text/plain"}}, 400, "the request is not application/json"),
+        ({"data": {"id": "a", "label": "ant"}}, 400, "the request is not application/json"),
+        ({}, 400, "the request is not application/json"),
+    ],
+)
+def test_feedback_that_cannot_be_used(ask, sent: dict[str, Any], status: int, error: str) -> None:
+    answer = ask("POST", "/feedback", **sent)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"].startswith(error)
+
+
+def test_document_is_one_that_generators_take_and_says_what_is_done(ask) -> None:
+    said = ask("GET", "/docs.json").json()
+    assert said == json.loads(json.dumps(Document().asdict()))
+    schema = schemathesis.openapi.from_dict(said)
+    schema.validate()
+    operations = {operation.ok().label for operation in schema.get_all_operations()}
+    posts = {"POST /predict", "POST /predict_batch", "POST /feedback"}
+    assert operations == posts | {f"GET /{name}" for name in ("model", "metrics", "livez", "readyz")}
+    assert operations <= {f"{min(door.methods)} {door.path}" for door in DOORS}
+    answer = said["components"]["schemas"]["Answer"]["properties"]
+    assert set(answer) == {"label", "probabilities", "unsure", "novelty", "id", "model"}

@@ -1,0 +1,145 @@
+"""Writing down beside the answering: whole at the end, harmless where the disk is not, bounded in every way."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import stat
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from graft.errors import GraftError
+from graft.images.facts import Tones
+from graft.journal import Answered, Journal
+from graft.serve.kept import KeptImages
+from graft.serve.notes import recorder, tones
+from graft.serve.recorder import Recorder
+
+ANSWER = Answered("a", 1.0, "0123", "cat", 0.9, False, None, 640, 480, 0.5, 0.2)
+PNG = b"\x89PNG\r\n\x1a\nrest"
+
+
+def answer(number: int) -> Answered:
+    return dataclasses.replace(ANSWER, id=f"{number:032x}", at=float(number))
+
+
+def test_everything_is_written_by_the_end(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    made = Recorder(journal)
+    made.start()
+    for number in range(1200):
+        made.add(answer(number), PNG)
+    made.close()
+    assert journal.read()["id"].tolist() == [f"{number:032x}" for number in range(1200)]
+    assert list(tmp_path.glob("*.png")) == []
+    made.close()  # a second time is no harm
+
+
+def test_nothing_is_begun_where_nothing_is_wanted() -> None:
+    made = Recorder(None)
+    made.start()
+    assert not made.is_on
+    made.add(ANSWER, PNG)
+    made.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stuck(Journal):
+    """A journal on a disk that hangs, then is full, then works."""
+
+    go_on: threading.Event = dataclasses.field(default_factory=threading.Event)
+    faults: list[GraftError] = dataclasses.field(default_factory=list)
+
+    def add(self, answers: Sequence[Answered]) -> None:
+        self.go_on.wait(30)
+        if self.faults:
+            raise self.faults.pop()
+        super().add(answers)
+
+
+def test_a_disk_that_hangs_delays_nothing_and_what_does_not_fit_is_counted(tmp_path: Path) -> None:
+    lost: list[int] = []
+    journal = Stuck(tmp_path / "journal.sqlite")
+    made = Recorder(journal, lose=lost.append)
+    made.start()
+    for number in range(3000):
+        made.add(answer(number), PNG)  # comes back at once, or this never ends
+    journal.go_on.set()
+    made.close()
+    assert sum(lost) + len(journal.read()) == 3000
+    assert sum(lost) >= 500
+
+
+def test_a_full_disk_is_said_once_and_when_it_is_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
+    lost: list[int] = []
+    what = "the journal of answers cannot be used: database or disk is full"
+    full = GraftError(what, where="there", remedy="make room")
+    journal = Stuck(tmp_path / "journal.sqlite", faults=[full, full, full])
+    journal.go_on.set()
+    made = Recorder(journal, lose=lost.append)
+    made.start()
+    with caplog.at_level(logging.WARNING, "graft"):
+        for number in range(4):
+            made.add(answer(number), PNG)
+            made.flush(5)
+        made.close()
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"answers are given but not written down: {what}\n  where: there\n  remedy: make room",
+        "answers are written down again",
+    ]
+    assert (lost, len(journal.read())) == ([1, 1, 1], 1)
+
+
+def test_images_are_kept_only_where_asked_under_the_answers_name_and_for_nobody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "images"
+    made = Recorder(None, KeptImages(folder, 1 << 20))
+    made.start()
+    made.add(answer(7), PNG)
+    made.close()
+    (path,) = folder.iterdir()
+    assert path.name == f"{7:032x}.png" and path.read_bytes() == PNG
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_kept_images_are_bounded(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    kept = KeptImages(folder, 10_000)
+    for number in range(100):
+        kept.keep(f"{number:032x}", bytes(500))
+        assert sum(path.stat().st_size for path in folder.iterdir()) <= 10_000 + 500
+    assert f"{99:032x}.bin" in {path.name for path in folder.iterdir()}
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(GraftError, match="images cannot be kept") as raised:
+        KeptImages(tmp_path / "file", 1000).keep("a", b"x")
+    assert raised.value.where == str(tmp_path / "file")
+
+
+@pytest.mark.parametrize(("named", "expected"), [("", "project"), ("off", None), ("OFF", None), ("other", "other")])
+def test_where_the_journal_is(
+    named: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRAFT_JOURNAL", str(tmp_path / named) if named == "other" else named)
+    made = recorder(tmp_path / "project")
+    made.close()
+    assert (made.journal and made.journal.path) == (expected and tmp_path / expected)
+    monkeypatch.setenv("GRAFT_JOURNAL", "")
+    assert recorder(None).journal is None  # a Bento has no project to write into
+
+
+def test_tones_are_those_of_the_manifest() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    expected = Tones.of(Image.fromarray(pixels).convert("L").histogram())
+    assert tones(pixels) == pytest.approx((expected.brightness, expected.contrast), abs=1e-6)
+    assert tones(np.zeros((4, 4, 3), np.uint8)) == (0.0, 0.0)

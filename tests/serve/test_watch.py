@@ -1,0 +1,86 @@
+"""Names of requests, headers of answers, lines of the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from graft.serve.watch import SECURITY, JsonLines, TextLines, name_of, request_id
+from tests.serve.test_doors import ask
+
+
+@pytest.mark.parametrize("given", ["a", "3f2b-44.x_Y", "x" * 64])
+def test_harmless_names_are_kept(given: str) -> None:
+    assert ask("GET", "/livez", headers={"X-Request-ID": given}).headers["x-request-id"] == given
+
+
+@pytest.mark.parametrize("given", [None, "", "x" * 65, "a b", "a\nb", "<script>", "é", "a\x1b[31m"])
+def test_others_are_given_a_new_one(given: str | None) -> None:
+    assert re.fullmatch("[0-9a-f]{16}", name_of(given))
+
+
+def test_every_answer_has_the_headers_refusals_too() -> None:
+    for path in ("/livez", "/nothing"):
+        headers = ask("GET", path).headers
+        assert {name: headers[name] for name in SECURITY} == SECURITY
+
+
+def test_what_was_not_foreseen_is_logged_whole_and_told_in_the_shape_of_refusals(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
+    with caplog.at_level(logging.INFO, "graft"):
+        answer = ask("GET", "/livez", app=fails, headers={"X-Request-ID": "mine"})
+    assert answer.status_code == 500
+    assert answer.json() == {
+        "error": "the service failed on this request",
+        "remedy": "its log says more of request mine",
+    }
+    assert "a fault of ours" in caplog.text
+    assert "a fault of ours" not in answer.text
+
+
+def test_a_line_of_the_log_is_one_object_whatever_was_asked(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
+    with caplog.at_level(logging.INFO, "graft"):
+        ask("GET", '/%0a{"level": "forged"}' + "x" * 5000)
+    (record,) = [record for record in caplog.records if record.name == "graft.access"]
+    line = JsonLines().format(record)
+    assert "\n" not in line and len(line) < 1000
+    read = json.loads(line)
+    assert (read["status"], read["method"], read["level"]) == (404, "GET", "info")
+    assert set(read) == {*["at", "level", "logger", "process", "message", "client", "method", "path", "status", "ms"]}
+    assert "status=404" in TextLines("%(message)s").format(record)
+
+
+def test_a_line_says_in_which_request_it_was_and_what_was_raised() -> None:
+    token = request_id.set("mine")
+    try:
+        raise ValueError("why")
+    except ValueError:
+        record = logging.LogRecord("a", logging.ERROR, __file__, 1, "said %s", ("so",), sys.exc_info())
+        read = json.loads(JsonLines().format(record))
+    finally:
+        request_id.reset(token)
+    assert (read["request"], read["message"]) == ("mine", "said so")
+    assert "ValueError: why" in read["traceback"]
+
+
+def test_probes_are_logged_only_where_they_fail(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
+    with caplog.at_level(logging.INFO, "graft"):
+        ask("GET", "/readyz")
+        ask("POST", "/readyz")
+    assert [record.facts["status"] for record in caplog.records if record.name == "graft.access"] == [405]  # type: ignore[attr-defined]

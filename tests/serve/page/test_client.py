@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from playwright.sync_api import expect
 
 from graft.client import Answer, Client
 from graft.errors import DataError, ServiceError
@@ -95,20 +98,34 @@ def test_command_without_a_service_and_with_both(pictures: dict[str, Path]) -> N
     assert both.returncode == 2 and "exclude each other" in both.stderr
 
 
+@pytest.fixture
+def photograph(tmp_path: Path) -> Path:
+    """A JPEG of 12 megapixels that says it lies on its side."""
+    coarse = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((4000, 3000))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    image.save(tmp_path / "photograph.jpg", exif=turned, quality=92)
+    return tmp_path / "photograph.jpg"
+
+
 @pytest.mark.slow
-def test_key_is_asked_for_by_the_service_and_given_by_client_and_page(
-    serve, colours: Path, pictures: dict[str, Path], open_page
+def test_client_and_page_give_the_key_and_every_byte(
+    serve, colours: Path, photograph: Path, tmp_path: Path, open_page
 ) -> None:
-    with serve(colours, GRAFT_API_KEY=_KEY) as (url, _):
+    kept = tmp_path / "kept"
+    with serve(colours, GRAFT_API_KEY=_KEY, GRAFT_KEEP_IMAGES=str(kept)) as (url, _):
         with pytest.raises(ServiceError, match="the API key is missing or wrong"):
-            Client(url, api_key="").predict(pictures["red"])
-        assert Client(url, api_key=_KEY).predict(pictures["red"]).label == "red"
+            Client(url, api_key="").predict(photograph)
+        Client(url, api_key=_KEY).predict(photograph)
         watched = open_page(url)
         watched.refusals_expected = True
-        field = watched.page.get_by_label("API key")
+        page = watched.page
+        field = page.get_by_label("API key")
         field.fill(_KEY)
         field.press("Enter")
-        watched.page.get_by_role("heading", name="The model").wait_for()
-        watched.page.get_by_label("Choose images").set_input_files(pictures["red"])
-        watched.page.locator("#list .label").wait_for()
-        watched.page.context.close()
+        expect(page.locator("#intro")).to_contain_text("are classified, and are kept.")
+        page.get_by_label("Choose images").set_input_files(photograph)
+        page.locator("#list .label").wait_for()
+        page.context.close()
+    assert [path.read_bytes() == photograph.read_bytes() for path in kept.iterdir()] == [True, True]

@@ -64,8 +64,6 @@ def describe(folder: Path, model: ServedModel, who: Identity, capacity: Capacity
             "workers": capacity.workers,
             "batch": capacity.batch,
         },
-        "keeps_images": bool(environment.text("GRAFT_KEEP_IMAGES")),
-        **reliance(artifact),
     }
 
 

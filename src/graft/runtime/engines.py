@@ -47,7 +47,7 @@ class OnnxEngine:
     """
 
     def __init__(self, folder: Path, artifact: Artifact, threads: int) -> None:
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads

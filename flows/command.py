@@ -55,14 +55,16 @@ def run_command(
     # In a copy of the caller's context: Prefect keeps there which server lines are logged to.
     context = contextvars.copy_context()
     reader = threading.Thread(target=context.run, args=(_read, process.stdout, on_line), daemon=True)
-    reader.start()
     try:
+        # In here: the first line may be told, and answered by a signal, before the thread is known to have begun.
+        reader.start()
         status = process.wait(timeout)
     except BaseException:
         _end_group(process)
         raise
     finally:
-        reader.join(LAST_WORDS_SECONDS)
+        if reader.ident is not None:
+            reader.join(LAST_WORDS_SECONDS)
     return status
 
 

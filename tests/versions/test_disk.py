@@ -18,19 +18,20 @@ from graft.versions.publish import publish
 from tests.versions.conftest import Project, dvc
 
 pytestmark = pytest.mark.slow
-# A model of the tests has 1.4 MB: one fits, two do not.
-SIZE = "2m"
+# Of the bytes of a model: one fits, two do not.
+ROOM = 1.6
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MB."""
+def small_disk(tmp_path: Path, trained: list[Path]) -> Iterator[Path]:
+    """A disk on which one model fits."""
     if sys.platform != "linux" or os.getuid() != 0:
         pytest.skip("only root may mount a disk, and this one is Linux's")
     disk = tmp_path / "disk"
     disk.mkdir()
+    size = int(ROOM * sum(file.stat().st_size for file in trained[0].iterdir()))
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")

@@ -27,7 +27,7 @@ import urllib.request
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -194,17 +194,17 @@ def fuzz(service: Service, count: int, seed: int = 0) -> dict[str, Any]:
     rng, images = random.Random(seed), list(seeds().values())
     weights = [weight for weight, _ in KINDS.values()]
     kinds, statuses, memory = Counter[str](), Counter[str](), 0
-    sender = Sender(service.port)
     failed: list[str] = []
-    for number in range(count):
-        kind = rng.choices(list(KINDS), weights)[0]
-        kinds[kind] += 1
-        status = sender.send(KINDS[kind][1](rng, images))
-        statuses[status] += 1
-        if status.startswith("5"):
-            failed.append(f"{kind} {number}")
-        if number == count // 10:
-            memory = service.worker.memory_info().rss
+    with closing(Sender(service.port)) as sender:
+        for number in range(count):
+            kind = rng.choices(list(KINDS), weights)[0]
+            kinds[kind] += 1
+            status = sender.send(KINDS[kind][1](rng, images))
+            statuses[status] += 1
+            if status.startswith("5"):
+                failed.append(f"{kind} {number}")
+            if number == count // 10:
+                memory = service.worker.memory_info().rss
     grown = (service.worker.memory_info().rss - memory) / 2**20
     return {
         "requests": count,
@@ -239,6 +239,10 @@ class Sender:
             except (ConnectionError, http.client.HTTPException):
                 self.connection.close()
         return "closed"
+
+    def close(self) -> None:
+        """End the connection."""
+        self.connection.close()
 
     def _send_raw(self, data: bytes) -> str:
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:

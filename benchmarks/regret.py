@@ -4,9 +4,8 @@ Run from the project's folder: `.venv/bin/python benchmarks/regret.py`. Data: gr
 surfaces and two halves of CIFAR-10's classes from ../shared/data (what is absent is left out, and the JSON says so).
 Candidates: EfficientNet-Lite0, Lite1 and Lite2 with ImageNet weights (the latter two of the extra `weights`), ResNet-18
 with weights of Tiny ImageNet, and ResNet-18 with random ones. Every candidate is fine-tuned in every fold, by the
-same code and schedule as finalists are (`exhaustive`), and once on all training images, by a head alone where that did
-better in the folds, as it is then judged and trained; that network is then asked for test images that nothing was
-chosen by. The ways of choosing:
+same code and schedule as finalists are (`exhaustive`), and once on all training images; that network is then asked for
+test images that nothing was chosen by. The ways of choosing:
 
 * `exhaustive`: the best mean over the folds of all candidates, fine-tuned;
 * `graft`: the rule's choice between the two best by probe;
@@ -64,7 +63,7 @@ from graft.settings import Params, Train
 from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.loop import logits_of
-from graft.train.plan import extract, staged
+from graft.train.plan import staged
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -213,7 +212,7 @@ def study(part: Part, params: Params, scratch: Path) -> dict[str, Any]:
 
 
 def test_accuracy(result: Result, data: TrainSet, folder: Path, params: Params, store: Store) -> float:
-    """Of the candidate, trained on all training images by the way it is judged by: as in a fold, or a head alone."""
+    """Of the candidate, fine-tuned on all training images as a finalist is on those of a fold."""
     files = sorted(folder.glob("*/*"))
     both = ImageSet(
         data.images.root,
@@ -226,9 +225,9 @@ def test_accuracy(result: Result, data: TrainSet, folder: Path, params: Params, 
     fabric = fabric_for(params.compute.device)
     extractor = extractor_for(both, result.preprocessing, store, fabric.device)
     schedule = dataclasses.replace(Train(), finetune_epochs=params.select.finetune_epochs, label_smoothing=SMOOTHING)
-    plan = (extract if result.head_alone else staged)(len(network.blocks), schedule)
+    plan = staged(len(network.blocks), schedule)
     trained = finetune(network, plan, Task(extractor, labels, ~held), schedule, params.seed, fabric).network
-    start = plan.stages[-1].start if plan.stages else len(network.blocks)
+    start = plan.stages[-1].start
     said = logits_of(trained.ending(start), extractor.activations(trained, start, held)).argmax(1).numpy()
     return float((said == labels[held]).mean())
 

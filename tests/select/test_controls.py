@@ -126,7 +126,7 @@ def test_controls_are_marked_and_never_win(
 
 
 def test_the_winner_s_row_says_where_a_control_is_better() -> None:
-    winner = planted("a", 0.7, 1.0, (0.8, 0.8, 0.8))
+    winner = planted("a", 0.9, 1.0, (0.8, 0.8, 0.8))
     controls = [Control("raw pixels", (0.9, 0.9), "control"), Control("majority class", (0.1,), "control")]
     assert unbeaten(controls, winner) == "; yet the control 'raw pixels' scored 0.900"
     rows = table([winner], (), controls)

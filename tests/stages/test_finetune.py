@@ -87,8 +87,7 @@ def test_the_strategy_and_its_reason_are_written_down(
     assert 2 < per_class < 10
     assert (said["strategy"], said["chosen_by"], said["rule"]) == ("extract", "auto", "few images")
     assert said["evidence"] == {
-        "per_class": per_class, "classes": 2, "probe": 0.8, "curve": [0.9, 0.85, 0.8, 0.8], "blocks": 4,
-        "head_alone": False,
+        "per_class": per_class, "classes": 2, "probe": 0.8, "curve": [0.9, 0.85, 0.8, 0.8], "blocks": 4
     }  # fmt: skip
     printed = capfd.readouterr().out
     assert "strategy: extract, by auto (few images: fewer than 10 images of a class: the head alone)" in printed

@@ -178,8 +178,6 @@ def _score(share: float) -> float:
         (evidence(MANY, _score(ALREADY_GOOD - 0.001)), "full", "many images"),
         (evidence(FEW - 1, None), "extract", "few images"),
         (evidence(50, None), "staged", "some images"),
-        (dataclasses.replace(evidence(50), head_alone=True), "extract", "fine-tuning did harm in the folds"),
-        (dataclasses.replace(evidence(MANY), head_alone=True), "full", "many images"),
     ],
 )
 def test_auto_takes_the_rule_that_applies(known: Evidence, strategy: str, rule: str) -> None:
@@ -191,7 +189,6 @@ def test_auto_takes_the_rule_that_applies(known: Evidence, strategy: str, rule: 
 
 def test_every_rule_is_taken_by_some_evidence() -> None:
     known = [evidence(n, p) for n in (2, 50, 500) for p in (0.3, 0.8, 0.999)]
-    known += [dataclasses.replace(item, head_alone=True) for item in known]
     taken = {advise(item, Train()).rule for item in known}
     assert taken == {rule.name for rule in RULES}
     assert {rule.strategy for rule in RULES} <= set(STRATEGIES)

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from graft.select.candidates import Result
 
 LEAST_FOR_RANKS = 3
@@ -56,7 +54,7 @@ def agreements(results: Sequence[Result]) -> dict[str, Agreement]:
 def _agreement(name: str, figure: Callable[[Result], float | None], results: Sequence[Result]) -> Agreement:
     able = [(place, item) for place, item in enumerate(results) if not item.excess]
     scores = {place: score for place, item in able if (score := figure(item)) is not None}
-    truth = {place: float(np.mean(item.finetuned)) for place, item in able if item.finetuned}
+    truth = {place: item.mean for place, item in able if item.finetuned}
     both = [place for place in scores if place in truth]
     spearman, kendall, reason = correlations([scores[place] for place in both], [truth[place] for place in both])
     first = min(scores, key=lambda place: (-scores[place], results[place].cost.gmacs), default=None)

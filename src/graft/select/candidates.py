@@ -108,20 +108,9 @@ class Result:
     out_of_fold: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property
-    def head_alone(self) -> bool:
-        """Whether a linear head on its frozen features did better in the folds than a short fine-tuning did.
-
-        With few images that is common: the schedule has few steps, and what it moves was right already.
-        """
-        return bool(self.finetuned) and np.mean(self.probe.fold_scores) > np.mean(self.finetuned)
-
-    @property
     def scores(self) -> tuple[float, ...]:
-        """The scores it is judged by: a finalist's by the better of both ways, else the probe's.
-
-        Either way is open to the training that follows, which stops early where moving the blocks does not help.
-        """
-        return self.finetuned if self.finetuned and not self.head_alone else self.probe.fold_scores
+        """The scores it is judged by: fine-tuned ones where there are any, else the probe's."""
+        return self.finetuned or self.probe.fold_scores
 
     @property
     def mean(self) -> float:

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from graft.errors import GraftError
 from graft.features.images import decoded_at
 from graft.features.store import Store
@@ -109,7 +107,7 @@ class _Course:
                     self._fail(Failed(item.candidate, tuned, item.seconds, item))
                 else:
                     self.results[place] = tuned
-                    self.say(f"{name_of(tuned)}: fine-tuned {np.mean(tuned.finetuned):.3f}")
+                    self.say(f"{name_of(tuned)}: fine-tuned {tuned.mean:.3f}")
 
     def refuse_nothing(self) -> None:
         """Refuse to go on where no candidate is left that could win."""

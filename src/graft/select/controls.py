@@ -119,12 +119,7 @@ def static_order(given: Contestants) -> Control | None:
     if first is None:
         return None
     assert first.published is not None
-    probed = (
-        "of a linear probe, which did better than fine-tuning"
-        if first.finetuned
-        else ("of a linear probe, as it was no finalist")
-    )
-    kind = "fine-tuned" if first.finetuned and not first.head_alone else probed
+    kind = "fine-tuned" if first.finetuned else "of a linear probe, as it was no finalist"
     why = f"control: ImageNet accuracy alone ({first.published:.1%}) would have chosen {name_of(first)}; score {kind}"
     return Control("first by ImageNet accuracy", first.scores, why)
 

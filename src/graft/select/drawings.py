@@ -33,7 +33,7 @@ def draw_scores(results: Sequence[Result], controls: Sequence[Control], path: Pa
             control.mean, height, xerr=standard_error(control.scores), fmt="x", color=ORANGE, capsize=4, label="control"
         )
     for height, result in enumerate(rows, start=len(known)):
-        kind = _kind(result)
+        kind = "fine-tuned in every fold" if result.finetuned else "linear probe"
         colour, marker = (BLUE, "o") if result.finetuned else (GREY, "s")
         error = standard_error(result.scores)
         axes.errorbar(result.mean, height, xerr=error, fmt=marker, color=colour, capsize=4, label=kind)
@@ -42,12 +42,6 @@ def draw_scores(results: Sequence[Result], controls: Sequence[Control], path: Pa
     axes.grid(axis="x", alpha=0.3)
     _legend(figure, axes)
     save_svg(figure, path)
-
-
-def _kind(result: Result) -> str:
-    if not result.finetuned:
-        return "linear probe"
-    return "finalist, by a head alone" if result.head_alone else "fine-tuned in every fold"
 
 
 def _legend(figure: Any, axes: Any) -> None:
@@ -122,7 +116,7 @@ def draw_pareto(results: Sequence[Result], path: Path) -> None:
 def _point(axes: Any, item: Result, chosen: bool) -> None:
     assert item.measured is not None
     time = item.measured.latency_ms
-    kind = "over a limit" if item.excess else _kind(item)
+    kind = "over a limit" if item.excess else "fine-tuned in every fold" if item.finetuned else "linear probe"
     marker, colour = {"over a limit": ("x", GREY), "linear probe": ("s", GREY)}.get(kind, ("o", BLUE))
     spread = [[time.value - time.low], [time.high - time.value]]
     axes.errorbar(time.value, item.mean, xerr=spread, fmt=marker, color=colour, capsize=3, label=kind, zorder=2)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from graft.select.candidates import Result
 from graft.select.probe import standard_error
 
@@ -40,30 +38,12 @@ def choose(results: Sequence[Result]) -> Result:
     return min((item for item in able if item.mean >= level), key=lambda item: (item.cost.gmacs, -item.mean))
 
 
-def head_is_enough(item: Result) -> bool:
-    """Whether a head on frozen features did better in the folds than fine-tuning by more than one standard error.
-
-    The error is that of the paired differences; a smaller lead may be chance, and longer training may make up for it.
-    """
-    if not item.head_alone:
-        return False
-    lead = np.subtract(item.probe.fold_scores, item.finetuned)
-    return bool(lead.mean() > standard_error(lead.tolist()))
-
-
 def reasons(results: Sequence[Result]) -> list[str]:
     """Why each won or lost, in words."""
     winner, able = choose(results), entered(results)
     best, level = max(able, key=lambda item: item.mean), bar(able)
     alone = len(able) == 1
-    return [_reason(item, winner, best, level, alone) + _way(item) for item in results]
-
-
-def _way(item: Result) -> str:
-    """What is to be said of a finalist that is judged by a head alone."""
-    if not item.head_alone:
-        return ""
-    return f"; judged by a head on frozen features, as fine-tuning scored only {np.mean(item.finetuned):.3f}"
+    return [_reason(item, winner, best, level, alone) for item in results]
 
 
 def _reason(item: Result, winner: Result, best: Result, level: float, alone: bool) -> str:

@@ -46,7 +46,6 @@ class Job:
         fabric: the device or devices.
         probe: cross-validated accuracy of a linear head on its frozen features; None: selection did not say.
         curve: the same after every block of the whole network; empty: selection did not say.
-        head_alone: whether selection found that head to be clearly better than a short fine-tuning.
     """
 
     params: Params
@@ -57,7 +56,6 @@ class Job:
     fabric: Fabric
     probe: float | None = None
     curve: tuple[float, ...] = ()
-    head_alone: bool = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process has a device of its own."""
@@ -78,7 +76,7 @@ class Job:
         names = [field.name for field in dataclasses.fields(Candidate)]
         winner = Candidate(**{name: chosen[name] for name in names})
         probe = chosen.get("probe", {"mean": None, "curve": ()})
-        known = (probe["mean"], tuple(probe["curve"]), chosen.get("head_alone", False))
+        known = (probe["mean"], tuple(probe["curve"]))
         return cls(params, workspace, winner, train_set(workspace), chosen["blocks"], fabric, *known)
 
     @property
@@ -101,7 +99,7 @@ class Job:
 
         kept = self.depth + 1
         fewest = int(np.bincount(self.data.labels).min())
-        return Evidence(fewest, len(self.data.classes), self.probe, self.curve[:kept], kept, self.head_alone)
+        return Evidence(fewest, len(self.data.classes), self.probe, self.curve[:kept], kept)
 
     @property
     def advice(self) -> Advice:

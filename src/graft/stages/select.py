@@ -52,7 +52,6 @@ def say(line: str) -> None:
 def write(contest: Contest, data: TrainSet, folder: Path) -> None:
     """Everything that reports/selection holds."""
     from graft.select import drawings, leaderboard
-    from graft.select.rule import head_is_enough
 
     with whole_file(folder / "leaderboard.csv") as beside:
         leaderboard.table(contest.results, contest.failed, contest.controls).to_csv(beside, index=False)
@@ -66,8 +65,7 @@ def write(contest: Contest, data: TrainSet, folder: Path) -> None:
     # The finetune stage depends on this file alone: it holds no time, so that measuring again trains nothing again.
     chosen = {**asdict(winner.candidate), "depth": winner.probe.depth, "blocks": winner.blocks}
     probe = {"mean": winner.probe.mean, "curve": list(winner.probe.curve)}
-    judged = {"cv_scores": list(winner.scores), "head_alone": head_is_enough(winner)}
-    write_json(folder / "winner.json", {**chosen, **judged, "probe": probe})
+    write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores), "probe": probe})
 
 
 def train_set(workspace: Workspace) -> TrainSet:

@@ -32,7 +32,6 @@ class Evidence:
         probe: cross-validated accuracy of a linear head on the frozen features, 0 to 1; None: not known.
         curve: the same after each block that is kept, first block first; empty: not known.
         blocks: how many blocks the network has as it is trained.
-        head_alone: in the folds of selection a head on frozen features did clearly better than a short fine-tuning.
     """
 
     per_class: int
@@ -40,7 +39,6 @@ class Evidence:
     probe: float | None
     curve: tuple[float, ...]
     blocks: int
-    head_alone: bool = False
 
     @property
     def above_chance(self) -> float | None:
@@ -85,13 +83,6 @@ RULES: tuple[Rule, ...] = (
         "above chance, so the last blocks have to move too",
     ),
     Rule("few images", lambda e: e.per_class < FEW, "extract", f"fewer than {FEW} images of a class: the head alone"),
-    Rule(
-        "fine-tuning did harm in the folds",
-        lambda e: e.head_alone and e.per_class < MANY,
-        "extract",
-        "in the folds of selection a linear head on frozen features did better than fine-tuning, by more than one "
-        "standard error",
-    ),
     Rule(
         "many images", lambda e: e.per_class >= MANY, "full", f"{MANY} images or more of every class: everything moves"
     ),

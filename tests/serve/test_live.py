@@ -71,7 +71,6 @@ def test_a_bad_model_is_refused_once_and_the_old_one_stays(
     first = live.current
     bad = Path(shutil.copytree(another, tmp_path / "bad"))
     (bad / "model.onnx").write_bytes(b"half")
-    logging.getLogger("bentoml").propagate = True
     promote(bad, project)
     with caplog.at_level(logging.INFO, logger="bentoml.graft"):
         assert looks(live, 5) == [False] * 5

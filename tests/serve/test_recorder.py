@@ -75,10 +75,7 @@ def test_a_disk_that_hangs_delays_nothing_and_what_does_not_fit_is_counted(tmp_p
     assert sum(lost) >= 500
 
 
-def test_a_full_disk_is_said_once_and_when_it_is_over(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
+def test_a_full_disk_is_said_once_and_when_it_is_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lost: list[int] = []
     what = "the journal of answers cannot be used: database or disk is full"
     full = GraftError(what, where="there", remedy="make room")

@@ -36,12 +36,11 @@ def test_every_answer_has_the_headers_refusals_too() -> None:
 
 
 def test_what_was_not_foreseen_is_logged_whole_and_told_in_the_shape_of_refusals(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def fails(scope: Any, receive: Any, send: Any) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
     with caplog.at_level(logging.INFO, "graft"):
         answer = ask("GET", "/livez", app=fails, headers={"X-Request-ID": "mine"})
     assert answer.status_code == 500
@@ -53,10 +52,7 @@ def test_what_was_not_foreseen_is_logged_whole_and_told_in_the_shape_of_refusals
     assert "a fault of ours" not in answer.text
 
 
-def test_a_line_of_the_log_is_one_object_whatever_was_asked(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
+def test_a_line_of_the_log_is_one_object_whatever_was_asked(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "graft"):
         ask("GET", '/%0a{"level": "forged"}' + "x" * 5000)
     (record,) = accesses(caplog)
@@ -81,10 +77,7 @@ def test_a_line_says_in_which_request_it_was_and_what_was_raised() -> None:
     assert "ValueError: why" in read["traceback"]
 
 
-def test_probes_are_logged_only_where_they_fail(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
+def test_probes_are_logged_only_where_they_fail(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "graft"):
         ask("GET", "/readyz")
         ask("POST", "/readyz")

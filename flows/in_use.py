@@ -14,8 +14,6 @@ from prefect import State, get_run_logger  # noqa: E402
 from prefect.artifacts import create_markdown_artifact  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
-from flows.server import some_server  # noqa: E402
-from flows.terminal import say  # noqa: E402
 from graft.errors import GraftError  # noqa: E402
 from graft.versions.promote import Change  # noqa: E402
 from graft.versions.promotions import Promotion, history  # noqa: E402
@@ -55,16 +53,3 @@ def _accuracy(item: Promotion) -> str:
     if value is None:
         return "not known"
     return f"{value:.3f}" + (f" (95%: {bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
-
-
-def run(started: Callable[[], State[Any]]) -> None:
-    """Start a flow from a terminal, on the configured server or a temporary one, and print what came of it.
-
-    Raises:
-        GraftError: it was refused, or failed.
-    """
-    with some_server():
-        state = started()
-    if not state.is_completed():
-        raise GraftError(state.message or f"the flow ended as {state.name}")
-    say(state.message or "")

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.startup import end_quickly, start
+from flows import typed
+from flows.startup import start
 
 start()
 
@@ -23,10 +24,8 @@ from prefect.states import Completed, Failed  # noqa: E402
 from flows.events import DRIFTED, emit  # noqa: E402
 from flows.notify import tell, tell_of_end  # noqa: E402
 from flows.pipeline import run_flow  # noqa: E402
-from flows.server import some_server  # noqa: E402
-from flows.terminal import end_on_sigterm, keep_prefect_quiet, say  # noqa: E402
 from graft.config import load_params  # noqa: E402
-from graft.errors import GraftError, exit_code  # noqa: E402
+from graft.errors import GraftError  # noqa: E402
 from graft.journal import Journal  # noqa: E402
 from graft.monitor.verdict import Monitored, examine  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
@@ -90,19 +89,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", action="store_true", help="run the pipeline here and now if they do")
     parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
     chosen = parser.parse_args(arguments)
-    end_on_sigterm()
-    keep_prefect_quiet()
-    code = exit_code(lambda: _look(chosen.root, chosen.days, chosen.run))
-    end_quickly()
-    return code
+    return typed.as_command(lambda: _look(chosen.root, chosen.days, chosen.run))
 
 
 def _look(root: Path, days: float, run: bool) -> None:
-    with some_server():
-        state = monitor(str(root), days, return_state=True)
-    if not state.is_completed():
-        raise GraftError(state.message or f"the flow ended as {state.name}")
-    say(state.message or "")
+    state = typed.run(lambda: monitor(str(root), days, return_state=True))
     if run and (state.name or "").lower() in NEEDS_SOMEBODY:
         run_flow(root)
 

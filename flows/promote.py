@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.startup import end_quickly, start
+from flows.startup import start
 
 start()
 
 from prefect import State, flow, task  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 
-from flows.in_use import change, run  # noqa: E402
+from flows.in_use import change  # noqa: E402
 from flows.notify import tell_of_end  # noqa: E402
-from flows.terminal import end_on_sigterm, keep_prefect_quiet  # noqa: E402
-from graft.errors import exit_code  # noqa: E402
+from flows.typed import as_command, run  # noqa: E402
 from graft.versions import promote as room  # noqa: E402
 from graft.versions.publish import publish  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
@@ -60,11 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--send", action="store_true", help="publish it to the DVC remote afterwards")
     parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
     chosen = parser.parse_args(arguments)
-    end_on_sigterm()
-    keep_prefect_quiet()
-    code = exit_code(lambda: run(lambda: promote(str(chosen.root), chosen.anyway, chosen.send, return_state=True)))
-    end_quickly()
-    return code
+    return as_command(lambda: run(lambda: promote(str(chosen.root), chosen.anyway, chosen.send, return_state=True)))
 
 
 if __name__ == "__main__":

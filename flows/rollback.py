@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.startup import end_quickly, start
+from flows.startup import start
 
 start()
 
 from prefect import State, flow  # noqa: E402
 
-from flows.in_use import change, run  # noqa: E402
+from flows.in_use import change  # noqa: E402
 from flows.notify import tell_of_end  # noqa: E402
-from flows.terminal import end_on_sigterm, keep_prefect_quiet  # noqa: E402
-from graft.errors import exit_code  # noqa: E402
+from flows.typed import as_command, run  # noqa: E402
 from graft.versions import rollback as room  # noqa: E402
 
 
@@ -38,11 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--to", type=int, metavar="NUMBER", help="its number in `graft history`")
     parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
     chosen = parser.parse_args(arguments)
-    end_on_sigterm()
-    keep_prefect_quiet()
-    code = exit_code(lambda: run(lambda: rollback(str(chosen.root), chosen.to, return_state=True)))
-    end_quickly()
-    return code
+    return as_command(lambda: run(lambda: rollback(str(chosen.root), chosen.to, return_state=True)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a process needs before Prefect is imported: no reports home, and an import that takes a fifth less time."""
+"""What a process needs before Prefect is imported: no reports home, and an import that takes a sixth less time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def start() -> None:
     """Switch telemetry off and import Prefect; called before any ``from prefect import ...``.
 
     Prefect's import makes some 500,000 objects that all stay. Looking for garbage among them on the way finds none and
-    takes a fifth of the time (1.84 s of 2 cores' processor time became 1.56 s), so that is put off until it is done.
+    takes a sixth of the time (1.5 s of processor time became 1.3 s), so that is put off until it is done.
     """
     switch_off()
     if "prefect" in sys.modules:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.startup import end_quickly, start
+from flows import typed
+from flows.startup import start
 
 start()
 
@@ -22,10 +23,8 @@ from flows.events import DATA_CHANGED, emit  # noqa: E402
 from flows.graph import changed_inputs  # noqa: E402
 from flows.notify import tell_of_end  # noqa: E402
 from flows.pipeline import run_flow  # noqa: E402
-from flows.server import some_server  # noqa: E402
-from flows.terminal import end_on_sigterm, keep_prefect_quiet, say  # noqa: E402
 from graft.config import load_params  # noqa: E402
-from graft.errors import GraftError, exit_code  # noqa: E402
+from graft.errors import GraftError  # noqa: E402
 from graft.images.changes import compare  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
@@ -74,19 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", action="store_true", help="run the pipeline here and now if it did")
     parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
     chosen = parser.parse_args(arguments)
-    end_on_sigterm()
-    keep_prefect_quiet()
-    code = exit_code(lambda: _look(chosen.root, chosen.run))
-    end_quickly()
-    return code
+    return typed.as_command(lambda: _look(chosen.root, chosen.run))
 
 
 def _look(root: Path, run: bool) -> None:
-    with some_server():
-        state = watch(str(root), return_state=True)
-    if not state.is_completed():
-        raise GraftError(state.message or f"the flow ended as {state.name}")
-    say(state.message or "")
+    state = typed.run(lambda: watch(str(root), return_state=True))
     if run and state.name == "Changed":
         run_flow(root)
 

@@ -56,13 +56,37 @@ def judge(
     return Answers(powers / powers.sum(axis=1, keepdims=True), novelty)
 
 
-def is_unsure(probabilities: NDArray[np.float64], trust: Trust) -> NDArray[np.bool_]:
-    """Probabilities (n, classes) -> which answers are under the model's threshold, (n,)."""
-    return np.asarray(probabilities.max(axis=1, initial=0.0) < trust.threshold.confidence)
+class Answerer:
+    """What every loaded model has in common, whatever runs it: its card says how an image is prepared and judged.
+
+    Attributes:
+        artifact: its card.
+        reference: the training images' features that lie beside it, where there are any.
+    """
+
+    artifact: Artifact
+    reference: Reference | None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, in the order of the probabilities' columns."""
+        return self.artifact.classes
+
+    def prepare(self, image: Path | bytes) -> NDArray[np.uint8]:
+        """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
+        return self.artifact.preprocessing.geometry.load(image)
+
+    def no_answers(self) -> Answers:
+        """What is said of no images."""
+        return Answers(np.empty((0, len(self.classes))), None if self.reference is None else np.empty(0))
+
+    def is_unsure(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Probabilities (n, classes) -> which answers it is not sure of, (n,): those under its threshold."""
+        return np.asarray(probabilities.max(axis=1, initial=0.0) < self.artifact.trust.threshold.confidence)
 
 
 @dataclass(frozen=True)
-class Predictor:
+class Predictor(Answerer):
     """A loaded model in eval mode, with the preprocessing it was trained with.
 
     Attributes:
@@ -85,21 +109,12 @@ class Predictor:
         artifact, network = load_artifact(folder)
         return cls(artifact, network.eval(), read_reference(folder, artifact.trust.novelty))
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The class names, in the order of the probabilities' columns."""
-        return self.artifact.classes
-
-    def prepare(self, image: Path | bytes) -> NDArray[np.uint8]:
-        """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
-        return self.artifact.preprocessing.geometry.load(image)
-
     def answer(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
         """Prepared images -> calibrated probabilities, and how unlike the training images they are."""
         import torch
 
         if not images:
-            return Answers(np.empty((0, len(self.classes))), None if self.reference is None else np.empty(0))
+            return self.no_answers()
         with torch.inference_mode():
             batch = self.artifact.preprocessing.normalise(torch.from_numpy(np.stack(images)))
             features = None if self.reference is None else self.network.features(batch)
@@ -111,10 +126,6 @@ class Predictor:
     def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """Prepared images -> calibrated probabilities (n, classes); every row sums to one."""
         return self.answer(images).probabilities
-
-    def is_unsure(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Probabilities (n, classes) -> which answers it is not sure of, (n,): those under its threshold."""
-        return is_unsure(probabilities, self.artifact.trust)
 
     def predict(self, images: Iterable[Path | bytes], batch_size: int = 64) -> NDArray[np.float64]:
         """Image files or bytes -> probabilities (n, classes), decoded and run in batches."""

@@ -118,6 +118,11 @@ class Tones:
     entropy: float
 
     @classmethod
+    def of_pixels(cls, pixels: NDArray[np.uint8]) -> Tones:
+        """Of the luminance of an RGB image, uint8 (height, width, 3)."""
+        return cls.of(Image.fromarray(pixels).convert("L").histogram())
+
+    @classmethod
     def of(cls, histogram: list[int]) -> Tones:
         """From the counts of the levels 0 to 255.
 

@@ -60,7 +60,7 @@ def checked(folder: Path, ask: Callable[[Path], Mapping[str, Any]]) -> int:
         raise GraftError(
             "the cluster has no worker", where="compute.address", remedy="start some; docs/clusters.md says how"
         )
-    python = ".".join(map(str, sys.version_info[:2]))
+    python, code = ".".join(map(str, sys.version_info[:2])), code_here()
     for name, found in answers.items():
         if isinstance(found, BaseException):
             what = f"a worker cannot run graft ({type(found).__name__}: {found})"
@@ -68,7 +68,7 @@ def checked(folder: Path, ask: Callable[[Path], Mapping[str, Any]]) -> int:
         if found["python"] != python:
             what = f"a worker runs Python {found['python']}, and this is Python {python}"
             raise GraftError(what, where=name, remedy=SAME_GRAFT)
-        if found["code"] != code_here():
+        if found["code"] != code:
             raise GraftError("a worker runs another version of graft's code", where=name, remedy=SAME_GRAFT)
         if found["token"] != said:
             raise GraftError(

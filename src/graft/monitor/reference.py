@@ -79,7 +79,6 @@ def evaluated_version(workspace: Workspace) -> str | None:
 
 def _tones(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
     import pandas as pd
-    from PIL import Image
 
     geometry = read_card(workspace.in_use).preprocessing.geometry
     chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, min(MOST_OPENED, len(paths)), dtype=np.intp))]
@@ -89,6 +88,6 @@ def _tones(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
             prepared = geometry.load(workspace.raw / path)
         except DataError:
             continue  # validation's business
-        tones = Tones.of(Image.fromarray(prepared).convert("L").histogram())
+        tones = Tones.of_pixels(prepared)
         rows.append((tones.brightness, tones.contrast))
     return pd.DataFrame(rows, columns=["brightness", "contrast"])

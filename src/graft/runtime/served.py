@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.artifact import Artifact
-from graft.predict import Answers, is_unsure, judge
+from graft.predict import Answerer, Answers, judge
 from graft.runtime.agreement import check_agreement, check_engine
 from graft.runtime.engines import Engine, Kind, choose
 from graft.trust.novelty import Reference, read_reference
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ServedModel:
+class ServedModel(Answerer):
     """A loaded model that answers as :class:`graft.predict.Predictor` does, by the engine that was chosen.
 
     Attributes:
@@ -60,22 +60,9 @@ class ServedModel:
         """The same model run by another engine, such as one that batches for this one's."""
         return dataclasses.replace(self, engine=engine)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The class names, in the order of the probabilities' columns."""
-        return self.artifact.classes
-
-    def prepare(self, image: Path | bytes) -> NDArray[np.uint8]:
-        """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
-        return self.artifact.preprocessing.geometry.load(image)
-
     def answer(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
         """Prepared images -> calibrated probabilities, and how unlike the training images they are."""
         if not images:
-            return Answers(np.empty((0, len(self.classes))), None if self.reference is None else np.empty(0))
+            return self.no_answers()
         logits, features = self.engine.run(np.stack(images))
         return judge(logits, features, self.artifact.trust, self.reference)
-
-    def is_unsure(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Probabilities (n, classes) -> which answers it is not sure of, (n,): those under its threshold."""
-        return is_unsure(probabilities, self.artifact.trust)

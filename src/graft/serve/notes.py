@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from PIL import Image
-
 from graft.errors import DataError
 from graft.images.decode import upright_size
+from graft.images.facts import Tones
 from graft.journal import Answered, Journal
 from graft.serve import environment
 from graft.serve.answers import Said
@@ -20,6 +18,7 @@ from graft.serve.metrics import metrics
 from graft.serve.recorder import Recorder
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -76,5 +75,5 @@ def note(
 
 def tones(prepared: NDArray[np.uint8]) -> tuple[float, float]:
     """Mean (0 to 1) and standard deviation (0 to 0.5) of the luminance of uint8 (height, width, 3)."""
-    grey = np.asarray(Image.fromarray(prepared).convert("L"), dtype=np.float32) / 255
-    return float(grey.mean()), float(grey.std())
+    found = Tones.of_pixels(prepared)
+    return found.brightness, found.contrast

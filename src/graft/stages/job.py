@@ -76,8 +76,8 @@ class Job:
         names = [field.name for field in dataclasses.fields(Candidate)]
         winner = Candidate(**{name: chosen[name] for name in names})
         probe = chosen.get("probe", {"mean": None, "curve": ()})
-        known = (probe["mean"], tuple(probe["curve"]))
-        return cls(params, workspace, winner, train_set(workspace), chosen["blocks"], fabric, *known)
+        blocks, curve = chosen["blocks"], tuple(probe["curve"])
+        return cls(params, workspace, winner, train_set(workspace), blocks, fabric, probe["mean"], curve)
 
     @property
     def store(self) -> Store:

@@ -8,7 +8,8 @@ the paired difference with its interval and the verdict, for
 * both with ResNet-18 and its Tiny ImageNet weights beside, the weaker source.
 
 Photographs and Tiny ImageNet weights are those of `../shared/data`; what is absent is left out, and said to be. With
-`--quick` inputs are smaller, epochs and labels fewer, which the line tells. Ends with one JSON line.
+`--quick` inputs are smaller, epochs and labels fewer, which the line tells; `--digits all` measures only the digits,
+and of them only the rows of all labels (or of `5`, `20`). Ends with one JSON line.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ OF_MODELS = ("pretrain", "select", "tune", "finetune", "evaluate")
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much is done: input sides in pixels, epochs, labels per class of the digits (None: all)."""
+    """How much is done: input sides in pixels (None: left out), epochs, labels per class of the digits (None: all)."""
 
-    photographs_px: int
+    photographs_px: int | None
     digits_px: int
     epochs: int
     label_counts: tuple[int | None, ...]
@@ -111,7 +112,7 @@ def _rounded(value: float | list[float]) -> Any:
 def measure(size: Size, scratch: Path) -> Iterator[dict[str, Any]]:
     """A row for each data set, number of labels and source."""
     jobs: list[tuple[str, int | None, int]] = [("digits", count, size.digits_px) for count in size.label_counts]
-    if (SHARED / "hymenoptera").is_dir():
+    if size.photographs_px is not None and (SHARED / "hymenoptera").is_dir():
         jobs.insert(0, (str(SHARED / "hymenoptera"), None, size.photographs_px))
     sources = [IMAGENET, *([TINY_IMAGENET] if TINY.exists() else [])]
     for number, (data, labels, side) in enumerate(jobs):
@@ -130,7 +131,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="smaller inputs, fewer epochs and labels")
-    size = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument("--digits", metavar="LABELS", nargs="+", help="only the digits, with so many labels per class")
+    asked = parser.parse_args()
+    size = QUICK if asked.quick else FULL
+    if asked.digits:
+        counts = tuple(None if count == "all" else int(count) for count in asked.digits)
+        size = dataclasses.replace(size, photographs_px=None, label_counts=counts)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for row in measure(size, Path(scratch)):

@@ -51,7 +51,7 @@ class Load:
         begun = time.perf_counter()
         status = FAILED
         try:
-            link = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self.port)
+            link = await self._link()
             link[1].write(next(self.requests))
             status, is_kept = await _answer(link[0])
             if is_kept:
@@ -62,6 +62,15 @@ class Load:
             pass
         self.times[status].append(time.perf_counter() - begun)
         return status
+
+    async def _link(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection that is free, or a new one: the service closes those that were silent for seconds."""
+        while self._idle:
+            link = self._idle.pop()
+            if not link[0].at_eof():
+                return link
+            link[1].close()
+        return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def keep_busy(self, clients: int, seconds: float) -> None:
         """Closed loop: each client asks again when it is answered."""

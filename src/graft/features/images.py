@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from graft.determinism import available_cores
 from graft.features.keys import decoding_version, key_of, row_keys
 from graft.features.store import Draft, Store
+from graft.images.packed import RawFolder
 from graft.progress import track
 from graft.zoo.preprocessing import Geometry, load_for
 
@@ -27,7 +27,7 @@ KIND = "images"
 class ImageSet:
     """An ordered list of image files and the hashes of their bytes."""
 
-    root: Path
+    root: RawFolder
     paths: tuple[str, ...]
     digests: tuple[str, ...]
 

@@ -111,11 +111,16 @@ def _copy(file: Path, target: Path) -> None:
             if not _clone(source.fileno(), copy.fileno()):
                 shutil.copyfileobj(source, copy, 1 << 20)
     except OSError as error:
-        raise DataError(
-            f"the image cannot be taken in: {error.strerror or error}",
-            where=file if error.filename != str(target) else target,
-            remedy="check that it is still there and may be read, and that there is space left",
-        ) from None
+        raise not_taken_in(file if error.filename != str(target) else target, error) from None
+
+
+def not_taken_in(where: Path, error: OSError) -> DataError:
+    """What is said where an image cannot be copied, or where its copy cannot be written."""
+    return DataError(
+        f"the image cannot be taken in: {error.strerror or error}",
+        where=where,
+        remedy="check that it is still there and may be read, and that there is space left",
+    )
 
 
 def _clone(source: int, copy: int) -> bool:

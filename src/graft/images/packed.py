@@ -13,7 +13,7 @@ import tarfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from graft.errors import DataError
 
@@ -80,7 +80,9 @@ class PackedFile:
         return found.isreg() and found.size == self.size and (found.name == self.member or not plain)
 
     def _refused(self, what: str) -> DataError:
-        return DataError(what, where=self, remedy=_AGAIN)
+        return DataError(
+            what, where=self, remedy=f"run again when nothing writes there; if it is in data/raw, {_AGAIN}"
+        )
 
 
 StoredImage = Path | PackedFile
@@ -159,6 +161,16 @@ def open_raw(folder: Path) -> RawFolder:
             remedy=_AGAIN,
         )
     return folder
+
+
+def open_stored(file: StoredImage) -> BinaryIO:
+    """Open a file, or what a tar file holds of it, for reading.
+
+    Raises:
+        DataError: the tar file no longer holds it.
+        OSError: a loose file cannot be opened.
+    """
+    return io.BytesIO(file.read_bytes()) if isinstance(file, PackedFile) else file.open("rb")
 
 
 def size_of(file: StoredImage) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.images.intake import not_taken_in, raw_paths, table_of
-from graft.images.packed import COLUMNS, INDEX_FILE, SUFFIX
+from graft.images.packed import COLUMNS, INDEX_FILE, SUFFIX, StoredImage, open_stored
 from graft.images.records import Record
 from graft.progress import track
 
@@ -41,7 +41,7 @@ def pack_images(records: Sequence[Record], folder: Path, shards: int) -> pd.Data
     return table_of(records, paths)
 
 
-def pack_files(files: Mapping[str, Path], folder: Path, shards: int) -> None:
+def pack_files(files: Mapping[str, StoredImage], folder: Path, shards: int) -> None:
     """Write the tar files and their index; of the images, memory holds a small part of one at a time.
 
     Args:
@@ -76,12 +76,13 @@ def shard_of(path: str, shards: int) -> str:
     return f"{number:0{max(2, len(str(shards - 1)))}d}{SUFFIX}"
 
 
-def _add(tar: tarfile.TarFile, path: str, file: Path) -> tuple[int, int]:
+def _add(tar: tarfile.TarFile, path: str, file: StoredImage) -> tuple[int, int]:
     """Append one image; where its bytes begin and how many they are."""
     try:
-        with file.open("rb") as source:
+        with open_stored(file) as source:
             entry = tarfile.TarInfo(path)  # of no time, no owner, mode 644
-            entry.size = os.fstat(source.fileno()).st_size
+            entry.size = source.seek(0, os.SEEK_END)
+            source.seek(0)
             tar.addfile(entry, source)
             if source.read(1):
                 raise OSError("it grew while it was read")

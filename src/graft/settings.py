@@ -56,6 +56,9 @@ class Data:
         str, Field(min_length=1, description="digits, a folder, a .csv or .parquet table, or torchvision:<Dataset>")
     ] = "digits"
     follow_links: Annotated[bool, Field(description="read links that lead out of the folder, each folder once")] = False
+    pack: Annotated[
+        int, Field(ge=0, le=9999, description="tar files that data/raw is packed into; 0: a file for each image")
+    ] = 0
     test_fraction: Annotated[Fraction, Field(description="share of images kept for the test, on average")] = 0.2
     train_per_class: Annotated[
         Positive | None,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.evaluate.footprint import Footprint
+    from graft.images.packed import StoredImage
     from graft.predict import Predictor
 
 WARM_UP = 5
@@ -65,7 +66,9 @@ class Cost:
         return {"latency_p50_ms": values.pop("latency_ms"), "rounds": ROUNDS, **values}
 
 
-def measure_cost(predictor: Predictor, folder: Path, images: Sequence[Path], runs: int, footprint: Footprint) -> Cost:
+def measure_cost(
+    predictor: Predictor, folder: Path, images: Sequence[StoredImage], runs: int, footprint: Footprint
+) -> Cost:
     """Time predictions as a service makes them: encoded bytes in, probabilities out.
 
     Decoding, preprocessing and the forward pass are timed, reading the file is not. The first few predictions are

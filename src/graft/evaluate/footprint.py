@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from graft.images.packed import StoredImage
 
 _SECONDS = 300
 SWITCHED_OFF = "evaluate.measure_memory is false in params.yaml"
@@ -24,7 +29,7 @@ class Footprint:
     reason: str | None = None
 
 
-def measure_footprint(folder: Path, images: Sequence[Path], threads: int) -> Footprint:
+def measure_footprint(folder: Path, images: Sequence[StoredImage], threads: int) -> Footprint:
     """Start the process and read what it tells.
 
     Args:
@@ -32,15 +37,23 @@ def measure_footprint(folder: Path, images: Sequence[Path], threads: int) -> Foo
         images: image files to answer for, at least one.
         threads: CPU threads that torch may use.
     """
-    command = [sys.executable, "-m", "graft.evaluate.footprint", str(folder), str(threads), *map(str, images)]
+    command = [sys.executable, "-m", "graft.evaluate.footprint", str(folder), str(threads)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        with tempfile.TemporaryDirectory() as scratch:
+            copies = [_copied(image, Path(scratch) / str(place)) for place, image in enumerate(images)]
+            done = subprocess.run([*command, *copies], capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Footprint(None, f"the process that measures it did not end: {error}")
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return Footprint(None, f"the process that measures it failed: {last}")
     return Footprint(int(done.stdout) / 1e6)
+
+
+def _copied(image: StoredImage, copy: Path) -> str:
+    """A file of its own, which a packed image is not."""
+    copy.write_bytes(image.read_bytes())
+    return str(copy)
 
 
 def peak_bytes() -> int:

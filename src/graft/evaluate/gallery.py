@@ -6,12 +6,12 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graft.images.decode import decode
+from graft.images.packed import RawFolder, StoredImage
 from graft.progress import track
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Shown:
     looked: str | None = None
 
 
-def thumbnails(images: Iterable[Path]) -> list[str]:
+def thumbnails(images: Iterable[StoredImage]) -> list[str]:
     """``data:`` addresses of small pictures, at most 160 px a side; a tiny image stays as it is.
 
     Raises:
@@ -83,12 +83,12 @@ def thumbnails(images: Iterable[Path]) -> list[str]:
     return [_thumbnail(decode(image, least_side=SIDE)) for image in images]
 
 
-def show_mistakes(model: Predictor, folder: Path, mistakes: Sequence[Mistake]) -> tuple[list[Shown], str]:
+def show_mistakes(model: Predictor, folder: RawFolder, mistakes: Sequence[Mistake]) -> tuple[list[Shown], str]:
     """Each mistake's picture and where the model looked, and in a sentence how that was found out.
 
     Args:
         model: that made them.
-        folder: what the mistakes' paths are relative to.
+        folder: where the mistakes' paths start.
         mistakes: at most some tens; each costs a backward pass or some forward passes.
 
     Raises:

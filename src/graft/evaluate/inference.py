@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graft.errors import DataError
+from graft.images.packed import StoredImage
 from graft.predict import Answers
 from graft.progress import track
 from graft.zoo.preprocessing import load_for
@@ -28,7 +28,7 @@ def _refuse(place: int, error: DataError) -> None:
 
 def answers_of(
     models: Mapping[str, Predictor],
-    images: Sequence[Path],
+    images: Sequence[StoredImage],
     classes: Sequence[str],
     on_damaged: Callable[[int, DataError], None] = _refuse,
 ) -> dict[str, Answers]:

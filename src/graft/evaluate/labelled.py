@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from graft.errors import DataError, WeightsError, nearest
 from graft.evaluate.heldout import HeldOut, listed
 from graft.evaluate.inference import answers_of
 from graft.files import sha256
+from graft.images.decode import read_bytes
 from graft.images.duplicates import chain_equal, join
 from graft.images.records import Record, Skipped
 from graft.images.sources import find_images
@@ -152,7 +154,7 @@ def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[s
         )
     kept = [place for place in range(len(files)) if place not in damaged]
     records = [labelled.records[place] for place in kept]
-    hashes = [sha256(record.file) for record in records]
+    hashes = [hashlib.sha256(read_bytes(record.file)).hexdigest() for record in records]
     _refuse_two_labels(records, hashes)
     index = {name: place for place, name in enumerate(classes)}
     held_out = HeldOut(

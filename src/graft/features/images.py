@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from graft.determinism import available_cores
 from graft.features.keys import decoding_version, key_of, row_keys
 from graft.features.store import Draft, Store
+from graft.images.packed import RawFolder, StoredImage
 from graft.progress import track
 from graft.zoo.preprocessing import Geometry, load_for
 
@@ -24,10 +24,21 @@ KIND = "images"
 
 
 @dataclass(frozen=True)
+class ListedFiles:
+    """Images that lie anywhere, by the paths that they are known by; ``self / path`` is one of them."""
+
+    files: Mapping[str, StoredImage]
+
+    def __truediv__(self, path: str) -> StoredImage:
+        """The image of this path."""
+        return self.files[path]
+
+
+@dataclass(frozen=True)
 class ImageSet:
     """An ordered list of image files and the hashes of their bytes."""
 
-    root: Path
+    root: RawFolder | ListedFiles
     paths: tuple[str, ...]
     digests: tuple[str, ...]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from graft.errors import DataError
 from graft.files import whole_file
+from graft.images.packed import PackedFile, StoredImage
 from graft.images.records import Change, Found, Record
 from graft.images.tables import SUFFIXES
 
@@ -67,7 +68,7 @@ def check_target(out: Path) -> None:
             raise DataError("this is already there, and is not written over", where=path, remedy="give another name")
 
 
-def write_cleaned(found: Found, unfit: Mapping[Path, str], out: Path) -> Cleaned:
+def write_cleaned(found: Found, unfit: Mapping[StoredImage, str], out: Path) -> Cleaned:
     """Write the table without what is unfit, and its log.
 
     Args:
@@ -86,6 +87,12 @@ def write_cleaned(found: Found, unfit: Mapping[Path, str], out: Path) -> Cleaned
             "this data is graft's or torchvision's own, so there is nothing to clean",
             where=out,
             remedy="--fix is for folders and tables",
+        )
+    if any(isinstance(record.file, PackedFile) for record in found.records):
+        raise DataError(
+            "these images lie in tar files, which a table cannot name",
+            where=out,
+            remedy="unpack them into a folder, and clean that",
         )
     rows = found.rows or tuple((record, record.split or "") for record in found.records)
     kept = [(record, split) for record, split in rows if record.file not in unfit]
@@ -114,7 +121,7 @@ def _columns(kept: list[tuple[Record, str]], out: Path) -> dict[str, list[str]]:
     """The columns to write; split and group only where a row has one, and then the user's own."""
     home = os.path.realpath(out.parent)
     columns = {
-        "path": [_relative(record.file, home) for record, _ in kept],
+        "path": [_relative(record.file, home) for record, _ in kept if isinstance(record.file, Path)],
         "label": [record.label for record, _ in kept],
         "split": [split for _, split in kept],
         "group": [record.group or "" for record, _ in kept],
@@ -132,7 +139,7 @@ def _relative(file: Path, home: str) -> str:
     return Path(os.path.relpath(real, home)).as_posix()
 
 
-def _log(found: Found, unfit: Mapping[Path, str]) -> list[tuple[object, ...]]:
+def _log(found: Found, unfit: Mapping[StoredImage, str]) -> list[tuple[object, ...]]:
     """A line for every change, for every file left out, and for what was passed over to begin with."""
     lines = [_line(change, problem.check) for problem in found.problems for change in problem.changes]
     named = {record.file: record for record in found.records}

@@ -31,6 +31,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from graft.errors import DataError
 from graft.images.colour import to_srgb
+from graft.images.packed import StoredImage, size_of
 from graft.images.signatures import end_is_missing, has_more_scans, what_is_damaged, what_it_is
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -77,11 +78,11 @@ class Decoded:
     frames: int
 
 
-def decode(image: Path | bytes, *, least_side: int | None = None) -> Image.Image:
+def decode(image: StoredImage | bytes, *, least_side: int | None = None) -> Image.Image:
     """Decode a file, or its bytes, to an upright sRGB image.
 
     Args:
-        image: a file, or its bytes.
+        image: a file, loose or packed, or its bytes.
         least_side: the pixels that are needed of the shorter side, so that a large JPEG is decoded at a fraction of
             its size, several times faster. None decodes every pixel. Equal sides give equal pixels.
 
@@ -92,7 +93,7 @@ def decode(image: Path | bytes, *, least_side: int | None = None) -> Image.Image
         return _decoded(opened, least_side)[0]
 
 
-def decode_for(image: Path | bytes, least_sides: Iterable[int]) -> dict[int, Image.Image]:
+def decode_for(image: StoredImage | bytes, least_sides: Iterable[int]) -> dict[int, Image.Image]:
     """What :func:`decode` gives for each of the least sides; those of equal reduction share one decoding.
 
     Raises:
@@ -106,7 +107,7 @@ def decode_for(image: Path | bytes, least_sides: Iterable[int]) -> dict[int, Ima
     return {side: images[reduction] for side, reduction in zip(sides, reductions, strict=True)}
 
 
-def decode_fully(image: Path | bytes, *, least_side: int | None = None) -> Decoded:
+def decode_fully(image: StoredImage | bytes, *, least_side: int | None = None) -> Decoded:
     """Like :func:`decode`, with size, format, mode and number of frames (one pass serves the manifest)."""
     with _opened(image) as opened:
         rgb, mode, (width, height) = _decoded(opened, least_side)
@@ -129,17 +130,18 @@ def upright_size(data: bytes) -> tuple[int, int]:
         raise DataError(what_it_is(data), remedy=_REMEDY) from None
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: StoredImage) -> bytes:
     """The bytes of a regular file of at most ``MAX_BYTES``; a pipe or device, which would hang, is refused.
 
     Raises:
         DataError: there is no such file, or it cannot be read.
     """
     try:
-        if not path.is_file():
+        # Of a packed file, the index was held against the tar files already.
+        if isinstance(path, Path) and not path.is_file():
             missing = not path.exists()
             raise DataError("there is no such file" if missing else "this is not a file", where=path)
-        if path.stat().st_size > MAX_BYTES:
+        if size_of(path) > MAX_BYTES:
             raise DataError(f"the file is larger than {MAX_BYTES >> 20} MiB", where=path, remedy=_REMEDY)
         return path.read_bytes()
     except OSError as error:
@@ -150,9 +152,9 @@ def read_bytes(path: Path) -> bytes:
 
 
 @contextmanager
-def _opened(image: Path | bytes) -> Iterator[ImageFile.ImageFile]:
+def _opened(image: StoredImage | bytes) -> Iterator[ImageFile.ImageFile]:
     """The opened file, its header read and its size checked; whatever goes wrong until it is closed is a DataError."""
-    where = image if isinstance(image, Path) else None
+    where = None if isinstance(image, bytes) else image
     data = image if isinstance(image, bytes) else read_bytes(image)
     try:
         if not data:

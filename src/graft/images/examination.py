@@ -14,6 +14,7 @@ from graft.images.facts_cache import FactsCache
 from graft.images.groups import conflicting
 from graft.images.intake import raw_paths, table_of
 from graft.images.manifest import build_manifest
+from graft.images.packed import StoredImage
 from graft.images.records import Change, Found, Problem, Record, Skipped
 from graft.images.sources import look_at_images
 from graft.images.spelling import spellings
@@ -87,7 +88,7 @@ class Specimen:
     records: dict[str, Record]
     manifest: pd.DataFrame
 
-    def unfit(self) -> dict[Path, str]:
+    def unfit(self) -> dict[StoredImage, str]:
         """The files that no training could use, and why: they cannot be decoded, or have two labels."""
         rows = self.manifest[self.manifest["problems"].notna()]
         said = dict(zip(rows["path"], rows["problems"], strict=True))
@@ -95,7 +96,7 @@ class Specimen:
         said |= dict.fromkeys(twice, "another file shows the same image under another label")
         return {self.records[path].file: why for path, why in said.items()}
 
-    def without(self, files: set[Path]) -> Specimen:
+    def without(self, files: set[StoredImage]) -> Specimen:
         """What is left when some files are left out."""
         kept = {path: record for path, record in self.records.items() if record.file not in files}
         manifest = self.manifest[self.manifest["path"].isin(kept)].reset_index(drop=True)

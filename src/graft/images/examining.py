@@ -15,6 +15,7 @@ from graft.errors import DataError
 from graft.images.facts import NAMES, Facts, facts_of
 from graft.images.facts_cache import facts_schema
 from graft.images.identity import read_steadily
+from graft.images.packed import StoredImage, size_of
 from graft.progress import track
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _ROWS_AT_ONCE = 4096
 _values = attrgetter(*NAMES)
 
 
-def examine_all(files: Sequence[Path], workers: int | None) -> pa.Table:
+def examine_all(files: Sequence[StoredImage], workers: int | None) -> pa.Table:
     """Identity and facts (:func:`graft.images.facts_cache.facts_schema`) in the order of ``files``.
 
     Raises:
@@ -63,7 +64,7 @@ def _columns(rows: Sequence[Row]) -> pa.RecordBatch:
     )
 
 
-def examine_one(path: Path) -> Row:
+def examine_one(path: StoredImage) -> Row:
     """Identity and facts of one file; never raises for a bad file."""
     try:
         reading = read_steadily(path)
@@ -73,11 +74,11 @@ def examine_one(path: Path) -> Row:
     return (reading.identity, *_values(facts))
 
 
-def _examine_some(paths: Sequence[str]) -> list[Row]:
-    return [examine_one(Path(path)) for path in paths]
+def _examine_some(files: Sequence[StoredImage | str]) -> list[Row]:
+    return [examine_one(Path(file) if isinstance(file, str) else file) for file in files]
 
 
-def _rows(files: Sequence[Path], workers: int | None) -> Iterator[Row]:
+def _rows(files: Sequence[StoredImage], workers: int | None) -> Iterator[Row]:
     """In the order of ``files``, whatever the number of processes."""
     count = workers or (1 if _are_few(files) else min(available_cores(), 8))
     if count == 1:
@@ -85,7 +86,8 @@ def _rows(files: Sequence[Path], workers: int | None) -> Iterator[Row]:
         return
     size = max(1, min(_MOST_AT_ONCE, len(files) // (count * _TURNS)))
     # As text: a path takes ten times longer to hand over.
-    parts = ([str(file) for file in files[first : first + size]] for first in range(0, len(files), size))
+    named = [str(file) if isinstance(file, Path) else file for file in files]
+    parts = (named[first : first + size] for first in range(0, len(named), size))
     # Spawned, not forked: the parent may hold threads and locks, and spawning is the same on every system.
     context = multiprocessing.get_context("spawn")
     try:
@@ -106,12 +108,12 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def _are_few(files: Sequence[Path]) -> bool:
+def _are_few(files: Sequence[StoredImage]) -> bool:
     """Would starting processes take longer than it saves?"""
     seconds = 0.0
     for file in files:
         try:
-            seconds += _SECONDS_PER_FILE + _SECONDS_PER_BYTE * file.stat().st_size
+            seconds += _SECONDS_PER_FILE + _SECONDS_PER_BYTE * size_of(file)
         except OSError:
             continue
         if seconds > _WORTH_PROCESSES:

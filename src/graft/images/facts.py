@@ -6,7 +6,6 @@ import hashlib
 import math
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from PIL import Image
 from graft.errors import DataError
 from graft.images.decode import decode_fully
 from graft.images.identity import Reading, read_steadily
+from graft.images.packed import StoredImage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +73,7 @@ NAMES = tuple(field.name for field in fields(Facts))
 OWN_COLUMNS = frozenset({"path", "label", "split", "group", "source", "quarantine", "fold", *NAMES})
 
 
-def examine(path: Path) -> Facts:
+def examine(path: StoredImage) -> Facts:
     """Read and decode one file. Never raises for a bad file: what is wrong is in ``problems``."""
     try:
         return facts_of(read_steadily(path))

@@ -123,5 +123,5 @@ def _read_class(child: Path, scope: Scope, split: str | None, skipped: list[Skip
 
 def _beyond(records: list[Record], root: Path) -> Path | None:
     """The first folder of images that lies out of ``root`` in truth."""
-    folders = sorted({record.file.parent for record in records})
+    folders = sorted({record.file.parent for record in records if isinstance(record.file, Path)})
     return next((folder for folder in folders if not folder.resolve().is_relative_to(root)), None)

@@ -17,10 +17,10 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from graft.errors import DataError
 from graft.images.decode import read_bytes
+from graft.images.packed import PackedFile, StoredImage
 
 SETTLED_NS = 2_000_000_000
 IDENTITY_BYTES = 16
@@ -42,13 +42,13 @@ class Reading:
     identity: bytes | None
 
 
-def identify(path: Path) -> bytes | None:
+def identify(path: StoredImage) -> bytes | None:
     """16 bytes that are others once the file has changed; None where it is not there, or not yet at rest."""
     now = time.time_ns()
     return _identity(path, _look(path), now)
 
 
-def read_steadily(path: Path) -> Reading:
+def read_steadily(path: StoredImage) -> Reading:
     """Read a file that is not changed meanwhile; where it is, read it again.
 
     Raises:
@@ -58,15 +58,16 @@ def read_steadily(path: Path) -> Reading:
         now = time.time_ns()
         before = _look(path)
         data = read_bytes(path)
-        if before is not None and _look(path) == before and before[2] == len(data):
+        if before is not None and _look(path) == before and _is_whole(path, before, data):
             return Reading(data, hashlib.sha256(data).hexdigest(), _identity(path, before, now))
     raise DataError(
         "the file was changed while it was read", where=path, remedy="wait until what writes it is done, and run again"
     )
 
 
-def _look(path: Path) -> tuple[int, int, int, int, int] | None:
+def _look(file: StoredImage) -> tuple[int, int, int, int, int] | None:
     """Device, inode, size in bytes, times of modification and of change in nanoseconds; None where it is not there."""
+    path = file.shard if isinstance(file, PackedFile) else file
     try:
         seen = os.stat(path)  # noqa: PTH116 - for every file of large folders, and twice as fast
     except OSError:
@@ -74,13 +75,19 @@ def _look(path: Path) -> tuple[int, int, int, int, int] | None:
     return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-def _identity(path: Path, seen: tuple[int, int, int, int, int] | None, now: int) -> bytes | None:
+def _is_whole(file: StoredImage, seen: tuple[int, int, int, int, int], data: bytes) -> bool:
+    return len(data) == (file.size if isinstance(file, PackedFile) else seen[2])
+
+
+def _identity(path: StoredImage, seen: tuple[int, int, int, int, int] | None, now: int) -> bytes | None:
     if seen is None or max(seen[3], seen[4]) > now - SETTLED_NS:
         return None
     text = f"{_absolute(path)}\0{seen}"
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=IDENTITY_BYTES).digest()
 
 
-def _absolute(path: Path) -> str:
-    text = str(path)
+def _absolute(file: StoredImage) -> str:
+    if isinstance(file, PackedFile):
+        return f"{_absolute(file.shard)}\0{file.offset}\0{file.size}\0{file.member}"
+    text = str(file)
     return text if os.path.isabs(text) else os.path.join(os.getcwd(), text)  # noqa: PTH109, PTH117, PTH118

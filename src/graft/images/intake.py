@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from graft.errors import DataError
+from graft.images.packed import PackedFile, StoredImage, open_stored
 from graft.images.records import Record
 from graft.progress import track
 
@@ -105,17 +106,22 @@ def _distinct(name: str, source: str) -> str:
     return stem.encode()[:room].decode(errors="ignore") + mark + suffix
 
 
-def _copy(file: Path, target: Path) -> None:
+def _copy(file: StoredImage, target: Path) -> None:
     try:
-        with file.open("rb") as source, target.open("xb") as copy:
-            if not _clone(source.fileno(), copy.fileno()):
+        with open_stored(file) as source, target.open("xb") as copy:
+            if isinstance(file, PackedFile) or not _clone(source.fileno(), copy.fileno()):
                 shutil.copyfileobj(source, copy, 1 << 20)
     except OSError as error:
-        raise DataError(
-            f"the image cannot be taken in: {error.strerror or error}",
-            where=file if error.filename != str(target) else target,
-            remedy="check that it is still there and may be read, and that there is space left",
-        ) from None
+        raise not_taken_in(file if error.filename != str(target) else target, error) from None
+
+
+def not_taken_in(where: StoredImage, error: OSError) -> DataError:
+    """What is said where an image cannot be copied, or where its copy cannot be written."""
+    return DataError(
+        f"the image cannot be taken in: {error.strerror or error}",
+        where=where,
+        remedy="check that it is still there and may be read, and that there is space left",
+    )
 
 
 def _clone(source: int, copy: int) -> bool:

@@ -6,6 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from graft.images.packed import StoredImage
 from graft.settings import Severity
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
@@ -31,7 +32,7 @@ class Record:
     """One labelled image file, as the source gives it.
 
     Attributes:
-        file: where it lies now.
+        file: where it lies now, perhaps in a tar file.
         source: its path as the user knows it, for messages: relative to the source, with ``/``, printable.
         label: its class.
         split: ``train`` or ``test`` where the source says so, else None.
@@ -39,7 +40,7 @@ class Record:
         facts: what else the source says of it, column and value; the evaluation looks for weak slices among these.
     """
 
-    file: Path
+    file: StoredImage
     source: str
     label: str
     split: str | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graft.errors import DataError, did_you_mean
-from graft.images import builtin, folders, tables, torchvision_source
+from graft.images import builtin, folders, shards, tables, torchvision_source
 from graft.images.records import Found
 
 
@@ -75,6 +75,10 @@ def _read_torchvision(place: Place) -> Found:
     return torchvision_source.read_set(place.source)
 
 
+def _read_shards(place: Place) -> Found:
+    return shards.read_shards(place.path, place.follow_links)
+
+
 def _read_folder(place: Place) -> Found:
     return folders.read_folder(place.path, place.follow_links)
 
@@ -93,6 +97,7 @@ KINDS = (
         lambda place: tables.read_table(place.path),
         lambda place: tables.look_at_table(place.path),
     ),
+    Kind("tar files", lambda place: place.is_folder() and shards.holds_shards(place.path), _read_shards, _read_shards),
     Kind("folder", Place.is_folder, _read_folder, _read_folder),
 )
 

@@ -85,7 +85,7 @@ def _found(draft: Draft, path: Path, problems: tuple[Problem, ...]) -> Found:
     ]
     return Found(
         tuple(sorted(records, key=lambda record: record.source)),
-        watched=_common_folder([record.file for record in records], path.parent),
+        watched=_common_folder([record.file for record in records if isinstance(record.file, Path)], path.parent),
         table=path.resolve(),
         problems=problems,
         rows=tuple((record, draft.columns["split"][row]) for record, row in zip(records, draft.kept, strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 from graft.artifact import read_card
 from graft.errors import DataError, GraftError
 from graft.images.facts import Tones
+from graft.images.packed import open_raw
 from graft.packaged import version_of
 from graft.validation.drift import FACTS, Distribution, Numbers, Shares, column_fact, summarise_facts
 
@@ -82,10 +83,10 @@ def _tones(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
 
     geometry = read_card(workspace.in_use).preprocessing.geometry
     chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, min(MOST_OPENED, len(paths)), dtype=np.intp))]
-    rows = []
+    raw, rows = open_raw(workspace.raw), []
     for path in chosen:
         try:
-            prepared = geometry.load(workspace.raw / path)
+            prepared = geometry.load(raw / path)
         except DataError:
             continue  # validation's business
         tones = Tones.of_pixels(prepared)

@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 
 from graft.errors import DataError
-from graft.features.images import ImageSet, decoded
+from graft.features.images import ImageSet, ListedFiles, decoded
 from graft.features.store import Store
+from graft.images.packed import StoredImage
 from graft.pretrain.gathering import FACTS_FILE, GLYPHS, HELD_OUT, TABLE_FILE, TRAIN, by_path, find_source
 from graft.pretrain.glyphs import CLASSES, SIDE, glyphs
 from graft.pretrain.source import Labelled, at_geometry
@@ -114,7 +115,7 @@ class ImageTask:
     name: str
     digest: str
     table: pd.DataFrame
-    files: tuple[Path, ...]
+    files: tuple[StoredImage, ...]
     store: Store
 
     @property
@@ -133,7 +134,9 @@ class ImageTask:
     def _side(self, side: str, preprocessing: Preprocessing) -> Labelled:
         rows = np.flatnonzero(self.table["split"] == side)
         some = self.table.iloc[rows]
-        images = ImageSet(Path(), tuple(str(self.files[row]) for row in rows), tuple(some["sha256"]))
+        names = tuple(str(self.files[row]) for row in rows)
+        files = ListedFiles({name: self.files[row] for name, row in zip(names, rows, strict=True)})
+        images = ImageSet(files, names, tuple(some["sha256"]))
         places = {name: index for index, name in enumerate(self.classes)}
         labels = some["label"].map(places).to_numpy("int64", copy=True)
         units = np.unique(some["group"], return_inverse=True)[1].reshape(-1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.features.images import ImageSet
+from graft.features.images import ImageSet, ListedFiles
 from graft.features.store import Store
 from graft.images.facts_cache import FactsCache
 from graft.images.intake import raw_paths, table_of
@@ -80,7 +80,7 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
     splits = divide(manifest, params).table
     rows = splits[splits["split"] == "train"].merge(manifest[["path", "sha256"]], on="path")
     classes = tuple(sorted(splits["label"].unique()))
-    images = ImageSet(Path("/"), tuple(str(files[path].absolute()) for path in rows["path"]), tuple(rows["sha256"]))
+    images = ImageSet(ListedFiles(files), tuple(rows["path"]), tuple(rows["sha256"]))
     return TrainSet.of(rows, images, classes)
 
 

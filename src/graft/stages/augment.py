@@ -10,6 +10,7 @@ from graft.augment.policies import build_policy
 from graft.augment.preview import preview_sheet
 from graft.determinism import derive_seed
 from graft.files import whole_folder, write_json
+from graft.images.packed import open_raw
 from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
@@ -32,7 +33,8 @@ def run(params: Params, workspace: Workspace) -> None:
     check_domain(choice, params.augment.domain)
     drawn = sample(pd.read_parquet(workspace.splits), params.augment.preview_images, params.seed)
     geometry = Geometry(_SIZE, 1.0, "bilinear")
-    images = [geometry.load(workspace.raw / path) for path in drawn["path"]]
+    raw = open_raw(workspace.raw)
+    images = [geometry.load(raw / path) for path in drawn["path"]]
     says = "; ".join(pick.recipe.says for pick in choice.picks)
     title = f"augmentation {as_yaml(choice)} at {_SIZE} px: {says}"
     policy = build_policy(choice, _SIZE)

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from graft.config import flatten
+from graft.images.packed import open_raw
 from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from graft.evaluate.footprint import Footprint
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from graft.evaluate.report import Exhibits
     from graft.evaluate.result import Evaluation, Probabilities
     from graft.evaluate.slices import Slice
+    from graft.images.packed import StoredImage
     from graft.predict import Predictor
 
 MODEL = "the fine-tuned model"
@@ -55,7 +55,8 @@ def run(params: Params, workspace: Workspace) -> None:
     held_out = read_held_out(workspace.splits, model.classes)
     in_use = find_incumbent(workspace.in_use, workspace.finetuned, model.classes, sha256(workspace.splits))
     said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, in_use)
-    images = [workspace.raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
+    raw = open_raw(workspace.raw)
+    images = [raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
     memory = measured_memory(params, workspace, images)
     cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs, memory)
     resampling = resampling_of(held_out, params.evaluate.bootstrap_samples, params.seed)
@@ -74,7 +75,7 @@ def run(params: Params, workspace: Workspace) -> None:
     print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")
 
 
-def measured_memory(params: Params, workspace: Workspace, images: Sequence[Path]) -> Footprint:
+def measured_memory(params: Params, workspace: Workspace, images: Sequence[StoredImage]) -> Footprint:
     """What memory the model takes, where that is asked for."""
     import torch
 
@@ -117,7 +118,8 @@ def predict_all(
     from graft.evaluate.result import Probabilities
     from graft.select.similarity import SIMILARITY_FILE, read_similarity
 
-    images = [workspace.raw / path for path in held_out.paths]
+    raw = open_raw(workspace.raw)
+    images = [raw / path for path in held_out.paths]
     asked = models if in_use is None or in_use.model is None else {**models, IN_USE: in_use.model}
     answers = answers_of(asked, images, held_out.classes)
     said = {name: answer.probabilities for name, answer in answers.items()}
@@ -153,11 +155,11 @@ def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Eval
     from graft.evaluate.report import Exhibits
     from graft.evaluate.suspects import find_suspects, read_out_of_fold
 
-    mistakes = worst_mistakes(found.held_out, found.probabilities)
-    shown, how_looked = show_mistakes(model, workspace.raw, mistakes)
+    raw, mistakes = open_raw(workspace.raw), worst_mistakes(found.held_out, found.probabilities)
+    shown, how_looked = show_mistakes(model, raw, mistakes)
     suspects = find_suspects(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
     doubted = suspects.found[:MOST_DOUBTED]
-    small = thumbnails(workspace.raw / item.path for item in doubted)
+    small = thumbnails(raw / item.path for item in doubted)
     return Exhibits(
         artifact=model.artifact,
         # Packaging comes later: its settings call no report into question, and one that shows them could be stale.

@@ -1,13 +1,15 @@
-"""ingest: take the images of data.source into data/raw, sharing their blocks where the file system can."""
+"""ingest: take the images of data.source into data/raw, as files that share blocks where possible, or packed."""
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from graft.files import whole_file, whole_folder
 from graft.images.intake import place_images
+from graft.images.packing import pack_images
 from graft.images.records import Found
 from graft.images.sources import find_images
 from graft.images.watch import watch
@@ -19,6 +21,7 @@ from graft.workspace import Workspace
 def run(params: Params, workspace: Workspace) -> None:
     """Read: data.source. Write: data/raw/, data/ingested.parquet, and the links of data/source/ anew."""
     source = params.data.source
+    take_in = partial(pack_images, shards=params.data.pack) if params.data.pack else place_images
     workspace.cache.mkdir(parents=True, exist_ok=True)
     # The second one goes before the first is flushed to disk: removing files that were written out is slow.
     with (
@@ -26,7 +29,7 @@ def run(params: Params, workspace: Workspace) -> None:
         tempfile.TemporaryDirectory(dir=workspace.cache, prefix="ingest.") as scratch,
     ):
         found = find_images(source, workspace.root, Path(scratch), params.data.follow_links)
-        table = place_images(found.records, folder)
+        table = take_in(found.records, folder)
     with whole_file(workspace.ingested) as beside:
         table.to_parquet(beside, index=False)
     # Once more after `locate`: a table that gained rows may need a higher folder to be watched.

@@ -8,6 +8,7 @@ from pathlib import Path
 from graft.artifact import CARD_FILE, read_card
 from graft.determinism import derive_seed, make_deterministic
 from graft.gate import choose, pass_gate, read_metrics
+from graft.images.packed import StoredImage, open_raw
 from graft.packaged import Package, version_of, write_package
 from graft.settings import Params
 from graft.stages.runner import run_stage
@@ -47,7 +48,7 @@ def run(params: Params, workspace: Workspace) -> None:
     print(runtime_of(package))
 
 
-def training_images(workspace: Workspace) -> list[Path]:
+def training_images(workspace: Workspace) -> list[StoredImage]:
     """Training images for the comparison, in an order that is the same everywhere; none where there are no splits."""
     if not workspace.splits.is_file():
         return []
@@ -55,7 +56,8 @@ def training_images(workspace: Workspace) -> list[Path]:
 
     splits = pd.read_parquet(workspace.splits, columns=["path", "split"])
     train = sorted(splits.loc[splits["split"] == "train", "path"], key=lambda path: derive_seed(0, "onnx", path))
-    return [workspace.raw / path for path in train[:_MOST_COMPARED]]
+    raw = open_raw(workspace.raw)
+    return [raw / path for path in train[:_MOST_COMPARED]]
 
 
 def runtime_of(package: Package) -> str:

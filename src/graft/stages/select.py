@@ -73,13 +73,14 @@ def train_set(workspace: Workspace) -> TrainSet:
     import pandas as pd
 
     from graft.features.images import ImageSet
+    from graft.images.packed import open_raw
     from graft.select.candidates import TrainSet
 
     splits = pd.read_parquet(workspace.splits)
     digests = pd.read_parquet(workspace.manifest, columns=["path", "sha256"])
     rows = splits[splits["split"] == "train"].merge(digests, on="path", how="left").sort_values("path")
     classes = tuple(sorted(splits["label"].unique()))
-    images = ImageSet(workspace.raw, tuple(rows["path"]), tuple(rows["sha256"]))
+    images = ImageSet(open_raw(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
     return TrainSet.of(rows, images, classes)
 
 

@@ -7,6 +7,7 @@ from graft.errors import DataError, WeightsError
 from graft.files import whole_file
 from graft.images.facts_cache import FactsCache
 from graft.images.manifest import build_manifest
+from graft.images.packed import open_raw
 from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.validation.findings import Finding
@@ -31,7 +32,8 @@ def run(params: Params, workspace: Workspace) -> None:
     check_severities(params.validation)
     history = read_history(workspace.validated)
     table = pd.read_parquet(workspace.ingested)
-    files = [workspace.raw / path for path in table["path"]]
+    raw = open_raw(workspace.raw)
+    files = [raw / path for path in table["path"]]
     manifest = build_manifest(table, files, cache=FactsCache(workspace.cache))
     data = summarise_data(manifest)
     known = Known(classes_in_use(workspace), history.reference(data))
@@ -40,7 +42,7 @@ def run(params: Params, workspace: Workspace) -> None:
     with whole_file(workspace.manifest) as beside:
         kept.to_parquet(beside, index=False)
     summary = summarise(kept, params.data.source, not_checked(manifest, params.validation, known))
-    write_report(workspace.validation, summary, findings, workspace.raw.joinpath)
+    write_report(workspace.validation, summary, findings, lambda path: raw / path)
     for finding in findings:
         if not finding.success and not finding.stops:
             print(f"validate: {finding.severity}: {finding.sentence()}")

@@ -15,6 +15,7 @@ from graft.errors import DataError
 from graft.files import write_json, write_text
 from graft.images.decode import decode
 from graft.images.manifest import usable
+from graft.images.packed import StoredImage
 from graft.validation.findings import Finding, refuses
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def summarise(manifest: pd.DataFrame, source: str, not_checked: Mapping[str, str
     )
 
 
-def write_report(folder: Path, summary: Summary, findings: Sequence[Finding], locate: Callable[[str], Path]) -> None:
+def write_report(
+    folder: Path, summary: Summary, findings: Sequence[Finding], locate: Callable[[str], StoredImage]
+) -> None:
     """Write all files into ``folder``, each whole.
 
     Args:
@@ -102,7 +105,7 @@ def quarantine_table(summary: Summary, findings: Sequence[Finding]) -> str:
     return text.getvalue()
 
 
-def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[[str], Path]) -> str:
+def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[[str], StoredImage]) -> str:
     """The page as HTML that needs nothing else: styles inside, pictures as data."""
     from jinja2 import Environment, PackageLoader
 
@@ -144,7 +147,7 @@ class Picture:
     tiny: bool
 
 
-def thumbnail(path: Path) -> Picture | None:
+def thumbnail(path: StoredImage) -> Picture | None:
     """A small picture, or None where the file cannot be decoded."""
     try:
         image = decode(path, least_side=PICTURE_SIDE)

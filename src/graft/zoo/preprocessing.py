@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from graft.images.decode import decode, decode_for
+from graft.images.packed import StoredImage
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ class Geometry:
         """The shorter side to which an image is resized, pixels: what its decoder must at least deliver."""
         return round(self.size / self.crop)
 
-    def load(self, image: Path | bytes) -> NDArray[np.uint8]:
+    def load(self, image: StoredImage | bytes) -> NDArray[np.uint8]:
         """An image file or its bytes -> uint8 array (size, size, 3): the one road of training, evaluation, serving.
 
         Raises:
@@ -63,7 +63,7 @@ class Geometry:
         return np.array(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
 
 
-def load_for(image: Path | bytes, geometries: Iterable[Geometry]) -> dict[Geometry, NDArray[np.uint8]]:
+def load_for(image: StoredImage | bytes, geometries: Iterable[Geometry]) -> dict[Geometry, NDArray[np.uint8]]:
     """What :meth:`Geometry.load` gives for each geometry, with no more decoding than they need together."""
     geometries = list(geometries)
     decoded = decode_for(image, (geometry.least_side for geometry in geometries))

@@ -31,6 +31,7 @@ from prefect.client.schemas.objects import FlowRun, StateType  # noqa: E402
 from prefect.exceptions import ObjectNotFound  # noqa: E402
 from prefect.states import Completed, Crashed  # noqa: E402
 
+from flows.deployments import SILENT  # noqa: E402
 from flows.notify import tell  # noqa: E402
 from flows.server import address  # noqa: E402
 from flows.terminal import say  # noqa: E402
@@ -96,9 +97,11 @@ def _settle(client: SyncPrefectClient, record: Record, resume: bool) -> bool:
     if known is not None and known.is_final() and not known.is_crashed():
         return False  # cancelled by hand, for one
     message = f"its process ({record.pid} on {record.host}) is gone; finished stages are kept"
-    if known is None or not known.is_final():
+    unknown = known is None or not known.is_final()
+    if unknown:
         client.set_flow_run_state(run.id, Crashed(message=message), force=True)
-        _end_tasks(client, run.id)
+    _end_tasks(client, run.id)
+    if unknown or (known is not None and known.message == SILENT):  # whoever ended it so told nobody
         tell(f"{run.name} crashed", message)
     say(f"found the run '{run.name}' dead: {message}")
     if resume:

@@ -20,6 +20,7 @@ from typing import Any
 
 from flows.command import run_command
 from flows.outcome import Outcome, StageError, StageRun, command_failed, took_too_long
+from flows.turn import BusyError
 from graft.errors import GraftError
 
 # How much of a stage's output is kept to explain its failure.
@@ -156,9 +157,11 @@ def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, str]:
         stages: names in dvc.yaml; those that are not there are passed over.
 
     Raises:
+        BusyError: one of them is at work just now, and so its inputs cannot be compared.
         GraftError: there is no graph here, or DVC cannot read it.
     """
     from dvc.exceptions import DvcException
+    from dvc.lock import LockError
     from dvc.repo import Repo
 
     found: dict[str, str] = {}
@@ -170,6 +173,8 @@ def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, str]:
             for entries in status.values():
                 for entry in entries:
                     found.update(entry.get("changed deps", {}) if isinstance(entry, dict) else {})
+    except LockError as error:
+        raise BusyError(f"a run is taking the data in just now: {_owner(error)}", where=root) from error
     except DvcException as error:
         raise GraftError(_text(error), where=root, remedy=_remedy(error)) from error
     return {path: how if isinstance(how, str) else "settings" for path, how in found.items()}

@@ -6,6 +6,9 @@ import logging
 import signal
 import sys
 
+# What sends events and logs to the server warns, under these names, that it is still at it when a process ends.
+_AT_THE_END = ("EventsWorker", "APILogWorker")
+
 
 def say(line: str) -> None:
     """A line for whoever watches the terminal; where nobody does any more (a worker that was killed), for nobody."""
@@ -30,7 +33,8 @@ def speak_alone() -> None:
 def keep_prefect_quiet() -> None:
     """The same in a process of graft's own, where Prefect says nothing but errors at all."""
     speak_alone()
-    logging.getLogger("prefect").setLevel(logging.ERROR)
+    for name in ("prefect", *_AT_THE_END):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def end_on_sigterm() -> None:

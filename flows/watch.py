@@ -22,7 +22,8 @@ from prefect.states import Completed, Failed  # noqa: E402
 from flows.events import DATA_CHANGED, emit  # noqa: E402
 from flows.graph import changed_inputs  # noqa: E402
 from flows.notify import tell_of_end  # noqa: E402
-from flows.pipeline import run_flow  # noqa: E402
+from flows.pipeline import SKIPPED, run_flow  # noqa: E402
+from flows.turn import BusyError  # noqa: E402
 from graft.config import load_params  # noqa: E402
 from graft.errors import GraftError  # noqa: E402
 from graft.images.changes import compare  # noqa: E402
@@ -43,6 +44,8 @@ def watch(root: str = ".") -> State[Any]:
     workspace = Workspace(Path(root).resolve())
     try:
         found = what_changed(workspace)
+    except BusyError as error:  # what it does not take in, the next look finds
+        return Completed(name=SKIPPED, message=error.message())
     except GraftError as error:
         return Failed(message=error.message())
     if found is None:
@@ -55,6 +58,7 @@ def what_changed(workspace: Workspace) -> str | None:
     """What is not as the last run took it in, for people; None where all is.
 
     Raises:
+        BusyError: a run is taking the data in.
         GraftError: there is no project here, or its data cannot be listed.
     """
     inputs = changed_inputs(workspace.root, READERS)

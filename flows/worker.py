@@ -1,4 +1,7 @@
-"""The process that does what is due: ``python -m flows.worker`` (``make worker``), after the dead runs are seen to."""
+"""The process that does what is due: ``python -m flows.worker`` (``make worker``).
+
+It begins with the runs that died and the schedules that were missed.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ start()
 
 from flows.crashes import bury_dead_runs  # noqa: E402
 from flows.deployments import POOL, make_pool, need_server  # noqa: E402
+from flows.missed import drop_missed  # noqa: E402
 from graft.errors import exit_code  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
@@ -23,6 +27,7 @@ HEARTBEAT = "60"
 def _begin() -> None:
     need_server()
     make_pool()
+    drop_missed(POOL)
     bury_dead_runs(Workspace(Path().resolve()), resume=True)
     # Prefect turns SIGTERM into SIGINT; what a shell started in the background ignores that, and would never end.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from graft.unread import UNREAD, drop_output, nobody_reads
+
 T = TypeVar("T")
 
 
@@ -103,12 +105,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def exit_code(work: Callable[[], object]) -> int:
     """Run ``work`` and turn what it raises into one message on stderr and an exit code.
 
-    Returns 0 when it is done, 1 when it was refused or failed, 130 when interrupted. A traceback is
-    shown only with ``GRAFT_DEBUG=1``.
+    Returns 0 when it is done, 1 when it was refused or failed, 130 when interrupted, and 141, without a message, when
+    nobody reads what it prints any more (``| head -1``). A traceback is shown only with ``GRAFT_DEBUG=1``.
     """
     debug = os.environ.get("GRAFT_DEBUG") == "1"
     try:
         work()
+        sys.stdout.flush()  # a closed pipe is noticed here, and not by the interpreter at its end
     except GraftError as error:
         if debug:
             traceback.print_exc()
@@ -118,6 +121,9 @@ def exit_code(work: Callable[[], object]) -> int:
         print("interrupted: what was finished is kept; run the same command again to go on", file=sys.stderr)
         return 130
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and nobody_reads():
+            drop_output()
+            return UNREAD
         if debug:
             traceback.print_exc()
         print(f"error: {(_of_the_disk(error) or _unexpected(error)).message()}", file=sys.stderr)

@@ -81,5 +81,6 @@ def test_a_round_as_a_user_goes_it(project: Project, tmp_path: Path) -> None:
     assert "is not promoted: it is not better" in graft(root, "promote").stdout
     graft(root, "promote", "--anyway")
     assert graft(root, "publish").stdout.startswith(f"{tmp_path / 'remote'}: 10 objects read back, every hash is right")
-    assert f"birds:{first} (number 3) is in use again" in graft(root, "rollback").stdout
+    since = json.loads(graft(root, "history", "--json").stdout)[0]["when"]
+    assert f"birds:{first} (number 3) is in use again, as it was from {since} on" in graft(root, "rollback").stdout
     assert graft(root, "rollback", "--to", "2").returncode == 0

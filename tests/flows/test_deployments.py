@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.flows import load_flow_from_entrypoint
+from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
 from flows import deployments
-from flows.deployments import POOL, SILENCE, deploy, make_pool
+from flows.deployments import LONG_FLOWS, POOL, SILENCE, deploy, make_pool, silence
 from flows.events import DATA_CHANGED, DRIFTED, TRAINED
 from graft.errors import GraftError
 from tests.flows.toy import Toy
@@ -74,6 +76,20 @@ def test_pool_and_automation_are_there_once_however_often_they_are_made() -> Non
     with get_client(sync_client=True) as client:
         assert [pool.type for pool in client.read_work_pools() if pool.name == POOL] == ["process"]
         assert len(client.read_automations_by_name(SILENCE)) == 1
+
+
+@pytest.mark.parametrize("state", ["Completed", "Failed", "Crashed", "Unchanged", "Skipped", "Too few answers"])
+def test_a_run_that_ended_in_any_state_is_not_silent(state: str) -> None:
+    judged = ServerTrigger.model_validate(silence().model_dump())
+    assert judged.expects(f"prefect.flow-run.{state}") and not judged.starts_after(f"prefect.flow-run.{state}")
+    assert judged.starts_after("prefect.flow-run.heartbeat") and judged.expects("prefect.flow-run.heartbeat")
+
+
+def test_every_flow_but_the_shortest_is_watched_for_silence() -> None:
+    named = {
+        name for file in (ROOT / "flows").glob("*.py") for name in re.findall(r'@flow\(name="(.+?)"', file.read_text())
+    }
+    assert set(LONG_FLOWS) == named - {"graft-crashes"}
 
 
 @pytest.mark.usefixtures("prefect_server")

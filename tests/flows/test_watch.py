@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from graft.images.changes import compare
 from graft.stages import ingest
 from graft.workspace import Workspace
 from tests.flows.toy import Toy
+
+DVC = str(Path(sys.executable).with_name("dvc"))
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
 
@@ -37,6 +41,21 @@ def test_the_flow_says_changed_once_and_unchanged_after_a_run(toy: Toy) -> None:
     state = watch(str(toy.root), return_state=True)
     assert (state.name, state.message) == ("Changed", "in.txt (modified)")
     assert state.is_completed()
+
+
+def test_data_that_is_just_being_taken_in_is_no_failure(toy: Toy) -> None:
+    reproduce(toy.root)
+    toy.say("slow")
+    (toy.root / "ingest.sh").write_text("echo reading in.txt; sleep 60; cp in.txt data.txt\n")
+    with subprocess.Popen([DVC, "repro"], cwd=toy.root, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        while "reading" not in other.stdout.readline():
+            assert other.poll() is None
+        state = watch(str(toy.root), return_state=True)
+        other.kill()
+    assert state.name == "Skipped" and state.is_completed()
+    assert f"a run is taking the data in just now: (PID {other.pid})" in str(state.message)
+    assert watch(str(toy.root), return_state=True).name == "Changed", "the next look finds what that did not take in"
 
 
 def test_the_command_runs_the_pipeline_where_told(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:

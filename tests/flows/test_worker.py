@@ -249,6 +249,36 @@ def test_sigterm_to_the_worker_leaves_no_stage_behind_and_its_run_is_resumed(pla
     assert place.state_of(run) == "Crashed"
 
 
+SILENCE_IN_SECONDS = """\
+import os
+from datetime import timedelta
+from flows import deployments
+told = deployments.silence()
+deployments.silence = lambda: told.model_copy(update={"within": timedelta(seconds=40)})
+deployments._watch_for_silence()
+"""
+
+
+def test_a_run_whose_machine_is_gone_for_good_is_ended_by_the_server(place: Place) -> None:
+    """Nobody looks at the records of a machine that never comes back: the server itself has to notice."""
+    deploy(place, "train")
+    with subprocess.Popen([sys.executable, "-c", SILENCE_IN_SECONDS], env=place.environment) as sooner:
+        assert sooner.wait(PATIENCE) == 0
+    place.toy.say("slow")
+    with worker(place) as first:
+        run = place.begin()
+        until(lambda: place.stages(run).get("select") == "Running")
+        end(first)
+    until(lambda: place.state_of(run) == "Crashed")
+    assert "no sign of life" in asked("GET", f"{place.address}/flow_runs/{run}")["state"]["message"]
+    assert place.stages(run) == {"ingest": "Completed", "select": "Running"}
+    with worker(place):  # the machine came back after all
+        (resumed,) = until(lambda: place.runs(idempotency_key={"any_": [f"resume-{run}"]}))
+        until(lambda: place.state_of(resumed["id"]) == "Completed")
+    assert place.stages(resumed["id"])["ingest"] == "Unchanged"
+    assert place.stages(run) == {"ingest": "Completed", "select": "Crashed"}
+
+
 def test_changed_data_is_noticed_and_trained_on_by_an_event(place: Place) -> None:
     said = deploy(place, "train", "watch")
     assert "deployed train, watch: " in said

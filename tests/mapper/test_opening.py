@@ -15,7 +15,7 @@ import pytest
 
 from graft.config import parse_params
 from graft.errors import ConfigError, GraftError
-from graft.mapper.opening import ENGINES, mapper_for
+from graft.mapper.opening import ENGINES, ended_in_order, mapper_for
 from graft.mapper.serial import Serial
 from graft.settings import Compute
 
@@ -104,34 +104,64 @@ from graft.settings import Compute
 from tests.mapper import work
 
 if __name__ == "__main__":
-    with ENGINES["processes"](Compute(workers=2), Surroundings.here(None)) as engine, ended_in_order():
-        list(Mapper(engine).map(work.sleep_long, sys.argv[1:], "sleeping"))
+    name, *files = sys.argv[1:]
+    with ENGINES[name](Compute(mapper=name, workers=2), Surroundings.here(1)) as engine, ended_in_order():
+        list(Mapper(engine).map(work.sleep_long, files, "sleeping"))
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ending with a killed parent is Linux's")
 @pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT), (signal.SIGKILL, -signal.SIGKILL)]
+    ("name", "sent", "code"),
+    [
+        ("processes", signal.SIGTERM, 143),
+        ("processes", signal.SIGINT, -signal.SIGINT),
+        ("processes", signal.SIGKILL, -signal.SIGKILL),
+        pytest.param("dask", signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param("ray", signal.SIGTERM, 143, marks=pytest.mark.slow),
+    ],
 )
-def test_workers_end_with_the_work_however_that_ends(tmp_path: Path, sent: signal.Signals, code: int) -> None:
+def test_workers_end_with_the_work_however_that_ends(
+    tmp_path: Path, name: str, sent: signal.Signals, code: int
+) -> None:
     script, files = tmp_path / "mapping.py", [tmp_path / "one", tmp_path / "two"]
     script.write_text(MAPPING)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
     process = subprocess.Popen(
-        [sys.executable, str(script), *map(str, files)], env=environment, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, str(script), name, *map(str, files)],
+        env=environment,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     while not all(file.exists() and file.read_text() for file in files):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     process.send_signal(sent)
-    process.communicate()
-    assert process.returncode == code
+    said = process.communicate()[1]
+    assert process.returncode == code, said
+    assert sent == signal.SIGINT or not said, "what a shell or a batch system sends needs no message"
     for worker in [int(file.read_text()) for file in files]:
         for _ in range(500):  # a killed parent's are ended by the system, a moment later
             if not running(worker):
                 break
             time.sleep(0.02)
         assert not running(worker)
+
+
+def test_what_an_engine_makes_of_the_signal_changes_no_exit_code() -> None:
+    """As Ray does."""
+    with pytest.raises(SystemExit) as caught, ended_in_order():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            raise SystemExit(1) from None
+    assert caught.value.code == 143
+
+
+def test_an_exit_without_the_signal_keeps_its_code() -> None:
+    with pytest.raises(SystemExit) as caught, ended_in_order():
+        raise SystemExit(1)
+    assert caught.value.code == 1
 
 
 def running(number: int) -> bool:

@@ -59,11 +59,18 @@ def ended_in_order() -> Iterator[None]:
         yield
         return
 
+    sent: list[int] = []
+
     def end(number: int, frame: Any) -> NoReturn:
+        sent.append(number)
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except SystemExit:
+        if sent:  # Ray, when it is interrupted while it waits, raises one of its own, with code 1
+            raise SystemExit(128 + sent[0]) from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)

@@ -52,7 +52,7 @@ def rollback(workspace: Workspace, to: int | None = None) -> Change:
         )
         record(workspace, entry)
         notes = finish(workspace, checkout)
-    return Change(entry, f"{entry.title} is in use again, as it was promoted at {wanted.when}", notes)
+    return Change(entry, f"{entry.title} is in use again, as it was from {wanted.when} on", notes)
 
 
 def fetch(store: Store, wanted: Promotion) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,53 @@
+"""A closed pipe ends a command quietly; what else breaks is still told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from graft.errors import exit_code
+from graft.unread import UNREAD
+
+
+def typed_into_a_closed_pipe(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``python -m ARGUMENTS | (nobody)``."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=folder,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            check=False,
+        )
+    finally:
+        os.close(writing)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["history"], ["history", "--json"], ["zoo", "resnet*"], ["--help"]])
+def test_a_closed_pipe_ends_a_command_without_a_word(arguments: list[str], unbuffered: str, tmp_path: Path) -> None:
+    done = typed_into_a_closed_pipe("graft.cli", *arguments, folder=tmp_path, PYTHONUNBUFFERED=unbuffered)
+    assert done.stderr == ""
+    # The help is printed by Typer, which has a code of its own for it.
+    assert done.returncode == (1 if arguments == ["--help"] else UNREAD) != 0
+
+
+def test_it_ends_as_what_the_pipe_itself_ends() -> None:
+    assert UNREAD == 128 + signal.SIGPIPE == 141
+
+
+def test_another_broken_connection_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    def ask() -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert exit_code(ask) == 1
+    assert "error: unexpected BrokenPipeError" in capfd.readouterr().err

@@ -17,6 +17,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # joins the lines of a paragraph, whatever the terminal's width
     help="Transfer learning for images in folders, with the proof beside the model.",
 )
 weights_app = typer.Typer(no_args_is_help=True, help="Have weights on this machine, converted and verified.")

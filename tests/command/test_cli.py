@@ -165,7 +165,25 @@ def test_weights_that_were_installed_are_verified(tmp_path: Path) -> None:
 def test_weights_of_an_unknown_name(tmp_path: Path) -> None:
     done = _graft("weights", "fetch", "resnte18", cwd=tmp_path)
     assert done.returncode == 1
+    assert done.stderr.startswith("error: unknown architecture 'resnte18'\n  where: resnte18\n")
     assert "unknown architecture 'resnte18'" in done.stderr and "did you mean 'resnet18'" in done.stderr
+
+
+def test_mistakes_in_names_of_files_are_told_what_to_do(project: Path) -> None:
+    for words, said in (
+        (("--model", "red one.png", "red one.png"), "there is no model here\n  where: red one.png/model.json\n  rem"),
+        (("nothing.png",), f"there is no such file\n  where: nothing.png\n  remedy: names count from {project}"),
+        (("models",), "this is not a file\n  where: models\n  remedy: name image files, such as photos/*.jpg"),
+    ):
+        done = _graft("predict", *words, cwd=project)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"error: {said}" in done.stderr
+
+
+def test_help_is_not_broken_where_a_line_of_the_source_ends(tmp_path: Path) -> None:
+    lines = [line.strip() for line in _graft("predict", "--help", cwd=tmp_path).stdout.splitlines()]
+    begun = next(place for place, line in enumerate(lines) if line.startswith("A file that cannot be decoded"))
+    assert len(lines[begun + 1]) > 60, "a paragraph fills its lines"
 
 
 def test_weights_that_are_not_here_while_offline(tmp_path: Path) -> None:

@@ -137,8 +137,9 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         if not path.is_file():
-            missing = not path.exists()
-            raise DataError("there is no such file" if missing else "this is not a file", where=path)
+            if path.exists():
+                raise DataError("this is not a file", where=path, remedy="name image files, such as photos/*.jpg")
+            raise DataError("there is no such file", where=path, remedy=f"names count from {Path.cwd()}")
         if path.stat().st_size > MAX_BYTES:
             raise DataError(f"the file is larger than {MAX_BYTES >> 20} MiB", where=path, remedy=_REMEDY)
         return path.read_bytes()

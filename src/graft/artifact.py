@@ -111,7 +111,7 @@ def read_card(folder: Path) -> Artifact:
         preprocessing = Preprocessing(geometry, **values)
         trust = Trust.from_json(card.pop("trust", None))
         return Artifact(classes=tuple(card.pop("classes")), preprocessing=preprocessing, trust=trust, **card)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise WeightsError(
             "there is no model here", where=path, remedy="run `make demo`, or `.venv/bin/dvc repro`, to make one"
         ) from None

@@ -11,12 +11,13 @@ import typer
 from graft.errors import exit_code
 from graft.threads import wait_briefly
 
-_PACKAGED = Path("models/packaged")
+_IN_USE = "the one in use: models/promoted, else models/packaged"
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # joins the lines of a paragraph, whatever the terminal's width
     help="Transfer learning for images in folders, with the proof beside the model.",
 )
 weights_app = typer.Typer(no_args_is_help=True, help="Have weights on this machine, converted and verified.")
@@ -65,13 +66,15 @@ def doctor(
 def predict(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="image files")],
     json: Annotated[bool, typer.Option("--json", help="print one JSON object per file")] = False,
-    model: Annotated[Path | None, typer.Option(help="the model's folder", show_default=str(_PACKAGED))] = None,
+    model: Annotated[Path | None, typer.Option(help="the model's folder", show_default=_IN_USE)] = None,
     url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="ask the service there, such as http://127.0.0.1:3000, instead of a model"),
     ] = None,
 ) -> None:
-    """Name what is in image files, with probabilities, by the packaged model; say where it is not sure.
+    """Name what is in image files, with probabilities, by the model in use; say where it is not sure.
+
+    That is the packaged model, until one was promoted: then the promoted one, by which the service answers too.
 
     A file that cannot be decoded is named, the others are answered, and the exit code is 1. With --url the files are
     sent to a service of graft; a key that it asks for is taken from GRAFT_API_KEY.
@@ -79,7 +82,7 @@ def predict(
     from graft.command.predict import ask_service, predict_files
 
     if url is None:
-        _finish(lambda: predict_files(files, model or _PACKAGED, json))
+        _finish(lambda: predict_files(files, model, json))
     if model is not None:
         raise typer.BadParameter("--model and --url exclude each other: a service has a model of its own")
     _finish(lambda: ask_service(files, url, json))
@@ -90,11 +93,11 @@ def evaluate(
     data: Annotated[
         str, typer.Option(metavar="DIR", help="a folder of images, a table, digits, or torchvision:<Dataset>")
     ],
-    model: Annotated[Path, typer.Option(help="the model's folder")] = Path("models/packaged"),
+    model: Annotated[Path | None, typer.Option(help="the model's folder", show_default=_IN_USE)] = None,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="write the figures and tables there too")] = None,
 ) -> None:
-    """Measure a model on labelled images, on their test side where they are divided.
+    """Measure the model in use, or another, on labelled images, on their test side where they are divided.
 
     Classes are matched by name. Images that cannot be decoded are listed, the others are measured, and the exit code
     is 1.

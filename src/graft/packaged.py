@@ -90,6 +90,16 @@ def version_of(folder: Path) -> str:
     return sha256(folder / CARD_FILE)[:12]
 
 
+def title_of(folder: Path) -> str:
+    """``name:version`` of the model in ``folder``; one that was not packaged is named by its folder.
+
+    Raises:
+        WeightsError: the package's description is damaged.
+    """
+    name = read_package(folder).name if (folder / PACKAGE_FILE).exists() else folder.resolve().name
+    return f"{name}:{version_of(folder)}"
+
+
 def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The evaluation's figures that go with the model: plain numbers, short lists of them, the verdict on transfer, and
     the comparison with the model that was in use."""

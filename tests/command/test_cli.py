@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import torch
 from PIL import Image
 
 from graft.artifact import Artifact, save_artifact
+from graft.packaged import version_of
 from graft.trust.card import Novelty, Threshold, Trust
 from graft.trust.novelty import features_of
 from graft.zoo.catalogue import family_of
@@ -66,7 +69,7 @@ def test_predict_prints_an_object_per_file(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["file"] for line in lines] == ["red one.png"] * 2
-    assert set(lines[0]) == {"file", "label", "probabilities", "unsure", "novelty", "unlike"}
+    assert set(lines[0]) == {"file", "label", "probabilities", "unsure", "novelty", "unlike", "model"}
     assert sum(lines[0]["probabilities"].values()) == pytest.approx(1)
     # An undivided model of before: sure where it says more than one half, and nothing to compare the image with.
     assert (lines[0]["unsure"], lines[0]["novelty"], lines[0]["unlike"]) == (False, None, None)
@@ -77,6 +80,24 @@ def test_predict_for_people(project: Path) -> None:
     done = _graft("predict", "red one.png", cwd=project)
     assert done.returncode == 0
     assert done.stdout.startswith("red one.png: ") and " %" in done.stdout
+
+
+def test_predict_and_evaluate_ask_the_promoted_model_as_the_service_does(
+    project: Path, tmp_path: Path, make_classes: Callable[..., Path]
+) -> None:
+    for source, target in (("doubtful", "promoted"), ("packaged", "packaged")):
+        shutil.copytree(project / "models" / source, tmp_path / "models" / target)
+    image = str(project / "red one.png")
+    said = _graft("predict", image, cwd=tmp_path)
+    assert said.stderr == f"by promoted:{version_of(tmp_path / 'models' / 'promoted')} in models/promoted\n"
+    assert "not sure" in said.stdout
+    other = _graft("predict", "--model", "models/packaged", image, image, cwd=tmp_path)
+    assert other.stderr == f"by packaged:{version_of(tmp_path / 'models' / 'packaged')} in models/packaged\n"
+    done = _graft("predict", "--json", image, cwd=tmp_path)
+    assert json.loads(done.stdout)["model"] == f"promoted:{version_of(tmp_path / 'models' / 'promoted')}"
+    assert done.stderr == ""
+    measured = _graft("evaluate", "--data", str(make_classes({"cat": 2, "dog": 2})), cwd=tmp_path)
+    assert " in models/promoted\n" in measured.stdout, measured.stderr
 
 
 def test_predict_says_what_not_to_rely_on(project: Path) -> None:
@@ -144,7 +165,25 @@ def test_weights_that_were_installed_are_verified(tmp_path: Path) -> None:
 def test_weights_of_an_unknown_name(tmp_path: Path) -> None:
     done = _graft("weights", "fetch", "resnte18", cwd=tmp_path)
     assert done.returncode == 1
+    assert done.stderr.startswith("error: unknown architecture 'resnte18'\n  where: resnte18\n")
     assert "unknown architecture 'resnte18'" in done.stderr and "did you mean 'resnet18'" in done.stderr
+
+
+def test_mistakes_in_names_of_files_are_told_what_to_do(project: Path) -> None:
+    for words, said in (
+        (("--model", "red one.png", "red one.png"), "there is no model here\n  where: red one.png/model.json\n  rem"),
+        (("nothing.png",), f"there is no such file\n  where: nothing.png\n  remedy: names count from {project}"),
+        (("models",), "this is not a file\n  where: models\n  remedy: name image files, such as photos/*.jpg"),
+    ):
+        done = _graft("predict", *words, cwd=project)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"error: {said}" in done.stderr
+
+
+def test_help_is_not_broken_where_a_line_of_the_source_ends(tmp_path: Path) -> None:
+    lines = [line.strip() for line in _graft("predict", "--help", cwd=tmp_path).stdout.splitlines()]
+    begun = next(place for place, line in enumerate(lines) if line.startswith("A file that cannot be decoded"))
+    assert len(lines[begun + 1]) > 60, "a paragraph fills its lines"
 
 
 def test_weights_that_are_not_here_while_offline(tmp_path: Path) -> None:

@@ -243,7 +243,7 @@ def test_a_missing_source_names_what_is_like_it(make_classes: Callable[..., Path
         find("imags", root=tmp_path)
     assert caught.value.message() == (
         f"there is no such folder or table\n  where: {tmp_path / 'imags'}\n"
-        "  remedy: set data.source to what is there; did you mean 'images' or 'digits'?"
+        "  remedy: name what is there (data.source, or the command's argument); did you mean 'images' or 'digits'?"
     )
 
 

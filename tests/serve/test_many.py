@@ -10,6 +10,7 @@ import pytest
 import schemathesis
 
 from graft.journal import Journal
+from graft.serve.answers import Card
 from graft.serve.doors import DOORS
 from graft.serve.openapi import Document
 from tests.images.faults import FAULTS, Fault
@@ -178,5 +179,20 @@ def test_document_is_one_that_generators_take_and_says_what_is_done(ask) -> None
     posts = {"POST /predict", "POST /predict_batch", "POST /feedback"}
     assert operations == posts | {f"GET /{name}" for name in ("model", "metrics", "livez", "readyz")}
     assert operations <= {f"{min(door.methods)} {door.path}" for door in DOORS}
+    # What generators of clients need to send a form: its fields by name, under no `oneOf` or `anyOf`.
+    for label, field in (
+        ("/predict", {"image"}),
+        ("/predict_batch", {"image", "archive"}),
+    ):
+        (form,) = said["paths"][label]["post"]["requestBody"]["content"].values()
+        assert set(form["schema"]["properties"]) == field
+        assert not {"oneOf", "anyOf", "allOf"} & set(form["schema"])
+    # And to give what is said a class: every answer that is JSON has a name, and the card's is that of the real one.
+    for operation in (door for path in said["paths"].values() for door in path.values()):
+        for answer in operation["responses"].values():
+            assert all("$ref" in kind["schema"] for name, kind in answer["content"].items() if "json" in name)
+    card = ask("GET", "/model").json()
+    assert Card.model_validate(card, strict=True).model_dump() == card
+    assert set(card) == set(said["components"]["schemas"]["Card"]["required"])
     answer = said["components"]["schemas"]["Answer"]["properties"]
     assert set(answer) == {"label", "probabilities", "unsure", "novelty", "id", "model"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from ruamel.yaml import YAML
 
 from graft.stages import augment, ingest, split, validate
 from graft.stages.runner import run_stage
@@ -51,6 +52,23 @@ def test_only_what_training_depends_on_is_in_policy_json(
         assert run_stage("augment", augment.run) == 0
         files.append((root / "reports/augmentation/policy.json").read_bytes())
     assert files[0] == files[1] != files[2]
+
+
+def test_what_a_search_may_try_is_in_allowed_json(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path]
+) -> None:
+    """The search waits for this file: another domain, and with it other policies to try, begins it anew."""
+    make_classes({"cat": 8, "dog": 8})
+    told = {}
+    for domain in ("natural", "digits"):
+        root = workspace_with(data={"source": "../images"}, augment={"policy": "none", "domain": domain})
+        if not told:
+            prepare()
+        assert run_stage("augment", augment.run) == 0
+        told[domain] = json.loads((root / "reports/augmentation/allowed.json").read_text())["allowed"]
+    assert "light" in told["natural"] and "light" not in told["digits"]
+    graph = YAML(typ="safe", pure=True).load((Path(__file__).parents[2] / "dvc.yaml").read_text(encoding="utf-8"))
+    assert "reports/augmentation/allowed.json" in graph["stages"]["tune"]["deps"]
 
 
 def test_a_policy_that_breaks_the_domain_is_refused(

@@ -149,6 +149,14 @@ def test_another_winner_or_another_setting_begins_another_search(project: Callab
         dataclasses.replace(job, params=dataclasses.replace(job.params, tune=Tune(search=("weight_decay",)))),
     ]
     assert len({tune.search_of(other).storage for other in others}) == 4
+    policies = dataclasses.replace(job.params, tune=Tune(search=("policy",)))
+    found = [
+        tune.search_of(dataclasses.replace(job, params=dataclasses.replace(params, augment=augment))).storage
+        for params in (job.params, policies)
+        for augment in (dataclasses.replace(job.params.augment, domain=name) for name in ("any", "digits"))
+    ]
+    assert found[0] == found[1], "the domain decides nothing where no policy is searched"
+    assert found[2] != found[3]
     longer = dataclasses.replace(job, params=dataclasses.replace(job.params, tune=Tune(trials=50, minutes=3.0)))
     assert tune.search_of(longer).storage == tune.search_of(job).storage, "more trials go on with the same search"
 

@@ -50,6 +50,17 @@ def test_everything_arrives_and_is_read_back(ready: Project, tmp_path: Path) -> 
     assert "Everything is up to date" in dvc(ready.root, "push").stdout, "DVC finds all that it looks for"
 
 
+def test_an_address_of_no_known_kind_is_refused_and_not_configured(project: Project) -> None:
+    config = (project.root / ".dvc" / "config").read_bytes()
+    with pytest.raises(VersionError) as caught:
+        publish(project.workspace, "bad://x")
+    assert caught.value.message().endswith(
+        "\n  where: bad://x\n"
+        "  remedy: name a folder, or an address such as s3://bucket/path, ssh://host/path or https://host/path"
+    )
+    assert (project.root / ".dvc" / "config").read_bytes() == config
+
+
 def test_models_of_the_history_are_sent_too(ready: Project) -> None:
     ready.package(1, 0.1)
     promote(ready.workspace)

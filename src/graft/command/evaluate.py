@@ -27,8 +27,8 @@ _NO_SHARES = (
 )
 
 
-def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> None:
-    """Measure the model in ``model`` on ``data`` and print the figures.
+def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | None) -> None:
+    """Measure the model in ``model``, or where that is None the one in use, on ``data`` and print the figures.
 
     Raises:
         WeightsError: there is no model, or the data has classes that it does not know.
@@ -52,6 +52,7 @@ def evaluate_model(model: Path, data: str, as_json: bool, out: Path | None) -> N
 
     if out is not None:
         check_free(out)
+    model = Workspace().in_use if model is None else model
     predictor = Predictor.load(model)
     make_deterministic()
     labelled, asked = answers_on(data, {"model": predictor}, f"the model in {model}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ class Answer:
         unsure: the label's probability is under the model's threshold.
         novelty: how unlike the training images it is, over 1 unlike; None where the model cannot tell.
         unlike: ``novelty`` is over 1; None where that is None.
+        model: which one answered, as ``name:version``.
     """
 
     file: str
@@ -36,20 +38,30 @@ class Answer:
     unsure: bool
     novelty: float | None
     unlike: bool | None
+    model: str
 
 
-def predict_files(files: Sequence[Path], model: Path, as_json: bool) -> None:
+def predict_files(files: Sequence[Path], model: Path | None, as_json: bool) -> None:
     """Print a line per file; files that are no images are named on stderr and make the command fail at its end.
+
+    Args:
+        files: to be answered for, in this order.
+        model: the model's folder; None: the model in use, which is the one that the service answers by.
+        as_json: an object per file, in place of words.
 
     Raises:
         WeightsError: there is no model.
         DataError: a file could not be decoded; the others were still answered.
     """
+    from graft.packaged import title_of
     from graft.predict import Predictor
+    from graft.workspace import Workspace
 
-    predictor = Predictor.load(model)
-    show = _as_json if as_json else _as_text
-    each(files, lambda file: print(show(_answer(predictor, file)), flush=True), DataError)
+    folder = Workspace().in_use if model is None else model
+    predictor = Predictor.load(folder)
+    title = title_of(folder)
+    show = _printer(as_json, f"in {folder}")
+    each(files, lambda file: show(_answer(predictor, file, title)), DataError)
 
 
 def ask_service(files: Sequence[Path], url: str, as_json: bool) -> None:
@@ -61,25 +73,39 @@ def ask_service(files: Sequence[Path], url: str, as_json: bool) -> None:
     """
     from graft.client import Client
 
-    show = _as_json if as_json else _as_text
+    show = _printer(as_json, f"at {url}")
     answers = zip(files, Client(url).predict_many(files), strict=True)
-    each(answers, lambda one: print(show(_answered(*one)), flush=True), DataError)
+    each(answers, lambda one: show(_answered(*one)), DataError)
 
 
-def _answer(predictor: Predictor, file: Path) -> Answer:
+def _printer(as_json: bool, place: str) -> Callable[[Answer], None]:
+    """What prints an answer; people are told once, on stderr, which model gave it. A service may change its model."""
+    told: set[str] = set()
+
+    def show(answer: Answer) -> None:
+        if not as_json and answer.model not in told:
+            told.add(answer.model)
+            print(f"by {answer.model} {place}", file=sys.stderr, flush=True)
+        print(_as_json(answer) if as_json else _as_text(answer), flush=True)
+
+    return show
+
+
+def _answer(predictor: Predictor, file: Path, title: str) -> Answer:
     said = predictor.answer([predictor.prepare(file)])
     ranked = sorted(zip(predictor.classes, said.probabilities[0].tolist(), strict=True), key=lambda pair: -pair[1])
     novelty = None if said.novelty is None else float(said.novelty[0])
-    return _of(file, dict(ranked), bool(predictor.is_unsure(said.probabilities)[0]), novelty)
+    return _of(file, dict(ranked), bool(predictor.is_unsure(said.probabilities)[0]), novelty, title)
 
 
 def _answered(file: Path, said: client.Answer | DataError) -> Answer:
     if isinstance(said, DataError):
         raise said
-    return _of(file, dict(said.probabilities), said.unsure, said.novelty)
+    title = ":".join(str(said.model.get(key, "?")) for key in ("name", "version"))
+    return _of(file, dict(said.probabilities), said.unsure, said.novelty, title)
 
 
-def _of(file: Path, probabilities: dict[str, float], unsure: bool, novelty: float | None) -> Answer:
+def _of(file: Path, probabilities: dict[str, float], unsure: bool, novelty: float | None, model: str) -> Answer:
     return Answer(
         file=str(file),
         label=next(iter(probabilities)),
@@ -87,6 +113,7 @@ def _of(file: Path, probabilities: dict[str, float], unsure: bool, novelty: floa
         unsure=unsure,
         novelty=novelty,
         unlike=None if novelty is None else novelty > 1,
+        model=model,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from graft.errors import GraftError, each
+from graft.errors import ConfigError, GraftError, each
 from graft.settings import Candidate
 
 
@@ -31,7 +31,11 @@ def _candidate(name: str, weights: str) -> Candidate:
 
     library = TIMM if name.startswith(TIMM) else ""
     arch, _, own = name.removeprefix(library).partition(":")
-    family_of(library + arch)
+    try:
+        family_of(library + arch)
+    except ConfigError as error:
+        # It speaks of params.yaml, where names stand as a rule.
+        raise ConfigError(error.what, where=name, remedy=error.remedy) from None
     return Candidate(library + arch, own or weights)
 
 

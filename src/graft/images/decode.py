@@ -139,8 +139,9 @@ def read_bytes(path: StoredImage) -> bytes:
     try:
         # Of a packed file, the index was held against the tar files already.
         if isinstance(path, Path) and not path.is_file():
-            missing = not path.exists()
-            raise DataError("there is no such file" if missing else "this is not a file", where=path)
+            if path.exists():
+                raise DataError("this is not a file", where=path, remedy="name image files, such as photos/*.jpg")
+            raise DataError("there is no such file", where=path, remedy=f"names count from {Path.cwd()}")
         if size_of(path) > MAX_BYTES:
             raise DataError(f"the file is larger than {MAX_BYTES >> 20} MiB", where=path, remedy=_REMEDY)
         return path.read_bytes()

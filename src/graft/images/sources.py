@@ -170,5 +170,7 @@ def _no_such_source(place: Place) -> DataError:
         siblings = set()
     hint = did_you_mean(place.path.name, siblings | {builtin.NAME})
     return DataError(
-        "there is no such folder or table", where=place.path, remedy=f"set data.source to what is there; {hint}"
+        "there is no such folder or table",
+        where=place.path,
+        remedy=f"name what is there (data.source, or the command's argument); {hint}",
     )

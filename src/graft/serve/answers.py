@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import BaseModel, Field
 
@@ -16,6 +17,21 @@ class Identity(BaseModel):
     arch: str
     trained_from: str
     sha256: str
+
+
+class Card(Identity):
+    """The answer to ``GET /model``: what is known of the model that answers now."""
+
+    classes: list[str] = Field(description="what it can say")
+    size: int = Field(description="side of the images that it looks at, in pixels")
+    depth: int | None = Field(description="index of the network's last block; null: the whole network")
+    metrics: dict[str, Any] = Field(description="figures from its test images, such as `accuracy` and `accuracy_ci95`")
+    keeps_images: bool = Field(description="sent images are kept on the service's disk")
+    threshold: dict[str, float | None] = Field(description="`confidence` under which it is unsure, and its `target`")
+    novelty: dict[str, float] | None = Field(description="`usual`: the share of training images at or under 1")
+    trained_on: dict[str, int | None] = Field(description="`images`: how many")
+    runtime: dict[str, Any] = Field(description="`engine`, `device`, and how many `threads` and `workers`")
+    limits: dict[str, int] = Field(description="`body`: bytes that a request for one image may have")
 
 
 class Said(BaseModel):

@@ -14,6 +14,7 @@ from bentoml._internal.server.http.traffic import TimeoutMiddleware
 from graft.serve import environment
 from graft.serve.doors import Doorkeeper
 from graft.serve.intake import Intake, Limits
+from graft.serve.leaving import take_who_waits
 from graft.serve.openapi import Document
 from graft.serve.patience import install
 from graft.serve.watch import Watch, set_up_logs
@@ -27,6 +28,7 @@ class GuardedService(Service):  # type: ignore[misc]  # BentoML's class has no t
         app = super().to_asgi(is_main)
         set_up_logs(environment.one_of("GRAFT_LOG", "json", "text"))
         install(environment.number("GRAFT_HEADER_SECONDS"), int(environment.number("GRAFT_CONNECTIONS")))
+        take_who_waits()
         # BentoML's waits to its end for an application that failed before it answered; GRAFT_TIMEOUT takes its place.
         app.user_middleware = [entry for entry in app.user_middleware if entry.cls is not TimeoutMiddleware]
         # Each is put before those that are there: the last is asked first.

@@ -8,7 +8,7 @@ import yaml  # type: ignore[import-untyped]
 from pydantic.json_schema import models_json_schema
 
 from graft import __version__
-from graft.serve.answers import Answer, BatchAnswer, Refusal
+from graft.serve.answers import Answer, BatchAnswer, Card, Refusal
 from graft.serve.feedback import Correction
 
 _JSON = "application/json"
@@ -38,7 +38,7 @@ class Document:
     def asdict(self) -> dict[str, Any]:
         """The document."""
         _, schemas = models_json_schema(
-            [(model, "serialization") for model in (Answer, BatchAnswer, Correction, Refusal)], ref_template=_REF
+            [(model, "serialization") for model in (Answer, BatchAnswer, Card, Correction, Refusal)], ref_template=_REF
         )
         return {
             "openapi": "3.1.0",
@@ -53,7 +53,7 @@ class Document:
                 "/predict": {"post": _predict()},
                 "/predict_batch": {"post": _predict_batch()},
                 "/feedback": {"post": _feedback()},
-                "/model": {"get": _read("model", "The model's card", {_JSON: {"schema": {"type": "object"}}})},
+                "/model": {"get": _read("model", "The model's card", _shape("Card"))},
                 "/metrics": {"get": _read("metrics", "Figures for Prometheus", _text())},
                 "/livez": {"get": _read("livez", "The process is alive", _text())},
                 "/readyz": {"get": _read("readyz", "The model is loaded", _text())},
@@ -84,12 +84,12 @@ def _predict() -> dict[str, Any]:
 
 
 def _predict_batch() -> dict[str, Any]:
-    images = {"image": {"type": "array", "items": _FILE, "minItems": 1}}
+    # One of the two. Said by `oneOf`, generators of clients send neither as a form.
     form = {
-        "oneOf": [
-            {"type": "object", "required": ["image"], "properties": images},
-            {"type": "object", "required": ["archive"], "properties": {"archive": _FILE}},
-        ]
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "properties": {"image": {"type": "array", "items": _FILE, "minItems": 1}, "archive": _FILE},
     }
     return {
         "operationId": "predict_batch",
@@ -111,12 +111,15 @@ def _feedback() -> dict[str, Any]:
 
 
 def _responses(model: str, *refusals: int) -> dict[str, Any]:
-    done = {"description": "done", "content": {_JSON: {"schema": {"$ref": _REF.format(model=model)}}}}
-    refused = {_JSON: {"schema": {"$ref": _REF.format(model="Refusal")}}}
+    refused = _shape("Refusal")
     return {
-        "200": done,
+        "200": {"description": "done", "content": _shape(model)},
         **{str(status): {"description": _REFUSALS[status], "content": refused} for status in refusals},
     }
+
+
+def _shape(model: str) -> dict[str, Any]:
+    return {_JSON: {"schema": {"$ref": _REF.format(model=model)}}}
 
 
 def _read(name: str, summary: str, content: dict[str, Any]) -> dict[str, Any]:

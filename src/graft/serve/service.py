@@ -23,6 +23,7 @@ from graft.serve.archive import Member
 from graft.serve.capacity import Capacity
 from graft.serve.feedback import Correction, FeedbackUpload, correct
 from graft.serve.guard import GuardedService
+from graft.serve.leaving import shut_the_port_first
 from graft.serve.live import LiveModel
 from graft.serve.loaded import Loaded
 from graft.serve.location import VARIABLE, PackagedModel, check_model, is_there, labels_of, model_folder
@@ -79,6 +80,7 @@ class ImageClassifier:
             look_at_the_port(host, port)
             wait_for_the_model(lambda: is_there(Classifier.bento, ROOT), host, port)
             check_model(model_folder(Classifier.bento, ROOT), CAPACITY.engine)
+            shut_the_port_first()
         except GraftError as error:
             raise BentoMLException(error.message()) from None
 

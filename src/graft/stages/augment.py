@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from graft.augment.choice import as_yaml, choose
-from graft.augment.domains import check_domain
+from graft.augment.domains import allowed, check_domain
 from graft.augment.policies import build_policy
 from graft.augment.preview import preview_sheet
 from graft.determinism import derive_seed
@@ -21,10 +21,11 @@ _SIZE = 128
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Read: data/splits.parquet, data/raw/. Write: reports/augmentation/{preview.png,preview.json,policy.json}.
+    """Read: data/splits.parquet, data/raw/. Write: preview.png and three .json files into reports/augmentation.
 
     policy.json holds what training depends on and nothing else, so that fine-tuning, which waits for it, runs again
-    when it changes and only then: not for another domain that allows the same, and not for a larger sheet.
+    when it changes and only then: not for another domain that allows the same, and not for a larger sheet. allowed.json
+    does the same for the search, which tries those policies that the domain allows.
 
     Raises:
         ConfigError: a policy, an option or the domain is unknown, or the domain forbids what a policy does.
@@ -45,6 +46,7 @@ def run(params: Params, workspace: Workspace) -> None:
             {"domain": params.augment.domain, "says": says, "size": _SIZE, "images": drawn["path"].tolist()},
         )
         write_json(folder / "policy.json", {"policy": choice.as_json()})
+        write_json(folder / "allowed.json", {"allowed": allowed(params.augment.domain)})
     print(f"augment: {as_yaml(choice)}, domain {params.augment.domain}; see {workspace.augmentation / 'preview.png'}")
 
 

@@ -71,6 +71,7 @@ def searched(params: Params, workspace: Workspace) -> list[Tried]:
 
 def search_of(job: Job) -> Search:
     """The search that params.yaml asks for, kept under everything that decides its trials."""
+    from graft.augment.choice import choose
     from graft.features.keys import key_of
     from graft.train.checkpoints import code_version
     from graft.tune.search import Search
@@ -79,7 +80,10 @@ def search_of(job: Job) -> Search:
     params, workspace = job.params, job.workspace
     space = space_of(params.tune.search, job.depth + 1, params.augment.domain)
     asked = dataclasses.replace(params.tune, trials=0, minutes=None)
-    decided = (asked, params.train, params.augment, params.seed, job.winner, sha256(workspace.splits))
+    # Of the augmentation, what decides: the policy, however it is written, and the policies that may be tried. Another
+    # domain that allows the same goes on with the same search.
+    augmentation = (choose(params.augment).as_json(), space.distributions())
+    decided = (asked, params.train, augmentation, params.seed, job.winner, sha256(workspace.splits))
     key = key_of(*map(str, decided), code_version())[:32]
     settings = job.advice.settings(params.train)
     return Search(space, space.defaults(settings), params.tune, params.seed, workspace.checkpoints / f"tune-{key}.db")

@@ -45,7 +45,8 @@ def choose(workspace: Workspace, store: Store, to: str | None) -> Chosen:
             remote yet, an address becomes it, so that `dvc pull` finds it in other clones.
 
     Raises:
-        VersionError: the address is a folder inside the project, or lies in a folder that is not there.
+        VersionError: the address is a folder inside the project, lies in a folder that is not there, or is of no kind
+            that DVC knows.
     """
     known, default = dict(store.remotes), store.default_remote
     if to in known or (to is None and default is not None):
@@ -63,6 +64,7 @@ def choose(workspace: Workspace, store: Store, to: str | None) -> Chosen:
             folder.parent.mkdir(parents=True, exist_ok=True)
         _check_there(str(folder))
         address = str(folder)
+    store.check_address(address)
     same = [name for name, url in known.items() if url == address]
     if same:
         return Chosen(same[0], address)

@@ -90,6 +90,23 @@ class Store:
         """Name of the remote that `dvc push` and `dvc pull` use."""
         return self._repo.config["core"].get("remote") or None
 
+    def check_address(self, url: str) -> None:
+        """Refuse what DVC knows no protocol for; written into its configuration, it would refuse every command.
+
+        Raises:
+            VersionError: as said.
+        """
+        from dvc.config import ConfigError
+
+        try:
+            self._repo.config.validate({"remote": {_ONCE: {"url": url}}})
+        except ConfigError as error:
+            raise VersionError(
+                f"DVC cannot use this address: {error}",
+                where=url,
+                remedy="name a folder, or an address such as s3://bucket/path, ssh://host/path or https://host/path",
+            ) from None
+
     def add_remote(self, name: str, url: str) -> None:
         """Make ``url`` the default remote, in .dvc/config, where other clones see it."""
         with self._repo.config.edit("repo") as config:

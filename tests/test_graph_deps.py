@@ -1,0 +1,74 @@
+"""dvc.yaml against the imports: what a stage's module asks for is among the stage's deps, or it is said here why not.
+
+DVC follows no imports. A stage whose code changed and that is not run again leaves results that nobody can make anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.test_rings import GRAFT, ROOT, imports_of
+
+STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+# The ground floor under every stage: how it is started, where files lie and how they are written whole. It decides no
+# result; what does, the settings' values and the seed, are `params`.
+GROUND = {
+    *("config.py", "determinism.py", "errors.py", "files.py", "parent.py", "progress.py", "settings.py", "threads.py"),
+    *("stages/runner.py", "workspace.py"),
+}
+# One stage's: the file, and why it is no dependency.
+EXCEPTIONS = {
+    "validate": {"artifact.py": "reads the classes of the model in use, which is no dependency either"},
+    "finetune": {"evaluate/judgement.py": "writes a table's rows, none of which it decides"},
+}
+
+
+def file_of(module: str) -> Path | None:
+    """The file below src/graft of a module, or of the module that a name is taken from."""
+    parts = module.split(".")
+    while len(parts) > 1 and parts[0] == "graft":
+        path = GRAFT.joinpath(*parts[1:])
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if file.is_file():
+                return file
+        parts.pop()
+    return None
+
+
+def asked_for(name: str) -> Iterator[Path]:
+    """What a stage's module imports, and what those modules of graft.stages do that are no stages: parts of it."""
+    waiting, seen = [GRAFT / "stages" / f"{name}.py"], set()
+    while waiting:
+        for found in imports_of(waiting.pop()):
+            file = file_of(found.module)
+            if file is None or file in seen:
+                continue
+            seen.add(file)
+            yield file
+            if file.parent == GRAFT / "stages" and file.stem not in STAGES:
+                waiting.append(file)
+
+
+def uncovered(name: str) -> set[str]:
+    """Files of src/graft that the stage asks for and that are none of its dependencies."""
+    deps = [ROOT / path for path in STAGES[name]["deps"]]
+    files = [file for file in asked_for(name) if not any(file == dep or dep in file.parents for dep in deps)]
+    return {file.relative_to(GRAFT).as_posix() for file in files} - GROUND
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_what_a_stage_imports_is_what_it_depends_on(name: str) -> None:
+    assert uncovered(name) == set(EXCEPTIONS.get(name, {})), "add it to the deps, or say here why not"
+
+
+def test_the_imports_are_read() -> None:
+    """Were the reading broken, the rule above would hold in silence."""
+    files = {file.relative_to(GRAFT).as_posix() for file in asked_for("finetune")}
+    assert {"stages/job.py", "stages/tune.py", "artifact.py", "train/finetune.py"} <= files
+    assert file_of("graft.files.sha256") == GRAFT / "files.py"
+    assert file_of("torch.nn") is None

@@ -53,7 +53,12 @@ class Data:
     """Where the images come from and how they are divided."""
 
     source: Annotated[
-        str, Field(min_length=1, description="digits, a folder, a .csv or .parquet table, or torchvision:<Dataset>")
+        str,
+        Field(
+            min_length=1,
+            description="digits, a folder of class folders or tar files, a .csv or .parquet table, or "
+            "torchvision:<Dataset>",
+        ),
     ] = "digits"
     follow_links: Annotated[bool, Field(description="read links that lead out of the folder, each folder once")] = False
     pack: Annotated[

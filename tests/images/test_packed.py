@@ -273,9 +273,11 @@ def test_images_that_changed_places_are_not_taken_for_each_other(tmp_path: Path)
         files[name] = tmp_path / name.replace("/", "_")
         files[name].write_bytes(name.encode())
     pack_files(files, folder, 1)
-    with tarfile.open(folder / "00.tar", "w") as tar:
+    length = (folder / "00.tar").stat().st_size
+    with tarfile.open(folder / "00.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
         for name in reversed(files):
             tar.add(files[name], name)
+    assert (folder / "00.tar").stat().st_size == length
     image = image_of(folder, "cat/1.bmp")
     with pytest.raises(DataError, match="the tar file does not hold the image where its index says"):
         image.read_bytes()

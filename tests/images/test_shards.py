@@ -14,6 +14,7 @@ import pytest
 
 from graft.errors import DataError
 from graft.images import shards
+from graft.images.cleaned_copy import write_cleaned
 from graft.images.decode import decode, read_bytes
 from graft.images.intake import place_images
 from graft.images.packed import PackedFile, open_raw
@@ -206,6 +207,13 @@ def test_an_image_that_is_no_longer_where_it_was_listed_is_named(tmp_path: Path)
         place_images([record], tmp_path / "raw")
     assert isinstance(record.file, PackedFile)
     assert refused.value.where == f"{tmp_path}/cat/2.png (in a.tar)"
+
+
+def test_a_table_cannot_name_what_lies_in_tar_files(tmp_path: Path) -> None:
+    tar_of(tmp_path / "a.tar", "cat/1.png", "dog/1.png")
+    with pytest.raises(DataError, match="these images lie in tar files, which a table cannot name"):
+        write_cleaned(find(tmp_path), {}, tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
 
 
 def test_the_first_stages_take_tar_files(

@@ -12,13 +12,17 @@ import pytest
 
 from graft.command.compare_data import lines
 from graft.errors import DataError, GraftError
+from graft.features.images import decoded
+from graft.features.store import Store
 from graft.images.intake import place_images
 from graft.images.manifest import build_manifest
+from graft.images.packing import pack_files
 from graft.images.sources import find_images
 from graft.images.splits import divide
 from graft.select.datasets import Places, Ranking, mean_ranks, names, rank_on_all, to_json, train_part
 from graft.select.failures import Failed
 from graft.settings import Candidate, Params
+from graft.zoo.preprocessing import Geometry
 from tests.conftest import write_classes
 
 from .conftest import SMALL, planted
@@ -90,6 +94,18 @@ def test_the_training_part_is_that_of_the_pipeline(
         assert data.groups is not None and data.groups.tolist() == rows["group"].tolist()
         assert len(rows) < len(table), "something is left for the test"
     assert all("/train/" in path for path in data.images.paths)
+
+
+def test_images_in_tar_files_are_read_as_those_of_the_folder(
+    make_classes: Callable[..., Path], places: Places, asked: Callable[..., Params], tmp_path: Path
+) -> None:
+    folder, tars, geometry = make_classes({"ant": 9, "bee": 7}), tmp_path / "tars", Geometry(24, 1.0, "bilinear")
+    tars.mkdir()
+    pack_files({str(path.relative_to(folder)): path for path in folder.rglob("*.png")}, tars, 2)
+    parts = [train_part(str(source), asked(SMALL), places) for source in (folder, tars)]
+    loose, packed = (decoded(part.images, geometry, Store(tmp_path / str(i))) for i, part in enumerate(parts))
+    assert parts[0].images.digests == parts[1].images.digests
+    assert loose.tobytes() == packed.tobytes()
 
 
 def test_fewer_images_than_folds_is_refused(

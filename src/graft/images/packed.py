@@ -103,12 +103,12 @@ class PackedFolder:
         Raises:
             DataError: the index does not list it, or the index cannot be used.
         """
-        row = self._rows.get(path)
-        if row is None:
+        place = self._places.get(path)
+        if place is None:
             raise DataError(
                 f"the index of the packed images does not list {path}", where=self.folder / INDEX_FILE, remedy=_AGAIN
             )
-        shard, offset, size = (self._index[name][row].as_py() for name in COLUMNS[1:])
+        shard, offset, size = place
         return PackedFile(self.folder / shard, path, offset, size)
 
     def __getstate__(self) -> dict[str, Path]:
@@ -117,19 +117,20 @@ class PackedFolder:
 
     def paths(self) -> list[str]:
         """The path of every image, sorted."""
-        return list(self._rows)
+        return list(self._places)
 
     @cached_property
-    def _rows(self) -> dict[str, int]:
-        return {path: row for row, path in enumerate(self._index["path"].to_pylist())}
+    def _places(self) -> dict[str, tuple[str, int, int]]:
+        """Tar file, offset and size of every image, by its path."""
+        paths, *places = (column.to_pylist() for column in self._read().columns)
+        return dict(zip(paths, zip(*places, strict=True), strict=True))
 
-    @cached_property
-    def _index(self) -> pa.Table:
+    def _read(self) -> pa.Table:
         import pyarrow.parquet as pq
 
         where = self.folder / INDEX_FILE
         try:
-            index = pq.read_table(where, columns=list(COLUMNS)).combine_chunks()
+            index = pq.read_table(where, columns=list(COLUMNS)).select(list(COLUMNS))
         except (OSError, ValueError, KeyError) as error:  # pyarrow's own errors are ValueErrors and KeyErrors
             reason = str(error).partition("\n")[0]
             raise DataError(

@@ -80,7 +80,8 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
     splits = divide(manifest, params).table
     rows = splits[splits["split"] == "train"].merge(manifest[["path", "sha256"]], on="path")
     classes = tuple(sorted(splits["label"].unique()))
-    images = ImageSet(ListedFiles(files), tuple(rows["path"]), tuple(rows["sha256"]))
+    some = [files[path] for path in rows["path"]]
+    images = ImageSet(ListedFiles({str(file): file for file in some}), tuple(map(str, some)), tuple(rows["sha256"]))
     return TrainSet.of(rows, images, classes)
 
 

@@ -73,11 +73,13 @@ def test_first_what_is_read_then_the_rest(tables: tuple[Table, ...]) -> None:
     assert [row.chosen for row in main.rows] == [False, True, False, False, False]
     assert [row.chosen for row in rest.rows] == [False, True, False], "only networks have more figures"
     assert main.rows[3].note == "failed probing: out of memory"
-    assert rest.rows[0].cells[:3] == ("big (none, 32 px)", "not cut", "–")
+    assert rest.rows[0].cells[:4] == ("big (none, 32 px)", "not cut", "–", "–")
+    assert [column.title for column in rest.head][1:4] == ["cut after block", "params saved", "GMACs saved"]
     assert rest.rows[1].cells == (
         "small (source, 32 px)",
-        "after block 1 of 3",
-        "75% of params, 50% of GMACs",
+        "1 of 3",
+        "75%",
+        "50%",
         "90.0%",
         "−0.5",
         "75.1%",

@@ -110,17 +110,17 @@ def _cut(row: pd.Series) -> str:
     depth, blocks = _value(row, "depth"), _value(row, "blocks")
     if depth is None or blocks is None:
         return "–"
-    return "not cut" if depth == blocks - 1 else f"after block {depth:.0f} of {blocks - 1:.0f}"
+    return "not cut" if depth == blocks - 1 else f"{depth:.0f} of {blocks - 1:.0f}"
 
 
-def _saves(row: pd.Series) -> str:
-    """Shares of the whole network that the cut leaves out."""
-    shares = []
-    for name, unit in (("params_m", "params"), ("gmacs", "GMACs")):
+def _saved(name: str) -> Callable[[pd.Series], str]:
+    """The share of the whole network that the cut leaves out; a dash where it leaves out nothing."""
+
+    def figure(row: pd.Series) -> str:
         saved, left = _value(row, f"saved_{name}"), _value(row, name)
-        if saved is not None and left is not None and saved > 0:
-            shares.append(f"{saved / (saved + left):.0%} of {unit}")
-    return ", ".join(shares) or "–"
+        return "–" if saved is None or left is None or saved <= 0 else f"{saved / (saved + left):.0%}"
+
+    return figure
 
 
 def _interval(name: str, form: str) -> Callable[[pd.Series], str]:
@@ -149,8 +149,9 @@ _MAIN: _Figures = (
 )
 _REST: _Figures = (
     (Column("candidate"), lambda row: cell(row["name"])),
-    (Column("cut"), _cut),
-    (Column("the cut saves"), _saves),
+    (Column("cut after block"), _cut),
+    (Column("params saved", number=True), _saved("params_m")),
+    (Column("GMACs saved", number=True), _saved("gmacs")),
     (Column("k-NN", number=True), lambda row: percent(_value(row, "knn"))),
     (Column("LogME (nats)", number=True), _plain("logme")),
     (Column("ImageNet top-1", number=True), lambda row: percent(_value(row, "imagenet_top1"))),

@@ -128,7 +128,8 @@ def ahead(network: Network, epochs: int, size: int = 32) -> Ahead:
     return Ahead(network, 2, size, images=8, epochs=epochs, batch=4)
 
 
-def test_a_short_training_has_no_trial_and_is_computed_as_torch_is_set(network: Network, tmp_path: Path) -> None:
+def test_a_short_training_has_no_trial_and_is_computed_as_torch_is_set(tmp_path: Path) -> None:
+    network = build_network("resnet18", 3, size=32)
     assert choose_mode(ahead(network, 1), Compute(), CPU, tmp_path, on_cpu) is None
     assert not (tmp_path / "trials").exists()
 
@@ -154,23 +155,27 @@ def test_a_named_precision_is_taken(network: Network, tmp_path: Path, name: str,
 
 
 @pytest.mark.parametrize(
-    ("layout", "size", "device", "taken"),
+    ("layout", "size", "groups", "device", "taken"),
     [
-        ("NCHW", LARGE, "cpu", Mode("32-true", True, 2)),
-        ("NCHW", LARGE - 1, "cpu", None),
-        ("NHWC", LARGE, "cpu", None),
-        ("NLC", LARGE, "cpu", None),
-        ("NCHW", LARGE, "cuda", None),
+        ("NCHW", LARGE, 1, "cpu", Mode("32-true", True, 2)),
+        ("NCHW", LARGE - 1, 1, "cpu", None),
+        ("NCHW", LARGE - 1, 3, "cpu", Mode("32-true", True, 2)),
+        ("NHWC", LARGE, 3, "cpu", None),
+        ("NLC", LARGE, 3, "cpu", None),
+        ("NCHW", LARGE, 3, "cuda", None),
     ],
 )
-def test_large_maps_lie_channels_last_without_a_trial(
-    layout: Layout, size: int, device: str, taken: Mode | None
+def test_large_maps_and_those_of_grouped_convolutions_lie_channels_last_without_a_trial(
+    layout: Layout, size: int, groups: int, device: str, taken: Mode | None
 ) -> None:
-    given = Network(Parts((torch.nn.Identity(),), torch.nn.Identity(), 3, layout), 2)
+    block = torch.nn.Conv2d(3, 3, 1, groups=groups)
+    given = Network(Parts((block,), torch.nn.Identity(), 3, layout), 2)
     assert untried(given, size, torch.device(device), 2) == taken
 
 
-def test_a_short_training_on_large_images_takes_what_is_usual(network: Network, tmp_path: Path) -> None:
-    taken = choose_mode(ahead(network, 1, LARGE), Compute(threads=1), CPU, tmp_path, on_cpu)
+@pytest.mark.parametrize(("arch", "size"), [("resnet18", LARGE), ("shufflenet_v2_x0_5", 32)])
+def test_a_short_training_takes_what_is_usual_for_its_images_and_network(arch: str, size: int, tmp_path: Path) -> None:
+    network = build_network(arch, 3, size=size)
+    taken = choose_mode(ahead(network, 1, size), Compute(threads=1), CPU, tmp_path, on_cpu)
     assert taken == Mode("32-true", True, 1)
     assert not (tmp_path / "trials").exists()

@@ -1,13 +1,14 @@
 """Requests per second of `bentoml serve`, against FastAPI with eager torch, at a 99th percentile of 100 ms at most.
 
-Run from the project's folder, with nothing else at work: `.venv/bin/python benchmarks/serving.py` (some 20 minutes;
+Run from the project's folder, with nothing else at work: `.venv/bin/python benchmarks/serving.py` (some 15 minutes;
 `--quick` 5). EfficientNet-Lite0 at 224 px with ImageNet weights and a head of two classes is packaged as the pipeline
 does; the images are photographs of ../shared/data/hymenoptera, or generated ones where that is absent.
 
-All services run all the time, each is asked in its turn by a second process (load.py) with 1 to 24 clients, and the
+All services run all the time, each is asked in its turn by a second process (load.py) with 1 to 12 clients, and the
 rounds are interleaved. A service's figure is the most answers a second among the numbers of clients at which the 99th
-percentile, the median over the rounds, is within the limit. The ceiling is ``cores / (decode + forward)``, each timed
-on one thread in the same run. One JSON line at the end.
+percentile, the median over the rounds, is within the limit. A service half of whose answers take longer than that is
+asked by no more clients in that round, which counts as beyond it. The ceiling is ``cores / (decode + forward)``, each
+timed on one thread in the same run. One JSON line at the end.
 """
 
 from __future__ import annotations
@@ -193,13 +194,19 @@ def ceiling(model: Path, images: list[Path]) -> dict[str, float]:
 
 
 Results = dict[str, dict[int, list[dict[str, object]]]]
+NOT_ASKED: dict[str, object] = {"per_second": 0.0, "statuses": {}}
+
+
+def p99_of(said: dict[str, object]) -> float:
+    """The 99th percentile in ms of one run; where nothing was answered, there is no end to it."""
+    return float(str(said.get("p99_ms", "inf")))
 
 
 def best(runs: dict[int, list[dict[str, object]]]) -> dict[str, object]:
     """The number of clients with the most answers a second among those within the limit; medians over the rounds."""
     rows = []
     for clients, said in runs.items():
-        p99 = statistics.median(float(str(one.get("p99_ms", "inf"))) for one in said)
+        p99 = statistics.median(map(p99_of, said))
         rate = statistics.median(float(str(one["per_second"])) for one in said)
         rows.append({"clients": clients, "per_second": rate, "p99_ms": p99})
     within = [row for row in rows if row["p99_ms"] <= LIMIT_MS]
@@ -215,8 +222,8 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, object]:
     model = project / "models" / "packaged"
     (folder / "images").mkdir()
     images = photographs(folder / "images")
-    counts = [2, 4, 8] if asked.quick else [1, 2, 3, 4, 6, 8, 12, 16, 24]
-    rounds, seconds = (2, 2.5) if asked.quick else (3, 8.0)
+    counts = [2, 4, 8] if asked.quick else [1, 2, 3, 4, 5, 6, 8, 12]
+    rounds, seconds = (2, 2.5) if asked.quick else (4, 5.0)
     results: Results = {}
     ceilings, ready = [], {}
     with ExitStack() as stack:
@@ -226,9 +233,14 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, object]:
             ask(ports[service.name], images, "--clients", "4", "--seconds", "2")  # warm, and its pages in memory
         for number in range(rounds):
             ceilings.append(ceiling(model, images))
+            beyond: set[str] = set()
             for clients in counts:
                 for name, port in ports.items():
-                    said = ask(port, images, "--clients", str(clients), "--seconds", str(seconds))
+                    said = NOT_ASKED
+                    if name not in beyond:
+                        said = ask(port, images, "--clients", str(clients), "--seconds", str(seconds))
+                    if float(str(said.get("p50_ms", "inf"))) > LIMIT_MS:
+                        beyond.add(name)
                     results.setdefault(name, {}).setdefault(clients, []).append(said)
                     print(f"round {number + 1}, {clients} clients, {name}: {said}", file=sys.stderr, flush=True)
     found = {name: best(runs) for name, runs in results.items()}

@@ -8,7 +8,8 @@ All services run all the time, each is asked in its turn by a second process (lo
 rounds are interleaved. A service's figure is the most answers a second among the numbers of clients at which the 99th
 percentile, the median over the rounds, is within the limit. A service half of whose answers take longer than that is
 asked by no more clients in that round, which counts as beyond it. The ceiling is ``cores / (decode + forward)``, each
-timed on one thread in the same run. One JSON line at the end.
+timed on one thread in the same run. One JSON line at the end; where a service is never within the limit, a ratio to it
+is null.
 """
 
 from __future__ import annotations
@@ -215,6 +216,11 @@ def best(runs: dict[int, list[dict[str, object]]]) -> dict[str, object]:
     return max(within, key=lambda row: row["per_second"])
 
 
+def over(ours: float, theirs: float) -> float | None:
+    """How many times as much; None where theirs is never within the limit."""
+    return round(ours / theirs, 2) if theirs else None
+
+
 def measure(asked: argparse.Namespace, folder: Path) -> dict[str, object]:
     """All figures."""
     cores = available_cores()
@@ -252,8 +258,8 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, object]:
         "photographs": PHOTOGRAPHS.is_dir(),
         "limit_ms": LIMIT_MS,
         "services": found,
-        "over_plain": round(ours / max(1e-9, plain["plain"]), 2),
-        "over_best_plain": round(ours / max(1e-9, *plain.values()), 2),
+        "over_plain": over(ours, plain["plain"]),
+        "over_best_plain": over(ours, max(plain.values())),
         "ceiling": top,
         "of_ceiling": round(ours / top["per_second"], 2),
         "ready_s": {name: round(value, 2) for name, value in ready.items()},

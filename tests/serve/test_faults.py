@@ -130,7 +130,7 @@ def test_five_hundred_slow_connections_take_nothing_from_others_and_are_cut_off(
     ends = Counter(said(connection)[:12] for connection in slow)
     for connection in slow:
         connection.close()
-    assert ends == {b"HTTP/1.1 408": 500}
+    assert ends == {b"HTTP/1.1 408": 375, b"": 125}  # who has said nothing is told nothing
     assert post(running.url, png) == 200
     assert running.memory() - before < 100 << 20
 
@@ -151,6 +151,14 @@ def test_a_sender_that_drips_is_cut_off_too(running: Running) -> None:
             time.sleep(0.05)
         listener.join(30)
     assert ended[0].startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.slow
+def test_a_connection_that_is_kept_and_asks_for_nothing_more_is_closed_without_an_answer(running: Running) -> None:
+    with running.connect() as connection:
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert one_answer(connection).startswith(b"HTTP/1.1 200")
+        assert said(connection) == b""
 
 
 @pytest.mark.slow

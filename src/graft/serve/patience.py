@@ -96,7 +96,14 @@ def _patient(base: Any, header_seconds: float, most: int) -> Any:
             # Web sockets have left the set; where a request is being answered, others see to its time.
             if self not in self.connections or not self.is_idle or self.transport.is_closing():
                 return
-            self.transport.write(_TOO_SLOW % (len(_SAID), _SAID))
+            if self._has_begun():
+                self.transport.write(_TOO_SLOW % (len(_SAID), _SAID))
             self.transport.close()
+
+        def _has_begun(self) -> bool:
+            # Who has asked for nothing gets no answer: it would be read as that to the next request, which may be on
+            # its way. httptools keeps the parts of a header to itself.
+            connection = getattr(self, "conn", None)
+            return connection is None or bool(connection.trailing_data[0])
 
     return PatientProtocol

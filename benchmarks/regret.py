@@ -36,10 +36,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from graft.config import parse_params
 from graft.determinism import available_cores, make_deterministic
-from graft.features.images import ImageSet
+from graft.features.images import ImageSet, ListedFiles
 from graft.features.store import Store
 from graft.files import sha256
 from graft.images.builtin import write_digits
@@ -64,6 +65,7 @@ from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.loop import logits_of
 from graft.train.plan import staged
+from graft.train.precision import untried
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -214,11 +216,9 @@ def study(part: Part, params: Params, scratch: Path) -> dict[str, Any]:
 def test_accuracy(result: Result, data: TrainSet, folder: Path, params: Params, store: Store) -> float:
     """Of the candidate, fine-tuned on all training images as a finalist is on those of a fold."""
     files = sorted(folder.glob("*/*"))
-    both = ImageSet(
-        data.images.root,
-        (*data.images.paths, *(str(file.absolute()) for file in files)),
-        (*data.images.digests, *map(sha256, files)),
-    )
+    seen = {path: data.images.root / path for path in data.images.paths}
+    unseen = {str(file.absolute()): file for file in files}
+    both = ImageSet(ListedFiles({**seen, **unseen}), (*seen, *unseen), (*data.images.digests, *map(sha256, files)))
     labels = np.array([*data.labels, *(data.classes.index(file.parent.name) for file in files)], np.int64)
     held = np.arange(len(labels)) >= len(data.labels)
     network = task_network(result.candidate, result.probe.depth, len(data.classes), params, ROOT)
@@ -226,7 +226,9 @@ def test_accuracy(result: Result, data: TrainSet, folder: Path, params: Params, 
     extractor = extractor_for(both, result.preprocessing, store, fabric.device)
     schedule = dataclasses.replace(Train(), finetune_epochs=params.select.finetune_epochs, label_smoothing=SMOOTHING)
     plan = staged(len(network.blocks), schedule)
-    trained = finetune(network, plan, Task(extractor, labels, ~held), schedule, params.seed, fabric).network
+    mode = untried(network, result.preprocessing.geometry.size, fabric.device, torch.get_num_threads())
+    task = Task(extractor, labels, ~held)
+    trained = finetune(network, plan, task, schedule, params.seed, fabric, mode=mode).network
     start = plan.stages[-1].start
     said = logits_of(trained.ending(start), extractor.activations(trained, start, held)).argmax(1).numpy()
     return float((said == labels[held]).mean())

@@ -109,7 +109,11 @@ def test_encrypted_and_oddly_packed_files_are_refused_one_by_one() -> None:
     assert read(zipped({"a.png": b"x"}, zipfile.ZIP_LZMA)) == {"a.png": "this file is packed in a way that is not read"}
 
 
-@pytest.mark.parametrize("data", [b"", b"PK", b"hello" * 100, zipped({"a": b"x" * 99})[:-30], zipped({"a": b"x"})[40:]])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"PK", b"hello" * 100, zipped({"a": b"x" * 99})[:-30], zipped({"a": b"x"})[40:]],
+    ids=["empty", "two letters", "text", "cut off", "without its beginning"],  # bytes of a zip hold the time
+)
 def test_what_is_no_zip_is_refused(data: bytes) -> None:
     with pytest.raises(DataError, match="the archive is no zip that can be read"):
         read(data)

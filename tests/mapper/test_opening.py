@@ -96,6 +96,7 @@ def test_somebody_else_at_that_address_is_told_within_seconds() -> None:
 
 
 MAPPING = """
+import signal
 import sys
 from graft.mapper.base import Mapper
 from graft.mapper.opening import ENGINES, ended_in_order
@@ -104,6 +105,8 @@ from graft.settings import Compute
 from tests.mapper import work
 
 if __name__ == "__main__":
+    # Who is started by a shell in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     name, *files = sys.argv[1:]
     with ENGINES[name](Compute(mapper=name, workers=2), Surroundings.here(1)) as engine, ended_in_order():
         list(Mapper(engine).map(work.sleep_long, files, "sleeping"))

@@ -59,7 +59,13 @@ def test_the_reference_outlives_runs_and_repeats_change_nothing(
 ) -> None:
     folder = make_classes({"cat": 15, "dog": 15})
     severe: dict[str, Any] = {
-        "data": {"source": "../images", "follow_links": False, "test_fraction": 0.2, "train_per_class": None},
+        "data": {
+            "source": "../images",
+            "follow_links": False,
+            "pack": 0,
+            "test_fraction": 0.2,
+            "train_per_class": None,
+        },
         "seed": 0,
         "pretrain": {"source": "glyphs"},
     }

@@ -90,14 +90,18 @@ def version_of(folder: Path) -> str:
     return sha256(folder / CARD_FILE)[:12]
 
 
-def title_of(folder: Path) -> str:
-    """``name:version`` of the model in ``folder``; one that was not packaged is named by its folder.
+def name_of(folder: Path) -> str:
+    """The name of the model in ``folder``; one that was not packaged is named by its folder.
 
     Raises:
         WeightsError: the package's description is damaged.
     """
-    name = read_package(folder).name if (folder / PACKAGE_FILE).exists() else folder.resolve().name
-    return f"{name}:{version_of(folder)}"
+    return read_package(folder).name if (folder / PACKAGE_FILE).exists() else folder.resolve().name
+
+
+def title_of(folder: Path) -> str:
+    """``name:version`` of the model in ``folder``. Raises WeightsError as :func:`name_of` does."""
+    return f"{name_of(folder)}:{version_of(folder)}"
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:

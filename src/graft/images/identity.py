@@ -2,8 +2,8 @@
 
 A file is taken for unchanged when its path, device, inode, size, time of modification and time of change are what they
 were. The time of change (``ctime``) is the one that no program can set back: a copy that keeps its modification time,
-or a file unpacked with the time of an archive, is still seen. For an image in a tar file, the
-tar file is asked.
+or a file unpacked with the time of an archive, is still seen. For an image in a tar file,
+the tar file is asked.
 
 Times are coarse, though: a file that is written twice within one tick of its clock (2 s on FAT, 1 s on HFS+, the
 kernel's 1 to 10 ms elsewhere) bears the same times after the second. Git calls that racy. So a file gets no

@@ -13,7 +13,7 @@ from bentoml.models import BentoModel, get
 
 from graft.artifact import CARD_FILE, WEIGHTS_FILE, Artifact
 from graft.errors import GraftError, WeightsError
-from graft.packaged import read_package, title_of
+from graft.packaged import name_of, read_package, version_of
 from graft.runtime.agreement import check_agreement
 from graft.runtime.engines import choose
 from graft.runtime.served import ServedModel
@@ -82,10 +82,9 @@ def check_model(folder: Path, engine: str = "") -> Artifact:
 
 def identity(folder: Path, card: Artifact) -> dict[str, str]:
     """What every answer says of the model that gave it."""
-    name, _, version = title_of(folder).rpartition(":")
     return {
-        "name": name,
-        "version": version,
+        "name": name_of(folder),
+        "version": version_of(folder),
         "arch": card.arch,
         "trained_from": card.weights,
         "sha256": card.sha256[:12],

@@ -5,7 +5,9 @@ steps. ResNet-18 is fine-tuned whole on made images in three ways, which take tu
 process with as many threads as there are cores, and two processes that share the cores. Every batch has the same images
 in all three. Timed are the steps after the first, of the best round; starting processes is not. Ends with one JSON
 line: images a second of each way, what two processes are worth against one (`scaling`, of the same threads each, and
-`against_threads`, of the same cores), and the largest difference of any weight, of the losses and of the logits.
+`against_threads`, of the same cores), and the largest difference of any weight, of the losses and of the logits between
+one process and two. Sums of another order round differently, and training makes that grow; beside it stand therefore
+`of_threads`, between one thread and two of one process, and `in_double`, between one process and two in float64.
 """
 
 from __future__ import annotations
@@ -57,13 +59,13 @@ class Size:
 FULL, QUICK = Size(128, 32, 6, 2, 3), Size(32, 8, 3, 1, 1)
 
 
-def train(fabric: Fabric, size: Size, threads: int, out: Path) -> None:
-    """Work of one process; the first one writes its weights, losses, logits and the seconds of its steps."""
+def train(fabric: Fabric, size: Size, threads: int, kind: torch.dtype, out: Path) -> None:
+    """Work of one process; the first one writes its weights, losses, logits and the rate of its steps."""
     make_deterministic(threads)
     torch.manual_seed(0)
-    network = build_network("resnet18", CLASSES, size=size.side)
+    network = build_network("resnet18", CLASSES, size=size.side).to(kind)
     labels = torch.arange(size.batch * size.steps) % CLASSES
-    images = torch.rand(len(labels), 3, size.side, size.side) + 0.3 * labels.view(-1, 1, 1, 1)
+    images = (torch.rand(len(labels), 3, size.side, size.side) + 0.3 * labels.view(-1, 1, 1, 1)).to(kind)
     blocks = len(network.blocks)
     settings = Train(batch_size=size.batch, finetune_epochs=size.epochs, unfreeze_blocks=blocks)
     (stage,) = staged(blocks, settings).stages
@@ -99,18 +101,31 @@ def measure(size: Size, folder: Path) -> dict[str, Any]:
     each = max(1, cores // 2)
     ways = {"one_process": (1, each), "one_process_all_cores": (1, cores), "two_processes": (2, each)}
     best = dict.fromkeys(ways, 0.0)
+
+    def trained(name: str, kind: torch.dtype = torch.float32) -> Path:
+        devices, threads = ways[name]
+        out = folder / f"{name}-{kind}.safetensors"
+        launch(train, Compute(device="cpu", devices=devices, threads=threads), size, threads, kind, out)
+        return out
+
+    written: dict[str, Path] = {}
     for number in range(size.rounds):
-        for name, (devices, threads) in ways.items():
-            out = folder / f"{name}.safetensors"
-            launch(train, Compute(device="cpu", devices=devices, threads=threads), size, threads, out)
-            best[name] = max(best[name], json.loads(out.with_suffix(".json").read_text(encoding="utf-8")))
+        for name in ways:
+            written[name] = trained(name)
+            rate = json.loads(written[name].with_suffix(".json").read_text(encoding="utf-8"))
+            best[name] = max(best[name], rate)
             print(f"round {number + 1}, {name}: best {best[name]:.1f} images/s", file=sys.stderr, flush=True)
+    in_double = [trained(name, torch.float64) for name in ("one_process", "two_processes")]
     return {
         "threads_each": each,
         "images_per_s": {name: round(rate, 1) for name, rate in best.items()},
         "scaling": round(best["two_processes"] / best["one_process"], 2),
         "against_threads": round(best["two_processes"] / best["one_process_all_cores"], 2),
-        "largest_difference": difference(folder / "one_process.safetensors", folder / "two_processes.safetensors"),
+        "largest_difference": {
+            "of_processes": difference(written["one_process"], written["two_processes"]),
+            "of_threads": difference(written["one_process"], written["one_process_all_cores"]),
+            "in_double": difference(*in_double),
+        },
     }
 
 

@@ -27,7 +27,7 @@ from graft.files import sha256, whole_file, whole_folder
 from graft.pretrain.source import Labelled, pretrain, probabilities
 from graft.pretrain.tasks import SourceTask
 from graft.settings import Augment, Candidate, Params
-from graft.train.devices import fabric_for
+from graft.train.devices import device_for, fabric_for
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, build_network
 from graft.zoo.preprocessing import Preprocessing
@@ -68,7 +68,7 @@ class Sources:
         preprocessing = _preprocessing(candidate)
         # Not where the images lie nor how they are divided: the hash of the data says what matters of that.
         settings = {name: dataclasses.asdict(self.params.pretrain)[name] for name in _SETTINGS}
-        device = fabric_for(self.params.compute.device).device.type
+        device = device_for(self.params.compute.device).type
         made_with = (self.params.seed, torch.__version__, torch.get_num_threads(), device, code_version())
         network = (candidate.arch, candidate.size, dataclasses.asdict(preprocessing))
         return key_of("source model", self.task.digest, settings, network, made_with)

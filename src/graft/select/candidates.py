@@ -22,7 +22,7 @@ from graft.select.logme import logme
 from graft.select.measure import Measured
 from graft.select.probe import Probe, probe_at, probe_auto
 from graft.settings import Candidate, Params, Train
-from graft.train.devices import fabric_for
+from graft.train.devices import device_for, fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.loop import logits_of
 from graft.train.plan import Plan, staged
@@ -139,7 +139,7 @@ def keep_features(
         WeightsError: its weights cannot be had.
     """
     found = pretrained(candidate, around(params, sources))
-    device = fabric_for(params.compute.device).device
+    device = device_for(params.compute.device)
     extractor_for(data.images, found.preprocessing, store, device).of(rows).every_depth(found.network)
 
 
@@ -153,7 +153,7 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
     """
     begun = time.perf_counter()
     found = pretrained(candidate, around(params, sources))
-    extractor = extractor_for(data.images, found.preprocessing, store, fabric_for(params.compute.device).device)
+    extractor = extractor_for(data.images, found.preprocessing, store, device_for(params.compute.device))
     depths = extractor.every_depth(found.network)
     last, head = len(depths) - 1, params.select.probe
     if candidate.depth == "auto":
@@ -162,15 +162,17 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
         depth = last if candidate.depth == "last" else candidate.depth
         require_block(found.network, depth)
         probe = probe_at(depths, data.labels, data.folds, depth, params.seed, groups=data.groups, head=head)
-    whole = found.network.cpu()
-    size = found.preprocessing.geometry.size
+    costs = {
+        depth: cost_of(cut(found.network.cpu(), depth, len(data.classes)), found.preprocessing.geometry.size)
+        for depth in {probe.depth, last}
+    }
     return Result(
         candidate,
         found.preprocessing,
         len(depths),
         probe,
-        cost_of(cut(whole, probe.depth, len(data.classes)), size),
-        whole=cost_of(cut(whole, last, len(data.classes)), size),
+        costs[probe.depth],
+        whole=costs[last],
         knn=knn_accuracy(depths[probe.depth], data.labels, data.groups),
         logme=logme(depths[probe.depth], data.labels),
         published=published_accuracy(candidate),
@@ -204,7 +206,7 @@ def _finalist(
     selection into question.
     """
     network = task_network(result.candidate, result.probe.depth, len(data.classes), params, sources)
-    extractor = extractor_for(data.images, result.preprocessing, store, fabric_for(params.compute.device).device)
+    extractor = extractor_for(data.images, result.preprocessing, store, device_for(params.compute.device))
     settings = dataclasses.replace(Train(), finetune_epochs=params.select.finetune_epochs, label_smoothing=SMOOTHING)
     return network, extractor, settings, staged(len(network.blocks), settings)
 

@@ -22,7 +22,7 @@ from graft.select.names import name_of, name_of_candidate
 from graft.select.rule import choose, finalists
 from graft.select.spread import Given, probed, tuned_in_folds
 from graft.settings import Params
-from graft.train.devices import fabric_for
+from graft.train.devices import device_for
 from graft.zoo.network import Network, build_network
 from graft.zoo.weights import preprocessing_of
 
@@ -84,7 +84,7 @@ class _Course:
         """Time and weigh every candidate as it would be served, and hold that against the limits."""
         classes = len(self.data.classes)
         served = [_served(item, classes) for item in self.results]
-        measured = measure(served, fabric_for(self.params.compute.device).device, self.params.seed)
+        measured = measure(served, device_for(self.params.compute.device), self.params.seed)
         kept = []
         for item, found in zip(self.results, measured, strict=True):
             if isinstance(found, Exception):

@@ -113,13 +113,13 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
     from graft.pretrain.models import source_features
     from graft.select.candidates import around, extractor_for
     from graft.select.probe import fold_scores
-    from graft.train.devices import fabric_for
+    from graft.train.devices import device_for
     from graft.zoo.weights import pretrained, source_folder
 
     candidate = winner.candidate
     if candidate.weights == "none":
         return {"says": "The chosen network began without pretrained weights, so there is no source."}
-    device = fabric_for(params.compute.device).device
+    device = device_for(params.compute.device)
     extractor = extractor_for(data.images, winner.preprocessing, store, device)
     gain = over_pixels(winner.probe.fold_scores, fold_scores(as_pixels(extractor.images), data.labels, data.folds))
     distance: float | None = None

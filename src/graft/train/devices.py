@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import TYPE_CHECKING
 
 from graft.train.precision import Precision
 
 if TYPE_CHECKING:
+    import torch
     from lightning_fabric import Fabric
 
 FULL_PRECISION: Precision = "32-true"
@@ -21,6 +23,12 @@ def fabric_for(device: str, precision: Precision = FULL_PRECISION) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator, _, index = device.partition(":")
     return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)
+
+
+@cache
+def device_for(device: str) -> torch.device:
+    """The device that :func:`fabric_for` takes, for what only runs networks."""
+    return fabric_for(device).device
 
 
 def precision_of(fabric: Fabric) -> str:

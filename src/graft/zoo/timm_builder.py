@@ -39,7 +39,7 @@ class TimmBuilder:
 
     def names(self) -> list[str]:
         """All registered names, prefixed."""
-        return [TIMM + name for name in _timm().list_models()]
+        return list(_names())
 
     def model(self, arch: str, size: int | None = None) -> Any:
         """The model with random weights and its own head, built for ``size`` where its class minds the size."""
@@ -109,6 +109,11 @@ class TimmBuilder:
         """The first of some usual steps from its own size on that leads to a size it takes."""
         own = _own_size(arch)
         return next((step for step in STEPS if own % step == 0 and _runs(arch, own + step)), own)
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(TIMM + name for name in _timm().list_models())
 
 
 @cache

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BENTOML = Path(sys.executable).with_name("bentoml")
 # Seconds that a busy machine may take for one thing; nothing waits so long where all is well.
 PATIENCE = 120
+# Seconds after which a request may come too late for a service that is told to end, which gives it 0.5.
+ON_ITS_WAY = 0.4
 
 
 @contextmanager

@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from bentoml.exceptions import BentoMLException
 
 from graft.files import write_json
 from graft.serve.location import PackagedModel
 from graft.workspace import Workspace
-from tests.serve.process import BENTOML, ROOT, serving
+from tests.serve.process import BENTOML, PATIENCE, ROOT, serving, workers_in
 from tests.serve.test_process import predict, whole_project
+from tests.waiting import until
 
 __all__ = ["whole_project"]
 MOST_MB = 300
@@ -127,8 +127,9 @@ def test_the_bento_serves_where_only_its_requirements_are_installed(
     variables |= {"GRAFT_WORKERS": "2", "GRAFT_THREADS": "1"}
     with serving(elsewhere, variables, tag, bentoml=venv / "bin" / "bentoml") as url:
         assert predict(url, image)["label"] in {"ant", "bee", "wasp"}
-        runtime = httpx.get(f"{url}/model").json()["runtime"]
+        runtime = httpx.get(f"{url}/model", timeout=PATIENCE).json()["runtime"]
         assert runtime == {"engine": "onnxruntime", "device": "cpu", "threads": 1, "workers": 2, "batch": 1}
         # What was built on one machine is not what serves on another: two workers, whatever the builder had.
-        commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-        assert len([one for one in commands if tag in one and "_bentoml_impl.worker.service" in one]) == 2
+        # The service is ready when the first of them is.
+        workers = until(lambda: len(found := workers_in(elsewhere)) > 1 and found)
+        assert [tag in worker.cmdline() for worker in workers] == [True, True]

@@ -22,11 +22,10 @@ import pytest
 from graft.journal import Journal
 from graft.workspace import Workspace
 from tests.serve.conftest import package
-from tests.serve.process import BENTOML, PATIENCE, ROOT, held_port, kill, service_in, serving, workers_in
+from tests.serve.process import BENTOML, ON_ITS_WAY, PATIENCE, ROOT, held_port, kill, service_in, serving, workers_in
 from tests.waiting import until
 
 SECONDS = 6  # that slow senders are given
-ON_ITS_WAY = 0.4  # seconds after which a request may come too late for a service that is told to end; it gives 0.5
 NO_MODEL_YET = "there is no model yet; waiting"
 
 

@@ -57,7 +57,7 @@ def built(project: Path, environment: dict[str, str]) -> tuple[str, Path]:
     """Build; the Bento's tag and folder."""
     command = [BENTOML, "build", "--output", "tag"]
     said = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, timeout=120, check=True
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=240, check=True
     )
     tag = re.search(r"__tag__:(\S+)", said.stdout)
     assert tag is not None
@@ -78,7 +78,7 @@ def test_the_container_is_built_of_what_serving_needs(
     tag, _ = built(whole_project.root, environment)
     context = tmp_path / "context"
     subprocess.run(
-        [sys.executable, "-c", _CONTAINER, tag, str(context)], env=environment, cwd=tmp_path, timeout=120, check=True
+        [sys.executable, "-c", _CONTAINER, tag, str(context)], env=environment, cwd=tmp_path, timeout=240, check=True
     )
     dockerfile = (context / "env" / "docker" / "Dockerfile").read_text()
     assert re.search(r"^FROM python:3\.1[123]-slim", dockerfile, flags=re.MULTILINE)
@@ -106,7 +106,7 @@ def test_the_bento_serves_where_only_its_requirements_are_installed(
 ) -> None:
     tag, bento = built(whole_project.root, environment)
     venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=240)
     install = [venv / "bin" / "python", "-m", "pip", "install", "-q", "-c", ROOT / "requirements.lock", "-r"]
     done = subprocess.run(
         [*install, bento / "env" / "python" / "requirements.txt"],

@@ -73,7 +73,7 @@ def test_built_bento_holds_all_it_needs_and_no_more(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert built.returncode == 0, built.stderr
@@ -164,7 +164,7 @@ def test_serving_needs_nothing_that_the_bento_does_not_bring(
         env={**environment, "GRAFT_MODEL": str(project.packaged)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=True,
     )
     engine, answer, modules = run.stdout.splitlines()

@@ -275,16 +275,23 @@ def write_project(root: Path) -> None:
 @contextmanager
 def served(root: Path) -> Iterator[Service]:
     """Serve the project in ``root`` from a process of its own until the block ends."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "BENTOML_HOME": str(root / "bentoml home"), "GRAFT_BODY_SECONDS": "2"}
+    with socket.socket() as holder:
+        # Bound for as long as the service runs, so that nobody else is given the port; Linux lets the service listen.
+        holder.bind(("127.0.0.1", 0))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        yield from _served_at(holder.getsockname()[1], root)
+
+
+def _served_at(port: int, root: Path) -> Iterator[Service]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML", "GRAFT"))}
+    own = {"BENTOML_HOME": str(root / "bentoml home"), "GRAFT_BODY_SECONDS": "2", "GRAFT_WORKERS": "1"}
+    environment = {**kept, **own}
     command = [Path(sys.executable).with_name("bentoml"), "serve", "--port", str(port)]
     log = root / "serve.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=root, env=environment, stdout=output, stderr=output)
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 180
         while not _is_ready(port):
             if process.poll() is not None or time.monotonic() > until:
                 raise SystemExit(f"the service did not become ready:\n{log.read_text()}")
@@ -293,7 +300,7 @@ def served(root: Path) -> Iterator[Service]:
         yield Service(port, worker)
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(120)
 
 
 def _is_ready(port: int) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import ProcessPoolExecutor
+import sqlite3
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -65,6 +67,18 @@ def test_several_processes_write_at_once(tmp_path: Path) -> None:
         for done in [pool.submit(write, path, start, 25) for start in (0, 100)]:
             done.result()
     assert len(Journal(path).read()) == 50
+
+
+def test_who_comes_while_another_makes_the_file_waits_for_it(tmp_path: Path) -> None:
+    """What waits is written while somebody already corrects an answer: both make the file."""
+    path = tmp_path / "journal.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        added = pool.submit(Journal(path).add, [answer(1)])
+        wait([added], timeout=0.5)  # enough for it to be refused; what is late only waits less
+        other.execute("ROLLBACK")
+        added.result()
+    assert Journal(path).read()["id"].tolist() == ["000001"]
 
 
 def test_a_file_that_is_no_journal_is_refused_by_name(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 LIMIT = 100_000  # answers that are kept
 # Finding the oldest takes 12 ms where there are 100,000: only after so many more have come, as a part of the limit.
 _SLACK = 100
-_WAIT_SECONDS = 10.0  # how long one process waits for another that writes
+_WAIT_SECONDS = 30.0  # how long one process waits for another that writes
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     id TEXT PRIMARY KEY, at REAL NOT NULL, model TEXT NOT NULL, label TEXT NOT NULL, confidence REAL NOT NULL,
@@ -134,8 +135,7 @@ class Journal:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=_WAIT_SECONDS)) as database:
-                # Readers and a writer do not wait for one another.
-                database.execute("PRAGMA journal_mode = WAL")
+                _let_read_while_written(database)
                 # A crash of the machine may cost the last answers, and never the file; every commit would wait for it.
                 database.execute("PRAGMA synchronous = NORMAL")
                 database.executescript(_SCHEMA)
@@ -147,3 +147,19 @@ class Journal:
                 where=self.path,
                 remedy="make room or mend its permissions; a damaged journal may be deleted",
             ) from None
+
+
+def _let_read_while_written(database: sqlite3.Connection) -> None:
+    """Have readers and a writer not wait for one another; the file remembers it from the first time on.
+
+    Of two who do that to a new file at the same moment SQLite refuses one at once, however long it was told to wait.
+    """
+    until = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)

@@ -27,7 +27,7 @@ GRAFT = [sys.executable, "-m", "graft.cli"]
 
 
 def _graft(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*GRAFT, *arguments], cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([*GRAFT, *arguments], cwd=cwd, capture_output=True, text=True, timeout=240, check=False)
 
 
 def doubtful(folder: Path, artifact: Artifact) -> None:

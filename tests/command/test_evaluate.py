@@ -254,7 +254,7 @@ def test_a_folder_of_other_things_is_not_replaced(
 def test_exit_codes(model: Path, tmp_path: Path) -> None:
     def graft(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "graft.cli", "evaluate", *arguments]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
 
     assert graft("--model", str(model)).returncode == 2
     missing = graft("--model", str(model), "--data", "nowhere")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graft.runtime.batching import BatchingEngine
+from tests.waiting import until
 
 
 class Sums:
@@ -29,7 +30,7 @@ class Sums:
             assert self.at_once == 1, "two runs at the same time"
         self.batches.append(len(images))
         self.entered.set()
-        assert self.go.wait(30)
+        assert self.go.wait(120)
         with self._lock:
             self.at_once -= 1
         if (images == 255).any():
@@ -55,10 +56,9 @@ def test_what_waits_is_run_together_and_everybody_gets_his_own() -> None:
     engine.go.clear()
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(batching.run, of(1))
-        assert engine.entered.wait(30)
+        assert engine.entered.wait(120)
         others = [pool.submit(batching.run, of(level)) for level in range(2, 9)]
-        while len(batching._queue) < 7:
-            pass
+        until(lambda: len(batching._queue) == 7)
         engine.go.set()
         assert first.result()[0].item() == 12
         assert [one.result()[0].item() for one in others] == [12 * level for level in range(2, 9)]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -17,14 +17,25 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BENTOML = Path(sys.executable).with_name("bentoml")
+# Seconds that a busy machine may take for one thing; nothing waits so long where all is well.
+PATIENCE = 120
+# Seconds after which a request may come too late for a service that is told to end, which gives it 0.5.
+ON_ITS_WAY = 0.4
 
 
-def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def held_port() -> Iterator[int]:
+    """A port of 127.0.0.1 on which a service can listen, and which nobody else is given until the block ends.
+
+    Linux lets one socket listen at a port to which others are bound, where all of them ask for reuse.
+    """
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port: int = holder.getsockname()[1]
+        if sys.platform != "linux":
+            holder.close()
+        yield port
 
 
 @contextmanager
@@ -33,36 +44,59 @@ def serving(where: Path, environment: dict[str, str], *arguments: str, bentoml: 
 
     What it writes stands in ``serve.log`` there.
     """
-    port = free_port()
     log = where / "serve.log"
-    with log.open("w") as output:
-        command = [bentoml, "serve", *arguments, "--port", str(port)]
-        process = subprocess.Popen(command, cwd=where, env=environment, stdout=output, stderr=output)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(url, process, log)
-        yield url
-        if process.poll() is None:  # a test may have ended it
-            process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0, log.read_text()
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(url)
-    finally:
-        if process.poll() is None:
-            # Workers are sessions of their own, and outlive a parent that is killed.
-            family = psutil.Process(process.pid)
-            for member in (family, *family.children(recursive=True)):
-                member.kill()
-            process.wait()
+    with held_port() as port:
+        with log.open("w") as output:
+            command = [bentoml, "serve", *arguments, "--port", str(port)]
+            process = subprocess.Popen(command, cwd=where, env=environment, stdout=output, stderr=output)
+        url = f"http://127.0.0.1:{port}"
+        try:
+            wait_until_ready(url, process, log)
+            yield url
+            if process.poll() is None:  # a test may have ended it
+                process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=PATIENCE) == 0, log.read_text()
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(url, timeout=PATIENCE)
+        finally:
+            if process.poll() is None:
+                kill(process)
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """End a service at once. Its workers are sessions of their own, and outlive a parent that is killed."""
+    family = psutil.Process(process.pid)
+    for member in (family, *family.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it may end by itself at this moment
+            member.kill()
+    process.wait()
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     """Return once the service is ready; fail with its log where it ends or does not come up."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
-        try:
+        with suppress(httpx.TransportError):
             if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
                 return
-        except httpx.TransportError:
-            time.sleep(0.1)
+        time.sleep(0.1)
     raise AssertionError(f"the service did not become ready:\n{log.read_text()}")
+
+
+def service_in(where: Path) -> psutil.Process:
+    """The `bentoml serve` that this process began in ``where``, among its other children."""
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # another may end at this moment
+            if Path(child.cwd()) == where.resolve() and any("bentoml" in word for word in child.cmdline()):
+                return child
+    raise AssertionError(f"no service runs in {where}")
+
+
+def workers_in(where: Path) -> list[psutil.Process]:
+    """The processes that answer for the service in ``where``, of those that have begun."""
+    found = []
+    for child in service_in(where).children(recursive=True):
+        with suppress(psutil.Error):  # as above
+            if "_bentoml_impl.worker.service" in child.cmdline():
+                found.append(child)
+    return found

@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 import httpx
-import psutil
 import pytest
 from bentoml.exceptions import BentoMLException
 
 from graft.files import write_json
 from graft.serve.location import PackagedModel
 from graft.workspace import Workspace
-from tests.serve.process import BENTOML, ROOT, serving
+from tests.serve.process import BENTOML, PATIENCE, ROOT, serving, workers_in
 from tests.serve.test_process import predict, whole_project
+from tests.waiting import until
 
 __all__ = ["whole_project"]
 MOST_MB = 300
@@ -57,7 +57,7 @@ def built(project: Path, environment: dict[str, str]) -> tuple[str, Path]:
     """Build; the Bento's tag and folder."""
     command = [BENTOML, "build", "--output", "tag"]
     said = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, timeout=120, check=True
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=240, check=True
     )
     tag = re.search(r"__tag__:(\S+)", said.stdout)
     assert tag is not None
@@ -78,7 +78,7 @@ def test_the_container_is_built_of_what_serving_needs(
     tag, _ = built(whole_project.root, environment)
     context = tmp_path / "context"
     subprocess.run(
-        [sys.executable, "-c", _CONTAINER, tag, str(context)], env=environment, cwd=tmp_path, timeout=120, check=True
+        [sys.executable, "-c", _CONTAINER, tag, str(context)], env=environment, cwd=tmp_path, timeout=240, check=True
     )
     dockerfile = (context / "env" / "docker" / "Dockerfile").read_text()
     assert re.search(r"^FROM python:3\.1[123]-slim", dockerfile, flags=re.MULTILINE)
@@ -106,7 +106,7 @@ def test_the_bento_serves_where_only_its_requirements_are_installed(
 ) -> None:
     tag, bento = built(whole_project.root, environment)
     venv = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True, timeout=240)
     install = [venv / "bin" / "python", "-m", "pip", "install", "-q", "-c", ROOT / "requirements.lock", "-r"]
     done = subprocess.run(
         [*install, bento / "env" / "python" / "requirements.txt"],
@@ -127,8 +127,9 @@ def test_the_bento_serves_where_only_its_requirements_are_installed(
     variables |= {"GRAFT_WORKERS": "2", "GRAFT_THREADS": "1"}
     with serving(elsewhere, variables, tag, bentoml=venv / "bin" / "bentoml") as url:
         assert predict(url, image)["label"] in {"ant", "bee", "wasp"}
-        runtime = httpx.get(f"{url}/model").json()["runtime"]
+        runtime = httpx.get(f"{url}/model", timeout=PATIENCE).json()["runtime"]
         assert runtime == {"engine": "onnxruntime", "device": "cpu", "threads": 1, "workers": 2, "batch": 1}
         # What was built on one machine is not what serves on another: two workers, whatever the builder had.
-        commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-        assert len([one for one in commands if tag in one and "_bentoml_impl.worker.service" in one]) == 2
+        # The service is ready when the first of them is.
+        workers = until(lambda: len(found := workers_in(elsewhere)) > 1 and found)
+        assert [tag in worker.cmdline() for worker in workers] == [True, True]

@@ -48,7 +48,7 @@ def test_any_bytes_are_a_form_or_refused(kind: str, body: bytes) -> None:
 @given(case=DOCUMENT.as_strategy())
 @settings(max_examples=200, suppress_health_check=list(HealthCheck))
 def test_what_the_document_allows_is_answered_as_the_document_says(service: Service, case: schemathesis.Case) -> None:
-    answer = case.call(base_url=f"http://127.0.0.1:{service.port}")
+    answer = case.call(base_url=f"http://127.0.0.1:{service.port}", timeout=120)
     assert answer.status_code < 500
     case.validate_response(answer, checks=[schemathesis.checks.not_a_server_error])
 

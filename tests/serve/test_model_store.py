@@ -113,7 +113,7 @@ def test_killed_while_registering_leaves_a_store_that_works(project: Workspace, 
     import bentoml
 
     command = [sys.executable, "-c", _KILLED, str(project.root)]
-    killed = subprocess.run(command, env={**os.environ, "BENTOML_HOME": str(store)}, timeout=60, check=False)
+    killed = subprocess.run(command, env={**os.environ, "BENTOML_HOME": str(store)}, timeout=240, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert stored(store) == []
     assert bentoml.models.list() == []

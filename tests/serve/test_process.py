@@ -8,7 +8,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import yaml
 from graft.packaged import read_package
 from graft.predict import Predictor
 from graft.workspace import Workspace
-from tests.serve.process import BENTOML, ROOT, serving
+from tests.serve.process import BENTOML, PATIENCE, ROOT, held_port, serving
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def whole_project(project: Workspace) -> Workspace:
 def predict(url: str, image: Path) -> dict[str, Any]:
     """POST a real file and return the answer."""
     with image.open("rb") as file:
-        answer = httpx.post(f"{url}/predict", files={"image": file}, timeout=30)
+        answer = httpx.post(f"{url}/predict", files={"image": file}, timeout=PATIENCE)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
     return body
@@ -49,8 +48,8 @@ def test_serve_in_the_projects_folder(project: Workspace, environment: dict[str,
     expected = dict(zip(predictor.classes, predictor.predict([image])[0].tolist(), strict=True))
     with serving(project.root, environment) as url:
         assert predict(url, image)["probabilities"] == pytest.approx(expected, abs=1e-6)
-        assert 'endpoint="/predict"' in httpx.get(f"{url}/metrics").text
-        assert "What is in this image?" in httpx.get(f"{url}/").text
+        assert 'endpoint="/predict"' in httpx.get(f"{url}/metrics", timeout=PATIENCE).text
+        assert "What is in this image?" in httpx.get(f"{url}/", timeout=PATIENCE).text
         assert listening_on(int(url.rpartition(":")[2])) == {"127.0.0.1"}
     # Serving needs no model store, and leaves nothing in it.
     assert list((Path(environment["BENTOML_HOME"]) / "models").iterdir()) == []
@@ -74,7 +73,7 @@ def test_built_bento_holds_all_it_needs_and_no_more(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert built.returncode == 0, built.stderr
@@ -98,18 +97,19 @@ def test_built_bento_holds_all_it_needs_and_no_more(
     elsewhere.mkdir()
     with serving(elsewhere, environment, tag) as url:
         assert predict(url, image)["model"]["version"] == package["version"]
-        assert "Served from the Bento" in httpx.get(f"{url}/").text
+        assert "Served from the Bento" in httpx.get(f"{url}/", timeout=PATIENCE).text
 
 
 def refused(where: Path, environment: dict[str, str]) -> str:
     """What `bentoml serve` says when it must not start."""
     shutil.copy(ROOT / "bentofile.yaml", where)
-    begun = time.monotonic()
-    run = subprocess.run(
-        [BENTOML, "serve"], cwd=where, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    with held_port() as port:
+        command = [BENTOML, "serve", "--port", str(port)]
+        # That it ends by itself is what is tested: where workers fail BentoML goes on for ever.
+        run = subprocess.run(
+            command, cwd=where, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
     assert run.returncode == 1
-    assert time.monotonic() - begun < 20
     assert "Traceback" not in run.stderr
     return re.sub(r"\x1b\[\d*m", "", run.stderr)
 
@@ -164,7 +164,7 @@ def test_serving_needs_nothing_that_the_bento_does_not_bring(
         env={**environment, "GRAFT_MODEL": str(project.packaged)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=True,
     )
     engine, answer, modules = run.stdout.splitlines()
@@ -188,4 +188,4 @@ def test_bentoml_reports_nothing_even_where_it_asked_before_we_were_loaded(envir
         "import graft.serve\n"
         "assert stats.do_not_track()\n"
     )
-    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=PATIENCE, check=True)

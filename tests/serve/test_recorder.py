@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import stat
@@ -12,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.responses import JSONResponse
 
 from graft.errors import GraftError
 from graft.images.facts import Tones
 from graft.journal import Answered, Journal
+from graft.serve.feedback import Correction, correct
 from graft.serve.kept import KeptImages
 from graft.serve.notes import recorder, tones
 from graft.serve.recorder import Recorder
@@ -34,7 +37,7 @@ def test_everything_is_written_by_the_end(tmp_path: Path) -> None:
     made.start()
     for number in range(1200):
         made.add(answer(number), PNG)
-    made.close()
+    made.close(60)
     assert journal.read()["id"].tolist() == [f"{number:032x}" for number in range(1200)]
     assert list(tmp_path.glob("*.png")) == []
     made.close()  # a second time is no harm
@@ -56,7 +59,7 @@ class Stuck(Journal):
     faults: list[GraftError] = dataclasses.field(default_factory=list)
 
     def add(self, answers: Sequence[Answered]) -> None:
-        self.go_on.wait(30)
+        self.go_on.wait(200)
         if self.faults:
             raise self.faults.pop()
         super().add(answers)
@@ -70,9 +73,42 @@ def test_a_disk_that_hangs_delays_nothing_and_what_does_not_fit_is_counted(tmp_p
     for number in range(3000):
         made.add(answer(number), PNG)  # comes back at once, or this never ends
     journal.go_on.set()
-    made.close()
+    made.close(60)
     assert sum(lost) + len(journal.read()) == 3000
     assert sum(lost) >= 500
+
+
+def test_an_answer_waits_until_it_is_written_or_lost(tmp_path: Path) -> None:
+    journal = Stuck(tmp_path / "journal.sqlite", faults=[GraftError("full")])
+    made = Recorder(journal)
+    assert not made.is_waiting(ANSWER.id)
+    made.start()
+    for written in (False, True):
+        journal.go_on.clear()
+        made.add(ANSWER, PNG)
+        assert made.is_waiting(ANSWER.id)
+        journal.go_on.set()
+        made.flush(60)
+        assert not made.is_waiting(ANSWER.id)
+        assert len(journal.read()) == written
+    made.close(60)
+
+
+def test_who_corrects_an_answer_that_is_still_to_be_written_waits_for_it(tmp_path: Path) -> None:
+    journal = Stuck(tmp_path / "journal.sqlite")
+    made = Recorder(journal)
+    made.start()
+    made.add(answer(7), PNG)
+
+    async def correct_and_then_write() -> Correction | JSONResponse:
+        asked = asyncio.ensure_future(correct(made, ("cat", "dog"), f"{7:032x}", "dog"))
+        await asyncio.wait([asked], timeout=1.5)  # longer than another worker's answer is looked for
+        journal.go_on.set()
+        return await asked
+
+    assert asyncio.run(correct_and_then_write()) == Correction(id=f"{7:032x}", label="dog")
+    made.close(60)
+    assert journal.read()["truth"].tolist() == ["dog"]
 
 
 def test_a_full_disk_is_said_once_and_when_it_is_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -86,7 +122,7 @@ def test_a_full_disk_is_said_once_and_when_it_is_over(tmp_path: Path, caplog: py
     with caplog.at_level(logging.WARNING, "graft"):
         for number in range(4):
             made.add(answer(number), PNG)
-            made.flush(5)
+            made.flush(60)
         made.close()
     said = [record.getMessage() for record in caplog.records]
     assert said == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from graft.serve.watch import SECURITY, JsonLines, TextLines, name_of, request_id
+from graft.serve.metrics import metrics
+from graft.serve.watch import SECURITY, JsonLines, TextLines, Watch, name_of, request_id
 from tests.serve.test_doors import ask
 
 
@@ -82,3 +84,21 @@ def test_probes_are_logged_only_where_they_fail(caplog: pytest.LogCaptureFixture
         ask("GET", "/readyz")
         ask("POST", "/readyz")
     assert [record.facts["status"] for record in accesses(caplog)] == [405]  # type: ignore[attr-defined]
+
+
+def test_who_has_a_refusal_finds_it_counted() -> None:
+    counter = metrics().refused.labels(status="418")
+    counted = [counter.collect()[0].samples[0].value]
+
+    async def refuses(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    async def send(message: dict[str, Any]) -> None:
+        counted.append(counter.collect()[0].samples[0].value)
+
+    async def receive() -> dict[str, Any]:
+        raise AssertionError("asked")
+
+    asyncio.run(Watch(refuses)({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send))
+    assert counted == [counted[0], counted[0] + 1, counted[0] + 1]

@@ -84,7 +84,10 @@ async def correct(
         off = DataError("answers are not written down here", remedy="set GRAFT_JOURNAL where the service is started")
         return refusal(off, status=404)
     try:
-        for _ in range(_TRIES if _ID.fullmatch(given) else 0):
+        tries = _TRIES if _ID.fullmatch(given) else 0
+        while tries > 0:
+            # Asked before it is looked for, for it may be written in between. Other workers' answers are not known.
+            tries -= not recorder.is_waiting(given)
             if await anyio.to_thread.run_sync(recorder.journal.correct, given, label, time.time()):
                 metrics().feedback.inc()
                 return Correction(id=given, label=label)

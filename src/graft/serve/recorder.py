@@ -43,6 +43,7 @@ class Recorder:
     lose: Callable[[int], object] = lambda count: None
     _waiting: queue.Queue[Entry | None] = field(default_factory=lambda: queue.Queue(_WAITING))
     _bytes: int = 0
+    _names: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _broken: bool = False
     _thread: threading.Thread | None = None
@@ -65,12 +66,20 @@ class Recorder:
         kept = image if self.images is not None else None
         if kept is not None and self._bytes + len(kept) > _WAITING_BYTES:
             kept = None
+        with self._lock:  # before it is handed over: it may be written at once
+            self._names.add(answer.id)
         try:
             self._waiting.put_nowait(Entry(answer, kept))
         except queue.Full:
+            self._forget(answer.id)
             self.lose(1)
             return
         self._hold(len(kept or b""))
+
+    def is_waiting(self, answer: str) -> bool:
+        """Whether the answer of this id is still to be written."""
+        with self._lock:
+            return answer in self._names
 
     def flush(self, seconds: float) -> None:
         """Wait until all that was handed over is written, for so many seconds at most."""
@@ -93,6 +102,10 @@ class Recorder:
         with self._lock:
             self._bytes += count
 
+    def _forget(self, answer: str) -> None:
+        with self._lock:
+            self._names.discard(answer)
+
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
             entries = [first]
@@ -108,6 +121,7 @@ class Recorder:
                     entries.append(following)
             self._write(entries)
             for entry in entries:
+                self._forget(entry.answer.id)
                 self._hold(-len(entry.image or b""))
                 self._waiting.task_done()
             if is_last:

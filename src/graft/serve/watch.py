@@ -60,6 +60,8 @@ class Watch:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if status >= 400:  # before the answer is sent: who has it finds it counted
+                    metrics().refused.labels(status=str(status)).inc()
                 headers = MutableHeaders(scope=message)
                 for key, value in SECURITY.items():
                     headers.setdefault(key, value)
@@ -85,8 +87,6 @@ def name_of(given: str | None) -> str:
 
 
 def _note(scope: Scope, status: int, seconds: float) -> None:
-    if status >= 400:
-        metrics().refused.labels(status=str(status)).inc()
     if scope["path"] in _QUIET and status < 400:
         return
     facts = {

@@ -20,7 +20,7 @@ from graft.workspace import Workspace
 from tests.serve.page.models import tell_colours
 from tests.serve.process import ROOT, serving
 
-expect.set_options(timeout=20_000)  # milliseconds: a red test must mean a fault, not a busy machine
+expect.set_options(timeout=100_000)  # milliseconds: a red test must mean a fault, not a busy machine
 METRICS = {"accuracy": 0.93, "accuracy_ci95": [0.91, 0.95], "n_test": 153, "transfer": {"verdict": "helps"}}
 
 
@@ -93,7 +93,7 @@ def browser() -> Iterator[Browser]:
     if chromium is None:
         pytest.skip("needs a Chromium in the PATH (Debian's package chromium)")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=100_000)
         yield opened
         opened.close()
 
@@ -126,7 +126,7 @@ def open_page(browser: Browser, url: str) -> Iterator[Callable[..., Watched]]:
 
     def open_(address: str = url, before: Callable[[Page], object] = lambda _: None, **options: Any) -> Watched:
         context = browser.new_context(**options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(100_000)
         page = context.new_page()
         watched = Watched(page, address)
         opened.append((context, watched))

@@ -23,7 +23,7 @@ _KEY = "a key"
 
 def graft_predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "graft.cli", "predict", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_answers_are_typed_and_known(url: str, pictures: dict[str, Path]) -> None:

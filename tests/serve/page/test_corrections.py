@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from graft.journal import Journal
 from graft.workspace import Workspace
+from tests.serve.process import PATIENCE
 
 ID = "0123456789abcdef"
 # Every answer to an image is called ``id``. In the page, because Chromium does not tell of a file in a form, so that
@@ -26,7 +27,7 @@ _NAMED = """(id) => {
 
 def takes_feedback(url: str) -> bool:
     """Whether this service has the endpoint: one that has it refuses an unknown answer in its own words."""
-    said = httpx.post(f"{url}/feedback", json={"id": "0", "label": "red"})
+    said = httpx.post(f"{url}/feedback", json={"id": "0", "label": "red"}, timeout=PATIENCE)
     return said.headers.get("content-type", "").startswith("application/json") and "error" in said.json()
 
 

@@ -34,7 +34,9 @@ DIGITS: dict[str, list[Stroke]] = {
 
 def draw(page: Page, strokes: list[Stroke]) -> None:
     """Move the mouse over the canvas as a hand would."""
-    box = page.locator("#canvas").bounding_box()
+    canvas = page.locator("#canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
     assert box is not None
     for stroke in strokes:
         points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
@@ -142,6 +144,7 @@ def test_drawing_by_keys_alone_and_leaving(page: Page) -> None:
 @pytest.mark.slow
 def test_drawing_by_touch_does_not_move_the_page(open_page) -> None:
     page = open_page(viewport={"width": 390, "height": 500}, has_touch=True, is_mobile=True).page
+    page.get_by_role("heading", name="The model").wait_for()  # what is below moves when that comes
     page.get_by_role("button", name="Draw one").tap()
     canvas = page.locator("#canvas")
     canvas.scroll_into_view_if_needed()
@@ -172,9 +175,11 @@ def digits(serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_drawn_digits_are_read(digits: str, open_page) -> None:
-    page = open_page(digits).page
+    # The page moves to each answer, and while it glides a stroke would end beside the canvas.
+    page = open_page(digits, reduced_motion="reduce").page
     expect(page.get_by_label("light on dark")).to_be_checked()  # as the model's images are
-    for digit, strokes in DIGITS.items():
+    for number, (digit, strokes) in enumerate(DIGITS.items(), start=1):
         draw(page, strokes)
         page.get_by_role("button", name="Classify the drawing").click()
         expect(page.locator("#list > li:first-child .label")).to_have_text(re.compile(f"^{digit} "))
+        expect(page.get_by_role("status")).to_contain_text(f"drawing {number}.png: ")  # after that nothing moves

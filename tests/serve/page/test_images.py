@@ -10,6 +10,8 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.serve.process import PATIENCE
+
 _DROP = """(files) => {
   const data = new DataTransfer();
   for (const [name, text] of files) {
@@ -45,7 +47,7 @@ def test_chosen_image_gets_bars_that_agree_with_the_service(watched, url: str, p
     red = card(page, "red.png")
     expect(label(red)).to_have_text(re.compile(r"^red "))
     with pictures["red"].open("rb") as file:
-        said = httpx.post(f"{url}/predict", files={"image": file}).json()["probabilities"]
+        said = httpx.post(f"{url}/predict", files={"image": file}, timeout=PATIENCE).json()["probabilities"]
     rows = red.locator(".bars > li")
     expect(rows).to_have_count(len(said))
     for row, (name, share) in zip(rows.all(), said.items(), strict=True):
@@ -106,6 +108,8 @@ def test_no_more_than_three_requests_are_in_flight(open_page, pictures) -> None:
     answered = 0
     while answered < 7:
         expect(page.get_by_text(re.compile("^Asking$"))).to_have_count(min(3, 7 - answered))
+        while not held:  # the page says that it asks before the browser does
+            page.wait_for_timeout(50)
         assert len(held) <= 3
         held.pop(0).continue_()
         answered += 1

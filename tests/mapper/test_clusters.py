@@ -16,10 +16,9 @@ from graft.errors import GraftError
 from graft.mapper.base import Done
 from graft.mapper.opening import mapper_for
 from graft.settings import Compute
+from graft.train.meeting import port_for_later
 from tests.mapper import work
 from tests.waiting import until
-
-from .test_opening import free_port
 
 pytestmark = pytest.mark.slow
 TOOLS = Path(sys.executable).parent
@@ -61,7 +60,7 @@ def opens(compute: Compute) -> bool:
 def test_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workers; one is killed in mid-run and begun again by its nanny; a worker with two threads is refused."""
     monkeypatch.chdir(tmp_path)
-    address = f"tcp://127.0.0.1:{free_port()}"
+    address = f"tcp://127.0.0.1:{port_for_later()}"
     compute = Compute(mapper="dask", address=address, threads=1)
     place = ("--host", "127.0.0.1", "--no-dashboard")
     with typed("dask", "scheduler", *place, "--port", address.rpartition(":")[2]):
@@ -78,7 +77,7 @@ def test_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    port = free_port()
+    port = port_for_later()
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     head = ("--head", "--node-ip-address", "127.0.0.1", "--port", port, "--num-cpus", 2, "--include-dashboard=false")

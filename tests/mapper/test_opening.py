@@ -29,13 +29,6 @@ def opened(**settings: Any) -> None:
         pass
 
 
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-    return port
-
-
 def test_every_name_of_the_settings_has_an_engine() -> None:
     assert set(get_args(get_type_hints(Compute)["mapper"])) == set(ENGINES)
     with mapper_for(Compute()) as mapper:

@@ -77,7 +77,7 @@ def run_out_of_memory(number: int) -> int:
 def meet(folder: str) -> int:
     """Says who works here, and goes on when a second process has said it as well."""
     Path(folder, str(os.getpid())).touch()
-    until(lambda: len(list(Path(folder).iterdir())) == 2, 120)
+    until(lambda: len(list(Path(folder).iterdir())) == 2, 240)
     return os.getpid()
 
 

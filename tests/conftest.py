@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,14 @@ def write_classes(folder: Path, counts: dict[str, int], seed: int = 0, size: tup
             path = folder / name / f"{Path(name).name}_{number:03d}.png"
             picture(seed + 10_000 * position + number, size).save(path)
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Random weights are the same in every run of a test, whichever tests its process ran before, and for fixtures."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)

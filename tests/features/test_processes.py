@@ -56,7 +56,7 @@ from graft.features.store import Store
 def compute(missing, put):
     put(0, np.full((1, 2000), 7))
     print("half", flush=True)
-    time.sleep(60)
+    time.sleep(900)
 
 Store(Path(sys.argv[1])).rows("features", "t", row_keys("ab"), compute)
 """

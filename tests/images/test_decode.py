@@ -99,7 +99,7 @@ def test_of_an_animation_the_first_frame_is_taken_and_the_frames_are_counted(kin
         (b"\x00\x00\x00\x18ftypheic" + b"\x00" * 20, "this is not an image graft reads but HEIC"),
         (b"8BPS\x00\x01" + b"\x00" * 20, "this is not an image graft reads but Photoshop (PSD)"),
         (b"<svg xmlns='x'/>", "this is not an image graft reads but SVG"),
-        (os.urandom(8).replace(b"\x00", b"\x01") + b"\x00" * 600, "this is not an image, or one of an unknown format"),
+        (b"\x91\x07\xe3\x5c\xb8\x2a\xf4\x66" + b"\x00" * 600, "this is not an image, or one of an unknown format"),
         (encoded(picture(1, (64, 64)), "JPEG")[:400], "the image is damaged: "),
         (encoded(picture(1, (64, 64)), "PNG")[:-200], "the image is damaged: "),
     ],

@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,12 +16,14 @@ from graft.errors import GraftError
 from graft.mapper.base import Done
 from graft.mapper.opening import mapper_for
 from graft.settings import Compute
+from graft.train.meeting import port_for_later
 from tests.mapper import work
-
-from .test_opening import free_port
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 TOOLS = Path(sys.executable).parent
+# A cluster comes up in seconds, and on a busy machine it may take minutes.
+START_S = 200
 
 
 @contextmanager
@@ -48,14 +49,6 @@ def typed(*command: object, **variables: str) -> Iterator[subprocess.Popen[bytes
         process.wait()
 
 
-def once(ready: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if ready():
-            return
-        time.sleep(0.2)
-    raise AssertionError("it did not come up")
-
-
 def opens(compute: Compute) -> bool:
     try:
         with mapper_for(compute) as mapper:
@@ -67,24 +60,24 @@ def opens(compute: Compute) -> bool:
 def test_dask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two workers; one is killed in mid-run and begun again by its nanny; a worker with two threads is refused."""
     monkeypatch.chdir(tmp_path)
-    address = f"tcp://127.0.0.1:{free_port()}"
+    address = f"tcp://127.0.0.1:{port_for_later()}"
     compute = Compute(mapper="dask", address=address, threads=1)
     place = ("--host", "127.0.0.1", "--no-dashboard")
     with typed("dask", "scheduler", *place, "--port", address.rpartition(":")[2]):
         with typed("dask", "worker", address, *place, "--nworkers", 2, "--nthreads", 1):
-            once(lambda: opens(compute))
+            until(lambda: opens(compute), START_S)
             items = [(number, str(tmp_path / "died")) for number in range(4)]
             with mapper_for(compute) as mapper:
                 assert list(mapper.map(work.kill_own_process_once, items, "dying once")) == [
                     Done(number) for number in range(4)
                 ]
         with typed("dask", "worker", address, *place, "--nworkers", 1, "--nthreads", 2):
-            once(lambda: "tasks at once" in refusal(compute))
+            until(lambda: "tasks at once" in refusal(compute), START_S)
 
 
 def test_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    port = free_port()
+    port = port_for_later()
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     head = ("--head", "--node-ip-address", "127.0.0.1", "--port", port, "--num-cpus", 2, "--include-dashboard=false")
@@ -105,7 +98,7 @@ def test_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             found.append(done.stdout + done.stderr)
             return done.returncode == 0
 
-        once(mapped)
+        until(mapped, START_S)
         assert "FOUND 2 [0, 1, 2, 3]" in found[-1]
 
 

@@ -15,9 +15,11 @@ import pytest
 
 from graft.config import parse_params
 from graft.errors import ConfigError, GraftError
+from graft.mapper import dask
 from graft.mapper.opening import ENGINES, ended_in_order, mapper_for
 from graft.mapper.serial import Serial
 from graft.settings import Compute
+from tests.waiting import until
 
 ZOO = {"candidates": ["resnet18"]}
 
@@ -25,13 +27,6 @@ ZOO = {"candidates": ["resnet18"]}
 def opened(**settings: Any) -> None:
     with mapper_for(Compute(**settings)):
         pass
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-    return port
 
 
 def test_every_name_of_the_settings_has_an_engine() -> None:
@@ -71,9 +66,12 @@ def test_an_engine_that_is_not_installed_is_named_with_what_installs_it(
 
 @pytest.mark.parametrize(("name", "tool"), [("dask", "Dask"), ("ray", "Ray")])
 def test_an_address_where_nobody_is_is_named(name: str, tool: str) -> None:
-    address = f"127.0.0.1:{free_port()}"
-    with pytest.raises(GraftError) as caught:
-        opened(mapper=name, address=address)
+    # Taken, so that nobody else begins to listen there meanwhile, and without anybody who listens.
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(GraftError) as caught:
+            opened(mapper=name, address=address)
     assert caught.value.what.startswith(f"the {tool} cluster cannot be reached (")
     assert caught.value.where == f"compute.address: {address}"
     assert caught.value.remedy is not None and caught.value.remedy.startswith("start it, or mend the address")
@@ -87,7 +85,8 @@ def test_what_is_no_address_is_told_as_that(address: str) -> None:
 
 
 @pytest.mark.slow
-def test_somebody_else_at_that_address_is_told_within_seconds() -> None:
+def test_somebody_else_at_that_address_is_told_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask, "ANSWER_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(GraftError, match="the Dask cluster cannot be reached") as caught:
@@ -144,11 +143,7 @@ def test_workers_end_with_the_work_however_that_ends(
     assert process.returncode == code, said
     assert sent == signal.SIGINT or not said, "what a shell or a batch system sends needs no message"
     for worker in [int(file.read_text()) for file in files]:
-        for _ in range(500):  # a killed parent's are ended by the system, a moment later
-            if not running(worker):
-                break
-            time.sleep(0.02)
-        assert not running(worker)
+        until(lambda number=worker: not running(number))  # a killed parent's are ended by the system, a moment later
 
 
 def test_what_an_engine_makes_of_the_signal_changes_no_exit_code() -> None:

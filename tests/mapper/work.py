@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.errors import DataError
+from tests.waiting import until
 
 
 def square(number: int) -> int:
@@ -73,8 +74,10 @@ def run_out_of_memory(number: int) -> int:
     return number
 
 
-def process_of(number: int) -> int:
-    time.sleep(0.2)
+def meet(folder: str) -> int:
+    """Says who works here, and goes on when a second process has said it as well."""
+    Path(folder, str(os.getpid())).touch()
+    until(lambda: len(list(Path(folder).iterdir())) == 2, 240)
     return os.getpid()
 
 
@@ -96,9 +99,9 @@ def cannot_be_sent(number: int) -> Any:
 
 
 def sleep_long(file: str) -> None:
-    """Says that it works, and for a minute nothing else."""
+    """Says that it works, and then nothing for longer than a test may take."""
     Path(file).write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(900)
 
 
 def sleep_long_if_told(file: str | None) -> None:

@@ -237,7 +237,7 @@ def test_a_disk_that_fills_up_ends_in_a_message_and_leaves_what_was_there(
     assert run_stage("ingest", ingest.run) == 0
     before = {path: path.read_bytes() for name in ("data", "reports") for path in (root / name).rglob("*.*")}
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED.format(limit=limit)], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-B", "-c", LIMITED.format(limit=limit)], cwd=root, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert "error: the results cannot be written: File too large\n  where: " in done.stderr

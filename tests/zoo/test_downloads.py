@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from graft import online
 from graft.command.weights import fetch_weights
 from graft.errors import ConfigError, WeightsError
 from graft.settings import Candidate
@@ -32,6 +33,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """Squeezenet as torchvision publishes it, and timm's smallest ResNet, with random weights; caches are empty."""
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.delenv("GRAFT_OFFLINE", raising=False)
+    # Not the three seconds that somebody without a network waits: this machine may stand still for longer.
+    monkeypatch.setattr(online, "_PATIENCE_S", 60.0)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
     file = io.BytesIO()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from graft.errors import GraftError
-from graft.mapper.address import PATIENCE_S, needed_for, require_reachable, unreachable
+from graft.mapper.address import needed_for, require_reachable, unreachable
 from graft.mapper.base import Engine, Failure, Killed, Outcome, WorkError
 from graft.mapper.checks import checked
 from graft.mapper.share import share_of
@@ -24,6 +24,8 @@ Client = Any
 Future = Any
 
 EXAMPLE = "tcp://10.0.0.5:8786"
+# Whoever listens may be busy: only who says nothing for so long is taken for no scheduler.
+ANSWER_S = 60.0
 _SETTINGS = {
     # Who is to blame for a dead worker is found out here (graft.mapper.base), not by trying again and again.
     "distributed.scheduler.allowed-failures": 0,
@@ -139,7 +141,7 @@ def _connected(address: str) -> Client:
     require_reachable("Dask", address, EXAMPLE)
     try:
         asyncio.run(_answers(address))
-        client = cast(Any, distributed.Client)(address, timeout=PATIENCE_S, set_as_default=False)
+        client = cast(Any, distributed.Client)(address, timeout=ANSWER_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise unreachable("Dask", address, error) from None
     for name, worker in client.scheduler_info(n_workers=-1)["workers"].items():
@@ -162,7 +164,7 @@ async def _answers(address: str) -> None:
     from distributed.core import rpc
 
     async with cast(Any, rpc)(address) as there:
-        await asyncio.wait_for(there.identity(), PATIENCE_S)
+        await asyncio.wait_for(there.identity(), ANSWER_S)
 
 
 def _asked(client: Client, token: Path) -> dict[str, Any]:

@@ -31,6 +31,8 @@ EXAMPLE = "10.0.0.5:6379, or auto on a machine of the cluster"
 _STORE = 200_000_000
 # As on a Mac: its servers listen on loopback only. Read when Ray is imported; else they listen on every network.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# For how long Ray waits for its own server: 30 s where nobody says it, which a busy machine may need.
+_START = ("RAY_gcs_server_port_wait_time_s", "180")
 _AUTHORITY = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _MAY_ASK = "; a cluster that asks for a token needs RAY_AUTH_MODE=token in the environment"
 
@@ -143,7 +145,8 @@ def _begin(address: str | None, share: Share | None, around: Surroundings) -> No
         own: dict[str, Any] = {"object_store_memory": _STORE, "include_dashboard": False}
         # Ray's processes find modules where this one does.
         paths = os.pathsep.join(path for path in sys.path if path)
-        with set_for_now({**around.environment, "PYTHONPATH": paths}):
+        patience = {_START[0]: os.environ.get(*_START)}
+        with set_for_now({**patience, **around.environment, "PYTHONPATH": paths}):
             cpus, gpus = share.workers * share.threads, len(share.gpus) or None
             ray.init(address="local", num_cpus=cpus, num_gpus=gpus, **own, **quiet)
         return

@@ -23,6 +23,7 @@ from graft.files import whole_folder
 from graft.settings import Compute
 from graft.threads import wait_briefly
 from graft.train.devices import fabric_for
+from graft.train.meeting import meeting_place
 from graft.train.precision import PRECISIONS
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def launch(work: Callable[..., None], compute: Compute, *given: object) -> None:
     if fabric.world_size == 1:
         work(fabric, *given)
         return
-    refused = fabric.launch(partial(_in_process, work=work, compute=compute, given=given))
+    with meeting_place():
+        refused = fabric.launch(partial(_in_process, work=work, compute=compute, given=given))
     if refused is not None:
         what, where, remedy = refused
         raise TrainingError(what, where=where, remedy=remedy)

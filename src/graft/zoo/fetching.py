@@ -22,7 +22,7 @@ from graft.files import whole_file
 from graft.progress import track
 
 _CHUNK = 1 << 20
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 60.0
 _HEADERS = {"User-Agent": "graft"}
 
 

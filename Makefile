@@ -71,7 +71,7 @@ test: install lint  ## lint, types and the test suite (minutes)
 	@$(PYTEST)
 
 test-slow: install  ## the tests that take longer than a minute each
-	@$(PYTEST) -m slow --timeout 900
+	@$(PYTEST) -m slow
 
 lint: install  ## ruff and mypy alone
 	@$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import pytest
 
 from tests.flows.toy import Toy, make_toy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

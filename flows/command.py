@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import os
+import selectors
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -16,6 +18,10 @@ from typing import IO
 GRACE_SECONDS = 10.0
 # A helper that outlives the command may keep its output open; nobody waits longer than this for its last words.
 LAST_WORDS_SECONDS = 2.0
+# How often the reader of an output looks whether the command has ended while nothing is said.
+LOOK_SECONDS = 0.5
+# No pipe holds more: once this much was read after a command's end, all that the command itself said is among it.
+MOST_IN_PIPE = 1 << 20
 
 
 def run_command(
@@ -54,7 +60,8 @@ def run_command(
     assert process.stdout is not None
     # In a copy of the caller's context: Prefect keeps there which server lines are logged to.
     context = contextvars.copy_context()
-    reader = threading.Thread(target=context.run, args=(_read, process.stdout, on_line), daemon=True)
+    listener = _Listener(process.stdout, on_line)
+    reader = threading.Thread(target=context.run, args=(listener.run,), daemon=True)
     try:
         # In here: the first line may be told, and answered by a signal, before the thread is known to have begun.
         reader.start()
@@ -63,8 +70,9 @@ def run_command(
         _end_group(process)
         raise
     finally:
+        listener.over.set()
         if reader.ident is not None:
-            reader.join(LAST_WORDS_SECONDS)
+            listener.heard.wait()
     return status
 
 
@@ -79,11 +87,60 @@ def describe_status(status: int) -> str:
     return f"ended with exit code {status}"
 
 
-def _read(stream: IO[bytes], on_line: Callable[[str], None]) -> None:
-    with stream:
-        for raw in stream:
-            # A progress bar rewrites its line with carriage returns: only what stood there last is worth keeping.
-            on_line(raw.decode("utf-8", errors="replace").rstrip().rpartition("\r")[2])
+class _Listener:
+    """Tells the lines of a command's output, and knows when all that the command itself said was told.
+
+    Attributes:
+        over: to be set when the command has ended.
+        heard: set when nothing that it said is still to be told, however long that takes on a busy machine; a helper
+            that keeps the output open is told on, but waited for no longer than LAST_WORDS_SECONDS.
+    """
+
+    def __init__(self, stream: IO[bytes], on_line: Callable[[str], None]) -> None:
+        self.over, self.heard = threading.Event(), threading.Event()
+        self._stream, self._on_line = stream, on_line
+        self._begun = b""
+
+    def run(self) -> None:
+        """Tell every line to the stream's end."""
+        try:
+            with self._stream, selectors.DefaultSelector() as output:
+                output.register(self._stream, selectors.EVENT_READ)
+                while not self.over.is_set():
+                    if output.select(LOOK_SECONDS) and not self._tell():
+                        return
+                until, left = time.monotonic() + LAST_WORDS_SECONDS, MOST_IN_PIPE
+                while left > 0 and output.select(max(0.0, until - time.monotonic())):
+                    if not (size := self._tell()):
+                        return
+                    left -= size
+                self._tell_rest()
+                self.heard.set()
+                while self._tell():
+                    pass
+        finally:
+            self.heard.set()
+
+    def _tell(self) -> int:
+        """Wait for output and tell its lines; returns its size in bytes, 0 at the end."""
+        said = os.read(self._stream.fileno(), 1 << 16)
+        *lines, self._begun = (self._begun + said).split(b"\n")
+        for line in lines:
+            self._on_line(_shown(line))
+        if not said:
+            self._tell_rest()
+        return len(said)
+
+    def _tell_rest(self) -> None:
+        """The last line, where no line break ends it."""
+        if self._begun:
+            self._on_line(_shown(self._begun))
+        self._begun = b""
+
+
+def _shown(line: bytes) -> str:
+    """A progress bar rewrites its line with carriage returns: only what stood there last is worth keeping."""
+    return line.decode("utf-8", errors="replace").rstrip().rpartition("\r")[2]
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -14,10 +14,16 @@ from prefect.settings import (  # noqa: E402
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     temporary_settings,
 )
 
 from flows.terminal import say  # noqa: E402
+
+# The first temporary server of a machine takes 15 s on a quiet one, and Prefect by itself gives up after 20.
+STARTUP_SECONDS = 300
+# Whoever takes the connection is there, however busy: a run must not leave its server because that one pauses.
+PATIENCE = httpx.Timeout(60.0, connect=10.0)
 
 
 def address() -> str:
@@ -42,7 +48,11 @@ def some_server() -> Iterator[None]:
             if configured
             else "no Prefect server is configured: this run uses a temporary one (the first takes some 15 s)"
         )
-        with temporary_settings({PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True}, restore_defaults={PREFECT_API_URL}):
+        temporary = {
+            PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True,
+            PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_SECONDS,
+        }
+        with temporary_settings(temporary, restore_defaults={PREFECT_API_URL}):
             yield
 
 
@@ -52,7 +62,7 @@ def answers(server: str) -> bool:
     Prefect's own client is not asked: it would start the thread that sends logs, with the address that is to be left.
     """
     try:
-        httpx.get(f"{server}/health", timeout=5.0, verify=False)  # no secret is sent, so no certificate is needed
+        httpx.get(f"{server}/health", timeout=PATIENCE, verify=False)  # no secret is sent, so no certificate is needed
     except httpx.TransportError:
         return False
     return True

@@ -6,10 +6,9 @@ import csv
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from graft.files import sha256
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 CANDIDATES = [
     {"arch": "shufflenet_v2_x0_5", "weights": "source", "size": 32},
@@ -38,13 +38,18 @@ def _edit(folder: Path, **sections: dict[str, Any]) -> None:
 
 def _dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, timeout=800, check=False
+        [sys.executable, "-m", "dvc", *arguments], cwd=folder, capture_output=True, text=True, timeout=3000, check=False
     )
 
 
 def _ran(done: subprocess.CompletedProcess[str]) -> list[str]:
     """Names of the stages that a `dvc repro` ran."""
     return [line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage ")]
+
+
+def _written(folder: Path) -> dict[Path, int]:
+    """Every file below, and when it was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -132,26 +137,23 @@ def test_a_fine_tuning_setting_runs_fine_tuning_and_what_follows(project: Path) 
 
 
 @pytest.mark.parametrize(
-    ("stage", "section", "change", "outputs"),
+    ("stage", "section", "key", "values", "outputs"),
     [
-        ("pretrain", "pretrain", {"learning_rate": 0.002}, "models/source/*/model.safetensors"),
-        ("select", "select", {"finetune_epochs": 2}, "reports/selection/winner.json"),
-        ("finetune", "train", {"learning_rate": 0.002}, "models/*/**/model.safetensors"),
+        ("pretrain", "pretrain", "learning_rate", (0.002, 0.003, 0.004), "models/source/*/model.safetensors"),
+        ("select", "select", "finetune_epochs", (2, 3, 4), "reports/selection/winner.json"),
+        ("finetune", "train", "learning_rate", (0.002, 0.003, 0.004), "models/*/**/model.safetensors"),
     ],
 )
 def test_killed_in_a_stage_and_run_again_gives_the_same_bytes(
-    project: Path, stage: str, section: str, change: dict[str, Any], outputs: str
+    project: Path, stage: str, section: str, key: str, values: tuple[float, ...], outputs: str
 ) -> None:
-    _edit(project, **{section: change})
-    running = subprocess.Popen(
-        [sys.executable, "-m", "dvc", "repro"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    _wait_for(project, stage, running)
-    time.sleep(1.5)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    resumed = _dvc(project, "repro")
-    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    for value in values:
+        _edit(project, **{section: {key: value}})
+        _kill_in(project, stage)
+        resumed = _dvc(project, "repro")
+        assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+        if stage in _ran(resumed):
+            break  # else a busy machine paused this process until the stage was over, and nothing was broken off
     assert stage in _ran(resumed)
     after_kill = {path: sha256(path) for path in sorted(project.glob(outputs))}
     assert after_kill
@@ -159,15 +161,24 @@ def test_killed_in_a_stage_and_run_again_gives_the_same_bytes(
     assert after_kill == {path: sha256(path) for path in sorted(project.glob(outputs))}
 
 
-def _wait_for(project: Path, stage: str, running: subprocess.Popen[bytes]) -> None:
-    """Until the stage has begun, which it says in its lock."""
-    holder = project / ".graft" / "stage.json"
-    for _ in range(600):
-        assert running.poll() is None, "the stage ended before it could be killed"
-        if holder.exists() and stage in holder.read_text(encoding="utf-8"):
-            return
-        time.sleep(0.05)
-    raise AssertionError("the stage never began")
+def _kill_in(project: Path, stage: str) -> None:
+    """Kill a `dvc repro` while that stage is at work, which says in its lock that it has begun."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+    def begun() -> bool:
+        with suppress(FileNotFoundError):
+            return stage in (project / ".graft" / "stage.json").read_text(encoding="utf-8")
+        return running.poll() is not None
+
+    try:
+        until(begun, 600)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(1.5)  # to be in the middle of it
+    finally:
+        running.kill()
+        running.wait()
 
 
 def test_the_gate_refuses_and_the_packaged_model_stays(project: Path) -> None:
@@ -190,7 +201,7 @@ def test_a_mistake_in_params_is_named(project: Path) -> None:
 
 def test_missing_weights_are_named_before_any_work(project: Path) -> None:
     _edit(project, zoo={"candidates": [{"arch": "resnet18", "weights": "IMAGENET1K_V1"}], "offline": True})
-    began = time.monotonic()
+    before = _written(project / "models")
     done = subprocess.run(
         [sys.executable, "-m", "graft.stages.pretrain"], cwd=project, capture_output=True, text=True, check=False,
         env={**os.environ, "TORCH_HOME": str(project / "no hub")},
@@ -198,7 +209,7 @@ def test_missing_weights_are_named_before_any_work(project: Path) -> None:
     assert done.returncode == 1
     assert "resnet18-f37072fd.pth are not on this machine" in done.stderr
     assert str(project / "no hub") in done.stderr and "Traceback" not in done.stderr
-    assert time.monotonic() - began < 60  # the promise of 5 s is a benchmark's; here only that nothing was trained
+    assert _written(project / "models") == before, "nothing was trained"
 
 
 def test_the_summary_says_how_good_it_is_and_how_to_serve_it(project: Path) -> None:

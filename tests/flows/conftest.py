@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from tests.flows.processes import free_port
 from tests.flows.toy import Toy, make_toy
 
 
@@ -25,12 +28,18 @@ def toy(tmp_path: Path) -> Toy:
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """A temporary Prefect server and database for all flows of the session."""
+    import httpx
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    # Each flow's end waits up to a second for its heartbeat thread.
-    with (
-        prefect_test_harness(server_startup_timeout=120),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
-        yield
+    # Prefect gives a server up that pauses for five seconds while it begins, and a port that others may take meanwhile.
+    patient = SimpleNamespace(**{**vars(httpx), "Client": partial(httpx.Client, timeout=60)})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prefect.server.api.server.httpx", patient)
+        patch.setattr("prefect.testing.utilities._find_available_port", free_port)
+        # Each flow's end waits up to a second for its heartbeat thread.
+        with (
+            prefect_test_harness(server_startup_timeout=300),
+            temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+        ):
+            yield

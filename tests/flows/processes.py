@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,13 +16,15 @@ from pathlib import Path
 
 import psutil
 
+from tests.waiting import until
+
 
 def ended(pid: int) -> bool:
-    """Whether a process is over within ten seconds; the kill of a group is not awaited by who sends it.
+    """Whether a process is over within a minute; the kill of a group is not awaited by who sends it.
 
     A container's first process may never collect its orphans: one that waits for that is over too.
     """
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
@@ -34,9 +36,12 @@ def ended(pid: int) -> bool:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port below those that the system gives to connections, so that none of them takes it before its server does."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager
@@ -55,7 +60,7 @@ def prefect_server(environment: dict[str, str], log: Path, port: int | None = No
             with suppress(ProcessLookupError):  # the test has killed it
                 os.killpg(server.pid, signal.SIGTERM)
             try:
-                server.wait(20)
+                server.wait(60)
             except subprocess.TimeoutExpired:
                 os.killpg(server.pid, signal.SIGKILL)
                 server.wait()
@@ -73,16 +78,16 @@ def kill_listener(address: str) -> None:
         with suppress(psutil.Error):
             if any(item.laddr.port == port and item.status == "LISTEN" for item in process.net_connections()):
                 process.kill()
-                process.wait(10)
+                process.wait(60)
 
 
 def wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
+    def answers() -> bool:
         assert server.poll() is None, "the server ended"
         try:
-            with urllib.request.urlopen(f"{address}/health", timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise AssertionError("the server did not answer within two minutes")
+            with urllib.request.urlopen(f"{address}/health", timeout=60):
+                return True
+        except OSError:
+            return False
+
+    until(answers, 300)

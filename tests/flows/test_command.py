@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
 
+from flows import command
 from flows.command import describe_status, run_command
+from tests.flows.processes import ended
 
 
 def test_lines_of_both_streams_and_the_status(tmp_path: Path) -> None:
@@ -23,9 +24,31 @@ def test_lines_of_both_streams_and_the_status(tmp_path: Path) -> None:
 
 
 def test_lines_arrive_while_the_command_runs(tmp_path: Path) -> None:
-    times: list[float] = []
-    run_command(["sh", "-c", "echo a; sleep 1; echo b"], lambda line: times.append(time.perf_counter()), cwd=tmp_path)
-    assert times[1] - times[0] > 0.5
+    lines: list[str] = []
+
+    def note(line: str) -> None:
+        lines.append(line)
+        (tmp_path / "go on").touch()  # which the command waits for
+
+    script = "echo a; until test -e 'go on'; do sleep 0.05; done; echo b"
+    assert run_command(["sh", "-c", script], note, cwd=tmp_path, timeout=120) == 0
+    assert lines == ["a", "b"]
+
+
+def test_last_words_are_told_however_late_the_reader_comes_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the command may be over before its first line was looked at."""
+    monkeypatch.setattr(command, "LAST_WORDS_SECONDS", 0.0)
+    lines: list[str] = []
+
+    def dawdle(line: str) -> None:
+        threading.Event().wait(0.1)
+        lines.append(line)
+
+    assert run_command(["sh", "-c", "sleep 250 & echo $!; echo b; printf c"], dawdle, cwd=tmp_path) == 0
+    os.kill(int(lines[0]), signal.SIGKILL)
+    assert lines[1:] == ["b", "c"]
 
 
 def test_lines_are_handled_in_the_callers_context(tmp_path: Path) -> None:
@@ -37,9 +60,12 @@ def test_lines_are_handled_in_the_callers_context(tmp_path: Path) -> None:
 
 
 def test_a_helper_that_stays_behind_is_not_waited_for(tmp_path: Path) -> None:
-    start = time.perf_counter()
-    assert run_command(["sh", "-c", "sleep 8 & echo done"], lambda line: None, cwd=tmp_path) == 0
-    assert time.perf_counter() - start < 6
+    lines: list[str] = []
+    try:
+        assert run_command(["sh", "-c", "sleep 250 & echo $!"], lines.append, cwd=tmp_path) == 0
+        assert alive(int(lines[0])), "it was waited for"
+    finally:
+        os.kill(int(lines[0]), signal.SIGKILL)
 
 
 @pytest.fixture
@@ -62,10 +88,7 @@ def test_an_interrupt_ends_the_whole_group(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         run_command(["bash", "-c", script], note, cwd=tmp_path)
-    deadline = time.monotonic() + 12
-    while any(alive(pid) for pid in pids):
-        assert time.monotonic() < deadline, "the command outlived its caller"
-        time.sleep(0.05)
+    assert all(ended(pid) for pid in pids), "the command outlived its caller"
 
 
 def alive(pid: int) -> bool:

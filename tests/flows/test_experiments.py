@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.flows.toy import Toy, make_toy
+from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
@@ -49,12 +50,14 @@ def dvc(toy: Toy, *arguments: str) -> str:
 
 
 def rates(toy: Toy) -> set[int]:
-    """The metric of every experiment."""
+    """The metric of every experiment that has one."""
     found = set()
     for commit in json.loads(dvc(toy, "exp", "show", "--json")):
         for experiment in commit.get("experiments") or []:
             for revision in experiment["revs"]:
-                found.add(revision["data"]["metrics"]["out.json"]["data"]["rate"])
+                metric = ((revision["data"] or {}).get("metrics") or {}).get("out.json") or {}
+                if "data" in metric:
+                    found.add(metric["data"]["rate"])
     return found
 
 
@@ -63,4 +66,5 @@ def test_at_once_and_queued(project: Toy) -> None:
     assert json.loads((project.root / "out.json").read_text()) == {"rate": 2}
     dvc(project, "exp", "run", "--queue", "-S", "rate=3,4")
     dvc(project, "exp", "run", "--run-all")
-    assert rates(project) == {2, 3, 4}
+    # A worker of the queue's own writes down what became of them.
+    assert until(lambda: rates(project) >= {2, 3, 4} and rates(project), 300) == {2, 3, 4}

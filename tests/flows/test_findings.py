@@ -16,7 +16,7 @@ from graft.validation.findings import Finding, Offender
 from graft.validation.report import Summary, as_json
 from tests.flows.toy import Toy
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 
 STAGE = """\
   validate:

@@ -15,7 +15,7 @@ from graft.versions.promotions import history
 from tests.versions.conftest import Project, lay
 from tests.versions.conftest import trained as trained  # the fixture
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from flows import missed
 from flows.missed import drop_missed
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 
 
 def deployed(client: SyncPrefectClient, name: str, pool: str) -> str:
-    """A deployment that is due every minute; returns its id."""
+    """A deployment that is due every hour, so that nothing falls due while a test looks; returns its id."""
     flow = str(client.create_flow_from_name("graft-watch"))
-    every_minute = {"schedule": {"interval": 60}, "active": True}
-    body = {"flow_id": flow, "name": name, "work_pool_name": pool, "schedules": [every_minute]}
+    every_hour = {"schedule": {"interval": 3600}, "active": True}
+    body = {"flow_id": flow, "name": name, "work_pool_name": pool, "schedules": [every_hour]}
     return str(client.request("POST", "/deployments/", json=body).json()["id"])
 
 
@@ -33,13 +33,14 @@ def test_each_schedule_is_caught_up_with_once(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(missed, "PAGE", 3)
-    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    long_ago = datetime.now(UTC) - timedelta(days=1)
     with get_client(sync_client=True) as client:
         for pool in ("away", "another"):
             client.create_work_pool(WorkPoolCreate(name=pool, type="process"))
         here, elsewhere = deployed(client, "watch", "away"), deployed(client, "watch-elsewhere", "another")
         for deployment in (here, elsewhere):
-            window = {"start_time": long_ago.isoformat(), "end_time": (long_ago + timedelta(minutes=7)).isoformat()}
+            until = long_ago + timedelta(hours=7)
+            window = {"start_time": long_ago.isoformat(), "end_time": until.isoformat(), "min_runs": 7}
             client.request("POST", "/deployments/{id}/schedule", path_params={"id": deployment}, json=window)
         mine = client.create_flow_run_from_deployment(here)  # by hand
         planned = [run for run in runs_of(client, here) if run["auto_scheduled"]]

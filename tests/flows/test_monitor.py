@@ -17,7 +17,7 @@ from graft.monitor.verdict import Accuracy, Monitored
 from graft.validation.drift import Shift
 from graft.workspace import Workspace
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 
 
 def test_no_answers_are_too_few_and_still_shown(

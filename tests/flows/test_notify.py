@@ -15,7 +15,7 @@ from flows.notify import tell
 from flows.pipeline import pipeline
 from tests.flows.toy import Toy
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -41,6 +41,7 @@ def received(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
         block = CustomWebhookNotificationBlock(
             name="team",
             url=f"http://127.0.0.1:{server.server_port}/hook",
+            timeout=60,
             json_data={"text": "{{subject}}", "more": "{{body}}"},
         )
         block.save("team", overwrite=True)

@@ -16,14 +16,14 @@ from flows.turn import BusyError, Record, is_over, recorded, records, turn
 from graft.workspace import Workspace
 
 HOLDER = """\
-import sys, time
+import sys
 from pathlib import Path
 from flows.turn import recorded, turn
 from graft.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]))
 with recorded(workspace, "other", "http://there/api"), turn(workspace, "other", "leave", print):
     print("held", flush=True)
-    time.sleep(float(sys.argv[2]))
+    sys.stdin.read()  # until it is closed
 """
 
 
@@ -36,10 +36,14 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @contextmanager
-def another(workspace: Workspace, seconds: float = 60) -> Iterator[subprocess.Popen[str]]:
-    """A process that has the turn."""
-    command = [sys.executable, "-c", HOLDER, str(workspace.root), str(seconds)]
-    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True) as process:
+def another(workspace: Workspace) -> Iterator[subprocess.Popen[str]]:
+    """A process that has the turn until its standard input is closed."""
+    command, root, pipe = (
+        [sys.executable, "-c", HOLDER, str(workspace.root)],
+        Path(__file__).parents[2],
+        subprocess.PIPE,
+    )
+    with subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         try:
@@ -62,9 +66,15 @@ def test_who_is_told_to_leave_names_the_owner(workspace: Workspace) -> None:
 
 def test_who_waits_says_for_whom_and_comes_next(workspace: Workspace) -> None:
     said: list[str] = []
-    with another(workspace, 1) as other, turn(workspace, "mine", "wait", said.append):
-        other.wait(10)
-        assert other.returncode == 0, "the other one was not disturbed"
+    with another(workspace) as other:
+
+        def let_it_end(line: str) -> None:
+            said.append(line)
+            assert other.stdin is not None
+            other.stdin.close()
+
+        with turn(workspace, "mine", "wait", let_it_end):
+            assert other.wait(60) == 0, "the other one was not disturbed"
     assert len(said) == 1
     assert said[0].startswith(f"waiting for another run to finish: process {other.pid} on ")
 

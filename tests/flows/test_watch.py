@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from tests.flows.toy import Toy
 
 DVC = str(Path(sys.executable).with_name("dvc"))
 
-pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 
 
 def test_changed_inputs_are_named_and_unknown_stages_passed_over(any_toy: Toy) -> None:
@@ -46,13 +48,15 @@ def test_the_flow_says_changed_once_and_unchanged_after_a_run(toy: Toy) -> None:
 def test_data_that_is_just_being_taken_in_is_no_failure(toy: Toy) -> None:
     reproduce(toy.root)
     toy.say("slow")
-    (toy.root / "ingest.sh").write_text("echo reading in.txt; sleep 60; cp in.txt data.txt\n")
-    with subprocess.Popen([DVC, "repro"], cwd=toy.root, stdout=subprocess.PIPE, text=True) as other:
+    (toy.root / "ingest.sh").write_text("echo reading in.txt; sleep 500; cp in.txt data.txt\n")
+    with subprocess.Popen(
+        [DVC, "repro"], cwd=toy.root, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as other:
         assert other.stdout is not None
         while "reading" not in other.stdout.readline():
             assert other.poll() is None
         state = watch(str(toy.root), return_state=True)
-        other.kill()
+        os.killpg(other.pid, signal.SIGKILL)  # with the stage, which would go on
     assert state.name == "Skipped" and state.is_completed()
     assert f"a run is taking the data in just now: (PID {other.pid})" in str(state.message)
     assert watch(str(toy.root), return_state=True).name == "Changed", "the next look finds what that did not take in"

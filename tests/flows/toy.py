@@ -36,7 +36,6 @@ if grep -q bad in.txt; then
 fi
 if grep -q silent in.txt; then exit 3; fi
 if grep -q killed in.txt; then kill -9 $$; fi
-if grep -q slow in.txt; then sleep 4; fi
 cp in.txt data.txt
 """
 

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import picture
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def mount(*words: str) -> None:

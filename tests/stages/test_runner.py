@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,37 +13,40 @@ import pytest
 from graft.stages.runner import run_stage
 
 HOLD = (
-    "import time; from pathlib import Path; from graft.stages.runner import exclusively\n"
-    "with exclusively(Path('.graft/stage.lock'), 'train'):\n    print('held', flush=True); time.sleep({seconds})"
+    "import sys; from pathlib import Path; from graft.stages.runner import exclusively\n"
+    "with exclusively(Path('.graft/stage.lock'), 'train'):\n    print('held', flush=True); sys.stdin.read()"
 )
+SPLIT = "from graft.stages.runner import run_stage; run_stage('split', lambda params, workspace: print('works'))"
 
 
-def hold(root: Path, seconds: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", HOLD.format(seconds=seconds)]
-    process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+def hold(root: Path) -> subprocess.Popen[str]:
+    """A stage that runs until its standard input is closed."""
+    command = [sys.executable, "-c", HOLD]
+    process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process
 
 
-def test_a_stage_waits_for_the_one_that_runs_and_names_it(
-    workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = workspace_with()
-    with hold(root, 1.0) as other:
-        started = time.monotonic()
-        assert run_stage("split", lambda params, workspace: print("works")) == 0
-        assert time.monotonic() - started > 0.3
-        said = capsys.readouterr()
-    assert said.out == "works\n"
-    assert said.err == (
-        f"split: waiting, because the stage 'train' (process {other.pid}, for 0 min) is still running in this folder\n"
-    )
+def test_a_stage_waits_for_the_one_that_runs_and_names_it(workspace_with: Callable[..., Path]) -> None:
+    root, pipe = workspace_with(), subprocess.PIPE
+    with (
+        hold(root) as other,
+        subprocess.Popen([sys.executable, "-c", SPLIT], cwd=root, stdout=pipe, stderr=pipe, text=True) as waiting,
+    ):
+        assert waiting.stderr is not None
+        assert waiting.stderr.readline() == (
+            f"split: waiting, because the stage 'train' (process {other.pid}, for 0 min) is still running in this "
+            "folder\n"
+        )
+        assert waiting.poll() is None
+        other.communicate()  # its end
+        assert waiting.communicate() == ("works\n", "")
 
 
 def test_a_killed_stage_leaves_no_lock(workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     root = workspace_with()
-    with hold(root, 60) as other:
+    with hold(root) as other:
         other.send_signal(signal.SIGKILL)
         other.wait()
         assert run_stage("split", lambda params, workspace: None) == 0

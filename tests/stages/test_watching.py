@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.conftest import picture, write_classes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 # The two stages as dvc.yaml has them, without their dependencies on code.
 STAGES = {

@@ -19,7 +19,7 @@ from graft.workspace import Workspace
 from tests.conftest import picture
 from tests.versions.conftest import Project, dvc, git
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from graft.versions.promotions import history
 from graft.versions.publish import publish
 from tests.versions.conftest import Project, dvc
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 # Of the bytes of a model: one fits, two do not.
 ROOM = 1.6
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from graft.vision import models
-from graft.zoo.cost import cost_of
-from graft.zoo.network import build_network
+from graft.zoo.cost import cost_of, costs_by_depth
+from graft.zoo.network import build_network, cut
 
 
 @pytest.mark.parametrize("arch", ["squeezenet1_1", "googlenet", "swin_t", "vit_b_32"])
@@ -21,3 +21,14 @@ def test_counted_as_published(arch: str) -> None:
     assert cost.gmacs + head == pytest.approx(weights.meta["_ops"], abs=0.002)
     assert cost.params_m == pytest.approx(weights.meta["num_params"] / 1e6, rel=1e-6)
     assert torch.backends.mha.get_fastpath_enabled() == fast
+
+
+@pytest.mark.parametrize("arch", ["resnet18", "googlenet", "swin_t", "vit_b_32", "timm:tf_efficientnet_lite0"])
+def test_one_pass_tells_what_each_cut_costs(arch: str) -> None:
+    network = build_network(arch, 7)
+    found = costs_by_depth(network, 224, 3)
+    assert len(found) == len(network.blocks)
+    for depth in {0, len(found) // 2, len(found) - 1}:
+        alone = cost_of(cut(network, depth, 3), 224)
+        assert found[depth].params_m == pytest.approx(alone.params_m, rel=1e-12)
+        assert found[depth].gmacs == pytest.approx(alone.gmacs, rel=1e-12)

@@ -28,7 +28,7 @@ from graft.train.loop import logits_of
 from graft.train.plan import Plan, staged
 from graft.train.precision import untried
 from graft.zoo.catalogue import published_accuracy
-from graft.zoo.cost import Cost, cost_of
+from graft.zoo.cost import Cost, costs_by_depth
 from graft.zoo.network import Network, cut, require_block
 from graft.zoo.preprocessing import Preprocessing
 from graft.zoo.weights import Surroundings, pretrained
@@ -162,10 +162,7 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
         depth = last if candidate.depth == "last" else candidate.depth
         require_block(found.network, depth)
         probe = probe_at(depths, data.labels, data.folds, depth, params.seed, groups=data.groups, head=head)
-    costs = {
-        depth: cost_of(cut(found.network.cpu(), depth, len(data.classes)), found.preprocessing.geometry.size)
-        for depth in {probe.depth, last}
-    }
+    costs = costs_by_depth(found.network.cpu(), found.preprocessing.geometry.size, len(data.classes))
     return Result(
         candidate,
         found.preprocessing,

@@ -19,20 +19,11 @@ class Cost:
 
 def cost_of(network: Network, size: int) -> Cost:
     """Count the parameters and the GMACs of one image of ``size`` pixels (convolutions and matrix products only)."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    network.eval()
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), _attention_in_steps(), counter:
-        network(torch.zeros(1, 3, size, size))
-    params = sum(parameter.numel() for parameter in network.parameters())
-    # One multiply-accumulate is two floating point operations.
-    return Cost(params_m=params / 1e6, gmacs=counter.get_total_flops() / 2e9)
+    return costs_by_depth(network, size, network.head.out_features)[-1]
 
 
 def costs_by_depth(network: Network, size: int, classes: int) -> list[Cost]:
-    """What :func:`cost_of` says of the network cut after each block, with a head of ``classes``: one pass tells all."""
+    """What the network costs cut after each block, with a head of ``classes``: one pass tells all."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -43,6 +34,7 @@ def costs_by_depth(network: Network, size: int, classes: int) -> list[Cost]:
         for unit, feature in zip(network.units(), network.pooled(torch.zeros(1, 3, size, size)), strict=True):
             params += sum(parameter.numel() for module in unit for parameter in module.parameters())
             head = feature.shape[1] * classes
+            # One multiply-accumulate is two floating point operations.
             macs = counter.get_total_flops() / 2 + head
             costs.append(Cost(params_m=(params + head + classes) / 1e6, gmacs=macs / 1e9))
     return costs

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.flows.processes import free_port
+from graft.train.meeting import port_for_later
 from tests.flows.toy import Toy, make_toy
 
 
@@ -36,7 +36,7 @@ def prefect_server() -> Iterator[None]:
     patient = SimpleNamespace(**{**vars(httpx), "Client": partial(httpx.Client, timeout=60)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("prefect.server.api.server.httpx", patient)
-        patch.setattr("prefect.testing.utilities._find_available_port", free_port)
+        patch.setattr("prefect.testing.utilities._find_available_port", port_for_later)
         # Each flow's end waits up to a second for its heartbeat thread.
         with (
             prefect_test_harness(server_startup_timeout=300),

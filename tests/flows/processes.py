@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from graft.train.meeting import port_for_later
 from tests.waiting import until
 
 
@@ -35,19 +34,10 @@ def ended(pid: int) -> bool:
     return False
 
 
-def free_port() -> int:
-    """A port below those that the system gives to connections, so that none of them takes it before its server does."""
-    while True:
-        port = random.SystemRandom().randrange(15_000, 30_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 @contextmanager
 def prefect_server(environment: dict[str, str], log: Path, port: int | None = None) -> Iterator[str]:
     """A real server on loopback; yields its address once it answers."""
-    port = port or free_port()
+    port = port or port_for_later()
     prefect = str(Path(sys.executable).with_name("prefect"))
     with log.open("wb") as output:
         command = [prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]

@@ -38,11 +38,8 @@ def workspace(tmp_path: Path) -> Workspace:
 @contextmanager
 def another(workspace: Workspace) -> Iterator[subprocess.Popen[str]]:
     """A process that has the turn until its standard input is closed."""
-    command, root, pipe = (
-        [sys.executable, "-c", HOLDER, str(workspace.root)],
-        Path(__file__).parents[2],
-        subprocess.PIPE,
-    )
+    command, root = [sys.executable, "-c", HOLDER, str(workspace.root)], Path(__file__).parents[2]
+    pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from graft.files import whole_folder
+from graft.packaged import version_of
 from graft.runtime.batching import BatchingEngine
 from graft.serve.capacity import Capacity
 from graft.serve.live import LiveModel
@@ -53,6 +54,12 @@ def test_a_promotion_and_a_rollback_are_noticed(live: LiveModel, project: Worksp
     promote(project.packaged, project)
     assert looks(live) == [False, True, False]
     assert live.current.identity == first.identity
+
+
+def test_the_log_says_which_model_a_worker_begins_with(project: Workspace, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="bentoml.graft"):
+        LiveModel(lambda: project.in_use, partial(Loaded.load, capacity=Capacity(1, 1)))
+    assert [record.getMessage() for record in caplog.records] == [f"serving graft:{version_of(project.packaged)}"]
 
 
 def test_a_model_that_is_being_written_is_left_alone(live: LiveModel, project: Workspace, another: Path) -> None:

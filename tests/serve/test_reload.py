@@ -78,12 +78,15 @@ def test_another_model_reaches_all_workers_and_no_request_is_dropped(
         serving(project.root, {**environment, "GRAFT_WORKERS": "2", "GRAFT_THREADS": "1"}) as url,
         Crowd(url, png) as crowd,
     ):
-        crowd.wait_for(only(old))
         log = project.root / "serve.log"
-        for model, version in ((other, new), (project.packaged, old)):
+        # Ready is who answers first: the other one may still be loading.
+        until(lambda: len(who_says(f"serving graft:{old}", log)) == 2, PATIENCE)
+        crowd.wait_for(only(old))
+        for model, version, before in ((other, new, old), (project.packaged, old, new)):
             with whole_folder(project.promoted) as beside:
                 shutil.copytree(model, beside, dirs_exist_ok=True)
-            until(lambda version=version: len(who_took(version, log)) == 2, PATIENCE)  # type: ignore[misc]
+            taken = f"now serving graft:{version}, before graft:{before}"
+            until(lambda taken=taken: len(who_says(taken, log)) == 2, PATIENCE)  # type: ignore[misc]
             crowd.wait_for(only(version))
         # Half a model, and then none: nothing changes.
         (project.promoted / "model.onnx").write_bytes(b"half")
@@ -97,10 +100,10 @@ def test_another_model_reaches_all_workers_and_no_request_is_dropped(
         assert one["probabilities"] == pytest.approx(wanted[one["model"]["version"]], abs=1e-6)
 
 
-def who_took(version: str, log: Path) -> set[int]:
-    """The processes that say in the service's log that they have taken this model."""
+def who_says(message: str, log: Path) -> set[int]:
+    """The processes that say this in the service's log."""
     lines = [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
-    return {line["process"] for line in lines if line["message"].startswith(f"now serving graft:{version}, ")}
+    return {line["process"] for line in lines if line["message"] == message}
 
 
 def probabilities(folder: Path, image: bytes) -> dict[str, float]:

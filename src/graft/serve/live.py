@@ -41,6 +41,7 @@ class LiveModel:
         self._load = load
         self._known = signature(find())
         self.current = load(self._known[0])
+        _log.info("serving %s:%s", self.current.identity.name, self.current.identity.version)
         self._seen = self._known
         self._ended = Event()
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from flows.startup import start
+from flows.startup import WORKER, start
 
 start()
 
@@ -31,6 +31,7 @@ def _begin() -> None:
     bury_dead_runs(Workspace(Path().resolve()), resume=True)
     # Prefect turns SIGTERM into SIGINT; what a shell started in the background ignores that, and would never end.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ[WORKER] = str(os.getpid())
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", HEARTBEAT)
     prefect = str(Path(sys.executable).with_name("prefect"))
     os.execv(prefect, [prefect, "worker", "start", "--pool", POOL, "--type", "process"])

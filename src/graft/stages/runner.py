@@ -18,6 +18,8 @@ from graft.threads import variables_for, wait_briefly
 from graft.workspace import Workspace
 
 Work = Callable[[Params, Workspace], None]
+# Which process started the stage: set by python.sh, which runs seconds before Linux can be asked here.
+PARENT = "GRAFT_PARENT"
 
 
 def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
@@ -28,7 +30,8 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
         work: the stage.
         uses_torch: fix threads and kernels first (importing torch takes seconds, so only where it is used).
     """
-    end_with_parent()
+    parent = os.environ.pop(PARENT, None)
+    end_with_parent(int(parent) if parent else None)
     wait_briefly()
     workspace = Workspace()
 

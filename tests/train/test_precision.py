@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from graft.train.precision import (
     plain,
     untried,
 )
-from graft.train.trial import MARGIN, Ahead, Trial, choose_mode, kept_trial, trial_key, try_modes
+from graft.train.trial import MARGIN, ROUNDS, Ahead, Trial, choose_mode, kept_trial, trial_key, try_modes
 from graft.zoo.network import Layout, Network, Parts, build_network
 
 CPU = torch.device("cpu")
@@ -68,6 +69,52 @@ def test_a_trial_leaves_network_and_threads_as_they_are(network: Network) -> Non
     assert torch.get_num_threads() == threads
     for name, value in network.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+class Clock:
+    """A machine on which steps take what they are said to: the first ones another time than the later ones."""
+
+    def __init__(self, times: dict[Mode, tuple[float, float]], slow_until: int) -> None:
+        self.now, self.steps = 0.0, 0
+        self._times, self._slow_until = times, slow_until
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def step_of(self, *given: object) -> Callable[[], None]:
+        (mode,) = (one for one in given if isinstance(one, Mode))
+
+        def step() -> None:
+            self.steps += 1
+            self.now += self._times[mode][self.steps > self._slow_until]
+
+        return step
+
+
+# Two modes: a first step each, then four rounds.
+BEFORE_THE_PAIRS = 2 * (1 + ROUNDS)
+
+
+@pytest.mark.parametrize(
+    ("plain_takes", "other_takes", "taken"),
+    [
+        ((2.0, 1.0), (1.5, 1.5), 0),
+        ((2.0, 2.0), (1.5, 1.5), 1),
+        ((2.0, 1.0), (1.5, 0.8), 1),
+        ((1.0, 3.0), (1.0, 1.0), 0),
+    ],
+    ids=["a moment's luck", "always faster", "faster at any time", "led by nothing"],
+)
+def test_a_mode_that_leads_has_to_prove_it_beside_plain_float32(
+    plain_takes: tuple[float, float], other_takes: tuple[float, float], taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices = [plain(2), Mode("32-true", True, 2)]
+    clock = Clock(dict(zip(choices, (plain_takes, other_takes), strict=True)), BEFORE_THE_PAIRS)
+    monkeypatch.setattr(trial, "time", clock)
+    monkeypatch.setattr(trial, "step_of", clock.step_of)
+    found = try_modes(torch.nn.Identity(), torch.zeros(1), 2, choices, on_cpu)
+    assert found.chosen == choices[taken]
+    assert found.speed_up == pytest.approx(plain_takes[1] / other_takes[1] if taken else 1.0)
 
 
 @pytest.mark.parametrize("mode", [*CHOICES, Mode("bf16-mixed", True, 1), Mode("32-true", True, 2)], ids=str)

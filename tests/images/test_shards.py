@@ -185,6 +185,24 @@ def test_a_test_folder_without_a_train_folder_is_refused(tmp_path: Path) -> None
         find(tmp_path)
 
 
+def test_what_could_be_a_split_or_a_class_is_refused(tmp_path: Path) -> None:
+    tar_of(tmp_path / "a.tar", "train/cat/1.png", "train/loose.png", "test/cat/2.png")
+    with pytest.raises(DataError, match="the folder 'train' holds both folders and loose images") as refused:
+        find(tmp_path)
+    assert refused.value.where == str(tmp_path)
+
+
+def test_a_class_called_train_may_hold_folders_of_images(tmp_path: Path) -> None:
+    tar_of(tmp_path / "a.tar", "train/1.png", "train/steam/2.png", "test/3.png", "car/4.png")
+    labels = {(record.source, record.label, record.split) for record in find(tmp_path).records}
+    assert labels == {
+        ("train/1.png", "train", None),
+        ("train/steam/2.png", "train", None),
+        ("test/3.png", "test", None),
+        ("car/4.png", "car", None),
+    }
+
+
 def test_a_folder_with_class_folders_is_no_folder_of_tar_files(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"cat": 2, "dog": 2})
     tar_of(folder / "a.tar", "bird/1.png")

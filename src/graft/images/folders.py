@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from graft.errors import DataError
-from graft.images.records import SPLIT_NAMES, Found, Record, Skipped, debris, honoured_split
+from graft.images.divided import Content, Division, division_of
+from graft.images.records import SPLIT_NAMES, Found, Record, Skipped, debris
 from graft.images.walk import Scope, is_folder, is_image, listed, unfit_folder, walk
 
 
 def read_folder(folder: Path, follow_links: bool = False) -> Found:
     """List the images of a folder; whether it is divided into splits is seen from its subfolders.
 
-    It is divided when a subfolder called train, val (valid, validation, dev) or test holds folders but no image of
-    its own: a class called "train" holds images.
+    See :func:`graft.images.divided.division_of`.
 
     Args:
         folder: the source.
@@ -35,10 +35,11 @@ def read_folder(folder: Path, follow_links: bool = False) -> Found:
             children.append(Path(entry.path))
         else:
             skipped.append(Skipped(scope.name(Path(entry.path)), why))
-    parts = _parts(children, scope)
-    if parts:
-        records = _read_splits(scope, parts, skipped)
-        skipped += [Skipped(child.name, "not a split folder") for child in children if child not in parts]
+    named = [child for child in children if child.name.lower() in SPLIT_NAMES]
+    division = division_of({child.name: _content(child, scope) for child in named}, scope.root)
+    if division.parts:
+        records = _read_splits(scope, division, skipped)
+        skipped += [Skipped(child.name, "not a split folder") for child in children if child.name not in division.parts]
     else:
         _refuse_a_wrapping(children, scope)
         records = [record for child in children for record in _read_class(child, scope, None, skipped)]
@@ -50,30 +51,14 @@ def read_folder(folder: Path, follow_links: bool = False) -> Found:
     )
 
 
-def _parts(children: list[Path], scope: Scope) -> dict[Path, str]:
-    """The split folders among ``children``, and which part each is."""
-    named = [child for child in children if child.name.lower() in SPLIT_NAMES]
-    holds = {child: _holds(child, scope) for child in named}
-    parts = {child: SPLIT_NAMES[child.name.lower()] for child in named if holds[child] == (True, False)}
-    mixed = [child for child in named if holds[child] == (True, True)]
-    if mixed and sum(folders for folders, _ in holds.values()) > 1:
-        raise DataError(
-            f"the folder {mixed[0].name!r} holds both folders and loose images, so that it could be a split or a class",
-            where=mixed[0],
-            remedy="move its loose images into class folders, or out of it",
-        )
-    return parts
-
-
-def _holds(child: Path, scope: Scope) -> tuple[bool, bool]:
-    """Does this folder hold folders, and does it hold images of its own?"""
+def _content(child: Path, scope: Scope) -> Content:
     kept = [entry for entry in listed(child)[0] if debris(entry.name) is None]
-    return any(unfit_folder(entry, scope) is None for entry in kept), any(is_image(entry) for entry in kept)
+    return Content(any(unfit_folder(entry, scope) is None for entry in kept), any(is_image(entry) for entry in kept))
 
 
 def _refuse_a_wrapping(children: list[Path], scope: Scope) -> None:
     """One folder that holds only folders is what unpacking an archive leaves; as a class it would hold everything."""
-    if len(children) != 1 or _holds(children[0], scope) != (True, False):
+    if len(children) != 1 or _content(children[0], scope) != Content(True, False):
         return
     inner = [entry.name for entry in listed(children[0])[0] if is_folder(entry) and debris(entry.name) is None]
     if len(inner) > 1:
@@ -84,27 +69,16 @@ def _refuse_a_wrapping(children: list[Path], scope: Scope) -> None:
         )
 
 
-def _read_splits(scope: Scope, parts: dict[Path, str], skipped: list[Skipped]) -> list[Record]:
-    if "train" not in parts.values():
-        raise DataError(
-            f"there is a folder {next(iter(parts)).name!r} with class folders in it, but no folder 'train'",
-            where=scope.root,
-            remedy="add a folder 'train', or name one folder of class folders as data.source",
-        )
-    has_test = "test" in parts.values()
+def _read_splits(scope: Scope, division: Division, skipped: list[Skipped]) -> list[Record]:
     records: list[Record] = []
-    for part, given in parts.items():
-        split = honoured_split(given, has_test)
-        for entry in listed(part)[0]:
+    for part in division.parts:
+        for entry in listed(scope.root / part)[0]:
             child = Path(entry.path)
             why = unfit_folder(entry, scope)
             if why is None:
-                records += _read_class(child, scope, split, skipped)
+                records += _read_class(child, scope, division.split_of(part), skipped)
             else:
                 skipped.append(Skipped(scope.name(child), why))
-    if set(parts.values()) == {"train"}:
-        # Nothing to honour: one folder called train is just a folder of class folders.
-        return [Record(record.file, record.source, record.label) for record in records]
     return records
 
 

@@ -8,21 +8,20 @@ over with links and devices.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from graft.errors import DataError
 from graft.images.decode import MAX_BYTES
+from graft.images.divided import Content, division_of
 from graft.images.packed import INDEX_FILE, SUFFIX, PackedFile
 from graft.images.records import (
     FOREIGN_SUFFIXES,
-    SPLIT_NAMES,
     SUFFIXES,
     Found,
     Record,
     Skipped,
     debris,
-    honoured_split,
     printable,
 )
 from graft.images.walk import LEADS_OUT, NO_FOLDER, is_folder, listed
@@ -117,39 +116,34 @@ def _unfit(member: tarfile.TarInfo, path: PurePosixPath) -> str | None:
 
 def _labelled(files: dict[PurePosixPath, PackedFile], root: Path, skipped: list[Skipped]) -> list[Record]:
     """Labels by the first folder, or below train, val and test by the second."""
-    parts = _split_folders(files, root)
-    tops = {path.parts[0] for path in files}
-    if not parts and len(tops) == 1 and all(len(path.parts) > 2 for path in files):
+    contents = _contents(files)
+    parts = (division := division_of(contents, root)).parts
+    if not parts and list(contents.values()) == [Content(True, False)]:
+        (top,) = contents
         raise DataError(
-            f"the only folder in the tar files is {min(tops)!r}, and it holds folders, not images",
+            f"the only folder in the tar files is {top!r}, and it holds folders, not images",
             where=root,
-            remedy=f"pack what is in it: `tar -C {min(tops)} -cf {min(tops)}.tar .`",
+            remedy=f"pack what is in it: `tar -C {top} -cf {top}.tar .`",
         )
     records = []
     for path, file in files.items():
         name = printable(str(path))
+        top, inner = path.parts[:2]
         if not parts:
-            records.append(Record(file, name, path.parts[0]))
-        elif path.parts[0] in parts:
-            split = honoured_split(parts[path.parts[0]], "test" in parts.values())
-            records.append(Record(file, name, path.parts[1], None if set(parts.values()) == {"train"} else split))
+            records.append(Record(file, name, top))
+        elif top in parts:
+            records.append(Record(file, name, inner, division.split_of(top)))
         else:
             skipped.append(Skipped(name, "not in a split folder"))
     return records
 
 
-def _split_folders(files: dict[PurePosixPath, PackedFile], root: Path) -> dict[str, str]:
-    """The split folders, and which part each is: called train, val or test, with no image of their own."""
-    shallow = {path.parts[0] for path in files if len(path.parts) == 2}
-    tops = {path.parts[0] for path in files}
-    parts = {top: SPLIT_NAMES[top.lower()] for top in sorted(tops - shallow) if top.lower() in SPLIT_NAMES}
-    if parts and "train" not in parts.values():
-        raise DataError(
-            f"there is a folder {next(iter(parts))!r} with class folders in it, but no folder 'train'",
-            where=root,
-            remedy="pack a folder 'train' as well, or only the class folders",
-        )
-    return parts
+def _contents(files: Iterable[PurePosixPath]) -> dict[str, Content]:
+    """What lies in each of the outermost folders, by its name."""
+    depths: dict[str, set[bool]] = {}
+    for path in files:
+        depths.setdefault(path.parts[0], set()).add(len(path.parts) > 2)
+    return {top: Content(folders=True in deeper, images=False in deeper) for top, deeper in sorted(depths.items())}
 
 
 def _twice(path: PurePosixPath, first: Path, second: Path) -> DataError:

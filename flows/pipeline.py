@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.startup import end_quickly, start
+from flows.startup import end_quickly, end_with_worker, start
 
 start()
 
@@ -68,6 +68,7 @@ def pipeline(
     workspace = Workspace(Path(root).resolve())
     run = str(flow_run.id)
     with recorded(workspace, run, address()) as note:
+        end_with_worker()
         try:
             with turn(workspace, run, when_busy, say):
                 bury_dead_runs(workspace)

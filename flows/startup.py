@@ -20,15 +20,10 @@ WORKER = "GRAFT_WORKER"
 def start() -> None:
     """Switch telemetry off and import Prefect; called before any ``from prefect import ...``.
 
-    A worker's runs end with it, however that ends: Prefect's worker ends them itself where it is asked to stop, but not
-    where it is killed, as a second Ctrl-C does. Nobody would look after them, and they are resumed by the next worker.
-
     Prefect's import makes some 500,000 objects that all stay. Looking for garbage among them on the way finds none and
     takes a sixth of the time (1.5 s of processor time became 1.3 s), so that is put off until it is done.
     """
     switch_off()
-    if os.environ.get(WORKER) == str(os.getppid()):
-        end_with_parent()
     if "prefect" in sys.modules:
         return
     was_on = gc.isenabled()
@@ -39,6 +34,18 @@ def start() -> None:
     finally:
         if was_on:
             gc.enable()
+
+
+def end_with_worker() -> None:
+    """Have a worker's run end with it, however that ends; to be called once the run can be resumed by its record.
+
+    Prefect's worker ends its runs itself where it is asked to stop, but not where it is killed, as a second Ctrl-C
+    does: nobody would look after them, and the next worker resumes them. One without a record would be lost: it goes
+    on to its end alone.
+    """
+    parent = os.getppid()
+    if os.environ.get(WORKER) == str(parent):
+        end_with_parent(parent)
 
 
 def end_quickly() -> None:

@@ -20,7 +20,7 @@ def python(code: str, *arguments: object, **environment: str) -> subprocess.Comp
     command = [sys.executable, "-c", code, *map(str, arguments)]
     paths = {"PYTHONPATH": str(ROOT / "src")}
     return subprocess.run(
-        command, env={**os.environ, **paths, **environment}, capture_output=True, text=True, timeout=60
+        command, env={**os.environ, **paths, **environment}, capture_output=True, text=True, timeout=240
     )
 
 

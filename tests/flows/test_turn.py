@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -57,7 +58,7 @@ def test_who_is_told_to_leave_names_the_owner(workspace: Workspace) -> None:
     ):
         raise AssertionError("two have the turn")
     assert caught.value.what.startswith(f"another run is at work here: process {other.pid} on ")
-    assert caught.value.what.endswith(", for 0 min")
+    assert re.search(r", for \d+ min$", caught.value.what)  # a machine that stands still has more than none
     assert caught.value.remedy == "let it finish, or end that process; what it finished is kept"
 
 

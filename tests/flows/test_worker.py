@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
+from filelock import FileLock
 
 from tests.flows.processes import ended, prefect_server
 from tests.flows.toy import Toy, make_toy
@@ -200,6 +203,18 @@ def process_in_words(pid: int) -> str:
     return f"{pid}: it has just ended"
 
 
+@contextmanager
+def opened_by_another(file: Path) -> Iterator[Callable[[], bool]]:
+    """Yields what asks Linux whether anybody has opened the file since."""
+    linux, in_open = ctypes.CDLL(None), 0x20
+    told = linux.inotify_init()
+    try:
+        assert linux.inotify_add_watch(told, bytes(file), in_open) > 0
+        yield lambda: bool(select.select([told], [], [], 0)[0])
+    finally:
+        os.close(told)
+
+
 def is_done(run: dict[str, Any]) -> bool:
     return bool(run["state_name"] == "Completed")
 
@@ -262,6 +277,20 @@ def test_a_worker_that_ends_leaves_no_stage_behind_and_its_run_is_resumed(place:
     # None of these tells the server: the next worker begins with this.
     assert "resumed it as '" in place.run("flows.crashes")
     assert place.state_of(run) == "Crashed"
+
+
+def test_a_run_that_nobody_could_resume_yet_goes_on_though_its_worker_is_killed(place: Place) -> None:
+    deploy(place, "train")
+    run = place.begin()
+    # Its record is what it is found and resumed by: the run waits with that until the worker is gone.
+    lock = place.toy.root / ".graft" / "runs" / f"{run}.lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock), opened_by_another(lock) as it_has_come, worker(place) as first:
+        wait(it_has_come)
+        first.kill()
+        first.wait()
+    wait(lambda: place.state_of(run) == "Completed")
+    place.assert_stages(run, {"ingest": "Completed", "select": "Completed", "evaluate": "Completed"})
 
 
 SILENCE_IN_SECONDS = """\

@@ -128,6 +128,8 @@ def asked(method: str, address: str, **options: Any) -> Any:
     while time.monotonic() < deadline:
         with suppress(httpx.TransportError):
             answer = httpx.request(method, address, timeout=60, **options)
+            if method == "DELETE" and answer.status_code == httpx.codes.NOT_FOUND:
+                return None  # it was done when it was asked before, and the answer was lost
             if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
                 answer.raise_for_status()
                 return answer.json() if answer.content else None

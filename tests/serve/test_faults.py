@@ -48,6 +48,11 @@ class Running:
         written = (self.workspace.root / "serve.log").read_text().rpartition("\n")[0]
         return [json.loads(line) for line in written.splitlines()]
 
+    def has_begun(self) -> bool:
+        """Whether all of its workers serve: it is ready when the first of them is."""
+        wanted = httpx.get(f"{self.url}/model", timeout=PATIENCE).json()["runtime"]["workers"]
+        return len({line["process"] for line in self.lines() if line["message"].startswith("serving ")}) == wanted
+
     def memory(self) -> int:
         """Bytes that its workers hold."""
         return sum(worker.memory_info().rss for worker in workers_in(self.workspace.root))
@@ -132,6 +137,7 @@ def post(url: str, image: bytes) -> int:
 
 @pytest.mark.slow
 def test_five_hundred_slow_connections_take_nothing_from_others_and_are_cut_off(hasty: Running, png: bytes) -> None:
+    until(hasty.has_begun, PATIENCE)
     before = hasty.memory()
     starts = (b"", b"POST /pre", head(b"Content-Length: 100000"), head(b"Transfer-Encoding: chunked")[:-70])
     slow = []

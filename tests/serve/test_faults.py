@@ -48,6 +48,11 @@ class Running:
         written = (self.workspace.root / "serve.log").read_text().rpartition("\n")[0]
         return [json.loads(line) for line in written.splitlines()]
 
+    def has_begun(self) -> bool:
+        """Whether all of its workers serve: it is ready when the first of them is."""
+        wanted = httpx.get(f"{self.url}/model", timeout=PATIENCE).json()["runtime"]["workers"]
+        return len({line["process"] for line in self.lines() if line["message"].startswith("serving ")}) == wanted
+
     def memory(self) -> int:
         """Bytes that its workers hold."""
         return sum(worker.memory_info().rss for worker in workers_in(self.workspace.root))
@@ -132,6 +137,7 @@ def post(url: str, image: bytes) -> int:
 
 @pytest.mark.slow
 def test_five_hundred_slow_connections_take_nothing_from_others_and_are_cut_off(hasty: Running, png: bytes) -> None:
+    until(hasty.has_begun, PATIENCE)
     before = hasty.memory()
     starts = (b"", b"POST /pre", head(b"Content-Length: 100000"), head(b"Transfer-Encoding: chunked")[:-70])
     slow = []
@@ -383,35 +389,37 @@ def test_told_to_end_under_load_it_answers_whatever_it_has_accepted(
         b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     )
     ends: list[str] = []  # a list, for several threads add to it
+    told = threading.Event()
 
-    def send_and_send(connection: socket.socket, begun: threading.Barrier) -> None:
-        with connection:
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert one_answer(connection).startswith(b"HTTP/1.1 200")
-            begun.wait()
-            sent, answer = 0.0, b"begin"
-            while answer and b"connection: close" not in answer.lower():
-                before, sent, answer = sent, time.monotonic(), b""
-                with suppress(OSError):
-                    connection.sendall(request)
-                # Whoever rested for so long may find the connection closed, and has not been let in.
-                has_rested = time.monotonic() - before > ON_ITS_WAY
-                with suppress(OSError):
-                    answer = one_answer(connection)
-                if answer.startswith(b"HTTP/1.1 200"):
-                    ends.append("answered")
-                elif answer or not has_rested:
-                    ends.append(f"dropped: {answer[:40]!r}")
+    def come_and_send(port: int) -> None:
+        # The service closes a connection that rests, as all do while this process is kept waiting: then another comes.
+        while not told.is_set():
+            begun = time.monotonic()
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+                send_and_send(connection, begun)
+
+    def send_and_send(connection: socket.socket, sent: float) -> None:
+        answer = b"begin"
+        while answer and b"connection: close" not in answer.lower():
+            before, sent, answer = sent, time.monotonic(), b""
+            with suppress(OSError):
+                connection.sendall(request)
+            # Whoever rested for so long may find the connection closed, and has not been let in.
+            has_rested = time.monotonic() - before > ON_ITS_WAY
+            with suppress(OSError):
+                answer = one_answer(connection)
+            if answer.startswith(b"HTTP/1.1 200"):
+                ends.append("answered")
+            elif answer or not has_rested:
+                ends.append(f"dropped: {answer[:40]!r}")
 
     with serving(project.root, clean_environment(tmp_path)) as url:
         port = int(url.rpartition(":")[2])
-        begun = threading.Barrier(9, timeout=PATIENCE)
-        connections = [socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) for _ in range(8)]
-        senders = [threading.Thread(target=send_and_send, args=(one, begun)) for one in connections]
+        senders = [threading.Thread(target=come_and_send, args=(port,)) for _ in range(8)]
         for sender in senders:
             sender.start()
-        begun.wait()
-        until(lambda: len(ends) > 80)
+        until(lambda: len(ends) > 80, PATIENCE)
+        told.set()
         service_in(project.root).send_signal(signal.SIGTERM)
         for sender in senders:
             sender.join()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from graft.errors import VersionError
+from graft.versions.objects import Objects
 from graft.versions.promote import promote
 from graft.versions.publish import publish
 from graft.versions.remotes import own_folder
@@ -139,9 +140,32 @@ def test_a_remote_inside_the_project_is_refused(ready: Project) -> None:
 def test_a_remote_that_cannot_be_written_is_named(ready: Project, tmp_path: Path) -> None:
     (tmp_path / "remote").mkdir()
     (tmp_path / "remote" / "files").write_text("a file where a folder has to be")
+    commit = git(ready.root, "rev-parse", "HEAD")
     with pytest.raises(VersionError, match="the remote cannot be used") as refused:
         publish(ready.workspace)
     assert refused.value.where == str(tmp_path / "remote")
+    assert (ready.root / ".dvc" / "config").read_text() == "", "nothing was set up: the next address can be right"
+    assert git(ready.root, "rev-parse", "HEAD") == commit
+
+
+def test_broken_off_after_the_first_object_it_is_the_default_all_the_same(
+    ready: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, taken = Objects.take, []
+
+    def break_off(self: Objects, source: Objects, oids: list[str]) -> None:
+        taken.append(len(oids))
+        if len(taken) == 2:
+            raise self.trouble(ConnectionError("cut off"))
+        take(self, source, oids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "take", break_off)
+        with pytest.raises(VersionError, match="cut off"):
+            publish(ready.workspace, str(tmp_path / "other"))
+    assert taken == [1, 8]
+    done = publish(ready.workspace)
+    assert (done.address, done.sent) == (str(tmp_path / "other"), 8)
 
 
 def test_a_named_address_beside_the_default_is_used_once(ready: Project, tmp_path: Path) -> None:

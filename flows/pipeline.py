@@ -93,7 +93,7 @@ def _train(workspace: Workspace, targets: Sequence[str], force: bool, patience: 
         page.publish(run)
         return run
 
-    runs = reproduce(workspace.root, around, targets=targets, force=force, say=say)
+    runs = reproduce(workspace.root, around, targets=targets, force=force, named=patience.timeouts, say=say)
     if any(run.name == PACKAGE and run.outcome is not Outcome.UNCHANGED for run in runs):
         emit(TRAINED, workspace, **headline(workspace))
     worked = sum(run.outcome is not Outcome.UNCHANGED for run in runs)

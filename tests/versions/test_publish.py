@@ -194,6 +194,29 @@ def test_with_nothing_said_it_is_a_folder_of_the_users(
     assert Path(done.address).is_relative_to(tmp_path / "home" / "graft" / "remotes")
 
 
+def test_an_address_that_dvc_cannot_write_is_refused_and_its_configuration_stays(
+    ready: Project, tmp_path: Path
+) -> None:
+    config = ready.root / ".dvc" / "config"
+    config.write_text("[core]\n    analytics = false\n")
+    with pytest.raises(VersionError, match="other letters than ASCII's") as refused:
+        publish(ready.workspace, str(tmp_path / "für alle"))
+    assert refused.value.where == str(tmp_path / "für alle")
+    assert config.read_text() == "[core]\n    analytics = false\n"
+
+
+def test_a_project_whose_name_has_other_letters_gets_a_folder_that_dvc_can_write(
+    new_project: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = new_project(name="Vögel")
+    project.package(0)
+    promote(project.workspace)
+    monkeypatch.delenv("GRAFT_REMOTE")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    assert Path(publish(project.workspace).address).name.startswith("V_gel-")
+    assert publish(project.workspace).sent == 0
+
+
 def test_without_git(new_project: Callable[..., Project]) -> None:
     project = new_project("none")
     project.package(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +80,9 @@ def own_folder(workspace: Workspace) -> Path:
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     root = workspace.root.resolve()
     mark = hashlib.sha256(str(root).encode()).hexdigest()[:8]
-    return Path(home) / "graft" / "remotes" / f"{root.name}-{mark}"
+    # DVC cannot write other letters into its configuration.
+    name = re.sub(r"[^ -~]", "_", root.name)
+    return Path(home) / "graft" / "remotes" / f"{name}-{mark}"
 
 
 def keep(workspace: Workspace, store: Store, chosen: Chosen) -> tuple[str, ...]:

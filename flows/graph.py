@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from flows.command import run_command
 from flows.outcome import Outcome, StageError, StageRun, command_failed, took_too_long
 from flows.turn import BusyError
-from graft.errors import GraftError
+from graft.errors import GraftError, did_you_mean
 
 # How much of a stage's output is kept to explain its failure.
 TAIL_LINES = 200
@@ -104,6 +104,7 @@ def reproduce(
     *,
     targets: Sequence[str] = (),
     force: bool = False,
+    named: Collection[str] = (),
     say: Say = _tell_stderr,
 ) -> list[StageRun]:
     """Run dvc.yaml in ``root``, calling ``around`` with every stage in order; it calls ``step.run``.
@@ -113,11 +114,12 @@ def reproduce(
         around: what happens around a stage; what it returns is returned, what it raises ends the run.
         targets: stages to bring up to date with all that they need; none: all stages.
         force: run stages although nothing changed.
+        named: stages that the caller has settings for, and that therefore have to be there.
         say: called with a line for people when another process has to be waited for.
 
     Raises:
         StageError: a stage failed.
-        GraftError: there is no graph to run here, or DVC cannot read it.
+        GraftError: there is no graph to run here, or DVC cannot read it, or a stage that is named is not in it.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -138,6 +140,7 @@ def reproduce(
     try:
         # DVC takes and gives paths relative to the current folder, so the project's becomes that one, as with --cd.
         with contextlib.chdir(root), _quiet_dvc(), Repo(_wait_for_lock=True) as repo:
+            _refuse_unknown(named, repo)
             _say_if_locked(repo, say)
             repo.reproduce(targets=list(targets) or None, force=force, repro_fn=one_stage)
     except DvcException as error:
@@ -215,6 +218,13 @@ def _quiet_dvc() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def _refuse_unknown(named: Collection[str], repo: Any) -> None:
+    known = [stage.addressing for stage in repo.index.stages] if named else []
+    for name in named:
+        if name not in known:
+            raise GraftError(f"there is no stage '{name}'", where="dvc.yaml", remedy=did_you_mean(name, known))
 
 
 def _say_if_locked(repo: Any, say: Say) -> None:

@@ -25,7 +25,7 @@ def write_overrides(workspace: Workspace, values: Mapping[str, Any], say: Say) -
     """Write ``values`` (dotted keys of params.yaml -> values) into the workspace's params.yaml.
 
     In a git checkout they are applied to the committed file, so that a value the deployment no longer names goes back
-    to the committed one; elsewhere to the file as it is. Comments and layout stay.
+    to the committed one, the last one too; elsewhere to the file as it is. Comments and layout stay.
 
     Args:
         workspace: the project; the caller holds its turn.
@@ -40,15 +40,20 @@ def write_overrides(workspace: Workspace, values: Mapping[str, Any], say: Say) -
     now = path.read_text(encoding="utf-8")
     committed = _committed(path)
     if committed is not None and now not in {committed, _written(note)}:
+        if not values:
+            return
         raise ConfigError(
             "params.yaml has edits that are not committed, and this run brings values of its own",
             where=path,
             remedy="commit them, or take them back with `git checkout params.yaml`",
         )
-    text = _with_values(now if committed is None else committed, values, path)
+    base = now if committed is None else committed
+    text = _with_values(base, values, path) if values else base
     if text != now:
+        if not values:
+            say("params.yaml: it is as git has it again, for this run's parameters name no value")
         for key, value in values.items():
-            say(f"params.yaml: {key} is {json.dumps(value)} by this run's parameters")
+            say(f"params.yaml: {key} is {json.dumps(value, ensure_ascii=False)} by this run's parameters")
         # The note comes first: a kill in between leaves a file that is as git has it.
         write_json(note, {"text": text})
         write_text(path, text)
@@ -56,8 +61,16 @@ def write_overrides(workspace: Workspace, values: Mapping[str, Any], say: Say) -
 
 def _with_values(text: str, values: Mapping[str, Any], path: Path) -> str:
     from ruamel.yaml import YAML
+    from ruamel.yaml.representer import RoundTripRepresenter
 
+    class Layout(RoundTripRepresenter):
+        """Not ruamel's own class, which DVC writes dvc.lock by."""
+
+    # As the file is laid out by itself: ruamel.yaml would write nothing for null, and move lists to the left.
+    Layout.add_representer(type(None), _null)
     yaml = YAML()
+    yaml.Representer = Layout
+    yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.preserve_quotes = True
     yaml.width = 120
     document = yaml.load(text)
@@ -74,6 +87,10 @@ def _with_values(text: str, values: Mapping[str, Any], path: Path) -> str:
     # Read again by the settings' own rules, which name an unknown key's nearest neighbours.
     parse_params(YAML(typ="safe", pure=True).load(buffer.getvalue()), path)
     return buffer.getvalue()
+
+
+def _null(representer: Any, _: None) -> Any:
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _committed(path: Path) -> str | None:

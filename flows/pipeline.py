@@ -61,7 +61,8 @@ def pipeline(
         force: run stages although nothing changed.
         retries: how often a stage that touches the network is tried again.
         timeouts: seconds that a stage may take, by its name; then all its processes are ended.
-        params: values for keys of params.yaml, such as ``data.source`` (see flows.overrides).
+        params: values for keys of params.yaml, such as ``data.source`` (see flows.overrides); none at all takes back
+            those of the run before, None leaves the file as it is.
         when_busy: what to do where another run is at work in this project: wait for it, or leave.
     """
     speak_alone()
@@ -72,7 +73,7 @@ def pipeline(
         try:
             with turn(workspace, run, when_busy, say):
                 bury_dead_runs(workspace)
-                if params:
+                if params is not None:
                     write_overrides(workspace, params, say)
                 state = _train(workspace, targets, force, Patience(retries, timeouts or {}))
         except BusyError as error:
@@ -93,7 +94,7 @@ def _train(workspace: Workspace, targets: Sequence[str], force: bool, patience: 
         page.publish(run)
         return run
 
-    runs = reproduce(workspace.root, around, targets=targets, force=force, say=say)
+    runs = reproduce(workspace.root, around, targets=targets, force=force, named=patience.timeouts, say=say)
     if any(run.name == PACKAGE and run.outcome is not Outcome.UNCHANGED for run in runs):
         emit(TRAINED, workspace, **headline(workspace))
     worked = sum(run.outcome is not Outcome.UNCHANGED for run in runs)

@@ -45,6 +45,12 @@ class Patience:
     retries: int = 0
     timeouts: Mapping[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse a limit that no stage can keep. Raises GraftError."""
+        for stage, seconds in self.timeouts.items():
+            if not seconds > 0:
+                raise GraftError(f"the time limit of '{stage}' is {seconds:g} s", remedy="give it more than 0 s")
+
     def tries_again(self, stage: str) -> int:
         """Further tries of a stage."""
         return self.retries if stage in TOUCH_NETWORK else 0

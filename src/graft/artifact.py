@@ -112,11 +112,17 @@ def read_card(folder: Path) -> Artifact:
         trust = Trust.from_json(card.pop("trust", None))
         return Artifact(classes=tuple(card.pop("classes")), preprocessing=preprocessing, trust=trust, **card)
     except (FileNotFoundError, NotADirectoryError):
-        raise WeightsError(
-            "there is no model here", where=path, remedy="run `make demo`, or `.venv/bin/dvc repro`, to make one"
-        ) from None
+        raise WeightsError("there is no model here", where=path, remedy=_how_to_get(folder)) from None
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the model's card is damaged: {error}", where=path, remedy="make the model again") from None
+
+
+def _how_to_get(folder: Path) -> str:
+    pointer = folder.with_name("promoted.dvc")
+    if pointer.is_file():  # as in a new clone, which has git's files and no model yet
+        fetch = f"`.venv/bin/dvc pull {pointer.parent.name}/{pointer.name}` brings the model in use"
+        return f"{fetch}; `.venv/bin/dvc repro` makes one"
+    return "run `make demo`, or `.venv/bin/dvc repro`, to make one"
 
 
 def load_artifact(folder: Path) -> tuple[Artifact, Network]:

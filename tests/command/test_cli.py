@@ -127,6 +127,16 @@ def test_predict_without_a_model(tmp_path: Path) -> None:
     )
 
 
+def test_predict_in_a_new_clone_says_how_the_model_in_use_is_had(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "promoted.dvc").write_text("outs: []\n")
+    done = _graft("predict", "x.png", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "  remedy: `.venv/bin/dvc pull models/promoted.dvc` brings the model in use; `.venv/bin/dvc repro` makes one\n"
+    )
+
+
 def test_a_model_whose_weights_were_exchanged_is_refused(project: Path, tmp_path: Path) -> None:
     weights = project / "models" / "packaged" / "model.safetensors"
     kept = weights.read_bytes()

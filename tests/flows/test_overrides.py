@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from flows.overrides import write_overrides
 from graft.config import load_params
@@ -70,6 +72,36 @@ def test_a_value_that_is_no_longer_named_goes_back_to_the_committed_one(checkout
     write(checkout, seed=3)
     params = load_params(checkout.params)
     assert (params.data.source, params.seed) == ("digits", 3)
+
+
+def test_without_any_value_the_file_is_as_it_was_committed(checkout: Workspace) -> None:
+    write(checkout, data__source="/photos")
+    said = write(checkout)
+    assert said == ["params.yaml: it is as git has it again, for this run's parameters name no value"]
+    assert checkout.params.read_text() == TEXT
+    assert write(checkout) == []
+
+
+@pytest.mark.parametrize("kind", ["loose", "checkout"])
+def test_without_any_value_an_edit_stays_and_is_trained_with(kind: str, request: pytest.FixtureRequest) -> None:
+    workspace: Workspace = request.getfixturevalue(kind)
+    edited = TEXT.replace("seed: 0", "seed:   7")
+    workspace.params.write_text(edited)
+    assert write(workspace) == []
+    assert workspace.params.read_text() == edited
+
+
+def test_of_the_projects_own_file_only_the_value_changes(loose: Workspace) -> None:
+    """Lists keep their indentation, ``null`` stays a word: a team reads the difference."""
+    own = (Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8")
+    loose.params.write_text(own, encoding="utf-8")
+    assert write(loose, data__source="/Bilder für uns") == [
+        'params.yaml: data.source is "/Bilder für uns" by this run\'s parameters'
+    ]
+    assert loose.params.read_text(encoding="utf-8") == own.replace("source: digits", "source: /Bilder für uns")
+    lock = io.StringIO()
+    YAML().dump({"seed": None}, lock)
+    assert lock.getvalue() == "seed:\n", "what DVC writes by the same library is as ever"
 
 
 def test_somebodys_edit_is_left_alone(checkout: Workspace) -> None:

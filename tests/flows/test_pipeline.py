@@ -204,3 +204,16 @@ def test_a_stage_with_a_time_limit_fails_its_run_when_the_time_is_over(
     assert "error: stage 'ingest' failed: it took longer than 1 s, so it was ended" in capfd.readouterr().err
     assert main(["--root", str(toy.root), "--timeout", "ingest"]) == 1
     assert "error: 'ingest' is no time limit\n  where: --timeout\n  remedy: write it" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("timeouts", "message"),
+    [
+        ({"ingets": 60.0}, "there is no stage 'ingets'\n  where: dvc.yaml\n  remedy: did you mean 'ingest'?"),
+        ({"ingest": -1.0}, "the time limit of 'ingest' is -1 s\n  remedy: give it more than 0 s"),
+    ],
+)
+def test_a_time_limit_that_would_limit_nothing_is_refused(toy: Toy, timeouts: dict[str, float], message: str) -> None:
+    state = run(toy, timeouts=timeouts)
+    assert (state.is_failed(), state.message) == (True, message)
+    assert not (toy.root / "data.txt").exists(), "no stage has begun"

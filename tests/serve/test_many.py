@@ -10,7 +10,7 @@ import pytest
 import schemathesis
 
 from graft.journal import Journal
-from graft.serve.answers import Card
+from graft.serve.answers import Card, Readiness
 from graft.serve.doors import DOORS
 from graft.serve.openapi import Document
 from tests.images.faults import FAULTS, Fault
@@ -194,5 +194,7 @@ def test_document_is_one_that_generators_take_and_says_what_is_done(ask) -> None
     card = ask("GET", "/model").json()
     assert Card.model_validate(card, strict=True).model_dump() == card
     assert set(card) == set(said["components"]["schemas"]["Card"]["required"])
+    ready = ask("GET", "/readyz").json()
+    assert Readiness.model_validate(ready, strict=True).model_dump() == ready
     answer = said["components"]["schemas"]["Answer"]["properties"]
     assert set(answer) == {"label", "probabilities", "unsure", "novelty", "id", "model"}

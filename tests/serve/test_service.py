@@ -147,6 +147,13 @@ def test_bentoml_adds_its_own(ask, path: str) -> None:
     assert ask("GET", path).status_code == 200
 
 
+def test_readiness_says_what_runs_the_model_and_nothing_of_it(ask) -> None:
+    said = ask("GET", "/readyz").json()
+    assert said == ask("GET", "/model").json()["runtime"]
+    assert set(said) == {"engine", "device", "threads", "workers", "batch"}
+    assert (said["engine"], said["device"]) == ("onnxruntime", "cpu")
+
+
 def test_clients_are_told_of_a_file_field_and_the_answer(ask) -> None:
     route = next(route for route in ask("GET", "/schema.json").json()["routes"] if route["name"] == "predict")
     assert route["input"]["properties"]["image"]["type"] == "file"

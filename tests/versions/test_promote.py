@@ -152,6 +152,21 @@ def test_in_a_folder_of_a_larger_checkout_the_tag_names_the_folder(
     assert git(tmp_path / "larger", "tag") == "vision=birds@v2.0.0"
 
 
+def test_a_tag_of_another_branch_is_left_and_told_and_the_promotion_is_committed_all_the_same(project: Project) -> None:
+    git(project.root, "branch", "other")
+    project.package(0)
+    promote(project.workspace)
+    tagged = git(project.root, "rev-parse", "birds@v1.0.0^{commit}")
+    git(project.root, "checkout", "-q", "other")
+    version = project.package(1)
+    change = promote(project.workspace)
+    assert change.notes == ("warning: committed, but not tagged: another commit has the tag birds@v1.0.0 already",)
+    assert git(project.root, "log", "-1", "--format=%s") == f"Promote birds:{version} (number 1)"
+    assert git(project.root, "status", "--short") == ""
+    assert git(project.root, "rev-parse", "birds@v1.0.0^{commit}") == tagged
+    assert promote(project.workspace).notes == ()
+
+
 def test_git_that_cannot_commit_is_refused_before_anything_changes(
     project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from graft.errors import VersionError
+from graft.versions.objects import Objects
 from graft.versions.promote import promote
 from graft.versions.publish import publish
 from graft.versions.remotes import own_folder
@@ -139,9 +140,32 @@ def test_a_remote_inside_the_project_is_refused(ready: Project) -> None:
 def test_a_remote_that_cannot_be_written_is_named(ready: Project, tmp_path: Path) -> None:
     (tmp_path / "remote").mkdir()
     (tmp_path / "remote" / "files").write_text("a file where a folder has to be")
+    commit = git(ready.root, "rev-parse", "HEAD")
     with pytest.raises(VersionError, match="the remote cannot be used") as refused:
         publish(ready.workspace)
     assert refused.value.where == str(tmp_path / "remote")
+    assert (ready.root / ".dvc" / "config").read_text() == "", "nothing was set up: the next address can be right"
+    assert git(ready.root, "rev-parse", "HEAD") == commit
+
+
+def test_broken_off_after_the_first_object_it_is_the_default_all_the_same(
+    ready: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, taken = Objects.take, []
+
+    def break_off(self: Objects, source: Objects, oids: list[str]) -> None:
+        taken.append(len(oids))
+        if len(taken) == 2:
+            raise self.trouble(ConnectionError("cut off"))
+        take(self, source, oids)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objects, "take", break_off)
+        with pytest.raises(VersionError, match="cut off"):
+            publish(ready.workspace, str(tmp_path / "other"))
+    assert taken == [1, 8]
+    done = publish(ready.workspace)
+    assert (done.address, done.sent) == (str(tmp_path / "other"), 8)
 
 
 def test_a_named_address_beside_the_default_is_used_once(ready: Project, tmp_path: Path) -> None:
@@ -168,6 +192,29 @@ def test_with_nothing_said_it_is_a_folder_of_the_users(
     done = publish(ready.workspace)
     assert Path(done.address) == own_folder(ready.workspace).resolve()
     assert Path(done.address).is_relative_to(tmp_path / "home" / "graft" / "remotes")
+
+
+def test_an_address_that_dvc_cannot_write_is_refused_and_its_configuration_stays(
+    ready: Project, tmp_path: Path
+) -> None:
+    config = ready.root / ".dvc" / "config"
+    config.write_text("[core]\n    analytics = false\n")
+    with pytest.raises(VersionError, match="other letters than ASCII's") as refused:
+        publish(ready.workspace, str(tmp_path / "für alle"))
+    assert refused.value.where == str(tmp_path / "für alle")
+    assert config.read_text() == "[core]\n    analytics = false\n"
+
+
+def test_a_project_whose_name_has_other_letters_gets_a_folder_that_dvc_can_write(
+    new_project: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = new_project(name="Vögel")
+    project.package(0)
+    promote(project.workspace)
+    monkeypatch.delenv("GRAFT_REMOTE")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    assert Path(publish(project.workspace).address).name.startswith("V_gel-")
+    assert publish(project.workspace).sent == 0
 
 
 def test_without_git(new_project: Callable[..., Project]) -> None:

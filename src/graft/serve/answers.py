@@ -19,6 +19,16 @@ class Identity(BaseModel):
     sha256: str
 
 
+class Readiness(BaseModel):
+    """The answer to ``GET /readyz``: what runs the model, as it was chosen at the start."""
+
+    engine: str = Field(description="`onnxruntime` or `torch`")
+    device: str = Field(description="such as `cpu`")
+    threads: int = Field(description="requests that one worker works on at once")
+    workers: int = Field(description="processes that serve")
+    batch: int = Field(description="most images of different requests that are run together")
+
+
 class Card(Identity):
     """The answer to ``GET /model``: what is known of the model that answers now."""
 

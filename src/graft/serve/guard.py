@@ -10,12 +10,14 @@ from typing import Any
 
 from _bentoml_sdk import Service
 from bentoml._internal.server.http.traffic import TimeoutMiddleware
+from starlette.routing import Route
 
 from graft.serve import environment
 from graft.serve.doors import Doorkeeper
 from graft.serve.intake import Intake, Limits
 from graft.serve.leaving import take_who_waits
 from graft.serve.openapi import Document
+from graft.serve.page import show_readiness
 from graft.serve.patience import install
 from graft.serve.watch import Watch, set_up_logs
 
@@ -26,6 +28,7 @@ class GuardedService(Service):  # type: ignore[misc]  # BentoML's class has no t
     def to_asgi(self, is_main: bool = True) -> Any:
         """Called by every worker, before it makes its server."""
         app = super().to_asgi(is_main)
+        app.router.routes.insert(0, Route("/readyz", show_readiness))
         set_up_logs(environment.one_of("GRAFT_LOG", "json", "text"))
         install(environment.number("GRAFT_HEADER_SECONDS"), int(environment.number("GRAFT_CONNECTIONS")))
         take_who_waits()

@@ -8,7 +8,7 @@ import yaml  # type: ignore[import-untyped]
 from pydantic.json_schema import models_json_schema
 
 from graft import __version__
-from graft.serve.answers import Answer, BatchAnswer, Card, Refusal
+from graft.serve.answers import Answer, BatchAnswer, Card, Readiness, Refusal
 from graft.serve.feedback import Correction
 
 _JSON = "application/json"
@@ -38,7 +38,8 @@ class Document:
     def asdict(self) -> dict[str, Any]:
         """The document."""
         _, schemas = models_json_schema(
-            [(model, "serialization") for model in (Answer, BatchAnswer, Card, Correction, Refusal)], ref_template=_REF
+            [(model, "serialization") for model in (Answer, BatchAnswer, Card, Correction, Readiness, Refusal)],
+            ref_template=_REF,
         )
         return {
             "openapi": "3.1.0",
@@ -56,7 +57,7 @@ class Document:
                 "/model": {"get": _read("model", "The model's card", _shape("Card"))},
                 "/metrics": {"get": _read("metrics", "Figures for Prometheus", _text())},
                 "/livez": {"get": _read("livez", "The process is alive", _text())},
-                "/readyz": {"get": _read("readyz", "The model is loaded", _text())},
+                "/readyz": {"get": _read("readyz", "The model is loaded, and by what it runs", _shape("Readiness"))},
             },
             "components": {
                 "schemas": schemas["$defs"],

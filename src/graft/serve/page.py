@@ -54,6 +54,11 @@ async def show_model(_: Request) -> Response:
     return JSONResponse(card, headers={"Cache-Control": "no-cache"})
 
 
+async def show_readiness(_: Request) -> Response:
+    """``GET /readyz``, in BentoML's place: no request is taken before the model is loaded and warm."""
+    return JSONResponse(bentoml.get_current_service().card["runtime"], headers={"Cache-Control": "no-cache"})
+
+
 pages = Starlette(
     routes=[
         Route("/", show_page),

@@ -126,12 +126,16 @@ def finish(workspace: Workspace, checkout: Checkout | None) -> tuple[str, ...]:
     last = history(workspace)[-1]
     if checkout is None:
         return ("there is no git checkout here, so there is no commit and no tag",)
-    if last.tag is None or checkout.has_tag(last.tag):
+    # Numbers begin anew on a branch that parted before the first promotion, and the tag may be another's.
+    is_taken = last.tag is not None and checkout.has_tag(last.tag)
+    if last.tag is None or (is_taken and not checkout.changed(workspace.promotions)):
         return ()
     written = (pointer(workspace), workspace.promotions)
     if checkout.changed(*written):
         paths = (*written, workspace.root / "dvc.lock", workspace.params)
         checkout.commit(paths, f"{last.action.capitalize()} {last.title}")
+    if is_taken:
+        return (f"warning: committed, but not tagged: another commit has the tag {last.tag} already",)
     checkout.tag(last.tag, f"{last.action} {last.title}", workspace.promotions)
     return (f"committed and tagged {last.tag}: `git push --follow-tags` tells other clones",)
 

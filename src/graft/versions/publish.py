@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from graft.errors import VersionError
 from graft.versions.objects import DIRECTORY, Objects, State, Wanted
 from graft.versions.promotions import history
-from graft.versions.remotes import choose
+from graft.versions.remotes import choose, keep
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -72,20 +72,28 @@ def publish(workspace: Workspace, to: str | None = None) -> Published:
         here = dict(store.cache.states(oids, "checking the cache"))
         lacking = [oid for oid in oids if there[oid] != "whole"]
         _refuse(store, remote, wanted, here, there)
-        remote.take(store.cache, lacking)
-        for oid, state in remote.states(lacking, "reading back what was sent"):
-            if state != "whole":
-                raise VersionError(
-                    f"{wanted[oid].path} is {state} at the remote right after it was sent there",
-                    where=remote.place(oid),
-                    remedy="look after that storage, and publish again",
-                )
+        # One alone: what is known to arrive becomes the default, and stays it where the rest is broken off.
+        _send(remote, store.cache, wanted, lacking[:1])
+        notes = keep(workspace, store, chosen)
+        _send(remote, store.cache, wanted, lacking[1:])
         damaged = [oid for oid in oids if here[oid] == "damaged"]
         store.cache.take(remote, damaged)
     mended = sum(there[oid] == "damaged" for oid in lacking)
     return Published(
-        chosen.address, len(oids), len(lacking) - mended, mended, len(damaged), (*chosen.notes, *map(_gone, lost))
+        chosen.address, len(oids), len(lacking) - mended, mended, len(damaged), (*notes, *map(_gone, lost))
     )
+
+
+def _send(remote: Objects, cache: Objects, wanted: dict[str, Wanted], oids: list[str]) -> None:
+    """Send objects and read them back."""
+    remote.take(cache, oids)
+    for oid, state in remote.states(oids, "reading back what was sent"):
+        if state != "whole":
+            raise VersionError(
+                f"{wanted[oid].path} is {state} at the remote right after it was sent there",
+                where=remote.place(oid),
+                remedy="look after that storage, and publish again",
+            )
 
 
 def _everything(workspace: Workspace, store: Store, remote: Objects) -> tuple[dict[str, Wanted], list[Wanted]]:

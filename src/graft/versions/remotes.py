@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,14 +25,15 @@ class Chosen:
     """A remote.
 
     Attributes:
-        name: as DVC's configuration has it; None for an address that is used this once.
+        name: as DVC's configuration has it; None for an address that it does not have.
         address: a folder or URL.
-        notes: what the user is to be told.
+        becomes: the name under which the address is to be the default, once it has shown that it can be used; None
+            where it is used this once.
     """
 
     name: str | None
     address: str
-    notes: tuple[str, ...] = ()
+    becomes: str | None = None
 
 
 def choose(workspace: Workspace, store: Store, to: str | None) -> Chosen:
@@ -42,7 +44,7 @@ def choose(workspace: Workspace, store: Store, to: str | None) -> Chosen:
         store: its DVC side.
         to: a configured remote's name, or an address; None: the default remote, and where none is configured the
             address that ``GRAFT_REMOTE`` names, else a folder in the user's data folder. Where DVC has no default
-            remote yet, an address becomes it, so that `dvc pull` finds it in other clones.
+            remote yet, an address is to become it (:func:`keep`), so that `dvc pull` finds it in other clones.
 
     Raises:
         VersionError: the address is a folder inside the project, lies in a folder that is not there, or is of no kind
@@ -70,7 +72,7 @@ def choose(workspace: Workspace, store: Store, to: str | None) -> Chosen:
         return Chosen(same[0], address)
     if default is not None:
         return Chosen(None, address)
-    return _configured(workspace, store, address, NAME if NAME not in known else f"{NAME}-{len(known) + 1}")
+    return Chosen(None, address, NAME if NAME not in known else f"{NAME}-{len(known) + 1}")
 
 
 def own_folder(workspace: Workspace) -> Path:
@@ -78,25 +80,34 @@ def own_folder(workspace: Workspace) -> Path:
     home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     root = workspace.root.resolve()
     mark = hashlib.sha256(str(root).encode()).hexdigest()[:8]
-    return Path(home) / "graft" / "remotes" / f"{root.name}-{mark}"
+    # DVC cannot write other letters into its configuration.
+    name = re.sub(r"[^ -~]", "_", root.name)
+    return Path(home) / "graft" / "remotes" / f"{name}-{mark}"
 
 
-def _configured(workspace: Workspace, store: Store, address: str, name: str) -> Chosen:
-    """Write the remote into .dvc/config, and commit that file where git has it and nobody is changing it."""
+def keep(workspace: Workspace, store: Store, chosen: Chosen) -> tuple[str, ...]:
+    """Make the remote the default where it is to become that; returns what the user is to be told.
+
+    It is written into .dvc/config, and that file committed where git has it and nobody is changing it. To be called
+    when an object has arrived there: an address that was mistyped would stay the one that everybody pulls from.
+    """
+    if chosen.becomes is None:
+        return ()
+    address = chosen.address
     config = workspace.root / ".dvc" / "config"
     checkout = Checkout.of(workspace.root)
     alone = checkout is not None and not checkout.changed(config)
-    store.add_remote(name, address)
+    store.add_remote(chosen.becomes, address)
     notes = [f"{address} is the default DVC remote now ({config.relative_to(workspace.root)})"]
     if checkout is None:
-        return Chosen(name, address, tuple(notes))
+        return tuple(notes)
     if alone:
         checkout.check_ready()
         checkout.commit([config], f"Keep data and models at {address}")
         notes.append("committed: `git push` tells other clones where to pull from")
     else:
         notes.append("commit .dvc/config, so that other clones know where to pull from")
-    return Chosen(name, address, tuple(notes))
+    return tuple(notes)
 
 
 def _check_there(address: str) -> None:

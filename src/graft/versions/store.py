@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.errors import GraftError, VersionError
+from graft.files import write_text
 from graft.telemetry import switch_off
 from graft.versions.objects import Objects, Wanted
 from graft.workspace import Workspace
@@ -108,10 +109,24 @@ class Store:
             ) from None
 
     def add_remote(self, name: str, url: str) -> None:
-        """Make ``url`` the default remote, in .dvc/config, where other clones see it."""
-        with self._repo.config.edit("repo") as config:
-            config["remote"][name] = {"url": url}
-            config["core"]["remote"] = name
+        """Make ``url`` the default remote, in .dvc/config, where other clones see it.
+
+        Raises:
+            VersionError: DVC cannot write the address; the file is as it was.
+        """
+        file = Path(self._repo.config.files["repo"])
+        before = file.read_text(encoding="utf-8")
+        try:
+            with self._repo.config.edit("repo") as config:
+                config["remote"][name] = {"url": url}
+                config["core"]["remote"] = name
+        except UnicodeEncodeError:
+            write_text(file, before)  # DVC had emptied it
+            raise VersionError(
+                "DVC cannot write this address into its configuration, for it has other letters than ASCII's",
+                where=url,
+                remedy="name it by a path without them, such as that of a link to the folder",
+            ) from None
         # A folder's address is written relative to the file; read back what DVC makes of it.
         self._repo.config.read()
 

@@ -9,11 +9,13 @@ const TINY_PX = 96;
 let made = 0;
 
 export class Card {
-  // `card` is the model's, null where it is not known. `done(this)` is called when there is an answer or a refusal.
-  constructor(file, name, { card, done }) {
+  // `cardOf(version)` gives a model's card, null where it is not known. `done(this)` is called when there is an answer
+  // or a refusal.
+  constructor(file, name, { cardOf, done }) {
     this.file = file;
     this.name = name;
-    this.model = card;
+    this.cardOf = cardOf;
+    this.model = null;
     this.done = done;
     this.said = make("div", "said");
     this.title = make("h3", "", name);
@@ -47,6 +49,7 @@ export class Card {
     this.show(make("p", "waiting", "Waiting for its turn"));
     try {
       this.answer = await predict(this.file, this.name, (words) => this.show(make("p", "waiting", words)));
+      this.model = await this.cardOf(this.answer.model?.version);
       this.showAnswer();
     } catch (error) {
       this.refusal = error instanceof Refusal ? error : new Refusal(0, `the page failed: ${error}`);

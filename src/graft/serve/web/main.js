@@ -37,7 +37,7 @@ function settled(one, batch) {
 function give(files) {
   const alone = files.length === 1, batch = [];
   for (const [file, name] of files) {
-    batch.push(new Card(file, name, { card, done: (one) => settled(one, batch) }));
+    batch.push(new Card(file, name, { cardOf, done: (one) => settled(one, batch) }));
   }
   cards = [...batch, ...cards];
   byId("list").prepend(...batch.map((each) => each.element));
@@ -120,21 +120,31 @@ askForKeyWith((refusal) => {
   return asked;
 });
 
+// The card of the model that gave an answer: another one may have been promoted since the page was opened.
+let learning = null;
+async function cardOf(version) {
+  if (card?.version !== version) await (learning ??= learn());
+  return card?.version === version ? card : null;
+}
+
 async function learn() {
+  const drew = card !== null && knowsCharacters(card);
+  document.querySelector("header .fault")?.remove();
   try {
     card = await ask("model");
   } catch (refusal) {
     const box = make("p", "fault", `What the model is cannot be shown: ${sentence(refusal.what)} `);
-    box.append(button("Try again", "small", () => { box.remove(); learn(); }));
+    box.append(button("Try again", "small", () => { learning ??= learn(); }));
     document.querySelector("header").append(box);
     return;
+  } finally {
+    learning = null;
   }
   showModel(card);
-  for (const each of cards) each.model = card;
   if (card.limits?.body) byId("limit").textContent = `, up to ${Math.floor(card.limits.body / 2 ** 20)} MiB each`;
-  if (knowsCharacters(card)) {
+  if (knowsCharacters(card) && !drew) {
     drawing.ink = "light";  // as the collections of written characters have it
     showDrawing(true);
   }
 }
-learn();
+learning = learn();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import signal
@@ -49,6 +50,27 @@ def test_the_settings_at_hand_are_trial_0_and_no_trial_is_lost(sampler: str, tmp
     assert found[0].values == {"learning_rate": 0.003, "unfreeze_blocks": 2}
     assert all(trial.whole and len(trial.fold_scores) == 5 for trial in found)
     assert len({tuple(trial.values.items()) for trial in found}) == 6
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_settings_at_hand_outside_the_ranges_are_tried_as_they_are(sampler: str, tmp_path: Path) -> None:
+    """No weight decay, a rate over the range's end, and a small batch: Optuna knows none of these numbers."""
+    at_hand: Values = {"weight_decay": 0.0, "learning_rate": 0.5, "batch_size": 4}
+    space = space_of(tuple(at_hand), blocks=5)
+    tried: list[Values] = []
+
+    def objective(values: Values) -> Iterator[float]:
+        tried.append(dict(values))
+        yield 0.5 + float(values["weight_decay"])
+        yield 0.6
+
+    settings = Tune(trials=10, sampler=sampler, pruner="none")  # type: ignore[arg-type]
+    found = Search(space, space.defaults(dataclasses.replace(Train(), **at_hand)), settings, 3, tmp_path / "tune.db")  # type: ignore[arg-type]
+    trials = found.run(objective, always)
+    assert trials[0].values == tried[0] == at_hand
+    assert all(space.nearest(trial.values) == trial.values for trial in trials[1:])
+    assert [trial.values for trial in trials] == tried
+    assert max(importances(trials, seed=0).items(), key=lambda item: item[1])[0] == "weight_decay"
 
 
 @pytest.mark.parametrize(("sampler", "stop"), [("tpe", 0), ("tpe", 4), ("grid", 2)])

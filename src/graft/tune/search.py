@@ -21,11 +21,12 @@ from graft.tune.space import Space, Value, Values
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 # Scores one setting fold by fold: accuracies in [0, 1], yielded as they are found, so that a trial can be cut short.
 Objective = Callable[[Values], Generator[float, None, None]]
 STUDY = "graft"
-FOLDS_KEY = "fold_scores"
+FOLDS_KEY, VALUES_KEY = "fold_scores", "values"
 # Trials that are drawn at random before TPE begins to learn from them.
 STARTUP = 6
 
@@ -84,8 +85,10 @@ class Search:
             fixed = self._fixed(len(finished))
             # One may have been left waiting by a kill; the next trial takes it.
             if fixed is not None and not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
-                study.enqueue_trial(dict(fixed))
+                # Optuna knows numbers of the ranges only, such as no weight decay of 0.
+                study.enqueue_trial(self.space.nearest(fixed))
             trial = study.ask(self.space.distributions())
+            trial.set_user_attr(VALUES_KEY, dict(trial.params if fixed is None else fixed))
             try:
                 score = _scored(trial, objective)
             except optuna.TrialPruned:
@@ -135,9 +138,14 @@ class Search:
 
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         return [
-            Tried(dict(trial.params), tuple(trial.user_attrs[FOLDS_KEY]), trial.state == TrialState.COMPLETE)
+            Tried(_values(trial), tuple(trial.user_attrs[FOLDS_KEY]), trial.state == TrialState.COMPLETE)
             for trial in trials
         ]
+
+
+def _values(trial: optuna.Trial | FrozenTrial) -> dict[str, Value]:
+    """What was tried: for the settings at hand themselves, and not what Optuna was told of them."""
+    return dict(trial.user_attrs.get(VALUES_KEY, trial.params))
 
 
 def _scored(trial: optuna.Trial, objective: Objective) -> float:
@@ -150,7 +158,7 @@ def _scored(trial: optuna.Trial, objective: Objective) -> float:
 
     scores: list[float] = []
     # Closed at once: folds of a pruned trial may be under way.
-    with closing(objective(trial.params)) as found:
+    with closing(objective(_values(trial))) as found:
         for fold, score in enumerate(found):
             scores.append(score)
             trial.set_user_attr(FOLDS_KEY, scores)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.augment.domains import DOMAINS, allowed
-from graft.errors import ConfigError
+from graft.errors import ConfigError, TrainingError
 from graft.settings import Train, Tune
 from graft.tune.outcome import LEAST_FOR_IMPORTANCE, decide, draw, importances, table
 from graft.tune.search import PRUNERS, SAMPLERS, Search, Tried
@@ -111,6 +111,36 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
     found = search(tmp_path).run(best_at_one_percent, always)
     (tmp_path / "other").mkdir()
     assert found == search(tmp_path / "other").run(best_at_one_percent, always)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_trial_that_diverges_is_given_up_and_the_search_goes_on(
+    sampler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[Values] = []
+
+    def diverging(values: Values) -> Iterator[float]:
+        tried.append(values)
+        yield 0.7
+        if len(tried) == 3:
+            raise TrainingError("the loss is nan in stage 'everything'", where="train.learning_rate")
+        yield 0.8
+
+    found = search(tmp_path, trials=5, sampler=sampler).run(diverging, always)
+    assert [trial.fold_scores for trial in found] == [(0.7, 0.8)] * 2 + [(0.7, 0.0)] + [(0.7, 0.8)] * 2
+    assert [trial.whole for trial in found] == [True, True, False, True, True]
+    assert capsys.readouterr().err == "warning: trial 2 is given up: the loss is nan in stage 'everything'\n"
+    assert table(decide(found))["state"].tolist() == ["whole"] * 2 + ["pruned"] + ["whole"] * 2
+
+
+def test_settings_at_hand_that_diverge_are_refused(tmp_path: Path) -> None:
+    def diverging(values: Values) -> Iterator[float]:
+        raise TrainingError("the loss is nan in stage 'everything'")
+        yield 0.0
+
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="the loss is nan"):
+            search(tmp_path).run(diverging, always)
 
 
 def test_another_seed_tries_other_values(tmp_path: Path) -> None:

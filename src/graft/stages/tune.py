@@ -31,7 +31,7 @@ def run(params: Params, workspace: Workspace) -> None:
 
     Raises:
         ConfigError: something cannot be searched.
-        TrainingError: no setting could be trained.
+        TrainingError: the settings at hand cannot be trained.
     """
     from graft.tune.outcome import decide
 

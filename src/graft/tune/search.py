@@ -7,6 +7,7 @@ state that is lost with the process: a search that was killed and goes on makes 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.determinism import derive_seed
+from graft.errors import TrainingError
 from graft.settings import Tune
 from graft.tune.space import Space, Value, Values
 
@@ -72,9 +74,14 @@ class Search:
     def run(self, objective: Objective, more: Callable[[int], bool]) -> list[Tried]:
         """Try until the budget is spent, going on from what ``storage`` holds; every finished trial, in order.
 
+        A trial that cannot be trained is cut short, and scored 0 on the fold where that showed.
+
         Args:
             objective: scores one setting.
             more: told how many trials are finished, says whether there is time for another.
+
+        Raises:
+            TrainingError: the settings at hand cannot be trained.
         """
         import optuna
 
@@ -92,6 +99,13 @@ class Search:
             try:
                 score = _scored(trial, objective)
             except optuna.TrialPruned:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            except TrainingError as error:
+                if not finished:
+                    raise
+                # It would be proposed again, and end every search that goes on.
+                print(f"warning: trial {len(finished)} is given up: {error.what}", file=sys.stderr, flush=True)
+                trial.set_user_attr(FOLDS_KEY, [*trial.user_attrs.get(FOLDS_KEY, ()), 0.0])
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             else:
                 study.tell(trial, score)

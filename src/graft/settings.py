@@ -240,7 +240,8 @@ class Train:
         ),
     ] = "auto"
     finetune_epochs: Annotated[
-        Count, Field(description="most epochs with blocks unfrozen, in all but extract; 0: head only")
+        Count,
+        Field(description="most epochs with blocks unfrozen, in all but extract, and of the control; 0: head only"),
     ] = 20
     full_epochs: Annotated[
         Count, Field(description="staged: most epochs with everything unfrozen, after the last blocks; 0: none")

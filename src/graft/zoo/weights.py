@@ -12,6 +12,7 @@ from pathlib import Path
 
 from graft.determinism import derive_seed
 from graft.errors import WeightsError, did_you_mean
+from graft.files import sha256
 from graft.online import downloads_allowed
 from graft.settings import Candidate
 from graft.zoo import downloads
@@ -120,6 +121,25 @@ def _local_file(candidate: Candidate) -> Path:
             remedy="put it there, or mend the path in zoo.candidates in params.yaml",
         )
     return path
+
+
+def weights_digest(candidate: Candidate, around: Surroundings) -> str | None:
+    """The SHA-256 of the file that holds the weights, by which other ones of the same name are told; None: random ones.
+
+    Raises:
+        ConfigError: unknown architecture, or a size it cannot take.
+        WeightsError: the weights cannot be had.
+    """
+    from graft.artifact import WEIGHTS_FILE
+
+    found = locate(candidate, around)
+    if found is None:
+        return None
+    path = found / WEIGHTS_FILE if candidate.weights == "source" else found
+    try:
+        return sha256(path)
+    except FileNotFoundError:
+        raise WeightsError("the weights are not there", where=path, remedy="run `.venv/bin/dvc repro`") from None
 
 
 def pretrained(candidate: Candidate, around: Surroundings) -> Pretrained:

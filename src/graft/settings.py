@@ -7,6 +7,7 @@ line in params.yaml; the test of the shipped file and dvc.yaml's ``params`` list
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -21,6 +22,10 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Severity = Literal["critical", "warning", "quarantine"]
 SeverityChoice = Literal["critical", "warning", "quarantine", "ignore"]
 Format = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+
+
+# How the name of a weights file ends; what does not end so is the name of published weights, or of a kind of them.
+WEIGHTS_FILES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def _candidate(value: Any) -> Any:
@@ -170,6 +175,11 @@ class Candidate:
         Annotated[int, Field(ge=8, le=2048)] | None,
         Field(description="side of the input in pixels; null: the weights' own"),
     ] = None
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The user's own file, where ``weights`` names one."""
+        return Path(self.weights).expanduser() if self.weights.endswith(WEIGHTS_FILES) else None
 
 
 @dataclass(frozen=True, config=_STRICT)

@@ -85,8 +85,6 @@ KINDS: dict[str, Callable[[Candidate, Surroundings], Path | None]] = {
     "pretrained": _locate_pretrained,
 }
 
-FILES = (".safetensors", ".pth", ".pt", ".bin")
-
 
 def locate(candidate: Candidate, around: Surroundings) -> Path | None:
     """The file or folder that holds the weights, downloaded first where that is allowed; None for random ones.
@@ -99,8 +97,8 @@ def locate(candidate: Candidate, around: Surroundings) -> Path | None:
     require_size(candidate.arch, candidate.size)
     if candidate.weights in KINDS:
         return KINDS[candidate.weights](candidate, around)
-    if candidate.weights.endswith(FILES):
-        return _local_file(candidate)
+    if candidate.weights_file is not None:
+        return _local_file(candidate.weights_file)
     if candidate.arch.startswith(TIMM):
         if candidate.weights == "DEFAULT":
             return _locate_pretrained(candidate, around)
@@ -112,8 +110,7 @@ def locate(candidate: Candidate, around: Surroundings) -> Path | None:
     return downloads.torchvision_file(candidate.arch, candidate.weights, around.may_download)
 
 
-def _local_file(candidate: Candidate) -> Path:
-    path = Path(candidate.weights).expanduser()
+def _local_file(path: Path) -> Path:
     if not path.is_file():
         raise WeightsError(
             "the weights file is not there",

@@ -140,7 +140,7 @@ def compare(
 
 @app.command()
 def zoo(
-    pattern: Annotated[str, typer.Argument(help="names to list, such as 'resnet*' or 'timm:*lite*'")] = "*",
+    pattern: Annotated[str, typer.Argument(help="names to list, such as `'resnet*'` or `'timm:*lite*'`")] = "*",
     json: Annotated[bool, typer.Option("--json", help="print one JSON object per architecture")] = False,
 ) -> None:
     """List the architectures that can be named, with parameters, size, input, licence, and whether weights are here."""

@@ -7,6 +7,7 @@ line in params.yaml; the test of the shipped file and dvc.yaml's ``params`` list
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -21,6 +22,10 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Severity = Literal["critical", "warning", "quarantine"]
 SeverityChoice = Literal["critical", "warning", "quarantine", "ignore"]
 Format = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+
+
+# How the name of a weights file ends; what does not end so is the name of published weights, or of a kind of them.
+WEIGHTS_FILES = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def _candidate(value: Any) -> Any:
@@ -171,6 +176,11 @@ class Candidate:
         Field(description="side of the input in pixels; null: the weights' own"),
     ] = None
 
+    @property
+    def weights_file(self) -> Path | None:
+        """The user's own file, where ``weights`` names one."""
+        return Path(self.weights).expanduser() if self.weights.endswith(WEIGHTS_FILES) else None
+
 
 @dataclass(frozen=True, config=_STRICT)
 class Zoo:
@@ -240,7 +250,8 @@ class Train:
         ),
     ] = "auto"
     finetune_epochs: Annotated[
-        Count, Field(description="most epochs with blocks unfrozen, in all but extract; 0: head only")
+        Count,
+        Field(description="most epochs with blocks unfrozen, in all but extract, and of the control; 0: head only"),
     ] = 20
     full_epochs: Annotated[
         Count, Field(description="staged: most epochs with everything unfrozen, after the last blocks; 0: none")

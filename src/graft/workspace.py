@@ -29,6 +29,11 @@ class Workspace:
         return self.source_link / "pretraining"
 
     @property
+    def weights_links(self) -> Path:
+        """Links to the user's own weights files."""
+        return self.source_link / "weights"
+
+    @property
     def gathered(self) -> Path:
         """Which images source models are trained on, and which they are scored by."""
         return self.root / "data" / "pretraining"

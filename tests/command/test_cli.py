@@ -190,6 +190,11 @@ def test_mistakes_in_names_of_files_are_told_what_to_do(project: Path) -> None:
         assert f"error: {said}" in done.stderr
 
 
+def test_help_shows_patterns_with_their_stars(tmp_path: Path) -> None:
+    """Two stars in a line are emphasis to the one who sets it, and are not shown."""
+    assert "'resnet*' or 'timm:*lite*'" in _graft("zoo", "--help", cwd=tmp_path).stdout
+
+
 def test_help_is_not_broken_where_a_line_of_the_source_ends(tmp_path: Path) -> None:
     lines = [line.strip() for line in _graft("predict", "--help", cwd=tmp_path).stdout.splitlines()]
     begun = next(place for place, line in enumerate(lines) if line.startswith("A file that cannot be decoded"))

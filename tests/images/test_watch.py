@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from graft.errors import DataError
+from graft.errors import DataError, WeightsError
 from graft.images.records import Found
-from graft.images.watch import watch
+from graft.images.watch import watch, watch_weights
 
 
 @pytest.fixture
@@ -69,3 +69,24 @@ def test_what_dvc_would_stop_or_hang_at_is_not_linked(
 def test_a_folder_that_holds_the_project_is_refused(root: Path) -> None:
     with pytest.raises(DataError, match="the folder of images holds this project's own folder"):
         watch(Found((), watched=root.parent), "..", root, root / "data/source")
+
+
+def test_weights_files_are_linked_by_what_names_them_and_no_others(root: Path, tmp_path: Path) -> None:
+    links = root / "data/source/weights"
+    watch_weights([], root, links)
+    assert [path.name for path in links.iterdir()] == ["note.txt"], "a folder that is empty DVC cannot hash"
+    for name in ("Gewichte ä/r 18.pth", "other/r 18.pth"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(name)
+    own = [Path("../Gewichte ä/r 18.pth"), tmp_path / "other/r 18.pth"]
+    watch_weights(own, root, links)
+    made = {path.read_text(): str(path.readlink()) for path in links.iterdir() if path.is_symlink()}
+    assert made == {
+        "Gewichte ä/r 18.pth": "../../../../Gewichte ä/r 18.pth",
+        "other/r 18.pth": str(tmp_path / "other/r 18.pth"),
+    }, "a path stays relative, so that project and weights can be moved together"
+    watch_weights(own[:1], root, links)
+    assert len(list(links.iterdir())) == 2
+    assert (tmp_path / "other/r 18.pth").exists()
+    with pytest.raises(WeightsError, match="the weights file is not there"):
+        watch_weights([Path("../none.pth")], root, links)

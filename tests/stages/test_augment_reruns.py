@@ -65,6 +65,8 @@ class Project:
         # Not in the first line of a script: an interpreter's path with a space in it cannot stand there.
         python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{root}/stand_in.py" "$@"\n')
         python.chmod(python.stat().st_mode | stat.S_IXUSR)
+        (root / "data/source/weights").mkdir(parents=True)
+        (root / "data/source/weights/note.txt").write_text("x")
         for folder in ("data/source", "data/source/pretraining"):
             (root / folder).mkdir(parents=True, exist_ok=True)
             for name in ("images", "table"):

@@ -121,6 +121,25 @@ def test_an_unknown_strategy_is_refused_before_any_work(
     assert models(workspace) == {}
 
 
+@pytest.mark.parametrize("given", [{"strategy": "staged"}, {"strategy": "scratch", "control": False}])
+def test_a_network_from_scratch_without_epochs_is_refused_before_any_work(
+    given: dict[str, Any], project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(finetune_epochs=0, **given)
+    assert run() == 1
+    assert capfd.readouterr().err.startswith(
+        "error: a network from scratch cannot be trained in 0 epochs\n  where: train.finetune_epochs\n  remedy: for"
+    )
+    assert models(workspace) == {}
+
+
+def test_no_epochs_are_the_head_alone(project: Callable[..., Workspace]) -> None:
+    workspace = project(strategy="staged", finetune_epochs=0, control=False)
+    assert run() == 0
+    assert load_artifact(workspace.finetuned)[0].provenance["epochs"] == {}
+    assert pd.read_csv(workspace.training / "curves.csv")["stage"].unique().tolist() == ["head"]
+
+
 def test_scratch_as_a_strategy_says_that_it_had_no_weights(project: Callable[..., Workspace]) -> None:
     workspace = project(strategy="scratch", control=False)
     winner = workspace.selection / "winner.json"

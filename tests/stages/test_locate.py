@@ -39,3 +39,19 @@ def test_a_missing_source_ends_in_one_message(
     assert run_stage("locate", run) == 1
     assert capsys.readouterr().err.startswith("error: there is no such folder or table\n  where: ../imagse\n  remedy: ")
     assert not (root / "data").exists()
+
+
+def test_a_missing_weights_file_is_refused_before_anything_is_linked(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_classes({"cat": 3, "dog": 3})
+    own = {"arch": "resnet18", "weights": "../own.pth"}
+    root = workspace_with(data={"source": "../images"}, zoo={"candidates": [own]})
+    assert run_stage("locate", run) == 1
+    assert capsys.readouterr().err.startswith(
+        f"error: the weights file is not there\n  where: {root}/../own.pth\n  remedy: put it there, or mend the path"
+    )
+    assert not (root / "data").exists()
+    (root.parent / "own.pth").write_bytes(b"any")
+    assert run_stage("locate", run) == 0
+    assert sorted(path.name.partition("-")[2] for path in (root / "data/source/weights").iterdir()) == ["", "own.pth"]

@@ -35,7 +35,9 @@ def test_everything_is_written_and_what_others_depend_on_repeats(selected: Works
     folder = selected.selection
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "similarity.json", "winner.json"])
     winner = json.loads((folder / "winner.json").read_text())
-    assert set(winner) == {"arch", "weights", "depth", "size", "blocks", "cv_scores", "probe"}, "no time is in it"
+    assert set(winner) == {"arch", "weights", "depth", "size", "blocks", "cv_scores", "probe", "weights_sha256"}, (
+        "no time is in it"
+    )
     assert isinstance(winner["depth"], int)
     rows = pd.read_csv(folder / "leaderboard.csv", keep_default_na=False, na_values=[""])
     assert rows["kind"].tolist() == ["candidate"] * 3 + ["control"] * 2

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -159,6 +160,32 @@ def test_another_winner_or_another_setting_begins_another_search(project: Callab
     assert found[2] != found[3]
     longer = dataclasses.replace(job, params=dataclasses.replace(job.params, tune=Tune(trials=50, minutes=3.0)))
     assert tune.search_of(longer).storage == tune.search_of(job).storage, "more trials go on with the same search"
+
+
+def test_other_weights_or_images_of_the_same_names_begin_another_search(
+    project: Callable[..., Workspace], tmp_path: Path
+) -> None:
+    from graft.stages.job import Job
+    from graft.train.devices import fabric_for
+
+    workspace = project()
+    job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
+    own = tmp_path / "own.safetensors"
+    source = workspace.source_models / f"{job.winner.arch}-32px" / "model.safetensors"
+    source.parent.mkdir(parents=True)
+    found = []
+    for content in (b"one", b"other", b"one"):
+        own.write_bytes(content)
+        source.write_bytes(content)
+        for weights in (str(own), "source"):
+            winner = dataclasses.replace(job.winner, weights=weights)
+            found.append(tune.search_of(dataclasses.replace(job, winner=winner)).storage)
+    assert found[:2] == found[4:], "the same bytes go on with the same search"
+    assert len(set(found)) == 4
+    images = dataclasses.replace(job.data.images, digests=("0" * 64, *job.data.images.digests[1:]))
+    changed = dataclasses.replace(job, data=dataclasses.replace(job.data, images=images))
+    advised = dataclasses.replace(job, probe=0.1)  # so that auto trains more than the head
+    assert len({tune.search_of(other).storage for other in (job, changed, advised)}) == 3
 
 
 def test_an_unknown_name_is_refused(project: Callable[..., Workspace]) -> None:

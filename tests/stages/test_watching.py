@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STAGES = {
     "locate": {
         "cmd": f'"{sys.executable}" -m graft.stages.locate',
-        "params": ["data.source"],
+        "params": ["data.source", "zoo.candidates"],
         "outs": [{"data/source/where.json": {"cache": False}}],
     },
     "ingest": {
@@ -29,6 +29,8 @@ STAGES = {
         "deps": ["data/source/where.json", "data/source/images", "data/source/table"],
         "outs": ["data/raw", "data/ingested.parquet"],
     },
+    # It stands for `select`.
+    "reads": {"cmd": "echo read > read.txt", "deps": ["data/source/weights"], "outs": ["read.txt"]},
 }
 
 
@@ -48,10 +50,10 @@ class Project:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def repro(self, source: str | None = None) -> set[str]:
-        """Change data.source if given, reproduce, and name the stages that had something to do."""
-        if source is not None:
-            self.make(data={"source": source})
+    def repro(self, source: str | None = None, **sections: object) -> set[str]:
+        """Change data.source or sections if given, reproduce, and name the stages that had something to do."""
+        if source is not None or sections:
+            self.make(data={"source": source or "../images"}, **sections)
         said = self.dvc("repro")
         return {name for name in STAGES if f"Stage '{name}' didn't change" not in said}
 
@@ -69,7 +71,7 @@ def test_a_folder_that_gains_loses_or_changes_a_file_is_noticed(
 ) -> None:
     folder = make_classes({"cat": 3, "dog": 3})
     modes = {path: path.stat().st_mode for path in folder.rglob("*.png")}
-    assert project.repro() == {"locate", "ingest"}
+    assert project.repro() == {"locate", "ingest", "reads"}
     assert project.repro() == set()
     picture(900).save(folder / "cat/new.png")
     assert project.repro() == {"ingest"}
@@ -107,6 +109,20 @@ def test_a_table_and_its_images_are_watched(project: Project, make_classes: Call
     picture(901).save(folder / "cat/cat_000.png")
     assert project.repro() == {"ingest"}
     assert project.repro() == set()
+
+
+def test_a_weights_file_that_changes_is_noticed(project: Project, make_classes: Callable[..., Path]) -> None:
+    folder = make_classes({"cat": 3, "dog": 3}).parent
+    own = {"arch": "resnet18", "weights": "../own weights.pth"}
+    (folder / "own weights.pth").write_bytes(b"one")
+    assert project.repro(zoo={"candidates": [own]}) == {"locate", "ingest", "reads"}
+    assert project.repro() == set()
+    (folder / "own weights.pth").write_bytes(b"another")
+    assert project.repro() == {"reads"}
+    assert project.repro() == set()
+    assert project.repro(zoo={"candidates": ["resnet18", own]}) == {"locate"}, "other candidates are none of its affair"
+    assert project.repro(zoo={"candidates": ["resnet18"]}) == {"locate", "reads"}
+    assert (folder / "own weights.pth").read_bytes() == b"another"
 
 
 def test_links_that_were_lost_are_made_anew(project: Project, make_classes: Callable[..., Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import signal
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.augment.domains import DOMAINS, allowed
-from graft.errors import ConfigError
+from graft.errors import ConfigError, TrainingError
 from graft.settings import Train, Tune
 from graft.tune.outcome import LEAST_FOR_IMPORTANCE, decide, draw, importances, table
 from graft.tune.search import PRUNERS, SAMPLERS, Search, Tried
@@ -49,6 +50,27 @@ def test_the_settings_at_hand_are_trial_0_and_no_trial_is_lost(sampler: str, tmp
     assert found[0].values == {"learning_rate": 0.003, "unfreeze_blocks": 2}
     assert all(trial.whole and len(trial.fold_scores) == 5 for trial in found)
     assert len({tuple(trial.values.items()) for trial in found}) == 6
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_settings_at_hand_outside_the_ranges_are_tried_as_they_are(sampler: str, tmp_path: Path) -> None:
+    """No weight decay, a rate over the range's end, and a small batch: Optuna knows none of these numbers."""
+    at_hand: Values = {"weight_decay": 0.0, "learning_rate": 0.5, "batch_size": 4}
+    space = space_of(tuple(at_hand), blocks=5)
+    tried: list[Values] = []
+
+    def objective(values: Values) -> Iterator[float]:
+        tried.append(dict(values))
+        yield 0.5 + float(values["weight_decay"])
+        yield 0.6
+
+    settings = Tune(trials=10, sampler=sampler, pruner="none")  # type: ignore[arg-type]
+    found = Search(space, space.defaults(dataclasses.replace(Train(), **at_hand)), settings, 3, tmp_path / "tune.db")  # type: ignore[arg-type]
+    trials = found.run(objective, always)
+    assert trials[0].values == tried[0] == at_hand
+    assert all(space.nearest(trial.values) == trial.values for trial in trials[1:])
+    assert [trial.values for trial in trials] == tried
+    assert max(importances(trials, seed=0).items(), key=lambda item: item[1])[0] == "weight_decay"
 
 
 @pytest.mark.parametrize(("sampler", "stop"), [("tpe", 0), ("tpe", 4), ("grid", 2)])
@@ -89,6 +111,36 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
     found = search(tmp_path).run(best_at_one_percent, always)
     (tmp_path / "other").mkdir()
     assert found == search(tmp_path / "other").run(best_at_one_percent, always)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_trial_that_diverges_is_given_up_and_the_search_goes_on(
+    sampler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried: list[Values] = []
+
+    def diverging(values: Values) -> Iterator[float]:
+        tried.append(values)
+        yield 0.7
+        if len(tried) == 3:
+            raise TrainingError("the loss is nan in stage 'everything'", where="train.learning_rate")
+        yield 0.8
+
+    found = search(tmp_path, trials=5, sampler=sampler).run(diverging, always)
+    assert [trial.fold_scores for trial in found] == [(0.7, 0.8)] * 2 + [(0.7, 0.0)] + [(0.7, 0.8)] * 2
+    assert [trial.whole for trial in found] == [True, True, False, True, True]
+    assert capsys.readouterr().err == "warning: trial 2 is given up: the loss is nan in stage 'everything'\n"
+    assert table(decide(found))["state"].tolist() == ["whole"] * 2 + ["pruned"] + ["whole"] * 2
+
+
+def test_settings_at_hand_that_diverge_are_refused(tmp_path: Path) -> None:
+    def diverging(values: Values) -> Iterator[float]:
+        raise TrainingError("the loss is nan in stage 'everything'")
+        yield 0.0
+
+    for _ in range(2):
+        with pytest.raises(TrainingError, match="the loss is nan"):
+            search(tmp_path).run(diverging, always)
 
 
 def test_another_seed_tries_other_values(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ same for everybody. So the stage ``locate`` keeps, under data/source:
 
     images       a link to the folder of images          (or a small folder with a note: nothing to watch)
     table        a link to the table that lists them     (or a small file with a note)
+    weights      links to the user's own weights files   (and a note, so that the folder is never empty)
     where.json   the value of data.source it was made for; the stage's output, so that a fresh clone makes the links
 
 DVC only reads through the links: they are dependencies, never outputs, so it has no cause to delete or write there.
@@ -12,12 +13,14 @@ DVC only reads through the links: they are dependencies, never outputs, so it ha
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
-from graft.errors import DataError
+from graft.errors import DataError, WeightsError
 from graft.files import write_json, write_text
 from graft.images.records import Found, is_text, printable
 from graft.images.walk import listed
@@ -58,6 +61,30 @@ def watch(found: Found, source: str, root: Path, links: Path) -> str | None:
     _point(links / TABLE, found.table, relative)
     write_json(links / WHERE, {"source": source, "watched": trouble is None})
     return trouble
+
+
+def watch_weights(files: Iterable[Path], root: Path, links: Path) -> None:
+    """Keep in the folder ``links`` a link to each of the user's own weights files (relative to ``root``), and no other.
+
+    Raises:
+        WeightsError: a file is not there; without a link, what is put there later would never be noticed.
+    """
+    aims = {}
+    for file in files:
+        if not (root / file).is_file():
+            raise WeightsError(
+                "the weights file is not there",
+                where=(root / file).absolute(),
+                remedy="put it there, or mend the path in zoo.candidates in params.yaml",
+            )
+        # Two files in two folders may have one name.
+        aims[f"{hashlib.sha256(str(file).encode()).hexdigest()[:8]}-{file.name}"] = file
+    write_text(links / "note.txt", "Links to the weights files that params.yaml names: a change of them is noticed.\n")
+    for other in links.iterdir():
+        if other.is_symlink() and other.name not in aims:
+            other.unlink()
+    for name, file in aims.items():
+        _point(links / name, root / file, not file.is_absolute())
 
 
 def unwatchable(folder: Path) -> str | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graft.errors import ConfigError
 from graft.files import sha256, whole_file, write_json
-from graft.settings import Params
+from graft.settings import Params, Train
 from graft.stages.job import Job
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
@@ -31,13 +32,31 @@ def run(params: Params, workspace: Workspace) -> None:
     """Write the fine-tuned winner, the controls, the learning curves, and how the strategy was chosen.
 
     Raises:
-        ConfigError: there is no such strategy, or there are fewer devices than wanted.
+        ConfigError: there is no such strategy, a network from scratch has no epochs, or there are fewer devices than
+            wanted.
         TrainingError: the loss is not finite.
     """
     from graft.stages.tune import tuned
     from graft.train.several import launch
 
-    launch(train_all, params.compute, tuned(params, workspace), workspace)
+    params = tuned(params, workspace)
+    require_epochs(params.train)
+    launch(train_all, params.compute, params, workspace)
+
+
+def require_epochs(train: Train) -> None:
+    """Refuse a network from scratch that would stay as random as it begins: it would prove that transfer helps.
+
+    Raises:
+        ConfigError: it says what may be set.
+    """
+    if not train.finetune_epochs + train.full_epochs and (train.control or train.strategy == "scratch"):
+        raise ConfigError(
+            "a network from scratch cannot be trained in 0 epochs",
+            where="train.finetune_epochs",
+            remedy="for the head alone set train.strategy: extract, and give the control from scratch its epochs here; "
+            "or set train.control: false",
+        )
 
 
 def train_all(fabric: Fabric, params: Params, workspace: Workspace) -> None:

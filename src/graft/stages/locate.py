@@ -1,4 +1,4 @@
-"""locate: find what data.source and pretrain.source name, and make the links through which DVC notices changes."""
+"""locate: find what data.source, pretrain.source and zoo.candidates name, and link to it, so that DVC sees changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from graft.images.records import Found
 from graft.images.sources import find_images
-from graft.images.watch import watch
+from graft.images.watch import watch, watch_weights
 from graft.pretrain.gathering import GLYPHS, find_source
 from graft.settings import Params
 from graft.stages.runner import run_stage
@@ -15,11 +15,13 @@ from graft.workspace import Workspace
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Read: data.source, pretrain.source. Write: data/source/."""
+    """Read: data.source, pretrain.source, the weights files of zoo.candidates. Write: data/source/."""
     with tempfile.TemporaryDirectory() as scratch:
         found = find_images(params.data.source, workspace.root, Path(scratch), params.data.follow_links)
     with tempfile.TemporaryDirectory() as scratch:
         pretraining = find_source(params, workspace.root, Path(scratch))
+    own = [candidate.weights_file for candidate in params.zoo.candidates]
+    watch_weights([file for file in own if file is not None], workspace.root, workspace.weights_links)
     _link(found, params.data.source, workspace.root, workspace.source_link, "ingest")
     _link(pretraining, params.pretrain.source, workspace.root, workspace.pretraining_link, "gather")
 

@@ -27,9 +27,11 @@ def run(params: Params, workspace: Workspace) -> None:
     """
     from graft.features.store import Store
     from graft.mapper.opening import mapper_for
+    from graft.select.candidates import around
     from graft.select.contest import run_contest
     from graft.select.names import name_of
     from graft.select.similarity import SIMILARITY_FILE, similarity_of
+    from graft.zoo.weights import weights_digest
 
     data = train_set(workspace)
     store = Store(workspace.cache, params.compute.cache_gb)
@@ -40,7 +42,7 @@ def run(params: Params, workspace: Workspace) -> None:
     like = similarity_of(winner, data, params, workspace.source_models, store)
     say(like["says"])
     with whole_folder(workspace.selection) as folder:
-        write(contest, data, folder)
+        write(contest, data, folder, weights_digest(winner.candidate, around(params, workspace.source_models)))
         write_json(folder / SIMILARITY_FILE, like)
 
 
@@ -49,8 +51,8 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def write(contest: Contest, data: TrainSet, folder: Path) -> None:
-    """Everything that reports/selection holds."""
+def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None) -> None:
+    """Everything that reports/selection holds; ``weights`` is the SHA-256 of the winner's, None for random ones."""
     from graft.select import drawings, leaderboard
 
     with whole_file(folder / "leaderboard.csv") as beside:
@@ -62,8 +64,14 @@ def write(contest: Contest, data: TrainSet, folder: Path) -> None:
     drawings.draw_depths(contest.results, folder / "depths.svg")
     drawings.draw_pareto(contest.results, folder / "latency.svg")
     winner = contest.winner
-    # The finetune stage depends on this file alone: it holds no time, so that measuring again trains nothing again.
-    chosen = {**asdict(winner.candidate), "depth": winner.probe.depth, "blocks": winner.blocks}
+    # The finetune stage depends on this file alone: it holds no time, so that measuring again trains nothing again, and
+    # the weights' hash, so that another file of the same name does.
+    chosen = {
+        **asdict(winner.candidate),
+        "weights_sha256": weights,
+        "depth": winner.probe.depth,
+        "blocks": winner.blocks,
+    }
     probe = {"mean": winner.probe.mean, "curve": list(winner.probe.curve)}
     write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores), "probe": probe})
 

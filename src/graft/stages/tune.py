@@ -31,7 +31,7 @@ def run(params: Params, workspace: Workspace) -> None:
 
     Raises:
         ConfigError: something cannot be searched.
-        TrainingError: no setting could be trained.
+        TrainingError: the settings at hand cannot be trained.
     """
     from graft.tune.outcome import decide
 
@@ -73,19 +73,24 @@ def search_of(job: Job) -> Search:
     """The search that params.yaml asks for, kept under everything that decides its trials."""
     from graft.augment.choice import choose
     from graft.features.keys import key_of
+    from graft.select.candidates import around
     from graft.train.checkpoints import code_version
     from graft.tune.search import Search
     from graft.tune.space import space_of
+    from graft.zoo.weights import weights_digest
 
     params, workspace = job.params, job.workspace
+    settings = job.advice.settings(params.train)
     space = space_of(params.tune.search, job.depth + 1, params.augment.domain)
     asked = dataclasses.replace(params.tune, trials=0, minutes=None)
     # Of the augmentation, what decides: the policy, however it is written, and the policies that may be tried. Another
     # domain that allows the same goes on with the same search.
     augmentation = (choose(params.augment).as_json(), space.distributions())
-    decided = (asked, params.train, augmentation, params.seed, job.winner, sha256(workspace.splits))
+    # Not names alone: a source model that was trained anew, or another file of the same name, is another network.
+    weights = weights_digest(job.winner, around(params, workspace.source_models))
+    shown = (sha256(workspace.splits), job.data.images.digests)
+    decided = (asked, settings, augmentation, params.seed, job.winner, weights, shown)
     key = key_of(*map(str, decided), code_version())[:32]
-    settings = job.advice.settings(params.train)
     return Search(space, space.defaults(settings), params.tune, params.seed, workspace.checkpoints / f"tune-{key}.db")
 
 

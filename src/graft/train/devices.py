@@ -6,6 +6,7 @@ import logging
 from functools import cache
 from typing import TYPE_CHECKING
 
+from graft.errors import ConfigError
 from graft.train.precision import Precision
 
 if TYPE_CHECKING:
@@ -16,13 +17,32 @@ FULL_PRECISION: Precision = "32-true"
 
 
 def fabric_for(device: str, precision: Precision = FULL_PRECISION) -> Fabric:
-    """Fabric on one device: ``auto`` takes a GPU if there is one."""
+    """Fabric on one device: ``auto`` takes a GPU if there is one.
+
+    Raises:
+        ConfigError: this machine has no such device, or torch cannot use it.
+    """
     from lightning_fabric import Fabric
 
+    _require(device)
     # It tells of its precision each time; what was chosen and why is said by graft.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator, _, index = device.partition(":")
     return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)
+
+
+def _require(device: str) -> None:
+    import torch
+
+    kind, _, index = device.partition(":")
+    gpus = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if kind in gpus and gpus[kind] <= int(index or 0):
+        raise ConfigError(
+            f"there is no {device!r} here: torch {torch.__version__} can use {gpus[kind]} devices of that kind",
+            where="compute.device",
+            remedy="set compute.device: auto, which takes a GPU if there is one; if there is, install its driver and a "
+            "torch that was built for it",
+        )
 
 
 @cache

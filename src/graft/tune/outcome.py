@@ -100,7 +100,9 @@ def importances(trials: Sequence[Tried], seed: int) -> dict[str, float]:
     study.add_trials(
         [
             optuna.trial.create_trial(
-                params={name: trial.values[name] for name in varied}, distributions=space, value=trial.mean
+                params={name: DIMENSIONS[name].nearest(trial.values[name]) for name in varied},
+                distributions=space,
+                value=trial.mean,
             )
             for trial in whole
         ]

@@ -7,6 +7,7 @@ state that is lost with the process: a search that was killed and goes on makes 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,16 +17,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.determinism import derive_seed
+from graft.errors import TrainingError
 from graft.settings import Tune
 from graft.tune.space import Space, Value, Values
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 # Scores one setting fold by fold: accuracies in [0, 1], yielded as they are found, so that a trial can be cut short.
 Objective = Callable[[Values], Generator[float, None, None]]
 STUDY = "graft"
-FOLDS_KEY = "fold_scores"
+FOLDS_KEY, VALUES_KEY = "fold_scores", "values"
 # Trials that are drawn at random before TPE begins to learn from them.
 STARTUP = 6
 
@@ -71,9 +74,14 @@ class Search:
     def run(self, objective: Objective, more: Callable[[int], bool]) -> list[Tried]:
         """Try until the budget is spent, going on from what ``storage`` holds; every finished trial, in order.
 
+        A trial that cannot be trained is cut short, and scored 0 on the fold where that showed.
+
         Args:
             objective: scores one setting.
             more: told how many trials are finished, says whether there is time for another.
+
+        Raises:
+            TrainingError: the settings at hand cannot be trained.
         """
         import optuna
 
@@ -84,11 +92,20 @@ class Search:
             fixed = self._fixed(len(finished))
             # One may have been left waiting by a kill; the next trial takes it.
             if fixed is not None and not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
-                study.enqueue_trial(dict(fixed))
+                # Optuna knows numbers of the ranges only, such as no weight decay of 0.
+                study.enqueue_trial(self.space.nearest(fixed))
             trial = study.ask(self.space.distributions())
+            trial.set_user_attr(VALUES_KEY, dict(trial.params if fixed is None else fixed))
             try:
                 score = _scored(trial, objective)
             except optuna.TrialPruned:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            except TrainingError as error:
+                if not finished:
+                    raise
+                # It would be proposed again, and end every search that goes on.
+                print(f"warning: trial {len(finished)} is given up: {error.what}", file=sys.stderr, flush=True)
+                trial.set_user_attr(FOLDS_KEY, [*trial.user_attrs.get(FOLDS_KEY, ()), 0.0])
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             else:
                 study.tell(trial, score)
@@ -135,9 +152,14 @@ class Search:
 
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         return [
-            Tried(dict(trial.params), tuple(trial.user_attrs[FOLDS_KEY]), trial.state == TrialState.COMPLETE)
+            Tried(_values(trial), tuple(trial.user_attrs[FOLDS_KEY]), trial.state == TrialState.COMPLETE)
             for trial in trials
         ]
+
+
+def _values(trial: optuna.Trial | FrozenTrial) -> dict[str, Value]:
+    """What was tried: for the settings at hand themselves, and not what Optuna was told of them."""
+    return dict(trial.user_attrs.get(VALUES_KEY, trial.params))
 
 
 def _scored(trial: optuna.Trial, objective: Objective) -> float:
@@ -150,7 +172,7 @@ def _scored(trial: optuna.Trial, objective: Objective) -> float:
 
     scores: list[float] = []
     # Closed at once: folds of a pruned trial may be under way.
-    with closing(objective(trial.params)) as found:
+    with closing(objective(_values(trial))) as found:
         for fold, score in enumerate(found):
             scores.append(score)
             trial.set_user_attr(FOLDS_KEY, scores)

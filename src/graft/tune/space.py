@@ -53,6 +53,11 @@ class Dimension:
             return IntDistribution(int(self.low), max(int(self.low), int(top)), log=self.log)
         return FloatDistribution(self.low, top, log=self.log)
 
+    def nearest(self, value: Value, highest: float = float("inf")) -> Value:
+        """The value of :meth:`distribution` that is nearest to ``value``; itself where it is one."""
+        assert not isinstance(value, str), "a range is one of numbers"
+        return type(value)(min(max(value, self.low), max(self.low, min(self.high, highest))))
+
 
 @dataclass(frozen=True)
 class Names:
@@ -70,6 +75,10 @@ class Names:
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.grid)
+
+    def nearest(self, value: Value, highest: float = float("inf")) -> Value:
+        """``value`` itself: it was chosen among the names."""
+        return value
 
 
 DIMENSIONS: dict[str, Dimension | Names] = {
@@ -97,8 +106,11 @@ class Space:
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Name -> Optuna's distribution."""
-        highest = {"unfreeze_blocks": float(self.blocks)}
-        return {name: self._row(name).distribution(highest.get(name, float("inf"))) for name in self.names}
+        return {name: self._row(name).distribution(self._highest(name)) for name in self.names}
+
+    def nearest(self, values: Values) -> dict[str, Value]:
+        """The point of :meth:`distributions` that is nearest to ``values``: settings at hand may lie outside."""
+        return {name: self._row(name).nearest(value, self._highest(name)) for name, value in values.items()}
 
     def grid(self) -> list[dict[str, Value]]:
         """Every combination of the rows' grid values, in order; values beyond the network's blocks are left out."""
@@ -107,6 +119,9 @@ class Space:
             for name in self.names
         ]
         return [dict(zip(self.names, values, strict=True)) for values in itertools.product(*rows)]
+
+    def _highest(self, name: str) -> float:
+        return float(self.blocks) if name == "unfreeze_blocks" else float("inf")
 
     def _row(self, name: str) -> Dimension | Names:
         row = DIMENSIONS[name]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from graft.determinism import derive_seed
 from graft.errors import WeightsError, did_you_mean
+from graft.files import sha256
 from graft.online import downloads_allowed
 from graft.settings import Candidate
 from graft.zoo import downloads
@@ -84,8 +85,6 @@ KINDS: dict[str, Callable[[Candidate, Surroundings], Path | None]] = {
     "pretrained": _locate_pretrained,
 }
 
-FILES = (".safetensors", ".pth", ".pt", ".bin")
-
 
 def locate(candidate: Candidate, around: Surroundings) -> Path | None:
     """The file or folder that holds the weights, downloaded first where that is allowed; None for random ones.
@@ -98,8 +97,8 @@ def locate(candidate: Candidate, around: Surroundings) -> Path | None:
     require_size(candidate.arch, candidate.size)
     if candidate.weights in KINDS:
         return KINDS[candidate.weights](candidate, around)
-    if candidate.weights.endswith(FILES):
-        return _local_file(candidate)
+    if candidate.weights_file is not None:
+        return _local_file(candidate.weights_file)
     if candidate.arch.startswith(TIMM):
         if candidate.weights == "DEFAULT":
             return _locate_pretrained(candidate, around)
@@ -111,8 +110,7 @@ def locate(candidate: Candidate, around: Surroundings) -> Path | None:
     return downloads.torchvision_file(candidate.arch, candidate.weights, around.may_download)
 
 
-def _local_file(candidate: Candidate) -> Path:
-    path = Path(candidate.weights).expanduser()
+def _local_file(path: Path) -> Path:
     if not path.is_file():
         raise WeightsError(
             "the weights file is not there",
@@ -120,6 +118,25 @@ def _local_file(candidate: Candidate) -> Path:
             remedy="put it there, or mend the path in zoo.candidates in params.yaml",
         )
     return path
+
+
+def weights_digest(candidate: Candidate, around: Surroundings) -> str | None:
+    """The SHA-256 of the file that holds the weights, by which other ones of the same name are told; None: random ones.
+
+    Raises:
+        ConfigError: unknown architecture, or a size it cannot take.
+        WeightsError: the weights cannot be had.
+    """
+    from graft.artifact import WEIGHTS_FILE
+
+    found = locate(candidate, around)
+    if found is None:
+        return None
+    path = found / WEIGHTS_FILE if candidate.weights == "source" else found
+    try:
+        return sha256(path)
+    except FileNotFoundError:
+        raise WeightsError("the weights are not there", where=path, remedy="run `.venv/bin/dvc repro`") from None
 
 
 def pretrained(candidate: Candidate, around: Surroundings) -> Pretrained:

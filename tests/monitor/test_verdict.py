@@ -20,7 +20,7 @@ from graft.errors import GraftError
 from graft.files import write_json
 from graft.journal import Answered, Journal
 from graft.monitor.verdict import LEAST_ANSWERS, Monitored, examine
-from graft.packaged import version_of
+from graft.packaged import PACKAGE_FILE, version_of
 from graft.trust.card import Threshold, Trust
 from graft.workspace import Workspace
 from graft.zoo.preprocessing import Geometry, Preprocessing
@@ -177,6 +177,40 @@ def test_accuracy_has_wilsons_interval_and_is_worse_only_beyond_doubt(
     assert (found.accuracy.low, found.accuracy.high) == pytest.approx((expected.low, expected.high))
     assert (found.accuracy.labels, found.accuracy.value, found.accuracy.promised) == (40, right / 40, 0.9)
     assert "promised 0.900) on 40 labels that came back" in found.describe()
+
+
+def give_labels(workspace: Workspace, model: str, right: int, count: int = 40) -> None:
+    journal = Journal(workspace.journal)
+    for number, one in enumerate(answered(workspace, count, model=model, label="ant")):
+        journal.correct(one, "ant" if number < right else "bee", time.time())
+
+
+def test_the_model_in_use_is_held_to_its_own_promise_and_not_to_its_predecessors_mistakes(workspace: Workspace) -> None:
+    give_labels(workspace, "replaced", right=10)
+    give_labels(workspace, version_of(workspace.finetuned), right=38)
+    found = look(workspace).accuracy
+    assert found is not None and not found.is_worse
+    assert (found.labels, found.value, found.promised) == (40, 38 / 40, 0.9)
+
+
+def test_a_training_that_was_not_promoted_changes_nothing_of_what_the_model_in_use_promised(
+    workspace: Workspace,
+) -> None:
+    card = json.loads((workspace.packaged / CARD_FILE).read_text())
+    workspace.promoted.mkdir()
+    write_json(workspace.promoted / CARD_FILE, {**card, "arch": "resnet34"})
+    version = version_of(workspace.promoted)
+    package = {"name": "birds", "version": version, "metrics": {"accuracy_ci95": [0.7, 0.8]}, "gate": []}
+    write_json(workspace.promoted / PACKAGE_FILE, package)
+    give_labels(workspace, version, right=30)
+    found = look(workspace).accuracy
+    assert found is not None and (found.promised, found.is_worse) == (0.7, False)
+
+
+def test_answers_of_models_that_are_gone_are_told_without_a_promise(workspace: Workspace) -> None:
+    give_labels(workspace, "replaced", right=10)
+    found = look(workspace).accuracy
+    assert found is not None and (found.labels, found.promised, found.is_worse) == (40, None, False)
 
 
 def test_without_training_data_it_says_what_to_do(workspace: Workspace) -> None:

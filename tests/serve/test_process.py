@@ -15,8 +15,10 @@ import httpx
 import pytest
 import yaml
 
+from graft.errors import GraftError
 from graft.packaged import read_package
 from graft.predict import Predictor
+from graft.serve.startup import look_at_the_port
 from graft.workspace import Workspace
 from tests.serve.process import BENTOML, PATIENCE, ROOT, held_port, serving
 
@@ -122,6 +124,21 @@ def test_without_a_model_it_ends_with_one_message(tmp_path: Path, environment: d
         f"  where: {folder}/models/packaged/model.json\n"
         "  remedy: run `make demo`, or `.venv/bin/dvc repro`, to make one\n"
     )
+
+
+def test_a_number_of_workers_that_is_none_ends_it_with_one_message(tmp_path: Path, environment: dict[str, str]) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    assert refused(folder, environment | {"GRAFT_WORKERS": "many"}) == (
+        "Error: [serve] `serve` failed: GRAFT_WORKERS=many is no whole number from 1 on\n"
+        "  remedy: set another, or unset GRAFT_WORKERS\n"
+    )
+
+
+def test_a_port_that_no_machine_has_is_refused_in_words() -> None:
+    with pytest.raises(GraftError) as caught:
+        look_at_the_port("127.0.0.1", 99_999)
+    assert caught.value.message() == "there is no port 99999\n  remedy: choose one from 1 to 65535"
 
 
 def test_with_a_damaged_model_it_ends_with_one_message(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from graft.errors import GraftError
 from graft.evaluate.slices import wilson
 from graft.monitor.reference import WATCHED, evaluated_version, test_facts, training_facts
+from graft.packaged import read_package
 from graft.validation.drift import Shift, measure_drift
 
 if TYPE_CHECKING:
@@ -118,14 +122,35 @@ def examine(workspace: Workspace, answers: pd.DataFrame, limit: float) -> Monito
 
 
 def _accuracy(workspace: Workspace, answers: pd.DataFrame) -> Accuracy | None:
+    """How often the model in use was right, else the one that was evaluated last, else whatever answered.
+
+    The answers of a model that was replaced say nothing of the next one, nor does its promise.
+    """
     known = answers[answers["truth"].notna()]
     if not len(known):
         return None
+    for version, metrics in _promises(workspace):
+        mine = known[known["model"] == version]
+        if len(mine):
+            return _measured(mine, metrics)
+    return _measured(known, {})
+
+
+def _promises(workspace: Workspace) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
+    """Versions of models, and the figures of their evaluation."""
+    with suppress(GraftError):
+        package = read_package(workspace.in_use)
+        yield package.version, package.metrics
+    with suppress(OSError, ValueError):
+        metrics = json.loads((workspace.evaluation / "metrics.json").read_text(encoding="utf-8"))
+        yield evaluated_version(workspace), metrics
+
+
+def _measured(known: pd.DataFrame, metrics: Mapping[str, Any]) -> Accuracy:
     share = float((known["label"] == known["truth"]).mean())
     low, high = wilson(share, len(known), LEVEL)
     try:
-        metrics: dict[str, Any] = json.loads((workspace.evaluation / "metrics.json").read_text(encoding="utf-8"))
         promised = float(metrics["accuracy_ci95"][0])
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError):
         promised = None
     return Accuracy(len(known), share, low, high, promised)

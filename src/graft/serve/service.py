@@ -49,7 +49,10 @@ ROOT = Path.cwd()
 # Only this machine can ask, unless one says `--host 0.0.0.0`; in a container the container is the wall.
 HOST = "0.0.0.0" if os.environ.get("BENTOML_CONTAINERIZED") == "true" else "127.0.0.1"
 PORT = 3000
-CAPACITY = Capacity.of_this_machine()
+try:
+    CAPACITY = Capacity.of_this_machine()
+except GraftError as error:  # this file is read before `check` could say it
+    raise BentoMLException(error.message()) from None
 
 
 class ImageClassifier:

@@ -81,6 +81,8 @@ def look_at_the_port(host: str, port: int) -> None:
                 where=f"{host}:{port}",
                 remedy="end the other service, or choose another port: `bentoml serve --port 3001`",
             ) from None
+        except OverflowError:
+            raise GraftError(f"there is no port {port}", remedy="choose one from 1 to 65535") from None
 
 
 def wait_for_the_model(is_there: Callable[[], bool], host: str, port: int) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from graft.artifact import load_artifact, read_card
 from graft.config import load_params
+from graft.errors import TrainingError
 from graft.pretrain.gathering import TESTED
 from graft.pretrain.models import FEATURE_IMAGES, Sources, source_features
 from graft.pretrain.tasks import GlyphTask
@@ -73,6 +74,24 @@ def test_the_whole_road(project: Callable[..., Workspace], capsys: pytest.Captur
     features = source_features(folder, len(network.blocks) - 1)
     assert features is not None and features.shape == (min(told["held_out_images"], FEATURE_IMAGES), 1024)
     assert "unseen images of 3 classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("epochs", "batch_size", "said"),
+    [
+        (3, 4, "the loss of the pretraining is nan in epoch 1, step 2 of 7, at the rate "),
+        (1, 100, "the pretrained network's answers are not numbers after its last step\n"),
+    ],
+)
+def test_a_source_model_that_diverges_is_refused_and_not_kept(
+    epochs: int, batch_size: int, said: str, project: Callable[..., Workspace]
+) -> None:
+    workspace = project(SHUFFLENET, epochs=epochs, batch_size=batch_size, learning_rate=1e30)
+    with pytest.raises(TrainingError) as error:
+        run(workspace)
+    assert error.value.message().startswith(said), error.value.message()
+    assert error.value.where == "pretrain.learning_rate"
+    assert not workspace.source_models.exists() and not list(workspace.cache.rglob("model.safetensors"))
 
 
 def split_counts(workspace: Workspace) -> dict[str, int]:

@@ -133,6 +133,16 @@ def test_a_network_from_scratch_without_epochs_is_refused_before_any_work(
     assert models(workspace) == {}
 
 
+def test_label_counts_are_compared_once_and_those_that_are_too_many_are_said(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(strategy="extract", finetune_epochs=1, label_counts=[3, 3, 100])
+    assert run() == 0
+    named = json.loads((workspace.controls / "controls.json").read_text(encoding="utf-8"))
+    assert named == ["scratch", "labels-3-transfer", "labels-3-scratch"]
+    assert "no comparison on 100 labels per class: a class has no more than that\n" in capfd.readouterr().out
+
+
 def test_no_epochs_are_the_head_alone(project: Callable[..., Workspace]) -> None:
     workspace = project(strategy="staged", finetune_epochs=0, control=False)
     assert run() == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -82,18 +82,21 @@ def pretrain(
         for epoch in range(settings.epochs):
             order = batches(len(data.labels), settings.batch_size, seed, epoch)
             total = 0.0
-            for indices in track(order, f"epoch {epoch + 1} of {settings.epochs}", total=steps):
+            for step, indices in enumerate(track(order, f"epoch {epoch + 1} of {settings.epochs}", total=steps)):
                 images, targets = shown.batch(indices, epoch)
                 loss = F.cross_entropy(
                     model(images.to(fabric.device)), targets.to(fabric.device), label_smoothing=SMOOTHING
                 )
+                value = float(loss.detach())
+                if not np.isfinite(value):
+                    place = f"epoch {epoch + 1}, step {step + 1} of {steps}"
+                    raise _diverged(f"the loss of the pretraining is {value} in {place}, at the rate {_rate(opt):.3g}")
                 opt.zero_grad()
                 fabric.backward(loss)
                 opt.step()
                 schedule.step()
-                total += float(loss.detach()) * len(indices)
+                total += value * len(indices)
             losses.append(total / len(data.labels))
-            _require_finite(losses[-1], epoch)
     network.cpu().eval()
     return losses
 
@@ -124,17 +127,22 @@ def _groups(network: Network, weight_decay: float) -> list[dict[str, object]]:
     return [{"params": many, "weight_decay": weight_decay}, {"params": single, "weight_decay": 0.0}]
 
 
-def _require_finite(loss: float, epoch: int) -> None:
-    if not np.isfinite(loss):
-        raise TrainingError(
-            f"the loss of the pretraining is {loss} in epoch {epoch + 1}",
-            where="pretrain.learning_rate",
-            remedy="lower the learning rate",
-        )
+def _diverged(what: str) -> TrainingError:
+    return TrainingError(what, where="pretrain.learning_rate", remedy="lower the learning rate")
+
+
+def _rate(optimizer: Any) -> float:
+    return float(optimizer.param_groups[0]["lr"])
 
 
 def probabilities(network: Network, preprocessing: Preprocessing, data: Labelled) -> NDArray[np.float64]:
-    """What the network says of images, (n, classes); every row sums to one."""
+    """What the network says of images, (n, classes); every row sums to one.
+
+    Raises:
+        TrainingError: it says what is no number: its last step took it too far, and no loss was computed after that.
+    """
     parts = torch.split(data.images, _AT_ONCE)
     logits = torch.cat([logits_of(network, preprocessing.normalise(part)) for part in parts])
+    if not bool(torch.isfinite(logits).all()):
+        raise _diverged("the pretrained network's answers are not numbers after its last step")
     return torch.softmax(logits.double(), dim=1).numpy()

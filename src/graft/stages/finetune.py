@@ -104,9 +104,10 @@ def controls(job: Job, folder: Path, rows: Rows, report: Report) -> dict[str, Tr
     scratch = job.train("scratch", rows, report)
     save(job, folder / "scratch", "scratch", scratch)
     names = ["scratch"]
-    for count in wanted.label_counts:
+    for count in dict.fromkeys(wanted.label_counts):
         some = fewer(job, rows, count)
         if some is None:
+            job.fabric.print(f"no comparison on {count} labels per class: a class has no more than that", flush=True)
             continue
         job.fabric.print(f"training both on {count} labels per class", flush=True)
         for name, strategy in (("transfer", job.advice.strategy), ("scratch", "scratch")):

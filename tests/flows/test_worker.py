@@ -267,7 +267,8 @@ def test_a_worker_that_ends_leaves_no_stage_behind_and_its_run_is_resumed(place:
     stage = "import os, time; from graft.parent import end_with_parent; end_with_parent(); "
     stage += "open('pid', 'w').write(str(os.getpid())); time.sleep(1000)"
     (place.toy.root / "select.sh").write_text(f'exec "{sys.executable}" -c "{stage}"\n')
-    with worker(place) as first:
+    # Debian's own shell, where bash would become the command by itself: a stage's command says `exec`, as graft's do.
+    with worker(place, SHELL="/bin/sh") as first:
         run = place.begin()
         wait(lambda: (place.toy.root / "pid").exists() and (place.toy.root / "pid").read_text())
         below = [child.pid for child in psutil.Process(first.pid).children(recursive=True)]

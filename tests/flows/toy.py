@@ -9,15 +9,15 @@ from pathlib import Path
 DVC_YAML = """\
 stages:
   ingest:
-    cmd: sh ingest.sh
+    cmd: exec sh ingest.sh
     deps: [ingest.sh, in.txt]
     outs: [data.txt]
   select:
-    cmd: sh select.sh
+    cmd: exec sh select.sh
     deps: [select.sh, data.txt]
     outs: [reports/selection]
   evaluate:
-    cmd: sh evaluate.sh
+    cmd: exec sh evaluate.sh
     deps: [evaluate.sh, reports/selection]
     metrics:
       - reports/evaluation/metrics.json:

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOBODY = 2**22 + 1  # no process has this number: Linux gives none above 2^22
+ASK = "import sys; from graft.parent import end_with_parent; end_with_parent(int(sys.argv[1])); print('alive')"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be asked")
 
@@ -25,8 +26,7 @@ def python(code: str, *arguments: object, **environment: str) -> subprocess.Comp
 
 
 def test_it_lives_while_its_parent_does() -> None:
-    ask = "import sys; from graft.parent import end_with_parent; end_with_parent(int(sys.argv[1])); print('alive')"
-    assert python(ask, os.getpid()).stdout == "alive\n"
+    assert python(ASK, os.getpid()).stdout == "alive\n"
 
 
 def test_it_ends_with_its_parent() -> None:
@@ -43,8 +43,7 @@ os.kill(os.getpid(), 9)
 
 
 def test_it_ends_where_its_parent_was_over_before() -> None:
-    ask = "import sys; from graft.parent import end_with_parent; end_with_parent(int(sys.argv[1])); print('alive')"
-    ended = python(ask, NOBODY)
+    ended = python(ASK, NOBODY)
     assert (ended.returncode, ended.stdout) == (-signal.SIGKILL, "")
 
 

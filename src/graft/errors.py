@@ -52,6 +52,12 @@ class DataError(GraftError):
 class WeightsError(GraftError):
     """Pretrained weights that are missing, or that do not fit the architecture."""
 
+    @classmethod
+    def no_file(cls, path: Path) -> WeightsError:
+        """The user's own file, which is not at ``path``."""
+        remedy = "put it there, or mend the path in zoo.candidates in params.yaml"
+        return cls("the weights file is not there", where=path.absolute(), remedy=remedy)
+
 
 class TrainingError(GraftError):
     """Training that cannot go on, such as a loss that is not finite."""

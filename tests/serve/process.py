@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -81,6 +83,11 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> N
                 return
         time.sleep(0.1)
     raise AssertionError(f"the service did not become ready:\n{log.read_text()}")
+
+
+def logged_in(log: Path) -> list[dict[str, Any]]:
+    """What a service wrote, of which every line is an object; a last one that is being written is not there yet."""
+    return [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
 
 
 def service_in(where: Path) -> psutil.Process:

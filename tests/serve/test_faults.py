@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import socket
@@ -22,7 +21,18 @@ import pytest
 from graft.journal import Journal
 from graft.workspace import Workspace
 from tests.serve.conftest import package
-from tests.serve.process import BENTOML, ON_ITS_WAY, PATIENCE, ROOT, held_port, kill, service_in, serving, workers_in
+from tests.serve.process import (
+    BENTOML,
+    ON_ITS_WAY,
+    PATIENCE,
+    ROOT,
+    held_port,
+    kill,
+    logged_in,
+    service_in,
+    serving,
+    workers_in,
+)
 from tests.waiting import until
 
 SECONDS = 6  # that slow senders are given
@@ -44,9 +54,7 @@ class Running:
         return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE)
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log, of which every line is an object; a last one that is being written is not there yet."""
-        written = (self.workspace.root / "serve.log").read_text().rpartition("\n")[0]
-        return [json.loads(line) for line in written.splitlines()]
+        return logged_in(self.workspace.root / "serve.log")
 
     def has_begun(self) -> bool:
         """Whether all of its workers serve: it is ready when the first of them is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from graft.packaged import version_of
 from graft.predict import Predictor
 from graft.workspace import Workspace
 from tests.serve.conftest import Export, finetune, package
-from tests.serve.process import PATIENCE, ROOT, serving
+from tests.serve.process import PATIENCE, ROOT, logged_in, serving
 from tests.waiting import until
 
 
@@ -102,8 +101,7 @@ def test_another_model_reaches_all_workers_and_no_request_is_dropped(
 
 def who_says(message: str, log: Path) -> set[int]:
     """The processes that say this in the service's log."""
-    lines = [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
-    return {line["process"] for line in lines if line["message"] == message}
+    return {line["process"] for line in logged_in(log) if line["message"] == message}
 
 
 def probabilities(folder: Path, image: bytes) -> dict[str, float]:

@@ -117,7 +117,8 @@ def _unfit(member: tarfile.TarInfo, path: PurePosixPath) -> str | None:
 def _labelled(files: dict[PurePosixPath, PackedFile], root: Path, skipped: list[Skipped]) -> list[Record]:
     """Labels by the first folder, or below train, val and test by the second."""
     contents = _contents(files)
-    parts = (division := division_of(contents, root)).parts
+    division = division_of(contents, root)
+    parts = division.parts
     if not parts and list(contents.values()) == [Content(True, False)]:
         (top,) = contents
         raise DataError(

@@ -72,11 +72,7 @@ def watch_weights(files: Iterable[Path], root: Path, links: Path) -> None:
     aims = {}
     for file in files:
         if not (root / file).is_file():
-            raise WeightsError(
-                "the weights file is not there",
-                where=(root / file).absolute(),
-                remedy="put it there, or mend the path in zoo.candidates in params.yaml",
-            )
+            raise WeightsError.no_file(root / file)
         # Two files in two folders may have one name.
         aims[f"{hashlib.sha256(str(file).encode()).hexdigest()[:8]}-{file.name}"] = file
     write_text(links / "note.txt", "Links to the weights files that params.yaml names: a change of them is noticed.\n")

@@ -7,7 +7,6 @@ say whose item it died of; multiprocessing's own waits for it for ever. Here a p
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,10 +127,8 @@ def serve(pipe: Connection, around: Surroundings) -> None:
     """A worker's life: work on what comes, until nothing can come any more."""
     # Ctrl-C reaches every process of a terminal; the parent alone decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
     parent = multiprocessing.parent_process()
-    if parent is not None and os.getppid() != parent.pid:
-        return  # it was gone before Linux was asked
+    end_with_parent(parent.pid if parent else None)
     prepare()
     work: Callable[[Any], Any] | None = None
     while True:

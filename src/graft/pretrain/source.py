@@ -16,6 +16,7 @@ from graft.determinism import derive_seed
 from graft.errors import TrainingError
 from graft.progress import track
 from graft.settings import Pretrain
+from graft.train.divergence import is_finite
 from graft.train.loop import batches, logits_of
 from graft.zoo.network import Network
 from graft.zoo.preprocessing import Preprocessing
@@ -88,7 +89,7 @@ def pretrain(
                     model(images.to(fabric.device)), targets.to(fabric.device), label_smoothing=SMOOTHING
                 )
                 value = float(loss.detach())
-                if not np.isfinite(value):
+                if not is_finite(value):
                     place = f"epoch {epoch + 1}, step {step + 1} of {steps}"
                     raise _diverged(f"the loss of the pretraining is {value} in {place}, at the rate {_rate(opt):.3g}")
                 opt.zero_grad()

@@ -112,11 +112,7 @@ def locate(candidate: Candidate, around: Surroundings) -> Path | None:
 
 def _local_file(path: Path) -> Path:
     if not path.is_file():
-        raise WeightsError(
-            "the weights file is not there",
-            where=path.absolute(),
-            remedy="put it there, or mend the path in zoo.candidates in params.yaml",
-        )
+        raise WeightsError.no_file(path)
     return path
 
 

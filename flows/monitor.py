@@ -44,6 +44,8 @@ def monitor(root: str = ".", days: float = 7.0) -> State[Any]:
     """
     workspace = Workspace(Path(root).resolve())
     try:
+        if not days >= 0:
+            raise GraftError(f"there are no {days:g} days to look back on", where="days", remedy="give 0 or more")
         limit = load_params(workspace.params).validation.max_drift
         found = examine(workspace, Journal(workspace.journal).read(time.time() - days * DAY), limit)
     except GraftError as error:

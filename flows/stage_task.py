@@ -46,7 +46,9 @@ class Patience:
     timeouts: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse a limit that no stage can keep. Raises GraftError."""
+        """Refuse tries and limits that no stage can keep. Raises GraftError."""
+        if self.retries < 0:
+            raise GraftError(f"a stage cannot be tried {self.retries} times again", remedy="give 0 retries or more")
         for stage, seconds in self.timeouts.items():
             if not seconds > 0:
                 raise GraftError(f"the time limit of '{stage}' is {seconds:g} s", remedy="give it more than 0 s")

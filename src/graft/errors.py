@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from graft.memory import shortage
 from graft.unread import UNREAD, drop_output, nobody_reads
 
 T = TypeVar("T")
@@ -61,6 +62,10 @@ class WeightsError(GraftError):
 
 class TrainingError(GraftError):
     """Training that cannot go on, such as a loss that is not finite."""
+
+
+class WorkerKilledError(GraftError):
+    """A process that worked for another and was killed, as happens when memory runs out."""
 
 
 class ServiceError(GraftError):
@@ -132,12 +137,12 @@ def exit_code(work: Callable[[], object]) -> int:
             return UNREAD
         if debug:
             traceback.print_exc()
-        print(f"error: {(_of_the_disk(error) or _unexpected(error)).message()}", file=sys.stderr)
+        print(f"error: {(_of_the_disk(error) or _of_memory(error) or _unexpected(error)).message()}", file=sys.stderr)
         return 1
     except Exception as error:  # the last net: a fault of graft itself must still end in one message
         if debug:
             traceback.print_exc()
-        print(f"error: {_unexpected(error).message()}", file=sys.stderr)
+        print(f"error: {(_of_memory(error) or _unexpected(error)).message()}", file=sys.stderr)
         return 1
     return 0
 
@@ -146,6 +151,18 @@ def _unexpected(error: Exception) -> GraftError:
     return GraftError(
         f"unexpected {type(error).__name__}: {error}",
         remedy="run again with GRAFT_DEBUG=1 for the traceback, and report it with that",
+    )
+
+
+def _of_memory(error: Exception) -> GraftError | None:
+    """What a user can mend: work that is too large for this machine or its GPU."""
+    short = shortage(error)
+    if short is None:
+        return None
+    return GraftError(
+        short,
+        remedy="end other programs, or take less at once: train.batch_size, compute.workers, or a smaller network or "
+        "size in zoo.candidates",
     )
 
 

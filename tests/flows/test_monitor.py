@@ -45,6 +45,8 @@ def test_answers_without_training_data_fail_with_what_to_do(
     assert "error: there is no training data to compare with" in capfd.readouterr().err
     # An answer from before the time looked at is not asked about.
     assert main(["--root", str(root), "--days", "0"]) == 0
+    assert main(["--root", str(root), "--days", "-1"]) == 1
+    assert "error: there are no -1 days to look back on\n  where: days\n" in capfd.readouterr().err
 
 
 def test_a_row_for_each_fact_and_one_for_accuracy() -> None:

@@ -207,13 +207,17 @@ def test_a_stage_with_a_time_limit_fails_its_run_when_the_time_is_over(
 
 
 @pytest.mark.parametrize(
-    ("timeouts", "message"),
+    ("asked", "message"),
     [
-        ({"ingets": 60.0}, "there is no stage 'ingets'\n  where: dvc.yaml\n  remedy: did you mean 'ingest'?"),
-        ({"ingest": -1.0}, "the time limit of 'ingest' is -1 s\n  remedy: give it more than 0 s"),
+        (
+            {"timeouts": {"ingets": 60.0}},
+            "there is no stage 'ingets'\n  where: dvc.yaml\n  remedy: did you mean 'ingest'?",
+        ),
+        ({"timeouts": {"ingest": -1.0}}, "the time limit of 'ingest' is -1 s\n  remedy: give it more than 0 s"),
+        ({"retries": -1}, "a stage cannot be tried -1 times again\n  remedy: give 0 retries or more"),
     ],
 )
-def test_a_time_limit_that_would_limit_nothing_is_refused(toy: Toy, timeouts: dict[str, float], message: str) -> None:
-    state = run(toy, timeouts=timeouts)
+def test_limits_and_tries_that_no_stage_can_keep_are_refused(toy: Toy, asked: dict[str, Any], message: str) -> None:
+    state = run(toy, **asked)
     assert (state.is_failed(), state.message) == (True, message)
     assert not (toy.root / "data.txt").exists(), "no stage has begun"

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.augment.domains import DOMAINS, allowed
-from graft.errors import ConfigError, TrainingError
+from graft.errors import ConfigError, TrainingError, WorkerKilledError
 from graft.settings import Train, Tune
 from graft.tune.outcome import LEAST_FOR_IMPORTANCE, decide, draw, importances, table
 from graft.tune.search import PRUNERS, SAMPLERS, Search, Tried
@@ -113,9 +113,24 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
     assert found == search(tmp_path / "other").run(best_at_one_percent, always)
 
 
+GPU = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 8 GiB"
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_trial_that_diverges_is_given_up_and_the_search_goes_on(
-    sampler: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            TrainingError("the loss is nan in stage 'everything'", where="train"),
+            "the loss is nan in stage 'everything'",
+        ),
+        (RuntimeError(GPU), "out of memory, it asked for 2.50 GiB more"),
+        (MemoryError(), "out of memory"),
+        (WorkerKilledError("a worker was killed", where="compute.workers"), "a worker was killed"),
+    ],
+)
+def test_a_trial_that_cannot_be_trained_is_given_up_and_the_search_goes_on(
+    sampler: str, error: Exception, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tried: list[Values] = []
 
@@ -123,13 +138,13 @@ def test_a_trial_that_diverges_is_given_up_and_the_search_goes_on(
         tried.append(values)
         yield 0.7
         if len(tried) == 3:
-            raise TrainingError("the loss is nan in stage 'everything'", where="train.learning_rate")
+            raise error
         yield 0.8
 
     found = search(tmp_path, trials=5, sampler=sampler).run(diverging, always)
     assert [trial.fold_scores for trial in found] == [(0.7, 0.8)] * 2 + [(0.7, 0.0)] + [(0.7, 0.8)] * 2
     assert [trial.whole for trial in found] == [True, True, False, True, True]
-    assert capsys.readouterr().err == "warning: trial 2 is given up: the loss is nan in stage 'everything'\n"
+    assert capsys.readouterr().err == f"warning: trial 2 is given up: {reason}\n"
     assert table(decide(found))["state"].tolist() == ["whole"] * 2 + ["pruned"] + ["whole"] * 2
 
 
@@ -141,6 +156,17 @@ def test_settings_at_hand_that_diverge_are_refused(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(TrainingError, match="the loss is nan"):
             search(tmp_path).run(diverging, always)
+
+
+def test_a_fault_that_is_not_the_settings_own_ends_the_search(tmp_path: Path) -> None:
+    def broken(values: Values) -> Iterator[float]:
+        yield 0.7
+        if (tmp_path / "once").exists():
+            raise RuntimeError("a fault of graft itself")
+        (tmp_path / "once").touch()
+
+    with pytest.raises(RuntimeError, match="a fault of graft itself"):
+        search(tmp_path).run(broken, always)
 
 
 def test_another_seed_tries_other_values(tmp_path: Path) -> None:

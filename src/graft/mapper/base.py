@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from graft.errors import GraftError
+from graft.errors import GraftError, WorkerKilledError
 from graft.progress import track
 
 Item = TypeVar("Item")
@@ -124,10 +124,11 @@ def value_of(outcome: Done[Result] | Failure) -> Result:
     """The result.
 
     Raises:
+        WorkerKilledError: its worker was killed, twice.
         Exception: what the work raised, where it failed.
     """
     if isinstance(outcome, Failure) and outcome.was_killed:
-        raise GraftError(
+        raise WorkerKilledError(
             f"a worker {outcome.error}",
             where="compute.workers",
             remedy="where memory is short, take fewer workers, a smaller size or a smaller batch",

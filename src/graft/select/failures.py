@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import re
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from graft.errors import ConfigError, GraftError, TrainingError, WeightsError
+from graft.memory import free_memory, shortage
 
 if TYPE_CHECKING:
     from graft.select.candidates import Result
@@ -21,9 +20,6 @@ T = TypeVar("T")
 # What one candidate can do wrong while the others go on: its settings, weights, memory and numbers. Images that
 # cannot be read (DataError) and disks that are full (OSError) would befall the next one too, so they end the stage.
 OWN = (ConfigError, WeightsError, TrainingError, MemoryError, RuntimeError, ValueError, ArithmeticError)
-# How PyTorch says it: on the CPU, on a GPU, and what numpy and Python say.
-OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|unable to allocate", re.IGNORECASE)
-ASKED_FOR = re.compile(r"(?:tried to allocate|allocate)\s+([\d.]+)\s*([KMGTPE]i?B|bytes)", re.IGNORECASE)
 LONGEST = 200
 
 
@@ -63,29 +59,14 @@ def attempt(work: Callable[[], T], doing: str) -> T | str:
 
 def reason_of(error: Exception) -> str:
     """What happened, in one line of at most :data:`LONGEST` characters."""
-    text = error.what if isinstance(error, GraftError) else str(error)
-    if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text):
-        asked = ASKED_FOR.search(text)
-        return "out of memory" + (f", it asked for {_amount(*asked.groups())} more" if asked else "")
+    if short := shortage(error):
+        return short
     if not isinstance(error, GraftError):
-        text = f"{type(error).__name__}: {text}"
-    elif error.where is not None:
-        text = f"{text} ({error.where})"
+        text = f"{type(error).__name__}: {error}"
+    else:
+        text = error.what if error.where is None else f"{error.what} ({error.where})"
     line = " ".join(text.split())
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
-
-
-def _amount(number: str, unit: str) -> str:
-    return f"{float(number) / 1e9:.2g} GB" if unit.lower() == "bytes" else f"{number.rstrip('.')} {unit}"
-
-
-def free_memory() -> None:
-    """Give back what nothing uses any more, on a GPU too."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def refuse_all(failed: Sequence[Failed], name: Callable[[Candidate], str]) -> None:

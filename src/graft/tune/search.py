@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.determinism import derive_seed
-from graft.errors import TrainingError
+from graft.errors import GraftError, TrainingError, WorkerKilledError
+from graft.memory import free_memory, shortage
 from graft.settings import Tune
 from graft.tune.space import Space, Value, Values
 
@@ -74,7 +75,8 @@ class Search:
     def run(self, objective: Objective, more: Callable[[int], bool]) -> list[Tried]:
         """Try until the budget is spent, going on from what ``storage`` holds; every finished trial, in order.
 
-        A trial that cannot be trained is cut short, and scored 0 on the fold where that showed.
+        A trial that cannot be trained, or not in this machine's memory, is cut short, and scored 0 on the fold where
+        that showed.
 
         Args:
             objective: scores one setting.
@@ -82,6 +84,7 @@ class Search:
 
         Raises:
             TrainingError: the settings at hand cannot be trained.
+            WorkerKilledError, MemoryError, RuntimeError: they need more memory than there is.
         """
         import optuna
 
@@ -100,11 +103,15 @@ class Search:
                 score = _scored(trial, objective)
             except optuna.TrialPruned:
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            except TrainingError as error:
-                if not finished:
+            except (TrainingError, WorkerKilledError, MemoryError, RuntimeError) as error:
+                reason = error.what if isinstance(error, GraftError) else shortage(error)
+                if not finished or reason is None:
                     raise
+                # What it held is let go of, so that the next trial finds its memory.
+                error.__traceback__ = None
+                free_memory()
                 # It would be proposed again, and end every search that goes on.
-                print(f"warning: trial {len(finished)} is given up: {error.what}", file=sys.stderr, flush=True)
+                print(f"warning: trial {len(finished)} is given up: {reason}", file=sys.stderr, flush=True)
                 trial.set_user_attr(FOLDS_KEY, [*trial.user_attrs.get(FOLDS_KEY, ()), 0.0])
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             else:

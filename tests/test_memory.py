@@ -1,0 +1,45 @@
+"""Memory that ran out is told as that, in a message that a user can do something about."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+
+from graft.errors import exit_code
+from graft.memory import shortage
+
+
+def raised(work: Callable[[], object]) -> Exception:
+    with pytest.raises(Exception) as caught:
+        work()
+    return caught.value
+
+
+def test_what_is_really_raised_is_known() -> None:
+    assert shortage(raised(lambda: torch.empty(10**15))) == "out of memory, it asked for 4e+06 GB more"
+    assert shortage(raised(lambda: np.empty(10**17))) == "out of memory, it asked for 711 PiB more"
+    assert shortage(MemoryError()) == "out of memory"
+    assert shortage(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))) == "out of memory"
+    gpu = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 8 GiB"
+    assert shortage(RuntimeError(gpu)) == "out of memory, it asked for 2.50 GiB more"
+
+
+def test_other_failures_are_not_taken_for_it() -> None:
+    assert [shortage(error) for error in (RuntimeError("boom"), OSError(28, "disk full"), ValueError())] == [None] * 3
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))])
+def test_a_user_is_told_what_to_take_less_of(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        raise error
+
+    assert exit_code(work) == 1
+    assert capsys.readouterr().err == (
+        "error: out of memory\n  remedy: end other programs, or take less at once: train.batch_size, compute.workers, "
+        "or a smaller network or size in zoo.candidates\n"
+    )

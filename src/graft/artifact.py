@@ -147,5 +147,12 @@ def load_artifact(folder: Path) -> tuple[Artifact, Network]:
         )
     size = artifact.preprocessing.geometry.size
     network = build_network(artifact.arch, len(artifact.classes), artifact.depth, size)
-    network.load_state_dict(load_file(path))
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError:
+        raise WeightsError(
+            f"the model's weights do not fit its network, {artifact.arch}",
+            where=path,
+            remedy="make the model again, or use it with the version of graft that made it",
+        ) from None
     return artifact, network

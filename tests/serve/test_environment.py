@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import pytest
 
 from graft.errors import ConfigError
 from graft.serve import environment
-from graft.serve.environment import VARIABLES, Variable
+from graft.serve.environment import ELSEWHERE, VARIABLES, Variable
+from graft.serve.startup import look_at_the_environment
 
 SERVE = Path(environment.__file__).parent
+ROOT = SERVE.parents[2]
 NUMBERS = [variable for variable in VARIABLES if variable.least is not None]
 
 
@@ -22,7 +26,7 @@ def test_each_is_described_and_read(variable: Variable) -> None:
 
 
 def test_the_page_of_the_docs_lists_them_as_the_table_does() -> None:
-    page = (SERVE.parents[2] / "docs" / "service.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
     rows = [f"| `{one.name}` | {f'`{one.default}`' if one.default else ''} | {one.meaning} |" for one in VARIABLES]
     assert [row for row in rows if row not in page] == []
     assert page.count("| `GRAFT_") == len(rows)
@@ -30,6 +34,25 @@ def test_the_page_of_the_docs_lists_them_as_the_table_does() -> None:
 
 def test_names_are_given_once() -> None:
     assert len({variable.name for variable in VARIABLES}) == len(VARIABLES)
+
+
+def test_every_name_that_graft_reads_is_known() -> None:
+    files = [file for room in ("src", "flows") for file in (ROOT / room).rglob("*") if file.suffix in {".py", ".sh"}]
+    read = {name for file in files for name in re.findall(r"\bGRAFT_[A-Z]+(?:_[A-Z]+)*\b", file.read_text("utf-8"))}
+    assert read == {variable.name for variable in VARIABLES} | ELSEWHERE
+
+
+def test_a_slip_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in [name for name in os.environ if name.startswith("GRAFT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GRAFT_OFFLINE", "1")
+    look_at_the_environment("127.0.0.1")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("GRAFT_APIKEY", "secret")
+    look_at_the_environment("127.0.0.1")
+    said = capsys.readouterr().err
+    assert said.startswith("warning: GRAFT_APIKEY sets nothing here; did you mean 'GRAFT_API_KEY'")
+    assert "secret" not in said
 
 
 @pytest.mark.parametrize("variable", NUMBERS, ids=lambda variable: variable.name)

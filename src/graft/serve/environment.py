@@ -54,6 +54,20 @@ VARIABLES = (
     Variable("GRAFT_KEEP_IMAGES_LIMIT", "1024", "MiB of images that are kept; the oldest go", 0.001),
 )
 _BY_NAME = {variable.name: variable for variable in VARIABLES}
+# What other parts of graft are told by variables; the service has no use for them, but may be started among them.
+ELSEWHERE = frozenset(
+    {
+        "GRAFT_CACHE",
+        "GRAFT_DATASETS",
+        "GRAFT_DEBUG",
+        "GRAFT_NOTIFY",
+        "GRAFT_OFFLINE",
+        "GRAFT_PARENT",
+        "GRAFT_PROJECT",
+        "GRAFT_REMOTE",
+        "GRAFT_WORKER",
+    }
+)
 
 
 def text(name: str) -> str:
@@ -106,6 +120,12 @@ def number(name: str) -> float:
 def mebibytes(name: str) -> int:
     """The variable's MiB as bytes. Raises ConfigError as :func:`number`."""
     return int(number(name) * 2**20)
+
+
+def unknown() -> list[str]:
+    """A warning for each variable that is named as graft's are and is none: after a slip, a default would hold."""
+    names = sorted(name for name in os.environ if name.startswith("GRAFT_") and name not in {*_BY_NAME, *ELSEWHERE})
+    return [f"{name} sets nothing here; {did_you_mean(name, _BY_NAME)}" for name in names]
 
 
 def check() -> None:

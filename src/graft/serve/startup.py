@@ -12,6 +12,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -31,7 +32,7 @@ _PATHS = ("GRAFT_MODEL", "GRAFT_JOURNAL", "GRAFT_KEEP_IMAGES")
 
 
 def look_at_the_environment(host: str) -> None:
-    """Refuse variables that cannot be used, and serving everybody where nobody said so.
+    """Refuse variables that cannot be used, and serving everybody where nobody said so; warn of those that set nothing.
 
     Args:
         host: the address that the service will listen on.
@@ -40,6 +41,8 @@ def look_at_the_environment(host: str) -> None:
         ConfigError: as said.
     """
     environment.check()
+    for line in environment.unknown():
+        print(f"warning: {line}", file=sys.stderr, flush=True)
     for name in _PATHS:
         given = environment.text(name)
         if given and given.lower() != "off":

@@ -1,0 +1,26 @@
+"""A model's two files: weights that its card's network cannot take are refused in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from graft.artifact import Artifact, load_artifact, save_artifact
+from graft.errors import WeightsError
+from graft.zoo.network import build_network
+from graft.zoo.preprocessing import Geometry, Preprocessing
+
+
+def test_weights_of_another_layout_are_refused(tmp_path: Path) -> None:
+    """As after an update of graft that takes an architecture apart in another way."""
+    preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    card = Artifact(("a", "b"), "shufflenet_v2_x0_5", "none", 2, preprocessing)
+    save_artifact(tmp_path / "model", card, build_network("shufflenet_v2_x0_5", 2, depth=1))
+    with pytest.raises(WeightsError) as refused:
+        load_artifact(tmp_path / "model")
+    assert str(refused.value) == (
+        "the model's weights do not fit its network, shufflenet_v2_x0_5\n"
+        f"  where: {tmp_path}/model/model.safetensors\n"
+        "  remedy: make the model again, or use it with the version of graft that made it"
+    )

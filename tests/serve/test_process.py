@@ -157,6 +157,7 @@ def test_versions_in_the_bento_are_those_of_the_lock() -> None:
 
 
 _LOADED = """
+import gc
 import sys
 from pathlib import Path
 absent = ("torch", "torchvision", "timm", "pandas", "sklearn", "scipy", "pyarrow", "onnx", "onnxscript", "lightning")
@@ -168,6 +169,7 @@ print(now.card["runtime"]["engine"], now.identity.version)
 said = now.model.answer([now.model.prepare(Path(sys.argv[1]))])
 print(*said.probabilities[0].tolist(), said.novelty[0])
 service.live.stop()
+print(len(gc.get_objects()), gc.get_freeze_count())
 print(*sorted({name.partition(".")[0] for name, module in sys.modules.items() if module is not None}))
 """
 
@@ -184,7 +186,7 @@ def test_serving_needs_nothing_that_the_bento_does_not_bring(
         timeout=240,
         check=True,
     )
-    engine, answer, modules = run.stdout.splitlines()
+    engine, answer, objects, modules = run.stdout.splitlines()
     predictor = Predictor.load(project.packaged)
     wanted = predictor.answer([predictor.prepare(image)])
     assert wanted.novelty is not None
@@ -192,6 +194,8 @@ def test_serving_needs_nothing_that_the_bento_does_not_bring(
     *probabilities, novelty = map(float, answer.split())
     assert probabilities == pytest.approx(wanted.probabilities[0].tolist(), abs=1e-6)
     assert novelty == pytest.approx(wanted.novelty[0], abs=2e-3)
+    looked_through, set_aside = map(int, objects.split())
+    assert looked_through < set_aside / 10, "a search for garbage among all that was imported stops every request"
     loaded = set(modules.split())
     assert {"onnxruntime", "bentoml"} <= loaded
     others = {"matplotlib", "dvc", "prefect", "great_expectations", "lightning_fabric", "imagehash", "captum"}

@@ -7,6 +7,7 @@ all is in guard.py, and what can be set in environment.py.
 
 from __future__ import annotations
 
+import gc
 import os
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,9 @@ class ImageClassifier:
             # A Bento's own model never changes.
             self.live.watch()
         self.recorder = recorder(Workspace(ROOT).journal if Classifier.bento is None else None)
+        # All that is there now stays: to look through it for garbage stopped every request for 0.07 to 0.09 s.
+        gc.collect()
+        gc.freeze()
 
     @property
     def card(self) -> dict[str, Any]:

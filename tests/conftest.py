@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import dvc.logger  # noqa: F401 - keeps the standard error of its first import for good; a test's own ends with the test
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from graft.artifact import Artifact, load_artifact, save_artifact
+from graft.artifact import CARD_FILE, Artifact, load_artifact, read_card, save_artifact
 from graft.errors import WeightsError
 from graft.zoo.network import build_network
 from graft.zoo.preprocessing import Geometry, Preprocessing
@@ -24,3 +25,15 @@ def test_weights_of_another_layout_are_refused(tmp_path: Path) -> None:
         f"  where: {tmp_path}/model/model.safetensors\n"
         "  remedy: make the model again, or use it with the version of graft that made it"
     )
+
+
+def test_a_card_says_how_images_are_fitted_and_one_from_before_means_crop(tmp_path: Path) -> None:
+    padded = Preprocessing(Geometry(32, 1.0, "bilinear", "pad"), (0.5,) * 3, (0.5,) * 3)
+    card = Artifact(("a", "b"), "shufflenet_v2_x0_5", "none", 1, padded)
+    save_artifact(tmp_path / "model", card, build_network("shufflenet_v2_x0_5", 2, depth=1))
+    assert read_card(tmp_path / "model").preprocessing == padded
+    path = tmp_path / "model" / CARD_FILE
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values["preprocessing"]["geometry"]["fit"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    assert read_card(tmp_path / "model").preprocessing.geometry == Geometry(32, 1.0, "bilinear", "crop")

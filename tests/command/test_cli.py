@@ -50,6 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     doubtful(root / "models" / "doubtful", artifact)
     Image.new("RGB", (50, 40), (200, 10, 10)).save(root / "red one.png")
     (root / "text.jpg").write_text("not an image")
+    Image.new("1", (20_000, 1)).save(root / "strip.png")
     return root
 
 
@@ -110,10 +111,11 @@ def test_predict_says_what_not_to_rely_on(project: Path) -> None:
 
 
 def test_predict_answers_what_it_can_and_names_what_it_cannot(project: Path) -> None:
-    done = _graft("predict", "text.jpg", "red one.png", "missing.png", cwd=project)
+    done = _graft("predict", "text.jpg", "strip.png", "red one.png", "missing.png", cwd=project)
     assert done.returncode == 1
     assert done.stdout.count("\n") == 1
     assert "text.jpg" in done.stderr and "missing.png" in done.stderr
+    assert "the image is a strip of 20000 x 1 pixels, and a side may be at most 100 times the other" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -219,10 +219,15 @@ FAULTS: tuple[Fault, ...] = (
         for name, make, said in (("heic", heic, "HEIC"), ("psd", psd, "Photoshop (PSD)"), ("svg", svg, "SVG"))
         for suffix in (name, "jpg")
     ),
+    _refused(
+        "strip.png",
+        lambda new: encoded(Image.linear_gradient("L").resize((3_000, 1)), "PNG"),
+        "the image is a strip of 3000 x 1 pixels, and a side may be at most 100 times the other",
+    ),
     Fault(
         "line.png",
-        lambda new: encoded(Image.linear_gradient("L").resize((30_000, 1)), "PNG"),
-        size=(30_000, 1),
+        lambda new: encoded(Image.linear_gradient("L").resize((100, 1)), "PNG"),
+        size=(100, 1),
         checks=("resolution",),
     ),
     Fault("dot.png", lambda new: encoded(Image.new("RGB", (1, 1), "teal"), "PNG"), size=(1, 1), checks=("resolution",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from graft.errors import DataError
 from graft.images.decode import MAX_PIXELS, decode, decode_fully
 from tests.conftest import picture
-from tests.images.faults import encoded, header_bomb, with_orientation
+from tests.images.faults import encoded, header_bomb, png, with_orientation
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
@@ -124,8 +125,19 @@ def test_a_decompression_bomb_is_refused_by_its_header() -> None:
 
 
 def test_odd_shapes_are_images() -> None:
-    assert decode(encoded(Image.new("L", (30_000, 1)), "PNG")).size == (30_000, 1)
+    assert decode(encoded(Image.new("L", (30_000, 300)), "PNG")).size == (30_000, 300)
+    assert decode(encoded(Image.new("L", (1, 100)), "PNG")).size == (1, 100)
     assert decode(encoded(Image.new("L", (1, 1)), "PNG")).size == (1, 1)
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (60_000_000, 1), (201, 2)])
+def test_a_strip_is_refused_by_its_header(size: tuple[int, int]) -> None:
+    with pytest.raises(DataError) as refused:
+        decode(png(*size, 8, 2, zlib.compress(bytes(100))))
+    assert refused.value.what == (
+        f"the image is a strip of {size[0]} x {size[1]} pixels, and a side may be at most 100 times the other"
+    )
+    assert refused.value.remedy == "cut it into pieces, or take it out"
 
 
 def test_what_cannot_be_read_is_refused_and_a_pipe_does_not_hang(tmp_path: Path) -> None:

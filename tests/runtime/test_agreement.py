@@ -88,6 +88,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda f: change_card(f, preprocessing__geometry__interpolation="area"),
         "cannot be used: interpolation 'area'",
     ),
+    "fit": (lambda f: change_card(f, preprocessing__geometry__fit="stretch"), "cannot be used: fit 'stretch'"),
     "mean": (lambda f: change_card(f, preprocessing__mean=[0.5, 0.5]), "preprocessing cannot be used: mean or std"),
     "std": (lambda f: change_card(f, preprocessing__std=[0.5, 0.5, 0]), "preprocessing cannot be used: std"),
     "no safetensors": (no_safetensors, "the weights cannot be read"),

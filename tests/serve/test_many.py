@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from graft.serve.answers import Card, Readiness
 from graft.serve.doors import DOORS
 from graft.serve.openapi import Document
 from tests.images.faults import FAULTS, Fault
+from tests.images.faults import png as hand_made
 from tests.serve.test_archive import zipped
 
 HOW = "send files of a multipart form, as in: curl -F image=@1.jpg -F image=@2.jpg, or curl -F archive=@a.zip"
@@ -95,6 +97,21 @@ def test_text_among_the_files_is_refused_alone_and_no_address_is_fetched(ask, pn
     text, image = ask("POST", "/predict_batch", files=files).json()["answers"]
     assert text["error"] == "the field 'image' is text, not a file"
     assert "label" in image
+
+
+def test_a_strip_is_refused_alone_and_the_others_are_answered(ask, png: bytes) -> None:
+    strip = hand_made(60_000_000, 1, 8, 0, zlib.compress(bytes(60_000_001)))
+    refused = {
+        "error": "the image is a strip of 60000000 x 1 pixels, and a side may be at most 100 times the other",
+        "remedy": "cut it into pieces",
+    }
+    alone = ask("POST", "/predict", files={"image": strip})
+    assert (alone.status_code, alone.json()) == (400, refused)
+    first, bad, last = ask("POST", "/predict_batch", files=[("image", png), ("image", strip), ("image", png)]).json()[
+        "answers"
+    ]
+    assert {key: bad[key] for key in refused} == refused
+    assert "label" in first and "label" in last
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

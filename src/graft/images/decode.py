@@ -4,7 +4,8 @@ What is done, in this order, and stated here because training, evaluation and se
 
 1. Only JPEG, PNG, WebP, BMP, GIF and TIFF are opened; the name of a file says nothing, its bytes do.
 2. The size is read from the header, and more than ``MAX_PIXELS`` are refused before anything is decoded; so is a
-   JPEG of more than ``MAX_SCANS`` scans, which could take hours. Decoding takes up to 16 bytes of memory a pixel.
+   strip whose sides differ by more than ``MAX_RATIO``, of which no square shows anything, and a JPEG of more than
+   ``MAX_SCANS`` scans, which could take hours. Decoding takes up to 16 bytes of memory a pixel.
 3. A caller may say the least shorter side that it needs. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size, the
    smallest that has at least ``MARGIN`` times that side; resized to it, it is nearly what the whole one would be.
 4. The image is decoded to its end (Pillow's ``verify()`` passes truncated files); of an animation the first frame.
@@ -36,6 +37,8 @@ from graft.images.signatures import end_is_missing, has_more_scans, what_is_dama
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 100_000_000
+# Longer side over shorter: panoramas have up to 20, lines of text up to 50.
+MAX_RATIO = 100
 MAX_BYTES = 1 << 30
 # Progressive JPEGs have about ten. Each goes over all pixels, and may be only a few hundred bytes.
 MAX_SCANS = 100
@@ -200,6 +203,11 @@ def _check_size(opened: Image.Image) -> None:
     width, height = opened.size
     if width * height > MAX_PIXELS:
         raise DataError(_too_large(f"{width} x {height}"), remedy=_SMALLER)
+    if max(width, height) > MAX_RATIO * min(width, height):
+        raise DataError(
+            f"the image is a strip of {width} x {height} pixels, and a side may be at most {MAX_RATIO} times the other",
+            remedy="cut it into pieces, or take it out",
+        )
 
 
 def _is_jpeg(opened: ImageFile.ImageFile) -> bool:

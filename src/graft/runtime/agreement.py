@@ -15,7 +15,7 @@ from graft.errors import WeightsError
 from graft.files import sha256
 from graft.packaged import ONNX_FILE, PACKAGE_FILE, check_files, read_package
 from graft.runtime.layout import CARD_KEY
-from graft.zoo.preprocessing import Interpolation, Preprocessing
+from graft.zoo.preprocessing import Fit, Interpolation, Preprocessing
 
 if TYPE_CHECKING:
     from graft.runtime.engines import Engine
@@ -87,6 +87,7 @@ def _check_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
             (isinstance(geometry.size, int) and geometry.size > 0, f"size {geometry.size!r}"),
             (isinstance(geometry.crop, int | float) and 0 < geometry.crop <= 1, f"crop {geometry.crop!r}"),
             (geometry.interpolation in get_args(Interpolation), f"interpolation {geometry.interpolation!r}"),
+            (geometry.fit in get_args(Fit), f"fit {geometry.fit!r}"),
             (len(preprocessing.mean) == len(preprocessing.std) == 3 and all(map(_is_number, channels)), "mean or std"),
             (all(_is_number(value) and value > 0 for value in preprocessing.std), f"std {list(preprocessing.std)}"),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,19 +17,28 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
+Fit = Literal["crop", "pad", "squash"]
+
+# The mean colour of ImageNet, which the published normalisations make zero.
+PADDING = (124, 116, 104)
 
 
 @dataclass(frozen=True)
 class Geometry:
     """How an image of any size becomes a square: what two candidates must share to share decoded images.
 
-    The shorter side is resized to ``size / crop`` pixels, antialiased, and the centre square of ``size`` pixels
-    is cut out. ``crop`` is in (0, 1]; 1 keeps the whole shorter side.
+    Attributes:
+        size: the square's side, pixels.
+        crop: what ``crop`` keeps of the shorter side, in (0, 1].
+        interpolation: of the resizing, which is antialiased.
+        fit: ``crop`` takes the centre square of ``crop`` times the shorter side; ``pad`` keeps the whole image and its
+            proportions, and fills up with :data:`PADDING`; ``squash`` stretches the whole image.
     """
 
     size: int
     crop: float
     interpolation: Interpolation
+    fit: Fit = "crop"
 
     @property
     def least_side(self) -> int:
@@ -44,23 +53,48 @@ class Geometry:
         """
         return self.apply(decode(image, least_side=self.least_side))
 
+    def enlarged(self, factor: float) -> Geometry:
+        """The same view with ``factor`` times the pixels a side, for crops that are not to upsample."""
+        return replace(self, size=round(self.size * factor))
+
     def apply(self, image: Image.Image) -> NDArray[np.uint8]:
-        """An RGB image -> uint8 array (size, size, 3)."""
+        """An RGB image -> uint8 array (size, size, 3); its cost follows from ``size``, not from the proportions."""
         from PIL import Image
 
-        resampling = {
-            "nearest": Image.Resampling.NEAREST,
-            "bilinear": Image.Resampling.BILINEAR,
-            "bicubic": Image.Resampling.BICUBIC,
-        }[self.interpolation]
-        short = self.least_side
-        scale = short / min(image.size)
-        width, height = (max(short, round(side * scale)) for side in image.size)
-        if (width, height) != image.size:
-            image = image.resize((width, height), resampling)
-        left, top = (width - self.size) // 2, (height - self.size) // 2
+        square = (self.size, self.size)
+        if self.fit == "crop":
+            fitted = self._resized(image, square, self._centre(image))
+        elif self.fit == "squash":
+            fitted = self._resized(image, square)
+        else:
+            longer = max(image.size)
+            width, height = (max(1, round(self.size * side / longer)) for side in image.size)
+            fitted = Image.new("RGB", square, PADDING)
+            fitted.paste(self._resized(image, (width, height)), ((self.size - width) // 2, (self.size - height) // 2))
         # A copy: what Pillow lends is not writable, which torch warns of.
-        return np.array(image.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+        return np.array(fitted, dtype=np.uint8)
+
+    def _centre(self, image: Image.Image) -> tuple[float, float, float, float]:
+        """What the centre square is of the image, in its pixels: left, top, right, bottom.
+
+        Resizing that box gives what resizing the image and cutting out the square would, within one level of 255, for
+        the filter sees what lies beside the box.
+        """
+        scale = self.least_side / min(image.size)
+        starts, ends = [], []
+        for side in image.size:
+            resized = max(self.least_side, round(side * scale))
+            first = (resized - self.size) // 2
+            starts.append(first * side / resized)
+            ends.append((first + self.size) * side / resized)
+        return starts[0], starts[1], ends[0], ends[1]
+
+    def _resized(
+        self, image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+    ) -> Image.Image:
+        from PIL import Image
+
+        return image.resize(size, Image.Resampling[self.interpolation.upper()], box)
 
 
 def load_for(image: StoredImage | bytes, geometries: Iterable[Geometry]) -> dict[Geometry, NDArray[np.uint8]]:

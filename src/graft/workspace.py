@@ -6,12 +6,39 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from graft.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class Workspace:
     """The paths of one project folder; dvc.yaml names the same ones (a test compares them)."""
 
     root: Path = Path()
+
+    @classmethod
+    def find(cls) -> Workspace:
+        """The project that the current folder lies in, as DVC finds it: the nearest folder upwards with a params.yaml.
+
+        Returns:
+            Its paths as seen from here, such as ``../models/packaged``; of the current folder where there is none.
+        """
+        here = Path.cwd()
+        root = next((folder for folder in (here, *here.parents) if (folder / "params.yaml").is_file()), here)
+        return cls(Path(os.path.relpath(root, here)))
+
+    def require(self) -> Workspace:
+        """The same, if it is a project.
+
+        Raises:
+            ConfigError: there is no params.yaml.
+        """
+        if not self.params.is_file():
+            raise ConfigError(
+                "this folder lies in no project of graft: neither it nor a folder above it has a params.yaml",
+                where=Path.cwd(),
+                remedy="change to the project's folder, or one inside it",
+            )
+        return self
 
     @property
     def params(self) -> Path:

@@ -101,6 +101,21 @@ def test_predict_and_evaluate_ask_the_promoted_model_as_the_service_does(
     assert " in models/promoted\n" in measured.stdout, measured.stderr
 
 
+def test_commands_find_the_project_from_a_folder_inside_it(project: Path, tmp_path: Path) -> None:
+    """As DVC does; files are named from where one stands, and so are the model's in messages."""
+    shutil.copytree(project / "models" / "packaged", tmp_path / "models" / "packaged")
+    (tmp_path / "params.yaml").touch()
+    inside = tmp_path / "photos" / "of dogs"
+    inside.mkdir(parents=True)
+    shutil.copy(project / "red one.png", inside)
+    done = _graft("predict", "red one.png", cwd=inside)
+    assert done.stdout.startswith("red one.png: "), done.stderr
+    assert done.stderr.endswith(" in ../../models/packaged\n")
+    shutil.rmtree(tmp_path / "models")
+    done = _graft("predict", "red one.png", cwd=inside)
+    assert "there is no model here\n  where: ../../models/packaged/model.json\n" in done.stderr
+
+
 def test_predict_says_what_not_to_rely_on(project: Path) -> None:
     done = _graft("predict", "--model", "models/doubtful", "red one.png", cwd=project)
     assert done.returncode == 0, done.stderr

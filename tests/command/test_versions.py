@@ -31,6 +31,7 @@ def graft(root: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess
 
 
 def test_history_is_told_newest_first_and_as_json(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").touch()
     assert graft(tmp_path, "history").stdout == "no model was promoted yet: `graft promote` promotes the packaged one\n"
     assert json.loads(graft(tmp_path, "history", "--json").stdout) == []
     first = {**ENTRY, "number": 1, "version": "a" * 12, "tag": "birds@v1.0.0"}
@@ -49,7 +50,26 @@ def test_history_is_told_newest_first_and_as_json(tmp_path: Path) -> None:
     assert [(item["number"], item["in_use"]) for item in told] == [(1, False), (2, True)]
 
 
+@pytest.mark.parametrize("command", ["history", "promote", "rollback", "publish"])
+def test_a_folder_that_lies_in_no_project_is_named(tmp_path: Path, command: str) -> None:
+    done = graft(tmp_path, command, code=1)
+    assert (done.stdout, done.stderr) == (
+        "",
+        "error: this folder lies in no project of graft: neither it nor a folder above it has a params.yaml\n"
+        f"  where: {tmp_path}\n  remedy: change to the project's folder, or one inside it\n",
+    )
+
+
+def test_history_of_the_project_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").touch()
+    write_json(tmp_path / "models" / "promotions.json", [{**ENTRY, "number": 1, "version": "a" * 12}])
+    inside = tmp_path / "data" / "raw"
+    inside.mkdir(parents=True)
+    assert graft(inside, "history").stdout == graft(tmp_path, "history").stdout != ""
+
+
 def test_history_needs_neither_dvc_nor_torch(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").touch()
     write_json(tmp_path / "models" / "promotions.json", [{**ENTRY, "number": 1, "version": "a" * 12}])
     heavy = {"dvc", "torch", "pandas", "sklearn", "bentoml", "prefect"}
     code = (
@@ -61,6 +81,7 @@ def test_history_needs_neither_dvc_nor_torch(tmp_path: Path) -> None:
 
 
 def test_refusals_are_one_message(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").touch()
     said = graft(tmp_path, "rollback", code=1).stderr
     assert said == (
         "error: no model was ever promoted\n  where: models/promotions.json\n"

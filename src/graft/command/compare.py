@@ -37,7 +37,7 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
     resampling = resampling_of(held_out)
     judged = {name: judge(held_out, said[name], models[name].artifact.trust, resampling) for name in models}
     pair = compare_pair(held_out.labels, said["first"].probabilities, said["second"].probabilities, resampling)
-    seen = [seen_in_training(asked, model.artifact, Workspace()) for model in models.values()]
+    seen = [seen_in_training(asked, model.artifact, Workspace.find()) for model in models.values()]
     most = max((count for count in seen if count is not None), default=None)
     facts = {name: model_facts(folder, models[name]) for name, folder in folders.items()}
     if as_json:

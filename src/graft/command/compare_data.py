@@ -30,7 +30,7 @@ def compare_data(sources: Sequence[str], as_json: bool) -> None:
     from graft.select.datasets import Places, names, rank_on_all, to_json
     from graft.workspace import Workspace
 
-    workspace = Workspace()
+    workspace = Workspace.find()
     params = load_params(workspace.params)
     make_deterministic(params.compute.threads)
     with tempfile.TemporaryDirectory() as scratch:

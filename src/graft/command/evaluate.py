@@ -52,13 +52,13 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
 
     if out is not None:
         check_free(out)
-    model = Workspace().in_use if model is None else model
+    model = Workspace.find().in_use if model is None else model
     predictor = Predictor.load(model)
     make_deterministic()
     labelled, asked = answers_on(data, {"model": predictor}, f"the model in {model}")
     held_out = asked.held_out
     found = judge(held_out, asked.said["model"], predictor.artifact.trust, resampling_of(held_out))
-    seen = seen_in_training(asked, predictor.artifact, Workspace())
+    seen = seen_in_training(asked, predictor.artifact, Workspace.find())
     summary = {
         "model": model_facts(model, predictor),
         "data": data_facts(labelled, asked, seen),

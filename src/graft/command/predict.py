@@ -57,7 +57,7 @@ def predict_files(files: Sequence[Path], model: Path | None, as_json: bool) -> N
     from graft.predict import Predictor
     from graft.workspace import Workspace
 
-    folder = Workspace().in_use if model is None else model
+    folder = Workspace.find().in_use if model is None else model
     predictor = Predictor.load(folder)
     title = title_of(folder)
     show = _printer(as_json, f"in {folder}")

@@ -19,21 +19,21 @@ def promote_model(anyway: bool) -> None:
     """Promote the packaged model if it is better than the one in use, and say so."""
     from graft.versions.promote import promote
 
-    _say(promote(Workspace(), anyway=anyway))
+    _say(promote(Workspace.find().require(), anyway=anyway))
 
 
 def rollback_model(to: int | None) -> None:
     """Bring an earlier model back, and say so."""
     from graft.versions.rollback import rollback
 
-    _say(rollback(Workspace(), to))
+    _say(rollback(Workspace.find().require(), to))
 
 
 def publish_versions(to: str | None) -> None:
     """Send everything to the remote, and say what was there, what was sent, and what was mended."""
     from graft.versions.publish import publish
 
-    for line in publish(Workspace(), to).lines():
+    for line in publish(Workspace.find().require(), to).lines():
         print(line)
 
 
@@ -41,7 +41,7 @@ def show_history(as_json: bool) -> None:
     """List the promoted models, newest first."""
     from graft.versions.promotions import history
 
-    past = history(Workspace())
+    past = history(Workspace.find().require())
     if as_json:
         rows = [{**dataclasses.asdict(item), "in_use": item is past[-1]} for item in past]
         print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from graft.errors import ConfigError, GraftError, each
 from graft.settings import Candidate
@@ -42,9 +41,10 @@ def _candidate(name: str, weights: str) -> Candidate:
 def _fetched(candidate: Candidate, offline: bool) -> str:
     from graft.command.zoo import licence_of
     from graft.files import sha256
+    from graft.workspace import Workspace
     from graft.zoo.weights import Surroundings, locate
 
-    nowhere = Surroundings(Path("models/source"), offline=True, seed=0)
+    nowhere = Surroundings(Workspace.find().source_models, offline=True, seed=0)
     try:
         path, how = locate(candidate, nowhere), "was here, verified"
     except GraftError:

@@ -95,12 +95,11 @@ def parameters(arch: str) -> int:
 
 def _offline(arch: str) -> tuple[str, ...]:
     """Kinds of weights whose file is on this machine; `source` and `none` always can be had."""
-    from pathlib import Path
-
     from graft.settings import Candidate
+    from graft.workspace import Workspace
     from graft.zoo.weights import Surroundings, locate
 
-    around = Surroundings(Path("models/source"), offline=True, seed=0)
+    around = Surroundings(Workspace.find().source_models, offline=True, seed=0)
     here = []
     for kind in ("bundled", "pretrained"):
         try:

@@ -158,7 +158,12 @@ def test_what_is_answered_is_counted() -> None:
     )
     assert text.endswith(
         f"; of the others {100 * right[~sure].mean():.1f}% would have been. It was chosen on 80 held-out training "
-        "images to reach 95.0%."
+        "images."
+    )
+    bound = Threshold(0.75, 0.95, 80, None, n_answered=64, accuracy_bound=0.954)
+    assert findings.coverage_sentence(_judged(Trust(Temperature(4.0, 3.5, 4.5, 100, None), bound)).trusted).endswith(
+        "It was chosen on 80 held-out training images: on the 64 of them that are answered the lower 95% bound of the "
+        "accuracy (Clopper-Pearson) is 95.4%, and 95.0% were asked for."
     )
     never = findings.coverage_sentence(_judged(Trust(threshold=Threshold(1.0, 0.99, 80, None))).trusted)
     assert never.endswith("counts as not sure. The model is sure of no test image.")
@@ -171,7 +176,12 @@ def test_what_it_notices_is_said() -> None:
     assert silent == ("It cannot tell an image that is unlike its training images: the training held out no images.")
     card = Trust(novelty=Novelty(0.4, 1, 0.95, 60, 200, "", None))
     told = dataclasses.replace(_judged(Trust()).trusted, trust=card, usual=Share(0.96, None, 2000))
-    assert "96.0% of the test images pass (promised: at least 95.0%)" in findings.novelty_sentence(told)
+    assert findings.novelty_sentence(told) == (
+        "An image is called unlike the training images where its features are farther from theirs than those of 95.0% "
+        "of 60 training images are from the others'. As the network was trained on these, the share of new images of "
+        "their kind that passes is near to that and not exactly that: 96.0% of the test images pass. How many images "
+        "of something else are caught was not tested."
+    )
 
 
 def test_slices_in_words() -> None:

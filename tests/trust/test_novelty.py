@@ -17,6 +17,7 @@ from graft.trust.novelty import (
     chosen_rows,
     distances,
     fit_novelty,
+    leave_one_out_distances,
     neighbour,
     normalised,
     read_reference,
@@ -48,24 +49,45 @@ def clouds(count: int, seed: int) -> np.ndarray:
     return 4 * np.eye(16)[rng.integers(0, 2, count)] + rng.normal(size=(count, 16))
 
 
-def test_the_promised_share_of_usual_images_passes_and_a_planted_shift_does_not() -> None:
+def test_the_asked_share_of_usual_images_passes_and_a_planted_shift_does_not() -> None:
     shares = []
     for seed in range(40):
-        card = fit_novelty(clouds(60, 3 * seed), clouds(300, 3 * seed + 1), 0.9)
-        assert card.distance is not None
-        kept = Reference(normalised(clouds(300, 3 * seed + 1)), card)
+        reference = clouds(300, 3 * seed + 1)
+        card = fit_novelty(reference, np.arange(300), 0.9)
+        assert card.distance is not None and (card.n_fitted, card.images) == (300, 300)
+        kept = Reference(normalised(reference), card)
         shares.append((kept.score(clouds(200, 3 * seed + 2)) <= 1).mean())
         other = np.random.default_rng(seed).normal(size=(200, 16)) + 4 * np.eye(16)[9]
         assert (kept.score(other) > 1).mean() > 0.95
-    # (m + 1) * 0.9 = 54.9, so the 55th of 60: 55 / 61 of unseen ones pass on average.
-    assert np.mean(shares) == pytest.approx(55 / 61, abs=0.015)
+    # 301 * 0.9 = 270.9, so the 271st of 300: of features that were not trained on them 271 / 301 pass.
+    assert np.mean(shares) == pytest.approx(271 / 301, abs=0.015)
+
+
+def test_images_of_one_group_are_no_neighbours() -> None:
+    """Each image five times: leaving out only itself, all distances would be 0 and every new image unlike."""
+    once = clouds(60, 0)
+    five, groups = np.repeat(once, 5, axis=0), np.repeat(np.arange(60), 5)
+    np.testing.assert_allclose(
+        leave_one_out_distances(five, groups, 1)[::5], leave_one_out_distances(once, np.arange(60), 1), atol=1e-5
+    )
+    assert leave_one_out_distances(once, np.zeros(60, dtype=int), 1) == pytest.approx(2.0)
+    card = fit_novelty(five, groups, 0.9)
+    assert card.distance is not None
+    assert (Reference(normalised(five), card).score(clouds(200, 1)) <= 1).mean() > 0.8
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_distances_without_oneself_are_scikit_learns(k: int) -> None:
+    rows = normalised(clouds(50, 2))
+    wanted = NearestNeighbors(n_neighbors=k + 1).fit(rows).kneighbors(rows)[0][:, -1]
+    np.testing.assert_allclose(leave_one_out_distances(rows, np.arange(50), k), wanted, atol=1e-5)
 
 
 def test_too_few_images_have_no_threshold() -> None:
-    assert fit_novelty(clouds(19, 0), clouds(50, 1), 0.95).distance is not None
-    found = fit_novelty(clouds(18, 0), clouds(50, 1), 0.95)
+    assert fit_novelty(clouds(19, 0), np.arange(19), 0.95).distance is not None
+    found = fit_novelty(clouds(38, 0), np.arange(38) // 2 % 18, 0.95)
     assert found.distance is None
-    assert found.reason == "18 held-out images are too few to choose it on; 95% need at least 19"
+    assert found.reason == "18 training images or groups are too few to choose it on; 95% need at least 19"
 
 
 def test_reference_rows_are_every_classes_share_and_the_same_again() -> None:

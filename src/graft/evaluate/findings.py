@@ -91,8 +91,13 @@ def coverage_sentence(found: Trusted) -> str:
     text += "." if found.unsure.value is None else f"; of the others {percent(found.unsure.value)} would have been."
     if card.reason is not None:
         return f"{text} It is a default: {card.reason}."
-    asked = "" if card.target is None else f" to reach {percent(card.target)}"
-    return f"{text} It was chosen on {_held_out(card.n_fitted)}{asked}."
+    text = f"{text} It was chosen on {_held_out(card.n_fitted)}"
+    if card.target is None or card.accuracy_bound is None:
+        return f"{text}."
+    return (
+        f"{text}: on the {card.n_answered:,} of them that are answered the lower 95% bound of the accuracy "
+        f"(Clopper-Pearson) is {percent(card.accuracy_bound)}, and {percent(card.target)} were asked for."
+    )
 
 
 def novelty_sentence(found: Trusted) -> str:
@@ -100,11 +105,14 @@ def novelty_sentence(found: Trusted) -> str:
     card = found.trust.novelty
     if card.distance is None or found.usual.value is None:
         return f"It cannot tell an image that is unlike its training images: {found.usual.reason or card.reason}."
-    promised = "" if card.usual is None else f" (promised: at least {percent(card.usual)})"
+    meant = "most" if card.usual is None else percent(card.usual)
+    bounds = "" if found.usual.interval is None else f" (95%: {interval(found.usual.interval)})"
     return (
-        f"An image is called unlike the training images where its features are farther from theirs than "
-        f"{_held_out(card.n_fitted)} were. {percent(found.usual.value)} of the test images pass{promised}; how many "
-        "images of something else are caught was not tested."
+        "An image is called unlike the training images where its features are farther from theirs than those of "
+        f"{meant} of {counted(card.n_fitted, 'training image', 'training images')} are from the others'. As the "
+        "network was trained on these, the share of new images of their kind that passes is near to that and not "
+        f"exactly that: {percent(found.usual.value)} of the test images pass{bounds}. How many images of something "
+        "else are caught was not tested."
     )
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from graft.train.finetune import Trained
     from graft.train.loop import Report
-    from graft.trust.settle import Settled
+    from graft.trust.calibration import CalibrationFit
 
     # Which images are meant, bool (n).
     Rows = NDArray[np.bool_]
@@ -80,7 +80,7 @@ def train_all(fabric: Fabric, params: Params, workspace: Workspace) -> None:
         with written_once(workspace.controls, fabric) as folder:
             runs = {"transfer": trained, **controls(job, folder, rows, curves.of("scratch"))}
     pairs = fold_pairs(job)
-    settled = settle(job, trained)
+    calibration = fit_calibration(job, trained)
     with written_once(workspace.training, fabric) as reports:
         with whole_file(reports / "curves.csv") as beside:
             table(runs).to_csv(beside, index=False)
@@ -90,7 +90,7 @@ def train_all(fabric: Fabric, params: Params, workspace: Workspace) -> None:
             write_csv(reports / PAIRS_FILE, pd.DataFrame([asdict(pair) for pair in pairs]))
     fabric.barrier()
     if fabric.is_global_zero:
-        save(job, workspace.finetuned, advice.strategy, trained, settled)
+        save(job, workspace.finetuned, advice.strategy, trained, calibration)
         job.keeper.clear()
 
 
@@ -132,22 +132,31 @@ def fewer(job: Job, rows: Rows, count: int) -> Rows | None:
     return some
 
 
-def settle(job: Job, trained: Trained) -> Settled:
-    """How far the winner's answers are to be trusted, from the training images that were held out."""
-    from graft.trust.settle import Shown, settle
+def fit_calibration(job: Job, trained: Trained) -> CalibrationFit:
+    """How far the winner's answers are to be trusted: see :func:`graft.trust.calibration.fit_calibration`."""
+    from graft.trust.calibration import NOT_FITTED, OutOfFold, SeenFeatures, fit_calibration
+    from graft.trust.novelty import chosen_rows, features_of
 
-    own, groups = job.candidate(job.advice.strategy), job.data.groups
-    assert groups is not None, "the table of splits has the group of every image"
-    shown = Shown(job.prepared(own), job.data.labels, groups, job.preprocessing(own))
-    return settle(trained.network, trained.watched, shown, job.params.trust, job.params.seed)
+    own, data, settings = job.candidate(job.advice.strategy), job.data, job.params.trust
+    if trained.watched is None:
+        return NOT_FITTED
+    assert data.groups is not None, "the table of splits has the group of every image"
+    unseen = trained.watched.rows
+    kept = chosen_rows(data.labels, settings.reference_images, job.params.seed)
+    features = features_of(trained.network, job.preprocessing(own), job.prepared(own)[kept])
+    return fit_calibration(
+        OutOfFold(trained.watched.logits, data.labels[unseen], data.groups[unseen]),
+        SeenFeatures(features, data.groups[kept]),
+        settings,
+    )
 
 
-def save(job: Job, folder: Path, strategy: str, trained: Trained, settled: Settled | None = None) -> None:
-    """Write a model with its provenance and, where it was settled, how far its answers are to be trusted."""
+def save(job: Job, folder: Path, strategy: str, trained: Trained, calibration: CalibrationFit | None = None) -> None:
+    """Write a model with its provenance and, where that was fitted, how far its answers are to be trusted."""
     from graft.artifact import Artifact, save_artifact
-    from graft.trust.settle import NOT_SETTLED
+    from graft.trust.calibration import NOT_FITTED
 
-    candidate, found = job.candidate(strategy), settled or NOT_SETTLED
+    candidate, found = job.candidate(strategy), calibration or NOT_FITTED
     provenance = {
         "seed": job.params.seed,
         "strategy": strategy,

@@ -37,14 +37,18 @@ class Threshold:
     Attributes:
         confidence: the least calibrated probability of the answer at which it counts as sure, in [0.5, 1].
         target: the accuracy that answers above it shall have; None where nothing was asked for.
-        n_fitted: held-out training images that it was chosen on.
-        reason: why it is not the one that reaches the target, where that is so.
+        n_fitted: training images, unseen by the networks that were asked, that it was chosen on.
+        reason: why it is not proven to reach the target, where that is so.
+        n_answered: how many of those have at least that confidence, so that the proof rests on them; 0: no proof.
+        accuracy_bound: lower 95% bound of the accuracy of these answers; None: no proof.
     """
 
     confidence: float = LEAST_CONFIDENCE
     target: float | None = None
     n_fitted: int = 0
     reason: str | None = NOTHING_HELD_OUT
+    n_answered: int = 0
+    accuracy_bound: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +59,8 @@ class Novelty:
         distance: the greatest distance to the k-th nearest training image that counts as usual, in (0, 2]; None where
             there is no threshold, and then no image is called unlike.
         k: which neighbour.
-        usual: the share of unseen images like the training images that it lets pass, at least.
-        n_fitted: held-out training images that it was chosen on.
+        usual: the share of unseen images like the training images that it lets pass, about.
+        n_fitted: training images that it was chosen on.
         images: training images whose features are kept beside the model.
         sha256: hash of the file that keeps them; empty where there is none.
         reason: why there is no threshold, where that is so.

@@ -70,14 +70,31 @@ def distances(features: NDArray[np.floating], reference: NDArray[np.floating], k
     return _apart(normalised(features), normalised(reference), k)
 
 
-def _apart(rows: NDArray[np.float32], others: NDArray[np.float32], k: int) -> NDArray[np.float64]:
-    """:func:`distances` of rows of length one."""
+def leave_one_out_distances(features: NDArray[np.floating], groups: NDArray[np.integer], k: int) -> NDArray[np.float64]:
+    """:func:`distances` of each image to the images of other groups; 2, the greatest, where these are fewer than k.
+
+    Args:
+        features: (n, d), of any length.
+        groups: int (n,): equal for images of one group, such as near duplicates.
+        k: which neighbour, counted from 1.
+    """
+    rows = normalised(features)
+    return _apart(rows, rows, k, groups)
+
+
+def _apart(
+    rows: NDArray[np.float32], others: NDArray[np.float32], k: int, groups: NDArray[np.integer] | None = None
+) -> NDArray[np.float64]:
+    """:func:`distances` of rows of length one; with ``groups``, of rows and others alike, to those of other groups."""
     out = np.empty(len(rows))
     # In parts, so that 10,000 images against 2,000 need 8 MB and not 80.
     for start in range(0, len(rows), _ROWS):
-        alike = rows[start : start + _ROWS] @ others.T
+        part = slice(start, start + _ROWS)
+        alike = rows[part] @ others.T
+        if groups is not None:
+            alike[groups[part, None] == groups[None, :]] = -1
         squared = np.clip(2 - 2 * np.partition(alike, -k, axis=1)[:, -k].astype(np.float64), 0, 4)
-        out[start : start + _ROWS] = np.sqrt(squared)
+        out[part] = np.sqrt(squared)
     return out
 
 
@@ -94,29 +111,39 @@ def chosen_rows(labels: NDArray[np.intp], most: int, seed: int) -> NDArray[np.in
     return np.sort(np.argsort(place, kind="stable")[:most])
 
 
-def fit_novelty(held_out: NDArray[np.floating], reference: NDArray[np.floating], usual: float) -> Novelty:
-    """The distance that at least a share ``usual`` of unseen images like the training images stays under.
+def fit_novelty(features: NDArray[np.floating], groups: NDArray[np.integer], usual: float) -> Novelty:
+    """The distance that about a share ``usual`` of unseen images like the training images stays under.
 
-    It is the ``ceil((m + 1) usual)``-th smallest of the m held-out images' distances. For a new image exchangeable with
-    these that holds exactly, whatever the distribution: Bates et al., "Testing for outliers with conformal p-values",
-    Annals of Statistics 2023 (arXiv:2104.08279). With fewer than ``usual / (1 - usual)`` held-out images (19 for 95%)
-    no distance does that, and there is no threshold.
+    It is the ``ceil((r + 1) usual)``-th smallest of the training images' distances to those of other groups, by the
+    very network that is delivered. Were it not trained on these images, a share ``usual`` of new ones would stay under
+    it (Bates et al., "Testing for outliers with conformal p-values", Annals of Statistics 2023, arXiv:2104.08279, but
+    for leaving one out). It was, and what was trained on lies nearer together than what was not: the share is
+    approximate, and the evaluation measures it on the test images. With fewer than ``usual / (1 - usual)`` groups (19
+    for 95%) no distance does that, and there is no threshold.
+
+    What it is worth, asked for 95%, with all blocks of EfficientNet-Lite0 fine-tuned at 96 px: of the test images 98.3%
+    and 96.9% passed for NEU steel (20 images a class; 8 epochs, and 20 at three times the rate), 92.2% for ants and
+    bees, where 91.5% pass without any fine-tuning. So the harm of having seen the images is not measurable there. A
+    threshold from the distances of networks trained without a fold, which are other networks, let 98.6%, 90.8% and
+    87.6% pass.
 
     Args:
-        held_out: features (m, d) of held-out training images, by a network that has not seen them.
-        reference: features (r, d) of the images that the same network was trained on.
+        features: (r, d) of training images by the network that is delivered.
+        groups: int (r,): equal for images of one group.
         usual: the share, in (0, 1).
     """
+    count = len(np.unique(groups))
     # The small number forgives 20 * 0.95 for being 19.000000000000004.
-    rank = math.ceil((len(held_out) + 1) * usual - 1e-9)
-    if rank > len(held_out) or len(reference) == 0:
-        least = math.ceil(usual / (1 - usual) - 1e-9)
-        reason = f"{len(held_out)} held-out images are too few to choose it on; {usual:.0%} need at least {least}"
-        return Novelty(None, 1, usual, len(held_out), reason=reason)
-    k = neighbour(len(reference))
-    found = float(np.sort(distances(held_out, reference, k))[rank - 1])
+    least = math.ceil(usual / (1 - usual) - 1e-9)
+    if count < least:
+        reason = f"{count} training images or groups are too few to choose it on; {usual:.0%} need at least {least}"
+        return Novelty(None, 1, usual, len(features), reason=reason)
+    rank = math.ceil((len(features) + 1) * usual - 1e-9)
+    k = neighbour(len(features))
+    found = float(np.sort(leave_one_out_distances(features, groups, k))[rank - 1])
     # Rounded up: an image at the threshold is a usual one. Never 0, as what is told of is a ratio to it.
-    return Novelty(max(1e-4, math.ceil(found * 1e4) / 1e4), k, usual, len(held_out), reason=None)
+    distance = max(1e-4, math.ceil(found * 1e4) / 1e4)
+    return Novelty(distance, k, usual, len(features), len(features), reason=None)
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,10 @@ PLANTED: dict[str, tuple[list[Row], list[tuple[int, str, str | None]]]] = {
         [(5, "label", "cat"), (6, "label", "dog")],
     ),
     "label_space": ([("cat/cat_002.png", " lion", "train")], [(5, "label", "lion")]),
+    "one_label": (
+        [("cat/cat_002.png", "cat, dog", "train"), ("dog/dog_002.png", "bird, of prey", "train")],
+        [(5, "", None)],
+    ),
     "listed_once": (
         [("./cat/cat_000.png", "cat", "test"), ("dog/../dog/dog_001.png", "cat", "test")],
         # Of the first two the tested one stays; nobody knows which label of the others is right.
@@ -96,6 +100,163 @@ def test_each_rule_finds_its_fault_and_nothing_else(rule: Any, images: Path) -> 
         assert "(row " in caught.value.what
     else:
         assert read_table(path).records[-1].label == "dog"
+
+
+@pytest.mark.parametrize(
+    ("cells", "several"),
+    [
+        (["archery,bobsled", "archery", "curling"], ["archery,bobsled"]),
+        (["a;b", "b;c", "c;a"], ["a;b", "b;c", "c;a"]),
+        (["a|b", "b"], ["a|b"]),
+        # ImageNet names a class by all its names; nothing else says that these are two.
+        (["tench, Tinca tinca", "goldfish, Carassius auratus"], []),
+        (["Portland, Oregon", "Portland, Maine"], []),
+    ],
+)
+def test_a_cell_with_several_labels_is_no_class_but_a_name_with_a_comma_is(
+    images: Path, cells: list[str], several: list[str]
+) -> None:
+    path = write(images, [(f"cat/cat_{row:03d}.png", cell, "train") for row, cell in enumerate(cells)])
+    changes = [change for problem in broken(look_at_table(path)).values() for change in problem.changes]
+    assert [cells[change.row - 1] for change in changes] == several
+    if several:
+        with pytest.raises(DataError) as caught:
+            read_table(path)
+        assert caught.value.what.startswith(
+            f"{len(several)} of the {len(cells)} rows have several labels in one cell: "
+        )
+    else:
+        assert {record.label for record in read_table(path).records} == set(cells)
+
+
+@pytest.mark.parametrize(
+    ("heading", "end"), [("path,label", ","), ("path,label,", ","), ("path,label,", ""), ("path,label", ",,")]
+)
+def test_a_comma_at_the_end_of_lines_loses_nothing(images: Path, heading: str, end: str) -> None:
+    path = images / "table.csv"
+    path.write_text("\n".join([heading, *(f"{file},{label}{end}" for file, label, _ in GOOD)]) + "\n")
+    found = read_table(path)
+    assert broken(found) == {}
+    assert [(record.source, record.label, record.facts) for record in found.records] == [
+        (file, label, ()) for file, label, _ in GOOD
+    ]
+
+
+def test_values_beyond_the_heading_are_not_dropped_in_silence(images: Path) -> None:
+    path = images / "table.csv"
+    path.write_text("path,label\n" + "".join(f"{file},{label},{split}\n" for file, label, split in GOOD))
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert str(caught.value) == (
+        "the table cannot be read: its rows hold 3 values, and its heading names 2 columns\n"
+        f"  where: {path}\n  remedy: save it again as UTF-8 CSV"
+    )
+
+
+DIVIDED = ["train", "test", "valid", "train"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "wanted"),
+    [
+        ("data set", DIVIDED, DIVIDED),
+        ("Subset", ["Train", "TEST ", "Valid", "Train"], ["Train", "TEST ", "Valid", "Train"]),
+        ("is_valid", ["False", "True", "True", "False"], ["train", "val", "val", "train"]),
+        ("Is Test", ["0", "1", "0", "0"], ["train", "test", "train", "train"]),
+        ("train", ["yes", "no", "yes", "yes"], ["train", "test", "train", "train"]),
+    ],
+)
+def test_a_column_that_divides_the_images_is_never_ignored(
+    images: Path, tmp_path: Path, name: str, values: list[str], wanted: list[str]
+) -> None:
+    path = images / "table.csv"
+    frame = pd.DataFrame({"path": [row[0] for row in GOOD], "label": [row[1] for row in GOOD], name: values})
+    frame.to_csv(path, index=False)
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert caught.value.what == (
+        f"the column {name!r} says which rows are for training, and is not called 'split': {name!r}"
+    )
+    assert str(caught.value.remedy).startswith(f"rename {name!r} to 'split'")
+    assert "or, if the images are to be divided anew, add an empty column 'split'; `graft doctor" in str(
+        caught.value.remedy
+    )
+    out = tmp_path / "clean.csv"
+    write_cleaned(look_at_table(path), {}, out)
+    assert pd.read_csv(out)["split"].tolist() == wanted
+    assert {record.split for record in read_table(out).records} == {"train", "test"}
+    # The way out that the message names.
+    frame.assign(split="").to_csv(path, index=False)
+    assert {record.split for record in read_table(path).records} == {None}
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("note", ["train", "train", "train", "train"]),
+        ("note", ["train", "test", "plane", "train"]),
+        ("is_night", ["True", "False", "True", "False"]),
+        ("is_valid", ["True", "True", "True", "True"]),
+    ],
+)
+def test_a_column_that_does_not_divide_is_a_fact(images: Path, name: str, values: list[str]) -> None:
+    path = images / "table.csv"
+    rows = {"path": [row[0] for row in GOOD], "label": [row[1] for row in GOOD], name: values}
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert [record.facts for record in read_table(path).records] == [((name, value),) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("place", "written", "rule"),
+    [
+        ("", "cat/cat_{}", "'.png' after it"),
+        ("", "C:\\Users\\me\\pets\\cat\\cat_{}.png", "3 outer folders taken off"),
+        ("", "https://host.org/a%20b/cat/cat_{}.png?size=9", "1 outer folder taken off"),
+        ("images", "cat_{}.png", "'images/cat/' before it"),
+        ("../other", "set/cat_{}", "1 outer folder taken off and '../other/cat/' before it and '.png' after it"),
+    ],
+)
+def test_where_one_rule_makes_all_paths_files_it_is_proposed(
+    tmp_path: Path, place: str, written: str, rule: str
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    write_classes(home / place, {"cat": 12})
+    rows = [(written.format(f"{number:03d}"), "cat" if number % 2 else "dog", "") for number in range(12)]
+    path = write(home, rows)
+    assert doctor(str(path), True, fix=tmp_path / "clean.csv") == 0
+    assert len(read_table(tmp_path / "clean.csv").records) == 12
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert caught.value.what.startswith("12 of the 12 files that the table lists are not there: ")
+    assert f"; there is no such file, but one with {rule}; `graft doctor " in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    ("written", "advice"),
+    [
+        ("nowhere/{}.png", ""),
+        (
+            "https://host.org/{}.png",
+            "; these are addresses, and graft downloads nothing: fetch the files, and name those",
+        ),
+        ("D:\\pets\\{}.png", "; these are paths of another machine: name the files relative to the table's folder"),
+    ],
+)
+def test_a_table_whose_paths_all_fail_says_so_in_doctor_and_pipeline(
+    images: Path, capsys: pytest.CaptureFixture[str], written: str, advice: str
+) -> None:
+    path = write(images, [(written.format(f"no_{row}"), "cat", "") for row in range(66)])
+    named = ", ".join(f"{written.format(f'no_{row}')} (row {row + 1})" for row in range(5))
+    what = f"66 of the 66 files that the table lists are not there: {named} and 61 more"
+    remedy = "paths are relative to the table's folder; mend them or take the rows out" + advice
+    with pytest.raises(DataError) as caught:
+        read_table(path)
+    assert str(caught.value) == f"{what}\n  where: {path}\n  remedy: {remedy}"
+    assert doctor(str(path), False) == 1
+    said = capsys.readouterr().out
+    assert f"expected that the data can be found, but {what} ({path})" in said
+    assert f"remedy: {remedy}\n" in said
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from graft.images.path_repair import find_rule, path_parts
 from graft.images.records import SPLIT_NAMES, Change, Problem, printable
 from graft.images.spelling import file_alike, is_file, label_key, spellings, tidy, usual_spelling
 from graft.settings import Severity
 
+_BETWEEN_LABELS = re.compile(r"[,;|]")
 # What programs write for a label that is not there; a class may well be called "none" or "NA".
 _NO_LABEL = frozenset({"", "nan", "<na>", "#n/a"})
 
@@ -103,15 +106,21 @@ def _unnamed(draft: Draft) -> Iterator[Change]:
 
 
 def _not_there(draft: Draft) -> Iterator[Change]:
+    paths = draft.columns["path"]
+    missing = [row for row in draft.kept if not is_file(draft.file(row))]
     folders: dict[Path, dict[str, list[str]]] = {}
-    for row in draft.kept:
-        if is_file(draft.file(row)):
-            continue
-        found = file_alike(draft.home, draft.columns["path"][row], folders)
-        if found is None:
-            yield draft.leave_out(row, "there is no such file")
-        else:
+    alike = {row: file_alike(draft.home, paths[row], folders) for row in missing}
+    unlike = [row for row in missing if alike[row] is None]
+    # Of one file that is missing among many, another folder's file of its name need not be a copy.
+    rule = find_rule(draft.home, [paths[row] for row in unlike]) if unlike and unlike == draft.kept else None
+    for row in missing:
+        found = alike[row]
+        if found is not None:
             yield draft.rewrite(row, "path", found, "there is no such file, but one that is spelled nearly so")
+        elif rule is not None and (meant := rule.apply(path_parts(paths[row]))):
+            yield draft.rewrite(row, "path", meant, str(rule))
+        else:
+            yield draft.leave_out(row, "there is no such file")
 
 
 def _unlabelled(draft: Draft) -> Iterator[Change]:
@@ -138,6 +147,22 @@ def _untidy(draft: Draft) -> Iterator[Change]:
         label = draft.columns["label"][row]
         if tidy(label) != label:
             yield draft.rewrite(row, "label", tidy(label), "white space or Unicode form that cannot be seen")
+
+
+def _several_labels(draft: Draft) -> Iterator[Change]:
+    labels = draft.columns["label"]
+    cells = {labels[row] for row in draft.kept}
+    holders = Counter(part for cell in cells for part in set(_parts_of(cell)))
+    for row in draft.kept:
+        parts = _parts_of(labels[row])
+        # A class may have a comma in its name; but then its parts are no classes, nor found in other names.
+        if len(parts) > 1 and (not cells.isdisjoint(parts) or all(holders[part] > 1 for part in parts)):
+            yield draft.leave_out(row, f"it has several labels: {' and '.join(map(repr, parts))}")
+
+
+def _parts_of(label: str) -> list[str]:
+    """What stands between the commas, semicolons or bars of a label."""
+    return [part.strip() for part in _BETWEEN_LABELS.split(label) if part.strip()]
 
 
 def _listed_again(draft: Draft) -> Iterator[Change]:
@@ -221,6 +246,14 @@ RULES = (
         "{count} of the {total} rows have a label with white space or characters that cannot be seen",
         "take the white space out",
         _untidy,
+    ),
+    Rule(
+        "one_label",
+        "critical",
+        "every row has one label",
+        "{count} of the {total} rows have several labels in one cell",
+        "graft tells classes apart of which an image has one: leave one label in each cell, or take the rows out",
+        _several_labels,
     ),
     Rule(
         "listed_once",

@@ -137,9 +137,12 @@ def kind_of(place: Place) -> Kind:
 
 
 def _some(found: Found, place: Place) -> Found:
-    if not found.records:
-        raise _nothing(place, found)
-    return found
+    if found.records:
+        return found
+    for problem in found.problems:
+        if problem.severity == "critical" and not problem.met:
+            raise tables.refusal(problem, place.path, mendable=False)
+    raise _nothing(place, found)
 
 
 def _nothing(place: Place, found: Found) -> DataError:

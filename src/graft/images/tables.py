@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.errors import DataError, did_you_mean
 from graft.images.cleaning import Draft, check_rows
 from graft.images.facts import OWN_COLUMNS
+from graft.images.path_repair import of_another_place
 from graft.images.records import SPLIT_NAMES, Change, Found, Problem, Record, honoured_split, printable
 from graft.images.spelling import is_file
 
@@ -30,6 +33,11 @@ _ALIASES = {
     "label": {"labels", "class", "class_name", "category", "target"},
 }
 _SEPARATORS = (";", "\t")
+# How pandas calls a column without a name.
+_NAMELESS = "Unnamed: "
+# Columns that say by true and false which rows are of one part.
+_OF_PART = re.compile(rf"(?:is|in|for)?[ _-]*({'|'.join(SPLIT_NAMES)})[ _-]*(?:set)?")
+_TRUE, _FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
 
 
 def read_table(path: Path) -> Found:
@@ -42,7 +50,7 @@ def read_table(path: Path) -> Found:
     draft, problems = _check(path)
     for problem in problems:
         if problem.severity == "critical" and not problem.met:
-            raise _refusal(problem, path)
+            raise refusal(problem, path, mendable=bool(draft.kept))
     return _found(draft, path, problems)
 
 
@@ -60,12 +68,20 @@ def _check(path: Path) -> tuple[Draft, tuple[Problem, ...]]:
     """The table as a cleaned copy would be, and every rule with the changes it asks for."""
     table, separated = _load(path)
     heading = _heading([str(name) for name in table.columns], path)
+    division = None if _has("split", table, heading) else _division(table, heading)
     unknown = _unknown([str(name) for name in table.columns], heading)
     table = table.rename(columns={change.before: change.after for change in heading})
+    if division is not None:
+        table[division.column] = table[division.column].map(division.split_of)
+        table = table.rename(columns={division.column: "split"})
     facts = tuple(str(name) for name in table.columns if str(name) not in _KNOWN and _is_fact(str(name)))
     columns = {name: table[name].tolist() for name in (*_KNOWN, *facts) if name in table}
     draft = Draft(path.parent, columns, facts=facts)
-    heading_problems = _heading_problem((*separated, *heading)), _unknown_problem(unknown)
+    heading_problems = (
+        _heading_problem((*separated, *heading)),
+        _division_problem(division),
+        _unknown_problem(unknown),
+    )
     return draft, (*heading_problems, *check_rows(draft), _train_problem(draft))
 
 
@@ -94,14 +110,21 @@ def _found(draft: Draft, path: Path, problems: tuple[Problem, ...]) -> Found:
     )
 
 
-def _refusal(problem: Problem, path: Path) -> DataError:
+def refusal(problem: Problem, path: Path, mendable: bool) -> DataError:
+    """Why a table is refused; ``mendable``: a cleaned copy of it would still list images."""
     named = [change.named() for change in problem.changes]
     more = f" and {len(named) - 5} more" if len(named) > 5 else ""
-    fix = f"; `graft doctor {shlex.quote(str(path))} --fix OUT{path.suffix}` writes a cleaned copy"
+    hints = dict.fromkeys(
+        change.why if change.after is not None else of_another_place(change.path)
+        for change in problem.changes
+        if problem.check == "file_there"
+    )
+    fix = f"`graft doctor {shlex.quote(str(path))} --fix OUT{path.suffix}` writes a cleaned copy"
+    said = (problem.remedy, *hints, None if problem.by_hand or not mendable else fix)
     return DataError(
         f"{problem.what}: {', '.join(named[:5])}{more}" if named else problem.what,
         where=path,
-        remedy=problem.remedy + ("" if problem.by_hand else fix),
+        remedy="; ".join(filter(None, said)),
     )
 
 
@@ -130,9 +153,27 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, tuple[Change, ...]]:
         first = file.readline()
     separator = next((char for char in _SEPARATORS if char in first and "," not in first), ",")
     table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = _without_empty_ends(table)
     if separator == ",":
         return table, ()
     return table, (Change(0, "", "", separator, ",", "columns are separated by commas"),)
+
+
+def _without_empty_ends(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without the nameless, empty columns that a comma at the end of lines makes.
+
+    Where only the rows have it, pandas takes their first values for the names of the rows, and shifts all others.
+    """
+    import pandas as pd
+
+    names = list(table.columns)
+    if not isinstance(table.index, pd.RangeIndex):
+        nameless = [f"{_NAMELESS}{len(names) + more}" for more in range(table.index.nlevels)]
+        table = table.reset_index().set_axis([*names, *nameless], axis=1)
+        if (table[nameless] != "").to_numpy().any():
+            raise ValueError(f"its rows hold {len(table.columns)} values, and its heading names {len(names)} columns")
+    empty = [name for name in table.columns if str(name).startswith(_NAMELESS) and (table[name] == "").all()]
+    return table.drop(columns=empty)
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
@@ -174,6 +215,68 @@ def _likely(known: str, names: list[str]) -> str | None:
             return plain[alias]
     near = difflib.get_close_matches(known, plain, n=1, cutoff=0.75)
     return plain[near[0]] if near else None
+
+
+@dataclass(frozen=True)
+class _Division:
+    """A column by another name that says which rows are trained on and which tested.
+
+    Attributes:
+        column: its name.
+        true: what its true values mean, and its false ones do not; None where it holds the words themselves.
+    """
+
+    column: str
+    true: str | None = None
+
+    @property
+    def false(self) -> str:
+        """What its false values mean."""
+        return "test" if self.true == "train" else "train"
+
+    def split_of(self, value: str) -> str:
+        """A value as the column ``split`` would have it."""
+        plain = value.strip().lower()
+        if self.true is None or plain not in _TRUE | _FALSE:
+            return value
+        return self.true if plain in _TRUE else self.false
+
+
+def _has(known: str, table: pd.DataFrame, heading: tuple[Change, ...]) -> bool:
+    return known in table or known in {change.after for change in heading}
+
+
+def _division(table: pd.DataFrame, heading: tuple[Change, ...]) -> _Division | None:
+    """The column that, by its values, must be meant as the split; None where there is none."""
+    renamed = {change.before for change in heading}
+    for name in map(str, table.columns):
+        if name in _KNOWN or name in renamed:
+            continue
+        values = {value.strip().lower() for value in table[name].unique()} - {""}
+        parts = {SPLIT_NAMES.get(value) for value in values}
+        if None not in parts and "train" in parts and len(parts) > 1:
+            return _Division(name)
+        part = _OF_PART.fullmatch(name.strip().lower())
+        if part and values & _TRUE and values & _FALSE and values <= _TRUE | _FALSE:
+            return _Division(name, SPLIT_NAMES[part[1]])
+    return None
+
+
+def _division_problem(division: _Division | None) -> Problem:
+    changes: tuple[Change, ...] = ()
+    values = ""
+    if division is not None:
+        values = "" if division.true is None else f" with {division.true!r} for true and {division.false!r} for false"
+        changes = (Change(0, "", "heading", division.column, "split", f"it says which rows are tested{values}"),)
+    name = division.column if division is not None else ""
+    return Problem(
+        "split_column",
+        "critical",
+        "what says which rows are for training and which for testing is called split",
+        f"the column {name!r} says which rows are for training, and is not called 'split'",
+        f"rename {name!r} to 'split'{values}; or, if the images are to be divided anew, add an empty column 'split'",
+        changes,
+    )
 
 
 def _is_fact(name: str) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.conftest import picture
 from tests.images import profiles
@@ -150,6 +150,12 @@ def srgb() -> bytes:
     return profile[:24] + bytes(12) + profile[36:]
 
 
+def _long_text() -> PngImagePlugin.PngInfo:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Comment", "a history of all edits, " * 70_000, zip=True)
+    return info
+
+
 def _sixteen_bits(new: New) -> np.ndarray:
     return np.asarray(new().convert("L")).astype(np.uint16) * 257
 
@@ -230,6 +236,7 @@ FAULTS: tuple[Fault, ...] = (
         size=(100, 1),
         checks=("resolution",),
     ),
+    Fault("long_text.png", lambda new: encoded(new(), "PNG", pnginfo=_long_text())),
     Fault("dot.png", lambda new: encoded(Image.new("RGB", (1, 1), "teal"), "PNG"), size=(1, 1), checks=("resolution",)),
     Fault("cmyk_adobe_inverted.jpg", lambda new: encoded(new().convert("CMYK"), "JPEG")),
     Fault("cmyk_without_marker.jpg", _without_adobe_marker),

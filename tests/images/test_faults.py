@@ -157,3 +157,26 @@ def test_validation_names_exactly_the_files_that_the_table_says(tmp_path: Path) 
         assert named == {path for path, fault in planted.items() if check in fault.checks}, check
     for check in ("duplicates", "label_conflict"):
         assert [item.path for item in findings[check].offenders] == [], check
+
+
+@pytest.mark.parametrize("quality,subsampling", [(75, 2), (100, 0), (100, 2), (30, 0)])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("cut", [1, 2])
+def test_a_jpeg_without_its_end_is_refused_however_it_was_written(
+    quality: int, subsampling: int, options: dict[str, object], mode: str, cut: int
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    whole = encoded(Image.fromarray(noise).convert(mode), "JPEG", quality=quality, subsampling=subsampling, **options)
+    for least_side in (None, 8, 30):
+        assert decode(whole + b"what cameras append", least_side=least_side).mode == "RGB"
+        with pytest.raises(DataError, match="the image is damaged: its end is missing"):
+            decode(whole[:-cut], least_side=least_side)
+
+
+def test_the_end_of_a_thumbnail_is_not_that_of_the_jpeg() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    whole = encoded(Image.fromarray(noise), "JPEG", quality=100, subsampling=0, comment=encoded(picture(1), "JPEG"))
+    decode(whole)
+    with pytest.raises(DataError, match="its end is missing"):
+        decode(whole[:-2])

@@ -10,7 +10,8 @@ What is done, in this order, and stated here because training, evaluation and se
    smallest that has at least ``MARGIN`` times that side; resized to it, it is nearly what the whole one would be.
 4. The image is decoded to its end (Pillow's ``verify()`` passes truncated files); of an animation the first frame.
    A file that was cut off is refused, also where all pixels are there and only the end mark is not (JPEG, PNG, GIF):
-   whatever cut it may have done more. What follows after the end mark is no harm, nor are damaged later frames.
+   whatever cut it may have done more. What follows after the end mark is no harm, nor are damaged later frames, nor
+   texts of a PNG, whatever their length.
 5. 16-bit grey levels are scaled by 1/257 (``convert`` would clip them); colour of 16 bits keeps its high byte.
 6. Colours become sRGB by the ICC profile (perceptual intent). A profile that is broken or for other colours than the
    image has is passed over, and one that is sRGB itself costs nothing. Other statements about colour, such as PNG's
@@ -28,12 +29,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from graft.errors import DataError
 from graft.images.colour import to_srgb
 from graft.images.packed import StoredImage, size_of
-from graft.images.signatures import end_is_missing, has_more_scans, what_is_damaged, what_it_is
+from graft.images.signatures import end_is_missing, scans_of, what_is_damaged, what_it_is, without_texts
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 MAX_PIXELS = 100_000_000
@@ -126,7 +127,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
         DataError: it has no header.
     """
     try:
-        with _quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        with _quiet(), _open(data) as opened:
             width, height = opened.size
             return (height, width) if _orientation(opened) >= _SIDEWAYS else (width, height)
     except Exception:  # as in _opened
@@ -163,10 +164,10 @@ def _opened(image: StoredImage | bytes) -> Iterator[ImageFile.ImageFile]:
     try:
         if not data:
             raise DataError("the image file is empty (0 bytes)", remedy=_REMEDY)
-        with _quiet(), Image.open(io.BytesIO(data), formats=FORMATS) as opened:
+        with _quiet(), _open(data) as opened:
             _check_size(opened)
-            if _is_jpeg(opened) and has_more_scans(data, MAX_SCANS):
-                raise DataError(f"the image is a JPEG of more than {MAX_SCANS} scans", remedy=_REMEDY)
+            if _is_jpeg(opened):
+                _check_scans(data)
             yield opened
             if end_is_missing(opened.format or "", data):
                 raise OSError("truncated")
@@ -181,6 +182,10 @@ def _opened(image: StoredImage | bytes) -> Iterator[ImageFile.ImageFile]:
     except Exception as error:  # decoders meet damaged bytes with OSError, SyntaxError, struct.error, ValueError, ...
         reason = what_is_damaged(data, str(error) or type(error).__name__)
         raise DataError(reason, where=where, remedy=_REMEDY) from None
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    return Image.open(io.BytesIO(without_texts(data, PngImagePlugin.MAX_TEXT_CHUNK)), formats=FORMATS)
 
 
 @contextmanager
@@ -208,6 +213,14 @@ def _check_size(opened: Image.Image) -> None:
             f"the image is a strip of {width} x {height} pixels, and a side may be at most {MAX_RATIO} times the other",
             remedy="cut it into pieces, or take it out",
         )
+
+
+def _check_scans(data: bytes) -> None:
+    scans, has_end = scans_of(data, MAX_SCANS)
+    if scans > MAX_SCANS:
+        raise DataError(f"the image is a JPEG of more than {MAX_SCANS} scans", remedy=_REMEDY)
+    if not has_end:
+        raise OSError("truncated")
 
 
 def _is_jpeg(opened: ImageFile.ImageFile) -> bool:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+import zlib
 
 READABLE = "JPEG, PNG, WebP, BMP, GIF and TIFF"
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+# Chunks of unlimited length that do not hold pixels, and the keywords of those that can say how an image is turned.
+_PNG_TEXTS = {b"tEXt", b"zTXt", b"iTXt", b"iCCP"}
+_ORIENTING = {b"Raw profile type exif", b"XML:com.adobe.xmp"}
 
 # First bytes (from an offset) of what people often take for one of the formats above.
 _FOREIGN = (
@@ -29,7 +35,7 @@ _TEXTS = (
 )
 _OURS = (
     (b"\xff\xd8\xff", "JPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (_PNG, "PNG"),
     (b"RIFF", "WebP"),
     (b"BM", "BMP"),
     (b"GIF8", "GIF"),
@@ -81,13 +87,52 @@ def what_is_damaged(data: bytes, reason: str) -> str:
     return f"the image is damaged: {reason}"
 
 
-def has_more_scans(data: bytes, most: int) -> bool:
-    """Whether a JPEG goes over its pixels more than ``most`` times before it ends."""
+def scans_of(data: bytes, most: int) -> tuple[int, bool]:
+    """How often a JPEG goes over its pixels, counted up to ``most`` + 1, and whether its end mark was found.
+
+    Decoders often, and not always, find the pixels whole where the mark is missing.
+    """
     place, scans = 2, 0
     while scans <= most and (marker := _JPEG_MARKER.search(data, place)):
         kind = data[marker.start() + 1]
         if kind == _END_OF_IMAGE:
-            return False
+            return scans, True
         scans += kind == _START_OF_SCAN
         place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-    return scans > most
+    return scans, False
+
+
+def without_texts(data: bytes, longest: int) -> bytes:
+    """A PNG without its texts, which say nothing about its pixels; other bytes as they are.
+
+    Texts from which the orientation is read stay where they have at most ``longest`` bytes, and so do colour profiles:
+    what is longer Pillow takes for an attack, and refuses the whole file.
+    """
+    if not data.startswith(_PNG):
+        return data
+    place, kept, start = len(_PNG), [], 0
+    while place + 12 <= len(data):
+        kind = data[place + 4 : place + 8]
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if kind in _PNG_TEXTS and not _is_short(kind, data[place + 8 : end - 4], longest):
+            kept.append(data[start:place])
+            start = end
+        if kind == b"IEND":
+            break
+        place = end
+    return b"".join([*kept, data[start:]])
+
+
+def _is_short(kind: bytes, content: bytes, longest: int) -> bool:
+    """Whether a text that says something about the pixels, or a profile, has at most ``longest`` bytes."""
+    keyword, _, text = content.partition(b"\0")
+    if kind != b"iCCP" and keyword not in _ORIENTING:
+        return False
+    if kind in {b"tEXt", b"iTXt"}:
+        return len(text) <= longest and (kind == b"tEXt" or text[:1] == b"\0")  # not compressed, as XMP must be
+    inflater = zlib.decompressobj()
+    try:
+        inflater.decompress(text[1:], longest)
+    except zlib.error:
+        return False
+    return not inflater.unconsumed_tail

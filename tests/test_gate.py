@@ -113,7 +113,7 @@ def test_a_model_that_is_significantly_worse_than_the_one_in_use_is_refused_by_d
     [
         (0.029, {}, True),
         (0.03, {}, False),  # the interval reaches the limit
-        (0.0, {"better": "undecided"}, False),  # only one of interval and exact test speaks
+        (0.0, {"difference_ci95": [-0.07, 0.0]}, False),
         (0.0, {"better": "new", "difference": 0.05, "difference_ci95": [0.03, 0.07]}, False),
         (0.0, {"difference": None, "difference_ci95": None, "better": None, "reason": "other classes"}, False),
         (None, {}, False),

@@ -160,10 +160,9 @@ def _check_figure(condition: str, limit: float, figure: Any, name: str, unit: st
 
 
 def _check_drop(limit: float, found: Any, in_use: str) -> Check:
-    """Refuse what the paired test shows to be worse than the model in use by more than ``limit``.
+    """Refuse what is shown to be worse than the model in use by more than ``limit``.
 
-    Both the interval and the exact test must say that it is worse (``better``, see
-    :func:`graft.evaluate.paired.compare_pair`), and the whole interval must lie beyond the limit.
+    The whole interval of the paired difference (:func:`graft.evaluate.paired.compare_pair`) then lies beyond it.
     """
     condition = "max_drop"
     if not isinstance(found, dict) or found.get("version") != in_use:
@@ -176,7 +175,7 @@ def _check_drop(limit: float, found: Any, in_use: str) -> Check:
     if difference is None or interval is None:
         # Such as other classes: there is nothing to hold it against, and promoting it is left to people.
         return Check(condition, limit, None, True)
-    if found.get("better") != "incumbent" or interval[1] >= -limit:
+    if interval[1] >= -limit:
         return Check(condition, limit, difference, True)
     reason = (
         f"accuracy is {-difference:.4f} under that of the model in use ({in_use}, {found['accuracy']:.4f}) on the same "

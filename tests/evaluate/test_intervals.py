@@ -15,7 +15,6 @@ from graft.evaluate.intervals import (
     Resampling,
     Z,
     headline_intervals,
-    paired_difference,
     percentile,
     resampled_figures,
     strata_of,
@@ -178,24 +177,9 @@ def test_one_image_has_a_wide_interval() -> None:
 def test_no_image_has_no_interval() -> None:
     nothing = Resampling(np.array([], dtype=np.intp), 100, 0)
     assert headline_intervals(np.array([], dtype=np.intp), np.empty((0, 2)), nothing) == dict.fromkeys(HEADLINE)
-    assert paired_difference(np.array([], dtype=bool), np.array([], dtype=bool), nothing) is None
 
 
 def test_bound_of_a_difference_that_never_varies() -> None:
     share = Z**2 / (50 + Z**2)
     assert percentile(np.zeros(100), -1, 1, 50) == Interval(pytest.approx(-share), pytest.approx(share), "bound")
     assert percentile(np.ones(100), -1, 1, 50) == Interval(pytest.approx(1 - 2 * share), 1.0, "bound")
-
-
-def test_paired_difference_has_the_paired_width() -> None:
-    rng = np.random.default_rng(5)
-    first = rng.random(4000) < 0.8
-    second = first & (rng.random(4000) < 0.95)  # wrong wherever the first is, and a little more
-    found = paired_difference(first, second, Resampling(np.arange(4000), 2000, 0))
-    assert found is not None
-    gained = first.astype(float) - second
-    error = gained.std() / math.sqrt(4000)
-    assert found[0] == pytest.approx(gained.mean())
-    assert found[1].pair() == pytest.approx([gained.mean() - Z * error, gained.mean() + Z * error], abs=0.15 * error)
-    unpaired = math.sqrt(first.var() / 4000 + second.var() / 4000)
-    assert found[1].high - found[1].low < 0.5 * 2 * Z * unpaired

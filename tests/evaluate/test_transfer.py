@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from graft.evaluate.intervals import Interval, Resampling
+from graft.evaluate.paired import compare_pair
 from graft.evaluate.transfer import compare, label_curve, verdict_of
 
 from .conftest import named_rightly, sure_of
@@ -43,9 +44,19 @@ def test_a_handful_of_images_cannot_decide(differing: int, verdict: str) -> None
     right = np.arange(N) >= differing
     ours, control = sure_of(LABELS, K), sure_of(named_rightly(LABELS, right, K), K)
     found = compare(LABELS, ours, control, Resampling(np.arange(N), 1000, 0))
-    assert found.interval is not None and found.interval.low > 0
-    assert found.verdict == verdict
-    assert (found.reason is None) == (verdict == "helps")
+    assert found.interval is not None and (found.interval.low > 0) == (verdict == "helps")
+    assert found.verdict == verdict and found.reason is None
+
+
+@pytest.mark.parametrize(("ours", "control"), [(7, 1), (9, 2), (10, 3), (12, 4), (8, 1), (14, 4)])
+def test_the_verdict_on_transfer_is_that_of_comparing_two_models(ours: int, control: int) -> None:
+    labels, place = np.zeros(100, dtype=np.intp), np.arange(100)
+    right = [place >= control, (place < control) | (place >= control + ours)]
+    said = [sure_of(named_rightly(labels, who, 2), 2) for who in right]
+    found = compare(labels, *said, Resampling(place, 1000, 0))
+    pair = compare_pair(*right, place)
+    assert (found.difference, found.interval, found.p_value) == (pair.difference, pair.interval, pair.p_value)
+    assert found.verdict == {"first": "helps", "second": "hurts", "undecided": "undecided"}[pair.better]
 
 
 def test_copies_of_one_image_count_once() -> None:

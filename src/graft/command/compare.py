@@ -36,7 +36,8 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
     said, held_out = asked.said, asked.held_out
     resampling = resampling_of(held_out)
     judged = {name: judge(held_out, said[name], models[name].artifact.trust, resampling) for name in models}
-    pair = compare_pair(held_out.labels, said["first"].probabilities, said["second"].probabilities, resampling)
+    right = {name: said[name].probabilities.argmax(axis=1) == held_out.labels for name in models}
+    pair = compare_pair(right["first"], right["second"], held_out.units)
     seen = [seen_in_training(asked, model.artifact, Workspace.find()) for model in models.values()]
     most = max((count for count in seen if count is not None), default=None)
     facts = {name: model_facts(folder, models[name]) for name, folder in folders.items()}
@@ -80,12 +81,11 @@ def verdict(pair: Pair) -> str:
         "second": "The second model is better.",
         "undecided": "Undecided: these images do not show that either model is better.",
     }[pair.better]
-    test = pair.test
-    evidence = test.reason or (
-        f"only the first is right on {test.first_only:,}, only the second on {test.second_only:,} "
-        f"(images, or groups of them); McNemar's exact test gives p = {test.p_value:.3g}"
+    evidence = pair.reason or (
+        f"only the first is right on {pair.first_only:,}, only the second on {pair.second_only:,} "
+        f"(images, or groups of them); McNemar's exact test gives p = {pair.p_value:.3g}"
     )
     return (
         f"{named}\nAccuracy of the first minus that of the second: {points(pair.difference)} percentage points "
-        f"(95%: {point_interval(pair.interval)}, paired bootstrap);\n{evidence}."
+        f"(95%: {point_interval(pair.interval)}, paired);\n{evidence}."
     )

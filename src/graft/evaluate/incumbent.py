@@ -66,7 +66,7 @@ class Standing:
             "accuracy_ci95": None if self.interval is None else self.interval.pair(),
             "difference": None if pair is None else pair.difference,
             "difference_ci95": None if pair is None else pair.interval.pair(),
-            "p_value": None if pair is None else pair.test.p_value,
+            "p_value": None if pair is None else pair.p_value,
             "better": None if pair is None else _WORDS[pair.better],
             "reason": self.incumbent.reason,
             "note": self.incumbent.note,
@@ -122,13 +122,13 @@ def standing(
         labels: int (n,).
         new: probabilities (n, k) of the new model.
         old: those of the model in use; None where it could not be asked.
-        resampling: what the bootstrap draws.
+        resampling: what the bootstrap draws for the accuracy; its groups count once in the comparison too.
     """
     if old is None:
         return Standing(incumbent)
-    accuracy = float((old.argmax(axis=1) == labels).mean())
+    right, before = new.argmax(axis=1) == labels, old.argmax(axis=1) == labels
     band = headline_intervals(labels, old, resampling, ("accuracy",))["accuracy"]
-    return Standing(incumbent, accuracy, band, compare_pair(labels, new, old, resampling))
+    return Standing(incumbent, float(before.mean()), band, compare_pair(right, before, resampling.units))
 
 
 def in_words(found: Standing | None) -> str | None:
@@ -144,7 +144,7 @@ def in_words(found: Standing | None) -> str | None:
         "second": "the new model is worse",
         "undecided": "these images do not show that either is better",
     }[pair.better]
-    chance = "" if pair.test.p_value is None else f", McNemar's exact test p = {pair.test.p_value:.3g}"
+    chance = "" if pair.p_value is None else f", McNemar's exact test p = {pair.p_value:.3g}"
     note = "" if found.incumbent.note is None else f" Note that {found.incumbent.note}."
     return (
         f"{who} has an accuracy of {percent(found.accuracy)} ({interval(found.interval)}) on the same test images. The "

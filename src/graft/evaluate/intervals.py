@@ -1,4 +1,4 @@
-"""How sure a figure is: seeded bootstrap over test images, whole groups at a time, also paired for two models.
+"""How sure a figure is: seeded bootstrap over test images, whole groups at a time.
 
 Every figure here is a function of sums over images (see resampled.py and resampled_ranks.py). A resample is a count
 for each unit (a group of images that hang together, or an image), so all resamples of all figures come from products
@@ -106,7 +106,7 @@ def strata_of(labels: NDArray[np.intp], units: NDArray[np.intp]) -> NDArray[np.i
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95% interval and the method that gave it (``bootstrap``, or ``bound`` where nothing varies)."""
+    """A 95% interval and the method that gave it (``bootstrap``, or ``bound`` where nothing varies, among others)."""
 
     low: float
     high: float
@@ -115,6 +115,11 @@ class Interval:
     def pair(self) -> list[float]:
         """[low, high], as metrics.json has it."""
         return [self.low, self.high]
+
+    @property
+    def sign(self) -> int:
+        """1 where all of it lies above zero, -1 where all lies below, else 0: what is shown of a difference."""
+        return int(self.low > 0) - int(self.high < 0)
 
 
 def percentile(
@@ -191,25 +196,3 @@ def resampled_figures(
         with np.errstate(invalid="ignore"):
             found |= {"roc_auc": roc / count, "average_precision": precision / count}
     return found
-
-
-def paired_difference(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], resampling: Resampling
-) -> tuple[float, Interval] | None:
-    """Accuracy of the first model minus that of the second on the same images, with its 95% interval.
-
-    The figure of a resample is ``sum(first - second) / images``: both models are read on the same resample, so
-    what makes an image easy for both cancels. None where there are no images.
-
-    Args:
-        first: which images the first model names rightly, (n,).
-        second: the same of the second model.
-        resampling: what is drawn.
-    """
-    if resampling.count == 0:
-        return None
-    gained = first.astype(np.float64) - second.astype(np.float64)
-    totals = resampling.totals(np.stack([np.ones(len(gained)), gained], axis=1))
-    interval = percentile(totals[:, 1] / totals[:, 0], -1.0, 1.0, resampling.count)
-    assert interval is not None  # its range is finite
-    return float(gained.mean()), interval

@@ -1,8 +1,9 @@
 """Did transfer help? The verdict from the paired difference against the same network trained from scratch.
 
-Two comparisons can speak. On the test images the interval covers the choice of test images; over folds and seeds, where
-``train.control_seeds`` asks for that, it covers the choice of training images and the training's chance. Where both are
-there, the verdict is theirs only if they agree.
+Two comparisons can speak. On the test images (:mod:`graft.evaluate.paired`) the interval covers the choice of test
+images; over folds and seeds, where ``train.control_seeds`` asks for that, it covers the choice of training images and
+the training's chance. Where both are there, the verdict is theirs only if they agree. The verdict chooses no model: of
+the two, that of the folds alone may, because it rests on training images.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from graft.evaluate.intervals import Interval, Resampling, headline_intervals, paired_difference
+from graft.evaluate.intervals import Interval, Resampling, headline_intervals
+from graft.evaluate.paired import compare_pair
 from graft.images.records import counted
 
 if TYPE_CHECKING:
@@ -24,9 +26,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["helps", "hurts", "undecided"]
 
-# With fewer the exact two-sided sign test cannot fall under 5% (2 * 0.5**5 = 0.0625), whatever a bootstrap says:
-# it draws only from what was seen, and so thinks a handful of images that all agree to be certain.
-LEAST_DISAGREEMENTS = 6
+_VERDICTS: dict[int, Verdict] = {1: "helps", -1: "hurts", 0: "undecided"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Comparison:
         control: the same network from scratch; None where none was trained.
         difference: accuracy of the transferred model minus that of the control, in [-1, 1].
         interval: the paired 95% interval of the difference.
+        p_value: of McNemar's exact test, to which the interval belongs; None where no image tells the two apart.
         reason: why it is undecided, where there is more to say than that the interval holds zero.
         folds: the difference over folds and seeds; None where it was not asked for.
         similarity: how like the target the source is (:mod:`graft.select.similarity`); None where nobody knows.
@@ -59,6 +60,7 @@ class Comparison:
     control: Estimate | None = None
     difference: float | None = None
     interval: Interval | None = None
+    p_value: float | None = None
     reason: str | None = None
     folds: Repeated | None = None
     similarity: Mapping[str, Any] | None = None
@@ -70,6 +72,7 @@ class Comparison:
             "labels_per_class": self.labels_per_class,
             "difference": self.difference,
             "difference_ci95": None if self.interval is None else self.interval.pair(),
+            "p_value": self.p_value,
             "transfer_accuracy": None if self.transferred is None else self.transferred.accuracy,
             "transfer_accuracy_ci95": None if self.transferred is None else self.transferred.interval.pair(),
             "control_accuracy": None if self.control is None else self.control.accuracy,
@@ -81,10 +84,8 @@ class Comparison:
 
 
 def verdict_of(interval: Interval) -> Verdict:
-    """``helps`` if the lower bound is above zero, ``hurts`` if the upper one is below, else ``undecided``."""
-    if interval.low > 0:
-        return "helps"
-    return "hurts" if interval.high < 0 else "undecided"
+    """``helps`` if the whole interval of the difference lies above zero, ``hurts`` if below, else ``undecided``."""
+    return _VERDICTS[interval.sign]
 
 
 def estimate(labels: NDArray[np.intp], probabilities: NDArray[np.float64], resampling: Resampling) -> Estimate | None:
@@ -109,31 +110,20 @@ def compare(
         labels: int (n,).
         transferred: probabilities (n, k) of the transferred model.
         control: probabilities (n, k) of the same network trained from scratch, or None.
-        resampling: what the bootstrap draws.
+        resampling: what the bootstrap draws for the two accuracies; its groups count once in the comparison too.
         labels_per_class: labels per class that both were trained on.
         no_control: the reason to give where ``control`` is None.
     """
     first = estimate(labels, transferred, resampling)
     if control is None:
         return Comparison(labels_per_class, "undecided", first, reason=no_control)
-    right = transferred.argmax(axis=1) == labels
-    control_right = control.argmax(axis=1) == labels
-    paired = paired_difference(right, control_right, resampling)
-    if paired is None:
-        return Comparison(labels_per_class, "undecided", None, reason="there are no test images")
-    difference, interval = paired
-    verdict = verdict_of(interval)
-    reason: str | None = None
-    net = np.bincount(resampling.units, weights=right.astype(float) - control_right.astype(float))
-    disagreements = int(np.count_nonzero(net))
-    if verdict != "undecided" and disagreements < LEAST_DISAGREEMENTS:
-        verdict = "undecided"
-        reason = (
-            f"the two models differ on {disagreements} independent test images only; fewer than {LEAST_DISAGREEMENTS} "
-            "cannot decide at 95%"
-        )
     second = estimate(labels, control, resampling)
-    return Comparison(labels_per_class, verdict, first, second, difference, interval, reason)
+    if first is None or second is None:
+        return Comparison(labels_per_class, "undecided", None, reason="there are no test images")
+    right, control_right = transferred.argmax(axis=1) == labels, control.argmax(axis=1) == labels
+    pair = compare_pair(right, control_right, resampling.units)
+    verdict = verdict_of(pair.interval)
+    return Comparison(labels_per_class, verdict, first, second, pair.difference, pair.interval, pair.p_value)
 
 
 def agreed(found: Comparison, folds: Repeated | None) -> Comparison:

@@ -140,7 +140,7 @@ def transfer_sentence(transfer: Comparison) -> str:
     text = (
         "The same network was trained from scratch on the same images, with the same budget. Accuracy with transfer "
         f"minus accuracy without is {points(transfer.difference)} percentage points; its 95% interval is "
-        f"{point_interval(transfer.interval)}."
+        f"{point_interval(transfer.interval)}{'' if transfer.p_value is None else f' (p = {transfer.p_value:.2g})'}."
     )
     ends = {
         "helps": " All of it lies above zero.",
@@ -210,8 +210,9 @@ def method(found: Evaluation) -> list[str]:
         "Test images took no part in choosing, tuning or stopping: those steps saw training images only.",
         f"Intervals: percentile bootstrap over test {grouped}, {drawn.samples:,} resamples, seed {drawn.seed}; where "
         "nothing varies (all right, say), an upper limit of Wilson's kind takes its place.",
-        "Transfer: the accuracy difference on the same resamples (paired). “helps” if its 95% interval lies above "
-        "zero, “hurts” if below, else “undecided”; also undecided where the two differ on fewer than 6 images.",
+        "Transfer, and every other comparison of two models: McNemar's exact test on the test images that only one of "
+        "them names rightly, with the 95% interval of the accuracy difference that belongs to it (Fay and Lumbard "
+        "2021): “helps” if it lies above zero, “hurts” if below, else “undecided”. Groups count once.",
         "The interval covers the choice of test images. That of training images and of the training's seed is covered "
         "where train.control_seeds asks for a comparison over folds and seeds (corrected resampled t, Nadeau and "
         "Bengio 2003); then both must agree.",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from graft.config import flatten, load_params
+from graft.config import NO_RESULT, deciding, flatten, load_params
 from graft.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -56,8 +56,8 @@ def test_dependencies_exist_or_are_made_by_a_stage_before(name: str) -> None:
     stages = _graph()["stages"]
     before = [path for other in ORDER[: ORDER.index(name)] for path in _outs(stages[other])]
     # Made by locate, and never an output.
-    links = [f"data/source/{folder}{name}" for folder in ("", "pretraining/") for name in ("images", "table")]
-    links.append("data/source/weights")
+    links = [f"data/.links/{key}.source{end}" for key in ("data", "pretrain") for end in ("", ".table")]
+    links.append("data/.links/weights")
     for path in stages[name]["deps"]:
         made = any(path == out or path.startswith(f"{out}/") for out in before)
         assert made or path in links or (ROOT / path).exists(), path
@@ -70,14 +70,15 @@ def test_settings_that_a_stage_depends_on_exist(name: str) -> None:
         assert any(item == key or item.startswith(f"{key}.") for item in known), key
 
 
-def test_every_setting_makes_some_stage_out_of_date() -> None:
+def test_every_setting_that_decides_a_result_makes_some_stage_out_of_date_and_no_other_does() -> None:
     used = {key for stage in _graph()["stages"].values() for key in stage["params"]}
-    unused = [
+    unused = {
         item
         for item in flatten(load_params(ROOT / "params.yaml"))
         if not any(item == key or item.startswith(f"{key}.") for key in used)
-    ]
-    assert unused == []
+    }
+    assert unused == NO_RESULT
+    assert deciding(load_params(ROOT / "params.yaml")).keys() & NO_RESULT == set()
 
 
 def test_outputs_are_the_paths_of_the_contract() -> None:
@@ -102,6 +103,13 @@ def test_outputs_are_the_paths_of_the_contract() -> None:
         workspace.packaged,
     ]
     assert {str(path) for path in contract} <= made
+
+
+def test_every_output_persists_so_that_dvc_deletes_nothing() -> None:
+    for name, stage in _graph()["stages"].items():
+        for out in stage["outs"]:
+            assert isinstance(out, dict), f"{name}: {out} would be deleted before the stage runs"
+            assert all(options.get("persist") is True for options in out.values()), f"{name}: {out}"
 
 
 def test_a_refused_model_does_not_cost_the_one_in_use() -> None:

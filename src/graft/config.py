@@ -15,6 +15,9 @@ from pydantic import TypeAdapter, ValidationError
 from graft.errors import ConfigError, did_you_mean
 from graft.settings import Candidate, Params
 
+# Settings of how the work is done: the results are the same to the bit, so no stage of dvc.yaml depends on them.
+NO_RESULT = frozenset({"compute.address", "compute.cache_gb", "compute.mapper", "compute.workers", "zoo.offline"})
+
 
 def load_params(path: Path) -> Params:
     """Read and check ``path``.
@@ -152,3 +155,8 @@ def flatten(params: Params) -> dict[str, Any]:
         else:
             flat[name] = value
     return flat
+
+
+def deciding(params: Params) -> dict[str, Any]:
+    """The settings that can change a result, by name."""
+    return {name: value for name, value in flatten(params).items() if name not in NO_RESULT}

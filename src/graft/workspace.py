@@ -46,19 +46,24 @@ class Workspace:
         return self.root / "params.yaml"
 
     @property
+    def links(self) -> Path:
+        """Links to the user's data and weights, named by keys of params.yaml, so that DVC sees when those change."""
+        return self.root / "data" / ".links"
+
+    @property
     def source_link(self) -> Path:
-        """A folder that holds a link to the user's data, so that DVC sees when that changes."""
-        return self.root / "data" / "source"
+        """A link to what ``data.source`` names."""
+        return self.links / "data.source"
 
     @property
     def pretraining_link(self) -> Path:
-        """The same for the user's data that source models are trained on."""
-        return self.source_link / "pretraining"
+        """A link to what ``pretrain.source`` names."""
+        return self.links / "pretrain.source"
 
     @property
     def weights_links(self) -> Path:
         """Links to the user's own weights files."""
-        return self.source_link / "weights"
+        return self.links / "weights"
 
     @property
     def gathered(self) -> Path:

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import graft
+from graft.code_version import code_of
 from graft.images import examining, facts_cache, identity
 from graft.images.facts import Facts
 from graft.images.facts_cache import FactsCache, facts_version
@@ -232,17 +235,21 @@ def test_facts_of_another_version_are_not_used(
     assert capsys.readouterr().err == ""
 
 
-def test_the_version_follows_the_code_of_this_room(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    room = Path(facts_cache.__file__).parent
-    shutil.copytree(room, tmp_path / "images", ignore=shutil.ignore_patterns("__pycache__"))
+def test_the_version_follows_the_code_that_facts_follow_from_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copytree(Path(graft.__file__).parent / "images", tmp_path / "images")
+    monkeypatch.setattr(facts_cache, "code_of", partial(code_of, package=tmp_path))
+
+    def version_with(name: str) -> str:
+        with (tmp_path / "images" / name).open("a") as file:
+            file.write("# another\n")
+        return facts_version.__wrapped__()
+
     now = facts_version()
-    monkeypatch.setattr(facts_cache, "__file__", str(tmp_path / "images" / "facts_cache.py"))
-    facts_version.cache_clear()
-    assert facts_version() == now
-    (tmp_path / "images" / "decode.py").write_text("# another decoder")
-    facts_version.cache_clear()
-    assert facts_version() != now
-    facts_version.cache_clear()
+    assert facts_version.__wrapped__() == now
+    assert version_with("doctor.py") == now
+    assert version_with("decode.py") != now
 
 
 def fail_with(number: int) -> Callable[..., None]:

@@ -247,4 +247,4 @@ def test_the_first_stages_take_tar_files(
             assert run_stage(stage.__name__, stage.run) == 0
         made.append([(root / "data" / name).read_bytes() for name in ("ingested.parquet", "manifest.parquet")])
     assert made[0] == made[1] == made[2]
-    assert (root / "data/source/images").resolve() == home
+    assert (root / "data/.links/data.source").resolve() == home

@@ -23,25 +23,26 @@ def root(tmp_path: Path) -> Path:
 def test_a_folder_is_linked_absolutely_or_relatively_as_it_was_given(
     root: Path, make_classes: Callable[..., Path]
 ) -> None:
-    folder, links = make_classes({"cat": 1}), root / "data/source"
-    assert watch(Found((), watched=folder), str(folder), root, links) is None
-    assert str((links / "images").readlink()) == str(folder)
-    assert watch(Found((), watched=folder), "../images", root, links) is None
-    assert str((links / "images").readlink()) == "../../../images"
-    assert (links / "images/cat/cat_000.png").is_file()
-    assert json.loads((links / "where.json").read_text()) == {"source": "../images", "watched": True}
+    folder, link = make_classes({"cat": 1}), root / "data/.links/data.source"
+    assert watch(Found((), watched=folder), str(folder), root, link) is None
+    assert str(link.readlink()) == str(folder)
+    assert watch(Found((), watched=folder), "../images", root, link) is None
+    assert str(link.readlink()) == "../../../images"
+    assert (link / "cat/cat_000.png").is_file()
+    assert json.loads(link.with_name("data.source.json").read_text()) == {"source": "../images", "watched": True}
 
 
 def test_switching_to_built_in_data_removes_the_link_and_nothing_behind_it(
     root: Path, make_classes: Callable[..., Path]
 ) -> None:
-    folder, links = make_classes({"cat": 1}), root / "data/source"
+    folder, link = make_classes({"cat": 1}), root / "data/.links/data.source"
     for _ in range(2):
-        watch(Found((), watched=folder, table=folder / "cat/cat_000.png"), str(folder), root, links)
-        assert (links / "table").is_symlink()
-        watch(Found(()), "digits", root, links)
-        assert sorted(path.name for path in links.rglob("*")) == ["images", "note.txt", "table", "where.json"]
-        assert not any(path.is_symlink() for path in links.rglob("*"))
+        watch(Found((), watched=folder, table=folder / "cat/cat_000.png"), str(folder), root, link)
+        assert link.with_name("data.source.table").is_symlink()
+        watch(Found(()), "digits", root, link)
+        made = sorted(path.relative_to(link.parent).as_posix() for path in link.parent.rglob("*"))
+        assert made == ["data.source", "data.source.json", "data.source.table", "data.source/note.txt"]
+        assert not any(path.is_symlink() for path in link.parent.rglob("*"))
         assert (folder / "cat/cat_000.png").is_file()
 
 
@@ -49,7 +50,7 @@ def test_switching_to_built_in_data_removes_the_link_and_nothing_behind_it(
 def test_what_dvc_would_stop_or_hang_at_is_not_linked(
     root: Path, make_classes: Callable[..., Path], fault: str
 ) -> None:
-    folder, links = make_classes({"cat": 1}), root / "data/source"
+    folder, link = make_classes({"cat": 1}), root / "data/.links/data.source"
     if fault == "dangling":
         (folder / "cat/x.png").symlink_to("nowhere")
     elif fault == "pipe":
@@ -59,20 +60,20 @@ def test_what_dvc_would_stop_or_hang_at_is_not_linked(
         os.rename(folder / "cat/x.png", os.fsencode(folder) + b"/cat/\xe9.png")  # noqa: PTH104 - the name is bytes
     else:
         (folder / ".dvcignore").write_text("")
-    trouble = watch(Found((), watched=folder), str(folder), root, links)
+    trouble = watch(Found((), watched=folder), str(folder), root, link)
     assert trouble is not None
     assert str(folder) in trouble
-    assert not (links / "images").is_symlink()
-    assert json.loads((links / "where.json").read_text())["watched"] is False
+    assert not link.is_symlink()
+    assert json.loads(link.with_name("data.source.json").read_text())["watched"] is False
 
 
 def test_a_folder_that_holds_the_project_is_refused(root: Path) -> None:
     with pytest.raises(DataError, match="the folder of images holds this project's own folder"):
-        watch(Found((), watched=root.parent), "..", root, root / "data/source")
+        watch(Found((), watched=root.parent), "..", root, root / "data/.links/data.source")
 
 
 def test_weights_files_are_linked_by_what_names_them_and_no_others(root: Path, tmp_path: Path) -> None:
-    links = root / "data/source/weights"
+    links = root / "data/.links/weights"
     watch_weights([], root, links)
     assert [path.name for path in links.iterdir()] == ["note.txt"], "a folder that is empty DVC cannot hash"
     for name in ("Gewichte ä/r 18.pth", "other/r 18.pth"):

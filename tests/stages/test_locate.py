@@ -17,7 +17,7 @@ def test_the_link_leads_to_the_source(
     make_classes({"cat": 3, "dog": 3})
     root = workspace_with(data={"source": "../images"})
     assert run_stage("locate", run) == 0
-    assert (root / "data/source/images/cat/cat_000.png").is_file()
+    assert (root / "data/.links/data.source/cat/cat_000.png").is_file()
     assert capsys.readouterr().out == "locate: 6 images in ../images\n"
 
 
@@ -54,4 +54,4 @@ def test_a_missing_weights_file_is_refused_before_anything_is_linked(
     assert not (root / "data").exists()
     (root.parent / "own.pth").write_bytes(b"any")
     assert run_stage("locate", run) == 0
-    assert sorted(path.name.partition("-")[2] for path in (root / "data/source/weights").iterdir()) == ["", "own.pth"]
+    assert sorted(path.name.partition("-")[2] for path in (root / "data/.links/weights").iterdir()) == ["", "own.pth"]

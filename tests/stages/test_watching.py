@@ -21,16 +21,16 @@ STAGES = {
     "locate": {
         "cmd": f'"{sys.executable}" -m graft.stages.locate',
         "params": ["data.source", "zoo.candidates"],
-        "outs": [{"data/source/where.json": {"cache": False}}],
+        "outs": [{"data/.links/data.source.json": {"cache": False}}],
     },
     "ingest": {
         "cmd": f'"{sys.executable}" -m graft.stages.ingest',
         "params": ["data.source"],
-        "deps": ["data/source/where.json", "data/source/images", "data/source/table"],
+        "deps": ["data/.links/data.source.json", "data/.links/data.source", "data/.links/data.source.table"],
         "outs": ["data/raw", "data/ingested.parquet"],
     },
     # It stands for `select`.
-    "reads": {"cmd": "echo read > read.txt", "deps": ["data/source/weights"], "outs": ["read.txt"]},
+    "reads": {"cmd": "echo read > read.txt", "deps": ["data/.links/weights"], "outs": ["read.txt"]},
 }
 
 
@@ -128,7 +128,7 @@ def test_a_weights_file_that_changes_is_noticed(project: Project, make_classes: 
 def test_links_that_were_lost_are_made_anew(project: Project, make_classes: Callable[..., Path]) -> None:
     make_classes({"cat": 3, "dog": 3})
     project.repro()
-    shutil.rmtree(project.root / "data/source")
+    shutil.rmtree(project.root / "data/.links")
     assert project.repro() == {"locate"}
     assert project.repro() == set()
 

@@ -7,19 +7,17 @@ import importlib.metadata
 import json
 from collections.abc import Iterable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.files import sha256
+from graft.code_version import code_of, decoders
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
 KEY_BYTES = 32
-_PACKAGE = Path(__file__).parents[1]
 # The code that says what an image's pixels are, and the code that says what a network makes of them.
 _DECODING = ("features/images.py", "images/decode.py", "images/colour.py", "zoo/preprocessing.py")
 _RUNNING = ("features/extract.py", "zoo/*.py")
@@ -49,11 +47,7 @@ def digest_of(module: nn.Module) -> str:
 @cache
 def decoding_version() -> str:
     """Changes with whatever could change a decoded pixel: the code that decodes, Pillow and its decoders."""
-    import PIL
-    from PIL import features
-
-    decoders = {name: features.version(name) for name in ("jpg", "libjpeg_turbo", "webp", "zlib", "libtiff")}
-    return key_of(PIL.__version__, decoders, *code_of(_DECODING))
+    return key_of(decoders(), *code_of(_DECODING))
 
 
 @cache
@@ -63,9 +57,3 @@ def running_version() -> str:
 
     libraries = [importlib.metadata.version(name) for name in ("torch", "torchvision", "timm")]
     return key_of(libraries, torch.backends.cpu.get_cpu_capability(), *code_of(_RUNNING))
-
-
-def code_of(patterns: Iterable[str]) -> list[str]:
-    """Path and SHA-256 of every file of graft's own code that one of ``patterns`` fits, such as ``zoo/*.py``."""
-    files = [file for pattern in patterns for file in sorted(_PACKAGE.glob(pattern))]
-    return [f"{file.relative_to(_PACKAGE).as_posix()} {sha256(file)}" for file in files]

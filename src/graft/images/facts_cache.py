@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graft.code_version import code_of, decoders
 from graft.files import whole_file
 from graft.images.facts import NAMES
 from graft.images.identity import IDENTITY_BYTES
@@ -41,6 +42,8 @@ _VERSION_KEY = b"graft.facts"
 # What was known of other folders is kept too, the latest first, up to this many rows or as many as there are now.
 _SPARE = 200_000
 _NUMBERS = ("width", "height", "frames", "bytes")
+# What facts.py imports of this package, but for how a file's bytes are read. (A test compares.)
+CODE = tuple(f"images/{name}.py" for name in ("colour", "decode", "facts", "facts_cache", "signatures"))
 _MEASURES = ("brightness", "contrast", "sharpness", "entropy")
 
 
@@ -56,16 +59,9 @@ def facts_schema() -> pa.Schema:
 
 @cache
 def facts_version() -> str:
-    """Changes with whatever could change a fact: this room's code, and the libraries that decode and compute."""
-    import PIL
-    from PIL import features
-
-    digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
-    decoders = {name: features.version(name) for name in ("jpg", "libjpeg_turbo", "webp", "zlib", "libtiff")}
-    digest.update(repr((PIL.__version__, np.__version__, decoders)).encode())
-    return digest.hexdigest()
+    """Changes with whatever could change a fact: the code they follow from, and the libraries under it."""
+    made_with = [*code_of(CODE), f"numpy {np.__version__}", *decoders()]
+    return hashlib.sha256("\n".join(made_with).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,16 @@
 """Links to the user's data, through which DVC sees that it changed.
 
 DVC follows a dependency that is itself a link (but no link below it), and dvc.yaml can only name paths that are the
-same for everybody. So the stage ``locate`` keeps, under data/source:
+same for everybody. So the stage ``locate`` keeps, under data/.links:
 
-    images       a link to the folder of images          (or a small folder with a note: nothing to watch)
-    table        a link to the table that lists them     (or a small file with a note)
-    weights      links to the user's own weights files   (and a note, so that the folder is never empty)
-    where.json   the value of data.source it was made for; the stage's output, so that a fresh clone makes the links
+    data.source         a link to the folder of images          (or a small folder with a note: nothing to watch)
+    data.source.table   a link to the table that lists them     (or a small file with a note)
+    data.source.json    the value it was made for; the stage's output, so that a fresh clone makes the links
+    pretrain.source...  the same for the data that source models are trained on
+    weights             links to the user's own weights files   (and a note, so that the folder is never empty)
+
+The names are the keys of params.yaml, because DVC shows them where what a link leads to is missing. They are hidden,
+because nobody would put images there. ``data/source`` is a name that people choose.
 
 DVC only reads through the links: they are dependencies, never outputs, so it has no cause to delete or write there.
 """
@@ -15,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,17 +30,18 @@ from graft.images.walk import listed
 
 # DVC walks with a function that calls itself for each folder, up to Python 3.11.
 _DEEPEST = 500
-IMAGES, TABLE, WHERE = "images", "table", "where.json"
+NOTE = "note.txt"
+_NOTHING = "Nothing outside the project is watched here.\n"
 
 
-def watch(found: Found, source: str, root: Path, links: Path) -> str | None:
-    """Point ``links`` at what ``source`` is read from.
+def watch(found: Found, source: str, root: Path, link: Path) -> str | None:
+    """Point ``link``, and the one to the table beside it, at what ``source`` is read from.
 
     Args:
         found: what the source holds.
         source: the value of data.source.
         root: the workspace's root.
-        links: the folder that holds the links (data/source).
+        link: where the link lies (data/.links/data.source).
 
     Returns:
         Why changes of the data will not be noticed, or None where they will be.
@@ -57,9 +61,19 @@ def watch(found: Found, source: str, root: Path, links: Path) -> str | None:
         trouble = unwatchable(found.watched)
         if found.linked is not None:
             trouble = f"{found.linked} was read through a link out of {found.watched}"
-    _point(links / IMAGES, None if trouble else found.watched, relative)
-    _point(links / TABLE, found.table, relative)
-    write_json(links / WHERE, {"source": source, "watched": trouble is None})
+    folder = None if trouble else found.watched
+    if folder is None:
+        _forget(link)
+        write_text(link / NOTE, _NOTHING)
+    else:
+        _point(link, folder, relative)
+    table = link.with_name(f"{link.name}.table")
+    if found.table is None:
+        _forget(table)
+        write_text(table, _NOTHING)
+    else:
+        _point(table, found.table, relative)
+    write_json(link.with_name(f"{link.name}.json"), {"source": source, "watched": trouble is None})
     return trouble
 
 
@@ -75,7 +89,7 @@ def watch_weights(files: Iterable[Path], root: Path, links: Path) -> None:
             raise WeightsError.no_file(root / file)
         # Two files in two folders may have one name.
         aims[f"{hashlib.sha256(str(file).encode()).hexdigest()[:8]}-{file.name}"] = file
-    write_text(links / "note.txt", "Links to the weights files that params.yaml names: a change of them is noticed.\n")
+    write_text(links / NOTE, "Links to the weights files that params.yaml names: a change of them is noticed.\n")
     for other in links.iterdir():
         if other.is_symlink() and other.name not in aims:
             other.unlink()
@@ -116,18 +130,13 @@ def _stops_dvc(entry: os.DirEntry[str]) -> str | None:
     return None if stat.S_ISREG(mode) and os.access(entry.path, os.R_OK) else "is not a file that can be read"
 
 
-def _point(link: Path, target: Path | None, relative: bool) -> None:
-    """Make ``link`` lead to ``target``; with no target it becomes a note, which never changes."""
-    if target is None:
-        _remove(link)
-        note = link / "note.txt" if link.name == IMAGES else link
-        write_text(note, "Nothing outside the project is watched here.\n")
-        return
+def _point(link: Path, target: Path, relative: bool) -> None:
+    """Make ``link`` lead to ``target``."""
     # A relative source stays relative, so that project and data can be moved together.
     aim = os.path.relpath(target.resolve(), link.parent.resolve()) if relative else str(target.resolve())
     if link.is_symlink() and os.readlink(link) == aim:  # noqa: PTH115
         return
-    _remove(link)
+    _forget(link)
     link.parent.mkdir(parents=True, exist_ok=True)
     beside = link.with_name(f".{link.name}.new")
     beside.unlink(missing_ok=True)
@@ -135,9 +144,10 @@ def _point(link: Path, target: Path | None, relative: bool) -> None:
     beside.replace(link)
 
 
-def _remove(link: Path) -> None:
-    """Remove the link, never what it leads to."""
+def _forget(link: Path) -> None:
+    """Remove a link or a note, never what a link leads to. Raises OSError where a folder holds more than its note."""
     if link.is_symlink() or link.is_file():
         link.unlink()
     elif link.is_dir():
-        shutil.rmtree(link)
+        (link / NOTE).unlink(missing_ok=True)
+        link.rmdir()

@@ -19,10 +19,11 @@ import torch
 from graft.artifact import WEIGHTS_FILE, Artifact, read_card, save_artifact
 from graft.augment.choice import choose
 from graft.augment.policies import build_policy
+from graft.code_version import code_of
 from graft.determinism import derive_seed
 from graft.errors import WeightsError
 from graft.evaluate.intervals import Resampling, headline_intervals
-from graft.features.keys import code_of, key_of
+from graft.features.keys import key_of
 from graft.files import sha256, whole_file, whole_folder
 from graft.pretrain.source import Labelled, pretrain, probabilities
 from graft.pretrain.tasks import SourceTask

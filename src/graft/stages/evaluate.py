@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from graft.config import flatten
+from graft.config import deciding
 from graft.images.packed import open_raw
 from graft.settings import Params
 from graft.stages.runner import run_stage
@@ -163,7 +163,7 @@ def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Eval
     return Exhibits(
         artifact=model.artifact,
         # Packaging comes later: its settings call no report into question, and one that shows them could be stale.
-        settings={name: value for name, value in flatten(params).items() if not name.startswith("package.")},
+        settings={name: value for name, value in deciding(params).items() if not name.startswith("package.")},
         leaderboard=read_leaderboard(workspace.selection / "leaderboard.csv"),
         selection=pictures(workspace.selection),
         training=pictures(workspace.training),

@@ -19,7 +19,7 @@ from graft.workspace import Workspace
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Read: data.source. Write: data/raw/, data/ingested.parquet, and the links of data/source/ anew."""
+    """Read: data.source. Write: data/raw/, data/ingested.parquet, and the links of data/.links/ anew."""
     source = params.data.source
     take_in = partial(pack_images, shards=params.data.pack) if params.data.pack else place_images
     workspace.cache.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from graft.workspace import Workspace
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Read: data.source, pretrain.source, the weights files of zoo.candidates. Write: data/source/."""
+    """Read: data.source, pretrain.source, the weights files of zoo.candidates. Write: data/.links/."""
     with tempfile.TemporaryDirectory() as scratch:
         found = find_images(params.data.source, workspace.root, Path(scratch), params.data.follow_links)
     with tempfile.TemporaryDirectory() as scratch:
@@ -26,9 +26,9 @@ def run(params: Params, workspace: Workspace) -> None:
     _link(pretraining, params.pretrain.source, workspace.root, workspace.pretraining_link, "gather")
 
 
-def _link(found: Found, source: str, root: Path, links: Path, reader: str) -> None:
+def _link(found: Found, source: str, root: Path, link: Path, reader: str) -> None:
     """Watch one source, and say what was found; ``reader`` is the stage that reads it."""
-    trouble = watch(found, source, root, links)
+    trouble = watch(found, source, root, link)
     if source != GLYPHS or found.records:
         print(f"locate: {len(found.records)} images in {source}")
     if trouble:

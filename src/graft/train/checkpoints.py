@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from graft.features.keys import code_of, key_of
+from graft.code_version import code_of
+from graft.features.keys import key_of
 from graft.files import sha256, whole_folder, write_text
 
 TENSORS, FACTS = "tensors.safetensors", "facts.json"

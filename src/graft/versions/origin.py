@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 
 from graft.artifact import Artifact
-from graft.config import flatten
+from graft.config import deciding
 from graft.files import sha256
 from graft.settings import Params
 from graft.versions.checkout import Checkout
@@ -24,7 +24,7 @@ class Origin:
 
     Attributes:
         data: SHA-256 of every image's path, label, side and content; None where the data at hand is not the model's.
-        params: SHA-256 of every setting by name, defaults included: an order or a comment changes nothing.
+        params: SHA-256 of every setting that decides a result, defaults included, whatever their order.
         commit: git's commit, with ``-dirty`` where code or settings had changed since; None without git.
     """
 
@@ -42,7 +42,7 @@ def origin_of(params: Params, workspace: Workspace, card: Artifact) -> Origin:
     checkout = Checkout.of(workspace.root)
     return Origin(
         data=data_hash(workspace, card),
-        params=_digest(json.dumps(flatten(params), sort_keys=True, default=str)),
+        params=_digest(json.dumps(deciding(params), sort_keys=True, default=str)),
         commit=None if checkout is None else checkout.head(*_CODE),
     )
 

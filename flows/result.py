@@ -33,10 +33,12 @@ def summary(workspace: Workspace) -> str:
     """Accuracy with its interval, the verdict on transfer, where the report lies and how to serve the model."""
     metrics = read_metrics(workspace)
     accuracy = _with_interval(metrics, "accuracy")
-    transfer = metrics.get("transfer")
+    transfer, majority = metrics.get("transfer"), metrics.get("majority")
+    warning = majority.get("says") if isinstance(majority, Mapping) else None
     rows = [
         ("accuracy", f"{accuracy} on {metrics.get('n_test', '?')} test images that nothing was chosen by"),
         ("macro F1", _with_interval(metrics, "macro_f1")),
+        *([] if warning is None else [("majority", warning)]),
         ("transfer", _verdict(transfer if isinstance(transfer, Mapping) else {})),
         ("report", str((workspace.evaluation / "report.html").resolve())),
         ("model", str(workspace.packaged.resolve())),
@@ -76,7 +78,10 @@ def _verdict(transfer: Mapping[str, Any]) -> str:
         return str(verdict)
     gain = f"{float(transfer['difference']):+.3f}"
     text = f"{verdict}: {gain} accuracy over training from scratch{_interval(transfer.get('difference_ci95'))}"
-    return f"{text}; the better one is packaged unless package.take says otherwise" if verdict == "hurts" else text
+    folds = transfer.get("folds")
+    if isinstance(folds, Mapping) and folds.get("better") == "control":
+        return f"{text}; over the folds the control is better, so it is packaged unless package.take is transferred"
+    return f"{text}; test images choose no model, so the transferred one is packaged" if verdict == "hurts" else text
 
 
 def main() -> int:

@@ -76,8 +76,9 @@ def read_metrics(path: Path) -> dict[str, Any]:
 def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dict[str, Any]]:
     """Which model is to be packaged, and the figures that the gate is held against: its own.
 
-    The control is taken where the verdict on transfer is `hurts`, unless ``take`` says otherwise. An undecided verdict
-    leaves the transferred model: a difference that may be chance is no reason to change what was asked for.
+    The control is taken where it is shown to be better over the folds of the training images
+    (:mod:`graft.evaluate.repeated`), unless ``take`` says otherwise. The verdict of the test images has no say: figures
+    by which a model was chosen are not those of unseen images any more.
 
     Args:
         take: the value of ``package.take``.
@@ -88,13 +89,13 @@ def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dic
         GateError: the control is to be taken, and its figures are not there.
     """
     transfer = metrics.get("transfer")
-    verdict = transfer.get("verdict") if isinstance(transfer, dict) else None
-    if take == "transferred" or verdict != "hurts":
+    folds = transfer.get("folds") if isinstance(transfer, dict) else None
+    if take == "transferred" or not isinstance(folds, dict) or folds.get("better") != "control":
         return "transferred", metrics
     control = metrics.get("control")
     if not isinstance(control, dict):
         raise GateError(
-            "transfer hurts, so the control is to be packaged, but its figures are not there",
+            "the control is better over the folds, so it is to be packaged, but its figures are not there",
             where=where,
             remedy="run `.venv/bin/dvc repro --force evaluate`, or set package.take to transferred",
         )
@@ -108,6 +109,8 @@ def check_gate(gate: Gate, metrics: dict[str, Any], in_use: str | None = None) -
         limit = getattr(gate, condition)
         if limit is not None:
             checks.append(_check_figure(condition, limit, metrics.get(key), name, unit, decimals))
+    if gate.beat_majority:
+        checks.append(_check_majority(metrics.get("majority")))
     if gate.max_drop is not None and in_use is not None:
         checks.append(_check_drop(gate.max_drop, metrics.get("incumbent"), in_use))
     if gate.refuse_if_transfer_hurts:
@@ -157,6 +160,27 @@ def _check_figure(condition: str, limit: float, figure: Any, name: str, unit: st
         f"package.gate.{condition} = {limit:.{decimals}f}{unit}"
     )
     return Check(condition, limit, figure, False, reason)
+
+
+def _check_majority(found: Any) -> Check:
+    """Refuse what is no better than always naming the most frequent class (:mod:`graft.evaluate.majority`)."""
+    condition = "beat_majority"
+    standing = found.get("standing") if isinstance(found, dict) else None
+    if standing is None:
+        reason = (
+            f"it was not compared with always naming the most frequent class, and package.gate.{condition} asks for "
+            "that: run `.venv/bin/dvc repro --force --single-item evaluate`, then `.venv/bin/dvc repro`"
+        )
+        return Check(condition, True, None, False, reason)
+    if standing != "no better":
+        return Check(condition, True, standing, True)
+    reason = (
+        f"it is no better than always answering {found['class']!r}, which is right on {found['accuracy']:.4f} of the "
+        "test "
+        f"images (accuracy {found['difference']:+.4f}, balanced accuracy {found['balanced_difference']:+.4f}), and "
+        f"package.gate.{condition} is true"
+    )
+    return Check(condition, True, standing, False, reason)
 
 
 def _check_drop(limit: float, found: Any, in_use: str) -> Check:

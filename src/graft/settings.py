@@ -360,6 +360,13 @@ class Gate:
     min_macro_f1: Annotated[float, Field(ge=0, le=1, description="least macro F1 on the test images")] | None = None
     max_latency_ms: Annotated[Rate, Field(description="most milliseconds for one image, median")] | None = None
     max_size_mb: Annotated[Rate, Field(description="most megabytes of model.safetensors")] | None = None
+    beat_majority: Annotated[
+        bool,
+        Field(
+            description="refuse a model that is no better than always naming the most frequent class, neither by "
+            "accuracy nor by balanced accuracy; false lets a task through on which nothing better is known"
+        ),
+    ] = True
     max_drop: (
         Annotated[
             float,
@@ -391,8 +398,8 @@ class Package:
     take: Annotated[
         Literal["better", "transferred"],
         Field(
-            description="what is packaged where the verdict on transfer is `hurts`: better (the control "
-            "from scratch), or the transferred model all the same"
+            description="what is packaged where the control from scratch is shown to be better over the folds of the "
+            "training images (train.control_seeds): better (the control), or the transferred model all the same"
         ),
     ] = "better"
     gate: Gate = dataclasses.field(default_factory=Gate)

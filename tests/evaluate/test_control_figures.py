@@ -24,16 +24,21 @@ def found(ours: float, control: float, **more: object) -> Evaluation:
     return evaluate(held_out, Probabilities(model, scratch, {}, **more), COST, Resampling(np.arange(N), 300, 0))  # type: ignore[arg-type]
 
 
-def test_the_control_has_all_figures_that_a_gate_asks_for_where_transfer_hurts() -> None:
-    told = metrics(found(0.6, 0.9))
+AGAINST = Repeated(-0.2, Interval(-0.3, -0.1), seeds=1, folds=5)
+
+
+def test_the_control_has_all_figures_that_a_gate_asks_for_where_it_is_better_over_the_folds() -> None:
+    told = metrics(found(0.6, 0.9, folds=AGAINST))
+    assert told["transfer"]["folds"]["better"] == "control"
     assert told["transfer"]["verdict"] == "hurts"
     control = told["control"]
     assert control["accuracy"] == told["transfer"]["control_accuracy"] != told["accuracy"]
     assert {"accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "n_test"} <= set(control)
+    assert control["majority"]["standing"] == "better"
     assert (control["size_mb"], control["latency_ms"]) == (4.9, 3.2)
 
 
-@pytest.mark.parametrize(("ours", "control"), [(0.9, 0.6), (0.8, 0.8)])
+@pytest.mark.parametrize(("ours", "control"), [(0.9, 0.6), (0.8, 0.8), (0.6, 0.9)])
 def test_else_there_is_no_other_model_to_speak_of(ours: float, control: float) -> None:
     assert metrics(found(ours, control))["control"] is None
 
@@ -43,6 +48,30 @@ def test_folds_can_withhold_the_verdict_and_the_control() -> None:
     told = metrics(found(0.6, 0.9, folds=folds))
     assert told["transfer"]["verdict"] == "undecided" and told["control"] is None
     assert told["transfer"]["folds"]["seeds"] == 2
+
+
+@pytest.mark.parametrize(
+    ("folds", "text"),
+    [
+        (
+            None,
+            "The transferred model is the one that is packaged: test images choose no model, and the two were not "
+            "compared over the folds of the training images (train.control_seeds: 0).",
+        ),
+        (
+            Repeated(-0.1, Interval(-0.3, 0.1), seeds=1, folds=5),
+            "The transferred model is the one that is packaged: test images choose no model, and over the folds it is "
+            "not shown to be worse than the control.",
+        ),
+        (
+            AGAINST,
+            "As the control is better over the folds, whose images are training images, it is the one that is "
+            "packaged, unless package.take is transferred. The test images had no say in that.",
+        ),
+    ],
+)
+def test_the_report_says_which_model_is_delivered_and_by_what(folds: Repeated | None, text: str) -> None:
+    assert transfer_sentence(found(0.6, 0.9, folds=folds).transfer).endswith(text)
 
 
 def test_the_report_says_all_of_it() -> None:

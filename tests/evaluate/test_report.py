@@ -227,7 +227,7 @@ def test_findings_in_words(planted: Callable[..., Evaluation]) -> None:
     assert wording.title(found) == "Right on 90.0% of 60 unseen images"
     assert "helps: it is worth 40.0 percentage points" in wording.lead(found)
     undecided = dataclasses.replace(found.transfer, verdict="undecided", reason=None)
-    assert wording.transfer_sentence(undecided).endswith("It holds zero, so chance could explain the difference.")
+    assert " It holds zero, so chance could explain the difference. The" in wording.transfer_sentence(undecided)
     assert "no group has images on both sides" in wording.data_note(found)
     leaking = dataclasses.replace(found, held_out=dataclasses.replace(found.held_out, straddling=2))
     assert "Take care: 2 groups" in wording.data_note(leaking)

@@ -39,6 +39,32 @@ def test_the_whole_summary(tmp_path: Path) -> None:
     ]
 
 
+def test_a_model_that_is_no_better_than_the_majority_is_told(tmp_path: Path) -> None:
+    said = "No better than always answering 'ok': all test images are of that class, so they cannot show more."
+    told = summary(workspace(tmp_path, METRICS | {"majority": {"says": said}}))
+    assert f"macro F1  0.900\nmajority  {said}\ntransfer  helps" in told
+    (tmp_path / "other").mkdir()
+    assert "majority" not in summary(workspace(tmp_path / "other", METRICS | {"majority": {"says": None}}))
+
+
+HURTS = "hurts: -0.300 accuracy over training from scratch (95% interval -0.400 to -0.200)"
+
+
+@pytest.mark.parametrize(
+    ("folds", "text"),
+    [
+        (None, f"{HURTS}; test images choose no model, so the transferred one is packaged"),
+        (
+            {"better": "control"},
+            f"{HURTS}; over the folds the control is better, so it is packaged unless package.take is transferred",
+        ),
+    ],
+)
+def test_where_transfer_hurts_it_is_told_what_is_packaged(tmp_path: Path, folds: object, text: str) -> None:
+    transfer = {"verdict": "hurts", "difference": -0.3, "difference_ci95": [-0.4, -0.2], "folds": folds}
+    assert f"transfer  {text}\n" in summary(workspace(tmp_path, METRICS | {"transfer": transfer}))
+
+
 def test_without_a_control_transfer_was_not_tested(tmp_path: Path) -> None:
     assert "transfer  not tested (train.control is false)" in summary(workspace(tmp_path, METRICS | {"transfer": None}))
     verdict = METRICS | {"transfer": {"verdict": "undecided", "difference": None}}

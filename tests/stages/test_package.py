@@ -20,7 +20,14 @@ from graft.stages import package
 from graft.workspace import Workspace
 from tests.serve.conftest import bentoml_home, export_once, finetune
 
-FIGURES = {"accuracy": 0.9, "macro_f1": 0.9, "latency_ms": 5.0, "size_mb": 2.0, "transfer": {"verdict": "helps"}}
+FIGURES = {
+    "accuracy": 0.9,
+    "macro_f1": 0.9,
+    "latency_ms": 5.0,
+    "size_mb": 2.0,
+    "majority": {"standing": "better"},
+    "transfer": {"verdict": "helps"},
+}
 
 
 def params(name: str = "birds", **gate: float | bool) -> Params:
@@ -66,7 +73,10 @@ def test_model_that_passes_is_packaged_and_registered(workspace: Workspace, stor
         assert (workspace.packaged / file).read_bytes() == (workspace.finetuned / file).read_bytes()
     described = read_package(workspace.packaged)
     assert described.tag == f"birds:{version_of(workspace.finetuned)}"
-    assert described.gate == ({"condition": "min_accuracy", "limit": 0.8, "figure": 0.9, "passed": True},)
+    assert described.gate == (
+        {"condition": "min_accuracy", "limit": 0.8, "figure": 0.9, "passed": True},
+        {"condition": "beat_majority", "limit": True, "figure": "better", "passed": True},
+    )
     assert (store / "models" / "birds" / described.version / "model.safetensors").is_file()
 
 
@@ -99,11 +109,12 @@ def test_a_model_that_cannot_be_exported_is_packaged_for_torch(
     assert "no ONNX file, so it is served by torch: planted" in capsys.readouterr().out
 
 
-HURT = {"transfer": {"verdict": "hurts"}, "control": {**FIGURES, "accuracy": 0.95}}
+FOLDS = {"better": "control"}
+HURT = {"transfer": {"verdict": "hurts", "folds": FOLDS}, "control": {**FIGURES, "accuracy": 0.95}}
 
 
 @pytest.mark.parametrize(("take", "taken"), [("better", "control"), ("transferred", "transferred")])
-def test_where_transfer_hurts_the_better_model_is_packaged(
+def test_where_the_control_is_better_over_the_folds_package_take_decides(
     workspace: Workspace, take: str, taken: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finetune(workspace.scratch_control, seed=1)
@@ -117,7 +128,32 @@ def test_where_transfer_hurts_the_better_model_is_packaged(
     assert described.metrics["taken"] == taken
     assert described.metrics["accuracy"] == {"control": 0.95, "transferred": 0.9}[taken]
     assert described.metrics["transfer"] == {"verdict": "hurts"}
-    assert ("the control from scratch is packaged" in capsys.readouterr().out) == (taken == "control")
+    said = {
+        "control": "the control from scratch is packaged: it is better over the folds (package.take: better)",
+        "transferred": "the transferred model is packaged (package.take: transferred), though the control is better "
+        "over the folds",
+    }
+    assert capsys.readouterr().out.splitlines()[0] == said[taken]
+
+
+def test_test_images_choose_no_model(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    finetune(workspace.scratch_control, seed=1)
+    evaluated(workspace, transfer={"verdict": "hurts", "difference": -0.3, "folds": None}, control=HURT["control"])
+    package.run(params(), workspace)
+    assert read_package(workspace.packaged).version == version_of(workspace.finetuned)
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "the transferred model is packaged, though the control from scratch is better on the test images: those choose "
+        "no model. train.control_seeds: 1 has both compared over the folds of the training images, which may"
+    )
+
+
+def test_a_model_that_is_no_better_than_the_majority_is_not_packaged(workspace: Workspace) -> None:
+    figures = {"class": "ok", "accuracy": 0.96, "difference": 0.0, "balanced_difference": 0.0}
+    evaluated(workspace, majority={**figures, "standing": "no better"})
+    with pytest.raises(GateError, match="it is no better than always answering 'ok'"):
+        package.run(params(), workspace)
+    assert not workspace.packaged.exists()
+    package.run(params(beat_majority=False), workspace)
 
 
 def test_the_gate_is_held_against_the_model_that_is_taken(workspace: Workspace) -> None:

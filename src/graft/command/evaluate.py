@@ -77,6 +77,8 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
     print(f"{predictor.artifact.name} in {model}")
     say_data(labelled, asked, seen)
     _say_figures(found)
+    if found.majority is not None and (warning := found.majority.in_words()) is not None:
+        _warn(warning)
     say_trust(found.trusted)
     _say_classes(found)
     if out is not None:

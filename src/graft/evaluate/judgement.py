@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from graft.errors import DataError
 from graft.evaluate.curves import pr_table, roc_table
 from graft.evaluate.intervals import Interval, Resampling, headline_intervals, strata_of
+from graft.evaluate.majority import Majority, against_majority
 from graft.evaluate.metrics import Score, score_all
 from graft.evaluate.tables import (
     ClassRow,
@@ -60,6 +61,7 @@ class Judgement:
         confusion: counts (k, k), rows true, columns predicted.
         classes: a row per class that the model knows.
         trusted: what its card says of how far its answers are to be trusted, and what came of it.
+        majority: the model against always naming the most frequent class; None where nothing is tested.
     """
 
     held_out: HeldOut
@@ -69,6 +71,7 @@ class Judgement:
     confusion: NDArray[np.intp]
     classes: tuple[ClassRow, ...]
     trusted: Trusted
+    majority: Majority | None
 
 
 def resampling_of(held_out: HeldOut, samples: int = Evaluate().bootstrap_samples, seed: int = 0) -> Resampling:
@@ -99,17 +102,19 @@ def judge(held_out: HeldOut, said: Answers, trust: Trust, resampling: Resampling
         confusion=counts,
         classes=with_ranking(per_class(held_out, counts), held_out.labels, probabilities),
         trusted=look_at(held_out.labels, said, trust, resampling),
+        majority=against_majority(held_out, probabilities),
     )
 
 
 def figures(found: Judgement) -> dict[str, Any]:
-    """Every metric flat, as metrics.json has it, with ``<name>_ci95``; calibration, unsure and novelty nested."""
+    """Every metric flat, as metrics.json has it, with ``<name>_ci95``; the others nested."""
     flat: dict[str, Any] = {}
     for name, score in found.scores.items():
         flat[name] = score.value
         if (interval := found.intervals.get(name)) is not None:
             flat[f"{name}_ci95"] = interval.pair()
-    return flat | to_json(found.trusted)
+    majority = None if found.majority is None else found.majority.to_json()
+    return flat | {"majority": majority} | to_json(found.trusted)
 
 
 def reasons(found: Judgement) -> dict[str, str]:

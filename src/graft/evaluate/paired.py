@@ -93,7 +93,7 @@ def compare_pair(
     scale = (won + lost) / square if square else 1.0
     total = max(count * scale if square else len(net), scale * (won + lost))
     b, c = won * scale, lost * scale
-    p = None if square == 0 else min(1.0, 2 * min(_share_below(0.5, b, c), _share_below(0.5, c, b)))
+    p = None if square == 0 else float(min(1.0, 2 * min(_share_below(0.5, b, c), _share_below(0.5, c, b))))
     interval = Interval(_lower(b, c, total), -_lower(c, b, total), "exact")
     return Pair(float((won - lost) / count), interval, int((net > 0).sum()), int((net < 0).sum()), p)
 

@@ -73,6 +73,7 @@ class Repeated:
         return {
             "difference": self.difference,
             "difference_ci95": self.interval.pair(),
+            "better": {1: "transferred", -1: "control", 0: "undecided"}[self.interval.sign],
             "seeds": self.seeds,
             "folds": self.folds,
         }

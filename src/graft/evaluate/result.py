@@ -65,7 +65,7 @@ class Evaluation(Judgement):
         curve: the same at fewer labels, and at the full count last; empty without controls.
         cost: what a prediction costs.
         resampling: what the bootstrap drew.
-        control: the figures of the control, where transfer hurts and so the control may be the model to package.
+        control: the figures of the control, where that is better over the folds and so may be the model to package.
         incumbent: the fine-tuned model against the model in use; None where no other is in use.
         control_incumbent: the same of the control, where it may be packaged.
     """
@@ -93,7 +93,7 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
         curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
     found = judge(held_out, Answers(said.model, said.novelty), said.trust, resampling)
     control = None
-    if transfer.verdict == "hurts" and said.scratch is not None:
+    if transfer.control_is_better and said.scratch is not None:
         control = judge(held_out, Answers(said.scratch, None), Trust(), resampling)
     incumbent, against = said.incumbent, said.scratch if control is not None else None
     return Evaluation(

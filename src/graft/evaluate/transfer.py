@@ -65,6 +65,11 @@ class Comparison:
     folds: Repeated | None = None
     similarity: Mapping[str, Any] | None = None
 
+    @property
+    def control_is_better(self) -> bool:
+        """Whether the control is shown to be better on training images, by which alone a model may be chosen."""
+        return self.control is not None and self.folds is not None and self.folds.interval.sign < 0
+
     def to_json(self) -> dict[str, Any]:
         """As metrics.json and label_curve.csv have it."""
         return {

@@ -15,6 +15,7 @@ _MOST_NAMED = 12
 if TYPE_CHECKING:
     from graft.evaluate.cost import Cost
     from graft.evaluate.intervals import Interval
+    from graft.evaluate.majority import Majority
     from graft.evaluate.result import Evaluation
     from graft.evaluate.transfer import Comparison
 
@@ -108,17 +109,21 @@ def lead(found: Evaluation) -> str:
     k = len(found.held_out.classes)
     parts = [
         f"The model tells {counted(k, 'class', 'classes')} apart. With 95% confidence its accuracy on images "
-        f"like these lies between {interval(found.intervals['accuracy']).replace(' to ', ' and ')}; always giving "
-        f"the answer most frequent in training would be right on {percent(most_frequent_share(found))}.",
+        f"like these lies between {interval(found.intervals['accuracy']).replace(' to ', ' and ')}; "
+        f"{always_the_same(found.majority)}",
         transfer_in_short(found.transfer),
         f"One image takes {milliseconds(found.cost.latency_ms)} on this machine.",
     ]
     return " ".join(parts)
 
 
-def most_frequent_share(found: Evaluation) -> float:
-    """Accuracy of naming every test image after the class with most training images."""
-    return float((found.held_out.labels == int(found.held_out.n_train.argmax())).mean())
+def always_the_same(found: Majority | None) -> str:
+    """What always naming the most frequent class would give, and what must be said where the model is no better."""
+    if found is None:
+        return "there are no test images."
+    share = f"always answering {found.name!r}, the most frequent in training, would be right on {percent(found.share)}."
+    told = found.in_words()
+    return share if told is None else f"{share} {told}"
 
 
 def transfer_in_short(transfer: Comparison) -> str:
@@ -156,7 +161,22 @@ def transfer_sentence(transfer: Comparison) -> str:
             f"{counted(transfer.folds.folds, 'fold', 'folds')}, the difference is {points(transfer.folds.difference)} "
             f"percentage points on average; its 95% interval is {point_interval(transfer.folds.interval)}."
         )
+    if transfer.verdict != "helps" or transfer.control_is_better:
+        text += f" {delivered_sentence(transfer)}"
     return text if transfer.similarity is None else f"{text} {transfer.similarity['says']}"
+
+
+def delivered_sentence(transfer: Comparison) -> str:
+    """Which of the two models is delivered, and by what; test images choose none."""
+    if transfer.control_is_better:
+        return (
+            "As the control is better over the folds, whose images are training images, it is the one that is "
+            "packaged, unless package.take is transferred. The test images had no say in that."
+        )
+    why = "over the folds it is not shown to be worse than the control"
+    if transfer.folds is None:
+        why = "the two were not compared over the folds of the training images (train.control_seeds: 0)"
+    return f"The transferred model is the one that is packaged: test images choose no model, and {why}."
 
 
 def errors_sentence(found: Evaluation) -> str:

@@ -70,6 +70,8 @@ def run(params: Params, workspace: Workspace) -> None:
         write_text(folder / "report.html", page)
         write_text(folder / "model_card.md", card)
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
+    if found.majority is not None and (warning := found.majority.in_words()) is not None:
+        print(f"evaluate: {warning}")
     if found.incumbent is not None:
         print(f"evaluate: {in_words(found.incumbent)}")
     print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from graft.artifact import CARD_FILE, read_card
 from graft.determinism import derive_seed, make_deterministic
-from graft.gate import choose, pass_gate, read_metrics
+from graft.gate import Taken, choose, pass_gate, read_metrics
 from graft.images.packed import StoredImage, open_raw
 from graft.packaged import Package, version_of, write_package
 from graft.settings import Params
@@ -20,7 +22,7 @@ _MOST_COMPARED = 500
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Package the fine-tuned model; where transfer hurts its control, unless ``package.take`` says otherwise.
+    """Package the fine-tuned model, or its control where that is better over the folds and ``package.take`` allows it.
 
     Raises:
         GateError: a figure is not good enough, or there are none; nothing is written or registered then.
@@ -42,10 +44,26 @@ def run(params: Params, workspace: Workspace) -> None:
     package = write_package(model, workspace.packaged, params.package.name, figures, checks, export, origin)
 
     register(workspace)
-    if taken == "control":
-        print("transfer hurts, so the control from scratch is packaged (package.take: better)")
+    print(told(taken, metrics))
     print(f"packaged {package.tag}: {len(checks)} of {len(checks)} conditions of the gate passed")
     print(runtime_of(package))
+
+
+def told(taken: Taken, metrics: Mapping[str, Any]) -> str:
+    """Which model is packaged, and by what; what the test images say of the other one, which had no say."""
+    if taken == "control":
+        return "the control from scratch is packaged: it is better over the folds (package.take: better)"
+    transfer = metrics.get("transfer") or {}
+    if transfer.get("verdict") != "hurts":
+        return "the transferred model is packaged"
+    if transfer.get("folds"):
+        return (
+            "the transferred model is packaged (package.take: transferred), though the control is better over the folds"
+        )
+    return (
+        "the transferred model is packaged, though the control from scratch is better on the test images: those choose "
+        "no model. train.control_seeds: 1 has both compared over the folds of the training images, which may"
+    )
 
 
 def training_images(workspace: Workspace) -> list[StoredImage]:

@@ -21,7 +21,8 @@ from graft.config import load_params
 from graft.errors import DataError, WeightsError
 from graft.evaluate.heldout import HeldOut
 from graft.evaluate.incumbent import Incumbent
-from graft.evaluate.intervals import Resampling
+from graft.evaluate.intervals import Interval, Resampling
+from graft.evaluate.repeated import Repeated
 from graft.evaluate.result import Probabilities, evaluate, metrics
 from graft.packaged import version_of
 from graft.predict import Predictor
@@ -212,13 +213,14 @@ def test_a_model_in_use_that_cannot_be_compared_is_told_and_stops_nothing(worksp
     assert told["difference"] is None and "it cannot be loaded: the weights are not the ones" in told["reason"]
 
 
-def test_where_transfer_hurts_the_control_is_held_against_the_model_in_use_too() -> None:
+def test_where_the_control_is_better_over_the_folds_it_is_held_against_the_model_in_use_too() -> None:
     labels = np.arange(60) % 3
     wrong, right = (np.eye(3)[(labels + shift) % 3] * 0.8 + 0.1 / 1.5 for shift in (1, 0))
     units, n_train = np.arange(60), np.full(3, 5)
     held_out = HeldOut(CLASSES, tuple(map(str, units)), labels, units, n_train)
     incumbent = Incumbent("0123456789ab", "resnet18", None)
-    said = Probabilities(wrong, right, {}, incumbent=incumbent, in_use=wrong)
+    folds = Repeated(-0.9, Interval(-1.0, -0.8), seeds=1, folds=5)
+    said = Probabilities(wrong, right, {}, folds=folds, incumbent=incumbent, in_use=wrong)
     told = metrics(evaluate(held_out, said, COST, Resampling(units, 100, 0)))
     assert told["transfer"]["verdict"] == "hurts"
     assert (told["incumbent"]["difference"], told["control"]["incumbent"]["difference"]) == (0.0, 1.0)

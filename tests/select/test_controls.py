@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
+from graft.features.images import decoded
 from graft.features.store import Store
 from graft.select.candidates import TrainSet, probe_candidate
 from graft.select.contest import run_contest
@@ -29,6 +30,7 @@ from graft.select.controls import (
     unbeaten,
 )
 from graft.select.leaderboard import CONTROL, table
+from graft.select.probe import fold_scores
 from graft.settings import Candidate, Params
 
 from .conftest import SMALL, planted
@@ -69,6 +71,21 @@ def test_raw_pixels_are_scaled_inside_the_fold(given: Callable[..., Contestants]
         head = RidgeClassifier(1e3).fit(scaler.transform(pixels[~test]), task.labels[~test])
         wanted.append(head.score(scaler.transform(pixels[test]), task.labels[test]))
     assert raw_pixels(given(planted("a", 0.9, 1.0))).scores == pytest.approx(wanted)
+
+
+def test_raw_pixels_are_judged_by_the_head_that_the_candidates_are(
+    given: Callable[..., Contestants],
+) -> None:
+    asked = given(planted("a", 0.9, 1.0))
+    other = dataclasses.replace(asked.params, select=dataclasses.replace(asked.params.select, probe="logistic"))
+    # Labels by lot: where colours decide, every head is right.
+    labels = np.random.default_rng(0).permutation(asked.data.labels)
+    data = dataclasses.replace(asked.data, labels=labels, groups=np.arange(len(labels)) // 2)
+    pixels = decoded(data.images, PIXELS, asked.store).reshape(len(labels), -1).astype(np.float32)
+    ridge, logistic = (
+        tuple(fold_scores(pixels, labels, data.folds, other.seed, head, data.groups)) for head in ("ridge", "logistic")
+    )
+    assert raw_pixels(dataclasses.replace(asked, params=other, data=data)).scores == logistic != ridge
 
 
 def test_the_winner_with_random_weights_is_cut_where_the_winner_is(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from graft.errors import ConfigError
 from graft.evaluate.repeated import corrected_interval
 from graft.select.similarity import PIXELS, a_distance, as_pixels, in_words, over_pixels
 
@@ -35,6 +36,24 @@ def test_between_two_normals_it_is_what_theory_says() -> None:
 def test_unequal_numbers_do_not_flatter() -> None:
     """A rule that always says 'source' would be right on 99% of 990 and 10."""
     assert a_distance(features(990, 0), features(40, 1), 0) < 1.0
+
+
+def test_copies_of_target_images_do_not_tell_the_sides_apart() -> None:
+    """Copies in two folds would be told by heart; kept together they tell no more than they are."""
+    few = features(12, 1)
+    copies = np.repeat(few, 10, axis=0)
+    wide = np.random.default_rng(2).normal(size=(120, 200)).astype(np.float32)
+    target = np.concatenate([copies, np.repeat(wide[:12], 10, axis=0)], axis=1)
+    source = np.concatenate([features(120, 0), wide], axis=1)
+    apart = a_distance(source, target, 0)
+    assert a_distance(source, target, 0, groups=np.repeat(np.arange(12), 10)) < apart - 0.5
+
+
+def test_the_head_is_the_one_that_is_named() -> None:
+    source, target = features(300, 0), features(300, 1, shift=1.5)
+    assert a_distance(source, target, 0, "logistic") != a_distance(source, target, 0, "ridge")
+    with pytest.raises(ConfigError, match="there is no linear head 'rigde'"):
+        a_distance(source, target, 0, "rigde")
 
 
 def test_pixels_are_means_of_squares() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graft.artifact import load_artifact
+from graft.artifact import load_artifact, read_card
 from graft.config import load_params
 from graft.files import sha256
 from graft.settings import Params
@@ -141,6 +141,9 @@ def test_label_counts_are_compared_once_and_those_that_are_too_many_are_said(
     named = json.loads((workspace.controls / "controls.json").read_text(encoding="utf-8"))
     assert named == ["scratch", "labels-3-transfer", "labels-3-scratch"]
     assert "no comparison on 100 labels per class: a class has no more than that\n" in capfd.readouterr().out
+    trained_on = {name: read_card(workspace.controls / name).provenance["train_images"] for name in named}
+    everything = int((pd.read_parquet(workspace.splits)["split"] == "train").sum())
+    assert trained_on == {"scratch": everything, "labels-3-transfer": 6, "labels-3-scratch": 6}
 
 
 def test_no_epochs_are_the_head_alone(project: Callable[..., Workspace]) -> None:

@@ -79,9 +79,8 @@ def raw_pixels(given: Contestants) -> Control:
     """A linear head on the images' pixels at :data:`PIXELS`, standardised inside the fold like any feature."""
     images = decoded(given.data.images, PIXELS, given.store)
     pixels: NDArray[np.float32] = images.reshape(len(images), -1).astype(np.float32)
-    scores = tuple(
-        fold_scores(pixels, given.data.labels, given.data.folds, given.params.seed, groups=given.data.groups)
-    )
+    data, params = given.data, given.params
+    scores = tuple(fold_scores(pixels, data.labels, data.folds, params.seed, params.select.probe, data.groups))
     side = PIXELS.size
     return Control("raw pixels", scores, f"control: a linear head on pixels at {side} px, without any network")
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from graft.determinism import derive_seed
 from graft.evaluate.repeated import corrected_interval
+from graft.select.probe import HEAD, fold_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,24 +40,34 @@ SPLITS = 5
 _KINDS = ((0.5, "near to"), (1.5, "akin to"), (2.0, "far from"))
 
 
-def a_distance(source: Features, target: Features, seed: int) -> float:
+def a_distance(
+    source: Features, target: Features, seed: int, head: str = HEAD, groups: NDArray[Any] | None = None
+) -> float:
     """The proxy A-distance in [0, 2] of source (n, d) and target (m, d) features; as many of each are taken.
 
     An error above one half, which is chance, counts as one half.
-    """
-    from sklearn.model_selection import StratifiedKFold
 
-    from graft.select.probe import fold_scores
+    Args:
+        source: features of source images.
+        target: features of target images.
+        seed: draws the images and the folds.
+        head: a row of :data:`graft.select.heads.HEADS`.
+        groups: near duplicates among the target images (m,), which stay in one fold: else a copy would tell the side.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
 
     count = min(len(source), len(target))
     random = np.random.default_rng(derive_seed(seed, "similarity") % 2**32)
-    few = [side[np.sort(random.permutation(len(side))[:count])] for side in (source, target)]
-    features, sides = np.concatenate(few), np.repeat(np.arange(2), count)
+    few = [np.sort(random.permutation(len(side))[:count]) for side in (source, target)]
+    features, sides = np.concatenate([source[few[0]], target[few[1]]]), np.repeat(np.arange(2), count)
+    ours = np.arange(count) if groups is None else np.unique(groups[few[1]], return_inverse=True)[1]
+    together = np.concatenate([np.arange(count), count + ours])
     folds = np.empty(2 * count, dtype=np.int64)
-    splitter = StratifiedKFold(min(SPLITS, count), shuffle=True, random_state=derive_seed(seed, "sides") % 2**32)
-    for number, (_, part) in enumerate(splitter.split(features, sides)):
+    most = min(SPLITS, len(np.unique(ours)))
+    splitter = StratifiedGroupKFold(most, shuffle=True, random_state=derive_seed(seed, "sides") % 2**32)
+    for number, (_, part) in enumerate(splitter.split(features, sides, together)):
         folds[part] = number
-    right = float(np.mean(fold_scores(features, sides, folds)))
+    right = float(np.mean(fold_scores(features, sides, folds, seed, head, together)))
     return max(0.0, 2 * (2 * right - 1))
 
 
@@ -112,7 +123,6 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
     """
     from graft.pretrain.models import source_features
     from graft.select.candidates import around, extractor_for
-    from graft.select.probe import fold_scores
     from graft.train.devices import device_for
     from graft.zoo.weights import pretrained, source_folder
 
@@ -121,7 +131,9 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
         return {"says": "The chosen network began without pretrained weights, so there is no source."}
     device = device_for(params.compute.device)
     extractor = extractor_for(data.images, winner.preprocessing, store, device)
-    gain = over_pixels(winner.probe.fold_scores, fold_scores(as_pixels(extractor.images), data.labels, data.folds))
+    head, pixels = params.select.probe, as_pixels(extractor.images)
+    scores = fold_scores(pixels, data.labels, data.folds, params.seed, head, data.groups)
+    gain = over_pixels(winner.probe.fold_scores, scores)
     distance: float | None = None
     reason: str | None = "there are no source images for these weights"
     if candidate.weights == "source":
@@ -129,7 +141,7 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
         reason = "the source model was made without features of its images; run the stage pretrain again"
         if source is not None:
             target = extractor.every_depth(pretrained(candidate, around(params, sources)).network)[winner.probe.depth]
-            distance, reason = a_distance(source, target, params.seed), None
+            distance, reason = a_distance(source, target, params.seed, head, data.groups), None
     return {"a_distance": distance, "a_distance_reason": reason, **gain, "says": in_words(distance, gain)}
 
 

@@ -90,7 +90,7 @@ def train_all(fabric: Fabric, params: Params, workspace: Workspace) -> None:
             write_csv(reports / PAIRS_FILE, pd.DataFrame([asdict(pair) for pair in pairs]))
     fabric.barrier()
     if fabric.is_global_zero:
-        save(job, workspace.finetuned, advice.strategy, trained, calibration)
+        save(job, workspace.finetuned, advice.strategy, trained, rows, calibration)
         job.keeper.clear()
 
 
@@ -102,7 +102,7 @@ def controls(job: Job, folder: Path, rows: Rows, report: Report) -> dict[str, Tr
         return {}
     job.fabric.print("training the control: the same network from scratch", flush=True)
     scratch = job.train("scratch", rows, report)
-    save(job, folder / "scratch", "scratch", scratch)
+    save(job, folder / "scratch", "scratch", scratch, rows)
     names = ["scratch"]
     for count in dict.fromkeys(wanted.label_counts):
         some = fewer(job, rows, count)
@@ -112,7 +112,7 @@ def controls(job: Job, folder: Path, rows: Rows, report: Report) -> dict[str, Tr
         job.fabric.print(f"training both on {count} labels per class", flush=True)
         for name, strategy in (("transfer", job.advice.strategy), ("scratch", "scratch")):
             names.append(f"labels-{count}-{name}")
-            save(job, folder / names[-1], strategy, job.train(strategy, some))
+            save(job, folder / names[-1], strategy, job.train(strategy, some), some)
     write_json(folder / "controls.json", names)
     return {"scratch": scratch}
 
@@ -151,8 +151,13 @@ def fit_calibration(job: Job, trained: Trained) -> CalibrationFit:
     )
 
 
-def save(job: Job, folder: Path, strategy: str, trained: Trained, calibration: CalibrationFit | None = None) -> None:
-    """Write a model with its provenance and, where that was fitted, how far its answers are to be trusted."""
+def save(
+    job: Job, folder: Path, strategy: str, trained: Trained, rows: Rows, calibration: CalibrationFit | None = None
+) -> None:
+    """Write a model, with its provenance, that was trained on the images ``rows``.
+
+    Where that was fitted, how far its answers are to be trusted goes along.
+    """
     from graft.artifact import Artifact, save_artifact
     from graft.trust.calibration import NOT_FITTED
 
@@ -162,7 +167,7 @@ def save(job: Job, folder: Path, strategy: str, trained: Trained, calibration: C
         "strategy": strategy,
         "epochs": trained.epochs,
         "precision": trained.precision,
-        "train_images": len(job.data.labels),
+        "train_images": int(rows.sum()),
         "splits_sha256": sha256(job.workspace.splits),
     }
     artifact = Artifact(

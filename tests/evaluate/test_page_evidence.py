@@ -24,7 +24,7 @@ from graft.evaluate.gallery import Mistake, Shown, overlay, show_mistakes
 from graft.evaluate.heldout import HeldOut
 from graft.evaluate.intervals import Resampling
 from graft.evaluate.mean_curves import ROC, mean_curve, on_grid
-from graft.evaluate.reliability import bands_of, bands_table
+from graft.evaluate.reliability import bands_of
 from graft.evaluate.report import Exhibits, render
 from graft.evaluate.result import Evaluation, Probabilities, evaluate
 from graft.evaluate.slices import Slice
@@ -133,13 +133,13 @@ def test_calibration_before_is_what_the_model_would_say_without_its_temperature(
     found = _judged(Trust(Temperature(4.0, 3.5, 4.5, 100, None)))
     bands, plain = bands_of(found), _judged(Trust())
     assert bands_of(plain).after == bands_of(plain).before
-    pd.testing.assert_frame_equal(bands_table(bands.before), bands_table(bands_of(plain).after))
+    pd.testing.assert_frame_equal(pd.DataFrame(bands.before), pd.DataFrame(bands_of(plain).after))
     before, after = (plain.scores["calibration_error"].value, found.scores["calibration_error"].value)
     assert before is not None and after is not None and after < 0.05 < before
     text = findings.calibration_sentence(found.trusted)
     assert "was too sure of itself" in text and "temperature of 4.00 (95%: 3.50 to 4.50)" in text
     assert f"from {100 * before:.1f} to {100 * after:.1f} percentage points, and log loss changed by −" in text
-    assert bands_table(bands.after)["count"].sum() == bands_table(bands.before)["count"].sum() == 2000
+    assert sum(band.count for band in bands.after) == sum(band.count for band in bands.before) == 2000
     assert "before" in plots.reliability_svg(bands.after, bands.before)
     assert (
         findings.calibration_sentence(plain.trusted)

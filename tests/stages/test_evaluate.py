@@ -80,8 +80,8 @@ def test_every_file_of_the_contract(workspace: Callable[..., Workspace]) -> None
     found = _run(ws)
     assert {path.name for path in ws.evaluation.iterdir()} == {
         "metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "label_curve.csv", "roc.csv",
-        "pr.csv", "coverage.csv", "report.html", "slices.csv", "suspects.csv", "reliability.csv", "model_card.md",
-        "reliability_before.csv", "mean_roc.csv", "mean_pr.csv",
+        "pr.csv", "coverage.csv", "report.html", "slices.csv", "suspects.csv", "model_card.md", "headline.json",
+        "plots",
     }  # fmt: skip
     assert found["n_test"] == 12 and found["n_train"] == 9
     predictions = pd.read_csv(ws.evaluation / "predictions.csv")
@@ -290,37 +290,66 @@ def test_slices_and_doubted_labels_come_from_what_other_stages_left(workspace: C
     assert "Where the model looked in" in page or "no place spoke for it" in page
 
 
-def _plots() -> dict[str, dict]:
-    """The plots of dvc.yaml that rest on the evaluation, by name."""
-    graph = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    plots = {name: plot for item in graph["plots"] for name, plot in item.items()}
-    return {name: plot for name, plot in plots.items() if "reports/evaluation" in name + str(plot)}
-
-
-def test_every_plot_that_dvc_draws_has_its_columns(workspace: Callable[..., Workspace]) -> None:
+def test_the_metrics_of_dvc_are_few_figures_and_no_words(workspace: Callable[..., Workspace]) -> None:
     ws = workspace()
-    _run(ws)
-    assert len(_plots()) >= 6
-    for name, plot in _plots().items():
-        for axis in ("x", "y"):
-            wanted = plot[axis] if isinstance(plot[axis], dict) else {name: plot[axis]}
-            for file, columns in wanted.items():
-                if not file.startswith("reports/"):
-                    continue
-                found = pd.read_csv(ws.root / file, nrows=0).columns
-                assert set([columns] if isinstance(columns, str) else columns) <= set(found), (file, columns)
+    found = _run(ws)
+    graph = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    assert graph["metrics"] == ["reports/evaluation/headline.json"]
+    told = json.loads((ws.root / graph["metrics"][0]).read_text(encoding="utf-8"))
+    assert len(told) <= 12
+    assert all(value is None or isinstance(value, int | float) for value in told.values())
+    assert {name: told[name] for name in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "n_test")} == {
+        name: found[name] for name in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "n_test")
+    }
+    assert told["gain_over_majority"] == found["majority"]["difference"] and told["gain_by_transfer"] is None
+
+
+def _dvc(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _git(folder: Path, *command: str) -> None:
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "core.hooksPath=/dev/null")
+    subprocess.run(["git", *who, *command], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.mark.slow
-def test_dvc_draws_the_plots_of_an_evaluation_without_curves(workspace: Callable[..., Workspace]) -> None:
+def test_dvc_compares_two_evaluations_in_figures_and_in_pictures_without_a_network(
+    workspace: Callable[..., Workspace],
+) -> None:
     ws = workspace()
-    _run(ws)
-    for file in ws.evaluation.glob("*.csv"):
-        file.write_text(file.read_text(encoding="utf-8").partition("\n")[0] + "\n", encoding="utf-8")
-    (ws.root / "dvc.yaml").write_text(json.dumps({"plots": [{name: plot} for name, plot in _plots().items()]}))
-    for command in (["init", "--no-scm", "-q"], ["plots", "show", "-o", "shown"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", *command], cwd=ws.root, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-    assert (ws.root / "shown" / "index.html").stat().st_size > 0
+    _save(ws.controls / "scratch", 1)
+    graph = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    part = {name: graph[name] for name in ("metrics", "plots")}
+    part["stages"] = {"evaluate": {"cmd": "true", "outs": [{"reports/evaluation": {"persist": True}}]}}
+    (ws.root / "dvc.yaml").write_text(json.dumps(part), encoding="utf-8")
+    for path, colour in ((ws.selection / "scores.svg", "red"), (ws.training / "curves.svg", "blue")):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg"><path fill="{colour}" d="M0 0h9v9"/></svg>')
+    (ws.root / ".gitignore").write_text((ROOT / ".gitignore").read_text(encoding="utf-8"), encoding="utf-8")
+    _git(ws.root, "init", "-q")
+    _dvc(ws.root, "init", "-q")
+    _git(ws.root, "add", "reports/selection", "reports/training")
+    for seed in (0, 5):
+        _save(ws.finetuned, seed)
+        _run(ws)
+        _dvc(ws.root, "commit", "--force", "-q")
+        _git(ws.root, "add", ".")
+        _git(ws.root, "commit", "-q", "-m", f"Train with seed {seed}")
+    changes = json.loads(_dvc(ws.root, "metrics", "diff", "HEAD~1", "HEAD", "--json"))
+    assert set(changes) == {"reports/evaluation/headline.json"}
+    _dvc(ws.root, "plots", "diff", "HEAD~1", "HEAD")
+    page = (ws.root / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    assert "http" not in page and "<script" not in page
+    shown = {path.name for path in (ws.root / "dvc_plots" / "static").iterdir()}
+    for name in ("confusion", "reliability", "coverage"):
+        both = [file for file in shown if f"plots_{name}.svg" in file]
+        assert len(both) == 2 and all(file in page for file in both)
+    unknown = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=ws.root, capture_output=True, text=True, check=True
+    ).stdout
+    assert "dvc_plots" not in unknown

@@ -1,4 +1,4 @@
-"""The mean of all classes' ROC or precision-recall curves: one line for the page, and for `dvc plots diff`."""
+"""The mean of all classes' ROC or precision-recall curves: one line for the page."""
 
 from __future__ import annotations
 

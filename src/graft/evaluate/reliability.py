@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft.evaluate.metrics import Bin, bins
 from graft.trust.temperature import uncalibrated
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from graft.evaluate.judgement import Judgement
 
 
@@ -27,10 +25,3 @@ def bands_of(found: Judgement) -> Bands:
     """The bands of confidence of the test images."""
     labels, after, temperature = found.held_out.labels, found.probabilities, found.trusted.trust.temperature.value
     return Bands(bins(labels, after), bins(labels, uncalibrated(after, temperature)))
-
-
-def bands_table(bands: Sequence[Bin]) -> pd.DataFrame:
-    """A row per band of confidence: low, high, count, confidence, accuracy."""
-    import pandas as pd
-
-    return pd.DataFrame([asdict(band) for band in bands], columns=["low", "high", "count", "confidence", "accuracy"])

@@ -10,14 +10,12 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from graft.evaluate import curve_plots, findings, page_facts, page_tables, plots, wording
-from graft.evaluate.curves import pr_table, roc_table
+from graft.evaluate.drawings import drawings
 from graft.evaluate.exhibits import Column, Picture, Row, Table
 from graft.evaluate.leaderboard_table import leaderboard_tables, why_chosen
 from graft.evaluate.page_head import head
-from graft.evaluate.reliability import bands_of
 from graft.evaluate.suspects import NOT_JUDGED, Suspect, Suspects
 from graft.evaluate.wording import area, percent
-from graft.trust.threshold import coverage_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +76,14 @@ class Exhibits:
     agreement: Sequence[str] = ()
 
 
-def render(found: Evaluation, exhibits: Exhibits) -> str:
-    """The whole page as text: no script, and nothing that a browser would fetch."""
+def render(found: Evaluation, exhibits: Exhibits, drawn: Mapping[str, str] | None = None) -> str:
+    """The whole page as text: no script, and nothing that a browser would fetch.
+
+    Args:
+        found: the figures.
+        exhibits: what is shown beside them.
+        drawn: their pictures (:func:`graft.evaluate.drawings.drawings`), where they are drawn already.
+    """
     from jinja2 import Environment, StrictUndefined
 
     room = files("graft.evaluate")
@@ -87,11 +91,12 @@ def render(found: Evaluation, exhibits: Exhibits) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     ).from_string((room / "report.html.j2").read_text(encoding="utf-8"))
     css = _safe((room / "report.css").read_text(encoding="utf-8"))
-    return template.render(css=css, version=version("graft"), **_parts(found, exhibits))
+    return template.render(css=css, version=version("graft"), **_parts(found, exhibits, drawn or drawings(found)))
 
 
-def _parts(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
-    return {**head(found), **_evidence(found, exhibits), **_confidence(found), **_end(found, exhibits)}
+def _parts(found: Evaluation, exhibits: Exhibits, drawn: Mapping[str, str]) -> dict[str, Any]:
+    shown = {name: _safe(text) for name, text in drawn.items()}
+    return {**head(found), **_evidence(found, exhibits, shown), **_confidence(found, shown), **_end(found, exhibits)}
 
 
 def _safe(markup: str) -> Any:
@@ -100,15 +105,14 @@ def _safe(markup: str) -> Any:
     return Markup(markup)
 
 
-def _evidence(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
+def _evidence(found: Evaluation, exhibits: Exhibits, drawn: Mapping[str, Any]) -> dict[str, Any]:
     classes = found.held_out.classes
-    points_known = [point for point in found.curve if point.control is not None]
     shown = min(len(classes), plots.MOST_BARS)
     return {
         "plots": {
-            "curve": _safe(plots.label_curve_svg(points_known)) if len(points_known) > 1 else None,
-            "confusion": _safe(plots.confusion_svg(classes, found.confusion)),
-            "classes": _safe(plots.per_class_svg(found.classes)),
+            "curve": drawn.get("label_curve"),
+            "confusion": drawn["confusion"],
+            "classes": drawn["classes"],
         },
         "curve": page_tables.curve_rows(found),
         "curve_alt": "Accuracy against labels per class; the figures are in the table beside",
@@ -124,38 +128,35 @@ def _evidence(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
         "classes": page_tables.classes_rows(found),
         "classes_caption": "Worst F1 first." if shown == len(classes) else f"The {shown} classes with the worst F1.",
         "class_reasons": [(row.name, row.reason) for row in found.classes if row.reason],
-        "ranking": _ranking(found),
+        "ranking": _ranking(found, drawn),
     }
 
 
-def _ranking(found: Evaluation) -> dict[str, Any] | None:
+def _ranking(found: Evaluation, drawn: Mapping[str, Any]) -> dict[str, Any] | None:
     """ROC and precision-recall curves; None where no class has one."""
-    roc, pr = (of(found.held_out, found.probabilities) for of in (roc_table, pr_table))
     areas = {row.name: row.roc_auc for row in found.classes if row.roc_auc is not None}
     precisions = {row.name: row.average_precision for row in found.classes if row.average_precision is not None}
-    if roc.empty or not areas:
+    if "roc" not in drawn:
         return None
     worst, least = curve_plots.lowest(areas)[0], curve_plots.lowest(precisions)[0]
     return {
-        "roc": _safe(curve_plots.roc_svg(roc, areas)),
-        "pr": _safe(curve_plots.pr_svg(pr, precisions)),
+        "roc": drawn["roc"],
+        "pr": drawn["pr"],
         "sentence": findings.ranking_sentence(len(areas)),
         "roc_alt": f"ROC curves; the lowest area is {area(areas[worst])}, of class {worst}",
         "pr_alt": f"Precision-recall curves; the lowest mean precision is {area(precisions[least])}, of class {least}",
     }
 
 
-def _confidence(found: Evaluation) -> dict[str, Any]:
-    bands, threshold = bands_of(found), found.trusted.trust.threshold.confidence
-    before = () if found.trusted.trust.temperature.value == 1 else bands.before
-    coverage = coverage_table(found.probabilities, found.held_out.labels)
+def _confidence(found: Evaluation, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    threshold = found.trusted.trust.threshold.confidence
     return {
         "confidence_sentence": wording.confidence_sentence(found),
         "calibration_sentence": findings.calibration_sentence(found.trusted),
-        "reliability": _safe(plots.reliability_svg(bands.after, before)),
+        "reliability": drawn["reliability"],
         "bands": page_tables.band_rows(found),
         "coverage_sentence": findings.coverage_sentence(found.trusted),
-        "coverage": _safe(curve_plots.coverage_svg(coverage, threshold)),
+        "coverage": drawn["coverage"],
         "coverage_rows": page_tables.coverage_rows(found, threshold),
         "novelty_sentence": findings.novelty_sentence(found.trusted),
     }

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from graft.evaluate.repeated import Repeated
 
 
+HEADLINE_FILE = "headline.json"
+
+
 @dataclass(frozen=True)
 class Probabilities:
     """What the models said about the test images, each (n, k).
@@ -146,9 +149,23 @@ def _standing(found: Standing | None) -> dict[str, Any] | None:
     return None if found is None else found.to_json()
 
 
+def headline(found: Evaluation) -> dict[str, float | None]:
+    """What DVC shows and compares (`dvc metrics`, `dvc exp show`): few figures, none of them in words."""
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc", "calibration_error")
+    scores = {name: found.scores[name].value for name in names}
+    return scores | {
+        "gain_by_transfer": found.transfer.difference,
+        "gain_over_majority": None if found.majority is None else found.majority.accuracy.difference,
+        "latency_ms": found.cost.latency_ms,
+        "size_mb": found.cost.size_mb,
+        "n_test": len(found.held_out.labels),
+    }
+
+
 def write_tables(found: Evaluation, folder: Path) -> None:
-    """Write metrics.json and the tables into ``folder``."""
+    """Write metrics.json, headline.json and the tables into ``folder``."""
     write_json(folder / "metrics.json", metrics(found))
+    write_json(folder / HEADLINE_FILE, headline(found))
     for name, table in {**tables(found), "label_curve.csv": curve_table(found.curve)}.items():
         write_csv(folder / name, table)
 

@@ -12,8 +12,6 @@ from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from graft.evaluate.footprint import Footprint
     from graft.evaluate.heldout import HeldOut
     from graft.evaluate.incumbent import Incumbent
@@ -42,11 +40,14 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.determinism import make_deterministic
     from graft.evaluate.card import render_card
     from graft.evaluate.cost import measure_cost
+    from graft.evaluate.drawings import drawings, write_drawings
     from graft.evaluate.heldout import read_held_out
     from graft.evaluate.incumbent import find_incumbent, in_words
     from graft.evaluate.judgement import resampling_of, write_csv
     from graft.evaluate.report import render
     from graft.evaluate.result import evaluate, write_tables
+    from graft.evaluate.slices import slices_table
+    from graft.evaluate.suspects import suspects_table
     from graft.files import sha256, whole_folder, write_text
     from graft.predict import Predictor
 
@@ -62,11 +63,13 @@ def run(params: Params, workspace: Workspace) -> None:
     resampling = resampling_of(held_out, params.evaluate.bootstrap_samples, params.seed)
     found = evaluate(held_out, said, cost, resampling)
     shown = exhibits(params, workspace, model, found)
-    page, card = render(found, shown), render_card(found, shown)
+    drawn = drawings(found)
+    page, card = render(found, shown, drawn), render_card(found, shown)
     with whole_folder(workspace.evaluation) as folder:
         write_tables(found, folder)
-        for name, table in pages_tables(found, shown).items():
-            write_csv(folder / name, table)
+        write_csv(folder / "slices.csv", slices_table(shown.slices))
+        write_csv(folder / "suspects.csv", suspects_table(shown.suspects))
+        write_drawings(drawn, folder)
         write_text(folder / "report.html", page)
         write_text(folder / "model_card.md", card)
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
@@ -177,25 +180,6 @@ def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Eval
         suspect_pictures=tuple(zip(doubted, small, strict=True)),
         agreement=read_agreement(workspace.selection / "agreement.json"),
     )
-
-
-def pages_tables(found: Evaluation, shown: Exhibits) -> dict[str, pd.DataFrame]:
-    """What only the pipeline's report rests on, by file name; those of ``graft evaluate`` are written elsewhere."""
-    from graft.evaluate.curves import pr_table, roc_table
-    from graft.evaluate.mean_curves import PR, ROC, mean_curve
-    from graft.evaluate.reliability import bands_of, bands_table
-    from graft.evaluate.slices import slices_table
-    from graft.evaluate.suspects import suspects_table
-
-    bands = bands_of(found)
-    return {
-        "slices.csv": slices_table(shown.slices),
-        "suspects.csv": suspects_table(shown.suspects),
-        "reliability.csv": bands_table(bands.after),
-        "reliability_before.csv": bands_table(bands.before),
-        "mean_roc.csv": mean_curve(roc_table(found.held_out, found.probabilities), ROC),
-        "mean_pr.csv": mean_curve(pr_table(found.held_out, found.probabilities), PR),
-    }
 
 
 def slices_of(workspace: Workspace, found: Evaluation) -> tuple[Slice, ...]:

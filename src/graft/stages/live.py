@@ -1,7 +1,7 @@
 """Part of the stage `finetune`: learning curves that can be looked at while it runs, through DVCLive.
 
 They lie in reports/live, which is no output of the stage: DVC would remove it at the start and look at it at the end.
-`dvc plots show` and `dvc metrics show` read them there while the stage is at work.
+There is a table for each, and the newest figures in metrics.json.
 """
 
 from __future__ import annotations

@@ -36,7 +36,9 @@ from flows.show import Page  # noqa: E402
 from flows.stage_task import Patience, run_as_task, trace  # noqa: E402
 from flows.terminal import end_on_sigterm, keep_prefect_quiet, say, speak_alone  # noqa: E402
 from flows.turn import BusyError, WhenBusy, recorded, records, turn  # noqa: E402
+from graft.config import load_params  # noqa: E402
 from graft.errors import GraftError, exit_code  # noqa: E402
+from graft.stages.locate import refuse_missing  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
 SKIPPED = "Skipped"
@@ -86,6 +88,8 @@ def pipeline(
 
 
 def _train(workspace: Workspace, targets: Sequence[str], force: bool, patience: Patience) -> State[Any]:
+    if workspace.params.exists():
+        refuse_missing(load_params(workspace.params), workspace.root)
     page = Page(workspace, say)
 
     def around(step: Step) -> StageRun:

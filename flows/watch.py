@@ -27,6 +27,7 @@ from flows.turn import BusyError  # noqa: E402
 from graft.config import load_params  # noqa: E402
 from graft.errors import GraftError  # noqa: E402
 from graft.images.changes import compare  # noqa: E402
+from graft.stages.locate import refuse_missing  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
 # What reads the user's data; their other inputs are graft's own code.
@@ -61,6 +62,8 @@ def what_changed(workspace: Workspace) -> str | None:
         BusyError: a run is taking the data in.
         GraftError: there is no project here, or its data cannot be listed.
     """
+    if workspace.params.exists():
+        refuse_missing(load_params(workspace.params), workspace.root)
     inputs = changed_inputs(workspace.root, READERS)
     data = {path: how for path, how in inputs.items() if not path.startswith(CODE)}
     if not data:

@@ -20,7 +20,7 @@ STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").re
 # kept from run to run. It decides no result; what does, the settings' values and the seed, are `params`.
 GROUND = {
     *("code_version.py", "config.py", "determinism.py", "errors.py", "files.py", "parent.py", "progress.py"),
-    *("settings.py", "threads.py", "stages/runner.py", "workspace.py", "online.py", "vision.py"),
+    *("settings.py", "threads.py", "stages/runner.py", "workspace.py", "online.py", "outputs.py", "vision.py"),
     *("images/examining.py", "images/facts_cache.py", "images/identity.py", "images/packed.py"),
 }
 # One stage's: the file, and why it is no dependency. What such a file imports is not looked at.

@@ -14,8 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from graft.errors import DataError
+
 # One flush of everything is faster than one for each of many files: 1,797 took 0.1 s instead of 1 to 2 s.
 _SYNC_ALL_FROM = 50
+# Left by file managers in every folder that is looked at.
+DEBRIS = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 # Linux's renameat2(2).
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -41,16 +45,47 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``path`` to fill; on success it takes ``path``'s place, else it goes."""
+    """Yield an empty folder beside ``path`` to fill; on success it takes ``path``'s place, else it goes.
+
+    Where ``path`` is a link to a folder, as to another disk, that folder is replaced and the link stays.
+
+    Raises:
+        DataError: the link leads nowhere, or files were put into ``path`` meanwhile.
+    """
+    if path.is_symlink():
+        if not path.exists():
+            raise DataError(
+                "this link leads nowhere",
+                where=path,
+                remedy=f"make the folder {os.path.realpath(path)}, mount the disk that it is on, or remove the link",
+            )
+        path = path.resolve()
+    before = _names(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield beside
         beside.chmod(0o755)
         _fsync_tree(beside)
+        if added := sorted(_names(path) - before):
+            raise DataError(
+                f"this was put there while the folder was made anew: {added[0]}",
+                where=path,
+                remedy="move it to a folder of its own, for instance data/mine, and run again",
+            )
         _put_in_place(beside, path)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _names(folder: Path) -> set[str]:
+    """Every file below, relative to the folder."""
+    return {
+        os.path.relpath(Path(place) / name, folder)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.casefold() not in DEBRIS
+    }
 
 
 def _put_in_place(beside: Path, path: Path) -> None:

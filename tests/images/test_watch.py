@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from graft.errors import DataError, WeightsError
+from graft.errors import WeightsError
 from graft.images.records import Found
 from graft.images.watch import watch, watch_weights
 
@@ -24,9 +24,9 @@ def test_a_folder_is_linked_absolutely_or_relatively_as_it_was_given(
     root: Path, make_classes: Callable[..., Path]
 ) -> None:
     folder, link = make_classes({"cat": 1}), root / "data/.links/data.source"
-    assert watch(Found((), watched=folder), str(folder), root, link) is None
+    assert watch(Found((), watched=folder), str(folder), link) is None
     assert str(link.readlink()) == str(folder)
-    assert watch(Found((), watched=folder), "../images", root, link) is None
+    assert watch(Found((), watched=folder), "../images", link) is None
     assert str(link.readlink()) == "../../../images"
     assert (link / "cat/cat_000.png").is_file()
     assert json.loads(link.with_name("data.source.json").read_text()) == {"source": "../images", "watched": True}
@@ -37,9 +37,9 @@ def test_switching_to_built_in_data_removes_the_link_and_nothing_behind_it(
 ) -> None:
     folder, link = make_classes({"cat": 1}), root / "data/.links/data.source"
     for _ in range(2):
-        watch(Found((), watched=folder, table=folder / "cat/cat_000.png"), str(folder), root, link)
+        watch(Found((), watched=folder, table=folder / "cat/cat_000.png"), str(folder), link)
         assert link.with_name("data.source.table").is_symlink()
-        watch(Found(()), "digits", root, link)
+        watch(Found(()), "digits", link)
         made = sorted(path.relative_to(link.parent).as_posix() for path in link.parent.rglob("*"))
         assert made == ["data.source", "data.source.json", "data.source.table", "data.source/note.txt"]
         assert not any(path.is_symlink() for path in link.parent.rglob("*"))
@@ -60,16 +60,11 @@ def test_what_dvc_would_stop_or_hang_at_is_not_linked(
         os.rename(folder / "cat/x.png", os.fsencode(folder) + b"/cat/\xe9.png")  # noqa: PTH104 - the name is bytes
     else:
         (folder / ".dvcignore").write_text("")
-    trouble = watch(Found((), watched=folder), str(folder), root, link)
+    trouble = watch(Found((), watched=folder), str(folder), link)
     assert trouble is not None
     assert str(folder) in trouble
     assert not link.is_symlink()
     assert json.loads(link.with_name("data.source.json").read_text())["watched"] is False
-
-
-def test_a_folder_that_holds_the_project_is_refused(root: Path) -> None:
-    with pytest.raises(DataError, match="the folder of images holds this project's own folder"):
-        watch(Found((), watched=root.parent), "..", root, root / "data/.links/data.source")
 
 
 def test_weights_files_are_linked_by_what_names_them_and_no_others(root: Path, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from graft.stages.locate import run
+from graft.config import load_params
+from graft.errors import DataError, WeightsError
+from graft.stages.locate import refuse_missing, run
 from graft.stages.runner import run_stage
 
 
@@ -55,3 +58,30 @@ def test_a_missing_weights_file_is_refused_before_anything_is_linked(
     (root.parent / "own.pth").write_bytes(b"any")
     assert run_stage("locate", run) == 0
     assert sorted(path.name.partition("-")[2] for path in (root / "data/.links/weights").iterdir()) == ["", "own.pth"]
+
+
+def test_what_is_gone_since_is_named_with_the_nearest_name(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], tmp_path: Path
+) -> None:
+    """For those who ask before DVC, which would name only the link of `locate`."""
+    make_classes({"cat": 3, "dog": 3})
+    (tmp_path / "own.pth").write_bytes(b"any")
+    root = workspace_with(
+        data={"source": "../images"},
+        pretrain={"source": "../images"},
+        zoo={"candidates": [{"arch": "resnet18", "weights": "../own.pth"}]},
+    )
+    params = load_params(root / "params.yaml")
+    refuse_missing(params, root)
+    (tmp_path / "own.pth").unlink()
+    with pytest.raises(WeightsError, match="the weights file is not there"):
+        refuse_missing(params, root)
+    (tmp_path / "images").rename(tmp_path / "images-2026")
+    with pytest.raises(DataError) as caught:
+        refuse_missing(params, root)
+    assert caught.value.message() == (
+        f"there is no such folder or table\n  where: {root}/../images\n"
+        "  remedy: name what is there (data.source, or the command's argument); did you mean 'images-2026' or 'digits'?"
+    )
+    with pytest.raises(DataError, match=r"\(pretrain.source, or the command's argument\); did you mean"):
+        refuse_missing(dataclasses.replace(params, data=dataclasses.replace(params.data, source="digits")), root)

@@ -23,6 +23,7 @@ from graft.evaluate.tables import (
 )
 from graft.evaluate.trusted import Trusted, look_at, to_json
 from graft.files import whole_folder, write_json, write_text
+from graft.outputs import refuse_output
 from graft.settings import Evaluate
 from graft.trust.threshold import coverage_table
 
@@ -171,7 +172,8 @@ def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, 
 
 
 def check_free(folder: Path) -> None:
-    """Raise DataError unless ``folder`` is absent, empty, or holds an earlier evaluation and nothing else."""
+    """Raise DataError unless ``folder`` is absent, empty, or holds an earlier ``graft evaluate`` and nothing else."""
+    refuse_output(folder, Path.cwd())
     if folder.is_file():
         raise DataError("this is a file, not a folder", where=folder, remedy="name a new folder with --out")
     others = sorted(item.name for item in folder.iterdir() if item.name not in FILES) if folder.is_dir() else []

@@ -13,6 +13,7 @@ from graft.files import whole_file
 from graft.images.packed import PackedFile, StoredImage
 from graft.images.records import Change, Found, Record
 from graft.images.tables import SUFFIXES
+from graft.outputs import refuse_output
 
 LOG_COLUMNS = ("row", "path", "column", "before", "after", "check", "why")
 
@@ -55,7 +56,7 @@ def check_target(out: Path) -> None:
     """Refuse, before any work, what could not be written or would be written over.
 
     Raises:
-        DataError: not a table's name, or the copy or its log is there already.
+        DataError: not a table's name, a place where graft writes, or the copy or its log is there already.
     """
     if out.suffix.lower() not in SUFFIXES:
         raise DataError(
@@ -63,6 +64,7 @@ def check_target(out: Path) -> None:
             where=out,
             remedy=f"give --fix a name that ends in {' or '.join(sorted(SUFFIXES))}",
         )
+    refuse_output(out, Path.cwd())
     for path in (out, log_of(out)):
         if os.path.lexists(path):
             raise DataError("this is already there, and is not written over", where=path, remedy="give another name")

@@ -15,6 +15,7 @@ from pathlib import Path
 from graft.errors import DataError, did_you_mean
 from graft.images import builtin, folders, shards, tables, torchvision_source
 from graft.images.records import Found
+from graft.outputs import refuse_output
 
 
 @dataclass(frozen=True)
@@ -112,16 +113,34 @@ def find_images(source: str, root: Path, scratch: Path, follow_links: bool = Fal
         follow_links: the value of ``data.follow_links``: read links that lead out of a folder too.
 
     Raises:
-        DataError: there is no such source, it holds no image with a label, or it contradicts itself.
+        DataError: there is no such source, it holds no image with a label, it contradicts itself, or it lies where
+            graft writes.
     """
     place = Place(source, root, scratch, follow_links)
-    return _some(kind_of(place).read(place), place)
+    _refuse_output(place)
+    return _own(_some(kind_of(place).read(place), place), place)
 
 
 def look_at_images(source: str, root: Path, scratch: Path, follow_links: bool = False) -> Found:
     """Like :func:`find_images`, but what can be mended is a problem in the result, and no error."""
     place = Place(source, root, scratch, follow_links)
-    return _some(kind_of(place).look(place), place)
+    _refuse_output(place)
+    return _own(_some(kind_of(place).look(place), place), place)
+
+
+def _refuse_output(place: Place) -> None:
+    if place.source != builtin.NAME and not place.source.startswith(torchvision_source.PREFIX):
+        refuse_output(place.path, place.root)
+
+
+def _own(found: Found, place: Place) -> Found:
+    """Refuse a table whose images lie where graft writes."""
+    if found.table is not None:
+        for folder in sorted({record.file.parent for record in found.records if isinstance(record.file, Path)}):
+            refuse_output(folder, place.root)
+        if found.watched is not None:
+            refuse_output(found.watched, place.root)
+    return found
 
 
 def kind_of(place: Place) -> Kind:

@@ -23,7 +23,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from graft.errors import DataError, WeightsError
+from graft.errors import WeightsError
 from graft.files import write_json, write_text
 from graft.images.records import Found, is_text, printable
 from graft.images.walk import listed
@@ -34,30 +34,20 @@ NOTE = "note.txt"
 _NOTHING = "Nothing outside the project is watched here.\n"
 
 
-def watch(found: Found, source: str, root: Path, link: Path) -> str | None:
+def watch(found: Found, source: str, link: Path) -> str | None:
     """Point ``link``, and the one to the table beside it, at what ``source`` is read from.
 
     Args:
         found: what the source holds.
         source: the value of data.source.
-        root: the workspace's root.
         link: where the link lies (data/.links/data.source).
 
     Returns:
         Why changes of the data will not be noticed, or None where they will be.
-
-    Raises:
-        DataError: the data folder holds the workspace itself, so that every output would count as a change.
     """
     relative = not Path(source).expanduser().is_absolute()
     trouble = None
     if found.watched is not None:
-        if root.resolve().is_relative_to(found.watched.resolve()):
-            raise DataError(
-                "the folder of images holds this project's own folder",
-                where=found.watched,
-                remedy="put the images into a folder of their own and name it as data.source",
-            )
         trouble = unwatchable(found.watched)
         if found.linked is not None:
             trouble = f"{found.linked} was read through a link out of {found.watched}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,8 +75,15 @@ def find_source(params: Params, root: Path, scratch: Path) -> Found:
     """
     if params.pretrain.source == GLYPHS:
         return Found(())
-    try:
+    with under_its_key():
         return find_images(params.pretrain.source, root, scratch, params.data.follow_links)
+
+
+@contextmanager
+def under_its_key() -> Iterator[None]:
+    """Name ``pretrain.source`` in what is said of a source, instead of ``data.source``."""
+    try:
+        yield
     except DataError as error:
         # The same words are said of the target's data, under its own key.
         remedy = None if error.remedy is None else error.remedy.replace("data.source", KEY)

@@ -60,7 +60,7 @@ def _gathered(params: Params, workspace: Workspace) -> Gathered:
         # A cache of its own: one keeps only so many facts of images that were not asked for last.
         manifest = build_manifest(table, files, cache=FactsCache(workspace.cache / "pretraining"))
     # Once more after `locate`: a table that gained rows may need a higher folder to be watched.
-    watch(found, params.pretrain.source, workspace.root, workspace.pretraining_link)
+    watch(found, params.pretrain.source, workspace.pretraining_link)
     return gather(manifest, tested_images(workspace), params)
 
 

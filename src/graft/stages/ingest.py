@@ -33,7 +33,7 @@ def run(params: Params, workspace: Workspace) -> None:
     with whole_file(workspace.ingested) as beside:
         table.to_parquet(beside, index=False)
     # Once more after `locate`: a table that gained rows may need a higher folder to be watched.
-    watch(found, source, workspace.root, workspace.source_link)
+    watch(found, source, workspace.source_link)
     print(summary(found, source))
 
 

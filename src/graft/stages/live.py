@@ -6,7 +6,6 @@ There is a table for each, and the newest figures in metrics.json.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,12 +46,11 @@ class Curves:
 
 @contextmanager
 def live(workspace: Workspace, fabric: Fabric) -> Iterator[Curves]:
-    """Curves that are written while they grow, by the first process; what an earlier run left is removed."""
+    """Curves that are written while they grow, by the first process; DVCLive removes what it left in an earlier run."""
     if not fabric.is_global_zero:
         yield Curves(None)
         return
     from dvclive import Live
 
-    shutil.rmtree(workspace.live, ignore_errors=True)
     with Live(str(workspace.live), save_dvc_exp=False, dvcyaml=None) as log:
         yield Curves(log)

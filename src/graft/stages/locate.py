@@ -5,10 +5,12 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from graft.errors import WeightsError
 from graft.images.records import Found
-from graft.images.sources import find_images
+from graft.images.sources import Place, find_images, kind_of
 from graft.images.watch import watch, watch_weights
-from graft.pretrain.gathering import GLYPHS, find_source
+from graft.outputs import refuse_output
+from graft.pretrain.gathering import GLYPHS, find_source, under_its_key
 from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
@@ -20,15 +22,35 @@ def run(params: Params, workspace: Workspace) -> None:
         found = find_images(params.data.source, workspace.root, Path(scratch), params.data.follow_links)
     with tempfile.TemporaryDirectory() as scratch:
         pretraining = find_source(params, workspace.root, Path(scratch))
-    own = [candidate.weights_file for candidate in params.zoo.candidates]
-    watch_weights([file for file in own if file is not None], workspace.root, workspace.weights_links)
-    _link(found, params.data.source, workspace.root, workspace.source_link, "ingest")
-    _link(pretraining, params.pretrain.source, workspace.root, workspace.pretraining_link, "gather")
+    own = [candidate.weights_file for candidate in params.zoo.candidates if candidate.weights_file is not None]
+    for file in own:
+        refuse_output(workspace.root / file, workspace.root, WeightsError)
+    watch_weights(own, workspace.root, workspace.weights_links)
+    _link(found, params.data.source, workspace.source_link, "ingest")
+    _link(pretraining, params.pretrain.source, workspace.pretraining_link, "gather")
 
 
-def _link(found: Found, source: str, root: Path, link: Path, reader: str) -> None:
+def refuse_missing(params: Params, root: Path) -> None:
+    """Refuse settings that name data or weights which are not there, such as a folder that was renamed since.
+
+    A link to what is gone tells DVC nothing but its own name; flows and commands ask here first.
+
+    Raises:
+        DataError: there is no such source; the nearest name is proposed.
+        WeightsError: there is no such file.
+    """
+    kind_of(Place(params.data.source, root, root))
+    if params.pretrain.source != GLYPHS:
+        with under_its_key():
+            kind_of(Place(params.pretrain.source, root, root))
+    for candidate in params.zoo.candidates:
+        if candidate.weights_file is not None and not (root / candidate.weights_file).is_file():
+            raise WeightsError.no_file(root / candidate.weights_file)
+
+
+def _link(found: Found, source: str, link: Path, reader: str) -> None:
     """Watch one source, and say what was found; ``reader`` is the stage that reads it."""
-    trouble = watch(found, source, root, link)
+    trouble = watch(found, source, link)
     if source != GLYPHS or found.records:
         print(f"locate: {len(found.records)} images in {source}")
     if trouble:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from graft.config import load_params
 from graft.errors import exit_code
+from graft.outputs import StageOutputs
 from graft.parent import end_with_parent
 from graft.settings import Params
 from graft.threads import variables_for, wait_briefly
@@ -44,9 +45,20 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
                 from graft.determinism import make_deterministic
 
                 make_deterministic(params.compute.threads)
-            work(params, workspace)
+            with _protected(StageOutputs(name, workspace.root)):
+                work(params, workspace)
 
     return exit_code(locked)
+
+
+@contextmanager
+def _protected(outputs: StageOutputs) -> Iterator[None]:
+    """Begin only where nothing of the user's would be replaced; note what was written, also by a failure."""
+    outputs.protect()
+    try:
+        yield
+    finally:
+        outputs.written()
 
 
 @contextmanager

@@ -168,7 +168,10 @@ def raw(rng: random.Random, images: list[bytes]) -> Request:
     """Damaged bytes of a whole request."""
     body = form(part("image", images[0]))
     kind = Request.kind.encode()
-    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (kind, len(body))
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (
+        kind,
+        len(body),
+    )
     return Request(raw=mutated(head, rng) + body)
 
 

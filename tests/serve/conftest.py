@@ -159,7 +159,7 @@ def ask(served: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         with asyncio.Runner() as runner:
             lifespan = app.router.lifespan_context(app)
             runner.run(lifespan.__aenter__())
-            client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://service")
+            client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost")
             yield lambda *request, **how: runner.run(client.request(*request, **how))
             runner.run(client.aclose())
             runner.run(lifespan.__aexit__(None, None, None))

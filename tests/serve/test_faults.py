@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -98,7 +101,7 @@ def clean_environment(folder: Path) -> dict[str, str]:
 
 
 HEAD = (
-    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n%b\r\n"
+    b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n%b\r\n"
     b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 )
 
@@ -181,7 +184,7 @@ def test_a_sender_that_drips_is_cut_off_too(hasty: Running) -> None:
 @pytest.mark.slow
 def test_a_connection_that_is_kept_and_asks_for_nothing_more_is_closed_without_an_answer(hasty: Running) -> None:
     with hasty.connect() as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert one_answer(connection).startswith(b"HTTP/1.1 200")
         assert said(connection) == b""
 
@@ -189,7 +192,7 @@ def test_a_connection_that_is_kept_and_asks_for_nothing_more_is_closed_without_a
 @pytest.mark.slow
 def test_a_connection_that_is_kept_and_then_drips_a_header_is_cut_off(hasty: Running) -> None:
     with hasty.connect() as connection:
-        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /li")
+        connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\nGET /li")
         for letter in b"vez" * 4:
             time.sleep(SECONDS / 6)
             try:
@@ -242,6 +245,63 @@ def test_bodies_as_they_should_not_be(
     if status:
         assert answer.startswith(b"HTTP/1.1 %d" % status), answer
     assert post(running.url, png) == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error"),
+    [
+        ("/predict", 413, "the upload is larger than 20 MiB"),
+        ("/feedback", 413, "the upload is larger than 4 KiB"),
+        ("/nothing", 404, "there is nothing at this path"),
+    ],
+)
+def test_who_sends_all_before_reading_sees_the_refusal_and_no_broken_pipe(
+    running: Running, path: str, status: int, error: str
+) -> None:
+    # Python's own client asks for the connection to be closed after the answer.
+    request = urllib.request.Request(f"{running.url}{path}", bytes(64 << 20), {"Content-Type": "application/json"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=PATIENCE)
+    assert (refused.value.code, json.load(refused.value)["error"]) == (status, error)
+
+
+def test_web_pages_of_others_cannot_ask(running: Running, png: bytes) -> None:
+    def status(method: str, **headers: str) -> int:
+        files = {"image": png} if method == "POST" else None
+        path = "predict" if method == "POST" else ""
+        return httpx.request(
+            method, f"{running.url}/{path}", files=files, headers=headers, timeout=PATIENCE
+        ).status_code
+
+    own = running.url
+    assert [status("POST"), status("POST", Origin=own), status("GET", Origin="https://evil.example")] == [200] * 3
+    assert [status("POST", Host="evil.example"), status("GET", Host="evil.example")] == [400] * 2
+    assert status("POST", Origin="https://evil.example") == 403
+    assert status("OPTIONS", Origin=own, **{"Access-Control-Request-Method": "POST"}) == 405
+
+
+@pytest.mark.slow
+def test_preflight_requests_pass_where_cors_is_switched_on_and_from_whom_it_names(
+    project: Workspace, tmp_path: Path, png: bytes
+) -> None:
+    shutil.copy(ROOT / "bentofile.yaml", project.root)
+    app, cors = "https://app.example.com", "services.graft_classifier.http.cors"
+    options = f'{cors}.enabled=true {cors}.access_control_allow_origins=["{app}"]'
+    environment = {**clean_environment(tmp_path), "BENTOML_CONFIG_OPTIONS": options, "GRAFT_API_KEY": "k"}
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key"}
+    with serving(project.root, environment) as url:
+        passed = httpx.options(f"{url}/feedback", headers={"Origin": app, **asks}, timeout=PATIENCE)
+        assert (passed.status_code, passed.headers["access-control-allow-origin"]) == (200, app)
+        others = httpx.options(f"{url}/feedback", headers={"Origin": "https://evil.example", **asks}, timeout=PATIENCE)
+        assert others.status_code == 400 and "access-control-allow-origin" not in others.headers
+        headers = {"Origin": app, "Sec-Fetch-Site": "cross-site", "X-API-Key": "k"}
+        answer = httpx.post(f"{url}/predict", files={"image": png}, headers=headers, timeout=PATIENCE)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, app)
+        # The page is told why it was refused.
+        refused = httpx.post(f"{url}/predict", headers={**headers, "X-API-Key": "other"}, timeout=PATIENCE)
+        assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, app)
+        headers["Origin"] = "https://evil.example"
+        assert httpx.post(f"{url}/predict", files={"image": png}, headers=headers, timeout=PATIENCE).status_code == 403
 
 
 def test_ten_thousand_parts_and_an_endless_boundary(running: Running, png: bytes) -> None:
@@ -316,6 +376,12 @@ def test_a_taken_port_is_named_at_once(project: Workspace) -> None:
     [
         ({}, ("--host", "0.0.0.0"), "the service would answer everybody who can reach 0.0.0.0, and no API key is set"),
         ({"BENTOML_CONTAINERIZED": "true"}, (), "the service would answer everybody who can reach 0.0.0.0"),
+        (
+            {"BENTOML_CONFIG_OPTIONS": "services.graft_classifier.http.host=0.0.0.0"},
+            (),
+            "the service would answer everybody who can reach 0.0.0.0, and no API key is set",
+        ),
+        ({"BENTOML_HOST": "::"}, (), "the service would answer everybody who can reach ::, and no API key is set"),
         ({"GRAFT_QUEUE": "none"}, (), "GRAFT_QUEUE=none is no number from 1 on"),
     ],
 )
@@ -393,7 +459,7 @@ def test_told_to_end_under_load_it_answers_whatever_it_has_accepted(
     shutil.copy(ROOT / "bentofile.yaml", project.root)
     body = form(png)
     request = (
-        b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     )
     ends: list[str] = []  # a list, for several threads add to it

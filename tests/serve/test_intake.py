@@ -10,6 +10,7 @@ import pytest
 
 from graft.serve.doors import DOOR, Door
 from graft.serve.intake import Intake, Limits
+from graft.serve.linger import Linger
 
 LIMITS = Limits(held=10_000, queue=2, body_seconds=120, answer_seconds=120)
 
@@ -33,7 +34,7 @@ async def never(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def ask(
-    intake: Intake, chunks: list[bytes], headers: list[tuple[bytes, bytes]] | None = None, then: str = "end"
+    intake: Intake | Linger, chunks: list[bytes], headers: list[tuple[bytes, bytes]] | None = None, then: str = "end"
 ) -> tuple[int | None, dict[str, Any] | int, dict[str, str]]:
     """Send ``chunks``, then the end, silence or a hang-up; returns status, body and headers of the answer."""
     sent: list[dict[str, Any]] = []
@@ -52,7 +53,7 @@ async def ask(
         sent.append(message)
 
     door = Door("/predict", frozenset({"POST"}), body="GRAFT_MAX_BODY")
-    await intake({"type": "http", "headers": headers or [], DOOR: door}, receive, send)
+    await intake({"type": "http", "method": "POST", "headers": headers or [], DOOR: door}, receive, send)
     starts = [message for message in sent if message["type"] == "http.response.start"]
     if not starts:
         return None, {}, {}
@@ -72,7 +73,7 @@ def test_one_byte_more_is_refused_and_nobody_is_asked() -> None:
     status, said, _ = asyncio.run(ask(intake, [bytes(1000), bytes(49)]))
     assert status == 413
     assert said == {
-        "error": "the upload is larger than 0.000999451 MiB",
+        "error": "the upload is larger than 1.02344 KiB",
         "remedy": "send a smaller image, or scale it down",
     }
     assert intake.held == 0
@@ -159,13 +160,64 @@ def test_answer_that_takes_too_long_is_given_up_and_keeps_its_place_until_it_is_
         intake = Intake(stubborn, Limits(10_000, 2, 120, 0.05))
         status, said, headers = await ask(intake, [b"a"])
         assert (status, headers["retry-after"], intake.running) == (503, "1", 1)
+        assert intake.held == 1, "it holds its body for as long as it goes on"
         assert said["error"] == "the answer took longer than 0.05 seconds"  # type: ignore[index]
         free.set()
         async with asyncio.timeout(60):
             while intake.running:
                 await asyncio.sleep(0)
+        assert intake.held == 0
 
     asyncio.run(slow())
+
+
+def test_a_refused_body_is_not_held_while_its_sender_is_heard_out() -> None:
+    async def big() -> None:
+        intake = Intake(never, LIMITS)
+        lingering = asyncio.ensure_future(ask(Linger(intake, 120), [bytes(1000), bytes(49)], then="silence"))
+        async with asyncio.timeout(60):
+            await asyncio.sleep(0.05)
+            assert (intake.held, lingering.done()) == (0, False)
+        lingering.cancel()
+
+    asyncio.run(big())
+
+
+@pytest.mark.parametrize("then", ["end", "hang up", "silence"])
+def test_who_is_refused_may_send_to_the_end_but_not_for_ever(then: str) -> None:
+    left = [bytes(2000)] * 50
+
+    async def go() -> tuple[int | None, dict[str, Any] | int, dict[str, str]]:
+        async with asyncio.timeout(60):
+            return await ask(Linger(Intake(never, LIMITS), 0.05), left, then=then)
+
+    status, said, _ = asyncio.run(go())
+    assert (status, said["error"]) == (413, "the upload is larger than 1.02344 KiB")  # type: ignore[index]
+
+
+def test_the_refusal_is_there_before_the_body_and_its_end_after_it() -> None:
+    order: list[Any] = []
+
+    async def refuses(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+        await send({"type": "http.response.body", "body": b"no"})
+
+    async def receive() -> dict[str, Any]:
+        order.append("read")
+        return {"type": "http.request", "body": b"x", "more_body": order.count("read") < 3}
+
+    async def send(message: dict[str, Any]) -> None:
+        order.append((message.get("body", b""), message.get("more_body", False)))
+
+    asyncio.run(Linger(refuses, 60)({"type": "http", "method": "POST"}, receive, send))
+    assert order == [(b"", False), (b"no", True), "read", "read", "read", (b"", False)]
+
+
+def test_who_was_too_slow_is_cut_off() -> None:
+    status, _, headers = asyncio.run(
+        ask(Linger(Intake(never, Limits(10_000, 2, 0.05, 120)), 120), [b"a"], then="silence")
+    )
+    assert (status, headers["connection"]) == (408, "close")
 
 
 @pytest.mark.parametrize("has_begun", [False, True])

@@ -72,7 +72,7 @@ def test_told_to_end_it_answers_every_connection_that_the_system_let_in(
                 return  # refused: nobody said that it was in
             with connection:
                 with suppress(OSError):
-                    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                    connection.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 has_rested = time.monotonic() - begun > ON_ITS_WAY
                 try:
                     said = connection.recv(100)

@@ -9,7 +9,7 @@ import pytest
 from bentoml.exceptions import BentoMLException
 
 from graft.errors import WeightsError
-from graft.serve.location import PackagedModel, check_model, identity, model_folder
+from graft.serve.location import PackagedModel, check_model, identity, is_there, model_folder
 from graft.serve.model_store import register
 from graft.workspace import Workspace
 
@@ -41,6 +41,18 @@ def test_named_folder_comes_first(project: Workspace, finetuned: Path, monkeypat
     monkeypatch.setenv("GRAFT_MODEL", str(finetuned))
     assert model_folder(None, project.root) == finetuned
     assert model_folder(bento(project.root, "graft:gone"), project.root) == finetuned
+
+
+@pytest.mark.parametrize("nothing", ["", " "])
+def test_an_empty_name_is_none(
+    project: Workspace, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing: str
+) -> None:
+    """As compose files and unit files write a variable that is not set."""
+    monkeypatch.setenv("GRAFT_MODEL", nothing)
+    built = bento(tmp_path, register(project))
+    assert is_there(built, tmp_path) and is_there(None, project.root) and not is_there(None, tmp_path)
+    assert model_folder(built, tmp_path).is_relative_to(store)
+    assert PackagedModel(project.root).resolve() == model_folder(None, project.root) == project.packaged
 
 
 def test_named_folder_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

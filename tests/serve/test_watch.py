@@ -66,6 +66,23 @@ def test_a_line_of_the_log_is_one_object_whatever_was_asked(caplog: pytest.LogCa
     assert "status=404" in TextLines("%(message)s").format(record)
 
 
+def test_lines_for_people_cannot_be_forged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "graft"):
+        ask("GET", "/a%0a2026-01-01 INFO graft.access request path=/predict%1b[2J%c2%9b status=200 ms=1")
+    (record,) = accesses(caplog)
+    line = TextLines("%(asctime)s %(levelname)s %(name)s %(message)s").format(record)
+    assert line.isascii() and line.isprintable()
+    assert re.search(r' path="/a\\n2026-01-01 .* status=200 ms=1" status=404 ms=[0-9.]+$', line)
+    assert line.count(" status=404") == 1
+    try:
+        raise ValueError("why\n2026-01-01 INFO forged \x1b[31m")
+    except ValueError:
+        record = logging.LogRecord("a", logging.ERROR, __file__, 1, "said", (), sys.exc_info())
+    first, *others = TextLines("%(message)s").format(record).split("\n")
+    assert first == "said" and all(one.startswith("    ") for one in others)
+    assert others[-1] == "    2026-01-01 INFO forged \\x1b[31m"
+
+
 def test_a_line_says_in_which_request_it_was_and_what_was_raised() -> None:
     token = request_id.set("mine")
     try:

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from graft.errors import DataError
+from graft.serve import environment
 from graft.serve.page import PAGE, read_files
 from graft.serve.refusal import refusal
 
@@ -27,17 +28,26 @@ class Door:
         path: as it is asked for.
         methods: what may be done there.
         is_open: whether it is answered without the key: what probes ask, and the page, which holds no secret.
-        body: the variable that says how large a request's body may be; None where there is no body.
+        body: how large a request's body may be, in bytes, or the variable that says so; None where there is no body.
+        smaller: what to do where it is larger.
     """
 
     path: str
     methods: frozenset[str]
     is_open: bool = False
-    body: str | None = None
+    body: str | int | None = None
+    smaller: str = "send a smaller image, or scale it down"
+
+    @property
+    def most(self) -> int | None:
+        """Bytes that a request's body may have; None where there is no body."""
+        return environment.mebibytes(self.body) if isinstance(self.body, str) else self.body
 
 
 _GET = frozenset({"GET", "HEAD"})
 _POST = frozenset({"POST"})
+# An id and a class's name; it is parsed in the loop that serves all.
+_CORRECTION = 4 << 10
 DOORS = (
     Door("/", _GET, is_open=True),
     *(Door(f"/{name}", _GET, is_open=True) for name in read_files() if name != PAGE),
@@ -50,7 +60,7 @@ DOORS = (
     Door("/schema.json", _GET),
     Door("/predict", _POST, body="GRAFT_MAX_BODY"),
     Door("/predict_batch", _POST, body="GRAFT_MAX_BATCH_BODY"),
-    Door("/feedback", _POST, body="GRAFT_MAX_BODY"),
+    Door("/feedback", _POST, body=_CORRECTION, smaller="send an answer's id and a class of the model, and no more"),
 )
 _BY_PATH = {door.path: door for door in DOORS}
 

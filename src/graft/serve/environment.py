@@ -38,6 +38,7 @@ VARIABLES = (
     Variable("GRAFT_MODEL_WAIT", "10", "seconds that a missing model is waited for, alive but not ready", 0),
     Variable("GRAFT_API_KEY", "", "what senders must show, as `Authorization: Bearer KEY` or `X-API-Key: KEY`"),
     Variable("GRAFT_OPEN", "", "`1`: other machines may ask without a key, and that is meant"),
+    Variable("GRAFT_HOSTS", "", "names that it answers to, commas between; unset: localhost, or any with a key"),
     Variable("GRAFT_MAX_BODY", "20", "MiB that a request for one image may have", 0.001),
     Variable("GRAFT_MAX_BATCH_BODY", "100", "MiB that a request for many images may have", 0.001),
     Variable("GRAFT_MAX_BATCH", "256", "images that one request may have", 1),

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graft.errors import DataError
 from graft.serve import environment
-from graft.serve.doors import DOOR
+from graft.serve.doors import DOOR, Door
 from graft.serve.refusal import refusal
 
 _RETRY = {"Retry-After": "1"}  # seconds; a place in the queue is free sooner than that
@@ -69,30 +69,34 @@ class Intake:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it with 408, 413 or 429."""
-        variable = scope[DOOR].body if DOOR in scope else None
-        if variable is None:
+        door: Door | None = scope.get(DOOR)
+        if door is None or door.most is None:
             await self.app(scope, receive, send)
             return
-        limit = environment.mebibytes(variable)
         chunks: list[bytes] = []
         try:
             # Both before and after reading: whoever comes to a full queue is told so at once.
             self._look_at_the_queue()
-            if _declared_length(scope) > limit:
-                raise Refused(_too_large(limit))
-            await self._read(receive, limit, chunks)
+            if _declared_length(scope) > door.most:
+                raise Refused(_too_large(door))
+            await self._read(receive, door, chunks)
             self._look_at_the_queue()
-            await self._answer(scope, b"".join(chunks), receive, send)
+            await self._answer(scope, chunks, receive, send)
         except Refused as refused:
+            self._let_go(chunks)
             await refused.answer(scope, receive, send)
         except ClientDisconnect:
             pass  # nobody is there to be answered
         finally:
-            self.held -= sum(map(len, chunks))
+            self._let_go(chunks)
 
-    async def _read(self, receive: Receive, limit: int, chunks: list[bytes]) -> None:
+    def _let_go(self, chunks: list[bytes]) -> None:
+        self.held -= sum(map(len, chunks))
+        chunks.clear()
+
+    async def _read(self, receive: Receive, door: Door, chunks: list[bytes]) -> None:
         """Take the body, a chunk at a time."""
-        size = 0
+        size, limit = 0, door.most or 0
         try:
             async with asyncio.timeout(self.limits.body_seconds):
                 more = True
@@ -103,7 +107,7 @@ class Intake:
                     chunk, more = message.get("body", b""), message.get("more_body", False)
                     size += len(chunk)
                     if size > limit:
-                        raise Refused(_too_large(limit))
+                        raise Refused(_too_large(door))
                     if self.held + len(chunk) > self.limits.held:
                         raise Refused(_busy("the service holds as many uploads as it can"))
                     self.held += len(chunk)
@@ -115,9 +119,13 @@ class Intake:
             )
             raise Refused(refusal(error, 408, _CLOSE)) from None
 
-    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        """Ask the application, in its time."""
+    async def _answer(self, scope: Scope, chunks: list[bytes], receive: Receive, send: Send) -> None:
+        """Ask the application, in its time; it takes the body over, and holds it until it is over itself."""
+        body = b"".join(chunks)
+        size = len(body)
+        chunks.clear()
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        del body
         begun, given_up = False, False
 
         async def receive_read() -> Message:
@@ -131,6 +139,7 @@ class Intake:
 
         def is_over(_: object) -> None:
             self.running -= 1
+            self.held -= size
 
         self.running += 1
         # A task of its own, because what runs in a thread cannot be cancelled: it keeps its place in the queue until
@@ -158,11 +167,10 @@ def _busy(what: str) -> JSONResponse:
     return refusal(DataError(what, remedy="send it again in a second"), 429, _RETRY)
 
 
-def _too_large(limit: int) -> JSONResponse:
-    error = DataError(
-        f"the upload is larger than {limit / 2**20:g} MiB", remedy="send a smaller image, or scale it down"
-    )
-    return refusal(error, 413)
+def _too_large(door: Door) -> JSONResponse:
+    limit = door.most or 0
+    size = f"{limit / 2**20:g} MiB" if limit >= 2**20 else f"{limit / 2**10:g} KiB"
+    return refusal(DataError(f"the upload is larger than {size}", remedy=door.smaller), 413)
 
 
 def _declared_length(scope: Scope) -> int:

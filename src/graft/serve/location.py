@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from graft.packaged import name_of, read_package, version_of
 from graft.runtime.agreement import check_agreement
 from graft.runtime.engines import choose
 from graft.runtime.served import ServedModel
+from graft.serve import environment
 from graft.workspace import Workspace
 
 VARIABLE = "GRAFT_MODEL"
@@ -32,7 +32,7 @@ def model_folder(bento: Any, root: Path) -> Path:
     Raises:
         WeightsError: the named folder holds no model, or the Bento's model is not in the store.
     """
-    named = os.environ.get(VARIABLE)
+    named = environment.text(VARIABLE)
     if named:
         if not Path(named, CARD_FILE).is_file():
             raise WeightsError(
@@ -60,8 +60,9 @@ def model_folder(bento: Any, root: Path) -> Path:
 
 def is_there(bento: Any, root: Path) -> bool:
     """Whether there is a model to serve, whole or not; a Bento brings its own."""
-    place = Path(os.environ.get(VARIABLE) or Workspace(root).in_use)
-    return (bento is not None and VARIABLE not in os.environ) or (place / CARD_FILE).is_file()
+    named = environment.text(VARIABLE)
+    place = Path(named or Workspace(root).in_use)
+    return (bento is not None and not named) or (place / CARD_FILE).is_file()
 
 
 def check_model(folder: Path, engine: str = "") -> Artifact:
@@ -129,7 +130,7 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
     def resolve(self, base_path: Any = None) -> Path:
         """Called by ``bentoml serve`` in a project's folder, before any worker starts."""
         # Whether a model is there is looked at after this, and may be waited for.
-        return Path(os.environ.get(VARIABLE) or Workspace(self.root).in_use)
+        return Path(environment.text(VARIABLE) or Workspace(self.root).in_use)
 
     @classmethod
     def from_info(cls, info: Any) -> PackagedModel:

@@ -16,6 +16,7 @@ _REF = "#/components/schemas/{model}"
 _REFUSALS = {
     400: "what was sent cannot be used; the error says why",
     401: "the API key is missing or wrong",
+    403: "a web page of another site may not ask",
     404: "there is no such answer",
     408: "the request did not arrive in time",
     413: "the upload is too large",
@@ -80,7 +81,7 @@ def _predict() -> dict[str, Any]:
         "summary": "What is in one image",
         "parameters": [_TOP_K],
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
-        "responses": _responses("Answer", 400, 401, 408, 413, 429, 503),
+        "responses": _responses("Answer", 400, 401, 403, 408, 413, 429, 503),
     }
 
 
@@ -97,7 +98,7 @@ def _predict_batch() -> dict[str, Any]:
         "summary": "What is in each of many images, or of the images of a zip",
         "parameters": [_TOP_K],
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
-        "responses": _responses("BatchAnswer", 400, 401, 408, 413, 429, 503),
+        "responses": _responses("BatchAnswer", 400, 401, 403, 408, 413, 429, 503),
     }
 
 
@@ -107,7 +108,7 @@ def _feedback() -> dict[str, Any]:
         "operationId": "feedback",
         "summary": "The right label of an answer",
         "requestBody": {"required": True, "content": {_JSON: body}},
-        "responses": _responses("Correction", 400, 401, 404, 408, 413, 429, 503),
+        "responses": _responses("Correction", 400, 401, 403, 404, 408, 413, 429, 503),
     }
 
 

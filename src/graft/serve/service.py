@@ -32,14 +32,14 @@ from graft.serve.notes import recorder
 from graft.serve.page import pages
 from graft.serve.refusal import refusal
 from graft.serve.startup import (
-    given_to_the_command,
+    address_to_bind,
     keep_metrics_apart,
     look_at_the_environment,
     look_at_the_port,
     wait_for_the_model,
 )
 from graft.serve.upload import BatchUpload, Files, Upload
-from graft.serve.watch import set_up_logs
+from graft.serve.watch import HEADER, set_up_logs
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class ImageClassifier:
         """Before any worker starts: a model that cannot be served ends the command with one message."""
         try:
             set_up_logs(environment.one_of("GRAFT_LOG", "json", "text"))
-            host, port = given_to_the_command(HOST, PORT)
+            host, port = address_to_bind()
             look_at_the_environment(host)
             look_at_the_port(host, port)
             wait_for_the_model(lambda: is_there(Classifier.bento, ROOT), host, port)
@@ -133,7 +133,16 @@ keep_metrics_apart()
 Classifier: Any = bentoml.service(
     name="graft_classifier",
     service_class=GuardedService,
-    http={"host": HOST, "port": PORT},
+    # Cross-origin requests stay off; who switches them on names origins, and the rest is known.
+    http={
+        "host": HOST,
+        "port": PORT,
+        "cors": {
+            "access_control_allow_methods": ["GET", "POST"],
+            "access_control_allow_headers": ["Authorization", "X-API-Key", HEADER],
+            "access_control_expose_headers": [HEADER, "Retry-After"],
+        },
+    },
     # Ours takes its place.
     logging={"access": {"enabled": False}},
     workers=CAPACITY.workers,

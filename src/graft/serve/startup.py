@@ -22,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import click
+from bentoml.container import BentoMLContainer
 
 from graft.errors import ConfigError, GraftError
 from graft.serve import environment
@@ -117,18 +118,20 @@ def keep_metrics_apart() -> None:
     context = click.get_current_context(silent=True)
     if context is None or not str(context.info_name).startswith("serve"):
         return  # a worker, which was told of the folder, or a build
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
     folder = tempfile.mkdtemp(prefix="graft-metrics-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     BentoMLContainer.prometheus_multiproc_dir.set(folder)
 
 
-def given_to_the_command(host: str, port: int) -> tuple[str, int]:
-    """The address that `bentoml serve` was told to listen on, else what the service says itself."""
+def address_to_bind() -> tuple[str, int]:
+    """Where `bentoml serve` will listen: what the command was given, else BentoML's settings.
+
+    These are the service's own, changed by whatever BENTOML_CONFIG and BENTOML_CONFIG_OPTIONS say.
+    """
     context = click.get_current_context(silent=True)
     given = context.params if context is not None else {}
-    return given.get("host") or host, given.get("port") or port
+    http = BentoMLContainer.http
+    return given.get("host") or http.host.get(), given.get("port") or http.port.get()
 
 
 class _Probes(BaseHTTPRequestHandler):

@@ -19,6 +19,7 @@ from graft.serve.metrics import metrics
 from graft.serve.refusal import refusal
 
 HEADER = "X-Request-ID"
+_PLAIN = re.compile(r"[A-Za-z0-9._:/%-]+")
 _HARMLESS = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # What monitors ask every few seconds is logged only where it goes wrong.
 _QUIET = frozenset({"/livez", "/healthz", "/readyz", "/metrics"})
@@ -116,7 +117,7 @@ class JsonLines(logging.Formatter):
         line.update(getattr(record, "facts", {}))
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return json.dumps(line, default=str)
 
 
 class TextLines(logging.Formatter):
@@ -125,8 +126,20 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         facts = getattr(record, "facts", {})
-        said = " ".join(f"{key}={value}" for key, value in facts.items())
-        return f"{super().format(record)}{' ' if said else ''}{said}"
+        said = "".join(f" {key}={_quoted(value)}" for key, value in facts.items())
+        # What follows the first line, such as a traceback, stands in: no sender can make up a line of the log.
+        return _printable(super().format(record)).replace("\n", "\n    ") + said
+
+
+def _quoted(value: object) -> str:
+    """A value as it stands; in quotation marks, as in JSON, where it could be taken for more than one value."""
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)
+
+
+def _printable(text: str) -> str:
+    """A text whose control characters, but for the ends of lines, are written out: a terminal acts on them."""
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
 
 
 def set_up_logs(kind: str) -> None:

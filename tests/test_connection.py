@@ -306,3 +306,30 @@ def test_client_is_light() -> None:
     code = f"import sys, graft.client; print(*sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_the_client_needs_nothing_that_windows_lacks(scripted: Scripted, tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.write_bytes(b"x")
+    scripted.answers = [(200, SAID, {})]
+    lacking = {
+        "signal": ["SIGPIPE", "SIGKILL", "SIGHUP", "SIGALRM", "SIGUSR1"],
+        "select": ["poll", "epoll", "POLLERR", "POLLHUP"],
+        "os": ["sync", "sched_getaffinity", "getuid", "geteuid", "fork", "O_NONBLOCK", "mkfifo", "uname"],
+    }
+    code = f"""
+import sys, signal, select, os, http.client, tempfile, concurrent.futures, pathlib, subprocess, platform
+import numpy, PIL.Image
+for module, names in {lacking!r}.items():
+    for name in names:
+        delattr(sys.modules[module], name)
+for module in ("fcntl", "resource", "pwd", "grp", "termios", "pty", "syslog"):
+    sys.modules[module] = None
+from graft.client import Client
+from graft.errors import exit_code
+assert exit_code(lambda: print(Client({scripted.url!r}).predict(pathlib.Path({str(file)!r})).label)) == 0
+from graft.unread import nobody_reads
+assert not nobody_reads()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("bee\n", "")

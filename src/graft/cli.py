@@ -64,8 +64,16 @@ def doctor(
 
 @app.command()
 def predict(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="image files")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH...", help="image files, folders, patterns such as 'photos/**/*.jpg', or - for a list on stdin"
+        ),
+    ],
     json: Annotated[bool, typer.Option("--json", help="print one JSON object per file")] = False,
+    to: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="write the answers there as a table, a row per file")
+    ] = None,
     model: Annotated[Path | None, typer.Option(help="the model's folder", show_default=_IN_USE)] = None,
     url: Annotated[
         str | None,
@@ -81,11 +89,13 @@ def predict(
     """
     from graft.command.predict import ask_service, predict_files
 
+    if to is not None and to.suffix.lower() != ".parquet":
+        raise typer.BadParameter(f"--to writes a table, whose name ends in .parquet, not {to.name}")
     if url is None:
-        _finish(lambda: predict_files(files, model, json))
+        _finish(lambda: predict_files(paths, model, json, to))
     if model is not None:
         raise typer.BadParameter("--model and --url exclude each other: a service has a model of its own")
-    _finish(lambda: ask_service(files, url, json))
+    _finish(lambda: ask_service(paths, url, json, to))
 
 
 @app.command()

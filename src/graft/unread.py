@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 
-# As a shell reports a command that was ended by such a pipe.
-UNREAD = 128 + signal.SIGPIPE
+# As a shell reports a command that was ended by such a pipe: 128 and SIGPIPE, which Windows has not.
+UNREAD = 141
 
 
 def nobody_reads() -> bool:
@@ -17,6 +16,8 @@ def nobody_reads() -> bool:
     The pipe itself is asked: what was noticed to be broken may as well be a connection to a service, and once a write
     has failed the buffer is empty, so that to flush it again tells nothing.
     """
+    if not hasattr(select, "poll"):  # Windows
+        return False
     try:
         output = sys.stdout.fileno()
     except (AttributeError, OSError, ValueError):  # there is none, or it is no file

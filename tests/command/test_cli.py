@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -22,6 +23,9 @@ from graft.trust.card import Novelty, Threshold, Trust
 from graft.trust.novelty import features_of
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import build_network
+from tests.serve.conftest import Export, package
+from tests.serve.conftest import export as export  # fixtures
+from tests.serve.conftest import finetuned as finetuned
 
 GRAFT = [sys.executable, "-m", "graft.cli"]
 
@@ -75,6 +79,65 @@ def test_predict_prints_an_object_per_file(project: Path) -> None:
     # An undivided model of before: sure where it says more than one half, and nothing to compare the image with.
     assert (lines[0]["unsure"], lines[0]["novelty"], lines[0]["unlike"]) == (False, None, None)
     assert lines[0]["label"] == max(lines[0]["probabilities"], key=lines[0]["probabilities"].get)
+
+
+@pytest.fixture
+def photos(project: Path, tmp_path: Path) -> Path:
+    """A folder in a project of its own: three images in folders, a damaged one, and what is no image by its name."""
+    shutil.copytree(project / "models" / "packaged", tmp_path / "models" / "packaged")
+    for place in ("a/1.png", "a/deep/2.PNG", "b/[3].png"):
+        (tmp_path / "photos" / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project / "red one.png", tmp_path / "photos" / place)
+    (tmp_path / "photos" / "b" / "broken.jpg").write_text("not an image")
+    (tmp_path / "photos" / "notes.txt").write_text("not an image")
+    (tmp_path / "photos" / ".hidden.png").write_text("not an image")
+    return tmp_path
+
+
+def test_predict_takes_folders_patterns_and_a_list_on_standard_input(photos: Path) -> None:
+    def answered(*words: str, listed: str = "") -> tuple[list[str], int]:
+        command = [*GRAFT, "predict", "--json", *words]
+        done = subprocess.run(
+            command, cwd=photos, input=listed, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert ("photos/b/broken.jpg" in done.stderr) == (done.returncode == 1), done.stderr
+        return [json.loads(line)["file"] for line in done.stdout.splitlines()], done.returncode
+
+    one, two, three = "photos/a/1.png", "photos/a/deep/2.PNG", "photos/b/[3].png"
+    assert answered("photos") == ([one, two, three], 1)
+    assert answered("photos/a/", one) == ([one, two, one], 0)
+    assert answered("photos/**/*.png") == ([one, three], 0)
+    assert answered("photos/?") == ([one, two, three], 1)
+    assert answered(three) == ([three], 0)  # a name that looks like a pattern
+    assert answered("-", listed=f"{three}\r\n\nphotos/a\n") == ([three, one, two], 0)
+
+
+def test_predict_writes_a_table_with_the_columns_of_its_json(photos: Path) -> None:
+    line = json.loads(_graft("predict", "--json", "photos/a/1.png", cwd=photos).stdout)
+    for _ in range(2):  # its own table is replaced
+        done = _graft("predict", "photos", "--to", "answers.parquet", cwd=photos)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("3 answers written to answers.parquet\n") and "broken.jpg" in done.stderr
+    table = pd.read_parquet(photos / "answers.parquet")
+    assert list(table.columns) == list(line)
+    assert table["file"].tolist() == ["photos/a/1.png", "photos/a/deep/2.PNG", "photos/b/[3].png"]
+    assert table["probabilities"][0] == pytest.approx(line["probabilities"], abs=1e-6)
+
+
+def test_predict_does_not_import_torch_where_there_is_an_onnx_file(
+    finetuned: Path, export: Export, tmp_path: Path
+) -> None:
+    """That takes four seconds of a processor."""
+    package(tmp_path, finetuned, export)
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.png")
+    heavy = {"torch", "torchvision", "timm", "sklearn", "pandas", "pyarrow", "bentoml", "pydantic", "rich"}
+    code = (
+        "import sys; from pathlib import Path; from graft import cli; from graft.command.predict import predict_files; "
+        f"predict_files(['a.png'], None, True, None); print(*sorted({heavy!r} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    answer, imported = done.stdout.splitlines()
+    assert (json.loads(answer)["file"], imported) == ("a.png", "")
 
 
 def test_predict_for_people(project: Path) -> None:
@@ -197,14 +260,22 @@ def test_weights_of_an_unknown_name(tmp_path: Path) -> None:
 
 
 def test_mistakes_in_names_of_files_are_told_what_to_do(project: Path) -> None:
+    (project / "taken.parquet").write_text("mine")
     for words, said in (
         (("--model", "red one.png", "red one.png"), "there is no model here\n  where: red one.png/model.json\n  rem"),
         (("nothing.png",), f"there is no such file\n  where: nothing.png\n  remedy: names count from {project}"),
-        (("models",), "this is not a file\n  where: models\n  remedy: name image files, such as photos/*.jpg"),
+        (("models",), "there is no image in this folder\n  where: models\n  remedy: name image files, or their folder"),
+        (("no*.png",), f"no file matches this pattern\n  where: no*.png\n  remedy: patterns count from {project}"),
+        (
+            ("--to", "taken.parquet", "models"),
+            "this file holds something else, and is not replaced\n  where: taken.parq",
+        ),
     ):
         done = _graft("predict", *words, cwd=project)
         assert (done.returncode, done.stdout) == (1, "")
         assert f"error: {said}" in done.stderr
+    assert (project / "taken.parquet").read_text() == "mine"
+    assert _graft("predict", "--to", "table.csv", "red one.png", cwd=project).returncode == 2
 
 
 def test_help_shows_patterns_with_their_stars(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import stat
 import threading
 from collections.abc import Sequence
@@ -139,7 +140,7 @@ def test_images_are_kept_only_where_asked_under_the_answers_name_and_for_nobody_
     made.add(answer(7), PNG)
     made.close()
     (path,) = folder.iterdir()
-    assert path.name == f"{7:032x}.png" and path.read_bytes() == PNG
+    assert path.name == f"{7:032x}.kept.png" and path.read_bytes() == PNG
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
@@ -149,7 +150,31 @@ def test_kept_images_are_bounded(tmp_path: Path) -> None:
     for number in range(100):
         kept.keep(f"{number:032x}", bytes(500))
         assert sum(path.stat().st_size for path in folder.iterdir()) <= 10_000 + 500
-    assert f"{99:032x}.bin" in {path.name for path in folder.iterdir()}
+    assert f"{99:032x}.kept.bin" in {path.name for path in folder.iterdir()}
+
+
+def test_only_what_it_wrote_is_counted_and_deleted(tmp_path: Path) -> None:
+    """The folder may be one of the user's own: a photograph, one named by its hash, a folder, a link."""
+    theirs = [tmp_path / name for name in ("holiday.jpg", f"{1:032x}.png", "my.kept.png", "b/c.png")]
+    for path in theirs:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(5000))
+        os.utime(path, (1, 1))  # older than all that is kept
+    (tmp_path / f"{2:032x}.kept.png").symlink_to(theirs[0])
+    kept = KeptImages(tmp_path, 2000)
+    for number in range(10, 30):
+        kept.keep(f"{number:032x}", bytes(500))
+    assert [path.stat().st_size for path in theirs] == [5000] * 4
+    assert (tmp_path / f"{2:032x}.kept.png").is_symlink()
+    assert 3 <= len(list(tmp_path.glob("*.kept.bin"))) <= 4, "what is kept has all the room, whatever else is there"
+
+
+def test_a_file_that_is_there_is_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / f"{1:032x}.kept.bin"
+    path.write_text("mine")
+    with pytest.raises(GraftError, match="images cannot be kept: File exists"):
+        KeptImages(tmp_path, 2000).keep(f"{1:032x}", bytes(500))
+    assert path.read_text() == "mine"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

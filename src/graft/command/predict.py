@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from graft.command.named_files import image_files
 from graft.errors import DataError, each
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from graft import client
-    from graft.predict import Predictor
+    from graft.runtime.served import ServedModel
 
 _SHOWN = 3
+_BATCH = 64  # images that are decoded side by side and run together
 
 
 @dataclass(frozen=True)
@@ -41,41 +48,94 @@ class Answer:
     model: str
 
 
-def predict_files(files: Sequence[Path], model: Path | None, as_json: bool) -> None:
+def predict_files(names: Sequence[str], model: Path | None, as_json: bool, to: Path | None) -> None:
     """Print a line per file; files that are no images are named on stderr and make the command fail at its end.
 
     Args:
-        files: to be answered for, in this order.
+        names: files, folders, patterns, or ``-`` for a list on standard input; answered for in this order.
         model: the model's folder; None: the model in use, which is the one that the service answers by.
         as_json: an object per file, in place of words.
+        to: a .parquet file to write the answers to, in place of words.
 
     Raises:
         WeightsError: there is no model.
-        DataError: a file could not be decoded; the others were still answered.
+        DataError: a file could not be decoded, the others were still answered; or ``to`` is somebody else's file.
     """
+    from graft.determinism import available_cores
     from graft.packaged import title_of
-    from graft.predict import Predictor
+    from graft.runtime.engines import quickest_to_load
+    from graft.runtime.served import ServedModel
     from graft.workspace import Workspace
 
     folder = Workspace.find().in_use if model is None else model
-    predictor = Predictor.load(folder)
-    title = title_of(folder)
-    show = _printer(as_json, f"in {folder}")
-    each(files, lambda file: show(_answer(predictor, file, title)), DataError)
+    check_replaceable(to)
+    cores = available_cores()
+    loaded = ServedModel.load(folder, cores, quickest_to_load(folder))
+    _tell(_answers(loaded, image_files(names), title_of(folder), cores), as_json, f"in {folder}", to)
 
 
-def ask_service(files: Sequence[Path], url: str, as_json: bool) -> None:
+def ask_service(names: Sequence[str], url: str, as_json: bool, to: Path | None) -> None:
     """The same by the service at ``url``.
 
     Raises:
         ServiceError: it cannot be asked.
-        DataError: it refused a file; the others were still answered.
+        DataError: it refused a file, the others were still answered; or ``to`` is somebody else's file.
     """
     from graft.client import Client
 
-    show = _printer(as_json, f"at {url}")
-    answers = zip(files, Client(url).predict_many(files), strict=True)
-    each(answers, lambda one: show(_answered(*one)), DataError)
+    check_replaceable(to)
+    files = list(image_files(names))
+    said = Client(url).predict_many(file for file in files if isinstance(file, Path))
+    answers = (_answered(file, next(said)) if isinstance(file, Path) else file for file in files)
+    _tell(answers, as_json, f"at {url}", to)
+
+
+def check_replaceable(to: Path | None) -> None:
+    """Raise DataError if there is a file at ``to`` that an earlier prediction did not write."""
+    if to is None or not to.exists():
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        is_ours = set(pq.read_schema(to).names) == {field.name for field in fields(Answer)}
+    except (OSError, pa.ArrowInvalid):
+        is_ours = False
+    if not is_ours:
+        raise DataError("this file holds something else, and is not replaced", where=to, remedy="give --to a new name")
+
+
+def _tell(answers: Iterable[Answer | DataError], as_json: bool, place: str, to: Path | None) -> None:
+    """Print the answers, or write them down, and name what was refused."""
+    kept: list[Answer] = []
+    show = _printer(as_json, place)
+
+    def take(answer: Answer | DataError) -> None:
+        if isinstance(answer, DataError):
+            raise answer
+        if to is None or as_json:
+            show(answer)
+        if to is not None:
+            kept.append(answer)
+
+    try:
+        each(answers, take, DataError)
+    except DataError:
+        _write(kept, to)
+        raise
+    _write(kept, to)
+
+
+def _write(answers: Sequence[Answer], to: Path | None) -> None:
+    if to is None or not answers:
+        return
+    import pandas as pd
+
+    from graft.files import whole_file
+
+    with whole_file(to) as beside:
+        pd.DataFrame([asdict(answer) for answer in answers]).to_parquet(beside, index=False)
+    print(f"{len(answers):,} answers written to {to}", file=sys.stderr)
 
 
 def _printer(as_json: bool, place: str) -> Callable[[Answer], None]:
@@ -91,16 +151,41 @@ def _printer(as_json: bool, place: str) -> Callable[[Answer], None]:
     return show
 
 
-def _answer(predictor: Predictor, file: Path, title: str) -> Answer:
-    said = predictor.answer([predictor.prepare(file)])
-    ranked = sorted(zip(predictor.classes, said.probabilities[0].tolist(), strict=True), key=lambda pair: -pair[1])
-    novelty = None if said.novelty is None else float(said.novelty[0])
-    return _of(file, dict(ranked), bool(predictor.is_unsure(said.probabilities)[0]), novelty, title)
+def _answers(
+    model: ServedModel, files: Iterable[Path | DataError], title: str, cores: int
+) -> Iterator[Answer | DataError]:
+    """What a model says of each file, in their order: decoded side by side, and run in batches."""
+    remaining = iter(files)
+    with ThreadPoolExecutor(cores) as pool:
+        while batch := list(itertools.islice(remaining, _BATCH)):
+            prepared = list(pool.map(lambda file: _prepared(model, file), batch))
+            said = model.answer([image for image in prepared if not isinstance(image, DataError)])
+            unsure = model.is_unsure(said.probabilities)
+            row = 0
+            for file, image in zip(batch, prepared, strict=True):
+                if isinstance(image, DataError):
+                    yield image
+                    continue
+                assert isinstance(file, Path), "what is no file was prepared as none"
+                shares = zip(model.classes, said.probabilities[row].tolist(), strict=True)
+                novelty = None if said.novelty is None else float(said.novelty[row])
+                yield _of(file, dict(sorted(shares, key=lambda pair: -pair[1])), bool(unsure[row]), novelty, title)
+                row += 1
 
 
-def _answered(file: Path, said: client.Answer | DataError) -> Answer:
+def _prepared(model: ServedModel, file: Path | DataError) -> NDArray[np.uint8] | DataError:
+    """The image as the network takes it, or why there is none."""
+    if isinstance(file, DataError):
+        return file
+    try:
+        return model.prepare(file)
+    except DataError as error:
+        return error
+
+
+def _answered(file: Path, said: client.Answer | DataError) -> Answer | DataError:
     if isinstance(said, DataError):
-        raise said
+        return said
     title = ":".join(str(said.model.get(key, "?")) for key in ("name", "version"))
     return _of(file, dict(said.probabilities), said.unsure, said.novelty, title)
 

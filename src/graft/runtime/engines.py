@@ -178,3 +178,11 @@ def choose(folder: Path, wanted: str = "") -> Kind:
         where=folder,
         remedy="package it where onnxruntime and onnxscript are installed, or install torch, torchvision and timm",
     )
+
+
+def quickest_to_load(folder: Path) -> str:
+    """The engine, by its name, for a command that answers and ends; empty: as :func:`choose` prefers.
+
+    ONNX Runtime wherever it can: to import torch takes longer than a thousand images do.
+    """
+    return "onnxruntime" if _no_onnx(folder) is None else ""

@@ -51,7 +51,7 @@ VARIABLES = (
     Variable("GRAFT_LOG", "json", "`json`: a JSON object for each line of the log; `text`: lines for people"),
     Variable("GRAFT_JOURNAL", "", "SQLite file for what was answered, or `off`; unset: in a project .graft, else off"),
     Variable("GRAFT_JOURNAL_LIMIT", "100000", "answers that the journal keeps", 1),
-    Variable("GRAFT_KEEP_IMAGES", "", "folder to keep the sent images in, named by their answers' ids; unset: none"),
+    Variable("GRAFT_KEEP_IMAGES", "", "folder to keep the sent images in, as `<id>.kept.<kind>`; unset: none"),
     Variable("GRAFT_KEEP_IMAGES_LIMIT", "1024", "MiB of images that are kept; the oldest go", 0.001),
 )
 _BY_NAME = {variable.name: variable for variable in VARIABLES}

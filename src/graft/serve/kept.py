@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +12,15 @@ from graft.images.signatures import suffix_of
 
 # Looking through the folder is slow: it is done after so much was written, and then makes room for as much.
 _SHARE = 20
+_MARK = ".kept."
+_KEPT = re.compile(rf"[0-9a-f]{{32}}{re.escape(_MARK)}[a-z]+")
 
 
 @dataclass
 class KeptImages:
-    """Files ``<id of the answer>.<kind>``: what they are called is never the sender's choice.
+    """Files ``<id of the answer>.kept.<kind>``: never the sender's choice, and nobody else's names.
+
+    Only files that are called so are ever counted or deleted: the folder may hold others of the user's.
 
     Attributes:
         folder: made when something is first kept; only the user who serves can read it.
@@ -38,8 +43,8 @@ class KeptImages:
                 self._make_room(len(image))
                 self._since = 0
             self._since += len(image)
-            path = self.folder / f"{answer}.{suffix_of(image)}"
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            path = self.folder / f"{answer}{_MARK}{suffix_of(image)}"
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(image)
         except OSError as error:
             raise GraftError(
@@ -53,7 +58,7 @@ class KeptImages:
         found = []
         with os.scandir(self.folder) as entries:
             for entry in entries:
-                if entry.is_file(follow_symlinks=False):
+                if _KEPT.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
                     stat = entry.stat(follow_symlinks=False)
                     found.append((stat.st_mtime, entry.path, stat.st_size))
         over = sum(size for _, _, size in found) + max(coming, self.limit // _SHARE) - self.limit

@@ -90,6 +90,7 @@ def test_outputs_are_the_paths_of_the_contract() -> None:
         workspace.manifest,
         workspace.validated,
         workspace.splits,
+        workspace.split_history,
         workspace.gathered,
         workspace.validation,
         workspace.augmentation,
@@ -120,6 +121,11 @@ def test_what_data_is_compared_with_outlives_the_run_and_nothing_comes_after_its
     validate = _graph()["stages"]["validate"]
     assert {"data/validated.json": {"persist": True}} in validate["outs"]
     assert not {"data/validated.json", "models/packaged"} & set(validate["deps"])
+
+
+def test_what_was_tested_is_remembered_beyond_the_run() -> None:
+    split = _graph()["stages"]["split"]
+    assert {"data/split_history.json": {"persist": True}} in split["outs"]
 
 
 def test_a_fine_tuning_setting_is_no_affair_of_the_stages_before() -> None:

@@ -69,7 +69,14 @@ class Data:
     pack: Annotated[
         int, Field(ge=0, le=9999, description="tar files that data/raw is packed into; 0: a file for each image")
     ] = 0
-    test_fraction: Annotated[Fraction, Field(description="share of images kept for the test, on average")] = 0.2
+    split: Annotated[
+        Literal["stratified", "hash"],
+        Field(
+            description="how undivided data is divided: stratified (each class has its share in the test, earlier "
+            "divisions are remembered) or hash (each image by its own hash, nothing is remembered)"
+        ),
+    ] = "stratified"
+    test_fraction: Annotated[Fraction, Field(description="share of images kept for the test")] = 0.2
     train_per_class: Annotated[
         Positive | None,
         Field(description="labelled images per class to train on, the rest is tested; null: all; for undivided data"),

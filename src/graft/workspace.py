@@ -91,6 +91,11 @@ class Workspace:
         return self.root / "data" / "splits.parquet"
 
     @property
+    def split_history(self) -> Path:
+        """Which images were ever tested or trained on; it outlives the runs."""
+        return self.root / "data" / "split_history.json"
+
+    @property
     def validation(self) -> Path:
         """validation.json and its page."""
         return self.root / "reports" / "validation"

@@ -23,7 +23,7 @@ def test_a_clean_folder_would_be_trained_on(
     assert doctor(str(folder), False) == 0
     said = capsys.readouterr().out
     assert "25 images of 2 classes, 20 to 24 px (25 PNG)" in said
-    assert "Training on this data would go ahead: 19 images to train on, 6 to test on." in said
+    assert "Training on this data would go ahead: 20 images to train on, 5 to test on." in said
     assert sorted(folder.parent.rglob("*")) == before
 
 

@@ -40,7 +40,12 @@ def counted(table: pd.DataFrame) -> dict[tuple[str, str], int]:
 
 
 def test_a_fraction_of_every_class_is_tested() -> None:
-    table = make_splits(manifest({"a": 500, "b": 200}), settings_with(test_fraction=0.2))
+    table = make_splits(manifest({"a": 500, "b": 201}), settings_with(test_fraction=0.2))
+    assert counted(table) == {("train", "a"): 400, ("test", "a"): 100, ("train", "b"): 161, ("test", "b"): 40}
+
+
+def test_by_hash_the_share_holds_on_average() -> None:
+    table = make_splits(manifest({"a": 500, "b": 200}), settings_with(test_fraction=0.2, split="hash"))
     # Twice the binomial's deviation: what the head of the module says of 19 classes in 20.
     assert counted(table)["test", "a"] == pytest.approx(100, abs=18)
     assert counted(table)["test", "b"] == pytest.approx(40, abs=12)
@@ -93,12 +98,14 @@ def test_the_seed_decides_and_the_order_of_rows_does_not() -> None:
     assert not first["split"].equals(make_splits(rows, settings_with(seed=1))["split"])
 
 
+@pytest.mark.parametrize("split", ["stratified", "hash"])
 @pytest.mark.parametrize("data", [{"train_per_class": 10}, {"test_fraction": 0.3}])
-def test_adding_images_moves_none_from_test_to_train(data: dict[str, Any]) -> None:
-    params = settings_with(**data)
+def test_adding_images_moves_none_from_test_to_train(data: dict[str, Any], split: str) -> None:
+    params = settings_with(**data, split=split)
     small, large = manifest({"a": 40, "b": 40}), manifest({"a": 60, "b": 45, "c": 20})
-    before = make_splits(small, params).set_index("path")["split"]
-    after = make_splits(large, params).set_index("path")["split"]
+    first = divide(small, params)
+    before = first.table.set_index("path")["split"]
+    after = divide(large, params, first.history).table.set_index("path")["split"]
     tested = before.index[before == "test"]
     assert len(tested) and (after[tested] == "test").all()
     # A near copy of each test image, under another name, comes as well.
@@ -107,7 +114,7 @@ def test_adding_images_moves_none_from_test_to_train(data: dict[str, Any]) -> No
     rows = pd.concat([large, copies], ignore_index=True)
     rows["phash"] = pd.Series([looks.get(path) for path in rows["path"]], dtype="str")
     rows.loc[len(large) :, "path"] = "b/copy of " + copies["path"].str.replace("/", " ").to_numpy()
-    divided = divide(rows, params)
+    divided = divide(rows, params, first.history)
     now = divided.table.set_index("path")["split"]
     assert (now[tested] == "test").all()
     assert (now[now.index.str.startswith("b/copy of")] == "test").all()
@@ -161,7 +168,7 @@ def test_the_built_in_digits_are_divided_to_the_image() -> None:
 
 
 def test_what_was_lent_is_named() -> None:
-    divided = divide(manifest({"a": 60, "b": 6}), settings_with(test_fraction=0.02))
+    divided = divide(manifest({"a": 60, "b": 6}), settings_with(test_fraction=0.02, split="hash"))
     assert list(divided.lent) == ["b"]
     tested = divided.table[(divided.table["split"] == "test") & (divided.table["label"] == "b")]
     assert divided.lent["b"] == tuple(tested["path"])
@@ -173,8 +180,10 @@ def test_where_near_copies_took_a_class_to_the_test_the_remedy_is_a_column() -> 
     rows["phash"] = pd.Series(
         [None] * 60 + [hashlib.sha256(bytes([number // 20])).hexdigest() for number in range(60)], dtype="str"
     )
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match="class 'b' has 40 training images in 2 groups, fewer than the 3 folds"):
         make_splits(rows, settings_with(test_fraction=0.3))
+    with pytest.raises(DataError) as caught:
+        make_splits(rows, settings_with(test_fraction=0.3, split="hash"))
     assert caught.value.what == "class 'b' is in the test split but has no training image"
     assert str(caught.value.remedy).endswith(
         "images of it must be tested for looking like test images: where they are frames of films or parts of one "

@@ -11,28 +11,17 @@ The rules, in order:
 
 A group is what must stay together: copies, near copies and equal values of the user's ``group``, joined.
 
-Whether an image is tested depends on its pixels (on its ``group``, where it has one) and on the seed, not on the
-images beside it. :mod:`graft.images.draw` has the rule, and why it can promise no more than this:
+How the test is drawn is said by ``data.split``:
 
-* Adding images never moves an image from test to train, be they new ones, copies, near copies, links between groups
-  or whole classes. An image that looks like a test image, or shares a group with one, is tested too, even if it was
-  trained on before. One exception, which the log names: where none of a class was drawn, its first group is lent to
-  the test, and may go back when images are added. With f = 0.2 this befalls one in 9 classes of 10 groups and one in
-  87 of 20.
-* Adding images does move training images to the test: with n, those whose places new ones take; with f, those that
-  got a near copy or a group in the test, and some of a class that had hardly more groups than there are folds.
-* Shares hold on average, not to the image: of N unlike images f N are tested, in 19 classes of 20 give or take
-  2 sqrt(N f (1 - f)): with f = 0.2 that is 100 of 500, give or take 18. ``train_per_class`` holds to the image where
-  all are unlike; else whole groups are taken, n images or more in no fewer groups than there are folds, less those
-  that have near copies in the test or share a group with test images of another class.
-* A larger f, or a smaller n, only adds to the test, but that images may go back that were lent by a class which now
-  has others. Another seed draws anew, and so does another value of ``group``.
-* Another label for one image moves others only where places are counted: with n, one takes its place in the class it
-  left, and one makes room in the class it joins.
-* Taking images away can move others from test to train: with n, those that take the free places; with f, those that
-  were tested for a near copy's sake, and some of a class that has hardly more groups than there are folds.
-* Many near copies swell the test: m of them, joined, are tested with the chance 1 - (1 - f)^m. Frames of films should
-  name their film as ``group``: a film is tested with the chance f, however long it is.
+* ``stratified`` (:mod:`graft.images.stratified`): as near to the asked share of every class as whole groups allow. What
+  an earlier run tested or trained on is remembered by its pixels: adding or removing images, renaming, correcting
+  labels and another seed move none from one side to the other. Images added later fill up each class's share. One that
+  was trained on and turns out to be a copy of a test image, or in a group with one, is left out. Another
+  ``test_fraction`` or ``train_per_class`` asks for another division: images that were tested before come first then.
+* ``hash`` (:mod:`graft.images.draw`): each by a hash of its own pixels and the seed; nothing is remembered. Adding
+  images moves none from test to training either, but training images can move to the test, removing images can move
+  some back, and shares hold on average: of N unlike images f N are tested, in 19 classes of 20 give or take
+  2 sqrt(N f (1 - f)).
 
 Folds are dealt anew whenever the training images change.
 """
@@ -52,6 +41,7 @@ from graft.images.draw import Draw, draw_test
 from graft.images.groups import group_rows, refuse_conflicts
 from graft.images.manifest import usable
 from graft.images.records import counted
+from graft.images.stratified import SplitHistory, draw_stratified
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,12 +62,14 @@ class Division:
             k-1 for train, -1 for test) and group (a whole number).
         joined: images of each class that are tested only because they look like a test image or share its group.
         lent: images that each class of which none was drawn lends to the test, by class; the only ones that may go
-            back to training when images are added.
+            back to training when images are added. None where the draw is stratified.
+        history: what was ever tested or trained on, this division included; None where nothing is remembered.
     """
 
     table: pd.DataFrame
     joined: Mapping[str, int]
     lent: Mapping[str, tuple[str, ...]]
+    history: SplitHistory | None = None
 
 
 def make_splits(manifest: pd.DataFrame, params: Params) -> pd.DataFrame:
@@ -85,8 +77,8 @@ def make_splits(manifest: pd.DataFrame, params: Params) -> pd.DataFrame:
     return divide(manifest, params).table
 
 
-def divide(manifest: pd.DataFrame, params: Params) -> Division:
-    """Divide the images of a manifest.
+def divide(manifest: pd.DataFrame, params: Params, history: SplitHistory | None = None) -> Division:
+    """Divide the images of a manifest; ``history`` is what earlier divisions tested and trained on.
 
     Raises:
         DataError: the rules cannot be kept; the message names the class and its count.
@@ -95,18 +87,22 @@ def divide(manifest: pd.DataFrame, params: Params) -> Division:
     refuse_conflicts(rows)
     _refuse_one_class(rows)
     groups = group_rows(rows, params.validation.near_duplicate_distance)
-    draw = _given(rows) if rows["split"].notna().any() else _drawn(rows, groups, params)
+    given = bool(rows["split"].notna().any())
+    remembers = not given and params.data.split == "stratified"
+    draw = _given(rows) if given else _drawn(rows, groups, params, history)
     joined = _count(rows["label"][draw.joined])
     table = rows[["path", "label"]].assign(
         split=np.where(draw.tested, "test", "train"), fold=np.int64(-1), group=groups
     )
     # Only a given split can part a group; what is drawn takes groups whole.
     parted = ~draw.tested & np.isin(groups, groups[draw.tested])
+    if remembers:
+        history = (history or SplitHistory({})).with_split(rows["pixel_sha256"], draw.tested, ~draw.tested, params)
     table = table[~parted].reset_index(drop=True)
     _refuse_unusable(table, params.select.folds, joined)
     table.loc[table["split"] == "train", "fold"] = _folds(table[table["split"] == "train"], params)
     lent = {label: tuple(rows["path"][groups == group]) for label, group in draw.lent.items()}
-    return Division(table[list(COLUMNS)].astype({"split": "str"}), joined, lent)
+    return Division(table[list(COLUMNS)].astype({"split": "str"}), joined, lent, history if remembers else None)
 
 
 def _given(rows: pd.DataFrame) -> Draw:
@@ -114,7 +110,7 @@ def _given(rows: pd.DataFrame) -> Draw:
     return Draw((rows["split"] == "test").to_numpy(dtype=bool), np.zeros(len(rows), dtype=bool), {})
 
 
-def _drawn(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params) -> Draw:
+def _drawn(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> Draw:
     number = params.data.train_per_class
     for label, count in _count(rows["label"]).items():
         if number is not None and count <= number:
@@ -123,7 +119,9 @@ def _drawn(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params) -> Dra
                 where="data.train_per_class",
                 remedy=f"set it to {max(1, count - 1)} or less, add images, or set it to null",
             )
-    return draw_test(rows, groups, params)
+    if params.data.split == "hash":
+        return draw_test(rows, groups, params)
+    return draw_stratified(rows, groups, params, history)
 
 
 def _count(labels: Iterable[str]) -> dict[str, int]:

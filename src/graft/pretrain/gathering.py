@@ -148,7 +148,7 @@ def shown_in(rows: pd.DataFrame, tested: pd.DataFrame, distance: int) -> NDArray
 def _sides(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params) -> NDArray[np.str_]:
     if rows["split"].notna().any():
         return np.where(rows["split"] == "test", HELD_OUT, TRAIN)
-    # The target's rule with a share and a seed of its own; one group of each class always stays to be trained on.
+    # The stateless draw, with a share and a seed of its own; one group of each class always stays to be trained on.
     data = dataclasses.replace(params.data, test_fraction=params.pretrain.held_out, train_per_class=None)
     select = dataclasses.replace(params.select, folds=2)
     drawn = draw_test(rows, groups, dataclasses.replace(params, data=data, select=select))

@@ -6,6 +6,7 @@ import pandas as pd
 
 from graft.files import whole_file
 from graft.images.splits import Division, divide
+from graft.images.stratified import SplitHistory, asked_of, read_split_history, write_split_history
 from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
@@ -14,14 +15,33 @@ _NAMED = 5
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Read: data/manifest.parquet. Write: data/splits.parquet."""
+    """Read: data/manifest.parquet, data/split_history.json. Write: data/splits.parquet, data/split_history.json.
+
+    Raises:
+        DataError: the images cannot be divided, or the history is damaged.
+    """
     manifest = pd.read_parquet(workspace.manifest)
-    division = divide(manifest, params)
+    history = read_split_history(workspace.split_history)
+    division = divide(manifest, params, history)
+    if division.history is not None:
+        print(remembered(history, params))
     with whole_file(workspace.splits) as beside:
         division.table.to_parquet(beside, index=False)
+    # Last: a run that is killed before it divides again by what is remembered, which gives the same.
+    write_split_history(workspace.split_history, division.history or history or SplitHistory({}))
     print(summary(division, len(manifest), params.select.folds))
     if params.data.train_per_class is not None and manifest["split"].notna().any():
         print("split: the data came divided, so data.train_per_class says nothing")
+
+
+def remembered(history: SplitHistory | None, params: Params) -> str:
+    """Whether earlier divisions are kept to, for the log."""
+    if history is None or not history.tested:
+        return "split: no earlier division is remembered, so the test is drawn anew"
+    if history.asked == asked_of(params):
+        return "split: what was tested before stays tested, and what was trained on is not tested"
+    before = ", ".join(f"{key} {value}" for key, value in history.asked.items())
+    return f"split: the test is drawn anew, because it was drawn by other settings before ({before})"
 
 
 def summary(division: Division, images: int, folds: int) -> str:

@@ -300,3 +300,16 @@ def test_doctor_of_a_missing_folder(tmp_path: Path) -> None:
     done = _graft("doctor", "nowhere", cwd=tmp_path)
     assert done.returncode == 1
     assert "nowhere" in done.stderr + done.stdout and "Traceback" not in done.stderr
+
+
+def test_doctor_of_a_project_says_that_its_device_is_not_here(
+    tmp_path: Path, make_classes: Callable[..., Path]
+) -> None:
+    folder = make_classes({"cat": 40, "dog": 40})
+    settings = "zoo:\n  candidates:\n    - arch: resnet18\n      weights: none\ncompute:\n  device: {device}\n"
+    (tmp_path / "params.yaml").write_text(settings.format(device="cuda:99"))
+    done = _graft("doctor", str(folder), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "error: there is no 'cuda:99' here: torch " in done.stderr
+    (tmp_path / "params.yaml").write_text(settings.format(device="cpu"))
+    assert _graft("doctor", str(folder), cwd=tmp_path).stderr == ""

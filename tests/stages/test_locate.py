@@ -85,3 +85,19 @@ def test_what_is_gone_since_is_named_with_the_nearest_name(
     )
     with pytest.raises(DataError, match=r"\(pretrain.source, or the command's argument\); did you mean"):
         refuse_missing(dataclasses.replace(params, data=dataclasses.replace(params.data, source="digits")), root)
+
+
+def test_a_device_that_is_not_there_is_refused_by_the_first_stage_before_any_work(
+    make_classes: Callable[..., Path],
+    workspace_with: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    make_classes({"cat": 3, "dog": 3})
+    root = workspace_with(data={"source": "../images"}, compute={"device": "cuda"})
+    assert run_stage("locate", run) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: there is no 'cuda' here: torch ")
+    assert "\n  where: compute.device\n  remedy: set compute.device: auto, which takes a GPU if there is one" in said
+    assert not (root / "data/.links").exists()

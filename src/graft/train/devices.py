@@ -7,11 +7,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from graft.errors import ConfigError
-from graft.train.precision import Precision
 
 if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
+
+    from graft.train.precision import Precision
 
 FULL_PRECISION: Precision = "32-true"
 
@@ -24,17 +25,24 @@ def fabric_for(device: str, precision: Precision = FULL_PRECISION) -> Fabric:
     """
     from lightning_fabric import Fabric
 
-    _require(device)
+    require_device(device)
     # It tells of its precision each time; what was chosen and why is said by graft.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     accelerator, _, index = device.partition(":")
     return Fabric(accelerator=accelerator, devices=[int(index)] if index else 1, precision=precision)
 
 
-def _require(device: str) -> None:
+def require_device(device: str) -> None:
+    """Refuse a device that this machine has not; to ask for one by name imports torch.
+
+    Raises:
+        ConfigError: there is no such device, or torch cannot use it.
+    """
+    kind, _, index = device.partition(":")
+    if kind in {"auto", "cpu"}:
+        return
     import torch
 
-    kind, _, index = device.partition(":")
     gpus = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if kind in gpus and gpus[kind] <= int(index or 0):
         raise ConfigError(

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from graft.artifact import CARD_FILE, FORMAT, Artifact
 from graft.errors import GraftError
 from graft.files import write_json
 from graft.journal import Answered, Journal
-from graft.monitor.verdict import LEAST_ANSWERS, Monitored, examine
+from graft.monitor.verdict import LEAST_ANSWERS, LEAST_LABELS, Accuracy, Monitored, examine
 from graft.packaged import PACKAGE_FILE, version_of
 from graft.trust.card import Threshold, Trust
 from graft.workspace import Workspace
@@ -109,7 +110,7 @@ def test_what_is_like_the_training_images_is_steady(workspace: Workspace) -> Non
         "not sure",
         "unlike the training images",
     ]
-    assert found.describe() == "steady: 200 answers"
+    assert found.describe() == "steady: 200 answers, of which 32% of another kind would show 80% of the time"
 
 
 @pytest.mark.parametrize(
@@ -163,26 +164,77 @@ def test_a_model_that_cannot_tell_novelty_has_none_to_drift(workspace: Workspace
 
 
 @pytest.mark.parametrize(("right", "word"), [(38, "steady"), (34, "steady"), (30, "worse")])
-def test_accuracy_has_wilsons_interval_and_is_worse_only_beyond_doubt(
+def test_accuracy_has_an_exact_interval_and_is_worse_only_beyond_doubt(
     workspace: Workspace, right: int, word: str
 ) -> None:
-    journal = Journal(workspace.journal)
-    for number, one in enumerate(answered(workspace, label="ant")[:40]):
-        journal.correct(one, "ant" if number < right else "bee", time.time())
-    answered(workspace, 200, label="bee")
+    ids = answered(workspace)
+    correct(workspace, sorted(ids)[:40], right)
     found = look(workspace)
     assert found.word == word
     assert found.accuracy is not None
-    expected = binomtest(right, 40).proportion_ci(0.95, method="wilson")
-    assert (found.accuracy.low, found.accuracy.high) == pytest.approx((expected.low, expected.high))
-    assert (found.accuracy.labels, found.accuracy.value, found.accuracy.promised) == (40, right / 40, 0.9)
-    assert "promised 0.900) on 40 labels that came back" in found.describe()
+    expected = binomtest(right, 40).proportion_ci(0.95, method="exact")
+    assert found.accuracy.interval == pytest.approx((expected.low, expected.high))
+    known = found.accuracy
+    assert (known.labels, known.judged, known.right, known.sampled, known.promised) == (40, 40, right, True, 0.9)
+    assert f"accuracy {right / 40:.3f} (" in found.describe()
+    assert "promised 0.900) on the labels of 40 answers drawn at random" in found.describe()
+
+
+def test_one_wrong_label_is_no_verdict_and_labels_of_random_answers_are_asked_for(workspace: Workspace) -> None:
+    ids = answered(workspace)
+    correct(workspace, ids[:1], right=0)
+    found = look(workspace)
+    assert found.word == "steady" and found.accuracy is not None
+    assert found.describe().endswith(
+        "; accuracy is not judged: 1 labels came back, and people correct what is wrong; give the labels, right or "
+        "wrong, of 20 answers that were drawn at random"
+    )
+    assert set(found.accuracy.wanted) == set(sorted(ids)[:LEAST_LABELS]) - {ids[0]}
+    correct(workspace, found.accuracy.wanted, right=LEAST_LABELS - 1)
+    judged = look(workspace).accuracy
+    assert judged is not None
+    assert (judged.judged, judged.wanted, judged.is_worse) == (LEAST_LABELS, (), False)
+
+
+def test_corrections_of_all_that_is_wrong_do_not_make_a_good_model_worse(workspace: Workspace) -> None:
+    """Nine of ten answers are right, as promised; people give the label of each wrong one and of no other."""
+    correct(workspace, answered(workspace, 400)[::10], right=0)
+    found = look(workspace)
+    assert found.accuracy is not None and found.word == "steady"
+    assert (found.accuracy.judged, found.accuracy.right, found.accuracy.sampled) == (400, 360, False)
+    assert "accuracy at most 0.900 (" in found.describe()
+    assert "40 of 400 answers have a label, and the others count as right" in found.describe()
+
+
+def test_what_would_be_too_many_wrong_even_if_all_others_were_right_is_worse(workspace: Workspace) -> None:
+    correct(workspace, answered(workspace, 200)[::4], right=0)
+    assert look(workspace).word == "worse"
+
+
+def test_what_so_few_labels_can_show_is_said_and_holds(workspace: Workspace) -> None:
+    """50 of 60 right is no proof where 0.9 was promised: the fall that would be one is named."""
+    correct(workspace, answered(workspace, 60), right=50)
+    found = look(workspace)
+    assert found.word == "steady" and found.accuracy is not None and found.accuracy.noticed is not None
+    assert f"; a fall to {found.accuracy.noticed:.2f} would show 80% of the time" in found.describe()
+    worse = [Accuracy(60, 60, right, True, 0.9).is_worse for right in range(61)]
+    drawn = np.random.default_rng(0).binomial(60, found.accuracy.noticed, 20_000)
+    assert np.mean(np.array(worse)[drawn]) == pytest.approx(0.8, abs=0.01)
+    # The share of images of another kind is counted in the same way.
+    over = np.random.default_rng(0).binomial(found.answers, found.noticed, 20_000) / found.answers
+    assert np.mean(over > max(LIMIT, *(shift.chance for shift in found.shifts))) == pytest.approx(0.8, abs=0.02)
+
+
+def correct(workspace: Workspace, ids: Sequence[str], right: int) -> None:
+    """Give labels: the answer's own for the first ``right``, another for the rest."""
+    journal = Journal(workspace.journal)
+    said = dict(journal.read()[["id", "label"]].itertuples(index=False))
+    for number, one in enumerate(ids):
+        journal.correct(one, said[one] if number < right else "wasp", time.time())
 
 
 def give_labels(workspace: Workspace, model: str, right: int, count: int = 40) -> None:
-    journal = Journal(workspace.journal)
-    for number, one in enumerate(answered(workspace, count, model=model, label="ant")):
-        journal.correct(one, "ant" if number < right else "bee", time.time())
+    correct(workspace, answered(workspace, count, model=model, label="ant"), right)
 
 
 def test_the_model_in_use_is_held_to_its_own_promise_and_not_to_its_predecessors_mistakes(workspace: Workspace) -> None:
@@ -190,7 +242,7 @@ def test_the_model_in_use_is_held_to_its_own_promise_and_not_to_its_predecessors
     give_labels(workspace, version_of(workspace.finetuned), right=38)
     found = look(workspace).accuracy
     assert found is not None and not found.is_worse
-    assert (found.labels, found.value, found.promised) == (40, 38 / 40, 0.9)
+    assert (found.labels, found.right, found.promised) == (40, 38, 0.9)
 
 
 def test_a_training_that_was_not_promoted_changes_nothing_of_what_the_model_in_use_promised(

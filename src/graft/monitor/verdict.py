@@ -8,8 +8,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from graft.errors import GraftError
-from graft.evaluate.slices import wilson
 from graft.monitor.reference import WATCHED, evaluated_version, test_facts, training_facts
 from graft.packaged import read_package
 from graft.validation.drift import Shift, measure_drift
@@ -21,30 +22,84 @@ if TYPE_CHECKING:
 
 Word = Literal["steady", "drifted", "worse", "too few answers"]
 LEAST_ANSWERS = 50
+LEAST_LABELS = 20
 LEVEL = 0.95
+POWER = 0.8
+# A few labels may be lacking of a sample that is judged; they count as right.
+COMPLETE = 0.9
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often answers were right, of those whose right label people gave.
+    """How often answers were right, by the labels that people gave.
+
+    People correct what is wrong and pass over what is right, so labels that came by themselves are no fair sample.
+    The ids of answers are random: the first of them in order are one, whatever anybody chose to correct. Where nearly
+    all of these have a label, they are judged; else all answers are. An answer without a label counts as right, so
+    that ``worse`` holds even if it was.
 
     Attributes:
         labels: how many came back.
-        value: the share that was right, 0 to 1.
-        low, high: Wilson's 95% interval.
+        judged: answers that are judged; 0 with less than ``LEAST_LABELS`` labels among them.
+        right: of those judged, how many were right or have no label.
+        sampled: whether those judged are a random sample with a label for nearly each.
         promised: the lower bound of the evaluation's 95% interval; None where there is none.
+        wanted: ids of answers drawn at random whose label is lacking.
     """
 
     labels: int
-    value: float
-    low: float
-    high: float
+    judged: int
+    right: int
+    sampled: bool
     promised: float | None
+    wanted: tuple[str, ...] = ()
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Clopper and Pearson's 95% interval of the accuracy."""
+        from scipy.stats import binomtest
+
+        found = binomtest(self.right, self.judged).proportion_ci(LEVEL, method="exact")
+        return float(found.low), float(found.high)
 
     @property
     def is_worse(self) -> bool:
         """Whether even the best that it can be is under the worst that was promised."""
-        return self.promised is not None and self.high < self.promised
+        return bool(self.judged) and self.promised is not None and self.interval[1] < self.promised
+
+    @property
+    def noticed(self) -> float | None:
+        """The accuracy that would be called worse in ``POWER`` of cases with so many labels; None: none would be."""
+        from scipy.stats import beta
+
+        rights = np.arange(self.judged)
+        upper = beta.ppf((1 + LEVEL) / 2, rights + 1, self.judged - rights)
+        most = int((upper < (self.promised or 0.0)).sum()) - 1
+        return None if most < 0 else float(beta.ppf(1 - POWER, most + 1, self.judged - most))
+
+    def describe(self) -> str:
+        """What the labels say, how sure that is, and what it takes to say more."""
+        if not self.judged:
+            return (
+                f"accuracy is not judged: {self.labels:,} labels came back, and people correct what is wrong; give the "
+                f"labels, right or wrong, of {LEAST_LABELS} answers that were drawn at random"
+            )
+        low, high = self.interval
+        promised = "" if self.promised is None else f", promised {self.promised:.3f}"
+        share = f"{self.right / self.judged:.3f} ({low:.3f} to {high:.3f}{promised})"
+        if not self.sampled:
+            return (
+                f"accuracy at most {share}: {self.labels:,} of {self.judged:,} answers have a label, and the others "
+                "count as right"
+            )
+        told = f"accuracy {share} on the labels of {self.judged:,} answers drawn at random"
+        if self.is_worse or self.promised is None:
+            return told
+        return told + (
+            "; so few would show no fall"
+            if self.noticed is None
+            else f"; a fall to {self.noticed:.2f} would show {POWER:.0%} of the time"
+        )
 
 
 @dataclass(frozen=True)
@@ -77,19 +132,36 @@ class Monitored:
             return "too few answers"
         return "drifted" if self.drifted else "steady"
 
+    @property
+    def causes(self) -> dict[str, str]:
+        """What somebody has to see to: the fact, or ``accuracy``, and what is found of it."""
+        found = {}
+        if self.accuracy is not None and self.accuracy.is_worse:
+            found["accuracy"] = self.accuracy.describe()
+        if self.answers >= LEAST_ANSWERS:
+            found |= {
+                shift.fact: f"{shift.fact} moved by {shift.distance:.2f} ({shift.found})" for shift in self.drifted
+            }
+        return found
+
+    @property
+    def noticed(self) -> float:
+        """The share of images that must be of another kind for the fact that is the hardest to tell to be called
+        drifted in ``POWER`` of cases."""
+        from scipy.stats import beta
+
+        least = max([self.limit, *(shift.chance for shift in self.shifts)])
+        most = min(int(least * self.answers), self.answers - 1)
+        return float(beta.ppf(POWER, most + 1, self.answers - most))
+
     def describe(self) -> str:
-        """The verdict in a sentence."""
+        """The verdict in a sentence, with what could have escaped it."""
         parts = [f"{self.word}: {self.answers:,} answers"]
+        if self.word == "steady":
+            parts[0] += f", of which {self.noticed:.0%} of another kind would show {POWER:.0%} of the time"
         if self.accuracy is not None:
-            known = self.accuracy
-            promised = "" if known.promised is None else f", promised {known.promised:.3f}"
-            parts.append(
-                f"accuracy {known.value:.3f} ({known.low:.3f} to {known.high:.3f}{promised}) "
-                f"on {known.labels:,} labels that came back"
-            )
-        if self.word != "too few answers":
-            parts += [f"{shift.fact} moved by {shift.distance:.2f} ({shift.found})" for shift in self.drifted]
-        return "; ".join(parts)
+            parts.append(self.accuracy.describe())
+        return "; ".join([*parts, *(told for cause, told in self.causes.items() if cause != "accuracy")])
 
 
 def examine(workspace: Workspace, answers: pd.DataFrame, limit: float) -> Monitored:
@@ -126,14 +198,13 @@ def _accuracy(workspace: Workspace, answers: pd.DataFrame) -> Accuracy | None:
 
     The answers of a model that was replaced say nothing of the next one, nor does its promise.
     """
-    known = answers[answers["truth"].notna()]
-    if not len(known):
+    labelled = set(answers.loc[answers["truth"].notna(), "model"])
+    if not labelled:
         return None
     for version, metrics in _promises(workspace):
-        mine = known[known["model"] == version]
-        if len(mine):
-            return _measured(mine, metrics)
-    return _measured(known, {})
+        if version in labelled:
+            return _measured(answers[answers["model"] == version], metrics)
+    return _measured(answers[answers["model"].isin(labelled)], {})
 
 
 def _promises(workspace: Workspace) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
@@ -146,11 +217,18 @@ def _promises(workspace: Workspace) -> Iterator[tuple[str | None, Mapping[str, A
         yield evaluated_version(workspace), metrics
 
 
-def _measured(known: pd.DataFrame, metrics: Mapping[str, Any]) -> Accuracy:
-    share = float((known["label"] == known["truth"]).mean())
-    low, high = wilson(share, len(known), LEVEL)
+def _measured(answers: pd.DataFrame, metrics: Mapping[str, Any]) -> Accuracy:
+    drawn = answers.sort_values("id", ignore_index=True)
+    known = drawn["truth"].notna().to_numpy()
+    right = ~known | (drawn["label"] == drawn["truth"]).to_numpy()
+    labels = np.cumsum(known)
+    complete = np.flatnonzero(known & (labels >= COMPLETE * np.arange(1, len(drawn) + 1))) + 1
+    sample = int(complete[-1]) if len(complete) else 0
+    sampled = sample > 0 and labels[sample - 1] >= LEAST_LABELS
+    judged = sample if sampled else len(drawn) if labels[-1] >= LEAST_LABELS else 0
+    wanted = () if sampled else tuple(drawn["id"][:LEAST_LABELS][~known[:LEAST_LABELS]])
     try:
         promised = float(metrics["accuracy_ci95"][0])
     except (KeyError, TypeError, ValueError, IndexError):
         promised = None
-    return Accuracy(len(known), share, low, high, promised)
+    return Accuracy(int(labels[-1]), judged, int(right[:judged].sum()), sampled, promised, wanted)

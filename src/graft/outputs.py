@@ -176,19 +176,15 @@ class StageOutputs:
         status = json.loads(done.stdout)
         changes: dict[str, list[Any]] = status.get("uncommitted", {})
         changed = {item["new"] if isinstance(item, dict) else item for items in changes.values() for item in items}
-        # Of a folder that DVC can say nothing of, it names only the folder.
-        folders = tuple(
-            f"{out.as_posix()}/" for out in self.paths if f"{out.as_posix()}/" in status.get("not_in_cache", ())
-        )
-        return [file for file in files if file in changed or (folders and file.startswith(folders))]
+        # Of a folder whose list of files is lost, DVC cannot say which are its own.
+        lost = {name.rstrip("/") for name in status.get("not_in_cache", ())}
+        return [file for file in files if file in changed or self._out_of(file).as_posix() in lost]
 
     def _refusal(self, unknown: list[str]) -> DataError:
-        names = ", ".join(unknown[:_SHOWN]) + (f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else "")
-        out = next(
-            out for out in self.paths if unknown[0] == out.as_posix() or unknown[0].startswith(f"{out.as_posix()}/")
-        )
+        out = self._out_of(unknown[0])
         return DataError(
-            f"the stage {self.stage!r} replaces {out.as_posix()}, and graft did not write what lies there: {names}",
+            f"the stage {self.stage!r} replaces {out.as_posix()}, and graft did not write what lies there: "
+            f"{_named(unknown)}",
             where=self.root / out,
             remedy="move what is yours to a folder of its own, for instance data/mine, and name that as data.source; "
             f"where nothing of it is yours, delete {out.as_posix()}",
@@ -200,10 +196,17 @@ class StageOutputs:
             (aside / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(self.root / file, aside / file)
         print(
-            f"{self.stage}: the run before was killed, so {len(unknown):,} files that it or you left in its outputs "
-            f"are moved to {aside}; delete them where none is yours",
+            f"{self.stage}: the run before was killed, so {_named(unknown)}, which it or you left, is moved to "
+            f"{aside}; delete that where nothing is yours",
             file=sys.stderr,
         )
+
+    def _out_of(self, file: str) -> Path:
+        return next(out for out in self.paths if Path(file).is_relative_to(out))
+
+
+def _named(files: list[str]) -> str:
+    return ", ".join(files[:_SHOWN]) + (f" and {len(files) - _SHOWN:,} more" if len(files) > _SHOWN else "")
 
 
 def _files_in(path: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import pipeline
 from flows.graph import changed_inputs, reproduce
 from flows.watch import main, watch
 from graft.config import load_params
@@ -89,3 +90,24 @@ def test_images_are_compared_by_name_and_label(
     shutil.copy(images / "bee" / "bee_000.png", images / "bee" / "another.png")
     shutil.copy(images / "bee" / "bee_000.png", images / "bee" / "a_third.png")
     assert compare(params, workspace).describe() == "8 images, 2 new, 1 gone"
+
+
+def test_a_source_that_is_gone_since_is_named_with_the_nearest_name(
+    toy: Toy, make_classes: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """DVC would say that an internal link leads nowhere, in a sentence of the operating system."""
+    make_classes({"ant": 4, "bee": 3}, name="photos")
+    (toy.root / "params.yaml").write_text(
+        "data: {source: ../photos}\nzoo: {candidates: [{arch: resnet18, weights: none}]}\n"
+    )
+    reproduce(toy.root)
+    assert watch(str(toy.root), return_state=True).name == "Unchanged"
+    (toy.root.parent / "photos").rename(toy.root.parent / "photos-2026")
+    words = (
+        f"there is no such folder or table\n  where: {toy.root}/../photos\n"
+        "  remedy: name what is there (data.source, or the command's argument); did you mean 'photos-2026'?"
+    )
+    state = watch(str(toy.root), return_state=True)
+    assert (state.name, state.message) == ("Failed", words)
+    assert pipeline.main(["--root", str(toy.root)]) == 1
+    assert f"error: {words}\n" in capfd.readouterr().err

@@ -1,13 +1,27 @@
-"""`graft zoo`: the architectures that can be named, and what is known of each without downloading anything."""
+"""`graft zoo`: the architectures that can be named, and what is known of each without downloading anything.
+
+Torch, torchvision and timm take seconds to be imported, so what they say of the default list stands in a file, for the
+versions that requirements.lock names; `python -m graft.command.zoo` writes it anew. Whatever is not in it is looked up.
+"""
 
 from __future__ import annotations
 
 import fnmatch
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 from graft.errors import GraftError, did_you_mean
 from graft.progress import track
+
+_FILE = "published.json"
+_LIBRARIES = ("timm", "torchvision")
 
 
 @dataclass(frozen=True)
@@ -37,30 +51,115 @@ def list_zoo(pattern: str, as_json: bool) -> None:
     Raises:
         GraftError: nothing matches.
     """
-    from graft.zoo.bundled import BUNDLED
-    from graft.zoo.catalogue import TORCHVISION_BUILDER, names
-
-    default = [*TORCHVISION_BUILDER.names(), *BUNDLED]
-    wanted = default if pattern == "*" else fnmatch.filter(names(), pattern)
-    if not wanted:
-        raise GraftError(f"no architecture matches {pattern!r}", remedy=did_you_mean(pattern, names()))
-    entries = [describe(arch) for arch in track(wanted, "looking up")]
+    entries = list(_of_the_file(pattern)) or list(_looked_up(pattern))
     if as_json:
         for entry in entries:
             print(json.dumps(asdict(entry)))
-    else:
-        _print_table(entries)
-        if pattern == "*":
-            print(f"and {len(names()) - len(default)} more of timm: `graft zoo 'timm:*'`, or a narrower pattern")
+        return
+    _print_table(entries)
+    if pattern == "*":
+        count = published()["names"] or len(_names())
+        print(f"and {count - len(entries)} more of timm: `graft zoo 'timm:*'`, or a narrower pattern")
 
 
-def describe(arch: str) -> Entry:
-    """Look one architecture up."""
+@cache
+def published() -> dict[str, Any]:
+    """What the file says: ``names``, how many there are, and the ``rows``; none where other versions are installed."""
+    table: dict[str, Any] = json.loads((files("graft.zoo") / _FILE).read_text(encoding="utf-8"))
+    return table if table["versions"] == _versions() else {"names": 0, "rows": {}}
+
+
+def tabulate() -> dict[str, Any]:
+    """What stands in the file, looked up."""
+    from urllib.parse import urlparse
+
+    from graft.vision import models
+    from graft.zoo.timm_builder import TIMM, timm_config
+
+    rows = {}
+    for arch in _default():
+        count, size = _look_up(arch)
+        if arch.startswith(TIMM):
+            file = timm_config(arch).hf_hub_id.replace("/", "--")
+        else:
+            file = Path(urlparse(models.get_model_weights(arch).DEFAULT.url).path).name
+        rows[arch] = {"params": count, "input_px": size, "licence": licence_of(arch), "file": file}
+    return {"versions": _versions(), "names": len(_names()), "rows": rows}
+
+
+def _versions() -> dict[str, str]:
+    try:
+        return {name: version(name).partition("+")[0] for name in _LIBRARIES}
+    except PackageNotFoundError:
+        return {}
+
+
+def _of_the_file(pattern: str) -> Iterator[Entry]:
+    """The entries of the file that match; none where names that are not in it may match too."""
+    from graft.zoo.bundled import BUNDLED
+
+    rows = published()["rows"]
+    if pattern != "*" and pattern[:1] in {"", "*", "?", "[", "t"}:  # timm's names have its name before them
+        return
+    for arch in fnmatch.filter(rows, pattern):
+        row = rows[arch]
+        bundled = ("bundled",) if arch in BUNDLED and _has_bundled(arch) else ()
+        pretrained = ("pretrained",) if _is_here(row["file"]) else ()
+        here = (*bundled, *pretrained, "source", "none")
+        yield _entry(arch, row["params"], row["input_px"], row["licence"], here)
+
+
+def _looked_up(pattern: str) -> Iterator[Entry]:
+    """The same by the libraries. Raises GraftError where nothing matches."""
+    wanted = _default() if pattern == "*" else fnmatch.filter(_names(), pattern)
+    if not wanted:
+        raise GraftError(f"no architecture matches {pattern!r}", remedy=did_you_mean(pattern, _names()))
+    for arch in track(wanted, "looking up"):
+        yield _entry(arch, *_look_up(arch), licence_of(arch), _offline(arch))
+
+
+def _default() -> list[str]:
+    from graft.zoo.bundled import BUNDLED
+    from graft.zoo.catalogue import TORCHVISION_BUILDER
+
+    return [*TORCHVISION_BUILDER.names(), *BUNDLED]
+
+
+def _names() -> tuple[str, ...]:
+    from graft.zoo.catalogue import names
+
+    return names()
+
+
+def _look_up(arch: str) -> tuple[int, int]:
+    """How many parameters, and the side of the published weights' input."""
     from graft.zoo.catalogue import family_of
 
-    count = parameters(arch)
-    size = family_of(arch).preprocessing(arch, None).geometry.size
-    return Entry(arch, round(count / 1e6, 2), round(count * 4 / 1e6, 1), size, licence_of(arch), _offline(arch))
+    return parameters(arch), family_of(arch).preprocessing(arch, None).geometry.size
+
+
+def _entry(arch: str, count: int, size: int, licence: str, offline: tuple[str, ...]) -> Entry:
+    return Entry(arch, round(count / 1e6, 2), round(count * 4 / 1e6, 1), size, licence, offline)
+
+
+def _has_bundled(arch: str) -> bool:
+    from graft.zoo.bundled import bundled_file
+
+    try:
+        return bundled_file(arch).is_file()
+    except GraftError:
+        return False
+
+
+def _is_here(file: str) -> bool:
+    """Whether published weights lie among graft's own, or where torchvision and the hub put what they download."""
+    from graft.zoo.kept import kept_folder
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    torch = Path(os.environ.get("TORCH_HOME") or cache / "torch") / "hub" / "checkpoints" / file
+    hub = Path(os.environ.get("HF_HOME") or cache / "huggingface") / "hub" / f"models--{file}" / "snapshots"
+    kept = kept_folder() / f"{file.removesuffix('.pth')}.safetensors"
+    return kept.is_file() or torch.is_file() or any(hub.glob("*/*"))
 
 
 def licence_of(arch: str) -> str:
@@ -117,3 +216,9 @@ def _print_table(entries: list[Entry]) -> None:
             f"{entry.arch:34} {entry.params_m:7.2f} M {entry.size_mb:6.1f} MB {entry.input_px:4d} px  "
             f"{entry.licence:22} {', '.join(entry.offline)}"
         )
+
+
+if __name__ == "__main__":
+    from graft.files import write_json
+
+    write_json(Path(__file__).parents[1] / "zoo" / _FILE, tabulate())

@@ -107,6 +107,6 @@ lock: $(STAMP)  ## resolve requirements.lock anew, keeping versions that still f
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev $(UPGRADE) \
 		--custom-compile-command 'make lock' pyproject.toml -o requirements.lock
 
-clean:  ## remove caches and build leftovers; data, models, reports and .venv stay
-	@rm -rf .graft/cache dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
+clean:  ## remove caches; data, models, reports and .venv stay, and every folder of your own
+	@rm -rf .graft/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis src/*.egg-info
 	@find src flows tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

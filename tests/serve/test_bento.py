@@ -85,6 +85,12 @@ def test_the_container_is_built_of_what_serving_needs(
     assert "USER bentoml" in dockerfile and "ENV BENTOML_CONTAINERIZED=true" in dockerfile
     copied = re.findall(r"^COPY (?:--chown=\S+ )?(\S+)", dockerfile, flags=re.MULTILINE)
     assert [place for place in copied if not (context / place).exists()] == []
+    readme = (context / "README.md").read_text()
+    package = json.loads((whole_project.packaged / "package.json").read_text())
+    assert readme.startswith(f"# {package['tag']}: what is in an image\n") and "make demo" not in readme
+    told = ("one of 3 classes (ant, bee, wasp)", "curl -F image=@photo.jpg", "| `GRAFT_MAX_BODY` | `20` | MiB that ")
+    card = ("| accuracy | 0.930 (95%: 0.910 to 0.950) |", "| test images | 153 |", "| not sure under | 0.60 |")
+    assert [line for line in (*told, *card) if line not in readme] == []
     packages = (context / "env" / "python" / "requirements.txt").read_text()
     names = {line.partition("=")[0] for line in packages.split("\n") if line}
     assert names == {"numpy", "onnxruntime", "pillow", "pydantic", "safetensors", "bentoml"}

@@ -30,6 +30,7 @@ from graft.serve.loaded import Loaded
 from graft.serve.location import VARIABLE, PackagedModel, check_model, is_there, labels_of, model_folder
 from graft.serve.notes import recorder
 from graft.serve.page import pages
+from graft.serve.readme import readme_of
 from graft.serve.refusal import refusal
 from graft.serve.startup import (
     address_to_bind,
@@ -148,5 +149,7 @@ Classifier: Any = bentoml.service(
     workers=CAPACITY.workers,
     threads=CAPACITY.threads,
     labels=labels_of(ROOT),
+    # What `bentoml build` writes into a Bento as its README.
+    description=readme_of(ROOT),
 )(ImageClassifier)
 Classifier.mount_asgi_app(pages, path="/", name="pages")

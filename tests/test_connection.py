@@ -152,6 +152,7 @@ def test_busy_service_is_given_up_after_a_few_times(scripted: Scripted, photo: P
             "the service asks for an API key",
             "set GRAFT_API_KEY to the key that the service was started with",
         ),
+        (403, {"error": "not by this name", "remedy": "name it"}, ServiceError, "not by this name", "name it"),
         (500, b"", ServiceError, "the service failed (500)", "see what its log says"),
         (500, {"error": ["no", "text"]}, ServiceError, "the service failed (500)", "see what its log says"),
         (

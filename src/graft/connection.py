@@ -116,6 +116,8 @@ class Connection:
         if status == 401:
             asked = remedy or "set GRAFT_API_KEY to the key that the service was started with"
             return ServiceError(what or "the service asks for an API key", where=self.url, remedy=asked)
+        if status == 403 and what:
+            return ServiceError(what, where=self.url, remedy=remedy)
         if status in _BUSY:
             return ServiceError(
                 what or "the service is busy, and stayed so", where=self.url, remedy=remedy or "ask again later"

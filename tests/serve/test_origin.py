@@ -39,7 +39,7 @@ def test_addresses_and_localhost_are_its_own_names(host: str) -> None:
 def test_other_names_are_refused_until_they_are_given(method: str, host: str) -> None:
     refused = ask(method, {"Host": host})
     assert (refused.status_code, refused.json()) == (
-        400,
+        403,
         {
             "error": "the service does not answer to this name",
             "remedy": "name it in GRAFT_HOSTS, or ask its IP address",
@@ -51,7 +51,7 @@ def test_other_names_are_refused_until_they_are_given(method: str, host: str) ->
 def test_names_that_were_given() -> None:
     for host in ("Images.Example.com", "images.example.com:8080", "localhost"):
         assert ask("POST", {"Host": host}, hosts=("images.example.com",)).status_code == 200
-    assert ask("POST", {"Host": "example.com"}, hosts=("images.example.com",)).status_code == 400
+    assert ask("POST", {"Host": "example.com"}, hosts=("images.example.com",)).status_code == 403
 
 
 @pytest.mark.parametrize(

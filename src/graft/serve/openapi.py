@@ -16,7 +16,7 @@ _REF = "#/components/schemas/{model}"
 _REFUSALS = {
     400: "what was sent cannot be used; the error says why",
     401: "the API key is missing or wrong",
-    403: "a web page of another site may not ask",
+    403: "asked by another name, or by a web page of another site",
     404: "there is no such answer",
     408: "the request did not arrive in time",
     413: "the upload is too large",

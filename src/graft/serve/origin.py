@@ -37,7 +37,7 @@ class SameOrigin:
         self.allows = allows
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it with 400 or 403."""
+        """Pass the request on, or refuse it with 403."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             host = headers.get("host", "")
@@ -45,7 +45,7 @@ class SameOrigin:
                 error = DataError(
                     "the service does not answer to this name", remedy="name it in GRAFT_HOSTS, or ask its IP address"
                 )
-                await refusal(error, 400)(scope, receive, send)
+                await refusal(error, 403)(scope, receive, send)
                 return
             if scope["method"] not in _READING and not self._may_ask(headers, host):
                 error = DataError(

@@ -23,7 +23,7 @@ from graft.errors import DataError
 from graft.images.cleaned_copy import write_cleaned
 from graft.images.cleaning import RULES, Draft, check_rows
 from graft.images.diagnosis import show
-from graft.images.doctor import default_params, doctor, examine
+from graft.images.doctor import DEFAULTS, doctor, examine
 from graft.images.intake import table_of
 from graft.images.records import Found, Problem
 from graft.images.spelling import label_key, tidy
@@ -37,6 +37,12 @@ GOOD: list[Row] = [
     ("dog/dog_000.png", "dog", "train"),
     ("dog/dog_001.png", "dog", "test"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def in_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor takes the settings of the project around the current folder: here there is none."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -452,7 +458,7 @@ def test_the_command_writes_a_clean_copy_and_its_log(
         expected[f"{tested}.png"] = (tested[:3], "test")
     assert files == expected
     # Whoever runs it on the copy finds nothing, and the pipeline takes it.
-    assert not any(not finding.success for finding in examine(str(out), default_params()).findings)
+    assert not any(not finding.success for finding in examine(str(out), DEFAULTS).findings)
     assert len(read_table(out).records) == len(expected)
     log = list(csv.DictReader(io.StringIO(Path(said["cleaned"]["log"]).read_text(encoding="utf-8"))))
     assert Path(said["cleaned"]["log"]) == out.with_suffix(".changes.csv")
@@ -549,7 +555,7 @@ def test_built_in_data_has_nothing_to_clean(tmp_path: Path) -> None:
 
 def test_classes_that_differ_only_in_case_are_a_warning(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"Cat": 10, "cat": 10, "a": 10, "A": 10})
-    findings = {item.check: item for item in examine(str(folder), default_params()).findings}
+    findings = {item.check: item for item in examine(str(folder), DEFAULTS).findings}
     assert not findings["class_names"].success
     assert [item.value for item in findings["class_names"].offenders] == ["classes 'Cat' and 'cat'"] * 2
 
@@ -569,7 +575,7 @@ def test_on_a_terminal_prose_keeps_to_its_width_and_names_are_never_broken(tmp_p
     (tmp_path / "cat" / long).write_bytes(b"")
     with table.open("a") as file:
         file.write(f'"cat/{long}",cat,train,x,\n')
-    examination = examine(str(table), default_params())
+    examination = examine(str(table), DEFAULTS)
     lines = [
         line.replace("\x1b[0m", "").replace("\x1b[1m", "").replace("\x1b[2m", "") for line in printed(examination, True)
     ]

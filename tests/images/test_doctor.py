@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +13,15 @@ from pathlib import Path
 import pytest
 
 from graft.images import examining
-from graft.images.doctor import default_params, doctor
+from graft.images.doctor import DEFAULTS, doctor
+from graft.images.examination import Settings
 from graft.settings import Validation
+
+
+@pytest.fixture(autouse=True)
+def in_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor takes the settings of the project around the current folder: here there is none."""
+    monkeypatch.chdir(tmp_path)
 
 
 def test_a_clean_folder_would_be_trained_on(
@@ -74,7 +83,7 @@ def test_what_is_put_into_quarantine_is_left_out_as_the_pipeline_would(
     folder = make_classes({"cat": 10, "dog": 10})
     shutil.copy(folder / "cat/cat_000.png", folder / "dog/same.png")
     limits = Validation(severity={"label_conflict": "quarantine"})
-    assert doctor(str(folder), False, replace(default_params(), validation=limits)) == 0
+    assert doctor(str(folder), False, Settings(replace(DEFAULTS.params, validation=limits))) == 0
     said = capsys.readouterr().out
     assert "quarantine label_conflict: expected that no image has two labels" in said
     assert "15 images to train on, 4 to test on, 2 left out." in said
@@ -104,3 +113,18 @@ def test_real_photographs_raise_no_false_alarm(shared_data: Path, capsys: pytest
     assert "Training on this data would go ahead: 245 images to train on, 153 to test on." in said
     assert "critical" not in said
     assert "That is how the data comes divided" in said
+
+
+def test_nothing_heavy_is_imported_for_a_look(make_classes: Callable[..., Path]) -> None:
+    """Great Expectations takes three seconds of processor time to import, and torch two."""
+    folder = make_classes({"cat": 10, "dog": 10})
+    program = (
+        "import sys\nfrom graft.cli import app\n"
+        "try:\n    app()\nexcept SystemExit as end:\n    code = end.code\n"
+        "heavy = {'great_expectations', 'torch', 'torchvision', 'timm', 'matplotlib', 'dvc'} & set(sys.modules)\n"
+        "print(sorted(heavy), file=sys.stderr)\nsys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "doctor", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "[]\n")

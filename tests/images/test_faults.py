@@ -144,13 +144,13 @@ def test_what_is_written_without_loss_is_read_without_loss(values: np.ndarray, k
 
 
 def test_validation_names_exactly_the_files_that_the_table_says(tmp_path: Path) -> None:
-    from graft.images.doctor import default_params
+    from graft.images.doctor import DEFAULTS
     from graft.images.examination import look
     from graft.settings import Validation
     from graft.validation.suite import validate_manifest
 
     planted = plant(tmp_path / "images")
-    manifest = look(str(tmp_path / "images"), default_params()).manifest
+    manifest = look(str(tmp_path / "images"), DEFAULTS).manifest
     findings = {item.check: item for item in validate_manifest(manifest, Validation(min_side=8))}
     for check in ("decodable", "one_frame", "resolution"):
         named = {item.path for item in findings[check].offenders}

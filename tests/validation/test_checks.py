@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from graft.errors import ConfigError
 from graft.images.manifest import usable
 from graft.settings import Validation
+from graft.validation import predicates
 from graft.validation.check import Check, severities
 from graft.validation.checks import CHECKS
 from graft.validation.findings import Finding, refuses
@@ -218,3 +220,10 @@ def test_quarantine_of_copies_does_not_hide_that_an_image_has_two_labels(name: s
     findings = validate(replace(case, limits=replace(case.limits, severity={name: "quarantine"})))
     assert findings[name].left_out == ()
     assert findings["label_conflict"].stops
+
+
+@EVERY
+def test_the_doctors_predicates_answer_as_great_expectations_does(check: Check) -> None:
+    for case in (Case(), planted(check), planted(BY_NAME["decodable"]).having(5, mode=None, width=pd.NA)):
+        args = case.manifest, case.limits, case.known
+        assert validate_manifest(*args, predicates.broken_rows) == validate_manifest(*args)

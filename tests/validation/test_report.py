@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from graft.images.doctor import default_params
+from graft.images.doctor import DEFAULTS
 from graft.images.examination import look
 from graft.settings import Validation
 from graft.validation.report import (
@@ -28,7 +28,7 @@ from tests.validation.faults import FAULTS, Case
 
 
 def report(folder: Path, out: Path, **limits: object) -> tuple[dict[str, object], str]:
-    manifest = look(str(folder), default_params()).manifest
+    manifest = look(str(folder), DEFAULTS).manifest
     findings = validate_manifest(manifest, Validation(**limits))  # type: ignore[arg-type]
     summary = summarise(with_quarantine(manifest, findings), "my <images>", {"drift": "nothing to compare with"})
     write_report(out, summary, findings, folder.joinpath)

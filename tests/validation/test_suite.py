@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from graft.images.doctor import default_params
+from graft.images.doctor import DEFAULTS
 from graft.images.examination import look
 from graft.settings import Validation
 from graft.validation.findings import Finding, refuses
@@ -22,7 +22,7 @@ LIMITS = Validation(min_images_per_class=3, max_imbalance=3.0)
 
 
 def manifest_of(folder: Path) -> pd.DataFrame:
-    return look(str(folder), default_params()).manifest
+    return look(str(folder), DEFAULTS).manifest
 
 
 def broken(folder: Path, limits: Validation = LIMITS) -> dict[str, Finding]:

@@ -7,21 +7,22 @@ from pathlib import Path
 
 
 def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool) -> int:
-    """Examine ``source`` by graft's default thresholds; returns the exit code.
+    """Examine ``source`` by the settings of the project around the current folder; returns the exit code.
+
+    Args:
+        source: what ``data.source`` could be; relative to the current folder.
+        as_json: print one object for programs.
+        fix: where to write a cleaned copy.
+        follow_links: read links that lead out, whatever ``data.follow_links`` says.
 
     Raises:
-        ConfigError: the project's settings ask for a device that is not here.
+        ConfigError: the project's params.yaml cannot be used.
         DataError: a cleaned copy was asked for and cannot be written.
     """
-    from graft.config import load_params
-    from graft.images.doctor import default_params, doctor
-    from graft.train.devices import require_device
-    from graft.workspace import Workspace
+    from graft.images.doctor import doctor, settings_here
 
-    params = default_params()
-    data = dataclasses.replace(params.data, follow_links=follow_links)
-    code = doctor(source, as_json, dataclasses.replace(params, data=data), fix)
-    settings = Workspace.find().params
-    if settings.is_file():
-        require_device(load_params(settings).compute.device)
-    return code
+    settings = settings_here()
+    if follow_links:
+        data = dataclasses.replace(settings.params.data, follow_links=True)
+        settings = dataclasses.replace(settings, params=dataclasses.replace(settings.params, data=data))
+    return doctor(source, as_json, settings, fix)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from graft.images.cleaned_copy import Cleaned
     from graft.images.examination import Examination
 
+_NO_PROJECT = "graft's defaults: no params.yaml is here, nor in a folder above"
 _MARKS = {"critical": "bold red", "quarantine": "magenta", "warning": "yellow"}
 _FILES_SHOWN = 5
 _CLASSES_SHOWN = 20
@@ -31,6 +32,7 @@ _MENDABLE = {"decodable", "label_conflict"}
 def show(examination: Examination, console: Console) -> None:
     """Print an examination."""
     _say(console, f"{examination.source}: {_overview(examination)}", hanging="  ", style="bold")
+    _say(console, f"  held to {examination.settings or _NO_PROJECT}")
     for name, count in list(examination.classes.items())[:_CLASSES_SHOWN]:
         _say(console, f"  {count:>7}  {_visible(name)}")
     if len(examination.classes) > _CLASSES_SHOWN:

@@ -7,61 +7,75 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft.config import load_params
 from graft.errors import DataError
 from graft.images.cleaned_copy import check_target, write_cleaned
-from graft.images.examination import Examination, judge, look, unreadable
+from graft.images.examination import Examination, Settings, judge, look, unreadable
 from graft.settings import Candidate, Params, Zoo
+from graft.workspace import Workspace
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-
-def default_params() -> Params:
-    """The defaults of params.yaml, for where there is none; the candidate in it stands for any."""
-    return Params(zoo=Zoo(candidates=(Candidate(arch="resnet18", weights="none"),)))
+# The defaults of params.yaml, for where there is none; the candidate in it stands for any.
+DEFAULTS = Settings(Params(zoo=Zoo(candidates=(Candidate(arch="resnet18", weights="none"),))))
 
 
-def examine(source: str, params: Params, root: Path | None = None) -> Examination:
+def settings_here() -> Settings:
+    """Those of the project that the current folder lies in; where there is none graft's defaults.
+
+    Raises:
+        ConfigError: the project's params.yaml cannot be used.
+    """
+    project = Workspace.find()
+    return Settings(load_params(project.params), project) if project.params.is_file() else DEFAULTS
+
+
+def examine(source: str, settings: Settings, root: Path | None = None) -> Examination:
     """Scan, decode and check ``source`` as the pipeline would.
 
     Never raises for bad data: what the pipeline would raise is a critical finding.
+
+    Raises:
+        ConfigError: the settings cannot be used.
     """
     try:
-        specimen = look(source, params, root)
+        specimen = look(source, settings, root)
     except DataError as error:
-        return unreadable(source, error)
-    return judge(specimen, params)
+        return unreadable(source, error, settings)
+    return judge(specimen, settings)
 
 
-def doctor(source: str, as_json: bool, params: Params | None = None, fix: Path | None = None) -> int:
+def doctor(source: str, as_json: bool, settings: Settings | None = None, fix: Path | None = None) -> int:
     """Examine ``source``, print what was found, and return 0, or 1 where training on it would be refused.
 
     Args:
         source: what ``data.source`` could be.
         as_json: print one object for programs.
-        params: thresholds; the defaults without.
+        settings: what it is held to; :func:`settings_here` without.
         fix: where to write a cleaned copy as a table; the code returned is then about that copy.
 
     Raises:
+        ConfigError: the settings cannot be used.
         DataError: the cleaned copy cannot be written.
     """
-    params = params or default_params()
+    settings = settings or settings_here()
     tell = _tell_programs if as_json else _tell_people
     if fix is not None:
-        return _clean(source, params, fix, as_json)
-    examination = examine(source, params)
+        return _clean(source, settings, fix, as_json)
+    examination = examine(source, settings)
     tell(examination)
     return 1 if examination.refused else 0
 
 
-def _clean(source: str, params: Params, fix: Path, as_json: bool) -> int:
+def _clean(source: str, settings: Settings, fix: Path, as_json: bool) -> int:
     """Examine, write the copy, and say what becomes of it."""
     check_target(fix)
-    specimen = look(source, params)
-    before = judge(specimen, params)
+    specimen = look(source, settings)
+    before = judge(specimen, settings)
     unfit = specimen.unfit()
     cleaned = write_cleaned(specimen.found, unfit, fix)
-    after = judge(specimen.without(set(unfit)), params)
+    after = judge(specimen.without(set(unfit)), settings)
     if as_json:
         _print_json({**before.to_json(), "cleaned": {**cleaned.to_json(), "refused": after.refused}})
     else:

@@ -20,8 +20,10 @@ from graft.images.sources import look_at_images
 from graft.images.spelling import spellings
 from graft.images.splits import make_splits
 from graft.settings import Params
+from graft.validation import predicates
 from graft.validation.findings import Finding, Offender, refuses
-from graft.validation.suite import validate_manifest, with_quarantine
+from graft.validation.reference import classes_in_use, read_history, summarise_data
+from graft.validation.suite import NOTHING, Known, validate_manifest, with_quarantine
 from graft.workspace import Workspace, user_cache
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class Examination:
 
     Attributes:
         source: what was examined.
+        settings: the params.yaml that was held to; None: graft's defaults.
         images: number of image files.
         classes: images per class.
         split: how many would be trained and tested on, and how many left out; empty where it is refused.
@@ -46,6 +49,7 @@ class Examination:
     """
 
     source: str
+    settings: str | None
     images: int
     classes: dict[str, int]
     split: dict[str, int]
@@ -62,6 +66,7 @@ class Examination:
         """For programs; the same findings as validation.json."""
         return {
             "source": self.source,
+            "settings": self.settings,
             "refused": self.refused,
             "images": self.images,
             "classes": self.classes,
@@ -70,6 +75,31 @@ class Examination:
             "skipped": [{"path": item.path, "why": item.why} for item in self.skipped],
             "findings": [finding.to_dict() for finding in self.findings],
         }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a source is held to.
+
+    Attributes:
+        params: thresholds, and how the data is divided.
+        project: where they are from, and what the data is compared with; None: graft's defaults, and nothing.
+    """
+
+    params: Params
+    project: Workspace | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The file that they were read from."""
+        return None if self.project is None else str(self.project.params.resolve())
+
+    def known(self, manifest: pd.DataFrame) -> Known:
+        """What the project's stage `validate` would compare the data with."""
+        if self.project is None:
+            return NOTHING
+        history = read_history(self.project.validated)
+        return Known(classes_in_use(self.project)[0], history.reference(summarise_data(manifest)))
 
 
 @dataclass(frozen=True)
@@ -104,37 +134,38 @@ class Specimen:
         return Specimen(self.source, mended, kept, manifest)
 
 
-def look(source: str, params: Params, root: Path | None = None) -> Specimen:
+def look(source: str, settings: Settings, root: Path | None = None) -> Specimen:
     """Scan and decode ``source``, writing nothing beside it. Facts of images are kept from look to look.
+
+    Args:
+        source: what ``data.source`` could be.
+        settings: the project's cache is used, so that the pipeline need not look again; else the user's.
+        root: where a relative source starts; the current folder without.
 
     Raises:
         DataError: there is no such source, or it lists no image.
     """
     root = Path.cwd() if root is None else root
+    cache = user_cache() if settings.project is None else settings.project.cache
     with tempfile.TemporaryDirectory() as scratch:
-        found = look_at_images(source, root, Path(scratch), params.data.follow_links)
+        found = look_at_images(source, root, Path(scratch), settings.params.data.follow_links)
         records = dict(zip(raw_paths(found.records), found.records, strict=True))
         table = table_of(found.records, list(records))
         files = [records[path].file for path in table["path"]]
-        manifest = build_manifest(table, files, cache=FactsCache(_cache_of(root)))
+        manifest = build_manifest(table, files, cache=FactsCache(cache))
     return Specimen(source, found, records, manifest)
 
 
-def _cache_of(root: Path) -> Path:
-    """A workspace's own, so that the pipeline need not look again at what the doctor has seen; else the user's."""
-    workspace = Workspace(root)
-    return workspace.cache if workspace.params.is_file() else user_cache()
-
-
-def unreadable(source: str, error: DataError) -> Examination:
+def unreadable(source: str, error: DataError, settings: Settings) -> Examination:
     """The examination of what could not even be listed."""
-    return Examination(source, 0, {}, {}, {}, (), (_from_error("source", "the data can be found", error),))
+    findings = (_from_error("source", "the data can be found", error),)
+    return Examination(source, settings.name, 0, {}, {}, {}, (), findings)
 
 
-def judge(specimen: Specimen, params: Params) -> Examination:
+def judge(specimen: Specimen, settings: Settings) -> Examination:
     """Hold what was read against every expectation, and try to divide it."""
-    manifest, found = specimen.manifest, specimen.found
-    checked = validate_manifest(manifest, params.validation)
+    manifest, found, params = specimen.manifest, specimen.found, settings.params
+    checked = validate_manifest(manifest, params.validation, settings.known(manifest), predicates.broken_rows)
     findings = (*_of_the_table(found), *_of_the_classes(found), *checked)
     manifest = with_quarantine(manifest, checked)
     split: dict[str, int] = {}
@@ -150,7 +181,14 @@ def judge(specimen: Specimen, params: Params) -> Examination:
             divided = _from_error("divisible", divided.says, error)
         findings = (*findings, divided)
     return Examination(
-        specimen.source, len(manifest), _counts(manifest), split, _facts(manifest), found.skipped, findings
+        specimen.source,
+        settings.name,
+        len(manifest),
+        _counts(manifest),
+        split,
+        _facts(manifest),
+        found.skipped,
+        findings,
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from graft.artifact import CARD_FILE, read_card
-from graft.errors import DataError, WeightsError
+from graft.errors import DataError
 from graft.files import whole_file
 from graft.images.facts_cache import FactsCache
 from graft.images.manifest import build_manifest
@@ -11,7 +10,7 @@ from graft.images.packed import open_raw
 from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.validation.findings import Finding
-from graft.validation.reference import read_history, summarise_data, write_history
+from graft.validation.reference import classes_in_use, read_history, summarise_data, write_history
 from graft.validation.report import PAGE_FILE, summarise, write_report
 from graft.validation.suite import Known, check_severities, not_checked, validate_manifest, with_quarantine
 from graft.workspace import Workspace
@@ -36,7 +35,12 @@ def run(params: Params, workspace: Workspace) -> None:
     files = [raw / path for path in table["path"]]
     manifest = build_manifest(table, files, cache=FactsCache(workspace.cache))
     data = summarise_data(manifest)
-    known = Known(classes_in_use(workspace), history.reference(data))
+    # The model is made from this stage's data, so it cannot be a dependency in dvc.yaml: that would be a cycle. It need
+    # not be: a new model does not make a finding about the same data less true, and new data runs this stage anyway.
+    classes, trouble = classes_in_use(workspace)
+    if trouble:
+        print(f"validate: the classes are not compared with the packaged model's: {trouble}")
+    known = Known(classes, history.reference(data))
     findings = validate_manifest(manifest, params.validation, known)
     kept = with_quarantine(manifest, findings)
     with whole_file(workspace.manifest) as beside:
@@ -52,20 +56,6 @@ def run(params: Params, workspace: Workspace) -> None:
     # Last, so that what is killed before it is compared with the same data again; and never by data that is refused.
     write_history(workspace.validated, history.passed(data))
     print(f"validate: {len(manifest)} images meet all that is critical; see {workspace.validation / PAGE_FILE}")
-
-
-def classes_in_use(workspace: Workspace) -> tuple[str, ...] | None:
-    """The classes of the packaged model, or None where there is none to compare with.
-
-    The model is made from this stage's data, so it cannot be a dependency in dvc.yaml: that would be a cycle. It need
-    not be: a new model does not make a finding about the same data less true, and new data runs this stage anyway.
-    """
-    try:
-        return read_card(workspace.packaged).classes
-    except WeightsError as error:
-        if (workspace.packaged / CARD_FILE).exists():
-            print(f"validate: the classes are not compared with the packaged model's: {error.what}")
-        return None
 
 
 def refusal(stopping: list[Finding], workspace: Workspace) -> DataError:

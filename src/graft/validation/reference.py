@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.errors import DataError
+from graft.artifact import CARD_FILE, read_card
+from graft.errors import DataError, WeightsError
 from graft.files import write_json
 from graft.validation.drift import Distribution, Numbers, Shares, summarise_facts
+from graft.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +84,14 @@ def read_history(path: Path) -> History:
             where=path,
             remedy="delete it; this run's data is then compared with nothing, and the next with this",
         ) from None
+
+
+def classes_in_use(workspace: Workspace) -> tuple[tuple[str, ...] | None, str | None]:
+    """The classes of the packaged model, or None where there is none to compare with; and what is wrong with it."""
+    try:
+        return read_card(workspace.packaged).classes, None
+    except WeightsError as error:
+        return None, error.what if (workspace.packaged / CARD_FILE).exists() else None
 
 
 def write_history(path: Path, history: History) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,8 @@ class Known:
 
 
 NOTHING = Known()
+# A table, checks of it and their limits -> for each check by name the keys of the rows that broke it, or None.
+Evaluate = Callable[["pd.DataFrame", Sequence[Check], Validation], dict[str, tuple[str, ...] | None]]
 
 
 def check_severities(limits: Validation) -> None:
@@ -44,7 +46,9 @@ def check_severities(limits: Validation) -> None:
     severities(CHECKS, limits)
 
 
-def validate_manifest(manifest: pd.DataFrame, limits: Validation, known: Known = NOTHING) -> tuple[Finding, ...]:
+def validate_manifest(
+    manifest: pd.DataFrame, limits: Validation, known: Known = NOTHING, evaluate: Evaluate = broken_rows
+) -> tuple[Finding, ...]:
     """Hold every check of :data:`graft.validation.checks.CHECKS` against a manifest.
 
     The checks of severity ``quarantine`` come first, one after the other in the order of the table, each on what
@@ -54,6 +58,7 @@ def validate_manifest(manifest: pd.DataFrame, limits: Validation, known: Known =
         manifest: as :func:`graft.images.manifest.build_manifest` gives it.
         limits: the thresholds and severities.
         known: what the data is compared with.
+        evaluate: what computes the expectations; Great Expectations, or :mod:`graft.validation.predicates`.
 
     Returns:
         A finding per check that applies, in the order of the table; see :func:`not_checked` for the others.
@@ -69,7 +74,7 @@ def validate_manifest(manifest: pd.DataFrame, limits: Validation, known: Known =
     findings: dict[str, Finding] = {}
     for check in checks:
         if chosen[check.name] == "quarantine":
-            findings[check.name] = finding = _quarantine(check, chosen, rest, limits)
+            findings[check.name] = finding = _quarantine(check, chosen, rest, limits, evaluate)
             rest = rest[~rest["path"].isin(finding.left_out)]
     others = [check for check in checks if check.name not in findings]
     # What drifted is asked of all images: were it asked of the rest, a changed threshold would look like drift.
@@ -83,7 +88,7 @@ def validate_manifest(manifest: pd.DataFrame, limits: Validation, known: Known =
     seen = Evidence(tables, rows, examples)
     for name, table in tables.items():
         of_table = {check.name: check for check in others if check.table == name}
-        for check_name, broken in broken_rows(table, list(of_table.values()), limits).items():
+        for check_name, broken in evaluate(table, list(of_table.values()), limits).items():
             findings[check_name] = _finding(of_table[check_name], chosen, broken, seen, limits)
     return tuple(findings[check.name] for check in checks)
 
@@ -123,10 +128,12 @@ def _why_not(
     return None
 
 
-def _quarantine(check: Check, chosen: Mapping[str, SeverityChoice], rows: pd.DataFrame, limits: Validation) -> Finding:
+def _quarantine(
+    check: Check, chosen: Mapping[str, SeverityChoice], rows: pd.DataFrame, limits: Validation, evaluate: Evaluate
+) -> Finding:
     """The finding of a check that leaves out the files that break it, but for those that it spares."""
     table = images_table(rows)
-    broken = broken_rows(table, [check], limits)[check.name]
+    broken = evaluate(table, [check], limits)[check.name]
     finding = _finding(check, chosen, broken, Evidence({"images": table}, rows, {}), limits)
     spared = set(table.loc[table[check.spared], "path"]) if check.spared else set()
     left_out = tuple(item.path for item in finding.offenders if item.path not in spared)

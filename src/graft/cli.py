@@ -50,15 +50,23 @@ def doctor(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="read links that lead out of the folder")
     ] = False,
+    label_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="a regular expression whose one group is the label in a file's path, in place of data.label_from",
+        ),
+    ] = None,
 ) -> None:
     """Say what is wrong with a folder or table of images; exit code 1 if training on it would be refused.
 
-    With --fix the exit code is about the cleaned copy. The original is never touched.
+    It is held to the params.yaml of the project that the current folder lies in, else to graft's defaults. With --fix
+    the exit code is about the cleaned copy. The original is never touched.
     """
     from graft.command.doctor import examine
 
     codes: list[int] = []
-    code = exit_code(lambda: codes.append(examine(source, json, fix, follow_links)))
+    code = exit_code(lambda: codes.append(examine(source, json, fix, follow_links, label_from)))
     raise typer.Exit(code or codes[0])
 
 

@@ -7,10 +7,11 @@ line in params.yaml; the test of the shipped file and dvc.yaml's ``params`` list
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
@@ -31,6 +32,17 @@ WEIGHTS_FILES = (".safetensors", ".pth", ".pt", ".bin")
 def _candidate(value: Any) -> Any:
     """A bare architecture name is short for a candidate with defaults."""
     return {"arch": value} if isinstance(value, str) else value
+
+
+def _one_group(pattern: str) -> str:
+    """A regular expression with one group."""
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"it is no regular expression: {error}") from None
+    if groups != 1:
+        raise ValueError(f"it has {groups} groups, and one is to be the label")
+    return pattern
 
 
 def _as_list(value: Any) -> Any:
@@ -65,6 +77,17 @@ class Data:
             "torchvision:<Dataset>",
         ),
     ] = "digits"
+    label_from: (
+        Annotated[
+            str,
+            AfterValidator(_one_group),
+            Field(
+                description="regular expression whose one group is the label in a file's path (relative to the source, "
+                "with /); for folders and tar files; null: the class folder's name"
+            ),
+        ]
+        | None
+    ) = None
     follow_links: Annotated[bool, Field(description="read links that lead out of the folder, each folder once")] = False
     pack: Annotated[
         int, Field(ge=0, le=9999, description="tar files that data/raw is packed into; 0: a file for each image")

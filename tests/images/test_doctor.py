@@ -15,7 +15,9 @@ import pytest
 from graft.images import examining
 from graft.images.doctor import DEFAULTS, doctor
 from graft.images.examination import Settings
+from graft.images.sources import find_images
 from graft.settings import Validation
+from graft.stages import ingest
 
 
 @pytest.fixture(autouse=True)
@@ -128,3 +130,26 @@ def test_nothing_heavy_is_imported_for_a_look(make_classes: Callable[..., Path])
         [sys.executable, "-c", program, "doctor", str(folder)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+def test_folders_of_species_in_those_of_a_genus_are_noted_and_can_be_the_classes(
+    make_classes: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    species = {"quercus/alba": 10, "quercus/robur": 10, "acer/rubrum": 10}
+    folder = make_classes(species)
+    assert doctor(str(folder), False) == 0
+    said = capsys.readouterr().out
+    assert (
+        "warning nested_folders: expected that no class folder is divided into folders, which are not read as classes; "
+        "broken by 1\n    quercus  2 sub-folders, such as alba, robur\n"
+        "  remedy: nothing has to be done where they are parts of one class; where each is a class of its own (species "
+        "in a genus), set data.label_from to '([^/]+)/[^/]+$'\n"
+    ) in said
+    found = find_images(str(folder), Path(), Path("/nonexistent"))
+    assert "\n  class 'quercus' is divided into 2 folders, which are no classes: alba, robur\n" in (
+        ingest.summary(found, "trees") + "\n"
+    )
+    data = replace(DEFAULTS.params.data, label_from="([^/]+)/[^/]+$")
+    assert doctor(str(folder), False, Settings(replace(DEFAULTS.params, data=data))) == 0
+    said = capsys.readouterr().out
+    assert "30 images of 3 classes" in said and "nested_folders" not in said

@@ -51,6 +51,15 @@ def list_in(folder: Path, heading: str = "path,label", extra: str = "") -> None:
     (folder / "t.csv").write_text("\n".join([heading, *rows]) + "\n" + extra)
 
 
+def flatten(folder: Path) -> None:
+    """train/cat/cat_000.png -> train/cat_000.png, and test images without a label beside them."""
+    for file in sorted(folder.rglob("*.png")):
+        file.rename(file.parents[1] / file.name)
+    write_classes(folder, {"test": 5}, seed=900)
+    for file in (folder / "test").iterdir():
+        file.rename(file.with_name(file.name.removeprefix("test_")))
+
+
 FOLDS = {"select": {"folds": 4}}
 CASES = {
     "plain": Case({"cat": 12, "dog": 12}),
@@ -89,6 +98,15 @@ CASES = {
     "a check that is none": Case(
         {"cat": 12, "dog": 12}, {"validation": {"severity": {"nothing": "ignore"}}}, goes=False
     ),
+    "files of two splits": Case({"train": 12, "test": 12}, goes=False),
+    "labels in the files' names": Case(
+        {"train/cat": 12, "train/dog": 12}, {"data": {"label_from": r"([a-z]+)_\d+\.png$"}}, spoil=flatten
+    ),
+    "labels in no file's name": Case({"cat": 12, "dog": 12}, {"data": {"label_from": "no (such) name"}}, goes=False),
+    "a pattern without a group": Case({"cat": 12, "dog": 12}, {"data": {"label_from": "cat"}}, goes=False),
+    "a pattern for a table": Case(
+        {"cat": 12, "dog": 12}, {"data": {"label_from": "(c)"}}, goes=False, source="images/t.csv", spoil=list_in
+    ),
     "the project inside": Case({"cat": 12, "dog": 12}, goes=False, source="."),
 }
 
@@ -102,7 +120,7 @@ def test_the_doctor_says_what_the_pipeline_does(
     sections = {"select": {"folds": 5}, **case.params}
     root = workspace_with(**{**sections, "data": {**sections.get("data", {}), "source": source}})
     codes: list[int] = []
-    code = exit_code(lambda: codes.append(examine(source, True, None, False)))
+    code = exit_code(lambda: codes.append(examine(source, True, None, False, None)))
     said = capsys.readouterr().out
     stages = (locate, ingest, validate, split)
     went = all(run_stage(stage.__name__, stage.run) == 0 for stage in stages)
@@ -122,7 +140,7 @@ def test_what_the_data_is_compared_with_is_the_projects(
     workspace_with(data={"source": "../images"}, validation={"severity": {"drift": "critical"}})
     for stage in (ingest, validate):
         assert run_stage(stage.__name__, stage.run) == 0
-    assert (examine("../images", False, None, False), examine("../others", False, None, False)) == (0, 1)
+    assert (examine("../images", False, None, False, None), examine("../others", False, None, False, None)) == (0, 1)
     assert "critical drift: expected that no fact's distribution is further than 0.2" in capsys.readouterr().out
 
 
@@ -136,10 +154,10 @@ def test_from_a_folder_inside_the_project_its_settings_are_taken_and_named(
     root = workspace_with(select={"folds": 4})
     (root / "notes").mkdir()
     monkeypatch.chdir(root / "notes")
-    assert examine("../../images", False, None, False) == 0
+    assert examine("../../images", False, None, False, None) == 0
     assert f"  held to {root / 'params.yaml'}\n" in capsys.readouterr().out
     monkeypatch.chdir(folder)
-    assert examine(".", False, None, False) == 1
+    assert examine(".", False, None, False, None) == 1
     assert "  held to graft's defaults: no params.yaml is here, nor in a folder above\n" in capsys.readouterr().out
 
 
@@ -148,7 +166,7 @@ def test_a_params_yaml_that_cannot_be_read_is_no_verdict_on_the_data(
 ) -> None:
     make_classes({"cat": 12, "dog": 12})
     workspace_with(select={"fold": 4})
-    assert exit_code(lambda: examine("../images", False, None, False)) == 1
+    assert exit_code(lambda: examine("../images", False, None, False, None)) == 1
     said = capsys.readouterr()
     assert said.err == "error: unknown key 'select.fold'\n  where: params.yaml\n  remedy: did you mean 'folds'?\n"
     assert said.out == ""

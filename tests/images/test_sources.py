@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -91,11 +92,6 @@ def test_val_joins_train_where_there_is_a_test(make_classes: Callable[..., Path]
     found = find(make_classes({"train/cat": 2, "val/cat": 3, "test/cat": 1, "extra/cat": 1}))
     assert Counter(item.split for item in found.records) == {"train": 5, "test": 1}
     assert why(found) == {"extra": "not a split folder"}
-
-
-def test_classes_called_train_and_test_are_classes(make_classes: Callable[..., Path]) -> None:
-    found = find(make_classes({"train": 2, "test": 1}))
-    assert Counter((item.label, item.split) for item in found.records) == {("train", None): 2, ("test", None): 1}
 
 
 def test_a_test_folder_without_class_folders_has_no_labels(make_classes: Callable[..., Path]) -> None:
@@ -283,3 +279,95 @@ def test_an_unreadable_folder_is_said_to_be(make_classes: Callable[..., Path], m
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert why(find(folder)) == {"dog": "cannot be listed: Permission denied"}
+
+
+def flat(folder: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        picture(number).save(folder / name)
+    return folder
+
+
+PETS = tuple(f"train/{kind}.{number}.png" for kind in ("cat", "dog") for number in range(2))
+OTHERWISE = "; or put a folder for each class into each of these"
+USUAL = r"set data.label_from to '([^/]+?)[ ._(-]+\d+\)?\.\w+$', which finds 'cat', 'dog' in the files' names"
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    ("names", "what", "remedy"),
+    [
+        (
+            (*PETS, "test/1.png", "test/2.png"),
+            "every class folder is called as a split is ('test', 'train'), so no class is named",
+            USUAL + OTHERWISE,
+        ),
+        (
+            ("Train/1.png", "valid/2.png"),
+            "every class folder is called as a split is ('Train', 'valid'), so no class is named",
+            "set data.label_from to a regular expression whose group is the label in a file's path" + OTHERWISE,
+        ),
+        (
+            tuple(name.replace("train", "all") for name in PETS),
+            "there is only one class folder, 'all', and its files are named by classes",
+            USUAL + "; or put the images of each class into a folder of its own",
+        ),
+    ],
+)
+def test_folders_that_say_no_class_are_refused_with_what_they_need(
+    tmp_path: Path, names: tuple[str, ...], what: str, remedy: str, packed: bool
+) -> None:
+    folder = source = flat(tmp_path / "images", *names)
+    if packed:
+        source = tmp_path / "packed"
+        source.mkdir()
+        with tarfile.open(source / "0.tar", "w") as tar:
+            tar.add(folder, arcname=".")
+    with pytest.raises(DataError) as caught:
+        find(source)
+    assert caught.value.message() == f"{what}\n  where: {source}\n  remedy: {remedy}"
+    if USUAL in remedy:
+        pattern = remedy.split("'")[1]
+        found = find_images(str(source), Path(), Path("/nonexistent"), label_from=pattern)
+        assert [record.label for record in found.records] == ["cat", "cat", "dog", "dog"]
+        assert {record.split for record in found.records} == {None}
+        skipped = {item.path: item.why for item in found.skipped}
+        assert skipped == {name: "data.label_from does not match its path" for name in names if name.startswith("test")}
+
+
+def test_loose_images_alone_are_refused_with_the_pattern_of_their_names(tmp_path: Path) -> None:
+    folder = flat(tmp_path / "images", *(name.removeprefix("train/") for name in PETS))
+    with pytest.raises(DataError) as caught:
+        find(folder)
+    assert str(caught.value.remedy).startswith(USUAL + "; or data.source must hold a subfolder")
+    assert len(find_images(str(folder), Path(), Path("/nonexistent"), label_from=USUAL.split("'")[1]).records) == 4
+
+
+def test_a_pattern_finds_labels_in_split_folders_too(tmp_path: Path) -> None:
+    folder = flat(tmp_path / "images", *PETS, "valid/cat.7.png", "test/dog.8.png")
+    found = find_images(str(folder), Path(), Path("/nonexistent"), label_from=r"([a-z]+)\.\d+\.png$")
+    assert {(record.source, record.label, record.split) for record in found.records} == {
+        *((name, name[6:9], "train") for name in PETS),
+        ("valid/cat.7.png", "cat", "train"),
+        ("test/dog.8.png", "dog", "test"),
+    }
+    assert found.watched == folder
+
+
+def test_a_pattern_is_refused_where_the_source_says_its_labels(tmp_path: Path) -> None:
+    path = table(tmp_path / "t", ROWS)
+    with pytest.raises(DataError) as caught:
+        find_images(str(path), Path(), Path("/nonexistent"), label_from="(a)")
+    assert caught.value.message() == (
+        f"data.label_from is for folders and tar files, and a source of the kind 'table' says its labels itself\n"
+        f"  where: {path}\n  remedy: set data.label_from to null"
+    )
+
+
+def test_a_class_may_be_called_as_a_split_is_beside_others(make_classes: Callable[..., Path]) -> None:
+    found = find(make_classes({"train": 2, "test": 1, "plane": 2}))
+    assert Counter((item.label, item.split) for item in found.records) == {
+        ("train", None): 2,
+        ("test", None): 1,
+        ("plane", None): 2,
+    }

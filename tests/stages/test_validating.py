@@ -62,6 +62,7 @@ def test_the_reference_outlives_runs_and_repeats_change_nothing(
         "data": {
             "source": "../images",
             "follow_links": False,
+            "label_from": None,
             "pack": 0,
             "test_fraction": 0.2,
             "train_per_class": None,

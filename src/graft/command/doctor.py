@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 
-def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool) -> int:
+def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool, label_from: str | None) -> int:
     """Examine ``source`` by the settings of the project around the current folder; returns the exit code.
 
     Args:
@@ -14,6 +14,7 @@ def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool) ->
         as_json: print one object for programs.
         fix: where to write a cleaned copy.
         follow_links: read links that lead out, whatever ``data.follow_links`` says.
+        label_from: what finds the labels in the files' paths, in place of ``data.label_from``.
 
     Raises:
         ConfigError: the project's params.yaml cannot be used.
@@ -22,7 +23,7 @@ def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool) ->
     from graft.images.doctor import doctor, settings_here
 
     settings = settings_here()
-    if follow_links:
-        data = dataclasses.replace(settings.params.data, follow_links=True)
-        settings = dataclasses.replace(settings, params=dataclasses.replace(settings.params, data=data))
+    given = {"follow_links": follow_links or None, "label_from": label_from}
+    data = dataclasses.replace(settings.params.data, **{key: item for key, item in given.items() if item is not None})
+    settings = dataclasses.replace(settings, params=dataclasses.replace(settings.params, data=data))
     return doctor(source, as_json, settings, fix)

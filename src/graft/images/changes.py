@@ -49,7 +49,9 @@ def compare(params: Params, workspace: Workspace) -> Changes:
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as scratch:
-        found = find_images(params.data.source, workspace.root, Path(scratch), params.data.follow_links)
+        found = find_images(
+            params.data.source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from
+        )
     now = {record.source: record.label for record in found.records}
     before: dict[str, str] = {}
     if workspace.ingested.exists():

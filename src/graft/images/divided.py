@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from graft.errors import DataError
-from graft.images.records import SPLIT_NAMES, honoured_split
+from graft.images.records import SPLIT_NAMES, Record, honoured_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,16 @@ class Division:
         if set(self.parts.values()) == {"train"}:
             return None
         return honoured_split(self.parts[folder], "test" in self.parts.values())
+
+
+def nested_classes(records: Iterable[Record]) -> dict[str, list[str]]:
+    """The classes whose images lie in several sub-folders of the class's folder, and these."""
+    inner: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        folders = record.source.split("/")[:-1]
+        if record.label in folders:
+            inner[record.label].add("/".join(folders[folders.index(record.label) + 1 :]))
+    return {label: sorted(names - {""}) for label, names in sorted(inner.items()) if len(names - {""}) > 1}
 
 
 def division_of(contents: Mapping[str, Content], root: Path) -> Division:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.errors import DataError
+from graft.images.divided import nested_classes
 from graft.images.facts_cache import FactsCache
 from graft.images.groups import conflicting
 from graft.images.intake import raw_paths, table_of
+from graft.images.label_pattern import INNERMOST_FOLDER
 from graft.images.manifest import build_manifest
 from graft.images.packed import StoredImage
 from graft.images.records import Change, Found, Problem, Record, Skipped
@@ -148,7 +150,9 @@ def look(source: str, settings: Settings, root: Path | None = None) -> Specimen:
     root = Path.cwd() if root is None else root
     cache = user_cache() if settings.project is None else settings.project.cache
     with tempfile.TemporaryDirectory() as scratch:
-        found = look_at_images(source, root, Path(scratch), settings.params.data.follow_links)
+        found = look_at_images(
+            source, root, Path(scratch), settings.params.data.follow_links, settings.params.data.label_from
+        )
         records = dict(zip(raw_paths(found.records), found.records, strict=True))
         table = table_of(found.records, list(records))
         files = [records[path].file for path in table["path"]]
@@ -216,7 +220,7 @@ def _place(change: Change) -> str:
 
 def _of_the_classes(found: Found) -> tuple[Finding, ...]:
     """Class folders that are called the same but for case or form; a table's rules say it of a table."""
-    if found.table is not None:
+    if found.table is not None or found.watched is None:
         return ()
     labels = sorted({record.label for record in found.records})
     alike = [sorted(counts) for counts in spellings(labels).values() if len(counts) > 1]
@@ -225,7 +229,25 @@ def _of_the_classes(found: Found) -> tuple[Finding, ...]:
     first = {record.label: record for record in reversed(found.records)}
     offenders = tuple(Offender(first[name].source, first[name].source, said) for name, said in named.items())
     remedy = "put their images into one folder, or call them something that differs in more than that"
-    return (Finding("class_names", "warning", not alike, says, len(named), offenders, remedy),)
+    nested = nested_classes(found.records)
+    inner = tuple(
+        Offender(first[label].source, label, f"{len(names)} sub-folders, such as {', '.join(names[:3])}")
+        for label, names in nested.items()
+    )
+    return (
+        Finding("class_names", "warning", not alike, says, len(named), offenders, remedy),
+        Finding(
+            "nested_folders",
+            "warning",
+            not nested,
+            "no class folder is divided into folders, which are not read as classes",
+            len(inner),
+            inner,
+            "nothing has to be done where they are parts of one class; where each is a class of its own (species in a "
+            f"genus), set data.label_from to '{INNERMOST_FOLDER}'",
+            about="class",
+        ),
+    )
 
 
 def _from_error(check: str, says: str, error: DataError) -> Finding:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 from graft.errors import DataError
 from graft.images.divided import Content, Division, division_of
+from graft.images.label_pattern import label_by, refuse_folders_of_no_class
 from graft.images.records import SPLIT_NAMES, Found, Record, Skipped, debris
 from graft.images.walk import Scope, is_folder, is_image, listed, unfit_folder, walk
 
 
-def read_folder(folder: Path, follow_links: bool = False) -> Found:
+def read_folder(folder: Path, follow_links: bool = False, label_from: str | None = None) -> Found:
     """List the images of a folder; whether it is divided into splits is seen from its subfolders.
 
     See :func:`graft.images.divided.division_of`.
@@ -18,15 +19,18 @@ def read_folder(folder: Path, follow_links: bool = False) -> Found:
     Args:
         folder: the source.
         follow_links: read links out of the folder too; the others are passed over either way.
+        label_from: the value of ``data.label_from``; without, the class folders are the labels.
 
     Raises:
-        DataError: the folder cannot be listed, it has a test folder but no train folder, or what it holds can be
-            read as classes and as splits.
+        DataError: the folder cannot be listed, it has a test folder but no train folder, what it holds can be
+            read as classes and as splits, or no folder of it is called as a class could be.
     """
     scope = Scope(folder.resolve(), follow_links)
     entries, trouble = listed(scope.root)
     if trouble:
         raise DataError(f"the folder {trouble}", where=scope.root, remedy="check that it may be read")
+    if label_from is not None:
+        return _read_by_pattern(scope, label_from)
     children: list[Path] = []
     skipped: list[Skipped] = []
     for entry in entries:
@@ -43,12 +47,24 @@ def read_folder(folder: Path, follow_links: bool = False) -> Found:
     else:
         _refuse_a_wrapping(children, scope)
         records = [record for child in children for record in _read_class(child, scope, None, skipped)]
+        refuse_folders_of_no_class(records, scope.root)
+    return _found(records, skipped, scope)
+
+
+def _found(records: list[Record], skipped: list[Skipped], scope: Scope) -> Found:
     return Found(
         tuple(sorted(records, key=lambda record: record.source)),
         tuple(sorted(skipped, key=lambda item: item.path)),
         watched=scope.root,
         linked=_beyond(records, scope.root),
     )
+
+
+def _read_by_pattern(scope: Scope, pattern: str) -> Found:
+    items = list(walk(scope.root, scope))
+    skipped = [item for item in items if isinstance(item, Skipped)]
+    files = [(scope.name(item), item) for item in items if isinstance(item, Path)]
+    return _found(label_by(pattern, files, skipped), skipped, scope)
 
 
 def _content(child: Path, scope: Scope) -> Content:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from graft.errors import DataError
 from graft.images.decode import MAX_BYTES
 from graft.images.divided import Content, division_of
+from graft.images.label_pattern import label_by, refuse_folders_of_no_class
 from graft.images.packed import INDEX_FILE, SUFFIX, PackedFile
 from graft.images.records import (
     FOREIGN_SUFFIXES,
@@ -34,12 +35,13 @@ def holds_shards(folder: Path) -> bool:
     return any(entry.name.endswith(SUFFIX) for entry in kept) and not any(is_folder(entry) for entry in kept)
 
 
-def read_shards(folder: Path, follow_links: bool = False) -> Found:
+def read_shards(folder: Path, follow_links: bool = False, label_from: str | None = None) -> Found:
     """List the images of a folder's tar files; train, val and test folders inside them are honoured.
 
     Args:
         folder: the source.
         follow_links: read a link to a tar file out of the folder too.
+        label_from: the value of ``data.label_from``; without, the class folders are the labels.
 
     Raises:
         DataError: a tar file is damaged or compressed, an image is there twice, or its folders contradict each other.
@@ -51,13 +53,16 @@ def read_shards(folder: Path, follow_links: bool = False) -> Found:
         for member in _members(shard):
             path = PurePosixPath(member.name)
             why = _unfit(member, path)
-            if why:
+            if why and not (why == NO_FOLDER and label_from):
                 skipped.append(Skipped(f"{shard.name}: {printable(member.name)}", why))
             elif path in files:
                 raise _twice(path, files[path].shard, shard)
             elif not member.isdir():
                 files[path] = PackedFile(shard, member.name, member.offset_data, member.size)
-    records = _labelled(files, root, skipped)
+    if label_from is None:
+        records = _labelled(files, root, skipped)
+    else:
+        records = label_by(label_from, [(printable(str(path)), file) for path, file in files.items()], skipped)
     order = sorted(records, key=lambda record: record.source)
     return Found(tuple(order), tuple(sorted(skipped, key=lambda item: item.path)), watched=root)
 
@@ -136,6 +141,8 @@ def _labelled(files: dict[PurePosixPath, PackedFile], root: Path, skipped: list[
             records.append(Record(file, name, inner, division.split_of(top)))
         else:
             skipped.append(Skipped(name, "not in a split folder"))
+    if not parts:
+        refuse_folders_of_no_class(records, root)
     return records
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from graft.errors import DataError, did_you_mean
 from graft.images import builtin, folders, shards, tables, torchvision_source
+from graft.images.label_pattern import suggestion
 from graft.images.records import Found
+from graft.images.walk import NO_FOLDER
 from graft.outputs import refuse_output
 
 
@@ -27,12 +29,14 @@ class Place:
         root: where relative paths start.
         scratch: a folder to write in.
         follow_links: read links that lead out of a folder.
+        label_from: a regular expression that finds the label in a file's path; None: class folders say it.
     """
 
     source: str
     root: Path
     scratch: Path
     follow_links: bool = False
+    label_from: str | None = None
 
     @property
     def path(self) -> Path:
@@ -77,11 +81,11 @@ def _read_torchvision(place: Place) -> Found:
 
 
 def _read_shards(place: Place) -> Found:
-    return shards.read_shards(place.path, place.follow_links)
+    return shards.read_shards(place.path, place.follow_links, place.label_from)
 
 
 def _read_folder(place: Place) -> Found:
-    return folders.read_folder(place.path, place.follow_links)
+    return folders.read_folder(place.path, place.follow_links, place.label_from)
 
 
 KINDS = (
@@ -103,7 +107,9 @@ KINDS = (
 )
 
 
-def find_images(source: str, root: Path, scratch: Path, follow_links: bool = False) -> Found:
+def find_images(
+    source: str, root: Path, scratch: Path, follow_links: bool = False, label_from: str | None = None
+) -> Found:
     """List the images of ``source``, sorted, so that the same data gives the same list on every machine.
 
     Args:
@@ -111,19 +117,22 @@ def find_images(source: str, root: Path, scratch: Path, follow_links: bool = Fal
         root: where a relative path starts: the workspace's root.
         scratch: a folder on ``root``'s file system in which built-in data may be written.
         follow_links: the value of ``data.follow_links``: read links that lead out of a folder too.
+        label_from: the value of ``data.label_from``: what finds the label in a file's path.
 
     Raises:
         DataError: there is no such source, it holds no image with a label, it contradicts itself, or it lies where
             graft writes.
     """
-    place = Place(source, root, scratch, follow_links)
+    place = Place(source, root, scratch, follow_links, label_from)
     _refuse_output(place)
     return _own(_some(kind_of(place).read(place), place), place)
 
 
-def look_at_images(source: str, root: Path, scratch: Path, follow_links: bool = False) -> Found:
+def look_at_images(
+    source: str, root: Path, scratch: Path, follow_links: bool = False, label_from: str | None = None
+) -> Found:
     """Like :func:`find_images`, but what can be mended is a problem in the result, and no error."""
-    place = Place(source, root, scratch, follow_links)
+    place = Place(source, root, scratch, follow_links, label_from)
     _refuse_output(place)
     return _own(_some(kind_of(place).look(place), place), place)
 
@@ -151,6 +160,13 @@ def kind_of(place: Place) -> Kind:
     """
     for kind in KINDS:
         if kind.is_meant(place):
+            if place.label_from is not None and not place.is_folder():
+                raise DataError(
+                    f"data.label_from is for folders and tar files, and a source of the kind {kind.name!r} says its "
+                    "labels itself",
+                    where=place.source,
+                    remedy="set data.label_from to null",
+                )
             return kind
     raise _no_such_source(place)
 
@@ -166,10 +182,12 @@ def _some(found: Found, place: Place) -> Found:
 
 def _nothing(place: Place, found: Found) -> DataError:
     why = "".join(f"\n    {item.path}: {item.why}" for item in found.skipped[:5])
+    advice = suggestion(item.path for item in found.skipped if item.why == NO_FOLDER)
     return DataError(
         "there are no labelled images here" + (f"; passed over:{why}" if why else ""),
         where=place.path,
-        remedy="data.source must hold a subfolder for each class with images (.jpg, .png, ...) in it",
+        remedy=(f"{advice}; or " if advice else "")
+        + "data.source must hold a subfolder for each class with images (.jpg, .png, ...) in it",
     )
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from graft.files import whole_file, whole_folder
+from graft.images.divided import nested_classes
 from graft.images.intake import place_images
 from graft.images.packing import pack_images
 from graft.images.records import Found
@@ -16,6 +17,8 @@ from graft.images.watch import watch
 from graft.settings import Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
+
+_NAMED = 5
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -28,7 +31,7 @@ def run(params: Params, workspace: Workspace) -> None:
         whole_folder(workspace.raw) as folder,
         tempfile.TemporaryDirectory(dir=workspace.cache, prefix="ingest.") as scratch,
     ):
-        found = find_images(source, workspace.root, Path(scratch), params.data.follow_links)
+        found = find_images(source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from)
         table = take_in(found.records, folder)
     with whole_file(workspace.ingested) as beside:
         table.to_parquet(beside, index=False)
@@ -41,6 +44,15 @@ def summary(found: Found, source: str) -> str:
     """What was taken in and what was passed over, for the log."""
     classes = Counter(record.label for record in found.records)
     lines = [f"ingest: {len(found.records)} images of {len(classes)} classes from {source}"]
+    if found.table is None and found.watched is not None:
+        nested = nested_classes(found.records)
+        lines += [
+            f"  class {label!r} is divided into {len(names)} folders, which are no classes: {', '.join(names[:3])}"
+            + (", ..." if len(names) > 3 else "")
+            for label, names in list(nested.items())[:_NAMED]
+        ]
+        if len(nested) > _NAMED:
+            lines.append(f"  and so are {len(nested) - _NAMED} more classes")
     reasons = Counter(item.why for item in found.skipped)
     for why, count in sorted(reasons.items()):
         example = next(item.path for item in found.skipped if item.why == why)

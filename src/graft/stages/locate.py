@@ -19,7 +19,9 @@ from graft.workspace import Workspace
 def run(params: Params, workspace: Workspace) -> None:
     """Read: data.source, pretrain.source, the weights files of zoo.candidates. Write: data/.links/."""
     with tempfile.TemporaryDirectory() as scratch:
-        found = find_images(params.data.source, workspace.root, Path(scratch), params.data.follow_links)
+        found = find_images(
+            params.data.source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from
+        )
     with tempfile.TemporaryDirectory() as scratch:
         pretraining = find_source(params, workspace.root, Path(scratch))
     own = [candidate.weights_file for candidate in params.zoo.candidates if candidate.weights_file is not None]

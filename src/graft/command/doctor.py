@@ -23,7 +23,9 @@ def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool, la
     from graft.images.doctor import doctor, settings_here
 
     settings = settings_here()
-    given = {"follow_links": follow_links or None, "label_from": label_from}
-    data = dataclasses.replace(settings.params.data, **{key: item for key, item in given.items() if item is not None})
+    data = settings.params.data
+    data = dataclasses.replace(
+        data, follow_links=follow_links or data.follow_links, label_from=label_from or data.label_from
+    )
     settings = dataclasses.replace(settings, params=dataclasses.replace(settings.params, data=data))
     return doctor(source, as_json, settings, fix)

@@ -125,11 +125,15 @@ def test_the_doctor_says_what_the_pipeline_does(
     stages = (locate, ingest, validate, split)
     went = all(run_stage(stage.__name__, stage.run) == 0 for stage in stages)
     assert (went, (code or codes[0]) == 0) == (case.goes, case.goes), said + capsys.readouterr().err
+    capsys.readouterr()
     if case.goes:
         found = json.loads(said)
         assert found["settings"] == str(root / "params.yaml")
         sizes = pd.read_parquet(root / "data/splits.parquet")["split"].value_counts()
         assert (found["split"]["train"], found["split"]["test"]) == (sizes["train"], sizes["test"])
+        # By what the split has written down the second answer is the first one.
+        assert examine(source, True, None, False, None) == 0
+        assert json.loads(capsys.readouterr().out)["split"] == found["split"]
 
 
 def test_what_the_data_is_compared_with_is_the_projects(

@@ -20,7 +20,8 @@ from graft.images.packed import StoredImage
 from graft.images.records import Change, Found, Problem, Record, Skipped
 from graft.images.sources import look_at_images
 from graft.images.spelling import spellings
-from graft.images.splits import make_splits
+from graft.images.splits import divide
+from graft.images.stratified import SplitHistory, read_split_history
 from graft.settings import Params
 from graft.validation import predicates
 from graft.validation.findings import Finding, Offender, refuses
@@ -95,6 +96,11 @@ class Settings:
     def name(self) -> str | None:
         """The file that they were read from."""
         return None if self.project is None else str(self.project.params.resolve())
+
+    @property
+    def split_history(self) -> SplitHistory | None:
+        """What the project's stage `split` has tested and trained on before."""
+        return None if self.project is None else read_split_history(self.project.split_history)
 
     def known(self, manifest: pd.DataFrame) -> Known:
         """What the project's stage `validate` would compare the data with."""
@@ -178,7 +184,7 @@ def judge(specimen: Specimen, settings: Settings) -> Examination:
             "divisible", "critical", True, f"it can be divided into a test and {params.select.folds} folds"
         )
         try:
-            sizes = make_splits(manifest, params)["split"].value_counts()
+            sizes = divide(manifest, params, settings.split_history).table["split"].value_counts()
             left_out = len(manifest) - int(sizes.sum())
             split = {"train": int(sizes["train"]), "test": int(sizes["test"]), "left_out": left_out}
         except DataError as error:

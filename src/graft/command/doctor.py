@@ -17,10 +17,11 @@ def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool, la
         label_from: what finds the labels in the files' paths, in place of ``data.label_from``.
 
     Raises:
-        ConfigError: the project's params.yaml cannot be used.
+        ConfigError: the project's params.yaml cannot be used, or asks for a device that is not here.
         DataError: a cleaned copy was asked for and cannot be written.
     """
     from graft.images.doctor import doctor, settings_here
+    from graft.train.devices import require_device
 
     settings = settings_here()
     data = settings.params.data
@@ -28,4 +29,7 @@ def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool, la
         data, follow_links=follow_links or data.follow_links, label_from=label_from or data.label_from
     )
     settings = dataclasses.replace(settings, params=dataclasses.replace(settings.params, data=data))
-    return doctor(source, as_json, settings, fix)
+    code = doctor(source, as_json, settings, fix)
+    if settings.project is not None:
+        require_device(settings.params.compute.device)
+    return code

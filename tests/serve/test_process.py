@@ -222,7 +222,7 @@ def test_requests_are_traced_only_where_somebody_wants_the_traces(
         check=True,
     )
     around = run.stdout.split()
-    assert around[:3] == ["Watch", "Doorkeeper", "Intake"]
+    assert around[:5] == ["Watch", "Linger", "SameOrigin", "Doorkeeper", "Intake"]
     assert ("OpenTelemetryMiddleware" in around) == bool(exporter)
 
 

@@ -106,7 +106,7 @@ def read_card(folder: Path) -> Artifact:
         card = json.loads(path.read_text(encoding="utf-8"))
         if card.pop("format") != FORMAT:
             raise WeightsError("this model was written by another version of graft", where=path)
-        geometry = Geometry(**card["preprocessing"].pop("geometry"))
+        geometry = _geometry(card["preprocessing"].pop("geometry"))
         values = {name: tuple(value) for name, value in card.pop("preprocessing").items()}
         preprocessing = Preprocessing(geometry, **values)
         trust = Trust.from_json(card.pop("trust", None))
@@ -115,6 +115,14 @@ def read_card(folder: Path) -> Artifact:
         raise WeightsError("there is no model here", where=path, remedy=_how_to_get(folder)) from None
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the model's card is damaged: {error}", where=path, remedy="make the model again") from None
+
+
+def _geometry(values: dict[str, Any]) -> Geometry:
+    """What the card says; one from before there was a choice says nothing of fit and depth, and means the defaults."""
+    if values.get("depth_range") is not None:
+        low, high = values["depth_range"]
+        values["depth_range"] = (low, high)
+    return Geometry(**values)
 
 
 def _how_to_get(folder: Path) -> str:

@@ -22,6 +22,8 @@ Rate = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Severity = Literal["critical", "warning", "quarantine"]
 SeverityChoice = Literal["critical", "warning", "quarantine", "ignore"]
+FitChoice = Literal["auto", "crop", "pad", "squash"]
+DepthScaling = Literal["fixed", "file", "dataset"]
 Format = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
 
 
@@ -142,6 +144,18 @@ class Validation:
             description="largest Hamming distance of two 256-bit perceptual hashes that counts as one image",
         ),
     ] = 45
+    max_cut_away: Annotated[
+        float, Field(ge=0, le=1, description="largest share of an image that its centre square does not show, 0 to 1")
+    ] = 0.45
+    min_range_used: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="least share of the 256 grey levels that an image of more than 8 bits uses, 0 to 1, as "
+            "image.depth_scaling scales it",
+        ),
+    ] = 0.1
     max_drift: Annotated[
         float,
         Field(
@@ -158,6 +172,33 @@ class Validation:
             "reports, quarantine leaves the files out and lists them, ignore does not look; one left out has its own"
         ),
     ] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Image:
+    """How image files are read."""
+
+    depth_scaling: Annotated[
+        DepthScaling,
+        Field(
+            description="which numbers of images of more than 8 bits become black and white: those of the whole type "
+            "(fixed), the least and largest of each image (file), or of all training images (dataset)"
+        ),
+    ] = "dataset"
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Preprocess:
+    """How images become network inputs."""
+
+    fit: Annotated[
+        FitChoice,
+        Field(
+            description="how an image becomes a square: its centre is cut out (crop), it is filled up (pad), or "
+            "stretched (squash); auto: crop, or where a quarter of the images would lose nearly half of their pixels "
+            "what cross-validation finds best for each candidate"
+        ),
+    ] = "auto"
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -204,6 +245,9 @@ class Candidate:
     size: Annotated[
         Annotated[int, Field(ge=8, le=2048)] | None,
         Field(description="side of the input in pixels; null: the weights' own"),
+    ] = None
+    fit: Annotated[
+        FitChoice | None, Field(description="how an image becomes a square; null: as preprocess.fit says")
     ] = None
 
     @property
@@ -478,6 +522,8 @@ class Params:
     seed: Annotated[int, Field(ge=0, lt=2**31, description="the only source of randomness")] = 0
     data: Data = dataclasses.field(default_factory=Data)
     validation: Validation = dataclasses.field(default_factory=Validation)
+    image: Image = dataclasses.field(default_factory=Image)
+    preprocess: Preprocess = dataclasses.field(default_factory=Preprocess)
     augment: Augment = dataclasses.field(default_factory=Augment)
     pretrain: Pretrain = dataclasses.field(default_factory=Pretrain)
     select: Select = dataclasses.field(default_factory=Select)

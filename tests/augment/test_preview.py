@@ -23,7 +23,9 @@ def images(count: int) -> list[np.ndarray]:
 def test_the_sheet_is_a_picture_and_the_same_every_time(name: str, count: int, tmp_path: Path) -> None:
     policy = build_policy(chosen(*name.split("+")), 24)
     for file in ("a.png", "b.png"):
-        preview_sheet(tmp_path / file, "title", policy, images(count), ["cat", "dog", "a" * 40][:count], seed=0)
+        preview_sheet(
+            tmp_path / file, "title", policy, {"original": images(count)}, ["cat", "dog", "a" * 40][:count], seed=0
+        )
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     with Image.open(tmp_path / "a.png") as sheet:
         width, height = sheet.size
@@ -36,7 +38,9 @@ def test_the_sheet_is_a_picture_and_the_same_every_time(name: str, count: int, t
 
 def test_originals_stand_first_and_unchanged(tmp_path: Path) -> None:
     shown = images(2)
-    preview_sheet(tmp_path / "s.png", "t", build_policy(chosen("cutmix"), 24), shown, ["cat", "dog"], seed=0)
+    preview_sheet(
+        tmp_path / "s.png", "t", build_policy(chosen("cutmix"), 24), {"original": shown}, ["cat", "dog"], seed=0
+    )
     with Image.open(tmp_path / "s.png") as sheet:
         cell = np.asarray(sheet)[64 : 64 + 128, 132 : 132 + 128]
     expected = np.asarray(Image.fromarray(shown[0]).resize((128, 128), Image.Resampling.NEAREST))
@@ -51,6 +55,6 @@ def test_a_caption_names_the_row_s_own_class_first() -> None:
 
 def test_a_long_title_is_wrapped(tmp_path: Path) -> None:
     policy = build_policy(chosen("none"), 24)
-    preview_sheet(tmp_path / "s.png", "word " * 60, policy, images(1), ["cat"], seed=0)
+    preview_sheet(tmp_path / "s.png", "word " * 60, policy, {"original": images(1)}, ["cat"], seed=0)
     with Image.open(tmp_path / "s.png") as sheet:
         assert sheet.size[1] > 64 + 136 + 20

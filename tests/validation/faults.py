@@ -43,6 +43,8 @@ def clean_manifest() -> pd.DataFrame:
             "contrast": rng.uniform(0.2, 0.3, count),
             "sharpness": rng.uniform(20.0, 30.0, count),
             "entropy": rng.uniform(6.0, 7.0, count),
+            "cut_away": 25.0,
+            "range_used": 80.0,
             "problems": pd.Series([None] * count, dtype="str"),
         }
     )
@@ -116,6 +118,8 @@ FAULTS: dict[str, Callable[[Case], Case]] = {
     "duplicates_across_splits": lambda case: case.having(24, group="patient 1").having(25, group="patient 1"),
     "balance": _balance,
     "resolution": lambda case: case.having(5, width=7),
+    "proportions": lambda case: case.having(3, cut_away=66.7),
+    "depth": lambda case: case.having(2, range_used=6.25),
     "brightness": lambda case: case.having(6, brightness=0.01),
     "contrast": lambda case: case.having(7, contrast=0.001),
     "entropy": lambda case: case.having(8, entropy=0.01),
@@ -137,6 +141,8 @@ NAMED = {
     "decodable": "cat/13.jpg",
     "labelled": "cat/04.jpg",
     "resolution": "cat/05.jpg",
+    "proportions": "cat/03.jpg",
+    "depth": "cat/02.jpg",
     "brightness": "cat/06.jpg",
     "contrast": "cat/07.jpg",
     "entropy": "cat/08.jpg",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +38,7 @@ def preview_sheet(
     path: Path,
     title: str,
     policy: Policy,
-    images: Sequence[Picture],
+    originals: Mapping[str, Sequence[Picture]],
     labels: Sequence[str],
     seed: int,
     variants: int = 6,
@@ -52,16 +52,18 @@ def preview_sheet(
         path: where to.
         title: the line at the top.
         policy: from :func:`graft.augment.policies.build_policy`.
-        images: uint8 (size, size, 3) each, all of one size.
+        originals: what is shown of each image, by the column's heading: uint8 (size, size, 3) each, all of one size.
+            The variants are of the last column.
         labels: the class of each image.
         seed: the project's seed.
         variants: how many variants stand next to each original.
     """
-    columns = [[Cell(image) for image in images]]
+    columns = [[Cell(image) for image in images] for images in originals.values()]
+    images = list(originals.values())[-1]
     columns += [_column(policy, images, labels, seed, variant) for variant in range(variants)]
     rows = list(zip(*columns, strict=True))
     with whole_file(path) as beside:
-        _draw(rows, labels, title).save(beside, format="PNG")
+        _draw(rows, labels, title, list(originals)).save(beside, format="PNG")
 
 
 def _column(policy: Policy, images: Sequence[Picture], labels: Sequence[str], seed: int, variant: int) -> list[Cell]:
@@ -89,7 +91,7 @@ def _caption(shares: dict[str, float], own: str) -> tuple[str, ...]:
     return tuple(f"{_short(name, 10)}: {shares[name]:.0%}" for name in told)
 
 
-def _draw(rows: Sequence[Sequence[Cell]], labels: Sequence[str], title: str) -> Image.Image:
+def _draw(rows: Sequence[Sequence[Cell]], labels: Sequence[str], title: str, headings: Sequence[str]) -> Image.Image:
     left, top = 132, 64
     width = left + len(rows[0]) * (CELL + GAP)
     lines = max(len(cell.caption) for row in rows for cell in row)
@@ -99,8 +101,8 @@ def _draw(rows: Sequence[Sequence[Cell]], labels: Sequence[str], title: str) -> 
     sheet = Image.new("RGB", (width, top + len(rows) * height), "white")
     pen, font = ImageDraw.Draw(sheet), _font(15)
     pen.multiline_text((GAP, 10), "\n".join(wrapped), fill="black", font=_font(17))
-    pen.text((left, top - 24), "original", fill="#555", font=font)
-    pen.text((left + CELL + GAP, top - 24), "variants", fill="#555", font=font)
+    for column, heading in enumerate([*headings, "variants"]):
+        pen.text((left + column * (CELL + GAP), top - 24), heading, fill="#555", font=font)
     for row, (cells, label) in enumerate(zip(rows, labels, strict=True)):
         y = top + row * height
         pen.text((GAP, y + CELL // 2 - 10), _short(label), fill="black", font=font)

@@ -80,7 +80,7 @@ def thumbnails(images: Iterable[StoredImage]) -> list[str]:
     Raises:
         DataError: an image cannot be decoded.
     """
-    return [_thumbnail(decode(image, least_side=SIDE)) for image in images]
+    return [_thumbnail(decode(image, least_side=SIDE, depth_range=None)) for image in images]
 
 
 def show_mistakes(model: Predictor, folder: RawFolder, mistakes: Sequence[Mistake]) -> tuple[list[Shown], str]:
@@ -103,7 +103,7 @@ def show_mistakes(model: Predictor, folder: RawFolder, mistakes: Sequence[Mistak
     for item in track(mistakes, "looking at mistakes"):
         pixels = model.prepare(folder / item.path)
         heat = attention.look(pixels, model.classes.index(item.predicted))
-        picture = _thumbnail(decode(folder / item.path, least_side=SIDE))
+        picture = _thumbnail(decode(folder / item.path, least_side=SIDE, depth_range=None))
         shown.append(Shown(picture, None if heat is None else overlay(pixels, heat)))
     return shown, attention.method
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from graft.artifact import Artifact
     from graft.evaluate.cost import Cost
     from graft.evaluate.result import Evaluation
+    from graft.zoo.preprocessing import Geometry
 
 Facts = list[tuple[str, str]]
 
@@ -51,11 +52,16 @@ def model(artifact: Artifact) -> Facts:
         ("Network", artifact.arch),
         ("Started from", artifact.weights),
         ("Cut", "not cut" if artifact.depth is None else f"after block {artifact.depth} (counted from 0)"),
-        ("Input", f"{geometry.size} × {geometry.size} px, {geometry.interpolation}, centre {geometry.crop:.1%}"),
+        ("Input", f"{geometry.size} × {geometry.size} px, {geometry.interpolation}, {_fit(geometry)}"),
         ("sha256 of the weights", _short(artifact.sha256)),
     ]
     plain = {name: value for name, value in artifact.provenance.items() if isinstance(value, (str, int, float))}
     return facts + [(name.replace("_", " "), _short(cell(value))) for name, value in plain.items()]
+
+
+def _fit(geometry: Geometry) -> str:
+    names = {"crop": f"centre {geometry.crop:.1%}", "pad": "filled up", "squash": "stretched"}
+    return names[geometry.fit]
 
 
 def _range(least: int, most: int) -> str:

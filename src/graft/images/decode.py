@@ -12,7 +12,8 @@ What is done, in this order, and stated here because training, evaluation and se
    A file that was cut off is refused, also where all pixels are there and only the end mark is not (JPEG, PNG, GIF):
    whatever cut it may have done more. What follows after the end mark is no harm, nor are damaged later frames, nor
    texts of a PNG, whatever their length.
-5. 16-bit grey levels are scaled by 1/257 (``convert`` would clip them); colour of 16 bits keeps its high byte.
+5. 16-bit grey levels are scaled by 1/257 (``convert`` would clip them), or from a range that the caller names, such as
+   that of the training images (``image.depth_scaling``); colour of 16 bits keeps its high byte.
 6. Colours become sRGB by the ICC profile (perceptual intent). A profile that is broken or for other colours than the
    image has is passed over, and one that is sRGB itself costs nothing. Other statements about colour, such as PNG's
    gamma, are not read. CMYK without a profile is mixed as Pillow does; in a JPEG it is inverted, as Adobe writes it.
@@ -32,7 +33,7 @@ from pathlib import Path
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from graft.errors import DataError
-from graft.images.colour import to_srgb
+from graft.images.colour import FULL_DEPTH, DepthRange, is_deep, own_range, to_srgb
 from graft.images.packed import StoredImage, size_of
 from graft.images.signatures import end_is_missing, scans_of, what_is_damaged, what_it_is, without_texts
 
@@ -72,6 +73,8 @@ class Decoded:
         format: ``JPEG``, ``PNG``, ...
         mode: Pillow's mode before it became RGB, such as ``L``, ``P``, ``CMYK``, ``I;16``.
         frames: how many frames the file holds; only the first is used.
+        depth_range: of a deep image, the least and largest of its numbers as shares of what their type holds.
+        numbers: of a deep image the numbers themselves, upright, which are unlike where ``image`` may be alike.
     """
 
     image: Image.Image
@@ -80,24 +83,32 @@ class Decoded:
     format: str
     mode: str
     frames: int
+    depth_range: DepthRange | None = None
+    numbers: Image.Image | None = None
 
 
-def decode(image: StoredImage | bytes, *, least_side: int | None = None) -> Image.Image:
+def decode(
+    image: StoredImage | bytes, *, least_side: int | None = None, depth_range: DepthRange | None = FULL_DEPTH
+) -> Image.Image:
     """Decode a file, or its bytes, to an upright sRGB image.
 
     Args:
         image: a file, loose or packed, or its bytes.
         least_side: the pixels that are needed of the shorter side, so that a large JPEG is decoded at a fraction of
             its size, several times faster. None decodes every pixel. Equal sides give equal pixels.
+        depth_range: what becomes black and white of more than 8 bits, as shares of what their type holds; None: the
+            least and largest of the image, which is right for showing it to people.
 
     Raises:
         DataError: whatever is wrong with it; no other exception leaves this function.
     """
     with _opened(image) as opened:
-        return _decoded(opened, least_side)[0]
+        return _decoded(opened, least_side, depth_range)[0]
 
 
-def decode_for(image: StoredImage | bytes, least_sides: Iterable[int]) -> dict[int, Image.Image]:
+def decode_for(
+    image: StoredImage | bytes, least_sides: Iterable[int], depth_range: DepthRange | None = FULL_DEPTH
+) -> dict[int, Image.Image]:
     """What :func:`decode` gives for each of the least sides; those of equal reduction share one decoding.
 
     Raises:
@@ -107,17 +118,22 @@ def decode_for(image: StoredImage | bytes, least_sides: Iterable[int]) -> dict[i
     with _opened(image) as opened:
         reductions = [_reduction(opened, side) for side in sides]
     a_side_of = dict(zip(reductions, sides, strict=True))
-    images = {reduction: decode(image, least_side=side) for reduction, side in a_side_of.items()}
+    images = {
+        reduction: decode(image, least_side=side, depth_range=depth_range) for reduction, side in a_side_of.items()
+    }
     return {side: images[reduction] for side, reduction in zip(sides, reductions, strict=True)}
 
 
 def decode_fully(image: StoredImage | bytes, *, least_side: int | None = None) -> Decoded:
-    """Like :func:`decode`, with size, format, mode and number of frames (one pass serves the manifest)."""
+    """Like :func:`decode` by the image's own range, with all that the manifest wants to know of it in one pass."""
     with _opened(image) as opened:
-        rgb, mode, (width, height) = _decoded(opened, least_side)
+        rgb, mode, (width, height) = _decoded(opened, least_side, None)
         # A JPEG that carries a second picture (MPO, from phones) is a JPEG to everybody else.
         kind = "JPEG" if _is_jpeg(opened) else opened.format or ""
-        return Decoded(rgb, width, height, kind, mode, 1 if kind == "JPEG" else _count_frames(opened))
+        depth = own_range(opened) if is_deep(opened) else None
+        numbers = _turned(opened.convert("F" if mode == "F" else "I"), opened) if is_deep(opened) else None
+        frames = 1 if kind == "JPEG" else _count_frames(opened)
+        return Decoded(rgb, width, height, kind, mode, frames, depth, numbers)
 
 
 def upright_size(data: bytes) -> tuple[int, int]:
@@ -235,7 +251,9 @@ def _reduction(opened: ImageFile.ImageFile, least_side: int) -> int:
     return next((step for step in (8, 4, 2) if step <= most), 1)
 
 
-def _decoded(opened: ImageFile.ImageFile, least_side: int | None) -> tuple[Image.Image, str, tuple[int, int]]:
+def _decoded(
+    opened: ImageFile.ImageFile, least_side: int | None, depth_range: DepthRange | None
+) -> tuple[Image.Image, str, tuple[int, int]]:
     """The upright RGB image, the mode it had, and the whole image's upright size."""
     size = opened.size
     reduction = 1 if least_side is None else _reduction(opened, least_side)
@@ -245,17 +263,19 @@ def _decoded(opened: ImageFile.ImageFile, least_side: int | None) -> tuple[Image
         # In one piece, not in 64 kB: a tenth faster, for the decoder need not go back at every seam.
         opened.decodermaxblock = MAX_BYTES
     opened.load()
-    orientation = _orientation(opened)
-    turn = _UPRIGHT.get(orientation)
     if reduction == 1:
         size = opened.size  # Pillow turns a TIFF by itself while loading it
-    if turn is not None and orientation >= _SIDEWAYS:
+    if _orientation(opened) in range(_SIDEWAYS, 9):
         size = (size[1], size[0])
-    rgb = to_srgb(opened)
-    if turn is not None:
-        rgb = rgb.transpose(turn)
+    rgb = _turned(to_srgb(opened, depth_range), opened)
     # A copy even where nothing changed: the file behind `opened` is about to be closed.
     return rgb.copy() if rgb is opened else rgb, opened.mode, size
+
+
+def _turned(image: Image.Image, opened: Image.Image) -> Image.Image:
+    """Upright, by the orientation of the file that it was read from."""
+    turn = _UPRIGHT.get(_orientation(opened))
+    return image if turn is None else image.transpose(turn)
 
 
 def _orientation(opened: Image.Image) -> int:

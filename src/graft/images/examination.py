@@ -27,6 +27,7 @@ from graft.validation import predicates
 from graft.validation.findings import Finding, Offender, refuses
 from graft.validation.reference import classes_in_use, read_history, summarise_data
 from graft.validation.suite import NOTHING, Known, validate_manifest, with_quarantine
+from graft.validation.tables import with_conversion
 from graft.workspace import Workspace, user_cache
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ def unreadable(source: str, error: DataError, settings: Settings) -> Examination
 def judge(specimen: Specimen, settings: Settings) -> Examination:
     """Hold what was read against every expectation, and try to divide it."""
     manifest, found, params = specimen.manifest, specimen.found, settings.params
-    checked = validate_manifest(manifest, params.validation, settings.known(manifest), predicates.broken_rows)
+    converted = with_conversion(manifest, params)
+    checked = validate_manifest(converted, params.validation, settings.known(manifest), predicates.broken_rows)
     findings = (*_of_the_table(found), *_of_the_classes(found), *checked)
     manifest = with_quarantine(manifest, checked)
     split: dict[str, int] = {}

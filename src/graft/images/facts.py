@@ -41,9 +41,12 @@ class Facts:
         mode: Pillow's mode in the file, such as ``RGB``, ``L``, ``I;16``.
         format: ``JPEG``, ``PNG``, ...
         frames: frames in the file; only the first is used.
+        depth_low, depth_high: of more than 8 bits the least and largest number, 0 to 1 of what their type holds; the
+            tones below are then measured from this range. Else None.
         bytes: size of the file.
         sha256: of the file.
-        pixel_sha256: of the size and the decoded RGB pixels: equal means the same image, whatever the file format.
+        pixel_sha256: of the size and the decoded RGB pixels, or a deep image's numbers: equal means the same image,
+            whatever the file format, and however deep images are scaled.
         phash: 256-bit perceptual hash as 64 hexadecimal digits; None where it would mean nothing.
         brightness: mean luminance, 0 (black) to 1 (white).
         contrast: standard deviation of the luminance, 0 to 0.5.
@@ -57,6 +60,8 @@ class Facts:
     mode: str | None = None
     format: str | None = None
     frames: int | None = None
+    depth_low: float | None = None
+    depth_high: float | None = None
     bytes: int | None = None
     sha256: str | None = None
     pixel_sha256: str | None = None
@@ -92,15 +97,18 @@ def facts_of(reading: Reading) -> Facts:
     picture = _grey(image)
     grey = np.asarray(picture)
     tones = Tones.of(picture.histogram())
+    low, high = decoded.depth_range or (None, None)
     return Facts(
         width=image.width,
         height=image.height,
         mode=decoded.mode,
         format=decoded.format,
         frames=decoded.frames,
+        depth_low=low,
+        depth_high=high,
         bytes=len(data),
         sha256=reading.sha256,
-        pixel_sha256=pixel_hash(image),
+        pixel_sha256=pixel_hash(image if decoded.numbers is None else decoded.numbers),
         phash=perceptual_hash(grey, tones.contrast),
         brightness=tones.brightness,
         contrast=tones.contrast,
@@ -139,7 +147,7 @@ class Tones:
 
 
 def pixel_hash(image: Image.Image) -> str:
-    """SHA-256 of an RGB image's size and pixels."""
+    """SHA-256 of an image's size and pixels."""
     digest = hashlib.sha256(f"{image.width}x{image.height}:".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()

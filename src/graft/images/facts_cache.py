@@ -44,7 +44,7 @@ _SPARE = 200_000
 _NUMBERS = ("width", "height", "frames", "bytes")
 # What facts.py imports of this package, but for how a file's bytes are read. (A test compares.)
 CODE = tuple(f"images/{name}.py" for name in ("colour", "decode", "facts", "facts_cache", "signatures"))
-_MEASURES = ("brightness", "contrast", "sharpness", "entropy")
+_MEASURES = ("depth_low", "depth_high", "brightness", "contrast", "sharpness", "entropy")
 
 
 @cache

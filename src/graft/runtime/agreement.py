@@ -13,6 +13,7 @@ import numpy as np
 from graft.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
 from graft.errors import WeightsError
 from graft.files import sha256
+from graft.images.colour import DepthRange
 from graft.packaged import ONNX_FILE, PACKAGE_FILE, check_files, read_package
 from graft.runtime.layout import CARD_KEY
 from graft.zoo.preprocessing import Fit, Interpolation, Preprocessing
@@ -88,6 +89,7 @@ def _check_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
             (isinstance(geometry.crop, int | float) and 0 < geometry.crop <= 1, f"crop {geometry.crop!r}"),
             (geometry.interpolation in get_args(Interpolation), f"interpolation {geometry.interpolation!r}"),
             (geometry.fit in get_args(Fit), f"fit {geometry.fit!r}"),
+            (_is_range(geometry.depth_range), f"depth_range {geometry.depth_range!r}"),
             (len(preprocessing.mean) == len(preprocessing.std) == 3 and all(map(_is_number, channels)), "mean or std"),
             (all(_is_number(value) and value > 0 for value in preprocessing.std), f"std {list(preprocessing.std)}"),
         )
@@ -97,6 +99,10 @@ def _check_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
         raise WeightsError(
             f"the card's preprocessing cannot be used: {wrong[0]}", where=folder / CARD_FILE, remedy=_REMEDY
         )
+
+
+def _is_range(values: DepthRange | None) -> bool:
+    return values is None or (all(map(_is_number, values)) and 0 <= values[0] < values[1] <= 1)
 
 
 def _is_number(value: object) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +16,12 @@ from graft.determinism import derive_seed
 from graft.features.extract import Extractor
 from graft.features.images import ImageSet, decoded
 from graft.features.store import Store
+from graft.images.conversion import depth_range, fits_to_try, usual_cut
 from graft.select.knn import knn_accuracy
 from graft.select.limits import Excess
 from graft.select.logme import logme
 from graft.select.measure import Measured
-from graft.select.probe import Probe, probe_at, probe_auto
+from graft.select.probe import Probe, best_of, probe_at, probe_auto
 from graft.settings import Candidate, Params, Train
 from graft.train.devices import device_for, fabric_for
 from graft.train.finetune import Task, finetune
@@ -31,13 +32,14 @@ from graft.zoo.catalogue import published_accuracy
 from graft.zoo.cost import Cost, costs_by_depth
 from graft.zoo.network import Network, cut, require_block
 from graft.zoo.preprocessing import Preprocessing
-from graft.zoo.weights import Surroundings, pretrained
+from graft.zoo.weights import Surroundings, preprocessing_of, pretrained
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
 
+_FACTS = ["width", "height", "depth_low", "depth_high"]
 # A finalist's short fine-tuning has neither a hold-out to stop it nor augmentation, so smoothed targets hold it back:
 # without them ResNet-18 fell from 0.97 to 0.92 on the demo's folds, under the probe of its own frozen features.
 SMOOTHING = 0.1
@@ -53,6 +55,7 @@ class TrainSet:
         folds: (n).
         classes: their names.
         groups: (n), equal for images that must stay together, such as near duplicates; None: each by itself.
+        facts: what the manifest says of them, a row per image; None: they are square and have 8 bits.
     """
 
     images: ImageSet
@@ -60,15 +63,16 @@ class TrainSet:
     folds: NDArray[np.int64]
     classes: tuple[str, ...]
     groups: NDArray[np.int64] | None = None
+    facts: pd.DataFrame | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, rows: pd.DataFrame, images: ImageSet, classes: tuple[str, ...]) -> TrainSet:
-        """The training ``rows`` of the table of splits (label, fold, group), whose files ``images`` are, in order."""
+        """The training ``rows`` of the splits (label, fold, group) with their facts, in the order of ``images``."""
         # Copies: what pandas lends is not writable, which torch warns of.
         places = {name: index for index, name in enumerate(classes)}
         labels = np.array(rows["label"].map(places), dtype=np.int64)
         folds, groups = (rows[name].to_numpy("int64", copy=True) for name in ("fold", "group"))
-        return cls(images, labels, folds, classes, groups)
+        return cls(images, labels, folds, classes, groups, rows.filter(_FACTS) if set(_FACTS) <= set(rows) else None)
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ class Result:
 
     Attributes:
         candidate: as written in params.yaml.
-        preprocessing: what its network is fed with.
+        preprocessing: what its network is fed with, the fit being that of the best probe.
         blocks: how many blocks the whole network has.
         probe: scores of a linear head on its frozen features.
         cost: of the network as it would be served, cut at the probe's depth.
@@ -89,6 +93,7 @@ class Result:
         measured: time and memory as it would be served, None until that is measured.
         excess: limits that it does not keep; such a candidate cannot win.
         seconds: spent on it: decoding and features where they were not kept yet, probes, fine-tuning.
+        fits: mean accuracy of the probe by each fit that was tried.
         out_of_fold: for a finalist, probabilities (n, classes) of each image by the network that did not see its fold.
     """
 
@@ -106,6 +111,7 @@ class Result:
     excess: tuple[Excess, ...] = ()
     seconds: float = 0.0
     out_of_fold: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    fits: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def scores(self) -> tuple[float, ...]:
@@ -129,6 +135,20 @@ def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, 
     return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, device)
 
 
+def preprocessings_for(
+    candidate: Candidate, data: TrainSet, params: Params, sources: Path
+) -> tuple[Preprocessing, ...]:
+    """What a candidate's network can be fed with, the first being the usual: one for each fit that is worth trying."""
+    own = preprocessing_of(candidate, around(params, sources))
+    choice, cut, depth = candidate.fit or params.preprocess.fit, 0.0, own.geometry.depth_range
+    if data.facts is not None:
+        cut, depth = usual_cut(data.facts), depth_range(data.facts, params.image.depth_scaling)
+    return tuple(
+        dataclasses.replace(own, geometry=dataclasses.replace(own.geometry, fit=fit, depth_range=depth))
+        for fit in fits_to_try(choice, cut)
+    )
+
+
 def keep_features(
     candidate: Candidate, rows: slice, data: TrainSet, params: Params, sources: Path, store: Store
 ) -> None:
@@ -140,11 +160,12 @@ def keep_features(
     """
     found = pretrained(candidate, around(params, sources))
     device = device_for(params.compute.device)
-    extractor_for(data.images, found.preprocessing, store, device).of(rows).every_depth(found.network)
+    for preprocessing in preprocessings_for(candidate, data, params, sources):
+        extractor_for(data.images, preprocessing, store, device).of(rows).every_depth(found.network)
 
 
 def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
-    """One forward pass over the training images, then linear heads at every depth.
+    """One forward pass over the training images for each fit that is tried, then linear heads at every depth.
 
     Raises:
         ConfigError: it cannot be built, or has no block of that depth.
@@ -153,28 +174,36 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
     """
     begun = time.perf_counter()
     found = pretrained(candidate, around(params, sources))
-    extractor = extractor_for(data.images, found.preprocessing, store, device_for(params.compute.device))
-    depths = extractor.every_depth(found.network)
-    last, head = len(depths) - 1, params.select.probe
-    if candidate.depth == "auto":
-        probe = probe_auto(depths, data.labels, data.folds, params.seed, groups=data.groups, head=head)
-    else:
-        depth = last if candidate.depth == "last" else candidate.depth
-        require_block(found.network, depth)
-        probe = probe_at(depths, data.labels, data.folds, depth, params.seed, groups=data.groups, head=head)
+    device, tried = device_for(params.compute.device), preprocessings_for(candidate, data, params, sources)
+    features = [extractor_for(data.images, one, store, device).every_depth(found.network) for one in tried]
+    probes = [_probe(candidate, depths, found.network, data, params) for depths in features]
+    best, probe = best_of(probes)
+    fit, depths, last = tried[best].geometry.fit, features[best], len(features[best]) - 1
     costs = costs_by_depth(found.network.cpu(), found.preprocessing.geometry.size, len(data.classes))
     return Result(
-        candidate,
-        found.preprocessing,
+        dataclasses.replace(candidate, fit=fit),
+        tried[best],
         len(depths),
         probe,
         costs[probe.depth],
         whole=costs[last],
         knn=knn_accuracy(depths[probe.depth], data.labels, data.groups),
         logme=logme(depths[probe.depth], data.labels),
+        fits={one.geometry.fit: found.mean for one, found in zip(tried, probes, strict=True)},
         published=published_accuracy(candidate),
         seconds=time.perf_counter() - begun,
     )
+
+
+def _probe(
+    candidate: Candidate, depths: Sequence[NDArray[np.float32]], network: Network, data: TrainSet, params: Params
+) -> Probe:
+    head = params.select.probe
+    if candidate.depth == "auto":
+        return probe_auto(depths, data.labels, data.folds, params.seed, groups=data.groups, head=head)
+    depth = len(depths) - 1 if candidate.depth == "last" else candidate.depth
+    require_block(network, depth)
+    return probe_at(depths, data.labels, data.folds, depth, params.seed, groups=data.groups, head=head)
 
 
 def task_network(candidate: Candidate, depth: int, classes: int, params: Params, sources: Path) -> Network:

@@ -13,7 +13,7 @@ from graft.features.images import decoded_at
 from graft.features.store import Store
 from graft.mapper.base import Mapper
 from graft.mapper.serial import in_turn
-from graft.select.candidates import Result, TrainSet, around
+from graft.select.candidates import Result, TrainSet, preprocessings_for
 from graft.select.controls import Contestants, Control, run_controls
 from graft.select.failures import Failed, reason_of, refuse_all
 from graft.select.limits import excesses, refuse_none
@@ -24,7 +24,6 @@ from graft.select.spread import Given, probed, tuned_in_folds
 from graft.settings import Params
 from graft.train.devices import device_for
 from graft.zoo.network import Network, build_network
-from graft.zoo.weights import preprocessing_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,8 @@ class _Course:
         geometries = []
         for candidate in self.params.zoo.candidates:
             with contextlib.suppress(GraftError):
-                geometries.append(preprocessing_of(candidate, around(self.params, self.sources)).geometry)
+                tried = preprocessings_for(candidate, self.data, self.params, self.sources)
+                geometries.extend(item.geometry for item in tried)
         decoded_at(self.data.images, geometries, self.store)
 
     def probe(self) -> None:
@@ -78,7 +78,10 @@ class _Course:
                 self._fail(Failed(candidate, found))
             else:
                 self.results.append(found)
-                self.say(f"{name_of(found)}: probe {found.probe.mean:.3f}")
+                fits = ", ".join(f"{fit} {score:.3f}" for fit, score in found.fits.items())
+                self.say(
+                    f"{name_of(found)}: probe {found.probe.mean:.3f}" + (f" ({fits})" if len(found.fits) > 1 else "")
+                )
 
     def measure(self) -> None:
         """Time and weigh every candidate as it would be served, and hold that against the limits."""

@@ -77,7 +77,9 @@ def majority_class(given: Contestants) -> Control:
 
 def raw_pixels(given: Contestants) -> Control:
     """A linear head on the images' pixels at :data:`PIXELS`, standardised inside the fold like any feature."""
-    images = decoded(given.data.images, PIXELS, given.store)
+    seen = given.winner.preprocessing.geometry
+    geometry = dataclasses.replace(PIXELS, fit=seen.fit, depth_range=seen.depth_range)
+    images = decoded(given.data.images, geometry, given.store)
     pixels: NDArray[np.float32] = images.reshape(len(images), -1).astype(np.float32)
     data, params = given.data, given.params
     scores = tuple(fold_scores(pixels, data.labels, data.folds, params.seed, params.select.probe, data.groups))

@@ -78,7 +78,9 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
     table = table_of(records, paths)
     manifest = build_manifest(table, [files[path] for path in table["path"]], cache=FactsCache(places.cache))
     splits = divide(manifest, params).table
-    rows = splits[splits["split"] == "train"].merge(manifest[["path", "sha256"]], on="path")
+    rows = splits[splits["split"] == "train"].merge(
+        manifest.drop(columns=["label", "split", "group"], errors="ignore"), on="path"
+    )
     classes = tuple(sorted(splits["label"].unique()))
     some = [files[path] for path in rows["path"]]
     images = ImageSet(ListedFiles({str(file): file for file in some}), tuple(map(str, some)), tuple(rows["sha256"]))

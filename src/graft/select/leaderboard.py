@@ -25,7 +25,7 @@ CANDIDATE, CONTROL = "candidate", "control"
 # Whole numbers that some rows do not have.
 WHOLE = ("rank", "size", "depth", "blocks")
 COLUMNS = (
-    *("rank", "name", "score", "score_se", "kind", "arch", "weights", "size", "depth", "blocks"),
+    *("rank", "name", "score", "score_se", "kind", "arch", "weights", "size", "fit", "depth", "blocks"),
     *("finetuned_mean", "finetuned_sd", "finetuned_se", "probe_mean", "probe_sd", "probe_se"),
     *("knn", "logme", "imagenet_top1", "fold_scores"),
     *("params_m", "gmacs", "saved_params_m", "saved_gmacs", "memory_mb"),
@@ -76,6 +76,7 @@ def _network(result: Result) -> dict[str, Any]:
         "arch": result.candidate.arch,
         "weights": result.candidate.weights,
         "size": result.preprocessing.geometry.size,
+        "fit": result.preprocessing.geometry.fit,
         "depth": result.probe.depth,
         "blocks": result.blocks,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ class Probe:
         curve: mean accuracy over folds at each depth, first block first; for looking at, and for the final depth.
         curve_errors: standard error of each mean of the curve.
         fold_depths: the depth that ``fold_scores`` are of, in each fold.
+        inner_scores: accuracy on the folds inside each fold's training part at that depth, by which to choose further.
         predicted: out-of-fold class index of each image at ``depth``, (n).
         probabilities: out-of-fold probabilities at ``depth``, (n, k); None where the head has scores only, as the
             ridge: :func:`graft.select.crossval.out_of_fold_probabilities` gives them for any features.
@@ -48,6 +50,7 @@ class Probe:
     curve: tuple[float, ...]
     curve_errors: tuple[float, ...] = ()
     fold_depths: tuple[int, ...] = ()
+    inner_scores: tuple[float, ...] = ()
     predicted: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
     probabilities: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
@@ -104,6 +107,20 @@ def probe_at(
     return _probe(found, depth, scores, (depth,) * len(scores), head)
 
 
+def best_of(probes: Sequence[Probe]) -> tuple[int, Probe]:
+    """The best of several probes of the same images, such as one for each way of fitting them, and its place.
+
+    Its score is that of the whole procedure: in each fold that of the probe which is best inside the training part.
+    Of equals it is the first.
+    """
+    if len(probes) == 1:
+        return 0, probes[0]
+    inside = np.array([probe.inner_scores for probe in probes]).argmax(axis=0)
+    scores = tuple(probes[place].fold_scores[fold] for fold, place in enumerate(inside.tolist()))
+    best = int(np.argmax([probe.mean for probe in probes]))
+    return best, dataclasses.replace(probes[best], fold_scores=scores)
+
+
 def fold_scores(
     features: Features, labels: Labels, folds: Folds, seed: int = 0, head: str = HEAD, groups: Groups | None = None
 ) -> list[float]:
@@ -128,6 +145,7 @@ def _probe(
         tuple(float(np.mean(one.outer)) for one in found),
         tuple(standard_error(one.outer) for one in found),
         chosen,
+        tuple(float(np.mean(found[place].inner[fold])) for fold, place in enumerate(chosen)),
         found[depth].scores.argmax(axis=1),
         found[depth].scores if head_kind(head).gives_probabilities else None,
     )

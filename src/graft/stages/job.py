@@ -192,10 +192,9 @@ class Job:
 
     def preprocessing(self, candidate: Candidate) -> Preprocessing:
         """What a candidate's network is fed with."""
-        from graft.select.candidates import around
-        from graft.zoo.weights import preprocessing_of
+        from graft.select.candidates import preprocessings_for
 
-        return preprocessing_of(candidate, around(self.params, self.workspace.source_models))
+        return preprocessings_for(candidate, self.data, self.params, self.workspace.source_models)[0]
 
     def prepared(self, candidate: Candidate) -> NDArray[np.uint8]:
         """The training images as its network is fed with them, uint8 (n, size, size, 3)."""

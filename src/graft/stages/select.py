@@ -85,8 +85,9 @@ def train_set(workspace: Workspace) -> TrainSet:
     from graft.select.candidates import TrainSet
 
     splits = pd.read_parquet(workspace.splits)
-    digests = pd.read_parquet(workspace.manifest, columns=["path", "sha256"])
-    rows = splits[splits["split"] == "train"].merge(digests, on="path", how="left").sort_values("path")
+    known = pd.read_parquet(workspace.manifest)
+    facts = known[[name for name in known if name not in splits or name == "path"]]
+    rows = splits[splits["split"] == "train"].merge(facts, on="path", how="left").sort_values("path")
     classes = tuple(sorted(splits["label"].unique()))
     images = ImageSet(open_raw(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
     return TrainSet.of(rows, images, classes)

@@ -13,6 +13,7 @@ from graft.validation.findings import Finding
 from graft.validation.reference import classes_in_use, read_history, summarise_data, write_history
 from graft.validation.report import PAGE_FILE, summarise, write_report
 from graft.validation.suite import Known, check_severities, not_checked, validate_manifest, with_quarantine
+from graft.validation.tables import with_conversion
 from graft.workspace import Workspace
 
 
@@ -41,11 +42,12 @@ def run(params: Params, workspace: Workspace) -> None:
     if trouble:
         print(f"validate: the classes are not compared with the packaged model's: {trouble}")
     known = Known(classes, history.reference(data))
-    findings = validate_manifest(manifest, params.validation, known)
+    converted = with_conversion(manifest, params)
+    findings = validate_manifest(converted, params.validation, known)
     kept = with_quarantine(manifest, findings)
     with whole_file(workspace.manifest) as beside:
         kept.to_parquet(beside, index=False)
-    summary = summarise(kept, params.data.source, not_checked(manifest, params.validation, known))
+    summary = summarise(kept, params.data.source, not_checked(converted, params.validation, known))
     write_report(workspace.validation, summary, findings, lambda path: raw / path)
     for finding in findings:
         if not finding.success and not finding.stops:

@@ -103,6 +103,30 @@ CHECKS = (
         found="{} px",
     ),
     Check(
+        "proportions",
+        "images",
+        "warning",
+        _BETWEEN,
+        "cut_away",
+        lambda limits: {"max_value": 100 * limits.max_cut_away},
+        lambda limits: f"the centre square of every image shows at least {1 - limits.max_cut_away:.0%} of it",
+        "preprocess.fit pad or squash shows all of it; auto finds out what is best where a quarter of the images "
+        "are so",
+        found="{}% is cut away",
+    ),
+    Check(
+        "depth",
+        "images",
+        "warning",
+        _BETWEEN,
+        "range_used",
+        lambda limits: {"min_value": 100 * limits.min_range_used},
+        lambda limits: f"images of more than 8 bits use at least {limits.min_range_used:.0%} of their range",
+        "set image.depth_scaling to dataset (from the least to the largest number of the training images) or to file "
+        "(of each image)",
+        found="uses {}% of its range",
+    ),
+    Check(
         "brightness",
         "images",
         "warning",

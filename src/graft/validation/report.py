@@ -150,7 +150,7 @@ class Picture:
 def thumbnail(path: StoredImage) -> Picture | None:
     """A small picture, or None where the file cannot be decoded."""
     try:
-        image = decode(path, least_side=PICTURE_SIDE)
+        image = decode(path, least_side=PICTURE_SIDE, depth_range=None)
     except DataError:
         return None
     tiny = min(image.size) < TINY_SIDE

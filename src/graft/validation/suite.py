@@ -35,6 +35,12 @@ class Known:
 NOTHING = Known()
 # A table, checks of it and their limits -> for each check by name the keys of the rows that broke it, or None.
 Evaluate = Callable[["pd.DataFrame", Sequence[Check], Validation], dict[str, tuple[str, ...] | None]]
+# Columns that a manifest need not have, and why not.
+_OPTIONAL = {
+    "entropy": "the manifest has no such fact",
+    "cut_away": "preprocess.fit is one that cuts nothing away",
+    "range_used": "no image has more than 8 bits, or image.depth_scaling is file",
+}
 
 
 def check_severities(limits: Validation) -> None:
@@ -123,8 +129,8 @@ def _why_not(
         return "there is no packaged model to compare with"
     if check.table == "drift" and known.facts is None:
         return "there is no other validated data to compare with"
-    if check.column == "entropy" and "entropy" not in manifest:
-        return "the manifest has no such fact"
+    if check.column in _OPTIONAL and check.column not in manifest:
+        return _OPTIONAL[check.column]
     return None
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graft.images.conversion import cut_away, range_used
 from graft.images.duplicates import cluster_duplicates
 from graft.images.groups import conflicting, join_groups, straddling
 from graft.images.manifest import usable
@@ -14,6 +15,8 @@ from graft.validation.drift import Shift
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from graft.settings import Params
 
 
 def relate(manifest: pd.DataFrame, distance: int) -> pd.DataFrame:
@@ -51,6 +54,19 @@ def images_table(rows: pd.DataFrame) -> pd.DataFrame:
         test_copy=in_test | conflict,
         first_copy=~order.duplicated(["cluster", "label"]).reindex(rows.index),
     )
+
+
+def with_conversion(manifest: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The manifest with what becoming a network's input loses of each image, in percent, as far as ``params`` ask it.
+
+    Added columns: cut_away, and where there are images of more than 8 bits range_used.
+    """
+    columns = {}
+    if params.preprocess.fit in {"auto", "crop"}:
+        columns["cut_away"] = 100 * cut_away(manifest)
+    if params.image.depth_scaling != "file" and "depth_low" in manifest and manifest["depth_low"].notna().any():
+        columns["range_used"] = 100 * range_used(manifest, params.image.depth_scaling)
+    return manifest.assign(**columns)
 
 
 def labelled(rows: pd.DataFrame) -> pd.DataFrame:

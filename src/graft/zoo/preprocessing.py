@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from graft.images.colour import FULL_DEPTH, DepthRange
+from graft.images.conversion import Fit
 from graft.images.decode import decode, decode_for
 from graft.images.packed import StoredImage
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
-Fit = Literal["crop", "pad", "squash"]
 
 # The mean colour of ImageNet, which the published normalisations make zero.
 PADDING = (124, 116, 104)
@@ -33,12 +34,15 @@ class Geometry:
         interpolation: of the resizing, which is antialiased.
         fit: ``crop`` takes the centre square of ``crop`` times the shorter side; ``pad`` keeps the whole image and its
             proportions, and fills up with :data:`PADDING`; ``squash`` stretches the whole image.
+        depth_range: what becomes black and white of images of more than 8 bits, as shares of what their type holds;
+            None: the least and largest of each image.
     """
 
     size: int
     crop: float
     interpolation: Interpolation
     fit: Fit = "crop"
+    depth_range: DepthRange | None = FULL_DEPTH
 
     @property
     def least_side(self) -> int:
@@ -51,7 +55,7 @@ class Geometry:
         Raises:
             DataError: it cannot be decoded.
         """
-        return self.apply(decode(image, least_side=self.least_side))
+        return self.apply(decode(image, least_side=self.least_side, depth_range=self.depth_range))
 
     def enlarged(self, factor: float) -> Geometry:
         """The same view with ``factor`` times the pixels a side, for crops that are not to upsample."""
@@ -99,9 +103,14 @@ class Geometry:
 
 def load_for(image: StoredImage | bytes, geometries: Iterable[Geometry]) -> dict[Geometry, NDArray[np.uint8]]:
     """What :meth:`Geometry.load` gives for each geometry, with no more decoding than they need together."""
-    geometries = list(geometries)
-    decoded = decode_for(image, (geometry.least_side for geometry in geometries))
-    return {geometry: geometry.apply(decoded[geometry.least_side]) for geometry in geometries}
+    by_range: dict[DepthRange | None, list[Geometry]] = {}
+    for geometry in geometries:
+        by_range.setdefault(geometry.depth_range, []).append(geometry)
+    loaded = {}
+    for depth_range, alike in by_range.items():
+        decoded = decode_for(image, (geometry.least_side for geometry in alike), depth_range)
+        loaded |= {geometry: geometry.apply(decoded[geometry.least_side]) for geometry in alike}
+    return loaded
 
 
 @dataclass(frozen=True)

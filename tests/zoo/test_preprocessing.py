@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.zoo.preprocessing import PADDING, Fit, Geometry
+from graft.images.conversion import Fit
+from graft.zoo.preprocessing import PADDING, Geometry
 from tests.conftest import picture
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)

@@ -55,8 +55,8 @@ def depth_range(rows: pd.DataFrame, scaling: DepthScaling) -> DepthRange | None:
     return (float(low), float(high)) if low < high else FULL_DEPTH
 
 
-def range_used(rows: pd.DataFrame, scaling: DepthScaling) -> pd.Series:
+def range_used(rows: pd.DataFrame, scaling: Literal["fixed", "dataset"]) -> pd.Series:
     """The share of the 256 grey levels that each image of more than 8 bits can use, 0 to 1; missing for others."""
     low, high = depth_range(rows, scaling) or FULL_DEPTH
     used = (rows["depth_high"] - rows["depth_low"]) / (high - low)
-    return used.clip(upper=1.0).where(scaling != "file")
+    return used.clip(upper=1.0)

@@ -14,9 +14,10 @@ from graft.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
 from graft.errors import WeightsError
 from graft.files import sha256
 from graft.images.colour import DepthRange
+from graft.images.conversion import Fit
 from graft.packaged import ONNX_FILE, PACKAGE_FILE, check_files, read_package
 from graft.runtime.layout import CARD_KEY
-from graft.zoo.preprocessing import Fit, Interpolation, Preprocessing
+from graft.zoo.preprocessing import Interpolation, Preprocessing
 
 if TYPE_CHECKING:
     from graft.runtime.engines import Engine

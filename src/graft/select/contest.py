@@ -24,6 +24,7 @@ from graft.select.spread import Given, probed, tuned_in_folds
 from graft.settings import Params
 from graft.train.devices import device_for
 from graft.zoo.network import Network, build_network
+from graft.zoo.preprocessing import Geometry
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class _Course:
 
     def decode(self) -> None:
         """Open every image once for all sizes that the candidates want; one that cannot be built fails by itself."""
-        geometries = []
+        geometries: list[Geometry] = []
         for candidate in self.params.zoo.candidates:
             with contextlib.suppress(GraftError):
                 tried = preprocessings_for(candidate, self.data, self.params, self.sources)

@@ -67,7 +67,7 @@ def _views(params: Params, workspace: Workspace) -> dict[str, Geometry]:
     cut = usual_cut(rows)
     tried = fits_to_try(params.preprocess.fit, cut)
     whole = Geometry(_SIZE, 1.0, "bilinear", "pad", depth_range(rows, params.image.depth_scaling))
-    views = {fit: dataclasses.replace(whole, fit=fit) for fit in tried}
+    views: dict[str, Geometry] = {fit: dataclasses.replace(whole, fit=fit) for fit in tried}
     return {"original": views["crop"]} if cut <= ELONGATED and tried == ("crop",) else {"whole": whole, **views}
 
 

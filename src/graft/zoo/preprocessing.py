@@ -106,7 +106,7 @@ def load_for(image: StoredImage | bytes, geometries: Iterable[Geometry]) -> dict
     by_range: dict[DepthRange | None, list[Geometry]] = {}
     for geometry in geometries:
         by_range.setdefault(geometry.depth_range, []).append(geometry)
-    loaded = {}
+    loaded: dict[Geometry, NDArray[np.uint8]] = {}
     for depth_range, alike in by_range.items():
         decoded = decode_for(image, (geometry.least_side for geometry in alike), depth_range)
         loaded |= {geometry: geometry.apply(decoded[geometry.least_side]) for geometry in alike}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 
 from graft.config import load_params
 from graft.errors import DataError
+from graft.settings import Candidate
 from graft.stages import ingest, select, split, validate
 from graft.workspace import Workspace
 
@@ -35,7 +37,7 @@ def test_everything_is_written_and_what_others_depend_on_repeats(selected: Works
     folder = selected.selection
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "similarity.json", "winner.json"])
     winner = json.loads((folder / "winner.json").read_text())
-    assert set(winner) == {"arch", "weights", "depth", "size", "blocks", "cv_scores", "probe", "weights_sha256"}, (
+    assert set(winner) == {*asdict(Candidate("resnet18")), "blocks", "cv_scores", "probe", "weights_sha256"}, (
         "no time is in it"
     )
     assert isinstance(winner["depth"], int)

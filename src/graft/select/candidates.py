@@ -178,10 +178,10 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
     features = [extractor_for(data.images, one, store, device).every_depth(found.network) for one in tried]
     probes = [_probe(candidate, depths, found.network, data, params) for depths in features]
     best, probe = best_of(probes)
-    fit, depths, last = tried[best].geometry.fit, features[best], len(features[best]) - 1
+    depths, last = features[best], len(features[best]) - 1
     costs = costs_by_depth(found.network.cpu(), found.preprocessing.geometry.size, len(data.classes))
     return Result(
-        dataclasses.replace(candidate, fit=fit),
+        candidate,
         tried[best],
         len(depths),
         probe,

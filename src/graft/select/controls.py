@@ -91,7 +91,7 @@ def random_weights(given: Contestants) -> Control | None:
     """The winner's network, cut where it is cut, with random weights; None where that is a candidate already."""
     own = given.winner.candidate
     depth = given.winner.probe.depth
-    blank = dataclasses.replace(own, weights="none", depth=depth)
+    blank = dataclasses.replace(own, weights="none", depth=depth, fit=given.winner.preprocessing.geometry.fit)
     name = f"{own.arch.removeprefix('timm:')}, random weights"
     if own.weights == "none" or any(_is_the_same(item, blank, depth) for item in given.results):
         return None

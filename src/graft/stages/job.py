@@ -74,7 +74,7 @@ class Job:
         except FileNotFoundError:
             raise DataError("no candidate was chosen yet", where=path, remedy="run `.venv/bin/dvc repro`") from None
         names = [field.name for field in dataclasses.fields(Candidate)]
-        winner = Candidate(**{name: chosen[name] for name in names})
+        winner = Candidate(**{name: chosen[name] for name in names if name in chosen})
         probe = chosen.get("probe", {"mean": None, "curve": ()})
         blocks, curve = chosen["blocks"], tuple(probe["curve"])
         return cls(params, workspace, winner, train_set(workspace), blocks, fabric, probe["mean"], curve)

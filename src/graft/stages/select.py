@@ -69,6 +69,7 @@ def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None) -
     chosen = {
         **asdict(winner.candidate),
         "weights_sha256": weights,
+        "fit": winner.preprocessing.geometry.fit,
         "depth": winner.probe.depth,
         "blocks": winner.blocks,
     }

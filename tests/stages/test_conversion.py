@@ -54,7 +54,7 @@ def test_the_model_keeps_the_fit_and_the_range_of_its_training_images(
     served = geometry.load((tmp_path / "images" / "more" / "0.png").read_bytes())
     assert len(np.unique(served)) > 20
     assert json.loads((workspace.augmentation / "preview.json").read_text())["views"] == ["whole", "pad"]
-    findings = json.loads((workspace.validation / "validation.json").read_text())["findings"]
+    findings = json.loads((workspace.validation / "validation.json").read_text())["expectations"]
     assert not [item["check"] for item in findings if not item["success"]]
 
 
@@ -70,6 +70,6 @@ def test_the_preview_shows_the_whole_image_beside_each_fit_that_is_tried(
     ]
     with Image.open(workspace.augmentation / "preview.png") as sheet:
         assert sheet.width == 132 + (4 + 6) * 136
-    findings = json.loads((workspace.validation / "validation.json").read_text())["findings"]
+    findings = json.loads((workspace.validation / "validation.json").read_text())["expectations"]
     (broken,) = (item for item in findings if not item["success"])
     assert (broken["check"], broken["count"], broken["details"][0]) == ("proportions", 24, "66.7% is cut away")

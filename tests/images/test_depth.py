@@ -13,8 +13,8 @@ from graft.config import parse_params
 from graft.images.conversion import depth_range, range_used
 from graft.images.decode import decode, decode_fully
 from graft.images.doctor import examine
-from graft.images.examination import Examination
-from graft.settings import DepthScaling, Params
+from graft.images.examination import Examination, Settings
+from graft.settings import DepthScaling
 from graft.zoo.preprocessing import Geometry, load_for
 from tests.images.faults import SIZE, encoded
 
@@ -92,8 +92,8 @@ def test_faint_images_are_unlike_and_turned_ones_too() -> None:
     assert turned.numbers is not None and turned.numbers.size == turned.image.size == SIZE[::-1]
 
 
-def asked(scaling: DepthScaling) -> Params:
-    return parse_params({"zoo": {"candidates": ["resnet18"]}, "image": {"depth_scaling": scaling}}, "test")
+def asked(scaling: DepthScaling) -> Settings:
+    return Settings(parse_params({"zoo": {"candidates": ["resnet18"]}, "image": {"depth_scaling": scaling}}, "test"))
 
 
 @pytest.fixture

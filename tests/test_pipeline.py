@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         zoo={"candidates": CANDIDATES},
         pretrain={"images_per_class": 4, "epochs": 1},
         select={"folds": 2, "finetune_epochs": 1},
-        train={"finetune_epochs": 1, "label_counts": [2]},
+        train={"finetune_epochs": 1, "control_steps": 4, "label_counts": [2]},
         evaluate={"bootstrap_samples": 100, "latency_runs": 2},
         # The models made here are poor ones, and better or worse by chance.
         package={"gate": {"min_accuracy": 0.05, "max_drop": None}},

@@ -366,6 +366,13 @@ class Train:
     control: Annotated[bool, Field(description="train the same network from scratch, to test that transfer helps")] = (
         True
     )
+    control_steps: Annotated[
+        Positive,
+        Field(
+            description="least steps of the control, also on few labels; never fewer epochs than the fine-tuning has. "
+            "Short tries of its rate cost half as much again"
+        ),
+    ] = 300
     control_seeds: Annotated[
         Count,
         Field(

@@ -74,6 +74,19 @@ def test_the_report_says_which_model_is_delivered_and_by_what(folds: Repeated | 
     assert transfer_sentence(found(0.6, 0.9, folds=folds).transfer).endswith(text)
 
 
+def test_the_report_says_what_the_control_had() -> None:
+    had = {"steps": 320, "epochs": 46, "images": 200, "learning_rate": 0.003, "tried": [[0.001, 0.5], [0.003, 0.6]]}
+    told = found(0.9, 0.6, budgets={None: had})
+    assert metrics(told)["transfer"]["control_budget"] == had
+    assert transfer_sentence(told.transfer).startswith(
+        "The same network was trained from scratch on the same images, with a budget and a rate of its own: 320 steps "
+        "(46 epochs of 200 images) at a learning rate of 0.003, the best of short tries on held-out training images. "
+        "Accuracy"
+    )
+    unknown = transfer_sentence(found(0.9, 0.6).transfer)
+    assert unknown.startswith("The same network was trained from scratch on the same images. Accuracy")
+
+
 def test_the_report_says_all_of_it() -> None:
     folds = Repeated(0.2, Interval(0.1, 0.3), seeds=1, folds=5)
     text = transfer_sentence(found(0.9, 0.6, folds=folds, similarity={"says": "The source is near."}).transfer)

@@ -20,7 +20,14 @@ SMALL = {
     "augment": {"policy": "none", "domain": "any"},
     "compute": {"device": "cpu", "threads": 1},
 }
-TRAIN = {"finetune_epochs": 2, "batch_size": 8, "checkpoint_seconds": 0.0, "label_counts": [3], "unfreeze_blocks": 1}
+TRAIN = {
+    "finetune_epochs": 2,
+    "batch_size": 8,
+    "control_steps": 4,
+    "checkpoint_seconds": 0.0,
+    "label_counts": [3],
+    "unfreeze_blocks": 1,
+}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from graft.artifact import load_artifact, read_card
 from graft.config import load_params
 from graft.files import sha256
 from graft.settings import Params
-from graft.stages import finetune
+from graft.stages import control, finetune
 from graft.stages.job import Job
 from graft.stages.runner import run_stage
 from graft.train.devices import fabric_for
@@ -121,16 +121,51 @@ def test_an_unknown_strategy_is_refused_before_any_work(
     assert models(workspace) == {}
 
 
-@pytest.mark.parametrize("given", [{"strategy": "staged"}, {"strategy": "scratch", "control": False}])
 def test_a_network_from_scratch_without_epochs_is_refused_before_any_work(
-    given: dict[str, Any], project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    workspace = project(finetune_epochs=0, **given)
+    workspace = project(finetune_epochs=0, strategy="scratch", control=False)
     assert run() == 1
-    assert capfd.readouterr().err.startswith(
-        "error: a network from scratch cannot be trained in 0 epochs\n  where: train.finetune_epochs\n  remedy: for"
+    assert capfd.readouterr().err == (
+        "error: a network from scratch cannot be trained in 0 epochs\n  where: train.finetune_epochs\n"
+        "  remedy: give it epochs; for the head of a pretrained network alone set train.strategy: extract\n"
     )
     assert models(workspace) == {}
+
+
+def budget(workspace: Workspace, name: str = "scratch") -> dict[str, Any]:
+    found = read_card(workspace.controls / name).provenance["budget"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_control_has_a_budget_in_steps_and_a_rate_of_its_own(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the transfer's epochs and settings are, also those of a search, and also on few labels."""
+    workspace = project(strategy="extract", finetune_epochs=1, learning_rate=0.0001, control_steps=20)
+    best = json.loads((workspace.tuning / "best.json").read_text(encoding="utf-8"))
+    (workspace.tuning / "best.json").write_text(json.dumps({**best, "train": {"finetune_epochs": 3, "batch_size": 4}}))
+    assert run() == 0
+    images = int((pd.read_parquet(workspace.splits)["split"] == "train").sum())
+    each = -(-images // 8)
+    everything, few = budget(workspace), budget(workspace, "labels-3-scratch")
+    assert (everything["images"], everything["epochs"]) == (images, -(-20 // each))
+    assert 20 <= everything["steps"] == everything["epochs"] * each < 20 + each
+    assert (few["images"], few["epochs"], few["steps"]) == (6, 20, 20)
+    for found in (everything, few):
+        rates = [rate for rate, _ in found["tried"]]
+        assert rates == list(control.RATES) and found["learning_rate"] in rates
+        best_score = max(score for _, score in found["tried"])
+        assert dict(map(tuple, found["tried"]))[found["learning_rate"]] == best_score
+    said = f"the control had {everything['steps']} steps at a rate of {everything['learning_rate']:g}\n"
+    assert said in capfd.readouterr().out
+
+
+def test_the_control_never_has_fewer_epochs_than_the_fine_tuning(project: Callable[..., Workspace]) -> None:
+    workspace = project(strategy="extract", finetune_epochs=3, control_steps=1, label_counts=[])
+    assert run() == 0
+    assert budget(workspace)["epochs"] == 3
 
 
 def test_label_counts_are_compared_once_and_those_that_are_too_many_are_said(

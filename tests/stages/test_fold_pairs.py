@@ -30,7 +30,7 @@ ARCH = "shufflenet_v2_x0_5"
 SECTIONS = {
     "data": {"source": "../images", "test_fraction": 0.4},
     "zoo": {"candidates": [{"arch": ARCH, "weights": "source", "size": 32}]},
-    "train": {"finetune_epochs": 1, "control_seeds": 2},
+    "train": {"finetune_epochs": 1, "control_steps": 3, "control_seeds": 2},
     "augment": {"policy": "none"},
     "evaluate": {"bootstrap_samples": 100, "latency_runs": 1},
     "compute": {"threads": 1},
@@ -67,6 +67,7 @@ def test_every_fold_and_seed_once_and_the_verdict_hears_of_it(workspace: Workspa
     assert table[["transfer", "scratch"]].min().min() >= 0 and table[["transfer", "scratch"]].max().max() <= 1
     evaluate.run(params, workspace)
     told = json.loads((workspace.evaluation / "metrics.json").read_text())["transfer"]
+    assert told["control_budget"]["images"] == len(splits) and told["control_budget"]["steps"] >= 3
     expected = (table["transfer"] - table["scratch"]).mean()
     assert told["folds"]["difference"] == pytest.approx(expected) and told["folds"]["seeds"] == 2
 
@@ -93,7 +94,8 @@ def test_seeds_differ_and_are_the_same_again(workspace_with: Callable[..., Path]
 
 
 def test_nothing_is_compared_where_nothing_was_transferred(workspace_with: Callable[..., Path]) -> None:
-    assert fold_pairs(job(Workspace(workspace_with(**SECTIONS)), "none")) == ()
+    blank = job(Workspace(workspace_with(**SECTIONS)), "none")
+    assert fold_pairs(blank, blank.params.train) == ()
 
 
 @pytest.mark.slow
@@ -102,9 +104,9 @@ def test_workers_find_what_one_after_the_other_finds(workspace: Workspace) -> No
     alone = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
     compute = dataclasses.replace(alone.params.compute, mapper="processes", workers=2)
     spread = dataclasses.replace(alone, params=dataclasses.replace(alone.params, compute=compute))
-    found = fold_pairs(spread)
+    found = fold_pairs(spread, alone.params.train)
     alone.keeper.clear()  # else the second would only read what the first has trained
-    assert found == fold_pairs(alone)
+    assert found == fold_pairs(alone, alone.params.train)
 
 
 def test_a_job_in_another_process_is_the_same_but_for_its_device(workspace_with: Callable[..., Path]) -> None:

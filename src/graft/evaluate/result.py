@@ -43,6 +43,7 @@ class Probabilities:
         no_control: why ``scratch`` is None, where it is.
         folds: transfer against scratch over folds and seeds, where that was asked for.
         similarity: how like the target the source is, as selection wrote it.
+        budgets: what the controls had, by labels per class, and under None that of ``scratch``.
         incumbent: the model in use, where there is another.
         in_use: what that said; None where there is none, or it cannot be compared.
     """
@@ -53,6 +54,7 @@ class Probabilities:
     no_control: str = "no control was trained"
     folds: Repeated | None = None
     similarity: Mapping[str, Any] | None = None
+    budgets: Mapping[int | None, Mapping[str, Any]] = field(default_factory=dict)
     trust: Trust = field(default_factory=Trust)
     novelty: NDArray[np.float64] | None = None
     incumbent: Incumbent | None = None
@@ -90,8 +92,12 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
     """
     labels = held_out.labels
     compared = compare(labels, said.model, said.scratch, resampling, held_out.labels_per_class, said.no_control)
-    transfer = dataclasses.replace(agreed(compared, said.folds), similarity=said.similarity)
-    curve = label_curve(labels, said.pairs, resampling)
+    budget = None if said.scratch is None else said.budgets.get(None)
+    transfer = dataclasses.replace(agreed(compared, said.folds), similarity=said.similarity, budget=budget)
+    curve = tuple(
+        dataclasses.replace(point, budget=said.budgets.get(point.labels_per_class))
+        for point in label_curve(labels, said.pairs, resampling)
+    )
     if curve and transfer.control is not None and transfer.labels_per_class is not None:
         curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
     found = judge(held_out, Answers(said.model, said.novelty), said.trust, resampling)

@@ -52,6 +52,7 @@ class Comparison:
         reason: why it is undecided, where there is more to say than that the interval holds zero.
         folds: the difference over folds and seeds; None where it was not asked for.
         similarity: how like the target the source is (:mod:`graft.select.similarity`); None where nobody knows.
+        budget: what the control had (:class:`graft.stages.control.Budget`); None where its card does not say.
     """
 
     labels_per_class: int | None
@@ -64,6 +65,7 @@ class Comparison:
     reason: str | None = None
     folds: Repeated | None = None
     similarity: Mapping[str, Any] | None = None
+    budget: Mapping[str, Any] | None = None
 
     @property
     def control_is_better(self) -> bool:
@@ -85,6 +87,7 @@ class Comparison:
             "reason": self.reason,
             "folds": None if self.folds is None else self.folds.to_json(),
             "similarity": None if self.similarity is None else dict(self.similarity),
+            "control_budget": None if self.budget is None else dict(self.budget),
         }
 
 

@@ -143,8 +143,8 @@ def transfer_sentence(transfer: Comparison) -> str:
     if transfer.difference is None or transfer.interval is None:
         return f"Undecided: {transfer.reason}."
     text = (
-        "The same network was trained from scratch on the same images, with the same budget. Accuracy with transfer "
-        f"minus accuracy without is {points(transfer.difference)} percentage points; its 95% interval is "
+        f"The same network was trained from scratch on the same images{budget_of_control(transfer)}. Accuracy with "
+        f"transfer minus accuracy without is {points(transfer.difference)} percentage points; its 95% interval is "
         f"{point_interval(transfer.interval)}{'' if transfer.p_value is None else f' (p = {transfer.p_value:.2g})'}."
     )
     ends = {
@@ -164,6 +164,19 @@ def transfer_sentence(transfer: Comparison) -> str:
     if transfer.verdict != "helps" or transfer.control_is_better:
         text += f" {delivered_sentence(transfer)}"
     return text if transfer.similarity is None else f"{text} {transfer.similarity['says']}"
+
+
+def budget_of_control(transfer: Comparison) -> str:
+    """What the control had; nothing where its card does not say."""
+    budget = transfer.budget
+    if budget is None:
+        return ""
+    images = counted(budget["images"], "image", "images")
+    found = "the best of short tries on held-out training images" if budget["tried"] else "as none could be held out"
+    return (
+        f", with a budget and a rate of its own: {budget['steps']:,} steps ({budget['epochs']:,} epochs of {images}) "
+        f"at a learning rate of {budget['learning_rate']:g}, {found}"
+    )
 
 
 def delivered_sentence(transfer: Comparison) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from graft.config import deciding
 from graft.images.packed import open_raw
@@ -136,11 +136,22 @@ def predict_all(
         no_control=why_no_control(params, models[MODEL]),
         folds=over_folds(read_pairs(workspace.training / PAIRS_FILE)),
         similarity=read_similarity(workspace.selection / SIMILARITY_FILE),
+        budgets=budgets(models),
         trust=models[MODEL].artifact.trust,
         novelty=answers[MODEL].novelty,
         incumbent=in_use,
         in_use=said.get(IN_USE),
     )
+
+
+def budgets(models: Mapping[str, Predictor]) -> dict[int | None, Mapping[str, Any]]:
+    """What the controls were trained with, as their cards say: by labels per class, and under None on all."""
+    found: dict[int | None, Mapping[str, Any]] = {}
+    for name, model in models.items():
+        budget = model.artifact.provenance.get("budget")
+        if isinstance(budget, Mapping):
+            found[None if name == SCRATCH else int(name.split("-")[1])] = budget
+    return found
 
 
 def why_no_control(params: Params, model: Predictor) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
+    from graft.stages.control import Budget
     from graft.train.finetune import Trained
     from graft.train.loop import Report
     from graft.trust.calibration import CalibrationFit
@@ -39,28 +40,34 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.stages.tune import tuned
     from graft.train.several import launch
 
-    params = tuned(params, workspace)
+    asked, params = params.train, tuned(params, workspace)
     require_epochs(params.train)
-    launch(train_all, params.compute, params, workspace)
+    launch(train_all, params.compute, params, workspace, asked)
 
 
 def require_epochs(train: Train) -> None:
-    """Refuse a network from scratch that would stay as random as it begins: it would prove that transfer helps.
+    """Refuse a network from scratch that would stay as random as it begins.
 
     Raises:
         ConfigError: it says what may be set.
     """
-    if not train.finetune_epochs + train.full_epochs and (train.control or train.strategy == "scratch"):
+    if not train.finetune_epochs + train.full_epochs and train.strategy == "scratch":
         raise ConfigError(
             "a network from scratch cannot be trained in 0 epochs",
             where="train.finetune_epochs",
-            remedy="for the head alone set train.strategy: extract, and give the control from scratch its epochs here; "
-            "or set train.control: false",
+            remedy="give it epochs; for the head of a pretrained network alone set train.strategy: extract",
         )
 
 
-def train_all(fabric: Fabric, params: Params, workspace: Workspace) -> None:
-    """The stage in one process; with several devices each trains along, and the first one writes."""
+def train_all(fabric: Fabric, params: Params, workspace: Workspace, asked: Train) -> None:
+    """The stage in one process; with several devices each trains along, and the first one writes.
+
+    Args:
+        fabric: the device or devices.
+        params: the settings, with what the search found better.
+        workspace: the project.
+        asked: ``train`` without that, for the control.
+    """
     import pandas as pd
 
     from graft.evaluate.judgement import write_csv
@@ -78,8 +85,8 @@ def train_all(fabric: Fabric, params: Params, workspace: Workspace) -> None:
     with live(workspace, fabric) as curves:
         trained = job.train(advice.strategy, rows, curves.of("transfer"))
         with written_once(workspace.controls, fabric) as folder:
-            runs = {"transfer": trained, **controls(job, folder, rows, curves.of("scratch"))}
-    pairs = fold_pairs(job)
+            runs = {"transfer": trained, **controls(job, asked, folder, rows, curves.of("scratch"))}
+    pairs = fold_pairs(job, asked)
     calibration = fit_calibration(job, trained)
     with written_once(workspace.training, fabric) as reports:
         with whole_file(reports / "curves.csv") as beside:
@@ -94,15 +101,18 @@ def train_all(fabric: Fabric, params: Params, workspace: Workspace) -> None:
         job.keeper.clear()
 
 
-def controls(job: Job, folder: Path, rows: Rows, report: Report) -> dict[str, Trained]:
+def controls(job: Job, asked: Train, folder: Path, rows: Rows, report: Report) -> dict[str, Trained]:
     """Train and save what the winner is compared with; returns those that belong into the learning curves."""
+    from graft.stages.control import train_control
+
     wanted = job.params.train
     if not wanted.control:
         write_json(folder / "controls.json", [])
         return {}
     job.fabric.print("training the control: the same network from scratch", flush=True)
-    scratch = job.train("scratch", rows, report)
-    save(job, folder / "scratch", "scratch", scratch, rows)
+    scratch, budget = train_control(job, asked, rows, report)
+    job.fabric.print(f"the control had {budget.steps:,} steps at a rate of {budget.learning_rate:g}", flush=True)
+    save(job, folder / "scratch", "scratch", scratch, rows, budget=budget)
     names = ["scratch"]
     for count in dict.fromkeys(wanted.label_counts):
         some = fewer(job, rows, count)
@@ -110,9 +120,11 @@ def controls(job: Job, folder: Path, rows: Rows, report: Report) -> dict[str, Tr
             job.fabric.print(f"no comparison on {count} labels per class: a class has no more than that", flush=True)
             continue
         job.fabric.print(f"training both on {count} labels per class", flush=True)
-        for name, strategy in (("transfer", job.advice.strategy), ("scratch", "scratch")):
-            names.append(f"labels-{count}-{name}")
-            save(job, folder / names[-1], strategy, job.train(strategy, some), some)
+        transfer, control = f"labels-{count}-transfer", f"labels-{count}-scratch"
+        save(job, folder / transfer, job.advice.strategy, job.train(job.advice.strategy, some), some)
+        trained, budget = train_control(job, asked, some)
+        save(job, folder / control, "scratch", trained, some, budget=budget)
+        names += [transfer, control]
     write_json(folder / "controls.json", names)
     return {"scratch": scratch}
 
@@ -152,11 +164,17 @@ def fit_calibration(job: Job, trained: Trained) -> CalibrationFit:
 
 
 def save(
-    job: Job, folder: Path, strategy: str, trained: Trained, rows: Rows, calibration: CalibrationFit | None = None
+    job: Job,
+    folder: Path,
+    strategy: str,
+    trained: Trained,
+    rows: Rows,
+    calibration: CalibrationFit | None = None,
+    budget: Budget | None = None,
 ) -> None:
     """Write a model, with its provenance, that was trained on the images ``rows``.
 
-    Where that was fitted, how far its answers are to be trusted goes along.
+    How far its answers are to be trusted, where that was fitted, and a control's ``budget`` go along.
     """
     from graft.artifact import Artifact, save_artifact
     from graft.trust.calibration import NOT_FITTED
@@ -169,6 +187,7 @@ def save(
         "precision": trained.precision,
         "train_images": int(rows.sum()),
         "splits_sha256": sha256(job.workspace.splits),
+        **({} if budget is None else {"budget": budget.to_json()}),
     }
     artifact = Artifact(
         job.data.classes,

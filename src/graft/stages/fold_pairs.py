@@ -13,6 +13,8 @@ from graft.evaluate.repeated import FoldPair
 from graft.mapper.base import Mapper, value_of
 from graft.mapper.opening import mapper_for
 from graft.mapper.serial import in_turn
+from graft.settings import Train
+from graft.stages.control import STRATEGY, train_control
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.bool_]
 
 
-def fold_pairs(job: Job) -> tuple[FoldPair, ...]:
+def fold_pairs(job: Job, asked: Train) -> tuple[FoldPair, ...]:
     """Both sides trained as the winner and its control are, but without one fold, and scored on it.
 
     ``train.control_seeds`` times the number of folds pairs; none where no control is wanted, or the winner itself
@@ -35,7 +37,7 @@ def fold_pairs(job: Job) -> tuple[FoldPair, ...]:
     if not places:
         return ()
     with _mapper(job) as mapper:
-        return tuple(map(value_of, mapper.map(partial(_pair, job), places, "comparing in every fold")))
+        return tuple(map(value_of, mapper.map(partial(_pair, job, asked), places, "comparing in every fold")))
 
 
 def _mapper(job: Job) -> AbstractContextManager[Mapper]:
@@ -43,7 +45,7 @@ def _mapper(job: Job) -> AbstractContextManager[Mapper]:
     return nullcontext(in_turn()) if job.fabric.world_size > 1 else mapper_for(job.params.compute)
 
 
-def _pair(job: Job, place: tuple[int, int]) -> FoldPair:
+def _pair(job: Job, asked: Train, place: tuple[int, int]) -> FoldPair:
     seed, fold = place
     apart = _without(job, seed, fold)
     test = job.data.folds == fold
@@ -54,7 +56,7 @@ def _pair(job: Job, place: tuple[int, int]) -> FoldPair:
         train_images=int((~test).sum()),
         test_images=int(test.sum()),
         transfer=apart.accuracy(apart.train(strategy, ~test), strategy, test),
-        scratch=apart.accuracy(apart.train("scratch", ~test), "scratch", test),
+        scratch=apart.accuracy(train_control(apart, asked, ~test)[0], STRATEGY, test),
     )
 
 

@@ -59,8 +59,8 @@ def train_control(job: Job, asked: Train, rows: Rows, report: Report | None = No
     """Train the winner's network from scratch on the images ``rows``, at the best of :data:`RATES`.
 
     The rate is found on a fold of the rows that the tries are not trained on; of rates that are equally right the one
-    nearest to the middle is taken. All in all it costs one and a half times ``train.control_steps``, or the epochs of the
-    fine-tuning where these are more steps.
+    nearest to the middle is taken. All in all it costs one and a half times ``train.control_steps``, or the epochs of
+    the fine-tuning where these are more steps.
 
     Args:
         job: what is trained on; its settings of ``train`` play no part.

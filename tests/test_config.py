@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from graft.config import flatten, load_params, parse_params
+from graft.config import flatten, load_params, parse_params, with_built_in
 from graft.errors import ConfigError
-from graft.settings import Candidate, Gate, Params
+from graft.settings import Candidate, Gate, NamedPolicy, Params
+from graft.zoo.defaults import candidates_for
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 
@@ -25,8 +26,9 @@ def _values() -> dict[str, Any]:
     return copy.deepcopy(loaded)
 
 
-def test_the_shipped_file_sets_every_key_there_is() -> None:
-    values = _values()
+def test_the_shipped_file_sets_every_key_but_those_of_the_built_in_data() -> None:
+    values = with_built_in(_values())
+    assert all(f"# {name}: " in SHIPPED.read_text() for name in ("train_per_class", "label_counts", "min_accuracy"))
     for section in dataclasses.fields(Params):
         kind = type(getattr(load_params(SHIPPED), section.name))
         if dataclasses.is_dataclass(kind):
@@ -37,9 +39,25 @@ def test_the_shipped_file_sets_every_key_there_is() -> None:
 def test_the_demo_is_what_the_readme_promises() -> None:
     params = load_params(SHIPPED)
     assert params.data.source == "digits" and params.data.train_per_class == 20
-    kinds = {(candidate.arch, candidate.weights) for candidate in params.zoo.candidates}
+    kinds = {(candidate.arch, candidate.weights) for candidate in candidates_for("digits", 8)}
     assert sum(not arch.startswith("timm:") for arch, _ in kinds) >= 3
     assert {("timm:tf_efficientnet_lite0", "bundled"), ("timm:tf_efficientnet_lite0", "none")} <= kinds
+
+
+def test_with_another_source_alone_nothing_is_left_of_the_demo() -> None:
+    values = _values()
+    values["data"]["source"] = "../photographs"
+    params = parse_params(values, "p")
+    assert params.data.train_per_class is None and params.train.label_counts == ()
+    assert params.package.gate.min_accuracy is None and params.zoo.candidates == ()
+    assert params.augment.domain == "auto" and params.augment.policy == (NamedPolicy("auto"),)
+
+
+def test_what_is_set_for_the_built_in_data_holds() -> None:
+    own = {"data": {"source": "digits", "train_per_class": None}, "package": {"gate": {"max_drop": None}}}
+    params = parse_params(own, "p")
+    assert params.data.train_per_class is None and params.train.label_counts == (2, 5)
+    assert params.package.gate.min_accuracy == 0.8 and params.package.gate.max_drop is None
 
 
 def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -59,7 +77,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("dta", {}), "unknown key 'dta'\n  where: p\n  remedy: did you mean 'data' or 'train'?"),
         (_set("data/sorce", "x"), "unknown key 'data.sorce'\n  where: p\n  remedy: did you mean 'source'?"),
         (
-            _set("zoo/candidates/0/wieghts", "x"),
+            _set("zoo/candidates", [{"arch": "resnet18", "wieghts": "x"}]),
             "unknown key 'zoo.candidates.0.wieghts'\n  where: p\n  remedy: did you mean 'weights'?",
         ),
         (
@@ -79,7 +97,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
             "for undivided data",
         ),
         (
-            _set("zoo/candidates/0/depth", "deep"),
+            _set("zoo/candidates", [{"arch": "resnet18", "depth": "deep"}]),
             "the key 'zoo.candidates.0.depth' cannot be 'deep': input should be 'auto' or 'last'\n  where: p\n"
             "  remedy: zoo.candidates.0.depth is: where the network is cut: a block's index counted from 0",
         ),

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from graft.errors import ConfigError, did_you_mean
-from graft.settings import Candidate, Params
+from graft.settings import BUILT_IN, Candidate, Params
 
 # Settings of how the work is done: the results are the same to the bit, so no stage of dvc.yaml depends on them.
 NO_RESULT = frozenset({"compute.address", "compute.cache_gb", "compute.mapper", "compute.workers", "zoo.offline"})
@@ -35,6 +35,7 @@ def parse_params(values: Any, where: Path | str) -> Params:
         raise ConfigError(
             "params.yaml must hold keys and values", where=where, remedy="start from the file graft ships"
         )
+    values = with_built_in(values)
     # Through JSON: its strict mode takes a list for a tuple and a mapping for a dataclass, but no text for a number.
     try:
         params = _adapter().validate_json(json.dumps(values, default=str))
@@ -42,6 +43,22 @@ def parse_params(values: Any, where: Path | str) -> Params:
         raise _explain(error, where) from None
     _refuse_duplicates(params.zoo.candidates, where)
     return params
+
+
+def with_built_in(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, and those of the built-in data where ``data.source`` names it and they are not set."""
+    data = values.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    return _under(values, BUILT_IN.get(source, {})) if isinstance(source, str) else values
+
+
+def _under(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """``values``, and of ``others`` what is not in it, section by section."""
+    laid: dict[str, Any] = {**others, **values}
+    for key, other in others.items():
+        if isinstance(other, dict) and isinstance(laid[key], dict):
+            laid[key] = _under(laid[key], other)
+    return laid
 
 
 def _refuse_duplicates(candidates: Sequence[Candidate], where: Path | str) -> None:

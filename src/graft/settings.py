@@ -47,6 +47,15 @@ def _one_group(pattern: str) -> str:
     return pattern
 
 
+def _candidates(value: Any) -> Any:
+    """``auto`` stands for candidates that are found later."""
+    if value == []:
+        raise ValueError("name one at least, or write auto")
+    if value == "auto":
+        return ()
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _as_list(value: Any) -> Any:
     """One policy is short for a list of one."""
     if isinstance(value, str | dict):
@@ -65,6 +74,16 @@ def _named_policy(value: Any) -> Any:
     if isinstance(value, NamedPolicy):
         return value
     raise ValueError("a policy is a name, or one name with its options, such as {randaugment: {magnitude: 9}}")
+
+
+# What the built-in data is trained with where params.yaml does not say otherwise: no other data inherits it.
+BUILT_IN: dict[str, dict[str, Any]] = {
+    "digits": {
+        "data": {"train_per_class": 20},
+        "train": {"label_counts": [2, 5]},
+        "package": {"gate": {"min_accuracy": 0.8}},
+    }
+}
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -218,12 +237,17 @@ class Augment:
         BeforeValidator(_as_list),
         Field(
             min_length=1,
-            description="a name from graft.augment.policies, or a list of names and of {name: {option: number}}",
+            description="a name from graft.augment.policies, or a list of names and of {name: {option: number}}; auto: "
+            "what suits the domain",
         ),
-    ] = (NamedPolicy("light"),)
+    ] = (NamedPolicy("auto"),)
     domain: Annotated[
-        str, Field(description="what the images are, a name from graft.augment.domains; refuses what changes labels")
-    ] = "natural"
+        str,
+        Field(
+            description="what the images are, a name from graft.augment.domains; refuses what changes labels; auto: by "
+            "a sample of the training images"
+        ),
+    ] = "auto"
     preview_images: Annotated[Positive, Field(description="rows of the preview sheet")] = 6
 
 
@@ -262,8 +286,9 @@ class Zoo:
 
     candidates: Annotated[
         tuple[Annotated[Candidate, BeforeValidator(_candidate)], ...],
-        Field(min_length=1, description="candidates in any order"),
-    ]
+        BeforeValidator(_candidates),
+        Field(description="candidates in any order; auto (none here): what suits the images, by graft.zoo.defaults"),
+    ] = ()
     offline: Annotated[bool, Field(description="never download; GRAFT_OFFLINE=1 does the same")] = False
 
 
@@ -525,7 +550,7 @@ class Compute:
 class Params:
     """The whole of params.yaml."""
 
-    zoo: Zoo
+    zoo: Zoo = dataclasses.field(default_factory=Zoo)
     seed: Annotated[int, Field(ge=0, lt=2**31, description="the only source of randomness")] = 0
     data: Data = dataclasses.field(default_factory=Data)
     validation: Validation = dataclasses.field(default_factory=Validation)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
-from graft.augment.choice import Choice, choose, chosen
+from graft.augment.auto import Look, found_for
+from graft.augment.choice import Choice, choose, chosen, chosen_as
 from graft.augment.domains import DOMAINS, allowed, check_domain
 from graft.augment.policies import POLICIES
 from graft.augment.steps import CHANGES
 from graft.config import load_params, parse_params
 from graft.errors import ConfigError
+from graft.settings import Augment
 from tests.test_config import SHIPPED
 
 
@@ -93,9 +96,9 @@ def test_an_unknown_domain_names_the_nearest() -> None:
     )
 
 
-def test_the_shipped_settings_keep_their_domain() -> None:
+def test_the_shipped_settings_keep_the_labels_of_the_built_in_digits() -> None:
     augment = load_params(SHIPPED).augment
-    assert augment.domain == "digits", "else the demo would let digits be mirrored"
-    check_domain(choose(augment), augment.domain)
-    # The same file serves photographs when only the source and the candidates are changed.
-    check_domain(choose(augment), "natural")
+    assert augment == Augment(preview_images=augment.preview_images), "else other data would inherit the demo's"
+    found = found_for("0123456789", [Look.of(Image.new("RGB", (8, 8)))], augment.domain)
+    assert found.domain == "digits", "else the demo would let digits be mirrored"
+    check_domain(chosen_as(found.policy), found.domain)

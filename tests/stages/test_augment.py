@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from graft.augment.auto import with_augmentation, with_candidates
+from graft.config import load_params
 from graft.stages import augment, ingest, split, validate
 from graft.stages.runner import run_stage
+from graft.zoo.defaults import candidates_for
 
 
 def prepare() -> None:
@@ -80,6 +83,33 @@ def test_a_policy_that_breaks_the_domain_is_refused(
     assert run_stage("augment", augment.run) == 1
     assert "'light' would not keep the labels of the domain 'digits'" in capsys.readouterr().err
     assert not (root / "reports/augmentation").exists()
+
+
+def test_with_nothing_set_policy_and_candidates_follow_from_the_images(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_classes({"cat": 8, "dog": 8})
+    root = workspace_with(data={"source": "../images"}, zoo={"candidates": "auto"})
+    prepare()
+    assert run_stage("augment", augment.run) == 0
+    assert "augment: standard, domain natural (the images are in colour); see " in capsys.readouterr().out
+    reports = root / "reports/augmentation"
+    params = with_candidates(with_augmentation(load_params(root / "params.yaml"), reports), reports)
+    assert [policy.name for policy in params.augment.policy] == ["standard"] and params.augment.domain == "natural"
+    assert params.zoo.candidates == candidates_for("natural", 20)
+    assert json.loads((reports / "preview.json").read_text())["why"] == "the images are in colour"
+
+
+def test_what_the_user_sets_is_not_refused_by_a_guess(
+    make_classes: Callable[..., Path], workspace_with: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_classes({"a": 8, "b": 8})
+    workspace_with(data={"source": "../images"}, augment={"policy": "light"})
+    prepare()
+    assert run_stage("augment", augment.run) == 0
+    assert (
+        "augment: every class is called by one character, and light changes their mirror: do labels stay right?\n"
+    ) in capsys.readouterr().out
 
 
 def test_an_unknown_policy_is_refused_by_name(

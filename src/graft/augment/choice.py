@@ -64,6 +64,11 @@ def chosen(*names: str) -> Choice:
     return choose(Augment(tuple(NamedPolicy(name) for name in names)))
 
 
+def chosen_as(policy: NamedPolicy) -> Choice:
+    """One policy, with its options."""
+    return choose(Augment((policy,)))
+
+
 def _values(item: NamedPolicy) -> dict[str, float]:
     if item.name not in POLICIES:
         raise ConfigError(

@@ -22,6 +22,7 @@ from graft.select.failures import Failed, attempt, refuse_all
 from graft.select.names import name_of_candidate, unique_names
 from graft.select.probe import standard_error
 from graft.settings import Candidate, Params
+from graft.zoo.defaults import candidates_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,6 +88,11 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
     return TrainSet.of(rows, images, classes)
 
 
+def candidates_of(params: Params) -> tuple[Candidate, ...]:
+    """Those of params.yaml; for ``auto``, which differs from data set to data set, those that suit photographs."""
+    return params.zoo.candidates or candidates_for("natural", 224)
+
+
 def rank_on(source: str, params: Params, places: Places, say: Callable[[str], None]) -> Ranking:
     """Probe every candidate on one data set.
 
@@ -97,7 +103,7 @@ def rank_on(source: str, params: Params, places: Places, say: Callable[[str], No
     data = train_part(source, params, places)
     store = Store(places.cache, params.compute.cache_gb)
     found: list[Result | Failed] = []
-    for candidate in params.zoo.candidates:
+    for candidate in candidates_of(params):
         found.append(_probed(candidate, data, params, places, store))
         say(f"{source}: {name_of_candidate(candidate)}: {_said(found[-1])}")
     failed = [item for item in found if isinstance(item, Failed)]
@@ -140,7 +146,7 @@ def mean_ranks(rankings: Sequence[Ranking]) -> NDArray[np.float64]:
 
 def names(params: Params) -> list[str]:
     """The candidates' names, told apart by depth where two would be the same."""
-    candidates = params.zoo.candidates
+    candidates = candidates_of(params)
     return unique_names([name_of_candidate(item) for item in candidates], [str(item.depth) for item in candidates])
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 
+from graft.augment.auto import AUTO, ENOUGH, SAMPLE, Found, Look, found_for
 from graft.augment.choice import as_yaml, choose
-from graft.augment.domains import allowed, check_domain
+from graft.augment.domains import DOMAINS, allowed, beyond, check_domain
 from graft.augment.policies import build_policy
 from graft.augment.preview import preview_sheet
 from graft.determinism import derive_seed
 from graft.files import whole_folder, write_json
 from graft.images.conversion import ELONGATED, depth_range, fits_to_try, usual_cut
-from graft.images.packed import open_raw
-from graft.settings import Params
+from graft.images.decode import decode
+from graft.images.packed import RawFolder, open_raw
+from graft.settings import NamedPolicy, Params
 from graft.stages.runner import run_stage
 from graft.workspace import Workspace
+from graft.zoo.defaults import candidates_for
 from graft.zoo.preprocessing import Geometry
 
 # The sheet's own size, whatever the candidates' inputs: changing a candidate is no reason to draw it again.
@@ -28,16 +32,24 @@ def run(params: Params, workspace: Workspace) -> None:
 
     policy.json holds what training depends on and nothing else, so that fine-tuning, which waits for it, runs again
     when it changes and only then: not for another domain that allows the same, and not for a larger sheet. allowed.json
-    does the same for the search, which tries those policies that the domain allows.
+    does the same for the search, which tries those policies that the domain allows, and candidates.json for selection.
 
     Raises:
         ConfigError: a policy, an option or the domain is unknown, or the domain forbids what a policy does.
     """
-    choice = choose(params.augment)
-    check_domain(choice, params.augment.domain)
-    drawn = sample(pd.read_parquet(workspace.splits), params.augment.preview_images, params.seed)
+    splits, raw = pd.read_parquet(workspace.splits), open_raw(workspace.raw)
+    found, side = _found(params, splits, raw)
+    own = params.augment.policy != (NamedPolicy(AUTO),)
+    choice = choose(params.augment if own else dataclasses.replace(params.augment, policy=(found.policy,)))
+    # A policy that the user names is refused by a domain that the user names, and not by a guess.
+    if not own or params.augment.domain != AUTO:
+        check_domain(choice, found.domain)
+    elif broken := beyond(choice, DOMAINS[found.domain]):
+        print(
+            f"augment: {found.why}, and {as_yaml(choice)} changes their {' and '.join(broken)}: do labels stay right?"
+        )
+    drawn = sample(splits, params.augment.preview_images, params.seed)
     views = _views(params, workspace)
-    raw = open_raw(workspace.raw)
     shown = {name: [geometry.load(raw / path) for path in drawn["path"]] for name, geometry in views.items()}
     says = "; ".join(pick.recipe.says for pick in choice.picks)
     title = f"augmentation {as_yaml(choice)} at {_SIZE} px: {says}"
@@ -47,7 +59,8 @@ def run(params: Params, workspace: Workspace) -> None:
         write_json(
             folder / "preview.json",
             {
-                "domain": params.augment.domain,
+                "domain": found.domain,
+                "why": found.why,
                 "says": says,
                 "size": _SIZE,
                 "views": list(views),
@@ -55,8 +68,20 @@ def run(params: Params, workspace: Workspace) -> None:
             },
         )
         write_json(folder / "policy.json", {"policy": choice.as_json()})
-        write_json(folder / "allowed.json", {"allowed": allowed(params.augment.domain)})
-    print(f"augment: {as_yaml(choice)}, domain {params.augment.domain}; see {workspace.augmentation / 'preview.png'}")
+        write_json(folder / "allowed.json", {"allowed": allowed(found.domain)})
+        candidates = params.zoo.candidates or candidates_for(found.domain, side)
+        write_json(folder / "candidates.json", {"candidates": [dataclasses.asdict(one) for one in candidates]})
+    print(
+        f"augment: {as_yaml(choice)}, domain {found.domain} ({found.why}); see {workspace.augmentation / 'preview.png'}"
+    )
+
+
+def _found(params: Params, splits: pd.DataFrame, raw: RawFolder) -> tuple[Found, float]:
+    """What the training images are, and their median shorter side in pixels."""
+    shown = sample(splits, SAMPLE, params.seed)
+    looks = [Look.of(decode(raw / path, least_side=ENOUGH)) for path in shown["path"]]
+    side = float(np.median([look.side for look in looks]))
+    return found_for(sorted(splits["label"].unique()), looks, params.augment.domain), side
 
 
 def _views(params: Params, workspace: Workspace) -> dict[str, Geometry]:

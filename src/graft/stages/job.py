@@ -68,6 +68,9 @@ class Job:
         Raises:
             DataError: nothing was chosen yet.
         """
+        from graft.augment.auto import with_augmentation
+
+        params = with_augmentation(params, workspace.augmentation)
         path = workspace.selection / "winner.json"
         try:
             chosen = json.loads(path.read_text(encoding="utf-8"))

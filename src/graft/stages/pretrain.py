@@ -26,8 +26,11 @@ def run(params: Params, workspace: Workspace) -> None:
         TrainingError: the loss is not finite.
         WeightsError: weights that a candidate names cannot be had.
     """
+    from graft.augment.auto import with_candidates
     from graft.pretrain.tasks import task_of
     from graft.zoo.weights import Surroundings, locate
+
+    params = with_candidates(params, workspace.augmentation)
 
     around = Surroundings(workspace.source_models, params.zoo.offline, params.seed)
     for candidate in params.zoo.candidates:

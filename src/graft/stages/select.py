@@ -25,6 +25,7 @@ def run(params: Params, workspace: Workspace) -> None:
         ConfigError: no candidate keeps the limits.
         DataError: a training image cannot be decoded.
     """
+    from graft.augment.auto import with_candidates
     from graft.features.store import Store
     from graft.mapper.opening import mapper_for
     from graft.select.candidates import around
@@ -33,6 +34,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.select.similarity import SIMILARITY_FILE, similarity_of
     from graft.zoo.weights import weights_digest
 
+    params = with_candidates(params, workspace.augmentation)
     data = train_set(workspace)
     store = Store(workspace.cache, params.compute.cache_gb)
     with mapper_for(params.compute) as mapper:

@@ -36,7 +36,7 @@ def project(make_classes: Callable[..., Path], workspace_with: Callable[..., Pat
     make_classes({"cat": 12, "dog": 12})
 
     def make(probe: dict[str, Any] | None = None, **train: object) -> Workspace:
-        root = workspace_with(data={"source": "../images"}, **{**SMALL, "train": {**TRAIN, **train}})
+        root = workspace_with(data={"source": "../images", "split": "hash"}, **{**SMALL, "train": {**TRAIN, **train}})
         if not (root / "data" / "splits.parquet").exists():
             for stage in (ingest, validate, split):
                 assert run_stage(stage.__name__, stage.run) == 0

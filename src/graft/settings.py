@@ -24,6 +24,7 @@ Severity = Literal["critical", "warning", "quarantine"]
 SeverityChoice = Literal["critical", "warning", "quarantine", "ignore"]
 FitChoice = Literal["auto", "crop", "pad", "squash"]
 DepthScaling = Literal["fixed", "file", "dataset"]
+Rule = Literal["accurate", "cheap"]
 Format = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
 
 
@@ -323,6 +324,13 @@ class Select:
     """How the candidates are compared."""
 
     folds: Annotated[int, Field(ge=2, le=20, description="folds of the cross-validation")] = 5
+    rule: Annotated[
+        Rule,
+        Field(
+            description="accurate: the best cross-validated mean of `metric` wins; cheap: the cheapest to serve of "
+            "those whose paired difference to it may be chance"
+        ),
+    ] = "accurate"
     probe: Annotated[
         Literal["ridge", "logistic"], Field(description="linear head that scores frozen features; ridge is the quicker")
     ] = "ridge"
@@ -551,6 +559,13 @@ class Params:
     """The whole of params.yaml."""
 
     zoo: Zoo = dataclasses.field(default_factory=Zoo)
+    metric: Annotated[
+        Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc"],
+        Field(
+            description="what candidates and settings are chosen by, cross-validated, and a new model is held against "
+            "the one in use by"
+        ),
+    ] = "accuracy"
     seed: Annotated[int, Field(ge=0, lt=2**31, description="the only source of randomness")] = 0
     data: Data = dataclasses.field(default_factory=Data)
     validation: Validation = dataclasses.field(default_factory=Validation)

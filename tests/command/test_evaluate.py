@@ -95,7 +95,7 @@ def test_one_image_gives_figures_or_reasons(
     assert found["accuracy"] in (0, 1)
     low, high = found["accuracy_ci95"]
     assert high - low > 0.5  # one image proves next to nothing
-    assert found["kappa"] is None and found["reasons"]["kappa"] == "all test images are of one class"
+    assert found["kappa"] is None and found["reasons"]["kappa"] == "all images are of one class"
 
 
 def test_unknown_classes_are_refused_by_name(model: Path, make_classes: Callable[..., Path]) -> None:

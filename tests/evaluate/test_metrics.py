@@ -123,8 +123,8 @@ def test_without_images_every_figure_is_null_with_a_reason() -> None:
 def test_single_class_gives_reasons_and_no_zero() -> None:
     found = score_all(np.zeros(4, dtype=np.intp), np.tile([0.7, 0.3], (4, 1)))
     assert found["accuracy"].value == 1.0
-    assert found["roc_auc"].reason == found["average_precision"].reason == "all test images are of one class"
-    assert found["kappa"].reason == "all test images are of one class"
+    assert found["roc_auc"].reason == found["average_precision"].reason == "all images are of one class"
+    assert found["kappa"].reason == "all images are of one class"
     assert found["matthews"].reason == "the model names every test image alike"
     assert found["top_3"].reason == "with 2 classes the best 3 hold the right one always"
 

@@ -54,12 +54,12 @@ def _three() -> list:
 def test_regret_is_what_the_score_s_choice_lacks() -> None:
     found = agreements(_three())
     assert {key: item.first for key, item in found.items()} == {"probe": 0, "knn": 1, "logme": 1, "imagenet": 1}
-    assert found["probe"].regret == pytest.approx(10.0) and found["knn"].regret == 0.0
+    assert found["probe"].regret == pytest.approx(0.1) and found["knn"].regret == 0.0
     assert found["probe"].spearman == pytest.approx(0.5) and found["knn"].spearman == pytest.approx(1.0)
     assert found["imagenet"].spearman is None and found["imagenet"].compared == 2
     names = ["first-name", "b", "c"]
     assert sentence(found["probe"], names.__getitem__) == (
-        "The linear probe put first-name first, which is 10.0 percentage points under the best that was fine-tuned. "
+        "The linear probe put first-name first, which is 10.0 points of accuracy behind the best that was fine-tuned. "
         "Over 3 fine-tuned candidates Spearman's rank correlation with the fine-tuned accuracy is +0.50, Kendall's "
         "+0.33."
     )
@@ -80,7 +80,7 @@ def test_a_choice_that_was_not_fine_tuned_has_no_regret() -> None:
     found = agreements(results)["imagenet"]
     assert found.first == 3 and found.regret is None
     assert (
-        "what that would have cost is not known: its choice was not fine-tuned; a linear head on it scored 60.0%"
+        "what that would have cost is not known: its choice was not fine-tuned; a linear head on it had accuracy 0.600"
         in (sentence(found, ["a", "b", "c", "d"].__getitem__))
     )
 
@@ -96,7 +96,7 @@ def test_every_score_says_so_where_nothing_has_it(key: str) -> None:
     blank = planted("a", 0.9, 1.0, (0.9, 0.9))
     found = to_json(agreements([blank]), ["a"].__getitem__)[key]
     assert set(found) == set(to_json(agreements(_three()), list("abc").__getitem__)[key])
-    assert found["spearman"] is None and found["regret_points"] is None
+    assert found["spearman"] is None and found["regret"] is None
     assert found["reason"] and found["regret_reason"] and found["said"].endswith(".")
 
 

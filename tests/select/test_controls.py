@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
+from graft.evaluate.scorer import ACCURACY
 from graft.features.images import decoded
 from graft.features.store import Store
 from graft.select.candidates import TrainSet, probe_candidate
@@ -98,7 +99,7 @@ def test_the_winner_with_random_weights_is_cut_where_the_winner_is(
     direct = probe_candidate(blank, task, asked(SMALL), tmp_path, store)
     assert found is not None and found.result is not None
     assert found.scores == direct.probe.fold_scores and found.result.probe.depth == 2
-    assert "cut after block 2; on the winner's own features it scored 0.900" in found.why
+    assert "cut after block 2; on the winner's own features it had accuracy 0.900" in found.why
 
 
 def test_random_weights_are_left_out_where_they_take_part_already(given: Callable[..., Contestants]) -> None:
@@ -145,9 +146,11 @@ def test_controls_are_marked_and_never_win(
 def test_the_winner_s_row_says_where_a_control_is_better() -> None:
     winner = planted("a", 0.9, 1.0, (0.8, 0.8, 0.8))
     controls = [Control("raw pixels", (0.9, 0.9), "control"), Control("majority class", (0.1,), "control")]
-    assert unbeaten(controls, winner) == "; yet the control 'raw pixels' scored 0.900"
+    assert unbeaten(controls, winner, ACCURACY) == "; yet the control 'raw pixels' had accuracy 0.900"
     rows = table([winner], (), controls)
-    assert rows["why"][0] == "chosen: there was no other to choose from; yet the control 'raw pixels' scored 0.900"
+    assert (
+        rows["why"][0] == "chosen: there was no other to choose from; yet the control 'raw pixels' had accuracy 0.900"
+    )
 
 
 def test_there_are_four() -> None:

@@ -46,8 +46,11 @@ def test_the_columns_are_these_and_read_back_as_they_were(tmp_path: Path) -> Non
     assert (best["images_per_s"], best["memory_mb"]) == (500.0, 10.0)
     text = (tmp_path / "a.csv").read_text().splitlines()
     assert text[1].startswith('1,"tuned (none, 32 px)",0.85,')
-    assert text[3].startswith(',"broken (none, 32 px)",,,candidate,broken,none,32,') and "out of memory" in text[3]
-    assert text[4].startswith(",majority class,0.15,0.05,control,")
+    assert (
+        text[3].startswith(',"broken (none, 32 px)",,,accuracy,candidate,broken,none,32,')
+        and "out of memory" in text[3]
+    )
+    assert text[4].startswith(",majority class,0.15,0.05,accuracy,control,")
 
 
 def test_names_that_would_be_the_same_are_told_apart_by_depth() -> None:

@@ -7,13 +7,18 @@ import warnings
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import ttest_1samp
+from sklearn import metrics as sk
 from sklearn.model_selection import StratifiedKFold
 
+from graft.config import parse_params
 from graft.errors import ConfigError, TrainingError
+from graft.evaluate.scorer import scorer
 from graft.select.crossval import out_of_fold_probabilities
-from graft.select.depth import earliest_best, standard_error
-from graft.select.heads import HEADS
+from graft.select.depth import best_by, may_be_chance, standard_error
+from graft.select.heads import HEADS, head_for
 from graft.select.probe import fold_scores, probe_at, probe_auto
+from graft.settings import Rule
 
 Set = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 
@@ -34,15 +39,70 @@ def test_standard_error_by_hand() -> None:
     assert standard_error([0.5]) == 0.0
 
 
-def test_earliest_within_one_standard_error() -> None:
-    best = [0.88, 0.90, 0.92]  # mean 0.90, standard error 0.0115
-    assert earliest_best([[0.5, 0.5, 0.5], [0.89, 0.89, 0.89], best, [0.90, 0.90, 0.90]]) == 1
-    assert earliest_best([[0.5, 0.5, 0.5], [0.88, 0.88, 0.88], best]) == 2
+def test_what_may_be_chance_is_the_paired_corrected_interval() -> None:
+    """Folds that differ widely, and one network that is better on each of them by about as much: no chance."""
+    easy, better = [0.60, 0.75, 0.90, 0.70, 0.85], [0.62, 0.77, 0.92, 0.72, 0.88]
+    assert standard_error(better) > 0.05 > np.mean(better) - np.mean(easy)
+    assert not may_be_chance(better, easy)
+    assert may_be_chance(easy, easy)
+    # The plain paired test takes the folds for independent, which their training parts are not.
+    ten = [0.0, 0.025, -0.005, 0.02, 0.01] * 2
+    assert ttest_1samp(ten, 0).pvalue < 0.05 and may_be_chance(ten, [0.0] * 10)
 
 
-def test_all_scores_equal_is_the_first_depth() -> None:
-    assert earliest_best([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.2, 0.3, 0.1]]) == 0
-    assert earliest_best([[0.7, 0.7]] * 4) == 0
+def test_accurate_takes_the_best_mean_and_cheap_the_first_that_may_be_as_good() -> None:
+    best = [0.88, 0.90, 0.92]
+    scores = [[0.5, 0.52, 0.5], [0.87, 0.91, 0.89], best, [0.90, 0.90, 0.90]]
+    assert (best_by("accurate", scores), best_by("cheap", scores)) == (2, 1)
+    # Under the best by the same on every fold: that is no chance, however little it is.
+    assert best_by("cheap", [[0.87, 0.89, 0.91], best]) == 1
+
+
+@pytest.mark.parametrize("rule", ["accurate", "cheap"])
+def test_all_scores_equal_is_the_first_depth(rule: Rule) -> None:
+    assert best_by(rule, [[0.7, 0.7]] * 4) == 0
+    assert best_by(rule, [[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]]) == 0
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc"])
+def test_the_score_is_the_metric_on_each_fold(metric: str) -> None:
+    """Against scikit-learn; losses are negative, so that greater is better."""
+    features, labels, folds = _data(1, 1.0)
+    keep = (labels < 2) | (np.arange(len(labels)) % 4 == 0)  # a rare class, so that the metrics differ
+    features, labels, folds = features[keep], labels[keep], folds[keep]
+    probe = probe_at([features], labels, folds, 0, head="logistic", scorer=scorer(metric))
+    said = probe.probabilities
+    assert said is not None
+    by_hand = {
+        "accuracy": lambda y, p: sk.accuracy_score(y, p.argmax(1)),
+        "balanced_accuracy": lambda y, p: sk.balanced_accuracy_score(y, p.argmax(1)),
+        "macro_f1": lambda y, p: sk.f1_score(y, p.argmax(1), average="macro"),
+        "log_loss": lambda y, p: -sk.log_loss(y, p, labels=[0, 1, 2]),
+        "roc_auc": lambda y, p: sk.roc_auc_score(y, p, multi_class="ovr"),
+    }[metric]
+    wanted = [by_hand(labels[folds == fold], said[folds == fold]) for fold in range(4)]
+    assert probe.fold_scores == pytest.approx(wanted)
+
+
+def test_ranks_need_no_probabilities_and_losses_do() -> None:
+    features, labels, folds = _data(1, 1.0)
+    ridge = probe_at([features], labels, folds, 0, head="ridge", scorer=scorer("roc_auc"))
+    assert 0.6 < ridge.mean < 1
+    heads = {
+        metric: head_for(parse_params({"zoo": {"candidates": ["resnet18"]}, "metric": metric}, "p"))
+        for metric in ("accuracy", "macro_f1", "roc_auc", "log_loss")
+    }
+    assert heads == {"accuracy": "ridge", "macro_f1": "ridge", "roc_auc": "ridge", "log_loss": "logistic"}
+
+
+def test_a_fold_without_the_metric_is_refused_in_words() -> None:
+    with pytest.raises(ConfigError) as refused:
+        scorer("roc_auc")(np.zeros(4, dtype=np.intp), np.full((4, 2), 0.5))
+    assert refused.value.message() == (
+        "ROC AUC cannot be computed on 4 images of a fold: all images are of one class\n"
+        "  where: metric\n"
+        "  remedy: take another metric, such as accuracy or balanced_accuracy, or fewer folds (select.folds)"
+    )
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -97,7 +157,7 @@ def test_a_fold_has_no_say_in_the_depth_it_is_scored_at() -> None:
 
     The planted fault is to choose by all folds: fold 2 shows that the earlier depth is safer, and gets its good score.
     """
-    medium, labels, folds = _data(7, 1.8)
+    medium, labels, folds = _data(7, 2.8)
     noise, _, _ = _data(8, 0.0)
     knows = noise + np.where(folds[:, None] == 2, 0, 5 * np.eye(3, 12)[labels]).astype(np.float32)
     probe = probe_auto([medium, knows], labels, folds, 0)

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from graft.evaluate.scorer import scorer
+from graft.select.candidates import Result
 from graft.select.leaderboard import table
 from graft.select.limits import Excess
-from graft.select.rule import choose, finalists, ranked, reasons
+from graft.select.rule import Criterion, choose, finalists, ranked, reasons
 
 from .conftest import planted as _result
 
 OVER = (Excess("max_params_m", "million parameters", 11.2, 5.0),)
 
 
-def test_the_cheapest_within_one_standard_error_of_the_best() -> None:
+CHEAP = Criterion(rule="cheap")
+
+
+def _three() -> tuple[Result, Result, Result]:
+    """The best, one that may be as good and serves cheaper, and one that is worse on every fold and cheaper yet."""
     best = _result("best", 0.90, 4.0, (0.90, 0.94, 0.92))
-    cheap = _result("cheap", 0.89, 1.0, (0.91, 0.91, 0.91))
-    worse = _result("worse", 0.88, 0.1, (0.85, 0.85, 0.85))
-    assert choose([worse, best, cheap]) is cheap
-    assert choose([worse, best]) is best
+    cheap = _result("cheap", 0.89, 1.0, (0.89, 0.95, 0.91))
+    return best, cheap, _result("worse", 0.88, 0.1, (0.85, 0.89, 0.87))
+
+
+def test_the_best_mean_or_the_cheapest_that_may_be_as_good() -> None:
+    best, cheap, worse = _three()
+    assert choose([worse, best, cheap]) is best
+    assert choose([worse, best, cheap], CHEAP) is cheap
+    assert choose([worse, best], CHEAP) is best
 
 
 def test_only_finalists_can_win() -> None:
@@ -33,15 +44,36 @@ def test_order_does_not_matter_and_equals_go_to_the_cheaper() -> None:
 
 
 def test_every_row_says_why() -> None:
-    best = _result("best", 0.90, 4.0, (0.90, 0.94, 0.92))
-    cheap = _result("cheap", 0.89, 1.0, (0.91, 0.91, 0.91))
-    worse = _result("worse", 0.88, 0.1, (0.85, 0.85, 0.85))
+    best, cheap, worse = _three()
     out = _result("out", 0.5, 0.1)
+    assert reasons([best, cheap, worse, out], CHEAP) == [
+        "the best mean accuracy 0.920, but dearer to serve (4 GMACs)",
+        "chosen: the cheapest to serve of those whose paired difference to the best mean accuracy (0.920; its own is "
+        "0.917) may be chance (select.rule: cheap)",
+        "its mean accuracy 0.870 is 5.0 points behind the best (0.920), which is more than chance",
+        "no finalist: its linear probe had accuracy 0.500",
+    ]
     assert reasons([best, cheap, worse, out]) == [
-        "as good as the winner within one standard error, but dearer to serve (4 GMACs)",
-        "chosen: within one standard error of the best (0.920) and cheaper to serve",
-        "its mean 0.850 is more than one standard error under the best (0.920)",
-        "no finalist: its probe scored 0.500",
+        "chosen: the best mean accuracy over the folds, of equals the cheapest to serve (select.rule: accurate)",
+        "its mean accuracy 0.917 is 0.3 points behind the best (0.920), which may be chance",
+        "its mean accuracy 0.870 is 5.0 points behind the best (0.920), which is more than chance",
+        "no finalist: its linear probe had accuracy 0.500",
+    ]
+
+
+def test_a_loss_is_chosen_by_and_shown_as_people_read_it() -> None:
+    """Scores are negative losses: the one nearest to zero wins, and what is written is above zero."""
+    by = Criterion(scorer("log_loss"))
+    good = _result("good", -0.3, 1.0, (-0.2, -0.3, -0.4))
+    bad = _result("bad", -0.9, 0.5, (-0.8, -0.9, -1.0))
+    assert choose([bad, good], by) is good
+    rows = table([bad, good], by=by)
+    assert list(rows["arch"]) == ["good", "bad"] and list(rows["metric"]) == ["log_loss", "log_loss"]
+    assert rows["score"].tolist() == [0.3, 0.9] and rows["probe_mean"].tolist() == [0.3, 0.9]
+    assert rows["fold_scores"][0] == "0.2000 0.3000 0.4000"
+    assert rows["why"].tolist() == [
+        "chosen: the best mean log loss over the folds, of equals the cheapest to serve (select.rule: accurate)",
+        "its mean log loss 0.900 is 0.600 nats behind the best (0.300), which is more than chance",
     ]
 
 
@@ -69,5 +101,5 @@ def test_all_scores_equal_go_to_the_cheapest() -> None:
     assert choose(rows).candidate.arch == "b"
     assert [item.candidate.arch for item in ranked(rows)] == ["b", "c", "a"]
     said = reasons(rows)
-    assert said[1] == "chosen: the best mean, and none within its standard error is cheaper"
-    assert said[0] == "as good as the winner within one standard error, but dearer to serve (3 GMACs)"
+    assert said[1].startswith("chosen: the best mean accuracy over the folds")
+    assert said[0] == "accuracy 0.500 as the winner, but dearer to serve (3 GMACs)"

@@ -76,7 +76,11 @@ def test_gain_over_pixels_is_paired_over_folds() -> None:
         (0.1, [0.2, 0.21, 0.2], ["52 of 100", "near to the target", "knows something of this task"]),
         (1.0, [0.2, -0.2, 0.0], ["75 of 100", "akin to the target", "may be chance"]),
         (2.0, [-0.2, -0.21, -0.2], ["100 of 100", "far from the target", "leaves out what this task needs"]),
-        (None, [0.2, 0.21, 0.2], ["+20.3 points over pixels", "knows something of this task"]),
+        (
+            None,
+            [0.2, 0.21, 0.2],
+            ["+20.3 points of accuracy over pixels (95% interval +", "knows something of this task"],
+        ),
     ],
 )
 def test_what_it_means_is_said(distance: float | None, gains: list[float], parts: list[str]) -> None:

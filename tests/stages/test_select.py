@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -37,9 +39,10 @@ def test_everything_is_written_and_what_others_depend_on_repeats(selected: Works
     folder = selected.selection
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "similarity.json", "winner.json"])
     winner = json.loads((folder / "winner.json").read_text())
-    assert set(winner) == {*asdict(Candidate("resnet18")), "blocks", "cv_scores", "probe", "weights_sha256"}, (
-        "no time is in it"
-    )
+    assert set(winner) == {
+        *asdict(Candidate("resnet18")),
+        *("blocks", "metric", "cv_scores", "probe", "weights_sha256"),
+    }, "no time is in it"
     assert isinstance(winner["depth"], int)
     rows = pd.read_csv(folder / "leaderboard.csv", keep_default_na=False, na_values=[""])
     assert rows["kind"].tolist() == ["candidate"] * 3 + ["control"] * 2
@@ -62,6 +65,23 @@ def test_out_of_fold_predictions_are_those_that_were_scored(selected: Workspace)
     scores = (said == found["label"]).groupby(found["fold"]).mean()
     winner = json.loads((selected.selection / "winner.json").read_text())
     assert scores.tolist() == pytest.approx(winner["cv_scores"])
+
+
+def test_log_loss_steers_and_is_named_wherever_a_score_is(
+    selected: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = dataclasses.replace(load_params(Path("params.yaml")), metric="log_loss")
+    select.run(params, selected)
+    said = capsys.readouterr().out
+    assert "linear probe log loss" in said and "fine-tuned log loss" in said and "accuracy" not in said
+    rows = pd.read_csv(selected.selection / "leaderboard.csv", keep_default_na=False, na_values=[""])
+    assert set(rows["metric"]) == {"log_loss"} and (rows["score"].dropna() > 0).all()
+    found = pd.read_parquet(selected.selection / "out_of_fold.parquet")
+    own = np.where(found["label"] == "ant", found["p:ant"], found["p:bee"])
+    winner = json.loads((selected.selection / "winner.json").read_text())
+    losses = pd.Series(-np.log(own)).groupby(found["fold"]).mean()
+    assert losses.tolist() == pytest.approx(winner["cv_scores"]) and winner["metric"] == "log_loss"
+    assert 0 <= winner["probe"]["mean"] <= 1, "an accuracy: `auto` judges by it"
 
 
 def test_a_limit_that_nothing_keeps_leaves_the_former_selection(selected: Workspace) -> None:

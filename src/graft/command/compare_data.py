@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.evaluate.wording import counted, percent
+from graft.evaluate.wording import counted
 
 if TYPE_CHECKING:
+    from graft.evaluate.scorer import Scorer
     from graft.select.candidates import Result
     from graft.select.datasets import Ranking
     from graft.select.failures import Failed
@@ -27,6 +28,7 @@ def compare_data(sources: Sequence[str], as_json: bool) -> None:
     """
     from graft.config import load_params
     from graft.determinism import make_deterministic
+    from graft.evaluate.scorer import scorer
     from graft.select.datasets import Places, names, rank_on_all, to_json
     from graft.workspace import Workspace
 
@@ -37,9 +39,13 @@ def compare_data(sources: Sequence[str], as_json: bool) -> None:
         places = Places(Path.cwd(), workspace.source_models, workspace.cache, Path(scratch))
         rankings = rank_on_all(sources, params, places, _tell)
     if as_json:
-        print(json.dumps(to_json(rankings, names(params)), indent=2, ensure_ascii=False, allow_nan=False))
+        print(
+            json.dumps(
+                to_json(rankings, names(params), scorer(params.metric)), indent=2, ensure_ascii=False, allow_nan=False
+            )
+        )
         return
-    print("\n".join(lines(rankings, names(params))))
+    print("\n".join(lines(rankings, names(params), scorer(params.metric))))
 
 
 def _tell(line: str) -> None:
@@ -47,7 +53,7 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def lines(rankings: Sequence[Ranking], named: Sequence[str]) -> list[str]:
+def lines(rankings: Sequence[Ranking], named: Sequence[str], scorer: Scorer) -> list[str]:
     """The table for people: candidates by mean rank, best first; a star marks each data set's best."""
     from graft.select.datasets import mean_ranks
 
@@ -55,11 +61,19 @@ def lines(rankings: Sequence[Ranking], named: Sequence[str]) -> list[str]:
     order = sorted(range(len(named)), key=lambda place: (ranks[place], place))
     head = ["candidate", "mean rank", *(short_name(item.source) for item in rankings)]
     rows = [
-        [named[place], f"{ranks[place]:.2f}", *(_cell(item.found[place], place == item.best) for item in rankings)]
+        [
+            named[place],
+            f"{ranks[place]:.2f}",
+            *(_cell(item.found[place], place == item.best, scorer) for item in rankings),
+        ]
         for place in order
     ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    found = ["", "Cross-validated accuracy of a linear head on frozen features ± standard error; * is the best", ""]
+    found = [
+        "",
+        f"Cross-validated {scorer.name} of a linear head on frozen features ± standard error; * is the best",
+        "",
+    ]
     found += ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (head, *rows)]
     found.append("")
     for item in rankings:
@@ -74,14 +88,13 @@ def short_name(source: str) -> str:
     return Path(source).name or source
 
 
-def _cell(item: Result | Failed, best: bool) -> str:
+def _cell(item: Result | Failed, best: bool, scorer: Scorer) -> str:
     from graft.select.failures import Failed
     from graft.select.probe import standard_error
 
     if isinstance(item, Failed):
         return "failed"
-    spread = 100 * standard_error(item.probe.fold_scores)
-    return f"{percent(item.probe.mean)} ± {spread:.1f}{' *' if best else ''}"
+    return scorer.figure(item.probe.mean, standard_error(item.probe.fold_scores)) + (" *" if best else "")
 
 
 def _failures(rankings: Sequence[Ranking]) -> list[tuple[str, int, str]]:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.evaluate.exhibits import Column, Row, Table
+from graft.evaluate.scorer import ACCURACY, Scorer, scorer
 from graft.evaluate.wording import cell, percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_CANDIDATES = 20
+# What `select.rule` says, for people.
+RULES: Mapping[str, str] = {
+    "accurate": "the best mean wins, among equals the cheapest to serve (select.rule: accurate)",
+    "cheap": "the cheapest to serve wins, of those whose difference to the best mean may be chance: the 95% interval "
+    "of the paired differences by fold, corrected for training parts that overlap, holds zero (select.rule: cheap)",
+}
 _TITLES = {
     "arch": "network",
     "size": "input (px)",
@@ -47,6 +54,11 @@ def read_agreement(path: Path) -> tuple[str, ...]:
     return tuple(str(item["said"]) for item in json.loads(path.read_text(encoding="utf-8")).values())
 
 
+def scorer_of(table: pd.DataFrame) -> Scorer:
+    """What the scores of a leaderboard are: of one made before they had a choice, accuracies."""
+    return ACCURACY if table.empty or "metric" not in table.columns else scorer(str(table["metric"].iloc[0]))
+
+
 def chosen_row(table: pd.DataFrame) -> int:
     """Place of the winner: the first row whose ``why`` begins with "chosen", else the first row."""
     if "why" in table.columns:
@@ -61,12 +73,12 @@ def leaderboard_tables(table: pd.DataFrame) -> tuple[Table, ...]:
     if not set(table.columns) >= _OWN:
         return (leaderboard_table(table),)
     shown, more = _shown(table)
-    winner = chosen_row(table)
-    main = [Row(tuple(figure(row) for _, figure in _MAIN), place == winner, cell(row["why"])) for place, row in shown]
+    winner, columns = chosen_row(table), _main(scorer_of(table))
+    main = [Row(tuple(figure(row) for _, figure in columns), place == winner, cell(row["why"])) for place, row in shown]
     # Only networks have more figures: what failed before it was built, and controls without one, have none.
     networks = [(place, row) for place, row in shown if _value(row, "params_m") is not None]
     rest = [Row(tuple(figure(row) for _, figure in _REST), place == winner) for place, row in networks]
-    return Table(_head(_MAIN), tuple(main), more), Table(_head(_REST), tuple(rest))
+    return Table(_head(columns), tuple(main), more), Table(_head(_REST), tuple(rest))
 
 
 def _shown(table: pd.DataFrame) -> tuple[list[tuple[int, pd.Series]], str]:
@@ -85,9 +97,12 @@ def _value(row: pd.Series, name: str) -> float | None:
     return None if text == "–" else float(row[name])
 
 
-def _share(row: pd.Series, mean: str, error: str) -> str:
-    value, spread = _value(row, mean), _value(row, error)
-    return percent(value) + ("" if value is None or spread is None else f" ± {100 * spread:.1f}")
+def _score(scorer: Scorer, mean: str, error: str) -> Callable[[pd.Series], str]:
+    def figure(row: pd.Series) -> str:
+        value = _value(row, mean)
+        return "–" if value is None else scorer.figure(scorer.shown(value), _value(row, error))
+
+    return figure
 
 
 def _plain(name: str, form: str = "{:.3g}") -> Callable[[pd.Series], str]:
@@ -137,16 +152,20 @@ def _interval(name: str, form: str) -> Callable[[pd.Series], str]:
 
 _Figures = Sequence[tuple[Column, Callable[["pd.Series"], str]]]
 
-_MAIN: _Figures = (
-    (Column("rank", number=True), _plain("rank", "{:.0f}")),
-    (Column("candidate"), lambda row: cell(row["name"])),
-    (Column("accuracy ± SE", number=True), lambda row: _share(row, "score", "score_se")),
-    (Column("by"), _by),
-    (Column("linear probe ± SE", number=True), lambda row: _share(row, "probe_mean", "probe_se")),
-    (Column("params (million)", number=True), _plain("params_m")),
-    (Column("GMACs", number=True), _plain("gmacs")),
-    (Column("ms an image", number=True), _plain("latency_ms")),
-)
+
+def _main(scorer: Scorer) -> _Figures:
+    return (
+        (Column("rank", number=True), _plain("rank", "{:.0f}")),
+        (Column("candidate"), lambda row: cell(row["name"])),
+        (Column(f"{scorer.name} ± SE", number=True), _score(scorer, "score", "score_se")),
+        (Column("by"), _by),
+        (Column("linear probe ± SE", number=True), _score(scorer, "probe_mean", "probe_se")),
+        (Column("params (million)", number=True), _plain("params_m")),
+        (Column("GMACs", number=True), _plain("gmacs")),
+        (Column("ms an image", number=True), _plain("latency_ms")),
+    )
+
+
 _REST: _Figures = (
     (Column("candidate"), lambda row: cell(row["name"])),
     (Column("cut after block"), _cut),

@@ -158,17 +158,27 @@ def _top(count: int) -> Callable[[NDArray[np.intp], NDArray[np.float64]], float]
     return share
 
 
+# Those that selection can be steered by are computed here: it asks for them a thousand times for each candidate, and of
+# scikit-learn's functions one call takes 0.5 ms (accuracy) to 17 ms (ROC AUC of ten classes).
 def _accuracy(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
-    from sklearn.metrics import accuracy_score
-
-    return float(accuracy_score(labels, probabilities.argmax(axis=1)))
+    return float((probabilities.argmax(axis=1) == labels).mean())
 
 
 def _macro_f1(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
-    from sklearn.metrics import f1_score
+    right, true, named = _counts(labels, probabilities)
+    # F1 = 2 TP / (true + named).
+    return float((2 * right / np.maximum(true + named, 1))[true > 0].mean())
 
-    predicted, present = probabilities.argmax(axis=1), np.unique(labels)
-    return float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0.0))
+
+def _counts(
+    labels: NDArray[np.intp], probabilities: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """By class, (k,) each: images named rightly, images of the class, images given its name."""
+    predicted, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    right, true, named = (
+        np.bincount(names, minlength=classes) for names in (labels[predicted == labels], labels, predicted)
+    )
+    return right, true, named
 
 
 def _weighted_f1(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
@@ -189,17 +199,14 @@ def _precision(average: Literal["macro", "weighted"]) -> Callable[[NDArray[np.in
 
 
 def _balanced_accuracy(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
-    # Recall's macro mean and not balanced_accuracy_score, which warns where an absent class was predicted.
-    from sklearn.metrics import recall_score
-
-    predicted, present = probabilities.argmax(axis=1), np.unique(labels)
-    return float(recall_score(labels, predicted, labels=present, average="macro", zero_division=0.0))
+    right, true, _ = _counts(labels, probabilities)
+    return float((right / np.maximum(true, 1))[true > 0].mean())
 
 
 def _log_loss(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
-    from sklearn.metrics import log_loss
-
-    return float(log_loss(labels, probabilities, labels=range(probabilities.shape[1])))
+    own = probabilities[np.arange(len(labels)), labels]
+    # Clipped as scikit-learn's log_loss does.
+    return float(-np.log(np.clip(own, np.finfo(np.float64).eps, 1.0)).mean())
 
 
 def _brier(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
@@ -228,7 +235,7 @@ def _two_columns(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -
 
 
 def _two_labels(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> str | None:
-    return "all test images are of one class" if len(np.unique(labels)) < 2 else None
+    return "all images are of one class" if len(np.unique(labels)) < 2 else None
 
 
 def _two_of_both(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> str | None:

@@ -79,23 +79,27 @@ class Repeated:
         }
 
 
-def corrected_interval(differences: Sequence[float], test_to_train: float) -> Interval:
-    """The corrected resampled t interval of the mean, clipped to [-1, 1].
+def corrected_interval(differences: Sequence[float], test_to_train: float, most: float = 1.0) -> Interval:
+    """The corrected resampled t interval of the mean, clipped to [-most, most].
 
     Args:
-        differences: J values in [-1, 1], at least two.
+        differences: J values, at least two.
         test_to_train: images scored on over images trained on, in (0, inf).
+        most: the greatest possible difference, infinite for losses.
     """
     from scipy.stats import t
 
-    values = np.asarray(differences, dtype=np.float64)
-    count = len(values)
+    reach = float(t.ppf((1 + LEVEL) / 2, len(differences) - 1) * corrected_error(differences, test_to_train))
+    mean = float(np.mean(differences))
+    return Interval(max(-most, mean - reach), min(most, mean + reach), "corrected resampled t")
+
+
+def corrected_error(differences: Sequence[float], test_to_train: float) -> float:
+    """The corrected standard error of the mean difference, for differences of any unit; else as above."""
+    count = len(differences)
     if count < 2:
         raise ValueError("one difference has no spread")
-    error = np.sqrt((1 / count + test_to_train) * values.var(ddof=1))
-    reach = float(t.ppf((1 + LEVEL) / 2, count - 1) * error)
-    mean = float(values.mean())
-    return Interval(max(-1.0, mean - reach), min(1.0, mean + reach), "corrected resampled t")
+    return float(np.sqrt((1 / count + test_to_train) * np.var(differences, ddof=1)))
 
 
 def over_folds(pairs: Sequence[FoldPair]) -> Repeated | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from graft.evaluate import curve_plots, findings, page_facts, page_tables, plots, wording
 from graft.evaluate.drawings import drawings
 from graft.evaluate.exhibits import Column, Picture, Row, Table
-from graft.evaluate.leaderboard_table import leaderboard_tables, why_chosen
+from graft.evaluate.leaderboard_table import RULES, leaderboard_tables, why_chosen
 from graft.evaluate.page_head import head
 from graft.evaluate.suspects import NOT_JUDGED, Suspect, Suspects
 from graft.evaluate.wording import area, percent
@@ -193,6 +193,7 @@ def _end(found: Evaluation, exhibits: Exhibits) -> dict[str, Any]:
     absent |= set() if any(row.roc_auc is not None for row in found.classes) else {"ranking"}
     return {
         "sections": [item for item in _SECTIONS if item[0] not in absent],
+        "selection_rule": RULES[exhibits.settings.get("select.rule", "accurate")],
         "leaderboards": () if board is None else leaderboard_tables(board),
         "agreement": exhibits.agreement,
         "why": "" if board is None else why_chosen(board),

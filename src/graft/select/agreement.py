@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from graft.evaluate.scorer import ACCURACY, Scorer
 from graft.select.candidates import Result
 
 LEAST_FOR_RANKS = 3
@@ -23,7 +24,7 @@ SCORES: dict[str, tuple[str, Callable[[Result], float | None]]] = {
 
 @dataclass(frozen=True)
 class Agreement:
-    """How one score went with the fine-tuned accuracy.
+    """How one score went with that of fine-tuning.
 
     Attributes:
         name: of the score, for people.
@@ -32,7 +33,7 @@ class Agreement:
         kendall: tau-b in [-1, 1]; None with the same reason.
         reason: why there is no correlation.
         first: which candidate the score would have chosen, by position in the results; None where none has it.
-        regret: accuracy lost by taking that one instead of the best that was fine-tuned, in percentage points.
+        regret: score lost by taking that one instead of the best that was fine-tuned.
         regret_reason: why that is not known.
     """
 
@@ -46,12 +47,14 @@ class Agreement:
     regret_reason: str | None
 
 
-def agreements(results: Sequence[Result]) -> dict[str, Agreement]:
+def agreements(results: Sequence[Result], scorer: Scorer = ACCURACY) -> dict[str, Agreement]:
     """Every row of :data:`SCORES`; candidates over a limit take no part."""
-    return {key: _agreement(name, figure, results) for key, (name, figure) in SCORES.items()}
+    return {key: _agreement(name, figure, results, scorer) for key, (name, figure) in SCORES.items()}
 
 
-def _agreement(name: str, figure: Callable[[Result], float | None], results: Sequence[Result]) -> Agreement:
+def _agreement(
+    name: str, figure: Callable[[Result], float | None], results: Sequence[Result], scorer: Scorer
+) -> Agreement:
     able = [(place, item) for place, item in enumerate(results) if not item.excess]
     scores = {place: score for place, item in able if (score := figure(item)) is not None}
     truth = {place: item.mean for place, item in able if item.finetuned}
@@ -62,11 +65,11 @@ def _agreement(name: str, figure: Callable[[Result], float | None], results: Seq
     if first is None:
         why = "no candidate has this score"
     elif first not in truth:
-        why = f"its choice was not fine-tuned; a linear head on it scored {percent(results[first].probe.mean)}"
+        why = f"its choice was not fine-tuned; a linear head on it had {scorer.said(results[first].probe.mean)}"
     elif len(truth) < LEAST_FOR_REGRET:
         why = "no other candidate was fine-tuned"
     else:
-        regret = 100 * (max(truth.values()) - truth[first])
+        regret = max(truth.values()) - truth[first]
     return Agreement(name, len(both), spearman, kendall, reason, first, regret, why)
 
 
@@ -84,7 +87,7 @@ def correlations(scores: Sequence[float], truth: Sequence[float]) -> tuple[float
     return float(rho), float(tau), None
 
 
-def sentence(found: Agreement, name_of: Callable[[int], str]) -> str:
+def sentence(found: Agreement, name_of: Callable[[int], str], scorer: Scorer = ACCURACY) -> str:
     """The finding in words, for the report."""
     if found.first is None:
         return f"{found.name}: {found.regret_reason}."
@@ -93,19 +96,14 @@ def sentence(found: Agreement, name_of: Callable[[int], str]) -> str:
     elif math.isclose(found.regret, 0.0, abs_tol=1e-9):
         verdict = "and so did fine-tuning"
     else:
-        verdict = f"which is {found.regret:.1f} percentage points under the best that was fine-tuned"
+        verdict = f"which is {scorer.gap(found.regret)} of {scorer.name} behind the best that was fine-tuned"
     ranks = (
         f"No rank correlation: {found.reason}"
         if found.spearman is None or found.kendall is None
-        else f"Over {found.compared} fine-tuned candidates Spearman's rank correlation with the fine-tuned accuracy is "
-        f"{signed(found.spearman)}, Kendall's {signed(found.kendall)}"
+        else f"Over {found.compared} fine-tuned candidates Spearman's rank correlation with the fine-tuned "
+        f"{scorer.name} is {signed(found.spearman)}, Kendall's {signed(found.kendall)}"
     )
     return f"{found.name} put {name_of(found.first)} first, {verdict}. {ranks}."
-
-
-def percent(share: float) -> str:
-    """``93.4%``."""
-    return f"{share:.1%}"
 
 
 def signed(value: float) -> str:
@@ -113,18 +111,18 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "\u2212")
 
 
-def to_json(found: dict[str, Agreement], name_of: Callable[[int], str]) -> dict[str, Any]:
+def to_json(found: dict[str, Agreement], name_of: Callable[[int], str], scorer: Scorer = ACCURACY) -> dict[str, Any]:
     """What agreement.json holds: for each score its figures and the finding in words."""
     return {
         key: {
             "compared": item.compared,
             "first": None if item.first is None else name_of(item.first),
-            "regret_points": item.regret,
+            "regret": item.regret,
             "regret_reason": item.regret_reason,
             "spearman": item.spearman,
             "kendall": item.kendall,
             "reason": item.reason,
-            "said": sentence(item, name_of),
+            "said": sentence(item, name_of, scorer),
         }
         for key, item in found.items()
     }

@@ -13,15 +13,18 @@ import numpy as np
 import torch
 
 from graft.determinism import derive_seed
+from graft.evaluate.scorer import scorer
 from graft.features.extract import Extractor
 from graft.features.images import ImageSet, decoded
 from graft.features.store import Store
 from graft.images.conversion import depth_range, fits_to_try, usual_cut
+from graft.select.heads import head_for
 from graft.select.knn import knn_accuracy
 from graft.select.limits import Excess
 from graft.select.logme import logme
 from graft.select.measure import Measured
 from graft.select.probe import Probe, best_of, probe_at, probe_auto
+from graft.select.rule import Criterion
 from graft.settings import Candidate, Params, Train
 from graft.train.devices import device_for, fabric_for
 from graft.train.finetune import Task, finetune
@@ -85,7 +88,7 @@ class Result:
         blocks: how many blocks the whole network has.
         probe: scores of a linear head on its frozen features.
         cost: of the network as it would be served, cut at the probe's depth.
-        finetuned: accuracy per fold after a short fine-tuning; empty where it was no finalist.
+        finetuned: score per fold after a short fine-tuning; empty where it was no finalist.
         whole: cost of the network if it were not cut.
         knn: leave-one-out accuracy of k nearest neighbours at that depth.
         logme: log evidence per image in nats at that depth.
@@ -93,7 +96,7 @@ class Result:
         measured: time and memory as it would be served, None until that is measured.
         excess: limits that it does not keep; such a candidate cannot win.
         seconds: spent on it: decoding and features where they were not kept yet, probes, fine-tuning.
-        fits: mean accuracy of the probe by each fit that was tried.
+        fits: mean score of the probe by each fit that was tried.
         out_of_fold: for a finalist, probabilities (n, classes) of each image by the network that did not see its fold.
     """
 
@@ -198,12 +201,12 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
 def _probe(
     candidate: Candidate, depths: Sequence[NDArray[np.float32]], network: Network, data: TrainSet, params: Params
 ) -> Probe:
-    head = params.select.probe
+    head, by = head_for(params), Criterion.of(params)
     if candidate.depth == "auto":
-        return probe_auto(depths, data.labels, data.folds, params.seed, groups=data.groups, head=head)
+        return probe_auto(depths, data.labels, data.folds, params.seed, head, data.groups, by.scorer, by.rule)
     depth = len(depths) - 1 if candidate.depth == "last" else candidate.depth
     require_block(network, depth)
-    return probe_at(depths, data.labels, data.folds, depth, params.seed, groups=data.groups, head=head)
+    return probe_at(depths, data.labels, data.folds, depth, params.seed, head, data.groups, by.scorer)
 
 
 def task_network(candidate: Candidate, depth: int, classes: int, params: Params, sources: Path) -> Network:
@@ -243,7 +246,7 @@ class Tuned:
 
     Attributes:
         folds: their numbers (k).
-        scores: accuracy in [0, 1] on each (k).
+        scores: score on each (k), by `metric`.
         said: for each fold the probabilities (images of the fold, classes) by the network that did not see it.
         seconds: that it took.
     """
@@ -278,7 +281,7 @@ def finetune_in_folds(
         start = plan.stages[-1].start
         logits = logits_of(trained.ending(start), extractor.activations(trained, start, test))
         said.append(logits.double().softmax(1).numpy())
-        scores.append(float(np.mean(logits.argmax(1).numpy() == data.labels[test])))
+        scores.append(scorer(params.metric)(data.labels[test], said[-1]))
     return Tuned(tuple(map(int, folds)), tuple(scores), tuple(said), time.perf_counter() - begun)
 
 

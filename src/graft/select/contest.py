@@ -19,7 +19,7 @@ from graft.select.failures import Failed, reason_of, refuse_all
 from graft.select.limits import excesses, refuse_none
 from graft.select.measure import Served, measure
 from graft.select.names import name_of, name_of_candidate
-from graft.select.rule import choose, finalists
+from graft.select.rule import Criterion, choose, finalists
 from graft.select.spread import Given, probed, tuned_in_folds
 from graft.settings import Params
 from graft.train.devices import device_for
@@ -62,6 +62,11 @@ class _Course:
         """What every worker needs."""
         return Given(self.data, self.params, self.sources, self.store)
 
+    @property
+    def by(self) -> Criterion:
+        """What is chosen by."""
+        return Criterion.of(self.params)
+
     def decode(self) -> None:
         """Open every image once for all sizes that the candidates want; one that cannot be built fails by itself."""
         geometries: list[Geometry] = []
@@ -79,10 +84,9 @@ class _Course:
                 self._fail(Failed(candidate, found))
             else:
                 self.results.append(found)
-                fits = ", ".join(f"{fit} {score:.3f}" for fit, score in found.fits.items())
-                self.say(
-                    f"{name_of(found)}: probe {found.probe.mean:.3f}" + (f" ({fits})" if len(found.fits) > 1 else "")
-                )
+                fits = ", ".join(f"{fit} {self.by.scorer.shown(score):.3f}" for fit, score in found.fits.items())
+                said = f"{name_of(found)}: linear probe {self.by.scorer.said(found.probe.mean)}"
+                self.say(f"{said} ({fits})" if len(found.fits) > 1 else said)
 
     def measure(self) -> None:
         """Time and weigh every candidate as it would be served, and hold that against the limits."""
@@ -111,7 +115,7 @@ class _Course:
                     self._fail(Failed(item.candidate, tuned, item.seconds, item))
                 else:
                     self.results[place] = tuned
-                    self.say(f"{name_of(tuned)}: fine-tuned {tuned.mean:.3f}")
+                    self.say(f"{name_of(tuned)}: fine-tuned {self.by.scorer.said(tuned.mean)}")
 
     def refuse_nothing(self) -> None:
         """Refuse to go on where no candidate is left that could win."""
@@ -153,7 +157,7 @@ def run_contest(
     for step in (course.probe, course.measure, course.finetune):
         step()
         course.refuse_nothing()
-    winner = choose(course.results)
+    winner = choose(course.results, course.by)
     given = Contestants(course.results, winner, data, params, sources, store, course.mapper)
     return Contest(tuple(course.results), tuple(course.failed), tuple(run_controls(given)), winner)
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graft.evaluate.scorer import Scorer, scorer
 from graft.features.images import decoded
 from graft.features.store import Store
 from graft.mapper.base import Mapper
 from graft.mapper.serial import in_turn
 from graft.select.candidates import Result, TrainSet
+from graft.select.heads import head_for
 from graft.select.names import name_of
 from graft.select.probe import fold_scores
 from graft.select.spread import Given, probed
@@ -36,7 +38,7 @@ class Control:
 
     Attributes:
         name: for tables and plots.
-        scores: accuracy in [0, 1] per fold; empty where it could not be computed.
+        scores: score per fold, by `metric`; empty where it could not be computed.
         why: what the score says, or why there is none.
         result: where the control is a network, all that is known of it.
     """
@@ -64,14 +66,20 @@ class Contestants:
     store: Store
     mapper: Mapper = field(default_factory=in_turn)
 
+    @property
+    def scorer(self) -> Scorer:
+        """What all are scored by."""
+        return scorer(self.params.metric)
+
 
 def majority_class(given: Contestants) -> Control:
-    """Every image named after the class that is most frequent in the other folds."""
+    """The classes' shares in the other folds for every image, and so the name of the most frequent one."""
     labels, folds = given.data.labels, given.data.folds
     scores = []
     for fold in np.unique(folds):
         test = folds == fold
-        scores.append(float(np.mean(labels[test] == np.bincount(labels[~test]).argmax())))
+        shares = np.bincount(labels[~test], minlength=len(given.data.classes)) / np.sum(~test)
+        scores.append(given.scorer(labels[test], np.tile(shares, (int(test.sum()), 1))))
     return Control("majority class", tuple(scores), "control: the most frequent class for every image")
 
 
@@ -81,8 +89,8 @@ def raw_pixels(given: Contestants) -> Control:
     geometry = dataclasses.replace(PIXELS, fit=seen.fit, depth_range=seen.depth_range)
     images = decoded(given.data.images, geometry, given.store)
     pixels: NDArray[np.float32] = images.reshape(len(images), -1).astype(np.float32)
-    data, params = given.data, given.params
-    scores = tuple(fold_scores(pixels, data.labels, data.folds, params.seed, params.select.probe, data.groups))
+    data, head = given.data, head_for(given.params)
+    scores = tuple(fold_scores(pixels, data.labels, data.folds, given.params.seed, head, data.groups, given.scorer))
     side = PIXELS.size
     return Control("raw pixels", scores, f"control: a linear head on pixels at {side} px, without any network")
 
@@ -101,7 +109,7 @@ def random_weights(given: Contestants) -> Control | None:
         return Control(name, (), f"control: failed {found.replace('probing', 'with random weights', 1)}")
     why = (
         f"control: a linear head on the winner's network with random weights, cut after block {depth}; "
-        f"on the winner's own features it scored {given.winner.probe.mean:.3f}"
+        f"on the winner's own features it had {given.scorer.said(given.winner.probe.mean)}"
     )
     return Control(name, found.probe.fold_scores, why, found)
 
@@ -139,10 +147,10 @@ CONTROLS: tuple[Callable[[Contestants], Control | None], ...] = (
 )
 
 
-def unbeaten(controls: Sequence[Control], winner: Result) -> str:
+def unbeaten(controls: Sequence[Control], winner: Result, scorer: Scorer) -> str:
     """What must be said beside the winner where a control scored more; empty where none did."""
-    above = [item for item in controls if item.mean is not None and item.mean > winner.mean]
-    return "".join(f"; yet the control {item.name!r} scored {item.mean:.3f}" for item in above)
+    above = [(item.name, item.mean) for item in controls if item.mean is not None and item.mean > winner.mean]
+    return "".join(f"; yet the control {name!r} had {scorer.said(mean)}" for name, mean in above)
 
 
 def run_controls(given: Contestants) -> Iterator[Control]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.evaluate.scorer import ACCURACY, Scorer
 from graft.select.blas import Threads
 from graft.select.checks import require_usable
 from graft.select.heads import Head, head_kind
@@ -25,8 +26,8 @@ class CrossValidated:
     """What one head on one depth gave.
 
     Attributes:
-        outer: accuracy in [0, 1] on each outer fold, fitted on the others at a strength chosen among these alone.
-        inner: for each outer fold, accuracies on the folds inside its training part, at that strength.
+        outer: score on each outer fold, fitted on the others at a strength chosen among these alone.
+        inner: for each outer fold, scores on the folds inside its training part, at that strength.
         strengths: the strength chosen for each outer fold.
         scores: of each image when its fold is held out, (n, k).
     """
@@ -37,22 +38,24 @@ class CrossValidated:
     scores: NDArray[np.float64]
 
 
-def cross_validated(head: Head, labels: NDArray[np.int64], nested: Nest, classes: int) -> CrossValidated:
+def cross_validated(
+    head: Head, labels: NDArray[np.int64], nested: Nest, classes: int, scorer: Scorer = ACCURACY
+) -> CrossValidated:
     """Score ``head`` on every outer fold of ``nested``; labels (n) in 0..classes-1."""
-    chosen, inner = _inside(head, labels, nested)
+    chosen, inner = _inside(head, labels, nested, scorer)
     scores = np.empty((len(labels), classes))
     outer = []
     for fold, held in enumerate(nested.outer):
         tested = nested.rows(held)
         scores[tested] = head.scores(held, (head.strengths[chosen[fold]],))[0]
-        outer.append(float(np.mean(scores[tested].argmax(axis=1) == labels[tested])))
+        outer.append(scorer(labels[tested], scores[tested]))
     return CrossValidated(tuple(outer), inner, tuple(head.strengths[place] for place in chosen), scores)
 
 
 def _inside(
-    head: Head, labels: NDArray[np.int64], nested: Nest
+    head: Head, labels: NDArray[np.int64], nested: Nest, scorer: Scorer
 ) -> tuple[tuple[int, ...], tuple[tuple[float, ...], ...]]:
-    """For each outer fold, the place of the strength of least loss over its inner folds, and its accuracy on each.
+    """For each outer fold, the place of the strength of least loss over its inner folds, and its score on each.
 
     What is held out of an inner fit is the outer fold and the inner one; with three folds or more both orders hold out
     the same images, so that one fit serves two outer folds.
@@ -62,7 +65,7 @@ def _inside(
         for part in nested.inner(fold):
             uses[held | part].append((fold, part))
     losses = [np.zeros(len(head.strengths)) for _ in nested.outer]
-    right: list[dict[Cells, NDArray[np.float64]]] = [{} for _ in nested.outer]
+    scored: list[dict[Cells, list[float]]] = [{} for _ in nested.outer]
     for held, users in uses.items():
         rows = nested.rows(held)
         scores = head.scores(held, head.strengths)
@@ -70,16 +73,15 @@ def _inside(
             tested = nested.rows(part)
             found = scores[:, tested[rows]]
             losses[fold] += head.losses(found, labels[tested])
-            right[fold][part] = (found.argmax(axis=2) == labels[tested]).mean(axis=1)
+            scored[fold][part] = [scorer(labels[tested], one) for one in found]
     chosen = tuple(int(np.argmin(loss)) for loss in losses)
     return chosen, tuple(
-        tuple(float(right[fold][part][chosen[fold]]) for part in nested.inner(fold))
-        for fold in range(len(nested.outer))
+        tuple(scored[fold][part][chosen[fold]] for part in nested.inner(fold)) for fold in range(len(nested.outer))
     )
 
 
 def each_cross_validated(
-    many: Sequence[NDArray[Any]], labels: NDArray[np.int64], nested: Nest, head: str
+    many: Sequence[NDArray[Any]], labels: NDArray[np.int64], nested: Nest, head: str, scorer: Scorer = ACCURACY
 ) -> list[CrossValidated]:
     """Cross-validate the head called ``head`` on each of several features (n, d); labels (n), class indices."""
     kind, classes, threads = head_kind(head), int(labels.max()) + 1, Threads()
@@ -87,7 +89,7 @@ def each_cross_validated(
     for features in many:
         with threads.for_work(float(features.size) * min(features.shape)):
             ready = kind.make(features, labels, classes, nested)
-            found.append(cross_validated(ready, labels, nested, classes))
+            found.append(cross_validated(ready, labels, nested, classes, scorer))
     return found
 
 
@@ -115,6 +117,5 @@ def out_of_fold_probabilities(
     """
     require_usable(features, labels)
     classes, nested = int(labels.max()) + 1, nest(labels, folds, seed, groups)
-    return cross_validated(
-        head_kind("logistic").make(features, labels, classes, nested), labels, nested, classes
-    ).scores
+    head = head_kind("logistic").make(features, labels, classes, nested)
+    return cross_validated(head, labels, nested, classes).scores

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.evaluate.scorer import ACCURACY, Scorer, scorer
 from graft.features.images import ImageSet, ListedFiles
 from graft.features.store import Store
 from graft.images.facts_cache import FactsCache
@@ -56,7 +57,7 @@ class Ranking:
 
     @property
     def scores(self) -> NDArray[np.float64]:
-        """Mean accuracy of each candidate's probe over the folds; NaN where it failed."""
+        """Mean score of each candidate's probe over the folds; NaN where it failed."""
         return np.array([np.nan if isinstance(item, Failed) else item.probe.mean for item in self.found])
 
     @property
@@ -105,7 +106,7 @@ def rank_on(source: str, params: Params, places: Places, say: Callable[[str], No
     found: list[Result | Failed] = []
     for candidate in candidates_of(params):
         found.append(_probed(candidate, data, params, places, store))
-        say(f"{source}: {name_of_candidate(candidate)}: {_said(found[-1])}")
+        say(f"{source}: {name_of_candidate(candidate)}: {_said(found[-1], scorer(params.metric))}")
     failed = [item for item in found if isinstance(item, Failed)]
     if len(failed) == len(found):
         refuse_all(failed, name_of_candidate)
@@ -117,8 +118,8 @@ def _probed(candidate: Candidate, data: TrainSet, params: Params, places: Places
     return Failed(candidate, found) if isinstance(found, str) else found
 
 
-def _said(item: Result | Failed) -> str:
-    return f"failed {item.reason}" if isinstance(item, Failed) else f"probe {item.probe.mean:.3f}"
+def _said(item: Result | Failed, scorer: Scorer) -> str:
+    return f"failed {item.reason}" if isinstance(item, Failed) else f"linear probe {scorer.said(item.probe.mean)}"
 
 
 def rank_on_all(
@@ -150,11 +151,12 @@ def names(params: Params) -> list[str]:
     return unique_names([name_of_candidate(item) for item in candidates], [str(item.depth) for item in candidates])
 
 
-def to_json(rankings: Sequence[Ranking], named: Sequence[str]) -> dict[str, Any]:
+def to_json(rankings: Sequence[Ranking], named: Sequence[str], scorer: Scorer = ACCURACY) -> dict[str, Any]:
     """All figures: a list of data sets with every candidate's scores, and the mean ranks, best first."""
     ranks = mean_ranks(rankings)
     order = sorted(range(len(named)), key=lambda place: (ranks[place], place))
     return {
+        "metric": scorer.metric.name,
         "data": [
             {
                 "source": item.source,
@@ -162,7 +164,7 @@ def to_json(rankings: Sequence[Ranking], named: Sequence[str]) -> dict[str, Any]
                 "train_images": item.images,
                 "best": named[item.best],
                 "candidates": [
-                    {"name": name, **_figures(found)} for name, found in zip(named, item.found, strict=True)
+                    {"name": name, **_figures(found, scorer)} for name, found in zip(named, item.found, strict=True)
                 ],
             }
             for item in rankings
@@ -171,11 +173,11 @@ def to_json(rankings: Sequence[Ranking], named: Sequence[str]) -> dict[str, Any]
     }
 
 
-def _figures(item: Result | Failed) -> dict[str, Any]:
+def _figures(item: Result | Failed, scorer: Scorer) -> dict[str, Any]:
     if isinstance(item, Failed):
         return {"probe_mean": None, "failed": item.reason}
     return {
-        "probe_mean": item.probe.mean,
+        "probe_mean": scorer.shown(item.probe.mean),
         "probe_se": standard_error(item.probe.fold_scores),
         "knn": item.knn,
         "logme": item.logme,

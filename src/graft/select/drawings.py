@@ -1,4 +1,4 @@
-"""The pictures of the selection: scores, depth curves, accuracy against latency; for colour-blind people too."""
+"""The pictures of the selection: scores, depth curves, score against latency; for colour-blind people too."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from graft.evaluate.scorer import ACCURACY, Scorer
 from graft.pictures import plotting, save_svg
 from graft.select.candidates import Result
 from graft.select.controls import Control
 from graft.select.leaderboard import names_of
 from graft.select.probe import standard_error
-from graft.select.rule import choose, ranked
+from graft.select.rule import DEFAULT, Criterion, choose, ranked
 
 # Okabe and Ito's colours, with a line style each, so that more curves than colours stay apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -22,7 +23,7 @@ BLUE, GREY, ORANGE = "#0072b2", "#767676", "#d55e00"
 MOST_LABELS = 12
 
 
-def draw_scores(results: Sequence[Result], controls: Sequence[Control], path: Path) -> None:
+def draw_scores(results: Sequence[Result], controls: Sequence[Control], path: Path, scorer: Scorer = ACCURACY) -> None:
     """Mean score of every candidate with one standard error to each side, best on top, and the controls below."""
     rows = ranked(results)[::-1]
     known = [item for item in reversed(controls) if item.mean is not None]
@@ -30,15 +31,21 @@ def draw_scores(results: Sequence[Result], controls: Sequence[Control], path: Pa
     figure, axes = plotting().subplots(figsize=(8, 0.36 * len(names) + 1.5), layout="constrained")
     for height, control in enumerate(known):
         axes.errorbar(
-            control.mean, height, xerr=standard_error(control.scores), fmt="x", color=ORANGE, capsize=4, label="control"
+            scorer.shown(control.mean or 0.0),
+            height,
+            xerr=standard_error(control.scores),
+            fmt="x",
+            color=ORANGE,
+            capsize=4,
+            label="control",
         )
     for height, result in enumerate(rows, start=len(known)):
         kind = "fine-tuned in every fold" if result.finetuned else "linear probe"
         colour, marker = (BLUE, "o") if result.finetuned else (GREY, "s")
         error = standard_error(result.scores)
-        axes.errorbar(result.mean, height, xerr=error, fmt=marker, color=colour, capsize=4, label=kind)
+        axes.errorbar(scorer.shown(result.mean), height, xerr=error, fmt=marker, color=colour, capsize=4, label=kind)
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("cross-validated accuracy, and its standard error")
+    axes.set_xlabel(f"cross-validated {scorer.name}, and its standard error")
     axes.grid(axis="x", alpha=0.3)
     _legend(figure, axes)
     save_svg(figure, path)
@@ -51,17 +58,17 @@ def _legend(figure: Any, axes: Any) -> None:
     figure.legend(once.values(), once.keys(), loc="outside upper left", ncols=3, fontsize="small", frameon=False)
 
 
-def draw_depths(results: Sequence[Result], path: Path) -> None:
-    """Accuracy of a linear head at every depth of every candidate; the depth that was taken is marked."""
+def draw_depths(results: Sequence[Result], path: Path, scorer: Scorer = ACCURACY) -> None:
+    """Score of a linear head at every depth of every candidate; the depth that was taken is marked."""
     figure, axes = plotting().subplots(figsize=(8, 4.2 + 0.22 * np.ceil(len(results) / 2)), layout="constrained")
     for number, (result, name) in enumerate(zip(results, names_of(results), strict=True)):
-        curve, colour = result.probe.curve, COLOURS[number % len(COLOURS)]
+        curve, colour = [scorer.shown(mean) for mean in result.probe.curve], COLOURS[number % len(COLOURS)]
         style = STYLES[number // len(COLOURS) % len(STYLES)]
         where = np.linspace(0, 1, len(curve)) if len(curve) > 1 else np.ones(1)
         axes.plot(where, curve, marker=".", ls=style, label=name, color=colour)
         axes.plot(where[result.probe.depth], curve[result.probe.depth], "o", ms=10, mfc="none", color=colour)
     axes.set_xlabel("depth (0: after the first block, 1: the last feature; circled: the depth that is used)")
-    axes.set_ylabel("accuracy of a linear head, mean over folds")
+    axes.set_ylabel(f"{scorer.name} of a linear head, mean over folds")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2, fontsize="small", frameon=False)
     save_svg(figure, path)
@@ -79,12 +86,12 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def draw_pareto(results: Sequence[Result], path: Path) -> None:
+def draw_pareto(results: Sequence[Result], path: Path, by: Criterion = DEFAULT) -> None:
     """Score against the measured time of one image, with the Pareto front; without times an empty plot says so."""
     timed = [item for item in ranked(results) if item.measured is not None]
     figure, axes = plotting().subplots(figsize=(8, 4.8), layout="constrained")
     axes.set_xlabel("time of one image (ms, median; whiskers: 95% interval)")
-    axes.set_ylabel("cross-validated accuracy")
+    axes.set_ylabel(f"cross-validated {by.scorer.name}")
     axes.grid(alpha=0.3)
     if not timed:
         axes.text(0.5, 0.5, "no candidate was timed", ha="center", transform=axes.transAxes)
@@ -92,10 +99,11 @@ def draw_pareto(results: Sequence[Result], path: Path) -> None:
         return
     points = [(item.measured.latency_ms.value, item.mean) for item in timed if item.measured is not None]
     places = pareto_front(points)
+    points = [(time, by.scorer.shown(score)) for time, score in points]
     front = [points[place] for place in places]
-    winner, names = choose(results), names_of(timed)
+    winner, names = choose(results, by), names_of(timed)
     for item in timed:
-        _point(axes, item, item is winner)
+        _point(axes, item, item is winner, by.scorer)
     # Names where there is something to choose between; a name for every point would lie over the others.
     chosen = [place for place, item in enumerate(timed) if item is winner]
     for number, place in enumerate(dict.fromkeys([*chosen, *reversed(places)])):
@@ -113,12 +121,14 @@ def draw_pareto(results: Sequence[Result], path: Path) -> None:
     save_svg(figure, path)
 
 
-def _point(axes: Any, item: Result, chosen: bool) -> None:
+def _point(axes: Any, item: Result, chosen: bool, scorer: Scorer) -> None:
     assert item.measured is not None
     time = item.measured.latency_ms
     kind = "over a limit" if item.excess else "fine-tuned in every fold" if item.finetuned else "linear probe"
     marker, colour = {"over a limit": ("x", GREY), "linear probe": ("s", GREY)}.get(kind, ("o", BLUE))
     spread = [[time.value - time.low], [time.high - time.value]]
-    axes.errorbar(time.value, item.mean, xerr=spread, fmt=marker, color=colour, capsize=3, label=kind, zorder=2)
+    axes.errorbar(
+        time.value, scorer.shown(item.mean), xerr=spread, fmt=marker, color=colour, capsize=3, label=kind, zorder=2
+    )
     if chosen:
-        axes.plot(time.value, item.mean, "o", ms=13, mfc="none", color=BLUE, label="chosen", zorder=3)
+        axes.plot(time.value, scorer.shown(item.mean), "o", ms=13, mfc="none", color=BLUE, label="chosen", zorder=3)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from graft.errors import ConfigError, did_you_mean
+from graft.evaluate.scorer import scorer
 from graft.select.logistic import logistic
 from graft.select.ridge import ridge
+from graft.settings import Params
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +51,12 @@ HEADS = {
     "ridge": HeadKind(ridge, gives_probabilities=False),
     "logistic": HeadKind(logistic, gives_probabilities=True),
 }
+
+
+def head_for(params: Params) -> str:
+    """The head that `select.probe` names, or the logistic one where `metric` needs probabilities that it lacks."""
+    named = params.select.probe
+    return named if HEADS[named].gives_probabilities or not scorer(params.metric).needs_probabilities else "logistic"
 
 
 def head_kind(name: str) -> HeadKind:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.evaluate.scorer import ACCURACY, Scorer
 from graft.select.checks import require_usable
 from graft.select.crossval import CrossValidated, each_cross_validated
-from graft.select.depth import earliest_best, standard_error
+from graft.select.depth import best_by, standard_error
 from graft.select.heads import head_kind
 from graft.select.nest import nest
+from graft.settings import Rule
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     Folds = NDArray[np.int64]
     Groups = NDArray[Any]
 
-__all__ = ["Probe", "earliest_best", "fold_scores", "probe_at", "probe_auto", "standard_error"]
+__all__ = ["Probe", "fold_scores", "probe_at", "probe_auto", "standard_error"]
 
 HEAD = "ridge"
 
@@ -34,9 +36,9 @@ class Probe:
 
     Attributes:
         depth: index of the block it is to be cut after.
-        fold_scores: accuracy in [0, 1] per fold. With ``depth: auto`` the depth is chosen anew inside each fold's
-            training part, so that choosing it does not flatter the score.
-        curve: mean accuracy over folds at each depth, first block first; for looking at, and for the final depth.
+        fold_scores: score per fold, by the metric that was asked for. With ``depth: auto`` the depth is chosen anew
+            inside each fold's training part, so that choosing it does not flatter the score.
+        curve: mean score over folds at each depth, first block first; for looking at, and for the final depth.
         curve_errors: standard error of each mean of the curve.
         fold_depths: the depth that ``fold_scores`` are of, in each fold.
         inner_scores: accuracy on the folds inside each fold's training part at that depth, by which to choose further.
@@ -56,7 +58,7 @@ class Probe:
 
     @property
     def mean(self) -> float:
-        """Mean accuracy over the folds."""
+        """Mean score over the folds."""
         return float(np.mean(self.fold_scores))
 
 
@@ -67,11 +69,13 @@ def probe_auto(
     seed: int,
     head: str = HEAD,
     groups: Groups | None = None,
+    scorer: Scorer = ACCURACY,
+    rule: Rule = "accurate",
 ) -> Probe:
     """Probe every depth and choose one; the score is that of the whole procedure, choice included.
 
-    In each fold the depth is the earliest within one standard error of the best on the folds inside the training
-    part, and that depth's accuracy on the fold, which had no say, is the score. The depth to use is then chosen in the
+    In each fold the depth is the one that ``rule`` takes on the folds inside the training part, where earlier is
+    cheaper, and that depth's score on the fold, which had no say, is the score. The depth to use is then chosen in the
     same way on all folds.
 
     Args:
@@ -81,15 +85,17 @@ def probe_auto(
         seed: cuts the inner folds where there are two folds only.
         head: a row of :data:`graft.select.heads.HEADS`.
         groups: near duplicates (n); needed for two folds only.
+        scorer: what is scored; one of probabilities needs a head that gives them.
+        rule: see :func:`graft.select.depth.best_by`.
 
     Raises:
         TrainingError: features that are not finite, naming the depth; one class; one fold.
         ConfigError: no such head.
     """
-    found = _every_depth(depths, labels, folds, seed, head, groups)
-    chosen = [earliest_best([depth.inner[fold] for depth in found]) for fold in range(len(found[0].outer))]
+    found = _every_depth(depths, labels, folds, seed, head, groups, scorer)
+    chosen = [best_by(rule, [depth.inner[fold] for depth in found]) for fold in range(len(found[0].outer))]
     scores = tuple(found[depth].outer[fold] for fold, depth in enumerate(chosen))
-    return _probe(found, earliest_best([depth.outer for depth in found]), scores, tuple(chosen), head)
+    return _probe(found, best_by(rule, [depth.outer for depth in found]), scores, tuple(chosen), head)
 
 
 def probe_at(
@@ -100,9 +106,10 @@ def probe_at(
     seed: int = 0,
     head: str = HEAD,
     groups: Groups | None = None,
+    scorer: Scorer = ACCURACY,
 ) -> Probe:
     """Probe every depth for the curve, and score the given one; arguments and errors as of :func:`probe_auto`."""
-    found = _every_depth(depths, labels, folds, seed, head, groups)
+    found = _every_depth(depths, labels, folds, seed, head, groups, scorer)
     scores = found[depth].outer
     return _probe(found, depth, scores, (depth,) * len(scores), head)
 
@@ -122,18 +129,30 @@ def best_of(probes: Sequence[Probe]) -> tuple[int, Probe]:
 
 
 def fold_scores(
-    features: Features, labels: Labels, folds: Folds, seed: int = 0, head: str = HEAD, groups: Groups | None = None
+    features: Features,
+    labels: Labels,
+    folds: Folds,
+    seed: int = 0,
+    head: str = HEAD,
+    groups: Groups | None = None,
+    scorer: Scorer = ACCURACY,
 ) -> list[float]:
-    """Accuracy of a linear head on each fold, fitted on the others; arguments and errors as of :func:`probe_auto`."""
-    return list(_every_depth([features], labels, folds, seed, head, groups)[0].outer)
+    """Score of a linear head on each fold, fitted on the others; arguments and errors as of :func:`probe_auto`."""
+    return list(_every_depth([features], labels, folds, seed, head, groups, scorer)[0].outer)
 
 
 def _every_depth(
-    depths: Sequence[Features], labels: Labels, folds: Folds, seed: int, head: str, groups: Groups | None
+    depths: Sequence[Features],
+    labels: Labels,
+    folds: Folds,
+    seed: int,
+    head: str,
+    groups: Groups | None,
+    scorer: Scorer,
 ) -> list[CrossValidated]:
     for depth, features in enumerate(depths):
         require_usable(features, labels, where=f"depth {depth} of {len(depths) - 1}")
-    return each_cross_validated(depths, labels, nest(labels, folds, seed, groups), head)
+    return each_cross_validated(depths, labels, nest(labels, folds, seed, groups), head, scorer)
 
 
 def _probe(

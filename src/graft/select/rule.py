@@ -1,11 +1,33 @@
-"""The rule that chooses: the best mean; among candidates within one standard error of it, the cheapest to serve."""
+"""The rule that chooses among candidates, by the metric and in the words of params.yaml (`metric`, `select.rule`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from graft.select.candidates import Result
-from graft.select.probe import standard_error
+from graft.evaluate.scorer import ACCURACY, Scorer, scorer
+from graft.select.depth import best_by, may_be_chance
+from graft.settings import Params, Rule
+
+if TYPE_CHECKING:
+    from graft.select.candidates import Result
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What candidates are chosen by: the metric, as something to maximise, and the rule."""
+
+    scorer: Scorer = ACCURACY
+    rule: Rule = "accurate"
+
+    @classmethod
+    def of(cls, params: Params) -> Criterion:
+        """As params.yaml says."""
+        return cls(scorer(params.metric), params.select.rule)
+
+
+DEFAULT = Criterion()
 
 
 def ranked(results: Sequence[Result]) -> list[Result]:
@@ -19,44 +41,53 @@ def finalists(results: Sequence[Result], count: int) -> list[Result]:
     return sorted(fitting, key=lambda item: (-item.probe.mean, item.cost.gmacs))[:count]
 
 
-def bar(results: Sequence[Result]) -> float:
-    """The best mean less its standard error (L. Breiman et al., Classification and Regression Trees, 1984, 3.4.3)."""
-    best = max(results, key=lambda item: item.mean)
-    return best.mean - standard_error(best.scores)
-
-
 def entered(results: Sequence[Result]) -> list[Result]:
     """Who can win: the finalists, or where none was fine-tuned all; never one that is over a limit."""
     fitting = [item for item in results if not item.excess]
     return [item for item in fitting if item.finetuned] or fitting
 
 
-def choose(results: Sequence[Result]) -> Result:
-    """The winner among the finalists: the cheapest to serve, in GMACs, of those not under the bar."""
-    able = entered(results)
-    level = bar(able)
-    return min((item for item in able if item.mean >= level), key=lambda item: (item.cost.gmacs, -item.mean))
+def choose(results: Sequence[Result], by: Criterion = DEFAULT) -> Result:
+    """The winner of those that can win, by :func:`graft.select.depth.best_by`; cost is counted in GMACs."""
+    able = sorted(entered(results), key=lambda item: (item.cost.gmacs, -item.mean))
+    return able[best_by(by.rule, [item.scores for item in able])]
 
 
-def reasons(results: Sequence[Result]) -> list[str]:
+def reasons(results: Sequence[Result], by: Criterion = DEFAULT) -> list[str]:
     """Why each won or lost, in words."""
-    winner, able = choose(results), entered(results)
-    best, level = max(able, key=lambda item: item.mean), bar(able)
-    alone = len(able) == 1
-    return [_reason(item, winner, best, level, alone) for item in results]
+    winner, able = choose(results, by), entered(results)
+    return [_reason(item, winner, able, by) for item in results]
 
 
-def _reason(item: Result, winner: Result, best: Result, level: float, alone: bool) -> str:
+def _reason(item: Result, winner: Result, able: Sequence[Result], by: Criterion) -> str:
+    best = max(able, key=lambda other: other.mean)
     if item.excess:
         return f"over a limit, so it cannot win: {'; '.join(map(str, item.excess))}"
-    if item is winner and alone:
+    if item is winner and len(able) == 1:
         return "chosen: there was no other to choose from"
-    if item is winner and item.mean == best.mean:
-        return "chosen: the best mean, and none within its standard error is cheaper"
     if item is winner:
-        return f"chosen: within one standard error of the best ({best.mean:.3f}) and cheaper to serve"
+        return f"chosen: {_why(item, best, by)}"
     if not item.finetuned and winner.finetuned:
-        return f"no finalist: its probe scored {item.probe.mean:.3f}"
-    if item.mean >= level:
-        return f"as good as the winner within one standard error, but dearer to serve ({item.cost.gmacs:.3g} GMACs)"
-    return f"its mean {item.mean:.3f} is more than one standard error under the best ({best.mean:.3f})"
+        return f"no finalist: its linear probe had {by.scorer.said(item.probe.mean)}"
+    if item.mean == winner.mean:
+        return f"{by.scorer.said(item.mean)} as the winner, but dearer to serve ({item.cost.gmacs:.3g} GMACs)"
+    chance = may_be_chance(best.scores, item.scores)
+    known = "which may be chance" if chance else "which is more than chance"
+    if item is best:
+        return f"the best mean {by.scorer.said(item.mean)}, but dearer to serve ({item.cost.gmacs:.3g} GMACs)"
+    dearer = f", and dearer to serve than the winner ({item.cost.gmacs:.3g} GMACs)"
+    return (
+        f"its mean {by.scorer.said(item.mean)} is {by.scorer.gap(best.mean - item.mean)} behind the best "
+        f"({by.scorer.shown(best.mean):.3f}), {known}{dearer if by.rule == 'cheap' and chance else ''}"
+    )
+
+
+def _why(winner: Result, best: Result, by: Criterion) -> str:
+    name = by.scorer.name
+    if by.rule == "accurate":
+        return f"the best mean {name} over the folds, of equals the cheapest to serve (select.rule: accurate)"
+    whose = "it has it itself" if winner.mean == best.mean else f"its own is {by.scorer.shown(winner.mean):.3f}"
+    return (
+        f"the cheapest to serve of those whose paired difference to the best mean {name} "
+        f"({by.scorer.shown(best.mean):.3f}; {whose}) may be chance (select.rule: cheap)"
+    )

@@ -21,6 +21,7 @@ import numpy as np
 
 from graft.determinism import derive_seed
 from graft.evaluate.repeated import corrected_interval
+from graft.evaluate.scorer import ACCURACY, Scorer, scorer
 from graft.select.probe import HEAD, fold_scores
 
 if TYPE_CHECKING:
@@ -81,23 +82,24 @@ def as_pixels(images: NDArray[np.uint8]) -> Features:
     return np.asarray(torch.cat(small).numpy())
 
 
-def over_pixels(features: tuple[float, ...], pixels: list[float]) -> dict[str, Any]:
-    """Accuracy by fold of a head on features and on pixels -> the means, the difference and its interval."""
+def over_pixels(features: tuple[float, ...], pixels: list[float], scorer: Scorer = ACCURACY) -> dict[str, Any]:
+    """Score by fold of a head on features and on pixels -> the means, and by what features are better."""
     differences = [ours - theirs for ours, theirs in zip(features, pixels, strict=True)]
-    interval = corrected_interval(differences, 1 / (len(differences) - 1))
+    interval = corrected_interval(differences, 1 / (len(differences) - 1), scorer.metric.high)
     return {
-        "features_accuracy": float(np.mean(features)),
-        "pixels_accuracy": float(np.mean(pixels)),
+        "metric": scorer.metric.name,
+        "features": scorer.shown(float(np.mean(features))),
+        "pixels": scorer.shown(float(np.mean(pixels))),
         "features_over_pixels": float(np.mean(differences)),
         "features_over_pixels_ci95": interval.pair(),
     }
 
 
-def in_words(distance: float | None, gain: Mapping[str, Any]) -> str:
+def in_words(distance: float | None, gain: Mapping[str, Any], scorer: Scorer = ACCURACY) -> str:
     """What the figures mean."""
     low, high = gain["features_over_pixels_ci95"]
-    worth = f"{100 * gain['features_over_pixels']:+.1f} points over pixels (95% interval {100 * low:+.1f} to "
-    worth += f"{100 * high:+.1f})"
+    worth = f"{scorer.gap(gain['features_over_pixels'], '+')} of {scorer.name} over pixels (95% interval "
+    worth += f"{scorer.gap(low, '+')} to {scorer.gap(high, '+')})"
     meaning = "which may be chance"
     if low > 0:
         meaning = "so the source knows something of this task that pixels do not show"
@@ -118,11 +120,12 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
 
     Returns:
         ``a_distance`` (with ``a_distance_reason`` where it is None), ``features_over_pixels`` and its interval, the
-        two accuracies that it is the difference of, and ``says``: what all that means. Where nothing was transferred,
+        two scores that it is the difference of, and ``says``: what all that means. Where nothing was transferred,
         only ``says``.
     """
     from graft.pretrain.models import source_features
     from graft.select.candidates import around, extractor_for
+    from graft.select.heads import head_for
     from graft.train.devices import device_for
     from graft.zoo.weights import pretrained, source_folder
 
@@ -131,9 +134,10 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
         return {"says": "The chosen network began without pretrained weights, so there is no source."}
     device = device_for(params.compute.device)
     extractor = extractor_for(data.images, winner.preprocessing, store, device)
-    head, pixels = params.select.probe, as_pixels(extractor.images)
-    scores = fold_scores(pixels, data.labels, data.folds, params.seed, head, data.groups)
-    gain = over_pixels(winner.probe.fold_scores, scores)
+    scores = scorer(params.metric)
+    shown, head = as_pixels(extractor.images), head_for(params)
+    pixels = fold_scores(shown, data.labels, data.folds, params.seed, head, data.groups, scores)
+    gain = over_pixels(winner.probe.fold_scores, pixels, scores)
     distance: float | None = None
     reason: str | None = "there are no source images for these weights"
     if candidate.weights == "source":
@@ -142,7 +146,7 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
         if source is not None:
             target = extractor.every_depth(pretrained(candidate, around(params, sources)).network)[winner.probe.depth]
             distance, reason = a_distance(source, target, params.seed, head, data.groups), None
-    return {"a_distance": distance, "a_distance_reason": reason, **gain, "says": in_words(distance, gain)}
+    return {"a_distance": distance, "a_distance_reason": reason, **gain, "says": in_words(distance, gain, scores)}
 
 
 def read_similarity(path: Path) -> dict[str, Any] | None:

@@ -90,7 +90,7 @@ def _tried(job: Job, asked: Train, rows: Rows) -> tuple[tuple[float, float], ...
     found = []
     for rate in RATES:
         own = _with(job, _settings(asked, int(fitted.sum()), rate, TRIES))
-        found.append((rate, own.accuracy(own.train(STRATEGY, fitted), STRATEGY, held_out)))
+        found.append((rate, own.score(own.train(STRATEGY, fitted), STRATEGY, held_out)))
     return tuple(found)
 
 

@@ -55,8 +55,8 @@ def _pair(job: Job, asked: Train, place: tuple[int, int]) -> FoldPair:
         fold=fold,
         train_images=int((~test).sum()),
         test_images=int(test.sum()),
-        transfer=apart.accuracy(apart.train(strategy, ~test), strategy, test),
-        scratch=apart.accuracy(train_control(apart, asked, ~test)[0], STRATEGY, test),
+        transfer=apart.score(apart.train(strategy, ~test), strategy, test),
+        scratch=apart.score(train_control(apart, asked, ~test)[0], STRATEGY, test),
     )
 
 

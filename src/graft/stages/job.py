@@ -205,17 +205,18 @@ class Job:
 
         return decoded(self.data.images, self.preprocessing(candidate).geometry, self.store)
 
-    def accuracy(self, trained: Trained, strategy: str, rows: Rows) -> float:
-        """Share of the training images ``rows`` that a network names rightly, in [0, 1]."""
+    def score(self, trained: Trained, strategy: str, rows: Rows, metric: str = "accuracy") -> float:
+        """How well a network does on the training images ``rows`` by a metric, the greater the better."""
         import torch
 
+        from graft.evaluate.scorer import scorer
         from graft.train.loop import logits_of
 
         candidate = self.candidate(strategy)
         preprocessing = self.preprocessing(candidate)
         parts = torch.split(torch.from_numpy(self.prepared(candidate)[rows]), 256)
-        named = [logits_of(trained.network, preprocessing.normalise(part)).argmax(1).numpy() for part in parts]
-        return float(np.mean(np.concatenate(named) == self.data.labels[rows]))
+        logits = torch.cat([logits_of(trained.network, preprocessing.normalise(part)) for part in parts])
+        return scorer(metric)(self.data.labels[rows], logits.double().softmax(1).numpy())
 
 
 def _there(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from graft.select.candidates import TrainSet
     from graft.select.contest import Contest
+    from graft.select.rule import Criterion
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -31,6 +32,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.select.candidates import around
     from graft.select.contest import run_contest
     from graft.select.names import name_of
+    from graft.select.rule import Criterion
     from graft.select.similarity import SIMILARITY_FILE, similarity_of
     from graft.zoo.weights import weights_digest
 
@@ -44,7 +46,8 @@ def run(params: Params, workspace: Workspace) -> None:
     like = similarity_of(winner, data, params, workspace.source_models, store)
     say(like["says"])
     with whole_folder(workspace.selection) as folder:
-        write(contest, data, folder, weights_digest(winner.candidate, around(params, workspace.source_models)))
+        weights = weights_digest(winner.candidate, around(params, workspace.source_models))
+        write(contest, data, folder, weights, Criterion.of(params))
         write_json(folder / SIMILARITY_FILE, like)
 
 
@@ -53,18 +56,18 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None) -> None:
+def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None, by: Criterion) -> None:
     """Everything that reports/selection holds; ``weights`` is the SHA-256 of the winner's, None for random ones."""
     from graft.select import drawings, leaderboard
 
     with whole_file(folder / "leaderboard.csv") as beside:
-        leaderboard.table(contest.results, contest.failed, contest.controls).to_csv(beside, index=False)
+        leaderboard.table(contest.results, contest.failed, contest.controls, by).to_csv(beside, index=False)
     with whole_file(folder / "out_of_fold.parquet") as beside:
         leaderboard.out_of_fold(contest, data).to_parquet(beside, index=False)
-    write_json(folder / "agreement.json", leaderboard.agreement(contest.results))
-    drawings.draw_scores(contest.results, contest.controls, folder / "scores.svg")
-    drawings.draw_depths(contest.results, folder / "depths.svg")
-    drawings.draw_pareto(contest.results, folder / "latency.svg")
+    write_json(folder / "agreement.json", leaderboard.agreement(contest.results, by.scorer))
+    drawings.draw_scores(contest.results, contest.controls, folder / "scores.svg", by.scorer)
+    drawings.draw_depths(contest.results, folder / "depths.svg", by.scorer)
+    drawings.draw_pareto(contest.results, folder / "latency.svg", by)
     winner = contest.winner
     # The finetune stage depends on this file alone: it holds no time, so that measuring again trains nothing again, and
     # the weights' hash, so that another file of the same name does.
@@ -76,7 +79,11 @@ def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None) -
         "blocks": winner.blocks,
     }
     probe = {"mean": winner.probe.mean, "curve": list(winner.probe.curve)}
-    write_json(folder / "winner.json", {**chosen, "cv_scores": list(winner.scores), "probe": probe})
+    if winner.probe.predicted is not None and by.scorer.metric.name != "accuracy":
+        # What `train.strategy: auto` judges by is accuracy, whatever candidates are chosen by.
+        probe["mean"] = float((winner.probe.predicted == data.labels).mean())
+    scores = [by.scorer.shown(score) for score in winner.scores]
+    write_json(folder / "winner.json", {**chosen, "metric": by.scorer.metric.name, "cv_scores": scores, "probe": probe})
 
 
 def train_set(workspace: Workspace) -> TrainSet:

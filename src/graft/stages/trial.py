@@ -14,6 +14,6 @@ class Trial:
     job: Job
 
     def __call__(self, fold: int) -> float:
-        """Accuracy in [0, 1] on one fold of a network that was trained on the others; nothing of it is kept."""
+        """Score, by `metric`, on one fold of a network that was trained on the others; nothing of it is kept."""
         scored, strategy = self.job.data.folds == fold, self.job.params.train.strategy
-        return self.job.accuracy(self.job.try_out(strategy, ~scored), strategy, scored)
+        return self.job.score(self.job.try_out(strategy, ~scored), strategy, scored, self.job.params.metric)

@@ -33,10 +33,11 @@ def run(params: Params, workspace: Workspace) -> None:
         ConfigError: something cannot be searched.
         TrainingError: the settings at hand cannot be trained.
     """
+    from graft.evaluate.scorer import scorer
     from graft.tune.outcome import decide
 
     trials = searched(params, workspace) if params.tune.trials else []
-    outcome = decide(trials)
+    outcome = decide(trials, scorer(params.metric))
     print(f"tune: {outcome.reason}")
     write(outcome, params, workspace)
 
@@ -72,6 +73,7 @@ def searched(params: Params, workspace: Workspace) -> list[Tried]:
 def search_of(job: Job) -> Search:
     """The search that params.yaml asks for, kept under everything that decides its trials."""
     from graft.augment.choice import choose
+    from graft.evaluate.scorer import scorer
     from graft.features.keys import key_of
     from graft.select.candidates import around
     from graft.train.checkpoints import code_version
@@ -89,13 +91,14 @@ def search_of(job: Job) -> Search:
     # Not names alone: a source model that was trained anew, or another file of the same name, is another network.
     weights = weights_digest(job.winner, around(params, workspace.source_models))
     shown = (sha256(workspace.splits), job.data.images.digests)
-    decided = (asked, settings, augmentation, params.seed, job.winner, weights, shown)
+    decided = (asked, params.metric, settings, augmentation, params.seed, job.winner, weights, shown)
     key = key_of(*map(str, decided), code_version())[:32]
-    return Search(space, space.defaults(settings), params.tune, params.seed, workspace.checkpoints / f"tune-{key}.db")
+    storage = workspace.checkpoints / f"tune-{key}.db"
+    return Search(space, space.defaults(settings), params.tune, params.seed, storage, scorer(params.metric).worst)
 
 
 def fold_scores(job: Job, values: Values, mapper: Mapper) -> Generator[float, None, None]:
-    """Accuracy on each fold of the winner trained on the others with ``values``; the same seed for all settings.
+    """Score on each fold of the winner trained on the others with ``values``; the same seed for all settings.
 
     Folds of one trial are what is spread: whoever proposes the next trial has to know all of this one.
     """
@@ -110,16 +113,17 @@ def fold_scores(job: Job, values: Values, mapper: Mapper) -> Generator[float, No
 
 def write(outcome: Outcome, params: Params, workspace: Workspace) -> None:
     """Everything that reports/tuning holds."""
+    from graft.evaluate.scorer import scorer
     from graft.tune.outcome import draw, importances, table
 
     with whole_folder(workspace.tuning) as folder:
         write_json(folder / BEST, outcome.as_json())
         with whole_file(folder / "trials.csv") as beside:
-            table(outcome).to_csv(beside, index=False)
+            table(outcome, scorer(params.metric)).to_csv(beside, index=False)
         if outcome.trials:
             shares = importances(outcome.trials, params.seed)
             write_json(folder / "importance.json", shares)
-            draw(outcome, shares, folder / "tuning.svg")
+            draw(outcome, shares, folder / "tuning.svg", scorer(params.metric))
 
 
 def tuned(params: Params, workspace: Workspace) -> Params:

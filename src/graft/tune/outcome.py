@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.evaluate.repeated import corrected_error
+from graft.evaluate.scorer import ACCURACY, Scorer
 from graft.pictures import plotting, save_svg
-from graft.select.depth import standard_error
 from graft.tune.search import Tried
 from graft.tune.space import DIMENSIONS, POLICY, Value
 
@@ -42,11 +43,11 @@ class Outcome:
         return {"train": train, "augment": augment, "reason": self.reason, "trials": len(self.trials)}
 
 
-def decide(trials: Sequence[Tried]) -> Outcome:
+def decide(trials: Sequence[Tried], scorer: Scorer = ACCURACY) -> Outcome:
     """The best trial, if it beats trial 0 on the same folds by more than the standard error of the difference.
 
-    The best of many noisy scores is high by luck as well; what is within one standard error of the settings at hand is
-    not worth leaving them for (the rule by which candidates are chosen, see :mod:`graft.select.rule`).
+    The best of many noisy scores is high by luck as well; what is within one standard error of the settings at hand,
+    paired and corrected for training parts that overlap (:mod:`graft.evaluate.repeated`), is not worth leaving them.
     """
     if not trials:
         return Outcome({}, "no search was asked for (tune.trials: 0)", ())
@@ -56,31 +57,33 @@ def decide(trials: Sequence[Tried]) -> Outcome:
         return Outcome({}, "no other trial was scored on all folds", tuple(trials))
     best = max(whole, key=lambda trial: trial.mean)
     gain = np.subtract(best.fold_scores, default.fold_scores)
-    error = standard_error(gain.tolist())
+    error = corrected_error(gain.tolist(), 1 / (len(gain) - 1))
     said = (
-        f"the best of {len(trials)} trials scored {best.mean:.4f} over the folds, the settings at hand "
-        f"{default.mean:.4f}: {100 * gain.mean():+.1f} percentage points with a standard error of {100 * error:.1f}"
+        f"the best of {len(trials)} trials had {scorer.said(best.mean)} over the folds, the settings at hand "
+        f"{scorer.shown(default.mean):.3f}: better by {scorer.gap(float(gain.mean()))} with a standard error of "
+        f"{scorer.gap(error)}"
     )
     if gain.mean() <= error:
         return Outcome({}, f"the settings at hand stay: {said}", tuple(trials))
     return Outcome(dict(best.values), said, tuple(trials))
 
 
-def table(outcome: Outcome) -> pd.DataFrame:
-    """A row per trial in the order they were made; scores are accuracies in [0, 1]."""
+def table(outcome: Outcome, scorer: Scorer = ACCURACY) -> pd.DataFrame:
+    """A row per trial in the order they were made; scores are of the column ``metric``, as people read it."""
     import pandas as pd
 
     rows = [
         {
             "trial": number,
-            "score": round(trial.mean, 4),
+            "score": round(scorer.shown(trial.mean), 4),
+            "metric": scorer.metric.name,
             "state": "whole" if trial.whole else "pruned",
             **trial.values,
-            "fold_scores": " ".join(f"{score:.4f}" for score in trial.fold_scores),
+            "fold_scores": " ".join(f"{scorer.shown(score):.4f}" for score in trial.fold_scores),
         }
         for number, trial in enumerate(outcome.trials)
     ]
-    return pd.DataFrame(rows, columns=None if rows else ["trial", "score", "state", "fold_scores"])
+    return pd.DataFrame(rows, columns=None if rows else ["trial", "score", "metric", "state", "fold_scores"])
 
 
 def importances(trials: Sequence[Tried], seed: int) -> dict[str, float]:
@@ -114,20 +117,21 @@ def importances(trials: Sequence[Tried], seed: int) -> dict[str, float]:
     }
 
 
-def draw(outcome: Outcome, shares: dict[str, float], path: Path) -> None:
+def draw(outcome: Outcome, shares: dict[str, float], path: Path, scorer: Scorer = ACCURACY) -> None:
     """Scores trial by trial with the best so far, and beside them what mattered."""
     figure, (left, right) = plotting().subplots(1, 2, figsize=(9, 3.6), layout="constrained", width_ratios=(3, 2))
     numbers = np.arange(len(outcome.trials))
-    scores = np.array([trial.mean for trial in outcome.trials])
+    scores = np.array([scorer.shown(trial.mean) for trial in outcome.trials])
+    best = np.maximum if scorer.metric.better == "higher" else np.minimum
     whole = np.array([trial.whole for trial in outcome.trials], dtype=bool)
     left.plot(numbers[whole], scores[whole], "o", color="#0072b2", label="all folds")
     if (~whole).any():
         left.plot(numbers[~whole], scores[~whole], "x", color="#999999", label="cut short")
     if whole.any():
-        left.plot(numbers[whole], np.maximum.accumulate(scores[whole]), color="#d55e00", label="best so far")
+        left.plot(numbers[whole], best.accumulate(scores[whole]), color="#d55e00", label="best so far")
         left.axhline(scores[0], color="#000000", ls=":", label="settings at hand (trial 0)")
         left.legend(fontsize="small")
-    left.set(xlabel="trial", ylabel="accuracy, mean over folds")
+    left.set(xlabel="trial", ylabel=f"{scorer.name}, mean over folds")
     left.xaxis.get_major_locator().set_params(integer=True)
     names = list(shares)[::-1]
     right.barh(range(len(names)), [shares[name] for name in names], color="#0072b2")

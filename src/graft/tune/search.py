@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import optuna
     from optuna.trial import FrozenTrial
 
-# Scores one setting fold by fold: accuracies in [0, 1], yielded as they are found, so that a trial can be cut short.
+# Scores one setting fold by fold, the greater the better, yielded as they are found, so that a trial can be cut short.
 Objective = Callable[[Values], Generator[float, None, None]]
 STUDY = "graft"
 FOLDS_KEY, VALUES_KEY = "fold_scores", "values"
@@ -40,7 +40,7 @@ class Tried:
 
     Attributes:
         values: what was searched, name -> value.
-        fold_scores: accuracies of the folds that were scored.
+        fold_scores: scores of the folds that were scored, the greater the better.
         whole: whether all folds were; a pruned trial has fewer.
     """
 
@@ -50,7 +50,7 @@ class Tried:
 
     @property
     def mean(self) -> float:
-        """Mean accuracy over the folds that were scored."""
+        """Mean score over the folds that were scored."""
         return float(np.mean(self.fold_scores))
 
 
@@ -64,6 +64,7 @@ class Search:
         settings: sampler, pruner and budget.
         seed: the project's.
         storage: an SQLite file that the search is kept in.
+        worst: the score of a fold on which a setting cannot be trained.
     """
 
     space: Space
@@ -71,12 +72,13 @@ class Search:
     settings: Tune
     seed: int
     storage: Path
+    worst: float = 0.0
 
     def run(self, objective: Objective, more: Callable[[int], bool]) -> list[Tried]:
         """Try until the budget is spent, going on from what ``storage`` holds; every finished trial, in order.
 
-        A trial that cannot be trained, or not in this machine's memory, is cut short, and scored 0 on the fold where
-        that showed.
+        A trial that cannot be trained, or not in this machine's memory, is cut short, and has the worst score on the
+        fold where that showed.
 
         Args:
             objective: scores one setting.
@@ -112,7 +114,7 @@ class Search:
                 free_memory()
                 # It would be proposed again, and end every search that goes on.
                 print(f"warning: trial {len(finished)} is given up: {reason}", file=sys.stderr, flush=True)
-                trial.set_user_attr(FOLDS_KEY, [*trial.user_attrs.get(FOLDS_KEY, ()), 0.0])
+                trial.set_user_attr(FOLDS_KEY, [*trial.user_attrs.get(FOLDS_KEY, ()), self.worst])
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
             else:
                 study.tell(trial, score)

@@ -162,6 +162,35 @@ def test_only_what_is_surely_worse_by_more_than_the_limit_is_refused(
     assert bool(drop(limit, **change)) is refused
 
 
+def test_the_drop_is_of_the_metric_that_selection_goes_by() -> None:
+    """Accuracy may be surely better: it is log loss that was asked for."""
+    by = {"metric": "log_loss", "gain": -0.2, "gain_ci95": [-0.3, -0.1]}
+    better = {"difference": 0.05, "difference_ci95": [0.03, 0.07]}
+    assert drop(0.0, **better, **by) == [
+        "log_loss is worse by 0.2000 than that of the model in use (0123456789ab) on the same test images (95%: 0.1000 "
+        "to 0.3000), and package.gate.max_drop = 0.0000"
+    ]
+    assert drop(0.1, **by) == [] and drop(0.0, **{**by, "gain_ci95": [-0.3, 0.0]}) == []
+    assert drop(0.0, **{**by, "gain": None, "gain_ci95": None}) == []
+
+
+@pytest.mark.parametrize(
+    ("gate", "failing"),
+    [
+        (
+            {"min_balanced_accuracy": 0.9},
+            "balanced accuracy is 0.8000, 0.1000 under package.gate.min_balanced_accuracy = 0.9000",
+        ),
+        ({"min_roc_auc": 0.99}, "ROC AUC is 0.9500, 0.0400 under package.gate.min_roc_auc = 0.9900"),
+        ({"max_log_loss": 0.3}, "log loss is 0.5000, 0.2000 over package.gate.max_log_loss = 0.3000"),
+    ],
+)
+def test_every_metric_has_its_limit(gate: dict, failing: str) -> None:
+    figures = {**GOOD, "balanced_accuracy": 0.8, "roc_auc": 0.95, "log_loss": 0.5}
+    checks = check_gate(Gate(beat_majority=False, max_drop=None, **gate), figures)
+    assert [check.reason for check in checks] == [failing]
+
+
 def test_with_no_other_model_in_use_nothing_is_asked() -> None:
     assert drop(0.0, in_use=None) == []
 

@@ -40,7 +40,10 @@ class Check:
 # condition -> (key of metrics.json, what people call it, unit, decimals). `min_` is a floor, `max_` a ceiling.
 _FIGURES = {
     "min_accuracy": ("accuracy", "accuracy", "", 4),
+    "min_balanced_accuracy": ("balanced_accuracy", "balanced accuracy", "", 4),
     "min_macro_f1": ("macro_f1", "macro F1", "", 4),
+    "min_roc_auc": ("roc_auc", "ROC AUC", "", 4),
+    "max_log_loss": ("log_loss", "log loss", "", 4),
     "max_latency_ms": ("latency_ms", "latency", " ms", 1),
     "max_size_mb": ("size_mb", "size", " MB", 1),
 }
@@ -195,6 +198,8 @@ def _check_drop(limit: float, found: Any, in_use: str) -> Check:
             "`.venv/bin/dvc repro --force --single-item evaluate`, then `.venv/bin/dvc repro`"
         )
         return Check(condition, limit, None, False, reason)
+    if "gain" in found:
+        return _check_gain(limit, found, in_use)
     difference, interval = found.get("difference"), found.get("difference_ci95")
     if difference is None or interval is None:
         # Such as other classes: there is nothing to hold it against, and promoting it is left to people.
@@ -207,6 +212,18 @@ def _check_drop(limit: float, found: Any, in_use: str) -> Check:
         f"package.gate.{condition} = {limit:.4f}"
     )
     return Check(condition, limit, difference, False, reason)
+
+
+def _check_gain(limit: float, found: dict[str, Any], in_use: str) -> Check:
+    """The same by the `metric` of params.yaml where that is not accuracy; of a loss it is a rise that is refused."""
+    gain, interval = found["gain"], found["gain_ci95"]
+    if gain is None or interval is None or interval[1] >= -limit:
+        return Check("max_drop", limit, gain, True)
+    reason = (
+        f"{found['metric']} is worse by {-gain:.4f} than that of the model in use ({in_use}) on the same test images "
+        f"(95%: {-interval[1]:.4f} to {-interval[0]:.4f}), and package.gate.max_drop = {limit:.4f}"
+    )
+    return Check("max_drop", limit, gain, False, reason)
 
 
 def _check_transfer(transfer: Any) -> Check:

@@ -471,7 +471,12 @@ class Gate:
     """What a model must reach before it is packaged; null switches a condition off."""
 
     min_accuracy: Annotated[float, Field(ge=0, le=1, description="least test accuracy")] | None = None
+    min_balanced_accuracy: (
+        Annotated[float, Field(ge=0, le=1, description="least balanced accuracy on the test images")] | None
+    ) = None
     min_macro_f1: Annotated[float, Field(ge=0, le=1, description="least macro F1 on the test images")] | None = None
+    min_roc_auc: Annotated[float, Field(ge=0, le=1, description="least ROC AUC on the test images")] | None = None
+    max_log_loss: Annotated[Rate, Field(description="most log loss on the test images, in nats")] | None = None
     max_latency_ms: Annotated[Rate, Field(description="most milliseconds for one image, median")] | None = None
     max_size_mb: Annotated[Rate, Field(description="most megabytes of model.safetensors")] | None = None
     beat_majority: Annotated[
@@ -487,7 +492,7 @@ class Gate:
             Field(
                 ge=0,
                 le=1,
-                description="accuracy that may be lost against the model in use, a share; it refuses a model that the "
+                description="how much of `metric` may be lost against the model in use; it refuses a model that the "
                 "paired test on the same test images shows to lose more; 0: one that is significantly worse",
             ),
         ]

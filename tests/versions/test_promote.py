@@ -90,6 +90,16 @@ def test_only_a_better_model_is_promoted(project: Project, difference: float | N
         assert version_of(project.workspace.promoted) == second
 
 
+def test_better_is_meant_by_the_metric_that_selection_goes_by(project: Project) -> None:
+    """Accuracy fell by a point, and log loss, which was asked for, is smaller."""
+    project.package(0)
+    promote(project.workspace)
+    project.package(1, -0.01, metric="log_loss", gain=0.2, gain_ci95=[0.1, 0.3])
+    change = promote(project.workspace)
+    assert change.promotion is not None
+    assert "log_loss +0.2000 (95%: +0.1000 to +0.3000) (above 0: better) against the model in use" in change.sentence
+
+
 def test_promoting_what_is_in_use_does_nothing_and_says_so(project: Project) -> None:
     version = project.package(0)
     promote(project.workspace)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.errors import WeightsError
-from graft.evaluate.intervals import Interval, Resampling, headline_intervals
+from graft.evaluate.intervals import Interval, Resampling, headline_intervals, percentile, resampled_figures
 from graft.evaluate.paired import Pair, compare_pair
+from graft.evaluate.scorer import Scorer, scorer
 from graft.evaluate.wording import interval, percent, point_interval, points
 
 if TYPE_CHECKING:
@@ -41,6 +42,21 @@ class Incumbent:
 
 
 @dataclass(frozen=True)
+class MetricGain:
+    """By how much the new model is better by a metric; of a loss, by how much its own is smaller.
+
+    Attributes:
+        scorer: the metric.
+        value: the gain, above 0 where the new model is better; None where these images do not have the metric.
+        interval: its paired 95% interval; None where there is none.
+    """
+
+    scorer: Scorer
+    value: float | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
 class Standing:
     """The new model against the model in use.
 
@@ -49,12 +65,14 @@ class Standing:
         accuracy: of the model in use, on the new model's test images; None where it was not compared.
         interval: its 95% interval.
         pair: the new model first, the model in use second; None where they were not compared.
+        gain: the same by `metric`, where that is not accuracy.
     """
 
     incumbent: Incumbent
     accuracy: float | None = None
     interval: Interval | None = None
     pair: Pair | None = None
+    gain: MetricGain | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As metrics.json has it, under ``incumbent``."""
@@ -70,7 +88,16 @@ class Standing:
             "better": None if pair is None else _WORDS[pair.better],
             "reason": self.incumbent.reason,
             "note": self.incumbent.note,
+            **({} if self.gain is None else _gain_json(self.gain)),
         }
+
+
+def _gain_json(gain: MetricGain) -> dict[str, Any]:
+    return {
+        "metric": gain.scorer.metric.name,
+        "gain": gain.value,
+        "gain_ci95": None if gain.interval is None else gain.interval.pair(),
+    }
 
 
 def find_incumbent(folder: Path, model: Path, classes: Sequence[str], splits_sha256: str) -> Incumbent | None:
@@ -114,6 +141,7 @@ def standing(
     new: NDArray[np.float64],
     old: NDArray[np.float64] | None,
     resampling: Resampling,
+    metric: str = "accuracy",
 ) -> Standing:
     """Compare the new model with the model in use, image by image.
 
@@ -123,12 +151,31 @@ def standing(
         new: probabilities (n, k) of the new model.
         old: those of the model in use; None where it could not be asked.
         resampling: what the bootstrap draws for the accuracy; its groups count once in the comparison too.
+        metric: of params.yaml; where it is not accuracy, the models are compared by it too.
     """
     if old is None:
         return Standing(incumbent)
     right, before = new.argmax(axis=1) == labels, old.argmax(axis=1) == labels
     band = headline_intervals(labels, old, resampling, ("accuracy",))["accuracy"]
-    return Standing(incumbent, float(before.mean()), band, compare_pair(right, before, resampling.units))
+    gain = None if metric == "accuracy" else metric_gain(scorer(metric), labels, new, old, resampling)
+    return Standing(incumbent, float(before.mean()), band, compare_pair(right, before, resampling.units), gain)
+
+
+def metric_gain(
+    by: Scorer,
+    labels: NDArray[np.intp],
+    new: NDArray[np.float64],
+    old: NDArray[np.float64],
+    resampling: Resampling,
+) -> MetricGain:
+    """What the new model gains by a metric that has no exact test: both are read on the same resamples."""
+    metric = by.metric
+    values = [metric.score(labels, said).value for said in (new, old)]
+    if values[0] is None or values[1] is None:
+        return MetricGain(by, None, None)
+    first, second = (resampled_figures(labels, said, resampling, (metric.name,))[metric.name] for said in (new, old))
+    interval = percentile(by.shown(1.0) * (first - second), -metric.high, metric.high, resampling.count)
+    return MetricGain(by, by.shown(values[0] - values[1]), interval)
 
 
 def in_words(found: Standing | None) -> str | None:
@@ -146,8 +193,19 @@ def in_words(found: Standing | None) -> str | None:
     }[pair.better]
     chance = "" if pair.p_value is None else f", McNemar's exact test p = {pair.p_value:.3g}"
     note = "" if found.incumbent.note is None else f" Note that {found.incumbent.note}."
+    by = "" if found.gain is None else f" {_gain_in_words(found.gain)}"
     return (
         f"{who} has an accuracy of {percent(found.accuracy)} ({interval(found.interval)}) on the same test images. The "
         f"new model's is {points(pair.difference)} percentage points over it (95%: {point_interval(pair.interval)}, "
-        f"paired{chance}): {verdict}.{note}"
+        f"paired{chance}): {verdict}.{by}{note}"
     )
+
+
+def _gain_in_words(gain: MetricGain) -> str:
+    """The finding by the metric of params.yaml."""
+    name, band = gain.scorer.name, gain.interval
+    if gain.value is None:
+        return f"By {name} they cannot be compared on these images."
+    low, high = ("", "") if band is None else (gain.scorer.gap(band.low, "+"), gain.scorer.gap(band.high, "+"))
+    bounds = "" if band is None else f" (95%: {low} to {high}, paired)"
+    return f"By {name}, which selection goes by, it gains {gain.scorer.gap(gain.value, '+')}{bounds}."

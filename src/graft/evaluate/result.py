@@ -46,6 +46,7 @@ class Probabilities:
         budgets: what the controls had, by labels per class, and under None that of ``scratch``.
         incumbent: the model in use, where there is another.
         in_use: what that said; None where there is none, or it cannot be compared.
+        metric: what it is compared by, besides accuracy.
     """
 
     model: NDArray[np.float64]
@@ -59,6 +60,7 @@ class Probabilities:
     novelty: NDArray[np.float64] | None = None
     incumbent: Incumbent | None = None
     in_use: NDArray[np.float64] | None = None
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,13 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
         cost=cost,
         resampling=resampling,
         control=control,
-        incumbent=None if incumbent is None else standing(incumbent, labels, said.model, said.in_use, resampling),
+        incumbent=(
+            None if incumbent is None else standing(incumbent, labels, said.model, said.in_use, resampling, said.metric)
+        ),
         control_incumbent=(
             None
             if incumbent is None or against is None
-            else standing(incumbent, labels, against, said.in_use, resampling)
+            else standing(incumbent, labels, against, said.in_use, resampling, said.metric)
         ),
     )
 

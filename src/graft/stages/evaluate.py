@@ -141,6 +141,7 @@ def predict_all(
         novelty=answers[MODEL].novelty,
         incumbent=in_use,
         in_use=said.get(IN_USE),
+        metric=params.metric,
     )
 
 

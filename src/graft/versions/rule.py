@@ -44,10 +44,14 @@ def decide(package: Package, past: Sequence[Promotion], workspace: Workspace) ->
     found = difference(package, current.version, workspace)
     if found.get("difference") is None:
         return Decision(False, f"it cannot be compared with the model in use: {found.get('reason')}; {ANYWAY}")
-    told = in_words(found["difference"], found.get("difference_ci95"))
-    if found["difference"] > 0:
-        return Decision(True, f"accuracy {told} against the model in use")
-    return Decision(False, f"it is not better than the model in use: accuracy {told} on the same test images; {ANYWAY}")
+    # By the metric of params.yaml, where that is another and these images have it.
+    by_metric = found.get("gain") is not None
+    gain, bounds = ("gain", "gain_ci95") if by_metric else ("difference", "difference_ci95")
+    told = f"{found['metric'] if by_metric else 'accuracy'} {in_words(found[gain], found.get(bounds))}"
+    told += " (above 0: better)" if by_metric else ""
+    if found[gain] > 0:
+        return Decision(True, f"{told} against the model in use")
+    return Decision(False, f"it is not better than the model in use: {told} on the same test images; {ANYWAY}")
 
 
 def difference(package: Package, in_use: str, workspace: Workspace) -> Mapping[str, Any]:

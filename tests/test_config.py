@@ -83,7 +83,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (
             _set("package/gate/min_acuracy", 1),
             "unknown key 'package.gate.min_acuracy'\n  where: p\n  remedy: did you mean 'min_accuracy' "
-            "or 'min_macro_f1'?",
+            "or 'min_balanced_accuracy' or 'min_macro_f1'?",
         ),
         (
             _set("train/learning_rate", "fast"),

@@ -70,7 +70,7 @@ def test_what_is_better_is_what_finetune_takes(
     searching(workspace, trials=2, search=("weight_decay",))
     found = best(workspace)
     assert set(found["train"]) == {"weight_decay"}
-    assert "+40.0 percentage points" in found["reason"]
+    assert "better by 40.0 points" in found["reason"]
     params = load_params(workspace.params)
     expected = dataclasses.replace(params.train, weight_decay=found["train"]["weight_decay"])
     assert tune.tuned(params, workspace).train == expected

@@ -114,7 +114,8 @@ def test_every_output_persists_so_that_dvc_deletes_nothing() -> None:
 
 
 def test_a_refused_model_does_not_cost_the_one_in_use() -> None:
-    assert _graph()["stages"]["package"]["outs"] == [{"models/packaged": {"persist": True}}]
+    outs = _graph()["stages"]["package"]["outs"]
+    assert outs == [{"models/packaged": {"persist": True}}, {"reports/gate": {"persist": True}}]
 
 
 def test_what_data_is_compared_with_outlives_the_run_and_nothing_comes_after_itself() -> None:

@@ -6,12 +6,15 @@ test images (:mod:`graft.evaluate.incumbent`).
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from graft.errors import GateError
+from graft.files import whole_folder, write_json
 from graft.settings import Gate
 
 Take = Literal["better", "transferred"]
@@ -106,7 +109,13 @@ def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dic
 
 
 def check_gate(gate: Gate, metrics: dict[str, Any], in_use: str | None = None) -> tuple[Check, ...]:
-    """Every condition that is switched on, with its figure; see :func:`pass_gate`."""
+    """Check every condition that is switched on.
+
+    Args:
+        gate: the conditions.
+        metrics: the evaluation's figures.
+        in_use: version of the model in use, where it is another than the one to be packaged.
+    """
     checks = []
     for condition, (key, name, unit, decimals) in _FIGURES.items():
         limit = getattr(gate, condition)
@@ -121,27 +130,23 @@ def check_gate(gate: Gate, metrics: dict[str, Any], in_use: str | None = None) -
     return tuple(checks)
 
 
-def pass_gate(gate: Gate, metrics: dict[str, Any], where: Path, in_use: str | None = None) -> tuple[Check, ...]:
-    """Check every condition and return them all.
-
-    Args:
-        gate: the conditions.
-        metrics: the evaluation's figures.
-        where: the file that they come from, for the message.
-        in_use: version of the model in use, where it is another than the one to be packaged.
-
-    Raises:
-        GateError: at least one condition failed; the message says which, and by how much.
-    """
-    checks = check_gate(gate, metrics, in_use)
+def refusal(checks: Sequence[Check]) -> str:
+    """Which conditions failed, and by how much; empty where all passed."""
     failed = [check.reason for check in checks if not check.passed]
-    if failed:
-        raise GateError(
-            "the gate refuses this model: " + "; ".join(failed),
-            where=where,
-            remedy="make a better model, or change package.gate in params.yaml; what was packaged before is untouched",
-        )
-    return checks
+    return "the gate refuses this model: " + "; ".join(failed) if failed else ""
+
+
+def write_verdict(checks: Sequence[Check], version: str, folder: Path) -> None:
+    """Write the gate's verdict whole: gate.json with every condition, and metrics.json with what DVC compares."""
+    values = {
+        "passed": not refusal(checks),
+        "model": version,
+        "refusal": refusal(checks),
+        "conditions": [dataclasses.asdict(check) for check in checks],
+    }
+    with whole_folder(folder) as beside:
+        write_json(beside / "gate.json", values)
+        write_json(beside / "metrics.json", {"gate_passed": values["passed"]})
 
 
 def _check_figure(condition: str, limit: float, figure: Any, name: str, unit: str, decimals: int) -> Check:

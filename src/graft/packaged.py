@@ -35,6 +35,7 @@ class Package:
         onnx: what is known of model.onnx: its ``sha256`` and the comparison with torch, or why there is none
             (``refused``); empty where nobody tried.
         origin: what it was made from (:mod:`graft.versions.origin`); empty where that is not known.
+        experiment: DVC's name of the experiment that made it; empty where the main line did.
     """
 
     name: str
@@ -43,6 +44,12 @@ class Package:
     gate: Sequence[Mapping[str, Any]] = ()
     onnx: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    experiment: str = ""
+
+    @property
+    def refused(self) -> tuple[Mapping[str, Any], ...]:
+        """The conditions of the gate that it does not meet; only an experiment's model is packaged all the same."""
+        return tuple(check for check in self.gate if not check.get("passed"))
 
     @property
     def tag(self) -> str:
@@ -127,6 +134,7 @@ def write_package(
     checks: Sequence[Check],
     export: Callable[[Path], Mapping[str, Any]] | None = None,
     origin: Mapping[str, Any] | None = None,
+    experiment: str = "",
 ) -> Package:
     """Copy the model in ``source`` to ``target`` whole, with its package.json; what was there is replaced at once.
 
@@ -139,6 +147,7 @@ def write_package(
         export: writes the model for another engine beside it, into the folder it is given, and says what the package
             knows of it (``Package.onnx``).
         origin: what the model was made from (``Package.origin``).
+        experiment: the experiment that made it, if one did.
 
     Raises:
         WeightsError: there is no model in ``source``, or its weights are not the ones its card was written for.
@@ -153,7 +162,7 @@ def write_package(
         check_files(beside, card, shown_as=source)
         gate = tuple({k: v for k, v in dataclasses.asdict(check).items() if k != "reason"} for check in checks)
         onnx = {} if export is None else export(beside)
-        package = Package(name, version_of(beside), headline(metrics), gate, onnx, origin or {})
+        package = Package(name, version_of(beside), headline(metrics), gate, onnx, origin or {}, experiment)
         write_json(beside / PACKAGE_FILE, {**dataclasses.asdict(package), "tag": package.tag})
     return package
 
@@ -188,7 +197,10 @@ def read_package(folder: Path) -> Package:
         values = json.loads(path.read_text(encoding="utf-8"))
         # Packages from before there were ONNX files or origins say nothing of them.
         onnx, origin = (dict(values[key]) if key in values else {} for key in ("onnx", "origin"))
-        package = Package(values["name"], values["version"], values["metrics"], tuple(values["gate"]), onnx, origin)
+        experiment = str(values.get("experiment", ""))
+        package = Package(
+            values["name"], values["version"], values["metrics"], tuple(values["gate"]), onnx, origin, experiment
+        )
     except FileNotFoundError:
         raise WeightsError("no model was packaged here", where=path, remedy=_REMEDY) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:

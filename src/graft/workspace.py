@@ -161,6 +161,11 @@ class Workspace:
         return self.controls / "scratch"
 
     @property
+    def gate(self) -> Path:
+        """The gate's verdict on the newest model: gate.json, and as a metric metrics.json."""
+        return self.root / "reports" / "gate"
+
+    @property
     def packaged(self) -> Path:
         """The model that passed the gate."""
         return self.root / "models" / "packaged"

@@ -15,8 +15,10 @@ from graft.errors import GateError, WeightsError
 from graft.files import sha256
 from graft.packaged import read_package, version_of
 from graft.runtime import proof
+from graft.serve.location import model_folder
 from graft.settings import Candidate, Gate, Package, Params, Zoo
 from graft.stages import package
+from graft.versions.rule import decide, held
 from graft.workspace import Workspace
 from tests.serve.conftest import bentoml_home, export_once, finetune
 
@@ -236,6 +238,44 @@ def test_refused_model_changes_nothing(workspace: Workspace, store: Path) -> Non
     with pytest.raises(GateError, match=r"accuracy is 0\.7000, 0\.1000 under package\.gate\.min_accuracy = 0\.8000"):
         package.run(params(min_accuracy=0.8), workspace)
     assert snapshot(workspace.packaged, store) == before
+
+
+def test_an_experiment_is_packaged_with_the_gates_verdict_and_is_neither_served_nor_promoted_by_itself(
+    workspace: Workspace, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "wooly-bear")
+    package.run(params(min_accuracy=0.95), workspace)
+    described = read_package(workspace.packaged)
+    assert described.experiment == "wooly-bear" and described.version == version_of(workspace.finetuned)
+    reason = "accuracy is 0.9000, 0.0500 under package.gate.min_accuracy = 0.9500"
+    assert capsys.readouterr().out.endswith(
+        f"packaged {described.tag} of the experiment wooly-bear: the gate refuses this model: {reason}\n"
+    )
+    verdict = json.loads((workspace.gate / "gate.json").read_text())
+    assert (verdict["passed"], verdict["model"]) == (False, described.version)
+    assert [condition["reason"] for condition in verdict["conditions"]] == [reason]
+    assert json.loads((workspace.gate / "metrics.json").read_text()) == {"gate_passed": False}
+    assert not (store / "models" / "birds").exists(), "`birds:latest` is not an experiment's"
+    with pytest.raises(WeightsError) as caught:
+        model_folder(None, workspace.root)
+    assert caught.value.what == (
+        "the packaged model is that of the experiment wooly-bear, and nobody has put it into use"
+    )
+    assert held(workspace) == f"{described.tag} was made by the experiment wooly-bear: `graft promote` puts it into use"
+    assert decide(described, (), workspace).sentence == (
+        "it does not pass the gate: package.gate.min_accuracy = 0.95; `graft promote --anyway` promotes it all the same"
+    )
+    # What a person put into use is served, whoever made it.
+    shutil.copytree(workspace.packaged, workspace.promoted)
+    assert model_folder(None, workspace.root) == workspace.promoted
+
+
+def test_the_verdict_is_written_where_the_main_line_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(GateError):
+        package.run(params(min_accuracy=0.95), workspace)
+    assert json.loads((workspace.gate / "metrics.json").read_text()) == {"gate_passed": False}
+    package.run(params(min_accuracy=0.85), workspace)
+    assert json.loads((workspace.gate / "metrics.json").read_text()) == {"gate_passed": True}
 
 
 def test_refused_first_model_leaves_no_trace(workspace: Workspace, store: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def model_folder(bento: Any, root: Path) -> Path:
             )
         return Path(named)
     if bento is None:
-        return Workspace(root).in_use
+        return _in_use(root)
     tags = [info.tag for info in bento.info.all_models]
     if not tags:
         raise WeightsError(
@@ -56,6 +57,22 @@ def model_folder(bento: Any, root: Path) -> Path:
             where=bento.path,
             remedy="take Bentos to other machines with `bentoml export` and `bentoml import`, which carry the model",
         ) from None
+
+
+def _in_use(root: Path) -> Path:
+    """The project's model in use; that of an experiment is not, before a person promotes it."""
+    workspace, experiment = Workspace(root), ""
+    if workspace.in_use == workspace.packaged:
+        with suppress(WeightsError):  # what is wrong with it is told when it is loaded
+            experiment = read_package(workspace.packaged).experiment
+    if experiment:
+        raise WeightsError(
+            f"the packaged model is that of the experiment {experiment}, and nobody has put it into use",
+            where=workspace.packaged,
+            remedy="`graft promote` puts it into use; `git checkout dvc.lock` and then `.venv/bin/dvc checkout` bring "
+            "back what was packaged before",
+        )
+    return workspace.in_use
 
 
 def is_there(bento: Any, root: Path) -> bool:
@@ -123,7 +140,7 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
         try:
             require_onnx(self.root)
             # What is served is packed too: after a rollback that is not what was packaged last.
-            return BentoModel(register(workspace, workspace.in_use)).to_info(alias)
+            return BentoModel(register(workspace, _in_use(self.root))).to_info(alias)
         except GraftError as error:
             raise BentoMLException(error.message()) from None
 

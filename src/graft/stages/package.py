@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from graft.artifact import CARD_FILE, read_card
 from graft.determinism import derive_seed, make_deterministic
-from graft.gate import Taken, choose, pass_gate, read_metrics
+from graft.errors import GateError
+from graft.gate import Taken, check_gate, choose, read_metrics, refusal, write_verdict
 from graft.images.packed import StoredImage, open_raw
 from graft.packaged import Package, version_of, write_package
 from graft.settings import Params
@@ -19,19 +21,34 @@ from graft.workspace import Workspace
 
 # Images on which ONNX Runtime is compared with torch.
 _MOST_COMPARED = 500
+# By this DVC tells the stages of `dvc exp run` the experiment's name.
+EXPERIMENT = "DVC_EXP_NAME"
 
 
 def run(params: Params, workspace: Workspace) -> None:
     """Package the fine-tuned model, or its control where that is better over the folds and ``package.take`` allows it.
 
+    The gate's verdict is written in any case. On the main line a refusal is an error: nothing is packaged, and what was
+    stays. An experiment (`dvc exp run`) is saved with its verdict whatever that is, and its package says that it is
+    one: it is not served, and promoted only if a person asks for it.
+
     Raises:
-        GateError: a figure is not good enough, or there are none; nothing is written or registered then.
+        GateError: a figure is not good enough, or there are none; nothing is packaged or registered then.
         WeightsError: the model is missing or damaged.
     """
     path = workspace.evaluation / "metrics.json"
     taken, metrics = choose(params.package.take, read_metrics(path), where=path)
     model = workspace.scratch_control if taken == "control" else workspace.finetuned
-    checks = pass_gate(params.package.gate, metrics, path, other_in_use(workspace, model))
+    checks = check_gate(params.package.gate, metrics, other_in_use(workspace, model))
+    experiment, refused = os.environ.get(EXPERIMENT, ""), refusal(checks)
+    if (model / CARD_FILE).exists():
+        write_verdict(checks, version_of(model), workspace.gate)
+    if refused and not experiment:
+        raise GateError(
+            refused,
+            where=path,
+            remedy="make a better model, or change package.gate in params.yaml; what was packaged before is untouched",
+        )
 
     # Imported here: the gate must be able to refuse where BentoML is not installed, and in no time.
     from graft.runtime.proof import write_onnx
@@ -41,8 +58,10 @@ def run(params: Params, workspace: Workspace) -> None:
     export = partial(write_onnx, images=training_images(workspace))
     figures = {**metrics, "taken": taken}
     origin = origin_of(params, workspace, read_card(model)).to_json()
-    package = write_package(model, workspace.packaged, params.package.name, figures, checks, export, origin)
-
+    package = write_package(model, workspace.packaged, params.package.name, figures, checks, export, origin, experiment)
+    if experiment:
+        print(f"packaged {package.tag} of the experiment {experiment}: {refused or 'it passes the gate'}")
+        return
     register(workspace)
     print(told(taken, metrics))
     print(f"packaged {package.tag}: {len(checks)} of {len(checks)} conditions of the gate passed")

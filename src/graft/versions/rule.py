@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from graft.errors import VersionError
-from graft.packaged import Package
-from graft.versions.promotions import Promotion, taken_back
+from graft.packaged import PACKAGE_FILE, Package, read_package
+from graft.versions.promotions import Promotion, history, taken_back
 from graft.workspace import Workspace
 
 ANYWAY = "`graft promote --anyway` promotes it all the same"
@@ -36,6 +36,9 @@ def decide(package: Package, past: Sequence[Promotion], workspace: Workspace) ->
     Raises:
         VersionError: the packaged model was compared with another model than the one in use, or with none.
     """
+    if package.refused:
+        failed = [f"package.gate.{check['condition']} = {check['limit']}" for check in package.refused]
+        return Decision(False, f"it does not pass the gate: {', '.join(failed)}; {ANYWAY}")
     if not past:
         return Decision(True, "no model was promoted before")
     current, refused = past[-1], taken_back(past).get(package.version)
@@ -52,6 +55,28 @@ def decide(package: Package, past: Sequence[Promotion], workspace: Workspace) ->
     if found[gain] > 0:
         return Decision(True, f"{told} against the model in use")
     return Decision(False, f"it is not better than the model in use: {told} on the same test images; {ANYWAY}")
+
+
+def held(workspace: Workspace) -> str:
+    """Why nothing is promoted unless a person asks for it; empty where nothing speaks against it.
+
+    Somebody who rolled back has seen what no figure shows, and the next training is likely to bring it again.
+
+    Raises:
+        WeightsError: what is packaged is damaged.
+        VersionError: the history is.
+    """
+    if not (workspace.packaged / PACKAGE_FILE).exists():
+        return "nothing is packaged yet"
+    past, package = history(workspace), read_package(workspace.packaged)
+    if past and past[-1].action == "rollback":
+        return (
+            f"promotion is held since the rollback to {past[-1].title} at {past[-1].when}: `graft promote` lifts that, "
+            "once it puts a better model into use"
+        )
+    if package.experiment:
+        return f"{package.tag} was made by the experiment {package.experiment}: `graft promote` puts it into use"
+    return ""
 
 
 def difference(package: Package, in_use: str, workspace: Workspace) -> Mapping[str, Any]:

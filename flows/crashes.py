@@ -46,7 +46,7 @@ RESUMES = "resumes"
 SETTLING_SECONDS = 60.0
 
 
-@flow(name="graft-crashes")
+@flow(name="graft-crashes", flow_run_name="crashes")
 def crashes(root: str = ".", resume: bool = True) -> State[Any]:
     """End the runs of this project whose process is gone, and resume those that a deployment had started.
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,16 +23,18 @@ start()
 
 from prefect import get_client  # noqa: E402
 from prefect.client.schemas.actions import WorkPoolCreate  # noqa: E402
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName  # noqa: E402
 from prefect.client.schemas.objects import StateType  # noqa: E402
 from prefect.events.actions import ChangeFlowRunState  # noqa: E402
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture  # noqa: E402
 from prefect.exceptions import ObjectAlreadyExists  # noqa: E402
 
+from flows.project import project_id  # noqa: E402
 from flows.server import address, answers  # noqa: E402
 from flows.terminal import say  # noqa: E402
 from graft.errors import GraftError, exit_code  # noqa: E402
+from graft.workspace import Workspace  # noqa: E402
 
-POOL = "graft"
 FILE = "prefect.yaml"
 SILENCE = "graft: a run that fell silent has crashed"
 SILENT = "it gave no sign of life for minutes"
@@ -41,28 +45,48 @@ SILENT_MINUTES = 4
 LONG_FLOWS = ["graft-pipeline", "graft-watch", "graft-monitor", "graft-promote", "graft-rollback"]
 
 
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment of prefect.yaml.
+
+    Attributes:
+        written: its name as the file has it.
+        name: the same with the project filled in.
+        entrypoint: the flow's file and function.
+        pool: the work pool that its runs go to, with the project filled in.
+    """
+
+    written: str
+    name: str
+    entrypoint: str
+    pool: str
+
+
 def deploy(project: Path, names: Sequence[str] = ()) -> list[str]:
     """Make the pool, the deployments of prefect.yaml and the automation; what is there already is brought up to date.
 
     Args:
         project: the folder that holds prefect.yaml, and in which runs will happen.
-        names: of deployments; none: all whose flow is there.
+        names: of deployments, as prefect.yaml has them or without the project; none: all whose flow is there.
 
     Returns:
         The names of what was deployed.
 
     Raises:
-        GraftError: no server answers, there is no such deployment, or Prefect refuses one.
+        GraftError: no server answers, there is no such deployment, one of that name is another folder's, or Prefect
+            refuses one.
     """
     need_server()
     chosen = _chosen(project, names)
-    make_pool()
+    _refuse_anothers(project, chosen)
+    for pool in dict.fromkeys(item.pool for item in chosen):
+        make_pool(pool)
     prefect = str(Path(sys.executable).with_name("prefect"))
-    named = [argument for name in chosen for argument in ("--name", name)]
+    named = [argument for item in chosen for argument in ("--name", item.written)]
     done = subprocess.run(
         [prefect, "--no-prompt", "deploy", *named],
         cwd=project,
-        env={**os.environ, "GRAFT_PROJECT": str(project)},
+        env={**os.environ, **_variables(project), "PREFECT_API_URL": address()},
         capture_output=True,
         text=True,
         check=False,
@@ -70,7 +94,23 @@ def deploy(project: Path, names: Sequence[str] = ()) -> list[str]:
     if done.returncode != 0:
         raise GraftError(f"Prefect did not deploy: {(done.stderr or done.stdout).strip()[-800:]}", where=project / FILE)
     _watch_for_silence()
-    return chosen
+    return [item.name for item in chosen]
+
+
+def pool_of(project: Path) -> str:
+    """The work pool that prefect.yaml names.
+
+    Raises:
+        GraftError: there is no prefect.yaml, or it names several.
+    """
+    pools = sorted({item.pool for item in _listed(project)})
+    if len(pools) != 1:
+        raise GraftError(
+            f"prefect.yaml names several work pools: {', '.join(pools)}",
+            where=project / FILE,
+            remedy="a worker takes from one: say which by --pool, and begin a worker for each",
+        )
+    return pools[0]
 
 
 def need_server() -> None:
@@ -87,7 +127,7 @@ def need_server() -> None:
         )
 
 
-def make_pool(name: str = POOL) -> None:
+def make_pool(name: str) -> None:
     """Make the work pool if it is missing."""
     with get_client(sync_client=True) as client:
         try:
@@ -97,20 +137,63 @@ def make_pool(name: str = POOL) -> None:
     say(f"made the work pool '{name}'")
 
 
-def _chosen(project: Path, names: Sequence[str]) -> list[str]:
-    """The deployments to make: those named, or all whose flow's file is there."""
+def _variables(project: Path) -> dict[str, str]:
+    """What prefect.yaml takes from the environment."""
+    return {"GRAFT_PROJECT": str(project), "GRAFT_PROJECT_ID": project_id(Workspace(project))}
+
+
+def _listed(project: Path) -> list[Deployed]:
+    """What prefect.yaml says."""
     from ruamel.yaml import YAML
 
-    file = project / FILE
+    file, identity = project / FILE, project_id(Workspace(project))
     try:
-        listed: list[dict[str, Any]] = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))["deployments"]
+        found: list[dict[str, Any]] = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))["deployments"]
     except FileNotFoundError:
         raise GraftError("there is no prefect.yaml here", where=file, remedy="run from the project's folder") from None
-    known = {item["name"]: project / item["entrypoint"].partition(":")[0] for item in listed}
-    unknown = [name for name in names if name not in known]
+
+    def filled(text: str) -> str:
+        return re.sub(r"\{\{\s*\$GRAFT_PROJECT_ID\s*\}\}", identity, text)
+
+    return [
+        Deployed(item["name"], filled(item["name"]), item["entrypoint"], filled(item["work_pool"]["name"]))
+        for item in found
+    ]
+
+
+def _chosen(project: Path, names: Sequence[str]) -> list[Deployed]:
+    """The deployments to make: those named, or all whose flow's file is there."""
+    suffix = f"-{project_id(Workspace(project))}"
+    known = {item.name.removesuffix(suffix): item for item in _listed(project)}
+    short = [name.removesuffix(suffix) for name in names]
+    unknown = [name for name in short if name not in known]
     if unknown:
-        raise GraftError(f"there is no deployment {unknown[0]!r}", where=file, remedy=f"it has {', '.join(known)}")
-    return [name for name in names or known if known[name].exists()]
+        remedy = f"it has {', '.join(known)}"
+        raise GraftError(f"there is no deployment {unknown[0]!r}", where=project / FILE, remedy=remedy)
+    there = (known[name] for name in short or known)
+    return [item for item in there if (project / item.entrypoint.partition(":")[0]).exists()]
+
+
+def _refuse_anothers(project: Path, chosen: Sequence[Deployed]) -> None:
+    """Refuse to change what runs in another folder."""
+    with get_client(sync_client=True) as client:
+        names = DeploymentFilterName(any_=[item.name for item in chosen])
+        found = client.read_deployments(deployment_filter=DeploymentFilter(name=names))
+    entrypoints = {item.name: item.entrypoint for item in chosen}
+    for known in found:
+        folders = [
+            values["directory"]
+            for step in known.pull_steps or ()
+            for values in step.values()
+            if isinstance(values, dict) and "directory" in values
+        ]
+        if known.entrypoint == entrypoints[known.name] and folders and folders != [str(project)]:
+            raise GraftError(
+                f"the deployment '{known.name}' is that of another folder: {folders[0]}",
+                where=project / FILE,
+                remedy=f"give it a name of its own there, such as {known.name}-{{{{ $GRAFT_PROJECT_ID }}}}; "
+                f"if that folder is gone, `.venv/bin/prefect deployment delete {known.id}` first",
+            )
 
 
 def silence() -> EventTrigger:

@@ -10,6 +10,7 @@ start()
 
 from prefect.events import emit_event  # noqa: E402
 
+from flows.project import project_id  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
 DATA_CHANGED = "graft.data.changed"
@@ -19,6 +20,6 @@ DRIFTED = "graft.drifted"
 
 def emit(event: str, workspace: Workspace, **payload: Any) -> None:
     """Emit ``event`` for the project in ``workspace``; where no server listens, it goes nowhere."""
-    root = workspace.root.resolve()
-    resource = {"prefect.resource.id": f"graft.project.{root.name}", "prefect.resource.name": root.name}
-    emit_event(event, resource=resource, payload={"root": str(root), **payload})
+    project = project_id(workspace)
+    resource = {"prefect.resource.id": f"graft.project.{project}", "prefect.resource.name": project}
+    emit_event(event, resource=resource, payload={"root": str(workspace.root.resolve()), **payload})

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,21 @@ def reproduce(
     return done
 
 
-def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, str]:
-    """Which inputs of ``stages`` are not what they were when these ran last: path -> new, modified, deleted, ...
+@dataclass(frozen=True)
+class ChangedInput:
+    """How an input of a stage differs from what the stage ran on last.
+
+    Attributes:
+        how: new, modified, deleted, or settings.
+        content: DVC's hash of what it is now; empty where it is gone.
+    """
+
+    how: str
+    content: str
+
+
+def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, ChangedInput]:
+    """Which inputs of ``stages`` are not what they were when these ran last, by path; what stages make is no input.
 
     DVC compares files by their place, size and time, and reads only what those say is changed: asking is cheap.
 
@@ -167,20 +181,32 @@ def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, str]:
     from dvc.lock import LockError
     from dvc.repo import Repo
 
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     try:
         with contextlib.chdir(root), _quiet_dvc(), Repo(_wait_for_lock=True) as repo:
-            there = {stage.addressing for stage in repo.index.stages}
-            asked = [name for name in stages if name in there]
-            status = repo.status(targets=asked) if asked else {}
+            asked = [stage for stage in repo.index.stages if stage.addressing in stages]
+            status = repo.status(targets=[stage.addressing for stage in asked]) if asked else {}
             for entries in status.values():
                 for entry in entries:
                     found.update(entry.get("changed deps", {}) if isinstance(entry, dict) else {})
+            made = [Path(out.fs_path) for out in repo.index.outs if out.protocol == "local"]
+            return {
+                str(dep): ChangedInput(how if isinstance(how, str) else "settings", _content(dep))
+                for stage in asked
+                for dep in stage.deps
+                if (how := found.get(str(dep))) and not any(Path(dep.fs_path).is_relative_to(out) for out in made)
+            }
     except LockError as error:
         raise BusyError(f"a run is taking the data in just now: {_owner(error)}", where=root) from error
     except DvcException as error:
         raise GraftError(_text(error), where=root, remedy=_remedy(error)) from error
-    return {path: how if isinstance(how, str) else "settings" for path, how in found.items()}
+
+
+def _content(dep: Any) -> str:
+    try:
+        return str(dep.get_hash().value)
+    except OSError:
+        return ""
 
 
 @contextmanager

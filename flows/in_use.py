@@ -14,6 +14,7 @@ from prefect import State, get_run_logger  # noqa: E402
 from prefect.artifacts import create_markdown_artifact  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
+from flows.project import project_id  # noqa: E402
 from graft.errors import GraftError  # noqa: E402
 from graft.versions.promote import Change  # noqa: E402
 from graft.versions.promotions import Promotion, history  # noqa: E402
@@ -30,7 +31,9 @@ def change(root: str, work: Callable[[Workspace], Change]) -> State[Any]:
         done = work(workspace)
     except GraftError as error:
         return Failed(message=error.message())
-    create_markdown_artifact(page(done, history(workspace)), key="model-in-use", description=done.sentence)
+    create_markdown_artifact(
+        page(done, history(workspace)), key=f"{project_id(workspace)}-model-in-use", description=done.sentence
+    )
     log = get_run_logger()
     for line in (done.sentence, *done.notes):
         log.info(line)

@@ -22,8 +22,9 @@ from prefect.artifacts import create_table_artifact  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from flows.events import DRIFTED, emit  # noqa: E402
-from flows.notify import tell, tell_of_end  # noqa: E402
+from flows.notify import tell_changes, tell_of_end  # noqa: E402
 from flows.pipeline import run_flow  # noqa: E402
+from flows.project import project_id  # noqa: E402
 from graft.config import load_params  # noqa: E402
 from graft.errors import GraftError  # noqa: E402
 from graft.journal import Journal  # noqa: E402
@@ -34,9 +35,17 @@ DAY = 86_400.0  # seconds
 NEEDS_SOMEBODY = {"drifted", "worse"}
 
 
-@flow(name="graft-monitor", on_failure=[tell_of_end], on_crashed=[tell_of_end])
+@flow(
+    name="graft-monitor",
+    flow_run_name="monitor: the last {days:g} days",
+    on_failure=[tell_of_end],
+    on_crashed=[tell_of_end],
+    on_completion=[tell_of_end],
+)
 def monitor(root: str = ".", days: float = 7.0) -> State[Any]:
-    """Compare the answers of the last ``days`` with training, show a table, and emit ``graft.drifted`` where due.
+    """Compare the answers of the last ``days`` with training, and show a table.
+
+    ``graft.drifted`` is emitted, and people are told, of each cause once: the answers of days go on showing it.
 
     Args:
         root: the project's folder.
@@ -50,16 +59,19 @@ def monitor(root: str = ".", days: float = 7.0) -> State[Any]:
         found = examine(workspace, Journal(workspace.journal).read(time.time() - days * DAY), limit)
     except GraftError as error:
         return Failed(message=error.message())
-    words = found.describe()
-    create_table_artifact(rows_of(found), key="monitor", description=f"Answers of the last {days:g} days: {words}")
-    if found.word in NEEDS_SOMEBODY:
-        emit(DRIFTED, workspace, verdict=found.word, what=words)
-        tell(f"graft-monitor: {workspace.root.name} {found.word}", words)
+    words, project = found.describe(), project_id(workspace)
+    description = f"Answers of the last {days:g} days: {words}"
+    create_table_artifact(rows_of(found), key=f"{project}-monitor", description=description)
+    # Too few answers do not say that what was found before is over.
+    if found.word != "too few answers" and (
+        new := tell_changes(workspace, "drift", f"graft-monitor: {project} {found.word}", found.causes)
+    ):
+        emit(DRIFTED, workspace, verdict=found.word, what=words, cause=", ".join(new))
     return Completed(name=found.word.capitalize(), message=words)
 
 
 def rows_of(found: Monitored) -> list[dict[str, Any]]:
-    """The table for people: a row per fact, and one for the accuracy."""
+    """The table for people: a row per fact, one for the accuracy, and one for each answer whose label is wanted."""
     rows: list[dict[str, Any]] = [
         {
             "fact": shift.fact,
@@ -73,14 +85,9 @@ def rows_of(found: Monitored) -> list[dict[str, Any]]:
     ]
     if found.accuracy is not None:
         known = found.accuracy
-        rows.append(
-            {
-                "fact": "accuracy",
-                "limit": known.promised,
-                "result": "worse" if known.is_worse else "as promised",
-                "found": f"{known.value:.3f} ({known.low:.3f} to {known.high:.3f}) on {known.labels:,} labels",
-            }
-        )
+        result = "worse" if known.is_worse else "not worse" if known.judged else "not judged"
+        rows.append({"fact": "accuracy", "limit": known.promised, "result": result, "found": known.describe()})
+        rows += [{"fact": "accuracy", "result": "label wanted", "found": f"answer {one}"} for one in known.wanted]
     return rows
 
 

@@ -35,17 +35,22 @@ from flows.server import address, some_server  # noqa: E402
 from flows.show import Page  # noqa: E402
 from flows.stage_task import Patience, run_as_task, trace  # noqa: E402
 from flows.terminal import end_on_sigterm, keep_prefect_quiet, say, speak_alone  # noqa: E402
-from flows.turn import BusyError, WhenBusy, recorded, records, turn  # noqa: E402
+from flows.turn import SKIPPED, BusyError, WhenBusy, recorded, records, turn  # noqa: E402
 from graft.config import load_params  # noqa: E402
 from graft.errors import GraftError, exit_code  # noqa: E402
 from graft.stages.locate import refuse_missing  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
-SKIPPED = "Skipped"
 PACKAGE = "package"  # the stage whose work is a new model
 
 
-@flow(name="graft-pipeline", on_failure=[tell_of_end], on_crashed=[tell_of_end])
+@flow(
+    name="graft-pipeline",
+    flow_run_name="train: {cause}",
+    on_failure=[tell_of_end],
+    on_crashed=[tell_of_end],
+    on_completion=[tell_of_end],
+)
 def pipeline(
     root: str = ".",
     targets: tuple[str, ...] = (),
@@ -54,6 +59,7 @@ def pipeline(
     timeouts: dict[str, float] | None = None,
     params: dict[str, Any] | None = None,
     when_busy: WhenBusy = "wait",
+    cause: str = "by hand",
 ) -> State[Any]:
     """Bring the project in ``root`` up to date.
 
@@ -66,6 +72,7 @@ def pipeline(
         params: values for keys of params.yaml, such as ``data.source`` (see flows.overrides); none at all takes back
             those of the run before, None leaves the file as it is.
         when_busy: what to do where another run is at work in this project: wait for it, or leave.
+        cause: why it runs, for its name.
     """
     speak_alone()
     workspace = Workspace(Path(root).resolve())

@@ -21,23 +21,36 @@ from flows.notify import tell_of_end  # noqa: E402
 from flows.typed import as_command, run  # noqa: E402
 from graft.versions import promote as room  # noqa: E402
 from graft.versions.publish import publish  # noqa: E402
+from graft.versions.rule import held  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
 
 # Before another try to reach the remote, in seconds.
 RETRY_DELAYS = [10.0, 60.0, 300.0]
 
 
-@flow(name="graft-promote", on_failure=[tell_of_end], on_crashed=[tell_of_end])
-def promote(root: str = ".", anyway: bool = False, send: bool = False) -> State[Any]:
+@flow(
+    name="graft-promote",
+    flow_run_name="promote: {cause}",
+    on_failure=[tell_of_end],
+    on_crashed=[tell_of_end],
+    on_completion=[tell_of_end],
+)
+def promote(
+    root: str = ".", anyway: bool = False, send: bool = False, automatic: bool = False, cause: str = "by hand"
+) -> State[Any]:
     """Put the packaged model into use if it is better than the one that is.
 
     Args:
         root: the folder that holds dvc.yaml.
         anyway: whether it is better or not.
         send: send data and models to the DVC remote afterwards, and verify them there.
+        automatic: nobody asked for it: nothing is done where a person has to decide (see graft.versions.rule.held).
+        cause: why it runs, for its name.
     """
 
     def work(workspace: Workspace) -> room.Change:
+        if automatic and (why := held(workspace)):
+            return room.Change(None, why)
         done = room.promote(workspace, anyway=anyway)
         if not send:
             return done

@@ -20,7 +20,13 @@ from flows.typed import as_command, run  # noqa: E402
 from graft.versions import rollback as room  # noqa: E402
 
 
-@flow(name="graft-rollback", on_failure=[tell_of_end], on_crashed=[tell_of_end])
+@flow(
+    name="graft-rollback",
+    flow_run_name="rollback",
+    on_failure=[tell_of_end],
+    on_crashed=[tell_of_end],
+    on_completion=[tell_of_end],
+)
 def rollback(root: str = ".", to: int | None = None) -> State[Any]:
     """Bring an earlier model back, byte for byte, without training.
 

@@ -13,7 +13,9 @@ import httpx  # noqa: E402
 from prefect.settings import (  # noqa: E402
     PREFECT_API_URL,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_HOME,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
+    PREFECT_SERVER_DATABASE_CONNECTION_URL,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
     temporary_settings,
 )
@@ -48,8 +50,11 @@ def some_server() -> Iterator[None]:
             if configured
             else "no Prefect server is configured: this run uses a temporary one (the first takes some 15 s)"
         )
+        database = PREFECT_HOME.value() / "graft-temporary.db"
         temporary = {
             PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True,
+            # Not that of `make server`, whose history is the team's.
+            PREFECT_SERVER_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{database}",
             PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: STARTUP_SECONDS,
         }
         with temporary_settings(temporary, restore_defaults={PREFECT_API_URL}):
@@ -57,12 +62,13 @@ def some_server() -> Iterator[None]:
 
 
 def answers(server: str) -> bool:
-    """Whether anything at all answers there.
+    """Whether a Prefect server answers there.
 
     Prefect's own client is not asked: it would start the thread that sends logs, with the address that is to be left.
     """
     try:
-        httpx.get(f"{server}/health", timeout=PATIENCE, verify=False)  # no secret is sent, so no certificate is needed
-    except httpx.TransportError:
+        # No secret is sent, so no certificate is needed.
+        answer = httpx.get(f"{server.rstrip('/')}/health", timeout=PATIENCE, verify=False)
+        return answer.is_success and answer.json() is True
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return False
-    return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +16,15 @@ import httpx
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.outcome import StageRun
+from flows.project import project_id
 from flows.result import read_metrics, summary
 from graft.errors import GraftError
 from graft.workspace import Workspace
 
+# The environment may say under which address others read the project's folder `reports`.
+ADDRESS = "GRAFT_REPORTS_URL"
+# As many columns as a page shows side by side; the others are in the file and the report.
+_LEADERBOARD = ("name", "why", "score", "score_se", "depth", "size", "params_m", "latency_ms")
 _NAMED = 3
 _MOST_SUSPECTS = 50
 
@@ -69,6 +76,11 @@ class Page:
             self._say(f"the Prefect server does not answer ({error}): this run goes on, and shows no more there")
 
 
+def _key(workspace: Workspace, name: str) -> str:
+    """An artifact's key; the page lists one's versions under it, so it carries the project."""
+    return f"{project_id(workspace)}-{name}"
+
+
 def _identity(file: Path) -> tuple[int, int] | None:
     """Changes whenever the file is written anew."""
     try:
@@ -84,7 +96,7 @@ def _findings(workspace: Workspace) -> None:
     rows += [{"check": name, "result": "not checked", "expected": why} for name, why in found["not_checked"].items()]
     verdict = "this data can be trained on" if found["success"] else "this data is refused"
     text = f"What validation found in {found['source']}: {verdict}"
-    create_table_artifact(rows, key="validation", description=text)
+    create_table_artifact(rows, key=_key(workspace, "validation"), description=text)
 
 
 def _urgency(finding: Mapping[str, Any]) -> int:
@@ -110,17 +122,19 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
 def _leaderboard(workspace: Workspace) -> None:
     with (workspace.selection / "leaderboard.csv").open(encoding="utf-8", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    create_table_artifact(rows, key="leaderboard", description="Candidates, best first")
+    shown = [name for name in _LEADERBOARD if rows and name in rows[0]]
+    rows = [{name: row[name] for name in shown} for row in rows] if shown else rows
+    create_table_artifact(rows, key=_key(workspace, "leaderboard"), description="Candidates, best first")
 
 
 def _metrics(workspace: Workspace) -> None:
     rows = [{"figure": name, "value": value} for name, value in flat(read_metrics(workspace))]
-    create_table_artifact(rows, key="metrics", description="Figures on the test images")
+    create_table_artifact(rows, key=_key(workspace, "metrics"), description="Figures on the test images")
 
 
 def _transfer(workspace: Workspace) -> None:
     text = transfer_page(read_metrics(workspace).get("transfer") or {})
-    create_markdown_artifact(text, key="transfer", description="Did transfer help?")
+    create_markdown_artifact(text, key=_key(workspace, "transfer"), description="Did transfer help?")
 
 
 def transfer_page(transfer: Mapping[str, Any]) -> str:
@@ -140,13 +154,17 @@ def transfer_page(transfer: Mapping[str, Any]) -> str:
 
 
 def _report(workspace: Workspace) -> None:
-    address = (workspace.evaluation / "report.html").resolve().as_uri()
-    create_link_artifact(address, link_text="The whole report", key="report-link", description="For a browser here")
-    text = f"[The whole report]({address})\n\n```text\n{summary(workspace)}\n```\n"
+    report = workspace.evaluation / "report.html"
+    text = f"The whole report: `{report.resolve()}` on {socket.gethostname()}"
+    if base := os.environ.get(ADDRESS):
+        address = f"{base.rstrip('/')}/{report.relative_to(workspace.root / 'reports').as_posix()}"
+        create_link_artifact(address, link_text="The whole report", key=_key(workspace, "report-link"))
+        text = f"[The whole report]({address})"
+    text += f"\n\n```text\n{summary(workspace)}\n```\n"
     card = workspace.evaluation / "model_card.md"
     if card.exists():
         text += f"\n{card.read_text(encoding='utf-8')}"
-    create_markdown_artifact(text, key="report", description="What the run has come to")
+    create_markdown_artifact(text, key=_key(workspace, "report"), description="What the run has come to")
 
 
 def _suspects(workspace: Workspace) -> None:
@@ -154,7 +172,7 @@ def _suspects(workspace: Workspace) -> None:
         rows = list(csv.DictReader(handle))
     text = f"Training images whose label is doubted: {len(rows)}"
     more = f"; the {_MOST_SUSPECTS} least believable are shown" if len(rows) > _MOST_SUSPECTS else ""
-    create_table_artifact(rows[:_MOST_SUSPECTS], key="suspects", description=text + more)
+    create_table_artifact(rows[:_MOST_SUSPECTS], key=_key(workspace, "suspects"), description=text + more)
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

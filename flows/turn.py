@@ -22,8 +22,12 @@ from graft.errors import GraftError
 from graft.files import write_json
 from graft.workspace import Workspace
 
+# The state of a run that left, because another was at work.
+SKIPPED = "Skipped"
 WhenBusy = Literal["wait", "leave"]
 Say = Callable[[str], None]
+# Who only looks whether the project is free holds it for a moment, which is not to send a run away.
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -102,16 +106,12 @@ def turn(workspace: Workspace, run: str, when_busy: WhenBusy, say: Say) -> Itera
     Raises:
         BusyError: another run is at work, and ``when_busy`` is ``leave``.
     """
-    guard, holder = _lock(_graft(workspace) / "flow.lock"), _graft(workspace) / "flow.json"
+    guard, holder = _guard(workspace)
     try:
-        guard.acquire(timeout=0)
+        guard.acquire(timeout=LOOK_SECONDS)
     except Timeout:
         if when_busy == "leave":
-            raise BusyError(
-                f"another run is at work here: {_owner(holder)}",
-                where=workspace.root,
-                remedy="let it finish, or end that process; what it finished is kept",
-            ) from None
+            raise _busy(workspace, holder) from None
         say(f"waiting for another run to finish: {_owner(holder)}")
         guard.acquire()
     try:
@@ -120,6 +120,32 @@ def turn(workspace: Workspace, run: str, when_busy: WhenBusy, say: Say) -> Itera
     finally:
         holder.unlink(missing_ok=True)
         guard.release()
+
+
+def leave_if_busy(workspace: Workspace) -> None:
+    """Look whether a run has the project, without having it oneself.
+
+    Raises:
+        BusyError: one has.
+    """
+    guard, holder = _guard(workspace)
+    try:
+        with guard.acquire(timeout=0):
+            return
+    except Timeout:
+        raise _busy(workspace, holder) from None
+
+
+def _guard(workspace: Workspace) -> tuple[BaseFileLock, Path]:
+    return _lock(_graft(workspace) / "flow.lock"), _graft(workspace) / "flow.json"
+
+
+def _busy(workspace: Workspace, holder: Path) -> BusyError:
+    return BusyError(
+        f"another run is at work here: {_owner(holder)}",
+        where=workspace.root,
+        remedy="let it finish, or end that process; what it finished is kept",
+    )
 
 
 def _owner(holder: Path) -> str:

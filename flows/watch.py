@@ -6,8 +6,10 @@ It asks DVC, which compares places, sizes and times and so reads no image that i
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,14 @@ start()
 
 from prefect import State, flow  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
+from prefect.variables import Variable  # noqa: E402
 
 from flows.events import DATA_CHANGED, emit  # noqa: E402
 from flows.graph import changed_inputs  # noqa: E402
 from flows.notify import tell_of_end  # noqa: E402
-from flows.pipeline import SKIPPED, run_flow  # noqa: E402
-from flows.turn import BusyError  # noqa: E402
+from flows.pipeline import run_flow  # noqa: E402
+from flows.project import project_id  # noqa: E402
+from flows.turn import SKIPPED, BusyError, leave_if_busy  # noqa: E402
 from graft.config import load_params  # noqa: E402
 from graft.errors import GraftError  # noqa: E402
 from graft.images.changes import compare  # noqa: E402
@@ -35,28 +39,61 @@ READERS = ("locate", "ingest", "gather")
 CODE = "src/"
 
 
-@flow(name="graft-watch", on_failure=[tell_of_end], on_crashed=[tell_of_end])
+@dataclass(frozen=True)
+class Found:
+    """Data that is not as the last run took it in.
+
+    Attributes:
+        words: which inputs changed, and what that means in images.
+        cause: the same in a few words, for the name of the run that takes them in.
+        content: what tells it from any other change.
+    """
+
+    words: str
+    cause: str
+    content: str
+
+
+@flow(
+    name="graft-watch",
+    flow_run_name="watch",
+    on_failure=[tell_of_end],
+    on_crashed=[tell_of_end],
+    on_completion=[tell_of_end],
+)
 def watch(root: str = ".") -> State[Any]:
-    """Emit ``graft.data.changed`` where the data is not what the last run took in.
+    """Emit ``graft.data.changed`` where the data is not what the last run took in; once for each change.
+
+    A change that no run takes in, because it is refused, is not trained on again and again: the nightly run tries.
 
     Args:
         root: the project's folder.
     """
     workspace = Workspace(Path(root).resolve())
     try:
+        leave_if_busy(workspace)
         found = what_changed(workspace)
+        leave_if_busy(workspace)  # a run that has begun meanwhile may have been seen half done
     except BusyError as error:  # what it does not take in, the next look finds
         return Completed(name=SKIPPED, message=error.message())
     except GraftError as error:
         return Failed(message=error.message())
     if found is None:
+        Variable.unset(_variable(workspace))
         return Completed(name="Unchanged", message="the data is what the last run took in")
-    emit(DATA_CHANGED, workspace, what=found)
-    return Completed(name="Changed", message=found)
+    if Variable.get(_variable(workspace), "") != found.content:
+        emit(DATA_CHANGED, workspace, what=found.words, cause=found.cause)
+        Variable.set(_variable(workspace), found.content, overwrite=True)
+    return Completed(name="Changed", message=found.words)
 
 
-def what_changed(workspace: Workspace) -> str | None:
-    """What is not as the last run took it in, for people; None where all is.
+def _variable(workspace: Workspace) -> str:
+    """What the server keeps the last change under for which a training was asked."""
+    return f"{project_id(workspace)}-data"
+
+
+def what_changed(workspace: Workspace) -> Found | None:
+    """What is not as the last run took it in; None where all is.
 
     Raises:
         BusyError: a run is taking the data in.
@@ -65,13 +102,15 @@ def what_changed(workspace: Workspace) -> str | None:
     if workspace.params.exists():
         refuse_missing(load_params(workspace.params), workspace.root)
     inputs = changed_inputs(workspace.root, READERS)
-    data = {path: how for path, how in inputs.items() if not path.startswith(CODE)}
+    data = {path: change for path, change in sorted(inputs.items()) if not path.startswith(CODE)}
     if not data:
         return None
-    words = ", ".join(f"{path} ({how})" for path, how in sorted(data.items()))
+    words = ", ".join(f"{path} ({change.how})" for path, change in data.items())
+    content = hashlib.sha256(repr(data).encode()).hexdigest()
     if not workspace.params.exists():
-        return words
-    return f"{words}: {compare(load_params(workspace.params), workspace).describe()}"
+        return Found(words, words, content)
+    changes = compare(load_params(workspace.params), workspace)
+    return Found(f"{words}: {changes.describe()}", changes.brief(), content)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,9 +5,11 @@ It begins with the runs that died and the schedules that were missed.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from flows.startup import WORKER, start
@@ -15,7 +17,7 @@ from flows.startup import WORKER, start
 start()
 
 from flows.crashes import bury_dead_runs  # noqa: E402
-from flows.deployments import POOL, make_pool, need_server  # noqa: E402
+from flows.deployments import make_pool, need_server, pool_of  # noqa: E402
 from flows.missed import drop_missed  # noqa: E402
 from graft.errors import exit_code  # noqa: E402
 from graft.workspace import Workspace  # noqa: E402
@@ -24,22 +26,26 @@ from graft.workspace import Workspace  # noqa: E402
 HEARTBEAT = "60"
 
 
-def _begin() -> None:
+def _begin(named: str | None) -> None:
     need_server()
-    make_pool()
-    drop_missed(POOL)
+    pool = named or pool_of(Path().resolve())
+    make_pool(pool)
+    drop_missed(pool)
     bury_dead_runs(Workspace(Path().resolve()), resume=True)
     # Prefect turns SIGTERM into SIGINT; what a shell started in the background ignores that, and would never end.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ[WORKER] = str(os.getpid())
     os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", HEARTBEAT)
     prefect = str(Path(sys.executable).with_name("prefect"))
-    os.execv(prefect, [prefect, "worker", "start", "--pool", POOL, "--type", "process"])
+    os.execv(prefect, [prefect, "worker", "start", "--pool", pool, "--type", "process"])
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Become Prefect's worker; returns an exit code only where that is refused."""
-    return exit_code(_begin)
+    parser = argparse.ArgumentParser(prog="python -m flows.worker", description="Do what is due, until it is stopped.")
+    parser.add_argument("--pool", help="the work pool to take from (default: the one that prefect.yaml names)")
+    chosen = parser.parse_args(arguments)
+    return exit_code(lambda: _begin(chosen.pool))
 
 
 if __name__ == "__main__":

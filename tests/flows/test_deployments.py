@@ -16,9 +16,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
 from flows import deployments
-from flows.deployments import LONG_FLOWS, POOL, SILENCE, deploy, make_pool, silence
+from flows.deployments import LONG_FLOWS, SILENCE, deploy, make_pool, pool_of, silence
 from flows.events import DATA_CHANGED, DRIFTED, TRAINED
+from flows.project import project_id
 from graft.errors import GraftError
+from graft.workspace import Workspace
 from tests.flows.toy import Toy
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +36,12 @@ def test_a_deployment_names_a_flow_and_parameters_that_it_has(item: dict[str, An
         parameters |= schedule.get("parameters") or {}
     assert set(parameters) <= set(inspect.signature(flow.fn).parameters)
     flow.validate_parameters(parameters)
-    assert item["work_pool"] == {"name": POOL}
+    # Names carry the project: a server may know several.
+    assert item["name"].endswith("-{{ $GRAFT_PROJECT_ID }}")
+    assert item["work_pool"] == {"name": "{{ $GRAFT_PROJECT_ID }}"}
+    for trigger in item.get("triggers") or []:
+        assert trigger["match"] == {"prefect.resource.id": "graft.project.{{ $GRAFT_PROJECT_ID }}"}
+        assert set(trigger["parameters"]) <= set(inspect.signature(flow.fn).parameters)
 
 
 def test_the_chain_of_events_is_closed() -> None:
@@ -44,7 +51,7 @@ def test_the_chain_of_events_is_closed() -> None:
 
 def test_stages_with_a_time_limit_are_in_the_graph() -> None:
     graph = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
-    train = next(item for item in LISTED if item["name"] == "train")
+    train = next(item for item in LISTED if item["name"].startswith("train-"))
     assert set(train["parameters"]["timeouts"]) <= set(graph)
 
 
@@ -71,11 +78,79 @@ def test_an_unknown_deployment_is_named_with_those_there_are(toy: Toy) -> None:
 @pytest.mark.usefixtures("prefect_server")
 def test_pool_and_automation_are_there_once_however_often_they_are_made() -> None:
     for _ in range(2):
-        make_pool()
+        make_pool("vision-1a2b3c4d")
         deployments._watch_for_silence()
     with get_client(sync_client=True) as client:
-        assert [pool.type for pool in client.read_work_pools() if pool.name == POOL] == ["process"]
+        assert [pool.type for pool in client.read_work_pools() if pool.name == "vision-1a2b3c4d"] == ["process"]
         assert len(client.read_automations_by_name(SILENCE)) == 1
+
+
+def lay(root: Path, **replaced: str) -> Path:
+    """A folder that can be deployed from, its prefect.yaml with texts replaced."""
+    root.mkdir(parents=True)
+    (root / "flows").symlink_to(ROOT / "flows")
+    text = (ROOT / "prefect.yaml").read_text()
+    for old, new in replaced.items():
+        text = text.replace(old, new)
+    (root / "prefect.yaml").write_text(text)
+    return root
+
+
+def test_projects_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    one, other = (project_id(Workspace(tmp_path / place / "My Vision (2)")) for place in ("a", "b"))
+    assert re.fullmatch(r"my-vision-2-[0-9a-f]{8}", one) and re.fullmatch(r"my-vision-2-[0-9a-f]{8}", other)
+    assert one != other
+    assert project_id(Workspace(tmp_path / "b" / ".." / "a" / "My Vision (2)")) == one
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.timeout(900)
+def test_two_folders_on_one_server_leave_one_another_alone(tmp_path: Path) -> None:
+    roots = [lay(tmp_path / place / "vision") for place in ("a", "b")]
+    made = [deploy(root, ["watch", "promote"]) for root in roots]
+    ids = [project_id(Workspace(root)) for root in roots]
+    assert made == [[f"watch-{one}", f"promote-{one}"] for one in ids]
+    assert [pool_of(root) for root in roots] == ids
+    with get_client(sync_client=True) as client:
+        for root, one in zip(roots, ids, strict=True):
+            known = client.read_deployment_by_name(f"graft-promote/promote-{one}")
+            assert known.work_pool_name == one
+            assert known.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(root)}}]
+            (automation,) = client.read_automations_by_name(f"{one}: a trained model is promoted")
+            assert automation.trigger.match.root == {"prefect.resource.id": f"graft.project.{one}"}
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.timeout(900)
+def test_a_pool_of_the_users_is_made_and_a_deployment_of_another_folder_never_taken_over(tmp_path: Path) -> None:
+    own = {'"watch-{{ $GRAFT_PROJECT_ID }}"': "look", '"{{ $GRAFT_PROJECT_ID }}"\n\n': "gpu\n\n"}
+    first, second = (lay(tmp_path / place / "vision", **own) for place in ("c", "d"))
+    assert pool_of(first) == "gpu"
+    assert deploy(first, ["look"]) == ["look"]
+    with pytest.raises(GraftError) as caught:
+        deploy(second, ["look"])
+    with get_client(sync_client=True) as client:
+        known = client.read_deployment_by_name("graft-watch/look")
+    assert known.work_pool_name == "gpu"
+    assert caught.value.message() == (
+        f"the deployment 'look' is that of another folder: {first}\n  where: {second / 'prefect.yaml'}\n"
+        "  remedy: give it a name of its own there, such as look-{{ $GRAFT_PROJECT_ID }}; if that folder is gone, "
+        f"`.venv/bin/prefect deployment delete {known.id}` first"
+    )
+    assert deploy(first, ["look"]) == ["look"], "its own folder may"
+
+
+def test_several_pools_need_to_be_chosen_from(tmp_path: Path) -> None:
+    root = lay(
+        tmp_path / "vision",
+        **{'work_pool: *pool\n\n  - name: "monitor': 'work_pool: {name: gpu}\n\n  - name: "monitor'},
+    )
+    with pytest.raises(GraftError) as caught:
+        pool_of(root)
+    assert caught.value.message() == (
+        f"prefect.yaml names several work pools: gpu, {project_id(Workspace(root))}\n  where: {root / 'prefect.yaml'}\n"
+        "  remedy: a worker takes from one: say which by --pool, and begin a worker for each"
+    )
 
 
 @pytest.mark.parametrize("state", ["Completed", "Failed", "Crashed", "Unchanged", "Skipped", "Too few answers"])
@@ -87,7 +162,9 @@ def test_a_run_that_ended_in_any_state_is_not_silent(state: str) -> None:
 
 def test_every_flow_but_the_shortest_is_watched_for_silence() -> None:
     named = {
-        name for file in (ROOT / "flows").glob("*.py") for name in re.findall(r'@flow\(name="(.+?)"', file.read_text())
+        name
+        for file in (ROOT / "flows").glob("*.py")
+        for name in re.findall(r'@flow\(\s*name="(.+?)"', file.read_text())
     }
     assert set(LONG_FLOWS) == named - {"graft-crashes"}
 

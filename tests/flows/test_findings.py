@@ -43,7 +43,8 @@ def artifact(state: Any) -> Any:
     run: UUID = state.state_details.flow_run_id
     chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
     with get_client(sync_client=True) as client:
-        return {item.key: item for item in client.read_artifacts(artifact_filter=chosen)}.get("validation")
+        found = {str(item.key).rpartition("-")[2]: item for item in client.read_artifacts(artifact_filter=chosen)}
+    return found.get("validation")
 
 
 @pytest.fixture

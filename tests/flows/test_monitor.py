@@ -12,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from flows.monitor import main, monitor, rows_of
+from flows.project import project_id
 from graft.journal import Answered, Journal
 from graft.monitor.verdict import Accuracy, Monitored
 from graft.validation.drift import Shift
@@ -30,7 +31,8 @@ def test_no_answers_are_too_few_and_still_shown(
     chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         (shown,) = client.read_artifacts(artifact_filter=chosen)
-    assert (shown.key, shown.description) == ("monitor", "Answers of the last 7 days: too few answers: 0 answers")
+    key = f"{project_id(Workspace(root))}-monitor"
+    assert (shown.key, shown.description) == (key, "Answers of the last 7 days: too few answers: 0 answers")
     assert main(["--root", str(root)]) == 0
     assert "too few answers: 0 answers\n" in capfd.readouterr().out
 
@@ -52,11 +54,18 @@ def test_answers_without_training_data_fail_with_what_to_do(
 def test_a_row_for_each_fact_and_one_for_accuracy() -> None:
     moved = Shift("brightness", 0.5, 0.1, "median 0.4 before, 0.9 now", 0)
     still = Shift("class", 0.1, 0.2, "a 50%", 0)
-    rows = rows_of(Monitored(100, (moved, still), 0.2, Accuracy(40, 0.75, 0.6, 0.85, 0.9)))
+    rows = rows_of(Monitored(100, (moved, still), 0.2, Accuracy(40, 40, 30, True, 0.9)))
     assert [(row["fact"], row["result"]) for row in rows] == [
         ("brightness", "drifted"),
         ("class", "steady"),
         ("accuracy", "worse"),
     ]
-    assert rows[2]["found"] == "0.750 (0.600 to 0.850) on 40 labels"
+    assert rows[2]["found"] == (
+        "accuracy 0.750 (0.588 to 0.873, promised 0.900) on the labels of 40 answers drawn at random"
+    )
     json.dumps(rows, allow_nan=False)
+    asked = rows_of(Monitored(100, (), 0.2, Accuracy(1, 0, 0, False, 0.9, ("0a", "0b"))))
+    assert [(row["result"], row["found"]) for row in asked[1:]] == [
+        ("label wanted", "answer 0a"),
+        ("label wanted", "answer 0b"),
+    ]

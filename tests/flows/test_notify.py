@@ -11,8 +11,9 @@ import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
 
-from flows.notify import tell
+from flows.notify import tell, tell_changes
 from flows.pipeline import pipeline
+from graft.workspace import Workspace
 from tests.flows.toy import Toy
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
@@ -78,3 +79,37 @@ def test_a_messenger_that_is_lost_fails_no_run_and_keeps_no_other(
     assert said[0].startswith("nobody was told through 'custom-webhook/absent': there is no such block: Unable to find")
     assert said[1].startswith("nobody was told through 'custom-webhook/gone': ConnectError")
     assert said[2] == "nobody was told through 'secret/no-messenger': this block sends no notifications"
+
+
+def test_a_cause_is_told_once_and_once_more_when_it_is_over(toy: Toy, received: list[dict[str, str]]) -> None:
+    toy.say("bad")
+    for _ in range(3):
+        pipeline(str(toy.root), return_state=True)
+    assert [message["text"].rpartition(" ")[2] for message in received] == ["Failed"]
+    toy.say("silent")
+    pipeline(str(toy.root), return_state=True)
+    cause = "stage 'ingest' failed: the file holds a bad word"
+    assert [message["more"].splitlines()[0] for message in received[1:]] == [
+        f"this is over: {cause}",
+        "stage 'ingest' failed: it ended with exit code 3; the last it printed:",
+    ]
+    toy.say("good")
+    for _ in range(2):
+        pipeline(str(toy.root), return_state=True)
+    assert len(received) == 4
+    assert received[3]["text"] == "graft-pipeline: 'train: by hand' ended as Completed"
+    assert received[3]["more"] == (
+        f"this is over: stage 'ingest' failed: it ended with exit code 3; the last it printed:\n  project: {toy.root}"
+    )
+
+
+def test_what_reached_nobody_is_told_again(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    reached = iter([False, True, False, True])
+    monkeypatch.setattr("flows.notify.tell", lambda subject, body: told.append(subject) or next(reached))
+    workspace = Workspace(toy.root)
+    for words in ("first", "again", "never"):
+        tell_changes(workspace, "about", words, {"cause": "is so"})
+    for words in ("over", "over again", "never"):
+        assert tell_changes(workspace, "about", words, {}) == {}
+    assert told == ["first", "again", "over", "over again"]

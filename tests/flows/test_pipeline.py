@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,7 @@ from prefect.client.schemas.objects import TaskRun
 from flows import pipeline as module
 from flows import stage_task
 from flows.pipeline import main, pipeline
+from flows.project import project_id
 from graft.workspace import Workspace
 from tests.flows.test_turn import another
 from tests.flows.toy import Toy
@@ -62,10 +64,14 @@ def state_names(state: Any) -> dict[str, str]:
     return {name: item.state.name for name, item in task_runs(state, 3).items() if item.state is not None}
 
 
-def artifacts(state: Any) -> dict[str | None, Any]:
+def artifacts(state: Any, toy: Toy) -> dict[str, Any]:
+    """Data by key, without the project that every key begins with."""
+    project = f"{project_id(Workspace(toy.root))}-"
     chosen = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id(state)]))
     with get_client(sync_client=True) as client:
-        return {item.key: item.data for item in client.read_artifacts(artifact_filter=chosen)}
+        found = {str(item.key): item.data for item in client.read_artifacts(artifact_filter=chosen)}
+    assert all(key.startswith(project) for key in found)
+    return {key.removeprefix(project): data for key, data in found.items()}
 
 
 def test_a_task_per_stage_and_unchanged_ones_say_so(any_toy: Toy) -> None:
@@ -85,7 +91,7 @@ def test_a_task_per_stage_and_unchanged_ones_say_so(any_toy: Toy) -> None:
 
 
 def test_tables_and_the_report_are_shown_on_prefects_page(toy: Toy) -> None:
-    shown = artifacts(run(toy))
+    shown = artifacts(run(toy), toy)
     assert json.loads(shown["leaderboard"]) == [
         {"candidate": "resnet18", "accuracy": "0.9"},
         {"candidate": "mobilenet", "accuracy": "0.8"},
@@ -94,16 +100,43 @@ def test_tables_and_the_report_are_shown_on_prefects_page(toy: Toy) -> None:
     assert figures["accuracy"] == 0.912
     assert figures["accuracy_ci95"] == "0.9, 0.925"
     assert figures["transfer.verdict"] == "helps"
-    address = (toy.root / "reports/evaluation/report.html").resolve().as_uri()
-    assert address in shown["report"] and address in shown["report-link"]
+    # A path of this machine is no link for a colleague.
+    report = (toy.root / "reports/evaluation/report.html").resolve()
+    assert shown["report"].startswith(f"The whole report: `{report}` on {socket.gethostname()}\n")
+    assert "report-link" not in shown
     # The card stands under the summary, and doubted labels in a table.
     assert shown["report"].index("accuracy  0.912") < shown["report"].index("# The card")
     assert json.loads(shown["suspects"]) == [{"path": "a/1.png", "label": "a", "suggested": "b"}]
 
 
+def test_the_report_is_linked_where_others_can_read_it(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRAFT_REPORTS_URL", "https://files.example/vision/")
+    shown = artifacts(run(toy), toy)
+    address = "https://files.example/vision/evaluation/report.html"
+    assert f"({address})" in shown["report"] and address in shown["report-link"]
+
+
+def test_of_a_wide_leaderboard_few_columns_are_shown_and_the_reason_second(toy: Toy) -> None:
+    wide = "rank,name,score,score_se,kind,arch,weights,size,depth,params_m,gmacs,latency_ms,why"
+    row = "1,resnet18,0.9,0.01,candidate,resnet18,source,32,4,11.2,1.8,3.1,chosen: the best"
+    toy.root.joinpath("select.sh").write_text(
+        f"mkdir -p reports/selection; printf '{wide}\\n{row}\\n' > reports/selection/leaderboard.csv\n"
+    )
+    (shown,) = json.loads(artifacts(run(toy), toy)["leaderboard"])
+    assert list(shown) == ["name", "why", "score", "score_se", "depth", "size", "params_m", "latency_ms"]
+    assert shown["why"] == "chosen: the best"
+
+
+def test_a_run_is_named_by_its_cause(toy: Toy) -> None:
+    for options, name in (({}, "train: by hand"), ({"cause": "997 new images"}, "train: 997 new images")):
+        state = run(toy, **options)
+        with get_client(sync_client=True) as client:
+            assert client.read_flow_run(flow_run_id(state)).name == name
+
+
 def test_only_what_was_brought_up_to_date_is_shown(toy: Toy) -> None:
     run(toy)
-    assert set(artifacts(run(toy, targets=("select",)))) == {"leaderboard"}
+    assert set(artifacts(run(toy, targets=("select",)), toy)) == {"leaderboard"}
 
 
 def test_a_failed_stage_fails_its_task_and_the_flow_with_its_own_message(toy: Toy) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from flows import pipeline
 from flows.graph import changed_inputs, reproduce
+from flows.turn import turn
 from flows.watch import main, watch
 from graft.config import load_params
 from graft.images.changes import compare
@@ -26,15 +27,27 @@ DVC = str(Path(sys.executable).with_name("dvc"))
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 
 
+def changed(toy: Toy, *stages: str) -> dict[str, str]:
+    return {path: change.how for path, change in changed_inputs(toy.root, stages).items()}
+
+
 def test_changed_inputs_are_named_and_unknown_stages_passed_over(any_toy: Toy) -> None:
-    assert changed_inputs(any_toy.root, ["ingest", "unheard-of"]) == {"in.txt": "modified", "ingest.sh": "modified"}
+    assert changed(any_toy, "ingest", "unheard-of") == {"in.txt": "modified", "ingest.sh": "modified"}
     reproduce(any_toy.root)
-    assert changed_inputs(any_toy.root, ["ingest"]) == {}
+    assert changed(any_toy, "ingest") == {}
     any_toy.say("better")
-    assert changed_inputs(any_toy.root, ["ingest"]) == {"in.txt": "modified"}
+    assert changed(any_toy, "ingest") == {"in.txt": "modified"}
     (any_toy.root / "in.txt").unlink()
-    assert changed_inputs(any_toy.root, ["ingest"]) == {"in.txt": "deleted"}
-    assert changed_inputs(any_toy.root, ["unheard-of"]) == {}
+    assert changed(any_toy, "ingest") == {"in.txt": "deleted"}
+    assert changed(any_toy, "unheard-of") == {}
+
+
+def test_what_stages_make_is_nobodys_data(toy: Toy) -> None:
+    """In the middle of a run, the outputs of its first stages are not what the later ones ran on last."""
+    reproduce(toy.root)
+    toy.say("better")
+    reproduce(toy.root, targets=["ingest"])
+    assert changed(toy, "ingest", "select", "evaluate") == {}
 
 
 def test_the_flow_says_changed_once_and_unchanged_after_a_run(toy: Toy) -> None:
@@ -44,6 +57,31 @@ def test_the_flow_says_changed_once_and_unchanged_after_a_run(toy: Toy) -> None:
     state = watch(str(toy.root), return_state=True)
     assert (state.name, state.message) == ("Changed", "in.txt (modified)")
     assert state.is_completed()
+
+
+def test_a_change_is_trained_on_once_and_the_next_one_again(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    emitted = []
+    monkeypatch.setattr("flows.watch.emit", lambda event, workspace, **payload: emitted.append(payload["what"]))
+    reproduce(toy.root)
+    for word in ("bad", "bad", "worse", "worse", "bad"):
+        toy.say(word)
+        assert watch(str(toy.root), return_state=True).name == "Changed"
+    assert len(emitted) == 3, "a change that is refused is not trained on at every look"
+    toy.say("good")
+    assert watch(str(toy.root), return_state=True).name == "Unchanged"
+    toy.say("bad")
+    watch(str(toy.root))
+    assert len(emitted) == 4
+
+
+def test_it_is_skipped_for_the_whole_of_a_run(toy: Toy) -> None:
+    reproduce(toy.root)
+    toy.say("better")
+    with turn(Workspace(toy.root), "a run", "leave", print):
+        state = watch(str(toy.root), return_state=True)
+    assert state.name == "Skipped" and state.is_completed()
+    assert str(state.message).startswith(f"another run is at work here: process {os.getpid()} on ")
+    assert watch(str(toy.root), return_state=True).name == "Changed", "the next look finds what that did not take in"
 
 
 def test_data_that_is_just_being_taken_in_is_no_failure(toy: Toy) -> None:
@@ -90,6 +128,7 @@ def test_images_are_compared_by_name_and_label(
     shutil.copy(images / "bee" / "bee_000.png", images / "bee" / "another.png")
     shutil.copy(images / "bee" / "bee_000.png", images / "bee" / "a_third.png")
     assert compare(params, workspace).describe() == "8 images, 2 new, 1 gone"
+    assert compare(params, workspace).brief() == "2 new images, 1 images gone"
 
 
 def test_a_source_that_is_gone_since_is_named_with_the_nearest_name(

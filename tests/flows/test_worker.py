@@ -21,6 +21,8 @@ import psutil
 import pytest
 from filelock import FileLock
 
+from flows.project import project_id
+from graft.workspace import Workspace
 from tests.flows.processes import ended, prefect_server
 from tests.flows.toy import Toy, make_toy
 from tests.waiting import until
@@ -36,19 +38,20 @@ pull:
   - prefect.deployments.steps.set_working_directory:
       directory: "{{ $GRAFT_PROJECT }}"
 deployments:
-  - name: train
+  - name: train-{{ $GRAFT_PROJECT_ID }}
     entrypoint: flows/pipeline.py:pipeline
     parameters: {when_busy: leave}
     triggers:
-      - {expect: [graft.data.changed], match: {prefect.resource.id: "graft.project.*"}}
-    work_pool: {name: graft}
-  - name: often
+      - {expect: [graft.data.changed], match: {prefect.resource.id: "graft.project.{{ $GRAFT_PROJECT_ID }}"},
+         parameters: {cause: "{{ event.payload.cause }}"}}
+    work_pool: {name: "{{ $GRAFT_PROJECT_ID }}"}
+  - name: often-{{ $GRAFT_PROJECT_ID }}
     entrypoint: flows/pipeline.py:pipeline
     schedules: [{interval: 30, active: true}]
-    work_pool: {name: graft}
-  - name: watch
+    work_pool: {name: "{{ $GRAFT_PROJECT_ID }}"}
+  - name: watch-{{ $GRAFT_PROJECT_ID }}
     entrypoint: flows/watch.py:watch
-    work_pool: {name: graft}
+    work_pool: {name: "{{ $GRAFT_PROJECT_ID }}"}
 """
 # A second stage that takes until it is told to go on, so that one is finished when the run is killed.
 SLOW_SELECT = """\
@@ -66,6 +69,11 @@ class Place:
     toy: Toy
     address: str
     environment: dict[str, str]
+
+    @property
+    def project(self) -> str:
+        """Its identity, which names carry."""
+        return project_id(Workspace(self.toy.root))
 
     def start(self, module: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """A module of flows as a process group of its own, in the project."""
@@ -92,7 +100,7 @@ class Place:
 
     def begin(self, deployment: str = "train", flow: str = "graft-pipeline") -> str:
         """Start a deployment; returns the run's id."""
-        found = asked("GET", f"{self.address}/deployments/name/{flow}/{deployment}")
+        found = asked("GET", f"{self.address}/deployments/name/{flow}/{deployment}-{self.project}")
         # With a key of its own: asked twice by a client that had no answer, the server begins it once.
         body = {"state": {"type": "SCHEDULED"}, "idempotency_key": uuid4().hex}
         return str(self.ask(f"deployments/{found['id']}/create_flow_run", **body)["id"])
@@ -227,7 +235,8 @@ def deploy(place: Place, *names: str) -> str:
 
 def test_a_schedule_fires_by_itself_and_work_is_done_once(place: Place) -> None:
     said = deploy(place, "often", "train")
-    assert "made the work pool 'graft'\ndeployed often, train: http://127.0.0.1:" in said
+    made = f"made the work pool '{place.project}'\ndeployed often-{place.project}, train-{place.project}: http://127.0.0.1:"
+    assert made in said
 
     def whole() -> list[str]:
         """What became of the first stage in each run by a schedule, once its last stage is known to be over."""
@@ -331,9 +340,12 @@ def test_a_run_whose_machine_is_gone_for_good_is_ended_by_the_server(place: Plac
 
 def test_changed_data_is_noticed_and_trained_on_by_an_event(place: Place) -> None:
     said = deploy(place, "train", "watch")
-    assert "deployed train, watch: " in said
+    assert f"deployed train-{place.project}, watch-{place.project}: " in said
     with worker(place):
         run = place.begin("watch", "graft-watch")
         wait(lambda: place.state_of(run) == "Changed")
         # An automation on the event started the deployment: nobody else did.
-        wait(lambda: [one for one in place.runs() if place.stages(one["id"]).get("evaluate") == "Completed"])
+        (trained,) = wait(
+            lambda: [one for one in place.runs() if place.stages(one["id"]).get("evaluate") == "Completed"]
+        )
+    assert trained["name"] == "train: in.txt (modified), ingest.sh (modified)"

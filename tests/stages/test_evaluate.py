@@ -294,7 +294,7 @@ def test_the_metrics_of_dvc_are_few_figures_and_no_words(workspace: Callable[...
     ws = workspace()
     found = _run(ws)
     graph = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    assert graph["metrics"] == ["reports/evaluation/headline.json"]
+    assert graph["metrics"] == ["reports/evaluation/headline.json", "reports/gate/metrics.json"]
     told = json.loads((ws.root / graph["metrics"][0]).read_text(encoding="utf-8"))
     assert len(told) <= 12
     assert all(value is None or isinstance(value, int | float) for value in told.values())
@@ -324,7 +324,7 @@ def test_dvc_compares_two_evaluations_in_figures_and_in_pictures_without_a_netwo
     ws = workspace()
     _save(ws.controls / "scratch", 1)
     graph = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-    part = {name: graph[name] for name in ("metrics", "plots")}
+    part = {"metrics": ["reports/evaluation/headline.json"], "plots": graph["plots"]}
     part["stages"] = {"evaluate": {"cmd": "true", "outs": [{"reports/evaluation": {"persist": True}}]}}
     (ws.root / "dvc.yaml").write_text(json.dumps(part), encoding="utf-8")
     for path, colour in ((ws.selection / "scores.svg", "red"), (ws.training / "curves.svg", "blue")):

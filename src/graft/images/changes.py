@@ -39,6 +39,11 @@ class Changes:
         ]
         return f"{self.held:,} images, {', '.join(parts) if parts else 'some changed in place'}"
 
+    def brief(self) -> str:
+        """Only what changed, such as ``997 new images``."""
+        words = ((self.new, "new images"), (self.gone, "images gone"), (self.relabelled, "images with another label"))
+        return ", ".join(f"{count:,} {word}" for count, word in words if count) or "images changed in place"
+
 
 def compare(params: Params, workspace: Workspace) -> Changes:
     """List the source of ``params`` (no image is read) and compare it with data/ingested.parquet.

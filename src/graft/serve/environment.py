@@ -65,7 +65,9 @@ ELSEWHERE = frozenset(
         "GRAFT_OFFLINE",
         "GRAFT_PARENT",
         "GRAFT_PROJECT",
+        "GRAFT_PROJECT_ID",
         "GRAFT_REMOTE",
+        "GRAFT_REPORTS_URL",
         "GRAFT_WORKER",
     }
 )

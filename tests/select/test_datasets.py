@@ -12,6 +12,7 @@ import pytest
 
 from graft.command.compare_data import lines
 from graft.errors import DataError, GraftError
+from graft.evaluate.scorer import ACCURACY
 from graft.features.images import decoded
 from graft.features.store import Store
 from graft.images.intake import place_images
@@ -54,7 +55,7 @@ def test_mean_ranks_by_hand() -> None:
 def test_the_table_for_people_and_for_programs() -> None:
     rankings = (_ranking(0.9, 0.8, None), _ranking(0.5, 0.7, 0.6, source="digits"))
     named = ["big", "small", "third"]
-    text = lines(rankings, named)
+    text = lines(rankings, named, ACCURACY)
     rows = [line.split("  ") for line in text if line.startswith(tuple(named))]
     assert [row[0].strip() for row in rows] == ["small", "big", "third"]
     said = "\n".join(text)

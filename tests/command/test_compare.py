@@ -120,6 +120,6 @@ def test_the_candidates_on_two_data_sets(
     found = json.loads(out)
     assert [item["source"] for item in found["data"]] == sources
     assert found["ranking"] == [{"name": f"{ARCH} (none, 32 px)", "mean_rank": 1.0}]
-    assert err.count("probe 0.") + err.count("probe 1.") == 2
+    assert err.count("linear probe accuracy 0.") + err.count("linear probe accuracy 1.") == 2
     compare_data(sources, False)
     assert "best on two" in capsys.readouterr().out

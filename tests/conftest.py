@@ -14,6 +14,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from graft.threads import wait_briefly
+from tests.skips import refused
 
 wait_briefly()  # before any test imports torch: a busy machine must not make the suite ten times slower
 
@@ -47,6 +48,18 @@ def pytest_runtest_setup() -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.manual_seed(0)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With CI=true a test that skipped for want of a program or of data fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # a worker of pytest-xdist, whose reports the controller has
+        return
+    skipped = refused(report.longrepr[2] for report in reporter.stats.get("skipped", []))
+    if skipped:
+        reporter.write_line(f"CI=true, and tests skipped: {'; '.join(skipped)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from graft.config import NO_RESULT, deciding, flatten, load_params
+from graft.settings import Train
 from graft.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -129,7 +131,15 @@ def test_what_was_tested_is_remembered_beyond_the_run() -> None:
     assert {"data/split_history.json": {"persist": True}} in split["outs"]
 
 
+def test_how_long_checkpoints_wait_and_what_controls_there_are_chooses_no_candidate() -> None:
+    params = _graph()["stages"]["select"]["params"]
+    settings = {f"train.{field.name}" for field in fields(Train)}
+    controls = {"train.control", "train.control_seeds", "train.control_steps", "train.label_counts"}
+    deciding = settings - controls - {"train.checkpoint_seconds"}
+    assert {key for key in params if key.startswith("train")} == deciding
+
+
 def test_a_fine_tuning_setting_is_no_affair_of_the_stages_before() -> None:
     stages = _graph()["stages"]
     concerned = [name for name in ORDER if any(key.split(".")[0] == "train" for key in stages[name]["params"])]
-    assert concerned == ["tune", "finetune", "evaluate"]
+    assert concerned == ["select", "tune", "finetune", "evaluate"]

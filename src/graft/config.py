@@ -19,6 +19,16 @@ from graft.settings import BUILT_IN, Candidate, Params
 NO_RESULT = frozenset({"compute.address", "compute.cache_gb", "compute.mapper", "compute.workers", "zoo.offline"})
 
 
+# Keys of earlier versions, and what to do in their place.
+REMOVED = {
+    "train.unfreeze_blocks": "write train.unfreeze, the share of the blocks that is trained",
+    "train.full_epochs": "leave it out: train.strategy: finetune trains all blocks that train.unfreeze names at once",
+    "train.gradual_epochs": "leave it out: train.block_decay lets early blocks move less",
+    "train.patience": "leave it out: a schedule ends after train.finetune_epochs, and is never cut short",
+    "select.finetune_epochs": "leave it out: finalists are trained as the winner is, for train.finetune_epochs",
+}
+
+
 def load_params(path: Path) -> Params:
     """Read and check ``path``.
 
@@ -108,7 +118,8 @@ def _explain(error: ValidationError, where: Path | str) -> ConfigError:
     key = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         parent, _, name = key.rpartition(".")
-        return ConfigError(f"unknown key {key!r}", where=where, remedy=did_you_mean(name, _keys_at(parent)))
+        remedy = REMOVED.get(key) or did_you_mean(name, _keys_at(parent))
+        return ConfigError(f"unknown key {key!r}", where=where, remedy=remedy)
     if first["type"] in {"missing", "missing_argument"}:
         return ConfigError(f"the key {key!r} is missing", where=where, remedy=f"add {key!r} to the file")
     message = first["msg"].removeprefix("Value error, ")

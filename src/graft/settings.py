@@ -335,7 +335,6 @@ class Select:
         Literal["ridge", "logistic"], Field(description="linear head that scores frozen features; ridge is the quicker")
     ] = "ridge"
     finalists: Annotated[Positive, Field(description="best candidates by probe that are fine-tuned in every fold")] = 2
-    finetune_epochs: Annotated[Positive, Field(description="epochs of a finalist's short fine-tuning")] = 8
     max_latency_ms: Annotated[Rate, Field(description="most milliseconds for one image; null: no limit")] | None = None
     max_params_m: Annotated[Rate, Field(description="most parameters, in millions; null: no limit")] | None = None
     max_memory_mb: (
@@ -346,36 +345,31 @@ class Select:
 
 @dataclass(frozen=True, config=_STRICT)
 class Train:
-    """The fine-tuning of the winner: what is trained in which order, for how long, and what holds it back."""
+    """How networks are fine-tuned: finalists in every fold, the winner at last."""
 
     strategy: Annotated[
         str,
         Field(
             min_length=1,
-            description="extract, staged, gradual, full or scratch (graft.train.plan); auto: by the rules of "
-            "graft.train.advice, which say in reports/training/strategy.json which one they took and why",
+            description="extract (the head alone), finetune or scratch (graft.train.plan); auto: extract or finetune, "
+            "whichever was better in the folds, see reports/training/strategy.json",
         ),
     ] = "auto"
     finetune_epochs: Annotated[
-        Count,
-        Field(description="most epochs with blocks unfrozen, in all but extract, and of the control; 0: head only"),
-    ] = 20
-    full_epochs: Annotated[
-        Count, Field(description="staged: most epochs with everything unfrozen, after the last blocks; 0: none")
-    ] = 0
-    gradual_epochs: Annotated[Positive, Field(description="gradual: epochs before one more block is unfrozen")] = 3
-    unfreeze_blocks: Annotated[
-        Positive, Field(description="staged: how many blocks are unfrozen, counted from the last; auto may take more")
-    ] = 2
-    learning_rate: Annotated[Rate, Field(description="peak rate of the head")] = 0.003
-    backbone_rate: Annotated[Rate, Field(description="rate of unfrozen blocks as a share of the head's")] = 0.1
+        Count, Field(description="epochs in which blocks are trained; the schedule ends with the last; 0: head only")
+    ] = 10
+    unfreeze: Annotated[
+        float, Field(gt=0, le=1, description="share of the blocks that is trained, counted from the last; 1: all")
+    ] = 0.6
+    learning_rate: Annotated[Rate, Field(description="peak rate of the head")] = 0.001
+    backbone_rate: Annotated[Rate, Field(description="rate of the last block as a share of the head's")] = 0.75
     block_decay: Annotated[
         float, Field(gt=0, le=1, description="a block's rate as a share of that of the block after it; 1: all alike")
-    ] = 1.0
+    ] = 0.75
     batch_size: Annotated[Positive, Field(description="images per step")] = 32
-    weight_decay: Annotated[float, Field(ge=0, description="AdamW's; none on norms and biases")] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, description="AdamW's; none on norms and biases")] = 0.05
     label_smoothing: Annotated[float, Field(ge=0, lt=1, description="share of the target spread over all classes")] = (
-        0.0
+        0.1
     )
     dropout: Annotated[
         float, Field(ge=0, lt=1, description="share of the features that the head does not see in a step; 0: none")
@@ -391,7 +385,6 @@ class Train:
         Literal["none", "loss", "sampling"],
         Field(description="what evens out classes of unlike size: their weight in the loss, or how often they come"),
     ] = "none"
-    patience: Annotated[Positive, Field(description="epochs without a lower hold-out loss before a stage stops")] = 10
     checkpoint_seconds: Annotated[
         float,
         Field(ge=0, description="seconds between checkpoints, from which a killed training goes on; 0: every step"),
@@ -437,7 +430,7 @@ class Tune:
             min_length=1,
             description="keys of `train` that are varied, or policy for `augment.policy`: rows of graft.tune.space",
         ),
-    ] = ("learning_rate", "backbone_rate", "unfreeze_blocks", "weight_decay")
+    ] = ("learning_rate", "backbone_rate", "finetune_epochs", "weight_decay")
 
 
 @dataclass(frozen=True, config=_STRICT)

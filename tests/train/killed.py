@@ -21,8 +21,7 @@ PRELOADED = ["lightning_fabric", "sklearn.linear_model", "tests.train.small", "g
 class Case:
     """What is trained, in which folder: ``kept`` there has the checkpoints, ``model`` the end, if it comes.
 
-    ``solve``: whether the head is solved first, where the strategy says so. It is so good on these images that no epoch
-    after it is better, and the second pass has no steps.
+    ``solve``: whether the head is fitted first, where the strategy says so.
     """
 
     folder: Path
@@ -38,9 +37,9 @@ class Case:
         return sha256(self.folder / "model" / "model.safetensors")
 
     @property
-    def epochs(self) -> dict[str, int]:
-        """How many epochs of each stage the second pass had."""
-        return dict(read_card(self.folder / "model").provenance["epochs"])
+    def epochs(self) -> int:
+        """How many epochs blocks were trained in."""
+        return int(str(read_card(self.folder / "model").provenance["epochs"]))
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def work(case: Case, moment: Moment | None) -> None:
     chosen = STRATEGIES[case.strategy]
     torch.manual_seed(0)
     network = build_network(case.arch, small.CLASSES, size=small.SIZE)
-    task = small.task(case.folder, case.policy, small.HELD_OUT if chosen.stops_early else None)
+    task = small.task(case.folder, case.policy)
     keeper = Keeper(case.folder / "kept", 0.0)
     plan = chosen.plan(len(network.blocks), settings)
     plan = dataclasses.replace(plan, head_first=plan.head_first and case.solve)
@@ -102,16 +101,13 @@ def work(case: Case, moment: Moment | None) -> None:
 def _moments() -> dict[str, tuple[Any, str]]:
     """What can be counted.
 
-    A batch is made, of augmented images or of kept activations; the head is solved; the hold-out is looked at; a
-    checkpoint, or the end, is half written.
+    A step is made; the head is fitted; a checkpoint, or the end, is half written.
     """
-    from graft.train import checkpoints, finetune, inputs, loop
+    from graft.train import checkpoints, finetune, loop
 
     return {
-        "batch": (inputs.Augmented, "batch"),
-        "kept batch": (inputs.Kept, "batch"),
+        "step": (loop, "_descend"),
         "head": (finetune, "solve_head"),
-        "hold-out": (loop, "holdout_figures"),
         "half written": (checkpoints, "write_text"),
         "end": (finetune, "to_finish"),
     }

@@ -23,9 +23,9 @@ from graft.zoo.network import Network, Parts, Pool
 CLASSES, SIZE, COUNT = 3, 32, 24
 LABELS = np.arange(COUNT) % CLASSES
 EVERY = np.ones(COUNT, dtype=bool)
-# Two of each class.
-HELD_OUT = np.arange(COUNT) < 6
-SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, batch_size=8, patience=2)
+SETTINGS = dataclasses.replace(
+    Train(), finetune_epochs=2, batch_size=8, learning_rate=0.003, label_smoothing=0.0, unfreeze=0.5
+)
 
 
 def tiny() -> Network:
@@ -47,13 +47,13 @@ def images() -> np.ndarray:
     return made
 
 
-def task(folder: Path, policy: str | None = None, held_out: np.ndarray | None = None) -> Task:
+def task(folder: Path, policy: str | None = None) -> Task:
     """All images, at a store in ``folder``."""
     preprocessing = family_of("resnet18").preprocessing("resnet18", SIZE)
     extractor = Extractor(images(), "small", preprocessing, Store(folder), torch.device("cpu"))
     names = tuple(f"{number:02d}.png" for number in range(COUNT))
     built = build_policy(chosen(policy), SIZE) if policy else None
-    return Task(extractor, LABELS, EVERY, held_out, built, names)
+    return Task(extractor, LABELS, EVERY, built, names)
 
 
 def digest(network: nn.Module) -> str:

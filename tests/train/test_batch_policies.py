@@ -23,12 +23,13 @@ from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.inputs import Augmented
 from graft.train.loop import Lesson, batches, logits_of, run_stage
-from graft.train.plan import Stage, scratch, staged
+from graft.train.plan import Stage, scratch
+from graft.train.plan import finetune as finetune_plan
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool
 
 CLASSES, SIZE, COUNT = 3, 16, 24
-SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, batch_size=8, patience=2)
+SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, batch_size=8, learning_rate=0.003, label_smoothing=0.0)
 PREPROCESSING = family_of("resnet18").preprocessing("resnet18", SIZE)
 LABELS = np.arange(COUNT) % CLASSES
 MIXED = ["mixup", "cutmix", "geometric+mixup", "light+cutmix"]
@@ -58,32 +59,38 @@ def extractor(tmp_path: Path) -> Extractor:
 def inputs(name: str, seed: int = 0) -> Augmented:
     policy = build_policy(chosen(*name.split("+")), SIZE)
     return Augmented(
-        torch.from_numpy(images()), policy, PREPROCESSING, nn.Identity(), seed, torch.device("cpu"), CLASSES
+        images(), np.arange(COUNT), policy, PREPROCESSING, nn.Identity(), seed, torch.device("cpu"), CLASSES
     )
+
+
+def batch_of(given: Augmented, indices: Tensor, labels: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+    """One batch by itself; ``labels`` are those of all images."""
+    (made,) = given.batches([(indices, epoch)], labels)
+    return made
 
 
 @pytest.mark.parametrize("name", MIXED)
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_a_mixed_batch_has_shares_for_targets(name: str, count: int) -> None:
     indices = torch.arange(count)
-    labels = torch.from_numpy(LABELS)[indices]
-    x, targets = inputs(name).batch(indices, labels, 0)
+    labels = torch.from_numpy(LABELS)
+    x, targets = batch_of(inputs(name), indices, labels, 0)
     assert (x.shape, targets.shape) == ((count, 3, SIZE, SIZE), (count, CLASSES))
     assert torch.allclose(targets.sum(dim=1), torch.ones(count))
-    again = inputs(name).batch(indices, labels, 0)
+    again = batch_of(inputs(name), indices, labels, 0)
     assert torch.equal(x, again[0]) and torch.equal(targets, again[1])
     if count > 1:
-        others = [inputs(name, seed).batch(indices, labels, epoch)[1] for seed, epoch in ((0, 1), (1, 0), (2, 0))]
+        others = [batch_of(inputs(name, seed), indices, labels, epoch)[1] for seed, epoch in ((0, 1), (1, 0), (2, 0))]
         assert any(not torch.equal(targets, other) for other in others)
 
 
 def test_images_are_varied_first_and_mixed_then() -> None:
     """Mixing what the policy for single images gives, by the shares that the targets tell."""
-    indices, labels = torch.arange(6), torch.from_numpy(LABELS)[:6]
-    plain, same = inputs("geometric").batch(indices, labels, 0)
-    mixed, targets = inputs("geometric+mixup").batch(indices, labels, 0)
-    assert torch.equal(same, labels)
-    own = targets[torch.arange(6), labels].view(-1, 1, 1, 1)
+    indices, labels = torch.arange(6), torch.from_numpy(LABELS)
+    plain, same = batch_of(inputs("geometric"), indices, labels, 0)
+    mixed, targets = batch_of(inputs("geometric+mixup"), indices, labels, 0)
+    assert torch.equal(same, labels[:6])
+    own = targets[torch.arange(6), labels[:6]].view(-1, 1, 1, 1)
     assert torch.allclose(mixed, own * plain + (1 - own) * plain.roll(1, 0), atol=1e-5)
 
 
@@ -95,14 +102,14 @@ def test_the_loss_is_the_cross_entropy_of_the_shares(name: str, smoothing: float
     still, given = network(), inputs(name)
     labels = torch.from_numpy(LABELS)
     stage = Stage("still", 0, 1, 0.0, 0.0, False)
-    course = run_stage(still, stage, Lesson(given, labels), settings, 0, fabric_for("cpu"), 1)
+    points = run_stage(still, stage, Lesson(given, labels), settings, 0, fabric_for("cpu"))
     losses = []
     for indices in batches(COUNT, 8, 0, "still", 0):
-        x, targets = given.batch(indices, labels[indices], 0)
+        x, targets = batch_of(given, indices, labels, 0)
         smoothed = targets * (1 - smoothing) + smoothing / CLASSES
         log_p = torch.log_softmax(logits_of(still.ending(0), x), dim=1)
         losses.append(float(-(smoothed * log_p).sum(dim=1).mean()))
-    assert course.points[0].train_loss == pytest.approx(np.mean(losses), abs=1e-5)
+    assert points[0].train_loss == pytest.approx(np.mean(losses), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", MIXED)
@@ -110,9 +117,9 @@ def test_same_seed_same_bytes(name: str, extractor: Extractor) -> None:
     states = []
     for seed in (1, 1, 2):
         policy = build_policy(chosen(*name.split("+")), SIZE)
-        task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), None, policy)
+        task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), policy)
         torch.rand(3)  # what was drawn before does not matter
-        states.append(finetune(network(), staged(2, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")).network)
+        states.append(finetune(network(), finetune_plan(2, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")).network)
     first, second, other = (list(each.state_dict().values()) for each in states)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
@@ -121,7 +128,7 @@ def test_same_seed_same_bytes(name: str, extractor: Extractor) -> None:
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_a_network_learns_from_mixed_batches(name: str, extractor: Extractor) -> None:
     settings = dataclasses.replace(SETTINGS, finetune_epochs=30, learning_rate=0.02)
-    task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), None, build_policy(chosen(name), SIZE))
+    task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), build_policy(chosen(name), SIZE))
     trained = finetune(network(), scratch(2, settings), task, settings, 0, fabric_for("cpu")).network
     logits = logits_of(trained.ending(0), PREPROCESSING.normalise(torch.from_numpy(images())))
     assert float((logits.argmax(1).numpy() == LABELS).mean()) > 0.9
@@ -140,22 +147,21 @@ class Recording(Mixing):
         return super().mix(images, labels, classes, seed)
 
 
-def test_what_is_held_out_is_never_mixed(extractor: Extractor) -> None:
-    held_out = np.arange(COUNT) < 6
+def test_only_what_is_trained_on_is_mixed(extractor: Extractor) -> None:
+    rows = np.arange(COUNT) >= 6
     mixing = Recording("MixUp", 0.2, {})
-    task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), held_out, Policy(None, mixing))
-    trained = finetune(network(), staged(2, SETTINGS), task, SETTINGS, 0, fabric_for("cpu"))
-    watched = len([point for point in trained.curve if point.stage != "head"]) * 3  # of 18 images in batches of 8
-    assert watched > 0
+    task = Task(extractor, LABELS, rows, Policy(None, mixing))
+    trained = finetune(network(), finetune_plan(2, SETTINGS), task, SETTINGS, 0, fabric_for("cpu"))
+    assert len(mixing.seen) == 2 * 3, "two epochs of 18 images in batches of 8"
     assert sorted(number for batch in mixing.seen[:3] for number in batch) == list(range(6, COUNT))
-    assert all(number >= 6 for batch in mixing.seen[:watched] for number in batch)
-    plain = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), held_out)
-    curve = finetune(network(), staged(2, SETTINGS), plain, SETTINGS, 0, fabric_for("cpu")).curve
-    assert curve[0] == trained.curve[0], "the head is solved, and watched, on plain images"
+    assert all(number >= 6 for batch in mixing.seen for number in batch)
+    plain = Task(extractor, LABELS, rows)
+    curve = finetune(network(), finetune_plan(2, SETTINGS), plain, SETTINGS, 0, fabric_for("cpu")).curve
+    assert curve[0] == trained.curve[0], "the head is fitted to plain images"
 
 
-@pytest.mark.parametrize("room", ["select", "features", "evaluate", "serve", "predict.py", "stages/select.py"])
-def test_selection_evaluation_and_service_know_no_augmentation(room: str) -> None:
+@pytest.mark.parametrize("room", ["features", "evaluate", "serve", "predict.py"])
+def test_features_evaluation_and_service_know_no_augmentation(room: str) -> None:
     place = Path(graft.__file__).parent / room
     files = [place] if place.is_file() else sorted(place.rglob("*.py"))
     assert files

@@ -107,7 +107,7 @@ def last_block(mode: Mode | None, folder: Path) -> Network:
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT)
     # Batch statistics would take the convolution's bias out again; AdamW makes whole steps of the rounding left over.
     stage = Stage("last block", 3, 3, 0.01, 0.01, fresh_statistics=False)
-    run_stage(network, stage, lesson, settings, 0, fabric_for("cpu"), 3, mode=mode)
+    run_stage(network, stage, lesson, settings, 0, fabric_for("cpu"), mode=mode)
     return network
 
 

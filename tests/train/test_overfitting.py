@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from graft.settings import Train
 from graft.train.averaging import decay_after
 from graft.train.devices import fabric_for
 from graft.train.finetune import finetune
 from graft.train.head import solve_head
 from graft.train.imbalance import IMBALANCE, class_weights, even_chances
 from graft.train.inputs import Kept
-from graft.train.loop import Holdout, Lesson, batches, holdout_figures, logits_of, run_stage
-from graft.train.plan import Stage, staged
+from graft.train.loop import Lesson, batches, logits_of, run_stage
+from graft.train.plan import Stage
+from graft.train.plan import finetune as finetune_plan
 from graft.train.underway import Underway, with_dropout
 from tests.train.small import CLASSES, COUNT, LABELS, SETTINGS, digest, task, tiny
 
@@ -32,18 +32,6 @@ def lesson(tmp_path: Path) -> Lesson:
     return Lesson(Kept(what.extractor.activations(tiny(), 0, what.rows)), torch.from_numpy(LABELS))
 
 
-def test_by_default_nothing_new_is_done() -> None:
-    train = Train()
-    assert (train.dropout, train.clip_norm, train.ema_decay, train.imbalance, train.block_decay, train.full_epochs) == (
-        0.0,
-        None,
-        0.0,
-        "none",
-        1.0,
-        0,
-    )
-
-
 @pytest.mark.parametrize(
     "change",
     [{"dropout": 0.5}, {"clip_norm": 0.01}, {"ema_decay": 0.9}, {"imbalance": "sampling"}, {"block_decay": 0.5}],
@@ -52,7 +40,7 @@ def test_each_setting_changes_what_comes_out(change: dict[str, object], tmp_path
     what = task(tmp_path)
     outs = []
     for settings in (SETTINGS, dataclasses.replace(SETTINGS, **change)):  # type: ignore[arg-type]
-        outs.append(digest(finetune(tiny(), staged(4, settings), what, settings, 0, fabric_for("cpu")).network))
+        outs.append(digest(finetune(tiny(), finetune_plan(4, settings), what, settings, 0, fabric_for("cpu")).network))
     assert outs[0] != outs[1]
 
 
@@ -73,7 +61,7 @@ def test_dropout_hides_its_share_of_the_features_from_the_head_while_training_on
 
 def test_dropout_is_no_part_of_the_network_that_is_kept(tmp_path: Path) -> None:
     settings = dataclasses.replace(SETTINGS, dropout=0.5)
-    trained = finetune(tiny(), staged(4, settings), task(tmp_path), settings, 0, fabric_for("cpu")).network
+    trained = finetune(tiny(), finetune_plan(4, settings), task(tmp_path), settings, 0, fabric_for("cpu")).network
     assert list(trained.state_dict()) == list(tiny().state_dict())
 
 
@@ -87,7 +75,7 @@ def test_gradients_are_no_longer_than_the_norm_that_is_set(clip: float | None, t
         norms.append(float(torch.cat([grad.flatten() for grad in grads]).norm()))
 
     settings = dataclasses.replace(SETTINGS, clip_norm=clip)
-    run_stage(network, EVERYTHING, lesson(tmp_path), settings, 0, fabric_for("cpu"), 2, measure)
+    run_stage(network, EVERYTHING, lesson(tmp_path), settings, 0, fabric_for("cpu"), measure)
     assert len(norms) == 6
     assert min(norms) > 0.01 if clip is None else max(norms) == pytest.approx(1e-3, rel=1e-3)
 
@@ -101,7 +89,7 @@ def test_the_average_is_that_of_the_formula(tmp_path: Path) -> None:
         seen.append({name: value.double().clone() for name, value in run.network.state_dict().items()})
 
     settings = dataclasses.replace(SETTINGS, ema_decay=0.25)
-    run_stage(network, EVERYTHING, lesson(tmp_path), settings, 0, fabric_for("cpu"), 2, note)
+    run_stage(network, EVERYTHING, lesson(tmp_path), settings, 0, fabric_for("cpu"), note)
     average = seen[0]
     for steps, weights in enumerate(seen[1:], start=1):
         share = min(0.25, (1 + steps) / (10 + steps))
@@ -165,7 +153,7 @@ def test_what_a_head_says_that_sees_nothing(imbalance: str, wanted: float) -> No
     settings = dataclasses.replace(SETTINGS, imbalance=imbalance, batch_size=60, weight_decay=0.0)
     stage = Stage("head", 4, 60, 0.2, 0.0, False)
     some = Lesson(Kept(torch.zeros(120, 16)), labels)
-    run_stage(network, stage, some, settings, 0, fabric_for("cpu"), 60)
+    run_stage(network, stage, some, settings, 0, fabric_for("cpu"))
     assert float(torch.softmax(head(torch.zeros(16)), dim=0)[0].detach()) == pytest.approx(wanted, abs=0.05)
 
 
@@ -179,14 +167,14 @@ def test_the_weighted_loss_is_that_of_the_formula(smoothing: float, tmp_path: Pa
     still = Stage("still", 4, 1, 0.0, 0.0, False)
     settings = dataclasses.replace(SETTINGS, imbalance="loss", batch_size=COUNT, label_smoothing=smoothing)
     some = Lesson(Kept(inputs), torch.from_numpy(labels))
-    course = run_stage(network, still, some, settings, 0, fabric_for("cpu"), 1)
+    points = run_stage(network, still, some, settings, 0, fabric_for("cpu"))
     logits = logits_of(network.head, inputs).double().numpy()
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     weights = COUNT / (CLASSES * np.array([12, 8, 4]))
     plain = -(weights[labels] * log_p[np.arange(COUNT), labels]).sum()
     smooth = -(weights * log_p).sum() / CLASSES
     wanted = ((1 - smoothing) * plain + smoothing * smooth) / weights[labels].sum()
-    assert course.points[0].train_loss == pytest.approx(wanted, abs=1e-5)
+    assert points[0].train_loss == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_solved_head_is_evened_out_by_weights() -> None:
@@ -201,28 +189,3 @@ def test_a_solved_head_is_evened_out_by_weights() -> None:
         with torch.no_grad():
             recalls.append(float((head(features).argmax(1)[180:] == 1).float().mean()))
     assert recalls[0] < 0.5 < recalls[1]
-
-
-def test_the_hold_out_judges_the_average(tmp_path: Path) -> None:
-    """Its loss after the first epoch is that of the weights that the formula gives then; they are what is kept."""
-    some = lesson(tmp_path)
-    holdout = Holdout(some.inputs.batch(torch.arange(6), some.labels[:6], 0)[0], some.labels[:6])
-    seen: list[dict[str, torch.Tensor]] = []
-    network = tiny()
-    settings = dataclasses.replace(SETTINGS, ema_decay=0.25, learning_rate=0.02)
-    stage = Stage("everything", 0, 1, 0.02, 0.02, False)
-    run_stage(
-        network, stage, dataclasses.replace(some, holdout=holdout), settings, 0, fabric_for("cpu"), 1,
-        lambda run: seen.append({name: value.clone() for name, value in run.network.state_dict().items()}),
-    )  # fmt: skip
-    average = seen[0]
-    for steps, weights in enumerate(seen[1:], start=1):
-        share = min(0.25, (1 + steps) / (10 + steps))
-        average = {name: torch.lerp(weights[name].float(), average[name].float(), share) for name in average}
-    oracle = tiny()
-    oracle.load_state_dict(average)
-    last = tiny()
-    last.load_state_dict(seen[-1])
-    wanted = holdout_figures(oracle.ending(0), holdout)[0]
-    assert wanted != pytest.approx(holdout_figures(last.ending(0), holdout)[0], abs=1e-5)
-    assert holdout_figures(network.ending(0), holdout)[0] == pytest.approx(wanted, abs=1e-6)

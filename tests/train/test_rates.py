@@ -68,7 +68,7 @@ def test_a_stage_trains_at_these_rates(epochs: int, tmp_path: Path) -> None:
     def note(run: Underway) -> None:
         seen.append([group["lr"] for group in run.optimizer.param_groups])
 
-    run_stage(network, stage, Lesson(inputs, torch.from_numpy(LABELS)), settings, 0, fabric_for("cpu"), epochs, note)
+    run_stage(network, stage, Lesson(inputs, torch.from_numpy(LABELS)), settings, 0, fabric_for("cpu"), note)
     total = 8 * epochs
     shares = [rate_at(step, min(8, total // 4), total) for step in range(1, total + 1)]
     peaks = (0.02, 0.02, 0.004, 0.004)  # weights and biases of the head, then of the blocks

@@ -18,12 +18,12 @@ from graft.errors import ConfigError, TrainingError
 from graft.settings import Compute
 from graft.train.checkpoints import Keeper, Read
 from graft.train.finetune import finetune
-from graft.train.plan import staged
+from graft.train.plan import finetune as finetune_plan
 from graft.train.several import fabric_of, launch, share_of, weight_of, written_once
 from tests.train.small import COUNT, LABELS, SETTINGS, task, tiny
 
 # Shares of unlike size: 24 images in batches of 7 or 6 or so.
-UNEVEN = dataclasses.replace(SETTINGS, batch_size=7, unfreeze_blocks=2, imbalance="loss", clip_norm=1.0)
+UNEVEN = dataclasses.replace(SETTINGS, batch_size=7, imbalance="loss", clip_norm=1.0)
 
 
 def fake(size: int, rank: int) -> Any:
@@ -58,10 +58,9 @@ def trained_in(fabric: Any, folder: Path) -> None:
     network = tiny()
     # Dropout draws anew for every share.
     network.neck[1] = torch.nn.Identity()
-    plan = staged(len(network.blocks), UNEVEN)
-    held_out = np.arange(COUNT) < 6
+    plan = finetune_plan(len(network.blocks), UNEVEN)
     # Each process has its own folder for what it keeps: the point here is training.
-    job = task(folder / f"cache{fabric.global_rank}", None, held_out)
+    job = task(folder / f"cache{fabric.global_rank}")
     keeper = Keeper(folder / "checkpoints", 0.0, kind=Keeper.kind if fabric.is_global_zero else Read)
     result = finetune(network, plan, job, UNEVEN, 0, fabric, keeper)
     with written_once(folder / "out", fabric) as out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -12,40 +13,23 @@ from hypothesis import strategies as st
 
 from graft.errors import ConfigError
 from graft.settings import Train
-from graft.train.advice import ALREADY_GOOD, FEW, MANY, RULES, SAYS_LITTLE, Evidence, advise
+from graft.train.auto_strategy import StrategyChoice, choose_strategy, strategies_to_try
 from graft.train.devices import fabric_for
 from graft.train.finetune import finetune
 from graft.train.freezing import freeze, parameter_groups
-from graft.train.plan import STRATEGIES, Plan, Stage, gradual, require_strategy, staged
+from graft.train.plan import STRATEGIES, Plan, Stage, require_strategy
 from graft.zoo.network import Network, build_network
 from tests.train.small import CLASSES, SETTINGS, task, tiny
 
 # With batch statistics and without, with squeeze-and-excitation, with layer norms and scales.
 FAMILIES = ("shufflenet_v2_x0_5", "mobilenet_v3_small", "timm:convnext_atto")
-TRAIN = Train(
-    finetune_epochs=8, full_epochs=3, gradual_epochs=2, unfreeze_blocks=2, learning_rate=0.01, backbone_rate=0.1
-)
-
-
-def shape(plan: Plan) -> tuple[bool, list[tuple[str, int, int, float, float, bool]]]:
-    stages = [(s.name, s.start, s.epochs, s.rate, round(s.backbone_rate, 9), s.fresh_statistics) for s in plan.stages]
-    return plan.head_first, stages
+TRAIN = Train(finetune_epochs=8, unfreeze=0.5, learning_rate=0.01, backbone_rate=0.1)
 
 
 PLANS = {
-    "extract": (True, []),
-    "staged": (True, [("last blocks", 2, 8, 0.01, 0.001, False), ("everything", 0, 3, 0.01, 0.001, False)]),
-    "gradual": (
-        True,
-        [
-            ("last block", 3, 2, 0.01, 0.001, False),
-            ("last 2 blocks", 2, 2, 0.01, 0.001, False),
-            ("last 3 blocks", 1, 2, 0.01, 0.001, False),
-            ("last 4 blocks", 0, 2, 0.01, 0.001, False),
-        ],
-    ),
-    "full": (False, [("everything", 0, 8, 0.01, 0.001, True)]),
-    "scratch": (False, [("everything", 0, 11, 0.01, 0.01, True)]),
+    "extract": Plan(True, None),
+    "finetune": Plan(True, Stage("fine-tuning", 2, 8, 0.01, 0.001, False, 0.75)),
+    "scratch": Plan(False, Stage("from scratch", 0, 8, 0.01, 0.01, True)),
 }
 
 
@@ -54,37 +38,24 @@ def test_every_strategy_has_its_plan_here() -> None:
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_the_stages_of_a_strategy(name: str) -> None:
-    assert shape(STRATEGIES[name].plan(4, TRAIN)) == PLANS[name]
+def test_the_plan_of_a_strategy(name: str) -> None:
+    assert STRATEGIES[name].plan(4, TRAIN) == PLANS[name]
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-@given(blocks=st.integers(1, 14), epochs=st.integers(0, 12), full=st.integers(0, 4), every=st.integers(1, 5))
-def test_any_strategy_opens_more_and_more_from_the_end_and_keeps_its_epochs(
-    name: str, blocks: int, epochs: int, full: int, every: int
-) -> None:
-    train = dataclasses.replace(TRAIN, finetune_epochs=epochs, full_epochs=full, gradual_epochs=every)
-    plan = STRATEGIES[name].plan(blocks, train)
-    starts = [stage.start for stage in plan.stages]
-    assert starts == sorted(starts, reverse=True) and all(0 <= start < blocks for start in starts)
-    assert len({stage.name for stage in plan.stages}) == len(plan.stages)
-    total = {"extract": 0, "staged": epochs + full, "scratch": epochs + full}.get(name, epochs)
-    assert sum(stage.epochs for stage in plan.stages) == total
-    assert plan.head_first or plan.stages, "something is trained"
+@given(blocks=st.integers(1, 40), share=st.floats(0.01, 1.0))
+def test_a_share_of_the_blocks_is_trained_whatever_their_number(blocks: int, share: float) -> None:
+    plan = STRATEGIES["finetune"].plan(blocks, dataclasses.replace(TRAIN, unfreeze=share))
+    assert plan.stage is not None
+    trained = blocks - plan.stage.start
+    assert 1 <= trained <= blocks
+    assert share * blocks <= trained + 1e-9 and trained < share * blocks + 1
 
 
-def test_gradual_leaves_the_rest_of_the_epochs_to_all_blocks_and_stops_when_none_is_left() -> None:
-    assert [(stage.start, stage.epochs) for stage in gradual(2, TRAIN).stages] == [(1, 2), (0, 6)]
-    few = dataclasses.replace(TRAIN, finetune_epochs=3)
-    assert [(stage.start, stage.epochs) for stage in gradual(9, few).stages] == [(8, 2), (7, 1)]
+def test_fine_tuning_without_epochs_is_the_head_alone() -> None:
+    assert STRATEGIES["finetune"].plan(4, dataclasses.replace(TRAIN, finetune_epochs=0)) == Plan(True, None)
 
 
-def test_staged_without_epochs_is_the_head_alone() -> None:
-    assert staged(4, dataclasses.replace(TRAIN, finetune_epochs=0, full_epochs=0)) == Plan(True, ())
-
-
-def test_a_control_that_is_cut_short_proves_nothing() -> None:
-    assert [name for name, row in STRATEGIES.items() if not row.stops_early] == ["scratch"]
+def test_only_the_control_starts_from_random_weights() -> None:
     assert [name for name, row in STRATEGIES.items() if row.blank] == ["scratch"]
 
 
@@ -94,7 +65,8 @@ def test_the_rate_and_decay_of_every_parameter(name: str, decay: float) -> None:
     """Against the rule said for each parameter by itself: its block's distance from the last, and its dimensions."""
     network = tiny()
     train = dataclasses.replace(TRAIN, block_decay=decay)
-    for stage in STRATEGIES[name].plan(4, train).stages:
+    stage = STRATEGIES[name].plan(4, train).stage
+    if stage is not None:
         groups = parameter_groups(network, stage, 0.05)
         got = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
         assert sum(len(group["params"]) for group in groups) == len(got), "no parameter is in two groups"
@@ -133,19 +105,17 @@ def test_what_is_frozen_stays_with_its_buffers_and_the_rest_moves(name: str, arc
             # Layer scales begin at 1e-6: what comes through them moves a weight of 1 by less than float32 can tell.
             value.fill_(1.0)
     blocks = len(network.blocks)
-    train = dataclasses.replace(
-        SETTINGS, finetune_epochs=1 if name != "gradual" else 2, gradual_epochs=1, learning_rate=0.01
-    )
+    train = dataclasses.replace(SETTINGS, finetune_epochs=1, learning_rate=0.01, backbone_rate=0.1, unfreeze=0.4)
     plan = STRATEGIES[name].plan(blocks, train)
-    start = plan.stages[-1].start if plan.stages else blocks
-    assert start == {"extract": blocks, "staged": blocks - 2, "gradual": blocks - 2}.get(name, 0)
+    start = blocks if plan.start is None else plan.start
+    assert start == {"extract": blocks, "finetune": blocks - math.ceil(0.4 * blocks), "scratch": 0}[name]
     before = _frozen(network, blocks)
     trained = finetune(network, plan, task(tmp_path), train, 0, fabric_for("cpu")).network
     after = _frozen(trained, blocks)
     moved = {key for key, value in before.items() if not torch.equal(after[key], value)}
     frozen = {key for key in before if int(key.split(".")[0]) < start}
     assert moved & frozen == set()
-    fresh = bool(plan.stages) and plan.stages[-1].fresh_statistics
+    fresh = plan.stage is not None and plan.stage.fresh_statistics
     statistics = {key for key in before if key.endswith(("running_mean", "running_var"))} - frozen
     assert moved & statistics == (statistics if fresh else set())
     learned = {key for key in before if key.endswith(("weight", "bias", "gamma"))} - frozen
@@ -154,69 +124,79 @@ def test_what_is_frozen_stays_with_its_buffers_and_the_rest_moves(name: str, arc
     assert not torch.equal(trained.head.weight, network.head.weight)
 
 
-def evidence(
-    per_class: int = 50, probe: float | None = 0.8, curve: tuple[float, ...] = (), blocks: int = 4
-) -> Evidence:
-    return Evidence(per_class, 4, probe, curve, blocks)
-
-
-def _score(share: float) -> float:
-    """The accuracy at which a probe of four classes has this share of a perfect score above chance."""
-    return 0.25 + 0.75 * share
+SCORES = {"extract": (0.8, 0.7), "finetune": (0.9, 0.8)}
 
 
 @pytest.mark.parametrize(
-    ("known", "strategy", "rule"),
+    ("scores", "strategy", "why"),
     [
-        (evidence(FEW - 1), "extract", "few images"),
-        (evidence(FEW), "staged", "some images"),
-        (evidence(MANY - 1), "staged", "some images"),
-        (evidence(MANY), "full", "many images"),
-        (evidence(FEW - 1, _score(SAYS_LITTLE - 0.01)), "staged", "few images, features that say little"),
-        (evidence(FEW - 1, _score(SAYS_LITTLE + 0.01)), "extract", "few images"),
-        (evidence(50, _score(ALREADY_GOOD + 0.001)), "extract", "features that fit"),
-        (evidence(MANY, _score(ALREADY_GOOD - 0.001)), "full", "many images"),
-        (evidence(FEW - 1, None), "extract", "few images"),
-        (evidence(50, None), "staged", "some images"),
+        (SCORES, "finetune", "the better mean over the folds: head alone 0.750, fine-tuned 0.850"),
+        (
+            {"extract": (0.9, 0.8), "finetune": (0.8, 0.7)},
+            "extract",
+            "the better mean over the folds: head alone 0.850, fine-tuned 0.750",
+        ),
+        (
+            {"extract": (0.9, 0.7), "finetune": (0.8, 0.8)},
+            "extract",
+            "the better mean over the folds: head alone 0.800, fine-tuned 0.800",
+        ),
+        ({"extract": (1.0, 1.0)}, "extract", "the head alone scored 1.000: nothing to gain"),
+        ({}, "finetune", "nothing was tried on the folds"),
     ],
 )
-def test_auto_takes_the_rule_that_applies(known: Evidence, strategy: str, rule: str) -> None:
-    advice = advise(known, Train())
-    assert (advice.strategy, advice.rule, advice.chosen_by) == (strategy, rule, "auto")
-    assert advice.why == next(row.why for row in RULES if row.name == rule)
-    assert advice.settings(Train()).strategy == strategy
-
-
-def test_every_rule_is_taken_by_some_evidence() -> None:
-    known = [evidence(n, p) for n in (2, 50, 500) for p in (0.3, 0.8, 0.999)]
-    taken = {advise(item, Train()).rule for item in known}
-    assert taken == {rule.name for rule in RULES}
-    assert {rule.strategy for rule in RULES} <= set(STRATEGIES)
-
-
-def test_what_lies_behind_the_peak_of_the_depth_curve_is_retrained() -> None:
-    late = (0.2, 0.5, 0.7, 0.9)
-    early = (0.6, 0.5, 0.4, 0.3)
-    train = Train(unfreeze_blocks=2)
-    assert advise(evidence(curve=late), train).unfreeze_blocks == 2, "as many as the setting says"
-    advice = advise(evidence(curve=early), train)
-    assert advice.unfreeze_blocks == 3
-    assert advice.why.endswith("the frozen features are best 3 blocks before the end, so these are retrained")
-    assert [stage.start for stage in staged(4, advice.settings(train)).stages] == [1]
-    assert advise(evidence(curve=early), Train(unfreeze_blocks=4)).unfreeze_blocks == 4
+def test_auto_delivers_the_better_mean_over_the_folds_and_of_equals_the_head(
+    scores: dict[str, tuple[float, ...]], strategy: str, why: str
+) -> None:
+    assert choose_strategy(Train(), "bundled", scores) == StrategyChoice(strategy, "auto", why)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_auto_is_overruled_by_a_name(name: str) -> None:
-    advice = advise(evidence(2), Train(strategy=name, unfreeze_blocks=3))
-    assert (advice.strategy, advice.chosen_by, advice.unfreeze_blocks) == (name, "train.strategy", 3)
+    train = Train(strategy=name)
+    assert strategies_to_try(train, "bundled", 0.5, 3) == (name,)
+    assert choose_strategy(train, "bundled", SCORES) == StrategyChoice(name, "train.strategy", "params.yaml names it")
+
+
+@pytest.mark.parametrize("name", ["auto", *STRATEGIES])
+def test_without_weights_there_is_nothing_to_transfer(name: str) -> None:
+    train = Train(strategy=name)
+    assert strategies_to_try(train, "none", 0.5, 3) == ("scratch",)
+    assert choose_strategy(train, "none", {}).strategy == "scratch"
+
+
+@pytest.mark.parametrize(
+    ("probe", "classes", "tried"),
+    [
+        (None, 2, ("extract", "finetune")),
+        (0.5, 2, ("extract", "finetune")),
+        (0.99, 2, ("extract", "finetune")),
+        (1.0, 2, ("extract",)),
+        (1.0, 1, ("extract", "finetune")),
+    ],
+)
+def test_fine_tuning_is_not_tried_where_it_could_not_be_shown_to_gain(
+    probe: float | None, classes: int, tried: tuple[str, ...]
+) -> None:
+    assert strategies_to_try(Train(), "bundled", probe, classes) == tried
+    assert strategies_to_try(Train(finetune_epochs=0), "bundled", probe, classes) == ("extract",)
 
 
 def test_an_unknown_strategy_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
-        require_strategy("stage")
+        require_strategy("finetuned")
     assert caught.value.message() == (
-        "there is no strategy 'stage'\n  where: train.strategy\n  remedy: did you mean 'staged'?"
+        "there is no strategy 'finetuned'\n  where: train.strategy\n  remedy: did you mean 'finetune'?"
+    )
+
+
+@pytest.mark.parametrize("name", ["staged", "gradual", "full"])
+def test_a_strategy_of_before_is_refused_with_what_does_the_same(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        require_strategy(name)
+    assert caught.value.message() == (
+        f"there is no strategy {name!r} any more\n  where: train.strategy\n"
+        "  remedy: write `finetune`; `train.unfreeze` says which share of the blocks it trains"
     )
 
 

@@ -22,14 +22,14 @@ from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.head import solve_head
 from graft.train.inputs import Augmented, Kept
-from graft.train.loop import Holdout, Lesson, batches, holdout_figures, logits_of, run_stage
-from graft.train.plan import STRATEGIES, Stage, staged
-from graft.train.trained import some_of
+from graft.train.loop import Lesson, batches, logits_of, run_stage
+from graft.train.plan import STRATEGIES, Stage
+from graft.train.plan import finetune as finetune_plan
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool, build_network
 
 CLASSES, SIZE, COUNT = 3, 32, 24
-SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, batch_size=8, patience=2)
+SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, batch_size=8, learning_rate=0.003, label_smoothing=0.0)
 ARCHS = ("resnet18", "mobilenet_v3_small", "timm:tf_efficientnet_lite0")
 
 
@@ -64,6 +64,12 @@ def extractor(tmp_path: Path, labels: np.ndarray) -> Extractor:
     return Extractor(images, "tiny", preprocessing, Store(tmp_path), torch.device("cpu"))
 
 
+def batch_of(given: Augmented, indices: torch.Tensor, epoch: int) -> torch.Tensor:
+    """The inputs of one batch by itself."""
+    ((inputs, _),) = given.batches([(indices, epoch)], torch.zeros(COUNT, dtype=torch.long))
+    return inputs
+
+
 def _rows(count: int = COUNT) -> np.ndarray:
     return np.ones(count, dtype=bool)
 
@@ -89,7 +95,7 @@ def test_frozen_parameters_and_buffers_stay_and_others_move(
     frozen, moving = _state(network, range(start)), _state(network, range(start, blocks))
     head = network.head.weight.clone()
     inputs = Kept(extractor.activations(network, start, _rows()))
-    run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"), 1)
+    run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"))
     after = {**_state(network, range(start)), **_state(network, range(start, blocks))}
     assert all(torch.equal(after[name], value) for name, value in frozen.items())
     assert not torch.equal(network.head.weight, head)
@@ -99,11 +105,10 @@ def test_frozen_parameters_and_buffers_stay_and_others_move(
     assert moved & statistics == (statistics if fresh else set())
 
 
-@pytest.mark.parametrize("name", ["full", "scratch"])
-def test_loss_starts_near_the_logarithm_of_the_classes(name: str, extractor: Extractor, labels: np.ndarray) -> None:
+def test_loss_starts_near_the_logarithm_of_the_classes(extractor: Extractor, labels: np.ndarray) -> None:
     """Where no head is solved first."""
     task = Task(extractor, labels, _rows())
-    plan = STRATEGIES[name].plan(4, SETTINGS)
+    plan = STRATEGIES["scratch"].plan(4, SETTINGS)
     curve = finetune(_network("tiny"), plan, task, SETTINGS, 0, fabric_for("cpu")).curve
     assert curve[0].train_loss == pytest.approx(math.log(CLASSES), abs=0.5)
 
@@ -145,8 +150,8 @@ def test_one_batch_is_learned_by_heart(extractor: Extractor, labels: np.ndarray)
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT, label_smoothing=0.0)
     stage = Stage("everything", 0, 60, 0.02, 0.02, True)
     inputs = Kept(extractor.activations(network, 0, _rows()))
-    course = run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), settings, 0, fabric_for("cpu"), 60)
-    assert course.points[-1].train_loss < 0.05
+    points = run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), settings, 0, fabric_for("cpu"))
+    assert points[-1].train_loss < 0.05
 
 
 def test_training_from_the_boundary_is_training_through_the_frozen_part(
@@ -161,11 +166,19 @@ def test_training_from_the_boundary_is_training_through_the_frozen_part(
             inputs = Kept(extractor.activations(network, 2, _rows()))
         else:
             frozen = frozen_part(network, 2).eval()
-            images = torch.from_numpy(extractor.images)
             policy = build_policy(chosen("none"), SIZE)
-            inputs = Augmented(images, policy, extractor.preprocessing, frozen, 0, torch.device("cpu"), CLASSES)
-        course = run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"), 2)
-        curves.append([point.train_loss for point in course.points])
+            inputs = Augmented(
+                extractor.images,
+                np.arange(COUNT),
+                policy,
+                extractor.preprocessing,
+                frozen,
+                0,
+                torch.device("cpu"),
+                CLASSES,
+            )
+        points = run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"))
+        curves.append([point.train_loss for point in points])
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)
 
 
@@ -174,8 +187,10 @@ def test_same_seed_same_bytes(policy: str | None, extractor: Extractor, labels: 
     states = []
     for seed in (1, 1, 2):
         built = build_policy(chosen(policy), SIZE) if policy else None
-        task = Task(extractor, labels, _rows(), np.arange(COUNT) < 6, built)
-        network = finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")).network
+        task = Task(extractor, labels, _rows(), built)
+        network = finetune(
+            _network("tiny"), finetune_plan(4, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")
+        ).network
         states.append(network.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not torch.equal(states[0]["head.weight"], states[2]["head.weight"])
@@ -184,45 +199,8 @@ def test_same_seed_same_bytes(policy: str | None, extractor: Extractor, labels: 
 def test_finetune_leaves_its_network_alone(extractor: Extractor, labels: np.ndarray) -> None:
     network = _network("tiny")
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    finetune(network, staged(4, SETTINGS), Task(extractor, labels, _rows()), SETTINGS, 0, fabric_for("cpu"))
+    finetune(network, finetune_plan(4, SETTINGS), Task(extractor, labels, _rows()), SETTINGS, 0, fabric_for("cpu"))
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-
-
-def test_hold_out_is_not_trained_on_while_it_is_watched(extractor: Extractor, labels: np.ndarray) -> None:
-    """Wrong labels in the hold-out raise its loss; had they been trained on, training loss would have risen too."""
-    held_out = np.arange(COUNT) < 6
-    wrong = labels.copy()
-    wrong[held_out] = (wrong[held_out] + 1) % CLASSES
-    curves = []
-    for some in (labels, wrong):
-        task = Task(extractor, some, _rows(), held_out)
-        curves.append(finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).curve)
-    assert curves[0][0].train_loss == curves[1][0].train_loss
-    assert curves[0][0].holdout_loss != curves[1][0].holdout_loss
-
-
-@pytest.mark.parametrize("watched", ["the same labels", "other labels"])
-def test_early_stopping_puts_the_best_epoch_back(watched: str, extractor: Extractor, labels: np.ndarray) -> None:
-    network = _network("tiny")
-    features = extractor.activations(network, 4, _rows())
-    # From an undecided head, and with other labels, what is learned makes the hold-out worse from the start on.
-    torch.nn.init.zeros_(network.head.weight)
-    torch.nn.init.zeros_(network.head.bias)
-    held_out = torch.from_numpy(labels if watched == "the same labels" else (labels + 1) % CLASSES)
-    before = holdout_figures(network.head, Holdout(features, held_out))[0]
-    settings = dataclasses.replace(SETTINGS, patience=3)
-    stage = Stage("head", 4, 50, 0.1, 0.0, False)
-    inputs, some = Kept(features), torch.from_numpy(labels)
-    course = run_stage(
-        network, stage, Lesson(inputs, some, Holdout(features, held_out)), settings, 0, fabric_for("cpu"), 50
-    )
-    losses = [before, *(point.holdout_loss for point in course.points)]
-    assert course.best == int(np.argmin(losses))
-    assert holdout_figures(network.head, Holdout(features, held_out))[0] == pytest.approx(min(losses))
-    if watched == "other labels":
-        assert (course.best, len(course.points)) == (0, 3), "a stage that never helps is not taken"
-    else:
-        assert course.best > 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, labels: np.ndarray) -> None:
@@ -232,7 +210,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, la
     inputs = Kept(extractor.activations(network, 4, _rows()))
     stage = Stage("head", 4, 1, 0.01, 0.0, False)
     with pytest.raises(TrainingError, match=r"the loss is nan in stage 'head', epoch 0, step 0"):
-        run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"), 1)
+        run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"))
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 32), (33, 32), (64, 32), (5, 2), (97, 32)])
@@ -243,55 +221,27 @@ def test_batches_cover_all_and_none_is_a_lone_straggler(count: int, size: int) -
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-@pytest.mark.parametrize("policy", [None, "light"])
-def test_what_was_watched_is_what_the_best_epoch_says_of_images_it_has_not_seen(
-    policy: str | None, extractor: Extractor, labels: np.ndarray
-) -> None:
-    """The loss and accuracy of its logits are the best ones of the curve, by scikit-learn's own log loss."""
-    from sklearn.metrics import log_loss
-
-    held_out = np.arange(COUNT) % 4 == 1
-    task = Task(extractor, labels, _rows(), held_out, build_policy(chosen(policy), SIZE) if policy else None)
-    trained = finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu"))
-    watched = trained.watched
-    assert watched is not None
-    assert watched.rows.tolist() == np.flatnonzero(held_out).tolist()
-    assert watched.logits.shape == (6, CLASSES) and watched.logits.dtype == np.float32
-    odds = np.exp(watched.logits.astype(float))
-    loss = log_loss(labels[watched.rows], odds / odds.sum(axis=1, keepdims=True), labels=range(CLASSES))
-    best = min(trained.curve, key=lambda point: point.holdout_loss)  # type: ignore[arg-type, return-value]
-    assert loss == pytest.approx(best.holdout_loss, abs=1e-5)
-    assert np.mean(watched.logits.argmax(1) == labels[watched.rows]) == pytest.approx(best.holdout_accuracy)
-    # What the head received of these, and of the images that were shown.
-    assert (watched.features.shape, watched.shown.shape) == ((6, 16), (COUNT - 6, 16))
-
-
-def test_some_rows_are_spread_over_all() -> None:
-    marked = np.arange(100) % 2 == 1
-    assert some_of(marked, 100).tolist() == marked.tolist()
-    kept = np.flatnonzero(some_of(marked, 10))
-    assert len(kept) == 10 and (kept % 2 == 1).all() and (kept[0], kept[-1]) == (1, 99)
-    assert set(np.diff(kept)) <= {10, 12}
-
-
-def test_nothing_was_watched_where_nothing_is_held_out(extractor: Extractor, labels: np.ndarray) -> None:
-    task = Task(extractor, labels, _rows())
-    assert finetune(_network("tiny"), staged(4, SETTINGS), task, SETTINGS, 0, fabric_for("cpu")).watched is None
-
-
 @pytest.mark.parametrize("policy", ["standard", "augmix"])
 def test_what_is_made_of_an_image_depends_on_no_number_of_threads(policy: str, extractor: Extractor) -> None:
-    """Images are varied in the process that trains, each under its own seed: there are no loader workers to count."""
+    """Each image is varied under its own seed."""
     made = []
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 4):
             torch.set_num_threads(threads)
-            images = torch.from_numpy(extractor.images)
             built = build_policy(chosen(policy), SIZE)
-            inputs = Augmented(images, built, extractor.preprocessing, nn.Identity(), 0, torch.device("cpu"), CLASSES)
+            inputs = Augmented(
+                extractor.images,
+                np.arange(COUNT),
+                built,
+                extractor.preprocessing,
+                nn.Identity(),
+                0,
+                torch.device("cpu"),
+                CLASSES,
+            )
             batch = torch.tensor([3, 1, 2])
-            made.append(inputs.batch(batch, batch % CLASSES, 1)[0])
+            made.append(batch_of(inputs, batch, 1))
     finally:
         torch.set_num_threads(before)
     assert torch.equal(made[0], made[1]) and torch.equal(made[0], made[2])
@@ -304,15 +254,16 @@ def test_a_frozen_part_that_runs_in_every_step_stays_as_it_is(extractor: Extract
     frozen = frozen_part(network, 2).eval()
     before = {name: value.clone() for name, value in frozen.state_dict().items()}
     built = build_policy(chosen("light"), SIZE)
-    images = torch.from_numpy(extractor.images)
-    inputs = Augmented(images, built, extractor.preprocessing, frozen, 0, torch.device("cpu"), CLASSES)
+    inputs = Augmented(
+        extractor.images, np.arange(COUNT), built, extractor.preprocessing, frozen, 0, torch.device("cpu"), CLASSES
+    )
     indices = torch.arange(6)
-    wanted = inputs.batch(indices, indices % CLASSES, 0)[0]
+    wanted = batch_of(inputs, indices, 0)
     seen: list[torch.Tensor] = []
     stage = Stage("some", 2, 1, 0.01, 0.01, fresh_statistics=True)
     run_stage(
-        network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"), 1,
-        lambda run: seen.append(inputs.batch(indices, indices % CLASSES, 0)[0]),
+        network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"),
+        lambda run: seen.append(batch_of(inputs, indices, 0)),
     )  # fmt: skip
     assert len(seen) == 3 and all(torch.equal(value, wanted) for value in seen)
     assert all(torch.equal(frozen.state_dict()[name], value) for name, value in before.items())

@@ -96,16 +96,17 @@ POLICIES = {
     "light": Recipe(
         "flip and a small crop: a safe start for photographs",
         {"mirror": _MIRROR, "crop": Option(0.2, 0, 0.95)},
-        lambda v: [steps.mirror(v["mirror"]), steps.crop(v["crop"], 1.1)],
+        lambda v: [steps.crop(v["crop"], 1.1), steps.mirror(v["mirror"])],
     ),
     "standard": Recipe(
         "random resized crop, flip and colour: photographs of many scales and lights",
         {
             "mirror": _MIRROR,
-            "crop": Option(0.5, 0, 0.95),
-            "brightness": Option(0.3, 0, 1),
-            "saturation": Option(0.3, 0, 1),
-            "hue": Option(0.02, 0, 0.5),
+            "crop": Option(0.6, 0, 0.95),
+            "brightness": Option(0.2, 0, 1),
+            "saturation": Option(0.2, 0, 1),
+            # Hues take longer to turn than all the rest together, and few classes are told by less.
+            "hue": Option(0.0, 0, 0.5),
         },
         lambda v: [
             steps.crop(v["crop"], 4 / 3),
@@ -165,13 +166,16 @@ class Policy:
     """A choice of policies, built for images of one size.
 
     Attributes:
-        vary: a uint8 tensor (3, size, size) -> one of the same shape, drawn from torch's global generator; None:
-            images stay as they are. :func:`augment_batch` gives each image its own seed.
+        vary: a uint8 tensor (3, side, side) -> one (3, size, size), drawn from torch's global generator; None: images
+            stay as they are. :func:`augment_batch` gives each image its own seed.
         mixing: how a batch is mixed after that; None: not at all.
+        enlargement: side that images should have, as a multiple of the size they leave with: more than 1 where the
+            policy begins with a crop, which would otherwise have to upsample.
     """
 
     vary: Vary | None = None
     mixing: Mixing | None = None
+    enlargement: float = 1.0
 
     @property
     def changes_anything(self) -> bool:
@@ -186,7 +190,8 @@ def build_policy(choice: Choice, size: int) -> Policy:
     parts = [step for pick in choice.picks for step in pick.recipe.steps(pick.values)]
     transforms = [transform for step in parts for transform in step.transforms(v2, size)]
     mixings = [pick.recipe.mixing(pick.values) for pick in choice.picks if pick.recipe.mixing is not None]
-    return Policy(v2.Compose(transforms) if transforms else None, mixings[0] if mixings else None)
+    enlargement = steps.ENLARGEMENT if parts and parts[0].changes.get("crop") else 1.0
+    return Policy(v2.Compose(transforms) if transforms else None, mixings[0] if mixings else None, enlargement)
 
 
 def augment_batch(policy: Policy, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
@@ -197,11 +202,11 @@ def augment_batch(policy: Policy, images: torch.Tensor, seeds: Sequence[int]) ->
 
     Args:
         policy: from :func:`build_policy`.
-        images: uint8 (n, height, width, 3).
+        images: uint8 (n, side, side, 3).
         seeds: n seeds in [0, 2**63), such as from :func:`graft.determinism.derive_seed`.
 
     Returns:
-        uint8 of the same shape, a new tensor unless the policy varies nothing.
+        uint8 (n, size, size, 3), a new tensor unless the policy varies nothing.
     """
     import torch
 
@@ -212,6 +217,7 @@ def augment_batch(policy: Policy, images: torch.Tensor, seeds: Sequence[int]) ->
     varied = []
     with torch.random.fork_rng(devices=[]):
         for image, seed in zip(images.permute(0, 3, 1, 2), seeds, strict=True):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed, which would seed every GPU as well.
+            torch.default_generator.manual_seed(seed)
             varied.append(policy.vary(image.contiguous()))
     return torch.stack(varied).permute(0, 2, 3, 1).contiguous()

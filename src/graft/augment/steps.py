@@ -15,6 +15,10 @@ from typing import Any
 # Grey, where a photograph has moved out of its frame: neither as dark nor as bright as an object may be.
 GREY = 128
 
+# How much larger than the network's input images are kept where they are cropped first. A crop of 0.44 of the area is
+# then taken as it is; smaller ones are enlarged.
+ENLARGEMENT = 1.5
+
 # Kinds of change and, for people, what a policy does that makes them; {} takes the amount, whose unit is said.
 CHANGES = {
     "mirror": "mirrors {:.0%} of the images",

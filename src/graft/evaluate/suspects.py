@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-PREFIX = "p:"
+PREFIX = "logit:"
 COLUMNS = ("path", "label", "suggested", "label_confidence", "suggested_confidence")
 
 
@@ -79,12 +79,13 @@ class OutOfFold:
 
 
 def read_out_of_fold(path: Path) -> OutOfFold | None:
-    """Read what selection wrote: columns ``path``, ``label`` and ``p:<class>`` for each class; None where it is absent.
+    """Read what selection wrote: columns ``path``, ``label`` and ``logit:<class>``; None where it is absent.
 
     Raises:
-        DataError: a column is missing, a label has no column, or a row's probabilities do not sum to one.
+        DataError: a column is missing, a label has no column, or a logit is not finite.
     """
     import pandas as pd
+    from scipy.special import softmax
 
     if not path.exists():
         return None
@@ -92,10 +93,11 @@ def read_out_of_fold(path: Path) -> OutOfFold | None:
     columns = [str(name) for name in table.columns if str(name).startswith(PREFIX)]
     classes = tuple(name.removeprefix(PREFIX) for name in columns)
     if not {"path", "label"} <= set(table.columns) or not set(table["label"].astype(str)) <= set(classes):
-        raise _damaged(path, "it has no column path or label, or no probability for one of the labels")
-    probabilities = table[columns].to_numpy(dtype=np.float64)
-    if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):
-        raise _damaged(path, "the probabilities of a row do not sum to one")
+        raise _damaged(path, "it has no column path or label, or no logit for one of the labels")
+    logits = table[columns].to_numpy(dtype=np.float64)
+    if not np.isfinite(logits).all():
+        raise _damaged(path, "a logit is not finite")
+    probabilities = softmax(logits, axis=1)
     index = {name: place for place, name in enumerate(classes)}
     labels = np.array([index[name] for name in table["label"].astype(str)], dtype=np.intp)
     return OutOfFold(tuple(table["path"].astype(str)), classes, labels, probabilities)
@@ -103,7 +105,7 @@ def read_out_of_fold(path: Path) -> OutOfFold | None:
 
 def _damaged(path: Path, what: str) -> DataError:
     return DataError(
-        f"the table of out-of-fold probabilities cannot be used: {what}",
+        f"the table of out-of-fold logits cannot be used: {what}",
         where=path,
         remedy="run the select stage again: `.venv/bin/dvc repro --force --single-item select`",
     )

@@ -57,7 +57,7 @@ def _agreement(
 ) -> Agreement:
     able = [(place, item) for place, item in enumerate(results) if not item.excess]
     scores = {place: score for place, item in able if (score := figure(item)) is not None}
-    truth = {place: item.mean for place, item in able if item.finetuned}
+    truth = {place: item.mean for place, item in able if item.is_finalist}
     both = [place for place in scores if place in truth]
     spearman, kendall, reason = correlations([scores[place] for place in both], [truth[place] for place in both])
     first = min(scores, key=lambda place: (-scores[place], results[place].cost.gmacs), default=None)

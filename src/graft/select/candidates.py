@@ -1,4 +1,4 @@
-"""Running the candidates: features and probes of each, then the finalists fine-tuned in every fold."""
+"""Probing the candidates: features of each, and linear heads at every depth."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from graft.determinism import derive_seed
-from graft.evaluate.scorer import scorer
 from graft.features.extract import Extractor
 from graft.features.images import ImageSet, decoded
 from graft.features.store import Store
@@ -25,12 +23,9 @@ from graft.select.logme import logme
 from graft.select.measure import Measured
 from graft.select.probe import Probe, best_of, probe_at, probe_auto
 from graft.select.rule import Criterion
-from graft.settings import Candidate, Params, Train
-from graft.train.devices import device_for, fabric_for
-from graft.train.finetune import Task, finetune
-from graft.train.loop import logits_of
-from graft.train.plan import Plan, staged
-from graft.train.precision import untried
+from graft.settings import Candidate, Params
+from graft.train.auto_strategy import StrategyChoice, choose_strategy
+from graft.train.devices import device_for
 from graft.zoo.catalogue import published_accuracy
 from graft.zoo.cost import Cost, costs_by_depth
 from graft.zoo.network import Network, cut, require_block
@@ -43,9 +38,6 @@ if TYPE_CHECKING:
 
 
 _FACTS = ["width", "height", "depth_low", "depth_high"]
-# A finalist's short fine-tuning has neither a hold-out to stop it nor augmentation, so smoothed targets hold it back:
-# without them ResNet-18 fell from 0.97 to 0.92 on the demo's folds, under the probe of its own frozen features.
-SMOOTHING = 0.1
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,8 @@ class Result:
         blocks: how many blocks the whole network has.
         probe: scores of a linear head on its frozen features.
         cost: of the network as it would be served, cut at the probe's depth.
-        finetuned: score per fold after a short fine-tuning; empty where it was no finalist.
+        trained: for each strategy that was tried its score per fold, by ``metric``; empty where it was no finalist.
+        delivers: the strategy that it is trained by if it wins; None where it was no finalist.
         whole: cost of the network if it were not cut.
         knn: leave-one-out accuracy of k nearest neighbours at that depth.
         logme: log evidence per image in nats at that depth.
@@ -97,7 +90,8 @@ class Result:
         excess: limits that it does not keep; such a candidate cannot win.
         seconds: spent on it: decoding and features where they were not kept yet, probes, fine-tuning.
         fits: mean score of the probe by each fit that was tried.
-        out_of_fold: for a finalist, probabilities (n, classes) of each image by the network that did not see its fold.
+        out_of_fold: for each strategy that was tried logits (n, classes) of every image by the network that did not
+            see its fold.
     """
 
     candidate: Candidate
@@ -105,7 +99,8 @@ class Result:
     blocks: int
     probe: Probe
     cost: Cost
-    finetuned: tuple[float, ...] = ()
+    trained: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    delivers: StrategyChoice | None = None
     whole: Cost | None = None
     knn: float | None = None
     logme: float | None = None
@@ -113,13 +108,23 @@ class Result:
     measured: Measured | None = None
     excess: tuple[Excess, ...] = ()
     seconds: float = 0.0
-    out_of_fold: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    out_of_fold: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, compare=False, repr=False)
     fits: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def scores(self) -> tuple[float, ...]:
-        """The scores it is judged by: fine-tuned ones where there are any, else the probe's."""
-        return self.finetuned or self.probe.fold_scores
+        """The scores it is judged by: for a finalist those of the strategy it delivers, else the probe's."""
+        return self.probe.fold_scores if self.delivers is None else self.trained[self.delivers.strategy]
+
+    @property
+    def is_finalist(self) -> bool:
+        """Whether it was trained in every fold."""
+        return self.delivers is not None
+
+    @property
+    def finetuned(self) -> tuple[float, ...]:
+        """Scores per fold with trained blocks; empty where only a head was fitted."""
+        return self.trained.get("finetune") or self.trained.get("scratch") or ()
 
     @property
     def mean(self) -> float:
@@ -214,85 +219,38 @@ def task_network(candidate: Candidate, depth: int, classes: int, params: Params,
     return cut(pretrained(candidate, around(params, sources)).network, depth, classes)
 
 
-def keep_activations(result: Result, rows: slice, data: TrainSet, params: Params, sources: Path, store: Store) -> None:
-    """Run a finalist's frozen part over some images, so that the cache has what :func:`finetune_in_folds` asks of it.
-
-    Raises:
-        WeightsError: its weights cannot be had.
-    """
-    network, extractor, _, plan = _finalist(result, data, params, sources, store)
-    some = extractor.of(rows)
-    for stop in {len(network.blocks), *(stage.start for stage in plan.stages)}:
-        some.activations(network, stop, np.ones(len(some.images), dtype=bool))
-
-
-def _finalist(
-    result: Result, data: TrainSet, params: Params, sources: Path, store: Store
-) -> tuple[Network, Extractor, Train, Plan]:
-    """Its network, the images for it, and how it is trained.
-
-    The settings are the defaults, not those of ``train``: changing how the winner is trained does not call the
-    selection into question.
-    """
-    network = task_network(result.candidate, result.probe.depth, len(data.classes), params, sources)
-    extractor = extractor_for(data.images, result.preprocessing, store, device_for(params.compute.device))
-    settings = dataclasses.replace(Train(), finetune_epochs=params.select.finetune_epochs, label_smoothing=SMOOTHING)
-    return network, extractor, settings, staged(len(network.blocks), settings)
-
-
 @dataclass(frozen=True)
-class Tuned:
-    """A finalist trained without some of the folds, and scored on each of them.
+class FoldOutputs:
+    """What networks of a finalist say of the folds that they were trained without.
 
     Attributes:
         folds: their numbers (k).
-        scores: score on each (k), by `metric`.
-        said: for each fold the probabilities (images of the fold, classes) by the network that did not see it.
+        logits: for each strategy and fold, float32 (images of the fold, classes).
         seconds: that it took.
     """
 
     folds: tuple[int, ...]
-    scores: tuple[float, ...]
-    said: tuple[NDArray[np.float64], ...]
+    logits: Mapping[str, tuple[NDArray[np.float32], ...]]
     seconds: float
 
 
-def finetune_in_folds(
-    result: Result, folds: Sequence[int], data: TrainSet, params: Params, sources: Path, store: Store
-) -> Tuned:
-    """Fine-tune a finalist without each of ``folds``, on a short schedule, and score it on the fold.
+def with_scores(result: Result, parts: Sequence[FoldOutputs], data: TrainSet, params: Params) -> Result:
+    """The result with what came of training it in all folds, in whatever parts that was done."""
+    from scipy.special import softmax
 
-    Nothing before the freezing boundary changes, so all folds and epochs start from that boundary's activations,
-    which are computed once.
-
-    Raises:
-        TrainingError: the loss is not finite.
-    """
-    begun = time.perf_counter()
-    network, extractor, settings, plan = _finalist(result, data, params, sources, store)
-    fabric = fabric_for(params.compute.device)
-    mode = untried(network, extractor.preprocessing.geometry.size, fabric.device, torch.get_num_threads())
-    scores, said = [], []
-    for fold in folds:
-        test = data.folds == fold
-        seed = derive_seed(params.seed, "select", result.candidate.arch, int(fold))
-        task = Task(extractor, data.labels, ~test)
-        trained = finetune(network, plan, task, settings, seed, fabric, mode=mode).network
-        start = plan.stages[-1].start
-        logits = logits_of(trained.ending(start), extractor.activations(trained, start, test))
-        said.append(logits.double().softmax(1).numpy())
-        scores.append(scorer(params.metric)(data.labels[test], said[-1]))
-    return Tuned(tuple(map(int, folds)), tuple(scores), tuple(said), time.perf_counter() - begun)
-
-
-def with_tuned(result: Result, parts: Sequence[Tuned], data: TrainSet) -> Result:
-    """The result with what came of fine-tuning it in all folds, in whatever parts that was done."""
-    scores: dict[int, float] = {}
-    said = np.zeros((len(data.labels), len(data.classes)))
+    by = Criterion.of(params)
+    scores: dict[str, dict[int, float]] = {}
+    logits: dict[str, NDArray[np.float32]] = {}
     for part in parts:
-        for fold, score, probabilities in zip(part.folds, part.scores, part.said, strict=True):
-            scores[fold] = score
-            said[data.folds == fold] = probabilities
+        for strategy, by_fold in part.logits.items():
+            said = logits.setdefault(strategy, np.zeros((len(data.labels), len(data.classes)), np.float32))
+            for fold, values in zip(part.folds, by_fold, strict=True):
+                test = data.folds == fold
+                said[test] = values
+                probabilities = softmax(values.astype(np.float64), axis=1)
+                scores.setdefault(strategy, {})[fold] = by.scorer(data.labels[test], probabilities)
+    order = [int(fold) for fold in np.unique(data.folds)]
+    ordered = {strategy: tuple(found[fold] for fold in order) for strategy, found in scores.items()}
     seconds = result.seconds + sum(part.seconds for part in parts)
-    tuned = tuple(scores[int(fold)] for fold in np.unique(data.folds))
-    return dataclasses.replace(result, finetuned=tuned, out_of_fold=said, seconds=seconds)
+    chosen = choose_strategy(params.train, result.candidate.weights, ordered, by.scorer.shown)
+    return dataclasses.replace(result, trained=ordered, delivers=chosen, out_of_fold=logits, seconds=seconds)

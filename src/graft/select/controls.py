@@ -22,7 +22,8 @@ from graft.select.candidates import Result, TrainSet
 from graft.select.heads import head_for
 from graft.select.names import name_of
 from graft.select.probe import fold_scores
-from graft.select.spread import Given, probed
+from graft.select.spread import probed
+from graft.select.training import Training
 from graft.settings import Candidate, Params
 from graft.zoo.preprocessing import Geometry
 
@@ -103,7 +104,7 @@ def random_weights(given: Contestants) -> Control | None:
     name = f"{own.arch.removeprefix('timm:')}, random weights"
     if own.weights == "none" or any(_is_the_same(item, blank, depth) for item in given.results):
         return None
-    everything = Given(given.data, given.params, given.sources, given.store)
+    everything = Training(given.data, given.params, given.sources, given.store)
     (found,) = probed(everything, [blank], given.mapper)
     if isinstance(found, str):
         return Control(name, (), f"control: failed {found.replace('probing', 'with random weights', 1)}")
@@ -128,7 +129,7 @@ def static_order(given: Contestants) -> Control | None:
     if first is None:
         return None
     assert first.published is not None
-    kind = "fine-tuned" if first.finetuned else "of a linear probe, as it was no finalist"
+    kind = "over the folds" if first.is_finalist else "of a linear probe, as it was no finalist"
     why = f"control: ImageNet accuracy alone ({first.published:.1%}) would have chosen {name_of(first)}; score {kind}"
     return Control("first by ImageNet accuracy", first.scores, why)
 

@@ -40,8 +40,8 @@ def draw_scores(results: Sequence[Result], controls: Sequence[Control], path: Pa
             label="control",
         )
     for height, result in enumerate(rows, start=len(known)):
-        kind = "fine-tuned in every fold" if result.finetuned else "linear probe"
-        colour, marker = (BLUE, "o") if result.finetuned else (GREY, "s")
+        kind = "finalist, trained in every fold" if result.is_finalist else "linear probe"
+        colour, marker = (BLUE, "o") if result.is_finalist else (GREY, "s")
         error = standard_error(result.scores)
         axes.errorbar(scorer.shown(result.mean), height, xerr=error, fmt=marker, color=colour, capsize=4, label=kind)
     axes.set_yticks(range(len(names)), names)
@@ -124,7 +124,7 @@ def draw_pareto(results: Sequence[Result], path: Path, by: Criterion = DEFAULT) 
 def _point(axes: Any, item: Result, chosen: bool, scorer: Scorer) -> None:
     assert item.measured is not None
     time = item.measured.latency_ms
-    kind = "over a limit" if item.excess else "fine-tuned in every fold" if item.finetuned else "linear probe"
+    kind = "over a limit" if item.excess else "finalist, trained in every fold" if item.is_finalist else "linear probe"
     marker, colour = {"over a limit": ("x", GREY), "linear probe": ("s", GREY)}.get(kind, ("o", BLUE))
     spread = [[time.value - time.low], [time.high - time.value]]
     axes.errorbar(

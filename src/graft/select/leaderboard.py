@@ -9,7 +9,6 @@ import numpy as np
 
 from graft.evaluate.scorer import ACCURACY, Scorer
 from graft.select.agreement import agreements, to_json
-from graft.select.contest import Contest
 from graft.select.controls import Control, unbeaten
 from graft.select.failures import Failed
 from graft.select.measure import Timing
@@ -20,14 +19,15 @@ from graft.select.rule import DEFAULT, Criterion, ranked, reasons
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graft.select.candidates import Result, TrainSet
+    from graft.select.candidates import Result
 
 CANDIDATE, CONTROL = "candidate", "control"
 # Whole numbers that some rows do not have.
 WHOLE = ("rank", "size", "depth", "blocks")
 COLUMNS = (
     *("rank", "name", "score", "score_se", "metric", "kind", "arch", "weights", "size", "fit", "depth", "blocks"),
-    *("finetuned_mean", "finetuned_sd", "finetuned_se", "probe_mean", "probe_sd", "probe_se"),
+    *("finetuned_mean", "finetuned_sd", "finetuned_se", "head_mean", "head_sd", "head_se"),
+    *("probe_mean", "probe_sd", "probe_se"),
     *("knn", "logme", "imagenet_top1", "fold_scores"),
     *("params_m", "gmacs", "saved_params_m", "saved_gmacs", "memory_mb"),
     *("latency_ms", "latency_ms_low", "latency_ms_high", "images_per_s", "images_per_s_low", "images_per_s_high"),
@@ -99,6 +99,7 @@ def _figures(result: Result, scorer: Scorer) -> dict[str, Any]:
     cost, whole, measured = result.cost, result.whole or result.cost, result.measured
     return {
         **_spread("finetuned", result.finetuned, scorer),
+        **_spread("head", result.trained.get("extract", ()), scorer),
         **_spread("probe", result.probe.fold_scores, scorer),
         "knn": _rounded(result.knn),
         "logme": _rounded(result.logme),
@@ -162,20 +163,3 @@ def agreement(results: Sequence[Result], scorer: Scorer = ACCURACY) -> dict[str,
     """What agreement.json holds, see :func:`graft.select.agreement.to_json`; no timings, so its bytes repeat."""
     names = names_of(results)
     return to_json(agreements(results, scorer), names.__getitem__, scorer)
-
-
-def out_of_fold(contest: Contest, data: TrainSet) -> pd.DataFrame:
-    """The winner's probabilities of every training image by the fine-tuned network that did not see its fold.
-
-    Columns path, label, fold, then ``p:<class>`` for each class.
-    """
-    import pandas as pd
-
-    said = contest.winner.out_of_fold
-    assert said is not None, "the winner is a finalist"
-    known = {
-        "path": data.images.paths,
-        "label": [data.classes[label] for label in data.labels],
-        "fold": data.folds,
-    }
-    return pd.DataFrame({**known, **{f"p:{name}": said[:, place] for place, name in enumerate(data.classes)}})

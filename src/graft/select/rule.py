@@ -32,19 +32,23 @@ DEFAULT = Criterion()
 
 def ranked(results: Sequence[Result]) -> list[Result]:
     """Finalists first, what is over a limit last, each part by its own mean, best first; equals by cost."""
-    return sorted(results, key=lambda item: (bool(item.excess), not item.finetuned, -item.mean, item.cost.gmacs))
+    return sorted(results, key=lambda item: (bool(item.excess), not item.is_finalist, -item.mean, item.cost.gmacs))
 
 
 def finalists(results: Sequence[Result], count: int) -> list[Result]:
-    """The ``count`` best candidates by probe of those within the limits; among equals the cheaper to serve."""
-    fitting = [item for item in results if not item.excess]
+    """The ``count`` best candidates by probe of those within the limits; among equals the cheaper to serve.
+
+    Those without weights are none, unless there are no others: fine-tuning has nothing to start from there.
+    """
+    within = [item for item in results if not item.excess]
+    fitting = [item for item in within if item.candidate.weights != "none"] or within
     return sorted(fitting, key=lambda item: (-item.probe.mean, item.cost.gmacs))[:count]
 
 
 def entered(results: Sequence[Result]) -> list[Result]:
     """Who can win: the finalists, or where none was fine-tuned all; never one that is over a limit."""
     fitting = [item for item in results if not item.excess]
-    return [item for item in fitting if item.finetuned] or fitting
+    return [item for item in fitting if item.is_finalist] or fitting
 
 
 def choose(results: Sequence[Result], by: Criterion = DEFAULT) -> Result:
@@ -67,7 +71,7 @@ def _reason(item: Result, winner: Result, able: Sequence[Result], by: Criterion)
         return "chosen: there was no other to choose from"
     if item is winner:
         return f"chosen: {_why(item, best, by)}"
-    if not item.finetuned and winner.finetuned:
+    if not item.is_finalist and winner.is_finalist:
         return f"no finalist: its linear probe had {by.scorer.said(item.probe.mean)}"
     if item.mean == winner.mean:
         return f"{by.scorer.said(item.mean)} as the winner, but dearer to serve ({item.cost.gmacs:.3g} GMACs)"

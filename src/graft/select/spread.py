@@ -9,7 +9,6 @@ without anything to do for a third of the time. Its rows are kept, and are the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -18,50 +17,32 @@ import numpy as np
 
 from graft.features.store import Store
 from graft.mapper.base import Done, Failure, Mapper, value_of
-from graft.select.candidates import (
-    Result,
-    TrainSet,
-    Tuned,
-    finetune_in_folds,
-    keep_activations,
-    keep_features,
-    probe_candidate,
-    with_tuned,
-)
+from graft.select.candidates import FoldOutputs, Result, TrainSet, keep_features, probe_candidate, with_scores
 from graft.select.failures import attempt
+from graft.select.training import Training, keep_features_at, train_in_folds
 from graft.settings import Candidate, Params
 
 T = TypeVar("T")
 
 # Images of which a part of a pass is worth sending: to build the network takes as long as some of them.
 LEAST_IMAGES = 64
-# What is run over a part of the images, from one place to another: a candidate's network, or a finalist's frozen part.
+# What is run over a part of the images, from one place to another: a candidate's network, or a finalist's.
 Part = tuple[Candidate | Result, int, int]
 
 
-@dataclass(frozen=True)
-class Given:
-    """What candidates are worked on with, on every worker."""
-
-    data: TrainSet
-    params: Params
-    sources: Path
-    store: Store
-
-
-class Passer(Given):
+class Passer(Training):
     """Runs a network over some of the images; what it gives is kept in the cache."""
 
     def __call__(self, part: Part) -> str | None:
         """None, or why it failed."""
         subject, start, stop = part
-        rows, given = slice(start, stop), _parts(self)
+        rows = slice(start, stop)
         if isinstance(subject, Result):
-            return attempt(lambda: keep_activations(subject, rows, *given), "fine-tuning")
-        return attempt(lambda: keep_features(subject, rows, *given), "probing")
+            return attempt(lambda: keep_features_at(subject, rows, self), "training")
+        return attempt(lambda: keep_features(subject, rows, *_parts(self)), "probing")
 
 
-class Prober(Given):
+class Prober(Training):
     """Probes a candidate."""
 
     def __call__(self, candidate: Candidate) -> Result | str:
@@ -69,16 +50,16 @@ class Prober(Given):
         return attempt(lambda: probe_candidate(candidate, *_parts(self)), "probing")
 
 
-class Tuner(Given):
-    """Fine-tunes a finalist in some folds."""
+class FoldTrainer(Training):
+    """Trains a finalist without some folds."""
 
-    def __call__(self, part: tuple[Result, tuple[int, ...]]) -> Tuned | str:
-        """See :func:`graft.select.candidates.finetune_in_folds`."""
+    def __call__(self, part: tuple[Result, tuple[int, ...]]) -> FoldOutputs | str:
+        """See :func:`graft.select.training.train_in_folds`."""
         result, folds = part
-        return attempt(lambda: finetune_in_folds(result, folds, *_parts(self)), "fine-tuning")
+        return attempt(lambda: train_in_folds(result, folds, self), "training")
 
 
-def probed(given: Given, candidates: Sequence[Candidate], mapper: Mapper) -> Iterator[Result | str]:
+def probed(given: Training, candidates: Sequence[Candidate], mapper: Mapper) -> Iterator[Result | str]:
     """Each candidate's result, or why it failed."""
     fallen = passed(given, candidates, mapper)
     able = [item for item, reason in zip(candidates, fallen, strict=True) if reason is None]
@@ -87,35 +68,35 @@ def probed(given: Given, candidates: Sequence[Candidate], mapper: Mapper) -> Ite
         yield own(next(outcomes), "probing") if reason is None else reason
 
 
-def tuned_in_folds(given: Given, results: Sequence[Result], mapper: Mapper) -> Iterator[Result | str]:
-    """Each result with its fine-tuning, or why that failed; its folds are divided into a part for each worker."""
+def trained_in_folds(given: Training, results: Sequence[Result], mapper: Mapper) -> Iterator[Result | str]:
+    """Each result with its scores on every fold, or why that failed; a worker does some of the folds."""
     fallen = passed(given, results, mapper)
     parts = divided(np.unique(given.data.folds).tolist(), mapper.workers)
     able = [item for item, reason in zip(results, fallen, strict=True) if reason is None]
     items = [(result, part) for result in able for part in parts]
-    outcomes = mapper.map(Tuner(*_parts(given)), items, "fine-tuning in every fold")
+    outcomes = mapper.map(FoldTrainer(*_parts(given)), items, "training without each fold")
     for result, reason in zip(results, fallen, strict=True):
         if reason is not None:
             yield reason
             continue
-        found = [own(outcome, "fine-tuning") for outcome in islice(outcomes, len(parts))]
+        found = [own(outcome, "training") for outcome in islice(outcomes, len(parts))]
         failed = next((item for item in found if isinstance(item, str)), None)
-        tuned = [item for item in found if isinstance(item, Tuned)]
-        yield with_tuned(result, tuned, given.data) if failed is None else failed
+        outputs = [item for item in found if isinstance(item, FoldOutputs)]
+        yield with_scores(result, outputs, given.data, given.params) if failed is None else failed
 
 
-def passed(given: Given, subjects: Sequence[Candidate | Result], mapper: Mapper) -> list[str | None]:
+def passed(given: Training, subjects: Sequence[Candidate | Result], mapper: Mapper) -> list[str | None]:
     """Run the networks over the images in parts, where there are several workers to share that; who failed, and why."""
     count = len(given.data.labels)
     parts = min(mapper.workers, count // LEAST_IMAGES)
-    if parts < 2:  # whoever probes or fine-tunes will run it
+    if parts < 2:  # whoever probes or trains will run it
         return [None] * len(subjects)
     ends = np.linspace(0, count, parts + 1).astype(int).tolist()
     items = [(subject, *place) for subject in subjects for place in pairwise(ends)]
     outcomes = mapper.map(Passer(*_parts(given)), items, "running the networks")
     found = []
     for subject in subjects:
-        doing = "fine-tuning" if isinstance(subject, Result) else "probing"
+        doing = "training" if isinstance(subject, Result) else "probing"
         reasons = [own(outcome, doing) for outcome in islice(outcomes, parts)]
         found.append(next((reason for reason in reasons if reason is not None), None))
     return found
@@ -137,5 +118,5 @@ def own(outcome: Done[T] | Failure, doing: str) -> T | str:
     return value_of(outcome)
 
 
-def _parts(given: Given) -> tuple[TrainSet, Params, Path, Store]:
+def _parts(given: Training) -> tuple[TrainSet, Params, Path, Store]:
     return given.data, given.params, given.sources, given.store

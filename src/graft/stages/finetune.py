@@ -51,7 +51,7 @@ def require_epochs(train: Train) -> None:
     Raises:
         ConfigError: it says what may be set.
     """
-    if not train.finetune_epochs + train.full_epochs and train.strategy == "scratch":
+    if not train.finetune_epochs and train.strategy == "scratch":
         raise ConfigError(
             "a network from scratch cannot be trained in 0 epochs",
             where="train.finetune_epochs",
@@ -79,11 +79,11 @@ def train_all(fabric: Fabric, params: Params, workspace: Workspace, asked: Train
 
     job = Job.open(params, workspace, fabric)
     rows = np.ones(len(job.data.labels), dtype=bool)
-    advice = job.advice
+    choice = job.choice
     fabric.print(f"fine-tuning {job.winner.arch} ({job.winner.weights}) on {rows.sum()} images")
-    fabric.print(f"strategy: {advice.strategy}, by {advice.chosen_by} ({advice.rule}: {advice.why})", flush=True)
+    fabric.print(f"strategy: {choice.strategy}, by {choice.chosen_by} ({choice.why})", flush=True)
     with live(workspace, fabric) as curves:
-        trained = job.train(advice.strategy, rows, curves.of("transfer"))
+        trained = job.train(choice.strategy, rows, curves.of("transfer"))
         with written_once(workspace.controls, fabric) as folder:
             runs = {"transfer": trained, **controls(job, asked, folder, rows, curves.of("scratch"))}
     pairs = fold_pairs(job, asked)
@@ -92,12 +92,12 @@ def train_all(fabric: Fabric, params: Params, workspace: Workspace, asked: Train
         with whole_file(reports / "curves.csv") as beside:
             table(runs).to_csv(beside, index=False)
         draw(runs, reports / "curves.svg")
-        write_json(reports / "strategy.json", {**asdict(advice), "evidence": asdict(job.evidence)})
+        write_json(reports / "strategy.json", {**asdict(choice), "fold_scores": dict(job.scores)})
         if pairs:
             write_csv(reports / PAIRS_FILE, pd.DataFrame([asdict(pair) for pair in pairs]))
     fabric.barrier()
     if fabric.is_global_zero:
-        save(job, workspace.finetuned, advice.strategy, trained, rows, calibration)
+        save(job, workspace.finetuned, choice.strategy, trained, rows, calibration)
         job.keeper.clear()
 
 
@@ -121,7 +121,7 @@ def controls(job: Job, asked: Train, folder: Path, rows: Rows, report: Report) -
             continue
         job.fabric.print(f"training both on {count} labels per class", flush=True)
         transfer, control = f"labels-{count}-transfer", f"labels-{count}-scratch"
-        save(job, folder / transfer, job.advice.strategy, job.train(job.advice.strategy, some), some)
+        save(job, folder / transfer, job.choice.strategy, job.train(job.choice.strategy, some), some)
         trained, budget = train_control(job, asked, some)
         save(job, folder / control, "scratch", trained, some, budget=budget)
         names += [transfer, control]
@@ -146,21 +146,27 @@ def fewer(job: Job, rows: Rows, count: int) -> Rows | None:
 
 def fit_calibration(job: Job, trained: Trained) -> CalibrationFit:
     """How far the winner's answers are to be trusted: see :func:`graft.trust.calibration.fit_calibration`."""
-    from graft.trust.calibration import NOT_FITTED, OutOfFold, SeenFeatures, fit_calibration
+    from graft.trust.calibration import OutOfFold, SeenFeatures, fit_calibration
     from graft.trust.novelty import chosen_rows, features_of
 
-    own, data, settings = job.candidate(job.advice.strategy), job.data, job.params.trust
-    if trained.watched is None:
-        return NOT_FITTED
+    own, data, settings = job.candidate(job.choice.strategy), job.data, job.params.trust
     assert data.groups is not None, "the table of splits has the group of every image"
-    unseen = trained.watched.rows
+    logits = out_of_fold_logits(job)
     kept = chosen_rows(data.labels, settings.reference_images, job.params.seed)
     features = features_of(trained.network, job.preprocessing(own), job.prepared(own)[kept])
     return fit_calibration(
-        OutOfFold(trained.watched.logits, data.labels[unseen], data.groups[unseen]),
+        OutOfFold(logits, data.labels, data.groups),
         SeenFeatures(features, data.groups[kept]),
         settings,
     )
+
+
+def out_of_fold_logits(job: Job) -> NDArray[np.float32]:
+    """What networks trained without an image's fold say of it, (n, classes): by the search's settings if any won."""
+    from graft.select.out_of_fold import FILE, read_logits
+
+    tuned = job.workspace.tuning / FILE
+    return read_logits(tuned if tuned.exists() else job.workspace.selection / FILE, job.data)
 
 
 def save(

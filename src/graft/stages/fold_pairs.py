@@ -47,9 +47,9 @@ def _mapper(job: Job) -> AbstractContextManager[Mapper]:
 
 def _pair(job: Job, asked: Train, place: tuple[int, int]) -> FoldPair:
     seed, fold = place
-    apart = _without(job, seed, fold)
+    apart = _seeded(job, seed)
     test = job.data.folds == fold
-    strategy = job.advice.strategy
+    strategy = job.choice.strategy
     return FoldPair(
         seed=seed,
         fold=fold,
@@ -60,16 +60,9 @@ def _pair(job: Job, asked: Train, place: tuple[int, int]) -> FoldPair:
     )
 
 
-def _without(job: Job, seed: int, fold: int) -> Job:
-    """The same job with a seed of its own, its folds counted from the one after ``fold``, which early stopping watches.
-
-    Jobs hold out the fold that is numbered 0, and that must not be the one that is scored on. Of two folds one is
-    scored on, and the other is all there is to train on: then none has that number, and nothing is held out.
-    """
+def _seeded(job: Job, seed: int) -> Job:
+    """The same job with a seed of its own."""
     from graft.determinism import derive_seed
 
-    count = int(job.data.folds.max()) + 1
-    folds = (job.data.folds - fold - 1) % count if count > 2 else job.data.folds + 1
-    data = dataclasses.replace(job.data, folds=folds)
     own = derive_seed(job.params.seed, "fold pairs", seed) % 2**31
-    return dataclasses.replace(job, data=data, params=dataclasses.replace(job.params, seed=own))
+    return dataclasses.replace(job, params=dataclasses.replace(job.params, seed=own))

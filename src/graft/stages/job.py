@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
-    from graft.features.store import Store
     from graft.select.candidates import TrainSet
-    from graft.train.advice import Advice, Evidence
+    from graft.select.training import Training
+    from graft.train.auto_strategy import StrategyChoice
     from graft.train.checkpoints import Keeper
     from graft.train.finetune import Task, Trained
     from graft.train.loop import Report
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     # Which images are meant, bool (n).
     Rows = NDArray[np.bool_]
 
-# A hold-out of fewer images than this a class says nothing; then every stage runs its full length instead.
-LEAST_HELD_OUT = 2
+# What a strategy scored on the folds, for each that was tried.
+Scores = Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,7 @@ class Job:
         winner: with the depth that selection took.
         blocks: how many blocks its whole network has.
         fabric: the device or devices.
-        probe: cross-validated accuracy of a linear head on its frozen features; None: selection did not say.
-        curve: the same after every block of the whole network; empty: selection did not say.
+        scores: of each strategy that was tried, on the folds.
     """
 
     params: Params
@@ -54,12 +54,11 @@ class Job:
     data: TrainSet
     blocks: int
     fabric: Fabric
-    probe: float | None = None
-    curve: tuple[float, ...] = ()
+    scores: Scores = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Another process has a device of its own."""
-        return _there, (self.params, self.workspace, self.winner, self.data, self.blocks, self.probe, self.curve)
+        return _there, (self.params, self.workspace, self.winner, self.data, self.blocks, self.scores)
 
     @classmethod
     def open(cls, params: Params, workspace: Workspace, fabric: Fabric) -> Job:
@@ -78,16 +77,17 @@ class Job:
             raise DataError("no candidate was chosen yet", where=path, remedy="run `.venv/bin/dvc repro`") from None
         names = [field.name for field in dataclasses.fields(Candidate)]
         winner = Candidate(**{name: chosen[name] for name in names if name in chosen})
-        probe = chosen.get("probe", {"mean": None, "curve": ()})
-        blocks, curve = chosen["blocks"], tuple(probe["curve"])
-        return cls(params, workspace, winner, train_set(workspace), blocks, fabric, probe["mean"], curve)
+        scores = {name: tuple(values) for name, values in chosen.get("trained", {}).items()}
+        return cls(params, workspace, winner, train_set(workspace), chosen["blocks"], fabric, scores)
 
     @property
-    def store(self) -> Store:
-        """Where decoded images and features are kept."""
+    def training(self) -> Training:
+        """What networks are trained with."""
         from graft.features.store import Store
+        from graft.select.training import Training
 
-        return Store(self.workspace.cache, self.params.compute.cache_gb)
+        store = Store(self.workspace.cache, self.params.compute.cache_gb)
+        return Training(self.data, self.params, self.workspace.source_models, store)
 
     @property
     def depth(self) -> int:
@@ -96,20 +96,13 @@ class Job:
         return self.winner.depth
 
     @property
-    def evidence(self) -> Evidence:
-        """What ``auto`` judges by."""
-        from graft.train.advice import Evidence
-
-        kept = self.depth + 1
-        fewest = int(np.bincount(self.data.labels).min())
-        return Evidence(fewest, len(self.data.classes), self.probe, self.curve[:kept], kept)
-
-    @property
-    def advice(self) -> Advice:
+    def choice(self) -> StrategyChoice:
         """How the winner is trained; also on fewer labels, so that the curve over labels compares like with like."""
-        from graft.train.advice import advise
+        from graft.evaluate.scorer import scorer
+        from graft.train.auto_strategy import choose_strategy
 
-        return advise(self.evidence, self.params.train)
+        shown = scorer(self.params.metric).shown
+        return choose_strategy(self.params.train, self.winner.weights, self.scores, shown)
 
     @property
     def keeper(self) -> Keeper:
@@ -129,36 +122,18 @@ class Job:
         return dataclasses.replace(self.winner, weights="none") if STRATEGIES[strategy].blank else self.winner
 
     def train(self, strategy: str, rows: Rows, report: Report | None = None) -> Trained:
-        """Train one network on the images ``rows`` by a named strategy, or go on where that was killed.
-
-        A part of the rows is held out first, where the strategy stops early, and trained on after that.
-        """
-        from graft.train.plan import STRATEGIES
-
-        held_out = self._held_out(rows) if STRATEGIES[strategy].stops_early else None
-        return self._train(strategy, rows, held_out, self.keeper, report)
+        """Train one network on the images ``rows`` by a named strategy, or go on where that was killed."""
+        return self._train(strategy, rows, self.keeper, report)
 
     def try_out(self, strategy: str, rows: Rows) -> Trained:
-        """Train one network on the images ``rows`` for as long as the settings say; nothing of it is kept."""
-        return self._train(strategy, rows, None, None, None)
+        """The same, and nothing of it is kept."""
+        return self._train(strategy, rows, None, None)
 
-    def _train(
-        self, strategy: str, rows: Rows, held_out: Rows | None, keeper: Keeper | None, report: Report | None
-    ) -> Trained:
+    def _train(self, strategy: str, rows: Rows, keeper: Keeper | None, report: Report | None) -> Trained:
         from graft.determinism import derive_seed
-        from graft.select.candidates import task_network
-        from graft.train.finetune import finetune
-        from graft.train.plan import STRATEGIES
 
-        candidate, sources = self.candidate(strategy), self.workspace.source_models
-        network = task_network(candidate, self.depth, len(self.data.classes), self.params, sources)
-        settings = self.advice.settings(self.params.train)
-        plan = STRATEGIES[strategy].plan(len(network.blocks), settings)
         seed = derive_seed(self.params.seed, "finetune", strategy)
-        task = self._task(candidate, rows, held_out)
-        mode = self._mode(network, plan, task)
-        fabric = self.fabric if mode is None else self._one_device(mode.precision)
-        return finetune(network, plan, task, settings, seed, fabric, keeper, mode, report)
+        return self.training.fit(self.winner, self.depth, strategy, rows, seed, self.fabric, self._mode, keeper, report)
 
     def _mode(self, network: Network, plan: Plan, task: Task) -> Mode | None:
         """What one device computes in; several are set to a precision for good when they are launched."""
@@ -168,7 +143,7 @@ class Job:
             return None
         size, images = task.extractor.preprocessing.geometry.size, int(task.rows.sum())
         batch = self.params.train.batch_size
-        ahead = Ahead(network, min((s.start for s in plan.stages), default=0), size, images, plan.epochs, batch)
+        ahead = Ahead(network, plan.start or 0, size, images, plan.epochs, batch)
         return choose_mode(ahead, self.params.compute, self.fabric.device, user_cache(), self._one_device)
 
     def _one_device(self, precision: Precision) -> Fabric:
@@ -176,59 +151,33 @@ class Job:
 
         return fabric_for(self.params.compute.device, precision)
 
-    def _task(self, candidate: Candidate, rows: Rows, held_out: Rows | None) -> Task:
-        from graft.augment.choice import choose
-        from graft.augment.policies import build_policy
-        from graft.select.candidates import extractor_for
-        from graft.train.finetune import Task
-
-        preprocessing = self.preprocessing(candidate)
-        extractor = extractor_for(self.data.images, preprocessing, self.store, self.fabric.device)
-        policy = build_policy(choose(self.params.augment), preprocessing.geometry.size)
-        return Task(extractor, self.data.labels, rows, held_out, policy, self.data.images.paths)
-
-    def _held_out(self, rows: Rows) -> Rows | None:
-        """The first fold of the rows: stratified and grouped like all folds. None where it would be too small."""
-        held_out = rows & (self.data.folds == 0)
-        least = np.bincount(self.data.labels[held_out], minlength=len(self.data.classes)).min()
-        return held_out if least >= LEAST_HELD_OUT else None
-
     def preprocessing(self, candidate: Candidate) -> Preprocessing:
         """What a candidate's network is fed with."""
-        from graft.select.candidates import preprocessings_for
-
-        return preprocessings_for(candidate, self.data, self.params, self.workspace.source_models)[0]
+        return self.training.preprocessing(candidate)
 
     def prepared(self, candidate: Candidate) -> NDArray[np.uint8]:
         """The training images as its network is fed with them, uint8 (n, size, size, 3)."""
         from graft.features.images import decoded
 
-        return decoded(self.data.images, self.preprocessing(candidate).geometry, self.store)
+        training = self.training
+        return decoded(self.data.images, training.preprocessing(candidate).geometry, training.store)
+
+    def logits(self, trained: Trained, strategy: str, rows: Rows) -> NDArray[np.float32]:
+        """What a network says of the training images ``rows``, (m, classes)."""
+        return self.training.logits(trained, self.candidate(strategy), rows)
 
     def score(self, trained: Trained, strategy: str, rows: Rows, metric: str = "accuracy") -> float:
         """How well a network does on the training images ``rows`` by a metric, the greater the better."""
-        import torch
+        from scipy.special import softmax
 
         from graft.evaluate.scorer import scorer
-        from graft.train.loop import logits_of
 
-        candidate = self.candidate(strategy)
-        preprocessing = self.preprocessing(candidate)
-        parts = torch.split(torch.from_numpy(self.prepared(candidate)[rows]), 256)
-        logits = torch.cat([logits_of(trained.network, preprocessing.normalise(part)) for part in parts])
-        return scorer(metric)(self.data.labels[rows], logits.double().softmax(1).numpy())
+        said = softmax(self.logits(trained, strategy, rows).astype(np.float64), axis=1)
+        return scorer(metric)(self.data.labels[rows], said)
 
 
-def _there(
-    params: Params,
-    workspace: Workspace,
-    winner: Candidate,
-    data: TrainSet,
-    blocks: int,
-    probe: float | None,
-    curve: tuple[float, ...],
-) -> Job:
+def _there(params: Params, workspace: Workspace, winner: Candidate, data: TrainSet, blocks: int, scores: Scores) -> Job:
     """The job in another process."""
     from graft.train.devices import fabric_for
 
-    return Job(params, workspace, winner, data, blocks, fabric_for(params.compute.device), probe, curve)
+    return Job(params, workspace, winner, data, blocks, fabric_for(params.compute.device), scores)

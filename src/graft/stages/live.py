@@ -26,19 +26,12 @@ class Curves:
     log: Any | None
 
     def of(self, name: str) -> Callable[[Epoch], None]:
-        """What is told of every epoch of the training ``name``: losses in nats, accuracy in [0, 1]."""
+        """What is told of every epoch of the training ``name``: its mean loss in nats."""
 
         def report(point: Epoch) -> None:
             if self.log is None:
                 return
-            values = {
-                "train_loss": point.train_loss,
-                "holdout_loss": point.holdout_loss,
-                "holdout_accuracy": point.holdout_accuracy,
-            }
-            for key, value in values.items():
-                if value is not None:
-                    self.log.log_metric(f"{name}/{key}", value)
+            self.log.log_metric(f"{name}/train_loss", point.train_loss)
             self.log.next_step()
 
         return report

@@ -26,7 +26,7 @@ def run(params: Params, workspace: Workspace) -> None:
         ConfigError: no candidate keeps the limits.
         DataError: a training image cannot be decoded.
     """
-    from graft.augment.auto import with_candidates
+    from graft.augment.auto import with_augmentation, with_candidates
     from graft.features.store import Store
     from graft.mapper.opening import mapper_for
     from graft.select.candidates import around
@@ -36,7 +36,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.select.similarity import SIMILARITY_FILE, similarity_of
     from graft.zoo.weights import weights_digest
 
-    params = with_candidates(params, workspace.augmentation)
+    params = with_augmentation(with_candidates(params, workspace.augmentation), workspace.augmentation)
     data = train_set(workspace)
     store = Store(workspace.cache, params.compute.cache_gb)
     with mapper_for(params.compute) as mapper:
@@ -59,11 +59,14 @@ def say(line: str) -> None:
 def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None, by: Criterion) -> None:
     """Everything that reports/selection holds; ``weights`` is the SHA-256 of the winner's, None for random ones."""
     from graft.select import drawings, leaderboard
+    from graft.select.out_of_fold import FILE, out_of_fold_table
 
     with whole_file(folder / "leaderboard.csv") as beside:
         leaderboard.table(contest.results, contest.failed, contest.controls, by).to_csv(beside, index=False)
-    with whole_file(folder / "out_of_fold.parquet") as beside:
-        leaderboard.out_of_fold(contest, data).to_parquet(beside, index=False)
+    assert contest.winner.delivers is not None, "the winner is a finalist"
+    with whole_file(folder / FILE) as beside:
+        logits = contest.winner.out_of_fold[contest.winner.delivers.strategy]
+        out_of_fold_table(logits, data).to_parquet(beside, index=False)
     write_json(folder / "agreement.json", leaderboard.agreement(contest.results, by.scorer))
     drawings.draw_scores(contest.results, contest.controls, folder / "scores.svg", by.scorer)
     drawings.draw_depths(contest.results, folder / "depths.svg", by.scorer)
@@ -79,11 +82,12 @@ def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None, b
         "blocks": winner.blocks,
     }
     probe = {"mean": winner.probe.mean, "curve": list(winner.probe.curve)}
-    if winner.probe.predicted is not None and by.scorer.metric.name != "accuracy":
-        # What `train.strategy: auto` judges by is accuracy, whatever candidates are chosen by.
-        probe["mean"] = float((winner.probe.predicted == data.labels).mean())
     scores = [by.scorer.shown(score) for score in winner.scores]
-    write_json(folder / "winner.json", {**chosen, "metric": by.scorer.metric.name, "cv_scores": scores, "probe": probe})
+    trained = {name: list(scores) for name, scores in winner.trained.items()}
+    metric = by.scorer.metric.name
+    write_json(
+        folder / "winner.json", {**chosen, "metric": metric, "cv_scores": scores, "trained": trained, "probe": probe}
+    )
 
 
 def train_set(workspace: Workspace) -> TrainSet:

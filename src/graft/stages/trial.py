@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
+from scipy.special import softmax
+
+from graft.evaluate.scorer import scorer
 from graft.stages.job import Job
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -15,5 +23,17 @@ class Trial:
 
     def __call__(self, fold: int) -> float:
         """Score, by `metric`, on one fold of a network that was trained on the others; nothing of it is kept."""
-        scored, strategy = self.job.data.folds == fold, self.job.params.train.strategy
-        return self.job.score(self.job.try_out(strategy, ~scored), strategy, scored, self.job.params.metric)
+        labels = self.job.data.labels[self.job.data.folds == fold]
+        return scorer(self.job.params.metric)(labels, softmax(self.logits(fold).astype(np.float64), axis=1))
+
+    def logits(self, fold: int) -> NDArray[np.float32]:
+        """What that network says of the images of the fold, (m, classes)."""
+        scored, strategy = self.job.data.folds == fold, searched_strategy(self.job)
+        return self.job.logits(self.job.try_out(strategy, ~scored), strategy, scored)
+
+
+def searched_strategy(job: Job) -> str:
+    """What a search varies: fine-tuning, also where the head alone was better at the settings at hand."""
+    from graft.train.plan import AUTO
+
+    return "finetune" if job.params.train.strategy == AUTO and job.winner.weights != "none" else job.choice.strategy

@@ -17,6 +17,8 @@ from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from graft.mapper.base import Mapper
     from graft.stages.job import Job
     from graft.tune.outcome import Outcome
@@ -29,29 +31,37 @@ BEST = "best.json"
 def run(params: Params, workspace: Workspace) -> None:
     """Write the best settings, a table and pictures of all trials into reports/tuning.
 
+    Where other settings than those at hand are best, out_of_fold.parquet is the table of the selection for them.
+
     Raises:
         ConfigError: something cannot be searched.
         TrainingError: the settings at hand cannot be trained.
     """
-    from graft.evaluate.scorer import scorer
-    from graft.tune.outcome import decide
-
-    trials = searched(params, workspace) if params.tune.trials else []
-    outcome = decide(trials, scorer(params.metric))
-    print(f"tune: {outcome.reason}")
-    write(outcome, params, workspace)
-
-
-def searched(params: Params, workspace: Workspace) -> list[Tried]:
-    """Every trial, from those that an earlier, killed run made on."""
     from graft.determinism import make_deterministic
+    from graft.evaluate.scorer import scorer
     from graft.mapper.opening import mapper_for
-    from graft.progress import track
     from graft.stages.job import Job
     from graft.train.devices import fabric_for
+    from graft.tune.outcome import decide
 
-    make_deterministic(params.compute.threads)
-    job = Job.open(params, workspace, fabric_for(params.compute.device))
+    by = scorer(params.metric)
+    if not params.tune.trials:
+        outcome, out_of_fold = decide([], by), None
+    else:
+        make_deterministic(params.compute.threads)
+        job = Job.open(params, workspace, fabric_for(params.compute.device))
+        with mapper_for(params.compute) as mapper:
+            outcome = decide(searched(job, mapper), by)
+            out_of_fold = out_of_fold_of(job, outcome.values, mapper) if outcome.values else None
+    print(f"tune: {outcome.reason}")
+    write(outcome, out_of_fold, params, workspace)
+
+
+def searched(job: Job, mapper: Mapper) -> list[Tried]:
+    """Every trial, from those that an earlier, killed run made on."""
+    from graft.progress import track
+
+    params = job.params
     search = search_of(job)
     began = time.monotonic()
 
@@ -61,13 +71,12 @@ def searched(params: Params, workspace: Workspace) -> list[Tried]:
     bar = iter(track(range(search.most), "trying settings"))
     # Decoded here once, and not by each worker.
     job.prepared(job.winner)
-    with mapper_for(params.compute) as mapper:
 
-        def objective(values: Values) -> Generator[float, None, None]:
-            next(bar, None)
-            return fold_scores(job, values, mapper)
+    def objective(values: Values) -> Generator[float, None, None]:
+        next(bar, None)
+        return fold_scores(job, values, mapper)
 
-        return search.run(objective, more)
+    return search.run(objective, more)
 
 
 def search_of(job: Job) -> Search:
@@ -82,8 +91,8 @@ def search_of(job: Job) -> Search:
     from graft.zoo.weights import weights_digest
 
     params, workspace = job.params, job.workspace
-    settings = job.advice.settings(params.train)
-    space = space_of(params.tune.search, job.depth + 1, params.augment.domain)
+    settings = params.train
+    space = space_of(params.tune.search, params.augment.domain)
     asked = dataclasses.replace(params.tune, trials=0, minutes=None)
     # Of the augmentation, what decides: the policy, however it is written, and the policies that may be tried. Another
     # domain that allows the same goes on with the same search.
@@ -104,20 +113,43 @@ def fold_scores(job: Job, values: Values, mapper: Mapper) -> Generator[float, No
     """
     from graft.mapper.base import value_of
     from graft.stages.trial import Trial
+
+    folds = np.unique(job.data.folds).tolist()
+    yield from map(value_of, mapper.map(Trial(with_values(job, values)), folds, "its folds"))
+
+
+def with_values(job: Job, values: Values) -> Job:
+    """The job with the settings that are tried."""
     from graft.tune.space import applied
 
-    params = applied(dataclasses.replace(job.params, train=job.advice.settings(job.params.train)), values)
-    own = dataclasses.replace(job, params=params)
-    yield from map(value_of, mapper.map(Trial(own), np.unique(job.data.folds).tolist(), "its folds"))
+    return dataclasses.replace(job, params=applied(job.params, values))
 
 
-def write(outcome: Outcome, params: Params, workspace: Workspace) -> None:
+def out_of_fold_of(job: Job, values: Values, mapper: Mapper) -> pd.DataFrame:
+    """What selection writes of the winner, for other settings of its training: every fold is trained once more."""
+    from graft.mapper.base import value_of
+    from graft.select.out_of_fold import out_of_fold_table
+    from graft.stages.trial import Trial
+
+    folds = np.unique(job.data.folds).tolist()
+    logits = np.zeros((len(job.data.labels), len(job.data.classes)), np.float32)
+    said = map(value_of, mapper.map(Trial(with_values(job, values)).logits, folds, "the best settings"))
+    for fold, found in zip(folds, said, strict=True):
+        logits[job.data.folds == fold] = found
+    return out_of_fold_table(logits, job.data)
+
+
+def write(outcome: Outcome, out_of_fold: pd.DataFrame | None, params: Params, workspace: Workspace) -> None:
     """Everything that reports/tuning holds."""
     from graft.evaluate.scorer import scorer
+    from graft.select.out_of_fold import FILE
     from graft.tune.outcome import draw, importances, table
 
     with whole_folder(workspace.tuning) as folder:
         write_json(folder / BEST, outcome.as_json())
+        if out_of_fold is not None:
+            with whole_file(folder / FILE) as beside:
+                out_of_fold.to_parquet(beside, index=False)
         with whole_file(folder / "trials.csv") as beside:
             table(outcome, scorer(params.metric)).to_csv(beside, index=False)
         if outcome.trials:

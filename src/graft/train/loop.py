@@ -1,4 +1,4 @@
-"""The training loop: one stage, on Lightning Fabric, with warm-up, cosine decay and early stopping."""
+"""The training loop: one stage on Lightning Fabric, with warm-up and a cosine that ends with the last step."""
 
 from __future__ import annotations
 
@@ -38,41 +38,18 @@ _VALUES_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
-class Holdout:
-    """Images that are watched and never trained on: inputs of the first trained block, and labels (n)."""
-
-    inputs: Tensor
-    labels: Tensor
-
-
-@dataclass(frozen=True)
 class Lesson:
     """What a stage is trained on.
 
     Attributes:
-        inputs: what the first trained unit receives.
+        inputs: what the first trained block receives.
         labels: class indices (n).
-        holdout: where given, training stops when its loss has not fallen for ``train.patience`` epochs, and the
-            best epoch's weights are put back; those from before the stage, if no epoch was better.
         names: files of the images (n), for messages; may be empty.
     """
 
     inputs: Inputs
     labels: Tensor
-    holdout: Holdout | None = None
     names: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Course:
-    """How a stage went: a point per epoch, and after how many of them the weights that were kept were reached.
-
-    With a hold-out, ``points`` has those after the best epoch too, and ``best`` is 0 where no epoch was better than
-    none at all.
-    """
-
-    points: tuple[Epoch, ...]
-    best: int
 
 
 def run_stage(
@@ -82,26 +59,27 @@ def run_stage(
     settings: Train,
     seed: int,
     fabric: Fabric,
-    stop_after: int,
     after_step: Watch | None = None,
     saved: Snapshot | None = None,
     mode: Mode | None = None,
     report: Report | None = None,
-) -> Course:
+) -> tuple[Epoch, ...]:
     """Train ``network`` in place for one stage.
 
     Args:
-        network: its units before ``stage.start`` are frozen and are not run.
+        network: its blocks before ``stage.start`` are frozen and are not run.
         stage: what is trained, how long, at which rates.
         lesson: images and labels.
         settings: batch size, and what holds training back.
         seed: for the order of the images and for dropout.
         fabric: device and precision.
-        stop_after: most epochs to go of the stage's schedule.
         after_step: told after every step how the stage stands.
         saved: a snapshot of this stage, from which it goes on.
         mode: memory format and threads; its precision is ``fabric``'s. None: as torch is set.
         report: told after every epoch how it went.
+
+    Returns:
+        A point per epoch.
 
     Raises:
         DivergedError: the loss or the weights are not finite; the message names stage, epoch, step, rate and batch.
@@ -110,19 +88,19 @@ def run_stage(
     run = Underway.begin(network, stage, settings, steps, fabric, mode)
     weights, _ = IMBALANCE[settings.imbalance]
     of_classes = weights(lesson.labels, network.head.out_features)
-    left = stop_after * steps
     with torch.random.fork_rng(devices=[]), computing(mode):
         torch.manual_seed(seed)
         if saved is not None:
             run.restore(saved)
-            left -= run.epoch * steps + run.step
-        elif lesson.holdout is not None:
-            run.note_best(holdout_figures(run.judged, lesson.holdout)[0], -1)
-        order = _batches(run, stage, lesson, settings, seed, stop_after, report)
-        for batch in track(order, f"training: {stage.name}", total=left, unit="steps"):
-            indices = share_of(batch, fabric)
-            shown, targets = lesson.inputs.batch(indices, lesson.labels[indices], run.epoch)
-            logits = run.model(laid_out(shown.to(fabric.device), mode))
+            if run.step == steps:
+                _end_epoch(run, stage, report)
+        order = _order(run, stage, lesson, settings, seed)
+        shares = [(share_of(batch, fabric), epoch) for batch, epoch in order]
+        given = zip(order, shares, lesson.inputs.batches(shares, lesson.labels), strict=True)
+        for (batch, _), (indices, _), (inputs, targets) in track(
+            given, f"training: {stage.name}", total=len(order), unit="steps"
+        ):
+            logits = run.model(laid_out(inputs.to(fabric.device), mode))
             # Targets are classes, or shares of classes where images were mixed: cross-entropy takes both.
             loss = F.cross_entropy(
                 logits,
@@ -138,48 +116,31 @@ def run_stage(
             run.losses.append(seen)
             if after_step is not None:
                 after_step(run)
+            if run.step == steps:
+                _end_epoch(run, stage, report)
     run.settle()
     if not weights_are_finite(network):
         raise diverged("weights are not finite", f"stage {stage.name!r}, after its last step", stage.rate, ())
-    return Course(tuple(run.points), len(run.points) if lesson.holdout is None else run.best.epoch + 1)
+    return tuple(run.points)
 
 
-def _batches(
-    run: Underway,
-    stage: Stage,
-    lesson: Lesson,
-    settings: Train,
-    seed: int,
-    stop_after: int,
-    report: Report | None,
-) -> Iterator[Tensor]:
-    """Indices of the images of each step, from where ``run`` stands, until the stage is over."""
+def _order(run: Underway, stage: Stage, lesson: Lesson, settings: Train, seed: int) -> list[tuple[Tensor, int]]:
+    """Indices of the images of each step and its epoch, from where ``run`` stands to the end of the stage."""
     _, chances = IMBALANCE[settings.imbalance]
     drawn = chances(lesson.labels, run.network.head.out_features)
-    count = len(lesson.labels)
-    while run.epoch < stop_after:
-        order = batches(count, settings.batch_size, seed, stage.name, run.epoch, chances=drawn)
-        for step, indices in enumerate(order):
-            if step >= run.step:
-                yield indices
-        _end_epoch(run, stage, lesson.holdout)
-        if report is not None:
-            report(run.points[-1])
-        if lesson.holdout is not None and run.epoch - 1 - run.best.epoch >= settings.patience:
-            return
+    order = [
+        (indices, epoch)
+        for epoch in range(run.epoch, stage.epochs)
+        for indices in batches(len(lesson.labels), settings.batch_size, seed, stage.name, epoch, chances=drawn)
+    ]
+    return order[run.step :]
 
 
-def _end_epoch(run: Underway, stage: Stage, holdout: Holdout | None) -> None:
-    point = Epoch(stage.name, run.epoch, sum(run.losses) / len(run.losses))
-    if holdout is not None:
-        loss, accuracy = holdout_figures(run.judged, holdout)
-        if not is_finite(loss):
-            place = f"stage {stage.name!r}, epoch {run.epoch}"
-            raise diverged(f"the hold-out's loss is {loss}", place, run.rate, ())
-        run.note_best(loss, run.epoch)
-        point = Epoch(stage.name, run.epoch, point.train_loss, loss, accuracy)
-    run.points.append(point)
+def _end_epoch(run: Underway, stage: Stage, report: Report | None) -> None:
+    run.points.append(Epoch(stage.name, run.epoch, sum(run.losses) / len(run.losses)))
     run.epoch, run.step, run.losses = run.epoch + 1, 0, []
+    if report is not None:
+        report(run.points[-1])
 
 
 def _descend(run: Underway, loss: Tensor, settings: Train, fabric: Fabric) -> None:
@@ -231,10 +192,3 @@ def logits_of(tail: nn.Module, inputs: Tensor) -> Tensor:
 def _at_once(inputs: Tensor) -> int:
     """How many of ``inputs`` (n, ...) go through a network together: 4 to 256, fewer where they are larger."""
     return max(4, min(256, _VALUES_AT_ONCE // inputs[0].numel()))
-
-
-def holdout_figures(tail: nn.Module, holdout: Holdout) -> tuple[float, float]:
-    """Loss in nats and accuracy on the held-out images."""
-    logits = logits_of(tail, holdout.inputs)
-    loss = float(F.cross_entropy(logits, holdout.labels))
-    return loss, float((logits.argmax(1) == holdout.labels).float().mean())

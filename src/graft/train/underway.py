@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,22 +29,11 @@ MOST_WARM_UP = 0.25
 
 @dataclass(frozen=True)
 class Epoch:
-    """One point of the learning curves. Losses in nats; hold-out figures are None where nothing is held out."""
+    """One point of a learning curve; the mean loss of the epoch's steps in nats."""
 
     stage: str
     epoch: int
     train_loss: float
-    holdout_loss: float | None = None
-    holdout_accuracy: float | None = None
-
-
-@dataclass
-class Best:
-    """The epoch with the lowest hold-out loss so far, and the trained parts as they were then."""
-
-    epoch: int = -1
-    loss: float = math.inf
-    state: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -60,7 +48,6 @@ class Underway:
         step: how many of its batches were learned.
         losses: of these, in nats.
         points: of the epochs that are over.
-        best: by the hold-out.
     """
 
     network: Network
@@ -73,7 +60,6 @@ class Underway:
     step: int = 0
     losses: list[float] = field(default_factory=list)
     points: list[Epoch] = field(default_factory=list)
-    best: Best = field(default_factory=Best)
 
     @classmethod
     def begin(
@@ -92,32 +78,20 @@ class Underway:
         return cls(network, tail, model, wrapped, schedule, average)
 
     @property
-    def judged(self) -> nn.Module:
-        """What the hold-out judges and the stage leaves behind: the averaged weights, where there are any."""
-        return self.tail if self.average is None else self.average.module
-
-    @property
     def rate(self) -> float:
         """The head's learning rate in this step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def note_best(self, loss: float, epoch: int) -> None:
-        """Keep the weights as they are now, if no epoch before was better on the hold-out."""
-        if not self.best.state or loss < self.best.loss:
-            self.best = Best(epoch, loss, copy.deepcopy(self.judged.state_dict()))
-
     def settle(self) -> None:
-        """End the stage: the best weights by the hold-out, or else the averaged ones, are the network's."""
-        if self.best.state:
-            self.tail.load_state_dict(self.best.state)
-        elif self.average is not None:
+        """End the stage: averaged weights, where there are any, become the network's."""
+        if self.average is not None:
             self.tail.load_state_dict(self.average.module.state_dict())
         self.network.eval()
 
     def snapshot(self) -> Snapshot:
         """Everything, random states included. The snapshot's tensors are the network's own, not copies."""
         names: dict[Tensor, str] = {parameter: name for name, parameter in self.network.named_parameters()}
-        tensors = under("network", self.network.state_dict()) | under("best", self.best.state) | _random(self._device)
+        tensors = under("network", self.network.state_dict()) | _random(self._device)
         if self.average is not None:
             tensors |= under("average", self.average.state_dict())
         for parameter, state in self.optimizer.state.items():
@@ -127,7 +101,6 @@ class Underway:
             "step": self.step,
             "losses": self.losses,
             "points": [asdict(point) for point in self.points],
-            "best": {"epoch": self.best.epoch, "loss": self.best.loss} if self.best.state else None,
             "schedule": {key: value for key, value in self.schedule.state_dict().items() if key != "lr_lambdas"},
             "groups": [
                 {**_numbers(group), "names": [names[parameter] for parameter in group["params"]]}
@@ -149,9 +122,6 @@ class Underway:
             parameter.requires_grad_(name in learning)
         for name, module in self.network.named_modules():
             module.training = name in training
-        if facts["best"] is not None:
-            state = {name: value.to(self._device) for name, value in saved.part("best").items()}
-            self.best = Best(facts["best"]["epoch"], facts["best"]["loss"], state)
         if self.average is not None:
             self.average.load_state_dict(saved.part("average"))
         self._restore_optimizer(saved)

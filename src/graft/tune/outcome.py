@@ -99,7 +99,7 @@ def importances(trials: Sequence[Tried], seed: int) -> dict[str, float]:
     if len(whole) < LEAST_FOR_IMPORTANCE or not varied or len({trial.mean for trial in whole}) == 1:
         return {}
     study = optuna.create_study(direction="maximize")
-    space = {name: DIMENSIONS[name].distribution(float("inf")) for name in varied}
+    space = {name: DIMENSIONS[name].distribution() for name in varied}
     study.add_trials(
         [
             optuna.trial.create_trial(

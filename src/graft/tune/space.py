@@ -32,7 +32,7 @@ class Dimension:
 
     Attributes:
         low: least value.
-        high: largest value; for whole numbers of blocks it is bounded by the network's as well.
+        high: largest value.
         grid: what a grid search takes.
         log: whether equal factors, not equal steps, count as equally far apart.
         whole: whether only whole numbers are meant.
@@ -44,19 +44,18 @@ class Dimension:
     log: bool = False
     whole: bool = False
 
-    def distribution(self, highest: float) -> BaseDistribution:
-        """Optuna's form of it, at most ``highest``."""
+    def distribution(self) -> BaseDistribution:
+        """Optuna's form of it."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
-        top = min(self.high, highest)
         if self.whole:
-            return IntDistribution(int(self.low), max(int(self.low), int(top)), log=self.log)
-        return FloatDistribution(self.low, top, log=self.log)
+            return IntDistribution(int(self.low), int(self.high), log=self.log)
+        return FloatDistribution(self.low, self.high, log=self.log)
 
-    def nearest(self, value: Value, highest: float = float("inf")) -> Value:
+    def nearest(self, value: Value) -> Value:
         """The value of :meth:`distribution` that is nearest to ``value``; itself where it is one."""
         assert not isinstance(value, str), "a range is one of numbers"
-        return type(value)(min(max(value, self.low), max(self.low, min(self.high, highest))))
+        return type(value)(min(max(value, self.low), self.high))
 
 
 @dataclass(frozen=True)
@@ -70,22 +69,22 @@ class Names:
         """What a grid search takes: all."""
         return (AS_SET, *self.names)
 
-    def distribution(self, highest: float) -> BaseDistribution:
-        """Optuna's form of it; names have no bound."""
+    def distribution(self) -> BaseDistribution:
+        """Optuna's form of it."""
         from optuna.distributions import CategoricalDistribution
 
         return CategoricalDistribution(self.grid)
 
-    def nearest(self, value: Value, highest: float = float("inf")) -> Value:
+    def nearest(self, value: Value) -> Value:
         """``value`` itself: it was chosen among the names."""
         return value
 
 
 DIMENSIONS: dict[str, Dimension | Names] = {
-    "learning_rate": Dimension(3e-5, 3e-2, (1e-3, 3e-3, 1e-2), log=True),
-    "backbone_rate": Dimension(0.01, 1.0, (0.03, 0.1, 0.3), log=True),
-    "unfreeze_blocks": Dimension(1, 64, (1, 2, 4), whole=True),
-    "finetune_epochs": Dimension(1, 100, (5, 20, 40), log=True, whole=True),
+    "learning_rate": Dimension(3e-5, 3e-2, (3e-4, 1e-3, 3e-3), log=True),
+    "backbone_rate": Dimension(0.01, 1.0, (0.1, 0.3, 0.75), log=True),
+    "unfreeze": Dimension(0.1, 1.0, (0.3, 0.6, 1.0)),
+    "finetune_epochs": Dimension(1, 100, (6, 12, 24), log=True, whole=True),
     "batch_size": Dimension(8, 128, (16, 32, 64), log=True, whole=True),
     "weight_decay": Dimension(1e-4, 0.3, (1e-3, 1e-2, 1e-1), log=True),
     "label_smoothing": Dimension(0.0, 0.3, (0.0, 0.1)),
@@ -98,30 +97,23 @@ DIMENSIONS: dict[str, Dimension | Names] = {
 
 @dataclass(frozen=True)
 class Space:
-    """The hyper-parameters that one search varies, by name, for a network of so many blocks and images of a domain."""
+    """The hyper-parameters that one search varies, by name, for images of a domain."""
 
     names: tuple[str, ...]
-    blocks: int
     domain: str = "any"
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Name -> Optuna's distribution."""
-        return {name: self._row(name).distribution(self._highest(name)) for name in self.names}
+        return {name: self._row(name).distribution() for name in self.names}
 
     def nearest(self, values: Values) -> dict[str, Value]:
         """The point of :meth:`distributions` that is nearest to ``values``: settings at hand may lie outside."""
-        return {name: self._row(name).nearest(value, self._highest(name)) for name, value in values.items()}
+        return {name: self._row(name).nearest(value) for name, value in values.items()}
 
     def grid(self) -> list[dict[str, Value]]:
-        """Every combination of the rows' grid values, in order; values beyond the network's blocks are left out."""
-        rows: list[Sequence[Value]] = [
-            [value for value in self._row(name).grid if name != "unfreeze_blocks" or int(value) <= self.blocks]
-            for name in self.names
-        ]
+        """Every combination of the rows' grid values, in order."""
+        rows: list[Sequence[Value]] = [self._row(name).grid for name in self.names]
         return [dict(zip(self.names, values, strict=True)) for values in itertools.product(*rows)]
-
-    def _highest(self, name: str) -> float:
-        return float(self.blocks) if name == "unfreeze_blocks" else float("inf")
 
     def _row(self, name: str) -> Dimension | Names:
         row = DIMENSIONS[name]
@@ -134,10 +126,7 @@ class Space:
 
     def defaults(self, train: Train) -> dict[str, Value]:
         """The settings at hand for what is searched."""
-        values: dict[str, Value] = {name: AS_SET if name == POLICY else getattr(train, name) for name in self.names}
-        if "unfreeze_blocks" in values:
-            values["unfreeze_blocks"] = min(int(values["unfreeze_blocks"]), self.blocks)
-        return values
+        return {name: AS_SET if name == POLICY else getattr(train, name) for name in self.names}
 
 
 def applied(params: Params, values: Values) -> Params:
@@ -149,8 +138,8 @@ def applied(params: Params, values: Values) -> Params:
     return dataclasses.replace(params, train=train, augment=dataclasses.replace(params.augment, policy=policy))
 
 
-def space_of(names: Sequence[str], blocks: int, domain: str = "any") -> Space:
-    """The space spanned by ``names`` for a network of ``blocks`` blocks and images of ``augment.domain``.
+def space_of(names: Sequence[str], domain: str = "any") -> Space:
+    """The space spanned by ``names`` for images of ``augment.domain``.
 
     Raises:
         ConfigError: a name is unknown, or is given twice.
@@ -161,4 +150,4 @@ def space_of(names: Sequence[str], blocks: int, domain: str = "any") -> Space:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"{twice!r} is named twice", where=WHERE, remedy="name it once")
-    return Space(tuple(names), blocks, domain)
+    return Space(tuple(names), domain)

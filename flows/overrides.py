@@ -61,16 +61,9 @@ def write_overrides(workspace: Workspace, values: Mapping[str, Any], say: Say) -
 
 def _with_values(text: str, values: Mapping[str, Any], path: Path) -> str:
     from ruamel.yaml import YAML
-    from ruamel.yaml.representer import RoundTripRepresenter
 
-    class Layout(RoundTripRepresenter):
-        """Not ruamel's own class, which DVC writes dvc.lock by."""
-
-    # As the file is laid out by itself: ruamel.yaml would write nothing for null, and move lists to the left.
-    Layout.add_representer(type(None), _null)
+    # As DVC writes params.yaml (`dvc exp run -S`), so that neither reformats what the other wrote.
     yaml = YAML()
-    yaml.Representer = Layout
-    yaml.indent(mapping=2, sequence=4, offset=2)
     yaml.preserve_quotes = True
     yaml.width = 120
     document = yaml.load(text)
@@ -87,10 +80,6 @@ def _with_values(text: str, values: Mapping[str, Any], path: Path) -> str:
     # Read again by the settings' own rules, which name an unknown key's nearest neighbours.
     parse_params(YAML(typ="safe", pure=True).load(buffer.getvalue()), path)
     return buffer.getvalue()
-
-
-def _null(representer: Any, _: None) -> Any:
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
 
 
 def _committed(path: Path) -> str | None:

@@ -52,3 +52,30 @@ def test_a_refusal_is_one_message(module: object, project: Project, capsys: pyte
     said = capsys.readouterr().err
     assert said.startswith(("error: no model was packaged here", "error: no model was ever promoted"))
     assert "Traceback" not in said and "remedy: " in said
+
+
+def test_after_a_rollback_nothing_is_promoted_until_a_person_does(project: Project) -> None:
+    root = str(project.root)
+    first = project.package(0)
+    assert promoting.promote(root, automatic=True, return_state=True).is_completed()
+    project.package(1, 0.1)
+    # As by the schedule where the event was lost: the promotion is caught up with.
+    assert promoting.promote(root, automatic=True, cause="schedule", return_state=True).name == "Completed"
+    rolling.rollback(root, return_state=True)
+    project.package(2, 0.1)
+    state = promoting.promote(root, automatic=True, return_state=True)
+    held = history(project.workspace)[-1]
+    assert (state.name, state.message) == (
+        "Kept",
+        f"promotion is held since the rollback to {held.title} at {held.when}: `graft promote` lifts that, once it "
+        "puts a better model into use",
+    )
+    assert version_of(project.workspace.promoted) == first
+    assert promoting.promote(root, anyway=True, return_state=True).name == "Completed"
+    last = promoting.promote(root, automatic=True, return_state=True)
+    assert last.name == "Kept" and "is in use already" in str(last.message)
+
+
+def test_where_nothing_is_packaged_yet_the_schedule_has_nothing_to_do(project: Project) -> None:
+    state = promoting.promote(str(project.root), automatic=True, return_state=True)
+    assert (state.name, state.message) == ("Kept", "nothing is packaged yet")

@@ -131,7 +131,9 @@ def test_a_run_is_named_by_its_cause(toy: Toy) -> None:
     for options, name in (({}, "train: by hand"), ({"cause": "997 new images"}, "train: 997 new images")):
         state = run(toy, **options)
         with get_client(sync_client=True) as client:
-            assert client.read_flow_run(flow_run_id(state)).name == name
+            known = client.read_flow_run(flow_run_id(state))
+        assert known.name == name
+        assert known.state is not None and known.state.message == state.message, "the page says what the run said"
 
 
 def test_only_what_was_brought_up_to_date_is_shown(toy: Toy) -> None:

@@ -34,7 +34,7 @@ from graft.determinism import available_cores, make_deterministic  # noqa: E402
 from graft.settings import Compute, Train  # noqa: E402
 from graft.train.inputs import Kept  # noqa: E402
 from graft.train.loop import Lesson, logits_of, run_stage  # noqa: E402
-from graft.train.plan import staged  # noqa: E402
+from graft.train.plan import finetune  # noqa: E402
 from graft.train.several import launch  # noqa: E402
 from graft.train.underway import Underway  # noqa: E402
 from graft.zoo.network import build_network  # noqa: E402
@@ -66,19 +66,19 @@ def train(fabric: Fabric, size: Size, threads: int, kind: torch.dtype, out: Path
     network = build_network("resnet18", CLASSES, size=size.side).to(kind)
     labels = torch.arange(size.batch * size.steps) % CLASSES
     images = (torch.rand(len(labels), 3, size.side, size.side) + 0.3 * labels.view(-1, 1, 1, 1)).to(kind)
-    blocks = len(network.blocks)
-    settings = Train(batch_size=size.batch, finetune_epochs=size.epochs, unfreeze_blocks=blocks)
-    (stage,) = staged(blocks, settings).stages
+    settings = Train(batch_size=size.batch, finetune_epochs=size.epochs, unfreeze=1.0)
+    stage = finetune(len(network.blocks), settings).stage
+    assert stage is not None, "there are epochs"
     moments: list[float] = []
 
     def note(run: Underway) -> None:
         moments.append(time.perf_counter())
 
     fabric.barrier()
-    course = run_stage(network, stage, Lesson(Kept(images), labels), settings, 0, fabric, size.epochs, note)
+    points = run_stage(network, stage, Lesson(Kept(images), labels), settings, 0, fabric, note)
     if fabric.is_global_zero:
         logits = logits_of(network, images[: size.batch])
-        losses = torch.tensor([point.train_loss for point in course.points], dtype=torch.float64)
+        losses = torch.tensor([point.train_loss for point in points], dtype=torch.float64)
         tensors = {f"weights.{name}": value.contiguous() for name, value in network.state_dict().items()}
         save_file({**tensors, "logits": logits, "losses": losses}, out)
         rate = (len(moments) - 1) * size.batch / (moments[-1] - moments[0])

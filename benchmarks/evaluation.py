@@ -39,8 +39,10 @@ from graft.evaluate.inference import BATCH
 from graft.evaluate.judgement import resampling_of, write_csv
 from graft.evaluate.report import render
 from graft.evaluate.result import evaluate, write_tables
+from graft.evaluate.slices import slices_table
+from graft.evaluate.suspects import suspects_table
 from graft.predict import Predictor
-from graft.stages.evaluate import MODEL, exhibits, pages_tables, predict_all
+from graft.stages.evaluate import MODEL, exhibits, predict_all
 from graft.workspace import Workspace
 from graft.zoo.network import build_network
 from graft.zoo.preprocessing import Geometry, Preprocessing
@@ -67,7 +69,7 @@ def main() -> None:
 
 
 def make_workspace(workspace: Workspace, images: int) -> None:
-    """Images, splits, out-of-fold probabilities and a model, as the stages before leave them."""
+    """Images, splits, out-of-fold logits and a model, as the stages before leave them."""
     rng = np.random.default_rng(0)
     tints = rng.integers(0, 255, (CLASSES, 3))
     rows = []
@@ -86,7 +88,7 @@ def make_workspace(workspace: Workspace, images: int) -> None:
     facts.to_parquet(workspace.manifest)
     train = splits[splits["split"] == "train"]
     said = pd.DataFrame(
-        rng.dirichlet(np.ones(CLASSES), len(train)), columns=[f"p:{c}" for c in sorted(set(train.label))]
+        np.log(rng.dirichlet(np.ones(CLASSES), len(train))), columns=[f"logit:{c}" for c in sorted(set(train.label))]
     )
     workspace.selection.mkdir(parents=True)
     doubted = pd.concat([train[["path", "label", "fold"]].reset_index(drop=True), said], axis=1)
@@ -122,8 +124,8 @@ def measure(workspace: Workspace, rounds: int) -> dict[str, float]:
             shown = exhibits(params, workspace, model, found)
             page, card = render(found, shown), render_card(found, shown)
             write_tables(found, workspace.root)
-            for name, table in pages_tables(found, shown).items():
-                write_csv(workspace.root / name, table)
+            write_csv(workspace.root / "slices.csv", slices_table(shown.slices))
+            write_csv(workspace.root / "suspects.csv", suspects_table(shown.suspects))
             beyond.append(time.perf_counter() - start)
         peaks.append(peak[0])
     return {

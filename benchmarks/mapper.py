@@ -54,9 +54,10 @@ class Measured:
 def settings(quick: bool) -> Params:
     """Three candidates, all of them finalists, one thread."""
     candidates = [{"arch": name, "weights": "none", "size": SIZE} for name in NAMES]
-    select = {"folds": FOLDS, "finalists": len(NAMES), "finetune_epochs": QUICK_EPOCHS if quick else EPOCHS}
+    select, train = {"folds": FOLDS, "finalists": len(NAMES)}, {"finetune_epochs": QUICK_EPOCHS if quick else EPOCHS}
     data = {"source": "digits", "train_per_class": QUICK_PER_CLASS if quick else None}
-    values = {"zoo": {"candidates": candidates}, "select": select, "data": data, "compute": {"threads": 1}}
+    values = {"zoo": {"candidates": candidates}, "augment": {"policy": "digits"}, "select": select, "train": train}
+    values |= {"data": data, "compute": {"threads": 1}}
     return parse_params(values, "benchmark")
 
 

@@ -3,11 +3,11 @@
 Run from the project's folder: `.venv/bin/python benchmarks/regret.py`. Data: graft's digits; ants and bees, steel
 surfaces and two halves of CIFAR-10's classes from ../shared/data (what is absent is left out, and the JSON says so).
 Candidates: EfficientNet-Lite0, Lite1 and Lite2 with ImageNet weights (the latter two of the extra `weights`), ResNet-18
-with weights of Tiny ImageNet, and ResNet-18 with random ones. Every candidate is fine-tuned in every fold, by the
-same code and schedule as finalists are (`exhaustive`), and once on all training images; that network is then asked for
-test images that nothing was chosen by. The ways of choosing:
+with weights of Tiny ImageNet, and ResNet-18 with random ones. Every candidate is trained in every fold as finalists
+are, head alone and fine-tuned (`exhaustive`), and, as the better of the two, once on all training images; that network
+is then asked for test images that nothing was chosen by. The ways of choosing:
 
-* `exhaustive`: the best mean over the folds of all candidates, fine-tuned;
+* `exhaustive`: the best mean over the folds of all candidates, trained;
 * `graft`: the rule's choice between the two best by probe;
 * `static`: the candidate whose weights have the highest published ImageNet accuracy;
 * `probe`, `knn`, `logme`: the first by that score alone.
@@ -15,6 +15,9 @@ test images that nothing was chosen by. The ways of choosing:
 Regret is what a way of choosing loses against `exhaustive`, in percentage points, twice: by the accuracy on the test
 images (`regret_points`), and by the means over the folds (`regret_in_folds_points`). The latter is flattering to
 `exhaustive`, which is the best of five noisy figures and is then compared by the same figures.
+
+Whether fine-tuning harms is told beside: in how many cases, a case being a data set and a candidate, it was in the
+folds at least as good as the candidate's own linear probe less one standard error (`finetuned_not_below_probe`).
 
 `--quick` takes fewer images, folds and epochs. Ends with one JSON line.
 """
@@ -36,36 +39,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
+from graft.augment.auto import AUTO, ENOUGH, SAMPLE, Look, found_for
 from graft.config import parse_params
-from graft.determinism import available_cores, make_deterministic
+from graft.determinism import available_cores, derive_seed, make_deterministic
 from graft.features.images import ImageSet, ListedFiles
 from graft.features.store import Store
 from graft.files import sha256
 from graft.images.builtin import write_digits
+from graft.images.decode import decode
 from graft.progress import track
 from graft.select.agreement import correlations
-from graft.select.candidates import (
-    SMOOTHING,
-    Result,
-    TrainSet,
-    extractor_for,
-    finetune_in_folds,
-    probe_candidate,
-    task_network,
-    with_tuned,
-)
+from graft.select.candidates import Result, TrainSet, probe_candidate, with_scores
 from graft.select.controls import first_by_imagenet
 from graft.select.datasets import Places, train_part
 from graft.select.depth import standard_error
 from graft.select.rule import choose, finalists
-from graft.settings import Params, Train
+from graft.select.training import Training, fitted, started_from, train_in_folds
+from graft.settings import Params
 from graft.train.devices import fabric_for
-from graft.train.finetune import Task, finetune
-from graft.train.loop import logits_of
-from graft.train.plan import staged
-from graft.train.precision import untried
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -93,7 +85,7 @@ class Form:
         return max(self.per_class, self.in_all // classes)
 
 
-LONG, QUICK = Form(20, 200, 400, 4, 8), Form(9, 60, 200, 3, 4)
+LONG, QUICK = Form(20, 200, 400, 4, 10), Form(9, 60, 200, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -174,75 +166,103 @@ def settings(form: Form, per_class: int) -> Params:
     values = {
         "data": {"train_per_class": per_class},
         "zoo": {"candidates": [*lites, *tiny, {**plain, "weights": "none"}]},
-        "select": {"folds": form.folds, "finalists": 2, "finetune_epochs": form.epochs},
+        "select": {"folds": form.folds, "finalists": 2},
+        "train": {"finetune_epochs": form.epochs},
     }
     return parse_params(values, "benchmark")
 
 
 def study(part: Part, params: Params, scratch: Path) -> dict[str, Any]:
-    """All candidates probed and fine-tuned on one data set, and what each way of choosing would have lost."""
+    """All candidates probed and trained on one data set, and what each way of choosing would have lost."""
     data = train_part(str(part.train), params, Places(ROOT, ROOT, scratch / "cache", scratch / "built-in"))
-    store = Store(scratch / "cache")
-    probed = [probe_candidate(candidate, data, params, ROOT, store) for candidate in params.zoo.candidates]
-    folds = np.unique(data.folds).tolist()
-    tuned = [
-        with_tuned(item, [finetune_in_folds(item, folds, data, params, ROOT, store)], data)
-        for item in track(probed, f"folds of {part.name}")
-    ]
-    tested = [test_accuracy(item, data, part.test, params, store) for item in track(tuned, f"tests of {part.name}")]
-    able = [tuned[probed.index(item)] for item in finalists(probed, params.select.finalists)]
-    exhaustive = max(tuned, key=lambda item: item.mean)
-    picks = {"graft": choose(able), **by_one_score(tuned)}
+    training = Training(data, with_policy(params, data), ROOT, Store(scratch / "cache"))
+    probed = [probe_candidate(candidate, data, params, ROOT, training.store) for candidate in params.zoo.candidates]
+    trained = [in_folds(item, training) for item in track(probed, f"folds of {part.name}")]
+    # Where the head alone is perfect, graft does not fine-tune.
+    always = dataclasses.replace(training, params=by_strategy(training.params, "finetune"))
+    finetuned = [item.finetuned or in_folds(item, always).finetuned for item in trained]
+    tested = [test_accuracy(item, training, part.test) for item in track(trained, f"tests of {part.name}")]
+    able = [trained[probed.index(item)] for item in finalists(probed, params.select.finalists)]
+    exhaustive = max(trained, key=lambda item: item.mean)
+    picks = {"graft": choose(able), **by_one_score(trained)}
 
     def lost(figures: list[float]) -> dict[str, float]:
-        best = figures[tuned.index(exhaustive)]
-        return {key: round(100 * (best - figures[tuned.index(item)]), 2) for key, item in picks.items()}
+        best = figures[trained.index(exhaustive)]
+        return {key: round(100 * (best - figures[trained.index(item)]), 2) for key, item in picks.items()}
 
+    def of_each(figures: list[float]) -> dict[str, float]:
+        return {_label(item): round(found, 4) for item, found in zip(trained, figures, strict=True)}
+
+    probes = [item.probe.mean for item in trained]
+    errors = [standard_error(item.probe.fold_scores) for item in trained]
+    tuned = [float(np.mean(scores)) for scores in finetuned]
     return {
         "data": part.name,
         "images": len(data.labels),
-        "test": {_label(item): round(found, 4) for item, found in zip(tuned, tested, strict=True)},
-        "finetuned": {_label(item): round(item.mean, 4) for item in tuned},
+        "test": of_each(tested),
+        "delivered": of_each([item.mean for item in trained]),
+        "strategy": {_label(item): item.delivers.strategy for item in trained if item.delivers is not None},
         "se_of_best": round(standard_error(exhaustive.scores), 4),
-        "probe": {_label(item): round(item.probe.mean, 4) for item in tuned},
+        "probe": of_each(probes),
+        "probe_se": of_each(errors),
+        "finetuned": of_each(tuned),
+        "not_below_probe": sum(
+            score >= probe - error for score, probe, error in zip(tuned, probes, errors, strict=True)
+        ),
         "exhaustive": _label(exhaustive),
         "choice": _label(picks["graft"]),
         "regret_points": lost(tested),
-        "regret_in_folds_points": lost([item.mean for item in tuned]),
-        "spearman_of_probe": correlations([item.probe.mean for item in tuned], [item.mean for item in tuned])[0],
+        "regret_in_folds_points": lost([item.mean for item in trained]),
+        "spearman_of_probe": correlations(probes, [item.mean for item in trained])[0],
     }
 
 
-def test_accuracy(result: Result, data: TrainSet, folder: Path, params: Params, store: Store) -> float:
-    """Of the candidate, fine-tuned on all training images as a finalist is on those of a fold."""
-    files = sorted(folder.glob("*/*"))
+def with_policy(params: Params, data: TrainSet) -> Params:
+    """The settings with the augmentation that the stage `augment` would find for these images."""
+    some = data.images.paths[:: -(-len(data.images.paths) // SAMPLE)]
+    looks = [Look.of(decode(data.images.root / path, least_side=ENOUGH)) for path in some]
+    policy = found_for(data.classes, looks, AUTO).policy
+    return dataclasses.replace(params, augment=dataclasses.replace(params.augment, policy=(policy,)))
+
+
+def by_strategy(params: Params, strategy: str) -> Params:
+    """The settings with another strategy."""
+    return dataclasses.replace(params, train=dataclasses.replace(params.train, strategy=strategy))
+
+
+def in_folds(result: Result, training: Training) -> Result:
+    """The candidate as if it were a finalist."""
+    data = training.data
+    outputs = train_in_folds(result, np.unique(data.folds).tolist(), training)
+    return with_scores(result, [outputs], data, training.params)
+
+
+def test_accuracy(result: Result, training: Training, folder: Path) -> float:
+    """Of the candidate, trained on all training images by the strategy that was the better in the folds."""
+    assert result.delivers is not None, "it was trained in the folds"
+    data, strategy, files = training.data, result.delivers.strategy, sorted(folder.glob("*/*"))
     seen = {path: data.images.root / path for path in data.images.paths}
     unseen = {str(file.absolute()): file for file in files}
     both = ImageSet(ListedFiles({**seen, **unseen}), (*seen, *unseen), (*data.images.digests, *map(sha256, files)))
     labels = np.array([*data.labels, *(data.classes.index(file.parent.name) for file in files)], np.int64)
     held = np.arange(len(labels)) >= len(data.labels)
-    network = task_network(result.candidate, result.probe.depth, len(data.classes), params, ROOT)
-    fabric = fabric_for(params.compute.device)
-    extractor = extractor_for(both, result.preprocessing, store, fabric.device)
-    schedule = dataclasses.replace(Train(), finetune_epochs=params.select.finetune_epochs, label_smoothing=SMOOTHING)
-    plan = staged(len(network.blocks), schedule)
-    mode = untried(network, result.preprocessing.geometry.size, fabric.device, torch.get_num_threads())
-    task = Task(extractor, labels, ~held)
-    trained = finetune(network, plan, task, schedule, params.seed, fabric, mode=mode).network
-    start = plan.stages[-1].start
-    said = logits_of(trained.ending(start), extractor.activations(trained, start, held)).argmax(1).numpy()
+    every = dataclasses.replace(training, data=TrainSet(both, labels, np.zeros_like(labels), data.classes))
+    candidate, seed = fitted(result), derive_seed(training.params.seed, "finetune", strategy)
+    fabric = fabric_for(training.params.compute.device)
+    trained = every.fit(candidate, result.probe.depth, strategy, ~held, seed, fabric)
+    said = every.logits(trained, started_from(candidate, strategy), held).argmax(1)
     return float((said == labels[held]).mean())
 
 
-def by_one_score(tuned: list[Result]) -> dict[str, Result]:
+def by_one_score(trained: list[Result]) -> dict[str, Result]:
     """The first by each score alone."""
-    static = first_by_imagenet(tuned)
+    static = first_by_imagenet(trained)
     assert static is not None, "the bundled weights have a published accuracy"
     return {
         "static": static,
-        "probe": max(tuned, key=lambda item: item.probe.mean),
-        "knn": max(tuned, key=lambda item: item.knn or 0.0),
-        "logme": max(tuned, key=lambda item: item.logme or -np.inf),
+        "probe": max(trained, key=lambda item: item.probe.mean),
+        "knn": max(trained, key=lambda item: item.knn or 0.0),
+        "logme": max(trained, key=lambda item: item.logme or -np.inf),
     }
 
 
@@ -279,6 +299,8 @@ def main() -> None:
         "mean_regret_points": mean,
         "mean_regret_in_folds_points": in_folds,
         "not_more_than_static": mean["graft"] <= mean["static"],
+        "finetuned_not_below_probe": sum(item["not_below_probe"] for item in found),
+        "of": sum(len(item["probe"]) for item in found),
     }
     print(json.dumps({**head, **shape, **figures, "by_data": found}))
 

@@ -25,9 +25,9 @@ sys.path.insert(0, str(ROOT))
 from tests.train.killed import Case, run  # noqa: E402  (it lies beside the tests that use it too)
 
 CASES = [
-    ("squeezenet1_1", "staged", "light", {"finetune_epochs": 2, "full_epochs": 1, "dropout": 0.2}),
-    ("squeezenet1_1", "gradual", "light", {"gradual_epochs": 1, "ema_decay": 0.5, "clip_norm": 1.0}),
-    ("squeezenet1_1", "full", "mixup", {"imbalance": "sampling", "block_decay": 0.7}),
+    ("squeezenet1_1", "finetune", "light", {"dropout": 0.2}),
+    ("squeezenet1_1", "finetune", "light", {"unfreeze": 0.5, "ema_decay": 0.5, "clip_norm": 1.0}),
+    ("squeezenet1_1", "finetune", "mixup", {"unfreeze": 1.0, "imbalance": "sampling", "block_decay": 0.7}),
     ("resnet18", "scratch", "light", {}),
 ]
 

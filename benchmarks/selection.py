@@ -65,7 +65,8 @@ class Naive:
 def settings() -> Params:
     """Three candidates, five folds, two finalists."""
     candidates = [{"arch": name, "weights": "bundled", "size": SIZE, "depth": "auto"} for name in NAMES]
-    return parse_params({"zoo": {"candidates": candidates}, "select": {"folds": FOLDS, "finalists": 2}}, "benchmark")
+    values = {"zoo": {"candidates": candidates}, "select": {"folds": FOLDS, "finalists": 2}}
+    return parse_params({**values, "augment": {"policy": "standard"}}, "benchmark")
 
 
 def naive_fold(candidate: Candidate, data: TrainSet, params: Params, fold: int, epochs: int, steps: int) -> Naive:

@@ -69,7 +69,7 @@ def params(data: str, labels: int | None, side: int, source: Source, size: Size)
         "data": {"source": data, "train_per_class": labels},
         "augment": {"policy": "light" if photographs else "digits", "domain": "natural" if photographs else "digits"},
         "zoo": {"candidates": [candidate]},
-        "select": {"finalists": 1, "finetune_epochs": 1, "folds": 3 if labels else 5},
+        "select": {"finalists": 1, "folds": 3 if labels else 5},
         "train": {"finetune_epochs": size.epochs},
         "evaluate": {"latency_runs": 1},
     }

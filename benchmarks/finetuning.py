@@ -1,0 +1,151 @@
+"""What fine-tuning brings over the head alone on new images, and how long each takes, beside a plain script if given.
+
+Run from the project's folder: `.venv/bin/python benchmarks/finetuning.py [--rival PATH] [--quick]`. Data, out of
+../shared/data: steel surfaces of NEU (20 images a class), cartoons and photographs of PACS (10), caltech20 (10); what
+is absent is left out, and said to be. The test is the rest, at most 100 images a class; the draw follows from the seed.
+The whole of EfficientNet-Lite0, with ImageNet weights, at 128 px and with default settings: the head alone (`extract`)
+and head and blocks (`finetune`). Seconds run from features, which are kept before the clock starts, to weights.
+
+`--rival PATH` runs a script on the same images after each of graft's turns, as `PATH TRAIN TEST --size 128 --epochs 12
+--lr 3e-4 --seeds 1`; its last line is JSON with `lp`, `ft` and `ema` (test accuracy of the head alone, of the
+fine-tuned network, of its averaged weights), `lp_s` and `ft_s` (seconds). `--quick`: one data set, one seed. Ends with
+one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graft.threads import wait_briefly
+
+wait_briefly()
+
+import numpy as np  # noqa: E402
+
+from graft.config import parse_params  # noqa: E402
+from graft.determinism import available_cores, derive_seed, make_deterministic  # noqa: E402
+from graft.features.images import ImageSet  # noqa: E402
+from graft.features.store import Store  # noqa: E402
+from graft.files import sha256  # noqa: E402
+from graft.select.candidates import TrainSet, around  # noqa: E402
+from graft.select.training import Training  # noqa: E402
+from graft.settings import Candidate  # noqa: E402
+from graft.train.devices import fabric_for  # noqa: E402
+from graft.zoo.weights import pretrained  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared/data"
+SIZE, MOST_TESTED, SEEDS = 128, 100, (0, 1)
+CANDIDATE = Candidate("timm:tf_efficientnet_lite0", "bundled", "last", SIZE)
+RIVAL = ("--size", str(SIZE), "--epochs", "12", "--lr", "3e-4", "--seeds", "1")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One data set: an archive of ``<inside>/<class>/<image>``, images a class to train on, what varies them."""
+
+    name: str
+    archive: str
+    inside: str
+    per_class: int
+    policy: Any = "standard"
+
+
+PARTS = (
+    Part("cartoon", "pacs-photo-cartoon.tar", "pacs/cartoon", 10),
+    Part("photo", "pacs-photo-cartoon.tar", "pacs/photo", 10),
+    Part("caltech20", "caltech20.tar", "caltech20", 10),
+    Part("neu_steel", "neu-steel.tar", "neu-steel", 20, {"light": {"crop": 0.6}}),
+)
+
+
+def unpacked(part: Part, seed: int, target: Path) -> Path:
+    """``train`` and ``test`` in ``target``, each with a folder of images per class."""
+    files: dict[str, list[tarfile.TarInfo]] = {}
+    with tarfile.open(SHARED / part.archive) as tar:
+        for member in sorted(tar.getmembers(), key=lambda member: member.name):
+            if member.isfile() and member.name.startswith(f"{part.inside}/"):
+                files.setdefault(Path(member.name).parent.name, []).append(member)
+        for label, members in files.items():
+            order = np.random.default_rng(derive_seed(seed, "draw", part.name, label)).permutation(len(members))
+            for place, index in enumerate(order[: part.per_class + MOST_TESTED]):
+                folder = target / ("train" if place < part.per_class else "test") / label
+                folder.mkdir(parents=True, exist_ok=True)
+                content = tar.extractfile(members[index])
+                assert content is not None
+                (folder / Path(members[index].name).name).write_bytes(content.read())
+    return target
+
+
+def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
+    """Test accuracy of the head alone and fine-tuned, and the seconds from features to weights."""
+    files = sorted(folder.glob("*/*/*"))
+    classes = tuple(sorted({file.parent.name for file in files}))
+    images = ImageSet(folder, tuple(str(file.relative_to(folder)) for file in files), tuple(map(sha256, files)))
+    labels = np.array([classes.index(file.parent.name) for file in files], np.int64)
+    train = np.array([file.parts[-3] == "train" for file in files])
+    data = TrainSet(images, labels, np.zeros_like(labels), classes)
+    params = parse_params({"seed": seed, "augment": {"policy": part.policy}}, "benchmark")
+    training, fabric = Training(data, params, ROOT, Store(cache)), fabric_for("cpu")
+    whole = pretrained(CANDIDATE, around(params, ROOT)).network
+    training.task(CANDIDATE, train, fabric.device).extractor.activations(whole, len(whole.blocks), train)
+    found: dict[str, Any] = {"images": int(train.sum()), "tested": int((~train).sum())}
+    for strategy, short in (("extract", "lp"), ("finetune", "ft")):
+        began = time.perf_counter()
+        trained = training.fit(CANDIDATE, len(whole.blocks) - 1, strategy, train, derive_seed(seed, strategy), fabric)
+        found[f"{short}_s"] = round(time.perf_counter() - began, 1)
+        said = training.logits(trained, CANDIDATE, ~train).argmax(1)
+        found[short] = round(float((said == labels[~train]).mean()), 4)
+    return found
+
+
+def rival(script: Path, folder: Path) -> dict[str, Any]:
+    """What the script says of the same images."""
+    command = [sys.executable, str(script), str(folder / "train"), str(folder / "test"), *RIVAL]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    return {name: said[name] for name in ("lp", "ft", "ema", "lp_s", "ft_s")}
+
+
+def measure(parts: list[Part], seeds: tuple[int, ...], script: Path | None) -> Iterator[dict[str, Any]]:
+    """A row for each data set and seed; the sides take turns."""
+    for part in parts:
+        for seed in seeds:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = unpacked(part, seed, Path(scratch) / "images")
+                row = {"data": part.name, "seed": seed, "graft": graft(part, seed, folder, Path(scratch) / "cache")}
+                yield row if script is None else {**row, "rival": rival(script, folder)}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rival", type=Path, help="a plain script that is run on the same images")
+    parser.add_argument("--quick", action="store_true", help="one data set, one seed")
+    given = parser.parse_args()
+    present = [part for part in PARTS if (SHARED / part.archive).is_file()]
+    absent = [part.name for part in PARTS if part not in present]
+    if absent:
+        print(f"left out, as {SHARED} lacks their archives: {', '.join(absent)}", file=sys.stderr)
+    make_deterministic()
+    rows = []
+    for row in measure(present[:1] if given.quick else present, SEEDS[:1] if given.quick else SEEDS, given.rival):
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+    head = {"benchmark": "finetuning", "commit": commit.stdout.strip(), "cores": available_cores()}
+    print(json.dumps({**head, "quick": given.quick, "size_px": SIZE, "absent": absent, "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()

@@ -48,9 +48,10 @@ def measure(folder: Path, quick: bool) -> dict[str, object]:
     ]
     if not quick:
         params = folder / "params.yaml"
-        params.write_text(
-            params.read_text(encoding="utf-8").replace("weight_decay: 0.01\n  label", "weight_decay: 0.02\n  label")
-        )
+        before = params.read_text(encoding="utf-8")
+        after = before.replace("weight_decay: 0.05\n  label", "weight_decay: 0.04\n  label")
+        assert after != before, "params.yaml has the key"
+        params.write_text(after, encoding="utf-8")
         figures["finetuning_key_s"], figures["finetuning_key_ran"] = timed(folder)
     return figures
 

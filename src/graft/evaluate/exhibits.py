@@ -11,7 +11,7 @@ _CAPTIONS = {
     "latency": "Accuracy against the measured time of one image. On the line, no candidate is both faster and better.",
     "scores": "Mean cross-validated score of every candidate, with one standard error to each side.",
     "depths": "Accuracy of a linear head on every block's output: how much of the network the task wants.",
-    "curves": "Loss and hold-out accuracy by epoch; a dashed line is where the next stage of the training begins.",
+    "curves": "Training loss by epoch, of the model and its control; epoch 0 is the head alone.",
 }
 
 

@@ -18,6 +18,7 @@ from graft.select.candidates import Result, TrainSet
 from graft.select.measure import Measured, Timing
 from graft.select.probe import Probe
 from graft.settings import Candidate, Params
+from graft.train.auto_strategy import StrategyChoice
 from graft.zoo.cost import Cost
 from graft.zoo.preprocessing import Geometry, Preprocessing
 
@@ -33,7 +34,8 @@ def planted(
     scores = Probe(2, (probe - 0.02, probe, probe + 0.02), (0.2, 0.4, probe))
     timing = Timing(latency, 0.9 * latency, 1.2 * latency)
     measured = Measured(timing, Timing(1000 / latency, 900 / latency, 1100 / latency), 10.0)
-    known = {"finetuned": tuned, "measured": measured, **more}
+    trained = {"trained": {"finetune": tuned}, "delivers": StrategyChoice("finetune", "auto", "planted")}
+    known = {**(trained if tuned else {}), "measured": measured, **more}
     return Result(Candidate(arch, "none"), PREPROCESSING, 3, scores, Cost(1.0, gmacs), **known)
 
 
@@ -60,12 +62,14 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def asked() -> Callable[..., Params]:
-    """Settings for the small task: candidates, and keys of ``select``."""
+    """Settings for the small task: candidates, and keys of ``select``; one epoch, without augmentation."""
 
     def make(*candidates: dict[str, Any], **select: Any) -> Params:
         values = {
             "zoo": {"candidates": list(candidates)},
-            "select": {"folds": FOLDS, "finalists": 1, "finetune_epochs": 1, **select},
+            "select": {"folds": FOLDS, "finalists": 1, **select},
+            "augment": {"policy": "none"},
+            "train": {"finetune_epochs": 1},
         }
         return parse_params(values, "test")
 

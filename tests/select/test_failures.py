@@ -90,12 +90,12 @@ def test_all_failed_is_refused_with_the_first_reasons(
 def test_a_finalist_that_fails_makes_room_for_the_next(
     task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
-    """The best by probe loses its weights before it is fine-tuned: somebody tidied up."""
+    """The best by probe loses its weights before it is trained: somebody tidied up."""
     weights = tmp_path / "gone.safetensors"
     save_file(models.get_model("shufflenet_v2_x0_5", weights=None).state_dict(), weights)
     params = asked({**SMALL, "weights": str(weights), "depth": 0}, SMALL)
     contest = run_contest(task, params, tmp_path, store, lambda line: weights.unlink(missing_ok=True))
-    assert [item.reason for item in contest.failed] == [f"fine-tuning: the weights file is not there ({weights})"]
+    assert [item.reason for item in contest.failed] == [f"training: the weights file is not there ({weights})"]
     before = contest.failed[0].before
     assert before is not None and before.probe.mean >= contest.winner.probe.mean
     assert contest.winner.candidate == params.zoo.candidates[1] and contest.winner.finetuned
@@ -142,7 +142,8 @@ data = TrainSet(
 )
 small = {"arch": "shufflenet_v2_x0_5", "weights": "none", "size": 32}
 large = {"arch": "vgg16", "weights": "none", "size": 32}
-params = parse_params({"zoo": {"candidates": [large, small]}, "select": {"folds": 2, "finetune_epochs": 1}}, "test")
+train = {"augment": {"policy": "none"}, "train": {"finetune_epochs": 1}}
+params = parse_params({"zoo": {"candidates": [large, small]}, "select": {"folds": 2}, **train}, "test")
 used = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + 400_000_000, used + 400_000_000))
 contest = run_contest(data, params, root, Store(root / "cache"))

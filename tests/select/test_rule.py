@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from graft.evaluate.scorer import scorer
 from graft.select.candidates import Result
 from graft.select.leaderboard import table
 from graft.select.limits import Excess
 from graft.select.rule import Criterion, choose, finalists, ranked, reasons
+from graft.settings import Candidate
 
 from .conftest import planted as _result
 
@@ -35,6 +38,22 @@ def test_only_finalists_can_win() -> None:
     tuned = _result("tuned", 0.90, 4.0, (0.9, 0.9, 0.9))
     assert choose([probe_only, tuned]) is tuned
     assert finalists([tuned, probe_only], 1) == [probe_only]
+
+
+def test_what_has_no_weights_is_a_finalist_only_where_there_is_no_other() -> None:
+    blank = _result("blank", 0.99, 0.1)
+    other = _result("other", 0.98, 0.1)
+    own = dataclasses.replace(_result("own", 0.5, 4.0), candidate=Candidate("own", "DEFAULT"))
+    assert finalists([blank, own, other], 2) == [own]
+    assert finalists([blank, other], 1) == [blank] and finalists([other, blank], 2) == [blank, other]
+    # One with weights that is over a limit cannot win, so it is no other.
+    assert finalists([blank, dataclasses.replace(own, excess=OVER)], 1) == [blank]
+    won = dataclasses.replace(_result("own", 0.5, 4.0, (0.6, 0.6)), candidate=own.candidate)
+    assert ranked([blank, won]) == [won, blank] and choose([blank, won]) is won
+    assert reasons([blank, won]) == [
+        "no finalist: it has no weights to start from",
+        "chosen: there was no other to choose from",
+    ]
 
 
 def test_order_does_not_matter_and_equals_go_to_the_cheaper() -> None:

@@ -17,7 +17,8 @@ from graft.mapper.opening import mapper_for
 from graft.select import spread as spread_room
 from graft.select.candidates import TrainSet
 from graft.select.contest import Contest, run_contest
-from graft.select.leaderboard import agreement, out_of_fold, table
+from graft.select.leaderboard import agreement, table
+from graft.select.out_of_fold import out_of_fold_table
 from graft.select.spread import divided
 from graft.settings import Compute, Params
 from tests.mapper.sabotage import Sabotaging
@@ -58,8 +59,8 @@ def figures(contest: Contest, task: TrainSet) -> dict[str, Any]:
     return {
         "rows": rows.drop(columns=[name for name in rows.columns if name.startswith(TIMED)]).to_csv(),
         "agreement": agreement(contest.results),
-        "said": out_of_fold(contest, task).to_csv(),
-        "scores": [(item.finetuned, item.probe, item.knn, item.logme) for item in contest.results],
+        "said": [out_of_fold_table(said, task).to_csv() for said in contest.winner.out_of_fold.values()],
+        "scores": [(item.trained, item.delivers, item.probe, item.knn, item.logme) for item in contest.results],
         "winner": contest.winner.candidate,
     }
 
@@ -75,8 +76,8 @@ def test_the_selection_is_that_of_one_after_the_other_to_the_bit(
     assert figures(spread, task) == figures(alone, task)
     assert said == said_alone
     for one, other in zip(alone.results, spread.results, strict=True):
-        assert one.out_of_fold is not None and other.out_of_fold is not None
-        assert np.array_equal(one.out_of_fold, other.out_of_fold)
+        assert set(one.out_of_fold) == set(other.out_of_fold) == {"scratch"}
+        assert all(np.array_equal(said, other.out_of_fold[strategy]) for strategy, said in one.out_of_fold.items())
     assert spread.failed[0].reason.startswith("probing: there is no block 99 to cut after")
     assert all(item.measured is not None for item in spread.results)
     whole, parts = (count_rows(tmp_path / name) for name in ("alone", "spread"))

@@ -71,6 +71,8 @@ def _reason(item: Result, winner: Result, able: Sequence[Result], by: Criterion)
         return "chosen: there was no other to choose from"
     if item is winner:
         return f"chosen: {_why(item, best, by)}"
+    if not item.is_finalist and item.candidate.weights == "none" != winner.candidate.weights:
+        return "no finalist: it has no weights to start from"
     if not item.is_finalist and winner.is_finalist:
         return f"no finalist: its linear probe had {by.scorer.said(item.probe.mean)}"
     if item.mean == winner.mean:

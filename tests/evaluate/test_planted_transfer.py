@@ -25,7 +25,7 @@ from graft.zoo.preprocessing import Geometry, Preprocessing
 
 CLASSES, SIDE = 4, 16
 PREPROCESSING = Preprocessing(Geometry(SIDE, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
-SETTINGS = dataclasses.replace(Train(), finetune_epochs=12, batch_size=16, unfreeze_blocks=1, learning_rate=0.01)
+SETTINGS = dataclasses.replace(Train(), finetune_epochs=12, batch_size=16, unfreeze=0.3, learning_rate=0.01)
 
 
 def task(count: int, seed: int, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +68,7 @@ def source(kind: str) -> Network:
 
 @pytest.mark.parametrize(("kind", "per_class", "verdict"), [("helping", 3, "helps"), ("harmful", 40, "hurts")])
 def test_verdict_on_trained_networks(kind: str, per_class: int, verdict: str, tmp_path: Path) -> None:
-    assert verdict_on(source(kind), "staged", per_class, SETTINGS, tmp_path) == verdict
+    assert verdict_on(source(kind), "finetune", per_class, SETTINGS, tmp_path) == verdict
 
 
 def test_random_weights_decide_nothing(tmp_path: Path) -> None:

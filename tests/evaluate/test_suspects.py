@@ -11,7 +11,7 @@ import pytest
 from graft.errors import DataError
 from graft.evaluate.suspects import OutOfFold, find_suspects, read_out_of_fold, suspects_table
 
-CLASSES = ("ant", "bee", "p:wasp")
+CLASSES = ("ant", "bee", "logit:wasp")
 
 
 def _planted(n: int = 300, flipped: int = 12, seed: int = 0) -> tuple[OutOfFold, set[str]]:
@@ -31,7 +31,9 @@ def _planted(n: int = 300, flipped: int = 12, seed: int = 0) -> tuple[OutOfFold,
 def _write(known: OutOfFold, path: Path) -> pd.DataFrame:
     names = np.array(known.classes, dtype=object)
     head = pd.DataFrame({"path": known.paths, "label": names[known.labels], "fold": 0})
-    table = pd.concat([head, pd.DataFrame(known.probabilities, columns=[f"p:{c}" for c in known.classes])], axis=1)
+    # Logits are probabilities' logarithms but for a number that is the same for a row: here 3.
+    logits = pd.DataFrame(np.log(known.probabilities) + 3, columns=[f"logit:{c}" for c in known.classes])
+    table = pd.concat([head, logits], axis=1)
     table.to_parquet(path)
     return table
 
@@ -42,6 +44,7 @@ def test_flipped_labels_are_found(tmp_path: Path, seed: int) -> None:
     _write(known, tmp_path / "out_of_fold.parquet")
     read = read_out_of_fold(tmp_path / "out_of_fold.parquet")
     assert read is not None and read.classes == CLASSES
+    np.testing.assert_allclose(read.probabilities, known.probabilities, rtol=1e-9)
     suspects = find_suspects(read)
     found = {item.path for item in suspects.found}
     assert len(found & flipped) >= 10 and len(found - flipped) <= 8
@@ -77,12 +80,12 @@ def test_a_class_without_training_images_does_no_harm() -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda table: table.drop(columns="label"), "it has no column path or label, or no probability for one"),
-        (lambda table: table.drop(columns="p:bee"), "it has no column path or label, or no probability for one"),
-        (lambda table: table.assign(**{"p:bee": 0.9}), "the probabilities of a row do not sum to one"),
-        (lambda table: table.assign(**{"p:bee": np.nan}), "the probabilities of a row do not sum to one"),
+        (lambda table: table.drop(columns="label"), "it has no column path or label, or no logit for one"),
+        (lambda table: table.drop(columns="logit:bee"), "it has no column path or label, or no logit for one"),
+        (lambda table: table.assign(**{"logit:bee": np.inf}), "a logit is not finite"),
+        (lambda table: table.assign(**{"logit:bee": np.nan}), "a logit is not finite"),
     ],
-    ids=["no label", "no column of a class", "no sum of one", "nothing"],
+    ids=["no label", "no column of a class", "infinite", "nothing"],
 )
 def test_a_damaged_table_is_refused(tmp_path: Path, change: object, what: str) -> None:
     path = tmp_path / "out_of_fold.parquet"

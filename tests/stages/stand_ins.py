@@ -44,8 +44,12 @@ if name == "augment":
     pathlib.Path("reports/augmentation").mkdir(parents=True, exist_ok=True)
     pathlib.Path("reports/augmentation/allowed.json").write_text(str(allowed(settings.domain)))
     pathlib.Path("reports/augmentation/candidates.json").write_text("the same")
-files = {"reports/augmentation": "policy.json", "reports/selection": "winner.json", "reports/tuning": "best.json"}
-files |= {"reports/evaluation": "metrics.json"}
+files = {
+    "reports/augmentation": ["policy.json"],
+    "reports/selection": ["out_of_fold.parquet", "winner.json"],
+    "reports/tuning": ["best.json"],
+    "reports/evaluation": ["metrics.json"],
+}
 for out in stage["outs"]:
     path = pathlib.Path(next(iter(out)) if isinstance(out, dict) else out)
     if path.suffix:
@@ -53,7 +57,8 @@ for out in stage["outs"]:
         path.write_text(text)
     else:
         path.mkdir(parents=True, exist_ok=True)
-        (path / files.get(str(path), "file.txt")).write_text(text)
+        for file in files.get(str(path), ["file.txt"]):
+            (path / file).write_text(text)
 """
 
 

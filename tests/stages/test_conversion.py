@@ -18,7 +18,7 @@ from graft.workspace import Workspace
 SETTINGS = {
     "data": {"source": "../images"},
     "zoo": {"candidates": [{"arch": "shufflenet_v2_x0_5", "weights": "none", "size": 32}]},
-    "select": {"folds": 3, "finalists": 1, "finetune_epochs": 1},
+    "select": {"folds": 3, "finalists": 1},
     "train": {"strategy": "extract", "control": False},
     "augment": {"policy": "none", "domain": "any"},
     "compute": {"device": "cpu", "threads": 1},

@@ -275,9 +275,9 @@ def test_slices_and_doubted_labels_come_from_what_other_stages_left(workspace: C
     # Rows in another order, and one image that the splits left out.
     pd.concat([facts, facts.tail(1).assign(path="none.png")]).iloc[::-1].to_parquet(ws.manifest)
     train = splits[splits["split"] == "train"].reset_index(drop=True)
-    said = pd.DataFrame(0.05, index=train.index, columns=[f"p:{name}" for name in CLASSES])
+    said = pd.DataFrame(-3.0, index=train.index, columns=[f"logit:{name}" for name in CLASSES])
     for row, label in enumerate(train["label"]):
-        said.loc[row, f"p:{'wasp' if row == 0 else label}"] = 0.9
+        said.loc[row, f"logit:{'wasp' if row == 0 else label}"] = 0.0
     ws.selection.mkdir(parents=True)
     pd.concat([train[["path", "label", "fold"]], said], axis=1).to_parquet(ws.selection / "out_of_fold.parquet")
     _run(ws)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,16 @@ import pytest
 from graft.artifact import load_artifact, read_card
 from graft.config import load_params
 from graft.files import sha256
-from graft.settings import Params
+from graft.select.out_of_fold import FILE, read_logits
 from graft.stages import control, finetune
-from graft.stages.job import Job
 from graft.stages.runner import run_stage
-from graft.train.devices import fabric_for
+from graft.stages.select import train_set
 from graft.train.inputs import Kept
+from graft.trust.card import Temperature, Threshold
+from graft.trust.temperature import fit_temperature, softmax_at
+from graft.trust.threshold import choose_threshold
 from graft.workspace import Workspace
+from tests.stages.conftest import write_logits
 
 
 def run() -> int:
@@ -29,8 +31,9 @@ def run() -> int:
 
 
 def models(workspace: Workspace) -> dict[str, str]:
-    found = (workspace.root / "models").rglob("model.*")
-    return {path.relative_to(workspace.root).as_posix(): sha256(path) for path in sorted(found)}
+    """What the stage writes: not the source model."""
+    found = sorted({*(workspace.root / "models").rglob("model.*")} - {*workspace.source_models.rglob("*")})
+    return {path.relative_to(workspace.root).as_posix(): sha256(path) for path in found}
 
 
 class KilledError(BaseException):
@@ -57,7 +60,7 @@ def test_a_killed_stage_goes_on_in_the_network_that_was_running(
     project: Callable[..., Workspace], asked: dict[str, int], capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Winner, control and a pair on few labels: killed in each of them, and no step is done twice."""
-    workspace = project(strategy="staged")
+    workspace = project(strategy="finetune")
     assert run() == 0
     whole, total = models(workspace), asked["batches"]
     assert len([path for path in whole if path.endswith(".safetensors")]) == 4
@@ -77,45 +80,69 @@ def test_a_killed_stage_goes_on_in_the_network_that_was_running(
     assert "going on from the checkpoint" in capfd.readouterr().err
 
 
-def test_the_strategy_and_its_reason_are_written_down(
-    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("extract", "finetune", "strategy", "why"),
+    [
+        ([0.8, 0.9, 0.7], [0.7, 0.8, 0.6], "extract", "head alone 0.800, fine-tuned 0.700"),
+        ([0.8, 0.9, 0.7], [0.9, 0.9, 0.9], "finetune", "head alone 0.800, fine-tuned 0.900"),
+    ],
+)
+def test_what_was_better_on_the_folds_is_delivered_and_the_reason_is_written_down(
+    extract: list[float],
+    finetune: list[float],
+    strategy: str,
+    why: str,
+    project: Callable[..., Workspace],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    workspace = project({"mean": 0.8, "curve": [0.9, 0.85, 0.8, 0.8]}, control=False)
+    why = f"the better mean over the folds: {why}"
+    workspace = project({"extract": extract, "finetune": finetune}, control=False)
     assert run() == 0
     said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
-    per_class = int(pd.read_parquet(workspace.splits).query("split == 'train'")["label"].value_counts().min())
-    assert 2 < per_class < 10
-    assert (said["strategy"], said["chosen_by"], said["rule"]) == ("extract", "auto", "few images")
-    assert said["evidence"] == {
-        "per_class": per_class, "classes": 2, "probe": 0.8, "curve": [0.9, 0.85, 0.8, 0.8], "blocks": 4
+    assert said == {
+        "strategy": strategy, "chosen_by": "auto", "why": why,
+        "fold_scores": {"extract": extract, "finetune": finetune},
     }  # fmt: skip
-    printed = capfd.readouterr().out
-    assert "strategy: extract, by auto (few images: fewer than 10 images of a class: the head alone)" in printed
-    assert load_artifact(workspace.finetuned)[0].provenance["strategy"] == "extract"
+    assert f"strategy: {strategy}, by auto ({why})\n" in capfd.readouterr().out
+    provenance = load_artifact(workspace.finetuned)[0].provenance
+    assert (provenance["strategy"], provenance["epochs"]) == (strategy, 2 if strategy == "finetune" else 0)
 
 
-def test_what_lies_behind_the_peak_of_the_depth_curve_is_trained(project: Callable[..., Workspace]) -> None:
-    workspace = project({"mean": 0.6, "curve": [0.9, 0.8, 0.7, 0.6]}, control=False)
+def test_the_curve_over_labels_compares_what_is_delivered(project: Callable[..., Workspace]) -> None:
+    """Fewer labels would perhaps call for the head alone; but the curve is of one strategy."""
+    workspace = project({"extract": [0.5] * 3, "finetune": [0.9] * 3})
     assert run() == 0
-    said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
-    assert (said["strategy"], said["unfreeze_blocks"]) == ("staged", 3)
+    assert read_card(workspace.controls / "labels-3-transfer").provenance["strategy"] == "finetune"
+    assert read_card(workspace.controls / "labels-3-scratch").provenance["strategy"] == "scratch"
 
 
 def test_a_named_strategy_overrules(project: Callable[..., Workspace]) -> None:
-    workspace = project(strategy="full", control=False)
+    workspace = project({"extract": [0.9] * 3}, strategy="finetune", control=False)
     assert run() == 0
     said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
-    assert (said["strategy"], said["chosen_by"]) == ("full", "train.strategy")
+    assert (said["strategy"], said["chosen_by"]) == ("finetune", "train.strategy")
     curves = pd.read_csv(workspace.training / "curves.csv")
-    assert set(curves["stage"]) == {"everything"}
+    assert curves["stage"].tolist() == ["head", "fine-tuning", "fine-tuning"]
+
+
+def test_a_strategy_of_an_earlier_version_is_refused_with_its_new_name(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(strategy="staged")
+    assert run() == 1
+    assert capfd.readouterr().err == (
+        "error: there is no strategy 'staged' any more\n  where: train.strategy\n"
+        "  remedy: write `finetune`; `train.unfreeze` says which share of the blocks it trains\n"
+    )
+    assert models(workspace) == {}
 
 
 def test_an_unknown_strategy_is_refused_before_any_work(
     project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    workspace = project(strategy="gradul")
+    workspace = project(strategy="finetun")
     assert run() == 1
-    assert "there is no strategy 'gradul'\n  where: train.strategy\n  remedy: did you mean 'gradual'?" in (
+    assert "there is no strategy 'finetun'\n  where: train.strategy\n  remedy: did you mean 'finetune'?" in (
         capfd.readouterr().err
     )
     assert models(workspace) == {}
@@ -182,16 +209,14 @@ def test_label_counts_are_compared_once_and_those_that_are_too_many_are_said(
 
 
 def test_no_epochs_are_the_head_alone(project: Callable[..., Workspace]) -> None:
-    workspace = project(strategy="staged", finetune_epochs=0, control=False)
+    workspace = project(strategy="finetune", finetune_epochs=0, control=False)
     assert run() == 0
-    assert load_artifact(workspace.finetuned)[0].provenance["epochs"] == {}
+    assert load_artifact(workspace.finetuned)[0].provenance["epochs"] == 0
     assert pd.read_csv(workspace.training / "curves.csv")["stage"].unique().tolist() == ["head"]
 
 
 def test_scratch_as_a_strategy_says_that_it_had_no_weights(project: Callable[..., Workspace]) -> None:
     workspace = project(strategy="scratch", control=False)
-    winner = workspace.selection / "winner.json"
-    winner.write_text(winner.read_text().replace('"weights": "none"', '"weights": "source"'))
     assert run() == 0
     assert load_artifact(workspace.finetuned)[0].weights == "none"
 
@@ -199,29 +224,99 @@ def test_scratch_as_a_strategy_says_that_it_had_no_weights(project: Callable[...
 def test_a_training_that_diverges_names_its_images_and_leaves_no_model(
     project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    workspace = project(strategy="full", learning_rate=1e30)
+    workspace = project(strategy="finetune", learning_rate=1e30)
     assert run() == 1
     said = capfd.readouterr().err
-    assert "error: the loss is nan in stage 'everything', epoch 0, step 1, at the rate" in said
+    assert "error: the loss is nan in stage 'fine-tuning', epoch 0, step 1, at the rate" in said
     assert "  batch: " in said and "cat/cat_" in said and "where: train.learning_rate" in said
     assert models(workspace) == {} and not workspace.training.exists()
 
 
-def test_what_early_stopping_watches_shares_no_group_with_what_is_trained_on(
+def fitted(workspace: Workspace, logits: np.ndarray) -> tuple[Temperature, Threshold]:
+    """Temperature and threshold that all training images' out-of-fold logits give."""
+    params, data = load_params(workspace.params), train_set(workspace)
+    assert data.groups is not None
+    temperature = fit_temperature(logits, data.labels, data.groups)
+    calibrated = softmax_at(logits, temperature.value)
+    return temperature, choose_threshold(calibrated, data.labels, data.groups, params.trust.answered_accuracy)
+
+
+def trusted(workspace: Workspace) -> tuple[Temperature, Threshold]:
+    trust = load_artifact(workspace.finetuned)[0].trust
+    return trust.temperature, trust.threshold
+
+
+def test_trust_is_fitted_on_the_out_of_fold_logits_of_every_training_image(project: Callable[..., Workspace]) -> None:
+    workspace = project(strategy="extract", control=False)
+    logits = write_logits(workspace.selection, workspace, seed=5, strength=1.0)
+    assert run() == 0
+    images = int((pd.read_parquet(workspace.splits)["split"] == "train").sum())
+    temperature, threshold = trusted(workspace)
+    assert temperature.n_fitted == threshold.n_fitted == images == len(logits)
+    assert (temperature, threshold) == fitted(workspace, logits) and temperature.value != 1.0
+    assert load_artifact(workspace.finetuned)[0].trust.novelty.images == images
+
+
+def test_a_class_of_two_training_images_switches_nothing_off(
     make_classes: Callable[..., Path], project: Callable[..., Workspace]
 ) -> None:
-    """Every image is there twice: both are watched, or none."""
-    folder = make_classes({"cat": 12, "dog": 12})
-    for path in sorted(folder.rglob("*.png")):
-        shutil.copy(path, path.with_name(f"copy_{path.name}"))
-    workspace = project()
-    params: Params = load_params(workspace.params)
-    job = Job.open(params, workspace, fabric_for("cpu"))
-    held_out = job._held_out(np.ones(len(job.data.labels), dtype=bool))
-    assert held_out is not None
-    table = pd.read_parquet(workspace.splits).set_index("path").loc[list(job.data.images.paths)]
-    assert (table["split"] == "train").all()
-    groups = table["group"].to_numpy()
-    assert len(set(groups)) < len(groups), "there are groups of several images"
-    assert not set(groups[held_out]) & set(groups[~held_out])
-    assert set(job.data.labels[held_out]) == set(job.data.labels)
+    make_classes({"cat": 30, "dog": 30})
+    workspace = project(strategy="extract", control=False)
+    splits = pd.read_parquet(workspace.splits)
+    dogs = splits.index[(splits["split"] == "train") & (splits["label"] == "dog")]
+    splits.drop(index=dogs[2:]).to_parquet(workspace.splits)
+    logits = write_logits(workspace.selection, workspace, seed=5, strength=1.0)
+    assert np.bincount(train_set(workspace).labels).min() == 2
+    assert run() == 0
+    temperature, threshold = trusted(workspace)
+    assert (temperature, threshold) == fitted(workspace, logits)
+    assert temperature.n_fitted == threshold.n_fitted == len(logits) and temperature.value != 1.0
+    assert load_artifact(workspace.finetuned)[0].trust.novelty.distance is not None
+
+
+def search_found(workspace: Workspace, strength: float) -> np.ndarray:
+    """Settings that a search found, with their table, which scores the higher the greater ``strength`` is."""
+    best = json.loads((workspace.tuning / "best.json").read_text(encoding="utf-8"))
+    (workspace.tuning / "best.json").write_text(json.dumps({**best, "train": {"finetune_epochs": 1}}))
+    return write_logits(workspace.tuning, workspace, seed=7, strength=strength)
+
+
+def test_what_a_search_found_is_trusted_by_its_own_table(project: Callable[..., Workspace]) -> None:
+    workspace = project(strategy="finetune", control=False)
+    logits = search_found(workspace, 1.0)
+    assert run() == 0
+    assert trusted(workspace) == fitted(workspace, logits)
+    assert trusted(workspace) != fitted(workspace, read_logits(workspace.selection / FILE, train_set(workspace)))
+
+
+def test_fine_tuning_that_a_search_made_better_than_the_head_is_delivered(project: Callable[..., Workspace]) -> None:
+    workspace = project({"extract": [0.8] * 3, "finetune": [0.7] * 3}, control=False)
+    logits = search_found(workspace, 20.0)
+    assert run() == 0
+    said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
+    assert said["strategy"] == "finetune" and said["fold_scores"]["finetune"] == [1.0] * 3
+    assert load_artifact(workspace.finetuned)[0].provenance["epochs"] == 1
+    assert trusted(workspace) == fitted(workspace, logits)
+
+
+def test_a_head_that_stays_better_than_all_that_was_searched_is_trusted_by_the_selections_table(
+    project: Callable[..., Workspace],
+) -> None:
+    workspace = project({"extract": [1.0] * 3, "finetune": [0.1] * 3}, control=False)
+    search_found(workspace, 1.0)
+    assert run() == 0
+    said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
+    assert said["strategy"] == "extract" and 0.1 < np.mean(said["fold_scores"]["finetune"]) < 1
+    assert trusted(workspace) == fitted(workspace, read_logits(workspace.selection / FILE, train_set(workspace)))
+
+
+def test_a_table_of_other_images_is_refused(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(strategy="extract", control=False)
+    path = workspace.selection / FILE
+    pd.read_parquet(path).iloc[1:].to_parquet(path)
+    assert run() == 1
+    assert capfd.readouterr().err.endswith(
+        f"error: this table is of other training images\n  where: {path.relative_to(workspace.root)}\n  remedy: run `.venv/bin/dvc repro`\n"
+    )

@@ -6,25 +6,23 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from graft.artifact import Artifact, save_artifact
 from graft.config import load_params
 from graft.determinism import make_deterministic
 from graft.features.images import ImageSet
 from graft.select.candidates import TrainSet
 from graft.settings import Candidate
 from graft.stages import evaluate, finetune, ingest, locate, split, tune, validate
-from graft.stages.fold_pairs import _without, fold_pairs
+from graft.stages.fold_pairs import _seeded, fold_pairs
 from graft.stages.job import Job
 from graft.train.devices import fabric_for
 from graft.workspace import Workspace
-from graft.zoo.catalogue import family_of
-from graft.zoo.network import build_network
+from tests.stages.conftest import write_logits, write_source
 
 ARCH = "shufflenet_v2_x0_5"
 SECTIONS = {
@@ -44,13 +42,11 @@ def workspace(workspace_with: Callable[..., Path], make_classes: Callable[..., P
     workspace = Workspace(workspace_with(**SECTIONS))
     for stage in (locate, ingest, validate, split):
         stage.run(load_params(workspace.params), workspace)
-    torch.manual_seed(0)
-    preprocessing = family_of(ARCH).preprocessing(ARCH, 32)
-    artifact = Artifact(("a", "b", "c"), ARCH, "none", None, preprocessing)
-    save_artifact(workspace.source_models / f"{ARCH}-32px", artifact, build_network(ARCH, 3))
+    write_source(workspace)
     chosen = {"arch": ARCH, "weights": "source", "size": 32, "depth": 3, "blocks": 4}
     workspace.selection.mkdir(parents=True)
     (workspace.selection / "winner.json").write_text(json.dumps(chosen))
+    write_logits(workspace.selection, workspace, seed=0)
     tune.run(load_params(workspace.params), workspace)
     return workspace
 
@@ -78,18 +74,34 @@ def job(workspace: Workspace, weights: str = "source") -> Job:
     return Job(load_params(workspace.params), workspace, Candidate(ARCH, weights, 3, 32), data, 4, fabric_for("cpu"))
 
 
-@pytest.mark.parametrize("fold", [0, 1, 2])
-def test_the_fold_that_is_scored_on_is_never_watched(workspace_with: Callable[..., Path], fold: int) -> None:
+def test_the_fold_that_is_scored_on_trains_neither_side(
+    workspace_with: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor has it a say in the control's rate."""
     whole = job(Workspace(workspace_with(**SECTIONS)))
-    apart = _without(whole, 0, fold)
-    test = whole.data.folds == fold
-    held_out = apart._held_out(~test)
-    assert held_out is not None and held_out.sum() == 4 and not (held_out & test).any()
+    scored: list[tuple[str, Any, Any]] = []
+
+    def score(self: Job, trained: Any, strategy: str, rows: Any, metric: str = "accuracy") -> float:
+        scored.append((strategy, trained, rows))
+        return 0.5
+
+    # What stands for a network is which images it was trained on.
+    monkeypatch.setattr(Job, "train", lambda self, strategy, rows, report=None: rows)
+    monkeypatch.setattr(Job, "score", score)
+    pairs = fold_pairs(whole, whole.params.train)
+    assert [(pair.seed, pair.fold) for pair in pairs] == [(seed, fold) for seed in (0, 1) for fold in (0, 1, 2)]
+    each = [scored[start : start + 5] for start in range(0, len(scored), 5)]
+    for pair, (transfer, *tries, control) in zip(pairs, each, strict=True):
+        test = whole.data.folds == pair.fold
+        for strategy, (name, trained, rows) in (("finetune", transfer), ("scratch", control)):
+            assert name == strategy and (trained == ~test).all() and (rows == test).all()
+        for _, trained, rows in tries:
+            assert (trained | rows).sum() == 8 and not ((trained | rows) & test).any() and not (trained & rows).any()
 
 
 def test_seeds_differ_and_are_the_same_again(workspace_with: Callable[..., Path]) -> None:
     whole = job(Workspace(workspace_with(**SECTIONS)))
-    seeds = [_without(whole, seed, 0).params.seed for seed in (0, 1, 0)]
+    seeds = [_seeded(whole, seed).params.seed for seed in (0, 1, 0)]
     assert seeds[0] == seeds[2] != seeds[1] and whole.params.seed not in seeds
 
 

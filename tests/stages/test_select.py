@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import softmax
 
 from graft.config import load_params
 from graft.errors import DataError
@@ -28,7 +29,9 @@ def selected(workspace_with: Callable[..., Path], make_classes: Callable[..., Pa
     workspace_with(
         data={"source": str(source)},
         zoo={"candidates": [SMALL, {**SMALL, "depth": 1}, {**SMALL, "depth": 99}]},
-        select={"folds": 2, "finalists": 1, "finetune_epochs": 1},
+        select={"folds": 2, "finalists": 1},
+        train={"finetune_epochs": 1},
+        augment={"policy": "none", "domain": "any"},
     )
     for stage in (ingest, validate, split, select):
         stage.run(load_params(Path("params.yaml")), Workspace())
@@ -41,7 +44,7 @@ def test_everything_is_written_and_what_others_depend_on_repeats(selected: Works
     winner = json.loads((folder / "winner.json").read_text())
     assert set(winner) == {
         *asdict(Candidate("resnet18")),
-        *("blocks", "metric", "cv_scores", "probe", "weights_sha256"),
+        *("blocks", "metric", "cv_scores", "trained", "probe", "weights_sha256"),
     }, "no time is in it"
     assert isinstance(winner["depth"], int)
     rows = pd.read_csv(folder / "leaderboard.csv", keep_default_na=False, na_values=[""])
@@ -56,15 +59,16 @@ def test_everything_is_written_and_what_others_depend_on_repeats(selected: Works
 def test_out_of_fold_predictions_are_those_that_were_scored(selected: Workspace) -> None:
     """A row per training image, each with its fold of splits.parquet; their accuracy is the winner's."""
     found = pd.read_parquet(selected.selection / "out_of_fold.parquet")
-    assert list(found.columns) == ["path", "label", "fold", "p:ant", "p:bee"]
+    assert list(found.columns) == ["path", "label", "fold", "logit:ant", "logit:bee"]
     splits = pd.read_parquet(selected.splits)
     train = splits[splits["split"] == "train"].sort_values("path", ignore_index=True)
     assert found[["path", "label", "fold"]].equals(train[["path", "label", "fold"]])
-    assert (found[["p:ant", "p:bee"]].sum(axis=1) - 1).abs().max() < 1e-9
-    said = found[["p:ant", "p:bee"]].idxmax(axis=1).str.removeprefix("p:")
+    assert np.isfinite(found[["logit:ant", "logit:bee"]]).all(axis=None)
+    said = found[["logit:ant", "logit:bee"]].idxmax(axis=1).str.removeprefix("logit:")
     scores = (said == found["label"]).groupby(found["fold"]).mean()
     winner = json.loads((selected.selection / "winner.json").read_text())
     assert scores.tolist() == pytest.approx(winner["cv_scores"])
+    assert winner["trained"] == {"scratch": pytest.approx(winner["cv_scores"])}, "there are no weights to transfer"
 
 
 def test_log_loss_steers_and_is_named_wherever_a_score_is(
@@ -73,11 +77,12 @@ def test_log_loss_steers_and_is_named_wherever_a_score_is(
     params = dataclasses.replace(load_params(Path("params.yaml")), metric="log_loss")
     select.run(params, selected)
     said = capsys.readouterr().out
-    assert "linear probe log loss" in said and "fine-tuned log loss" in said and "accuracy" not in said
+    assert "linear probe log loss" in said and "from scratch: log loss" in said and "accuracy" not in said
     rows = pd.read_csv(selected.selection / "leaderboard.csv", keep_default_na=False, na_values=[""])
     assert set(rows["metric"]) == {"log_loss"} and (rows["score"].dropna() > 0).all()
     found = pd.read_parquet(selected.selection / "out_of_fold.parquet")
-    own = np.where(found["label"] == "ant", found["p:ant"], found["p:bee"])
+    said = softmax(found[["logit:ant", "logit:bee"]].to_numpy(np.float64), axis=1)
+    own = np.where(found["label"] == "ant", said[:, 0], said[:, 1])
     winner = json.loads((selected.selection / "winner.json").read_text())
     losses = pd.Series(-np.log(np.maximum(own, np.finfo(float).eps))).groupby(found["fold"]).mean()
     assert losses.tolist() == pytest.approx(winner["cv_scores"]) and winner["metric"] == "log_loss"
@@ -89,7 +94,7 @@ def test_a_limit_that_nothing_keeps_leaves_the_former_selection(selected: Worksp
 
     before = (selected.selection / "leaderboard.csv").read_bytes()
     params = load_params(Path("params.yaml"))
-    tight = type(params.select)(folds=2, finalists=1, finetune_epochs=1, max_params_m=0.001)
+    tight = type(params.select)(folds=2, finalists=1, max_params_m=0.001)
     with pytest.raises(ConfigError, match="no candidate fits the limits"):
         select.run(type(params)(zoo=params.zoo, data=params.data, select=tight), selected)
     assert (selected.selection / "leaderboard.csv").read_bytes() == before

@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from graft.config import load_params
 from graft.errors import DataError
+from graft.select.out_of_fold import FILE, read_logits
 from graft.settings import NamedPolicy, Tune
 from graft.stages import tune
+from graft.stages.job import Job
 from graft.stages.runner import run_stage
+from graft.stages.select import train_set
+from graft.train.devices import fabric_for
 from graft.workspace import Workspace
 
 
@@ -43,18 +48,18 @@ def test_without_a_search_the_settings_at_hand_stay(project: Callable[..., Works
 def test_trials_are_scored_in_every_fold_and_kept(
     project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    workspace = project(strategy="staged", finetune_epochs=1)
-    searching(workspace, trials=3, pruner="none", search=("learning_rate", "unfreeze_blocks"))
+    workspace = project(strategy="finetune", finetune_epochs=1)
+    searching(workspace, trials=3, pruner="none", search=("learning_rate", "unfreeze"))
     table = pd.read_csv(workspace.tuning / "trials.csv")
     assert table["trial"].tolist() == [0, 1, 2]
     assert [len(scores.split()) for scores in table["fold_scores"]] == [3, 3, 3]
-    assert table.loc[0, ["learning_rate", "unfreeze_blocks"]].tolist() == [0.003, 1]
-    assert table["unfreeze_blocks"].between(1, 4).all()
+    assert table.loc[0, ["learning_rate", "unfreeze"]].tolist() == [0.001, 0.25]
+    assert table["unfreeze"].between(0.1, 1.0).all()
     assert (workspace.tuning / "tuning.svg").stat().st_size > 1000
     assert "tune: " in capfd.readouterr().out
     # Asked again for as many, nothing is tried anew: the table has the same bytes.
     before = (workspace.tuning / "trials.csv").read_bytes()
-    searching(workspace, trials=3, pruner="none", search=("learning_rate", "unfreeze_blocks"))
+    searching(workspace, trials=3, pruner="none", search=("learning_rate", "unfreeze"))
     assert (workspace.tuning / "trials.csv").read_bytes() == before
 
 
@@ -64,7 +69,7 @@ def test_what_is_better_is_what_finetune_takes(
     workspace = project()
 
     def scores(job: Any, values: Any, mapper: Any) -> Iterator[float]:
-        yield from (0.5 if values["weight_decay"] == 0.01 else 0.9 for _ in range(3))
+        yield from (0.5 if values["weight_decay"] == 0.05 else 0.9 for _ in range(3))
 
     monkeypatch.setattr(tune, "fold_scores", scores)
     searching(workspace, trials=2, search=("weight_decay",))
@@ -77,11 +82,45 @@ def test_what_is_better_is_what_finetune_takes(
     assert "settings from the search: weight_decay" in capfd.readouterr().out
 
 
+def test_what_is_better_has_the_logits_of_its_own_networks_beside_it(
+    project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every training image's, by the network of the best settings that did not see its fold; else there is no table."""
+    workspace = project({"extract": [0.9] * 3, "finetune": [0.8] * 3}, finetune_epochs=1)
+    trained: list[tuple[str, float, Any]] = []
+
+    def try_out(self: Job, strategy: str, rows: Any, real: Callable[..., Any] = Job.try_out) -> Any:
+        trained.append((strategy, self.params.train.weight_decay, rows))
+        return real(self, strategy, rows)
+
+    def scores(job: Any, values: Any, mapper: Any) -> Iterator[float]:
+        yield from (0.5 if values["weight_decay"] == 0.05 else gain for _ in range(3))
+
+    monkeypatch.setattr(Job, "try_out", try_out)
+    monkeypatch.setattr(tune, "fold_scores", scores)
+    gain = 0.9
+    searching(workspace, trials=2, search=("weight_decay",))
+    decay = best(workspace)["train"]["weight_decay"]
+    data = train_set(workspace)
+    assert [(strategy, value) for strategy, value, _ in trained] == [("finetune", decay)] * 3
+    assert [(~rows == (data.folds == fold)).all() for fold, (_, _, rows) in enumerate(trained)] == [True] * 3
+    job = Job.open(tune.tuned(load_params(workspace.params), workspace), workspace, fabric_for("cpu"))
+    logits = read_logits(workspace.tuning / FILE, data)
+    assert logits.shape == (len(data.labels), 2) and logits.any(axis=1).all()
+    for fold in range(3):
+        of = data.folds == fold
+        np.testing.assert_allclose(logits[of], job.logits(job.try_out("finetune", ~of), "finetune", of), rtol=1e-5)
+    gain = 0.4
+    workspace = project({"extract": [0.9] * 3, "finetune": [0.8] * 3}, finetune_epochs=2)
+    searching(workspace, trials=2, search=("weight_decay",))
+    assert best(workspace)["train"] == {} and not (workspace.tuning / FILE).exists()
+
+
 @pytest.mark.slow
 def test_workers_find_what_one_after_the_other_finds(project: Callable[..., Workspace]) -> None:
     """The same trials with the same scores, pruned at the same fold."""
     settings = {"trials": 6, "pruner": "halving", "search": ("learning_rate",)}
-    workspace = project(strategy="staged", finetune_epochs=1)
+    workspace = project(strategy="finetune", finetune_epochs=1)
     searching(workspace, **settings)
     alone = (workspace.tuning / "trials.csv").read_bytes()
     assert b"pruned" in alone
@@ -119,8 +158,6 @@ def test_each_trial_is_trained_with_its_policy(
     project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from graft.mapper.serial import in_turn
-    from graft.stages.job import Job
-    from graft.train.devices import fabric_for
 
     workspace = project()
     job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
@@ -138,10 +175,8 @@ def test_each_trial_is_trained_with_its_policy(
 
 
 def test_another_winner_or_another_setting_begins_another_search(project: Callable[..., Workspace]) -> None:
-    from graft.stages.job import Job
-    from graft.train.devices import fabric_for
 
-    workspace = project()
+    workspace = project(weights="none")
     job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
     others = [
         job,
@@ -165,10 +200,8 @@ def test_another_winner_or_another_setting_begins_another_search(project: Callab
 def test_other_weights_or_images_of_the_same_names_begin_another_search(
     project: Callable[..., Workspace], tmp_path: Path
 ) -> None:
-    from graft.stages.job import Job
-    from graft.train.devices import fabric_for
 
-    workspace = project()
+    workspace = project(weights="none")
     job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
     own = tmp_path / "own.safetensors"
     source = workspace.source_models / f"{job.winner.arch}-32px" / "model.safetensors"
@@ -184,8 +217,7 @@ def test_other_weights_or_images_of_the_same_names_begin_another_search(
     assert len(set(found)) == 4
     images = dataclasses.replace(job.data.images, digests=("0" * 64, *job.data.images.digests[1:]))
     changed = dataclasses.replace(job, data=dataclasses.replace(job.data, images=images))
-    advised = dataclasses.replace(job, probe=0.1)  # so that auto trains more than the head
-    assert len({tune.search_of(other).storage for other in (job, changed, advised)}) == 3
+    assert len({tune.search_of(other).storage for other in (job, changed)}) == 2
 
 
 def test_an_unknown_name_is_refused(project: Callable[..., Workspace]) -> None:
@@ -213,7 +245,7 @@ def test_a_missing_or_damaged_result_is_named(project: Callable[..., Workspace],
 
 def test_a_failure_leaves_the_old_result(project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = project()
-    monkeypatch.setattr(tune, "searched", lambda params, workspace: 1 / 0)
+    monkeypatch.setattr(tune, "searched", lambda job, mapper: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         searching(workspace, trials=1)
     assert best(workspace)["trials"] == 0

@@ -25,7 +25,7 @@ from graft.tune.outcome import LEAST_FOR_IMPORTANCE, decide, draw, importances, 
 from graft.tune.search import PRUNERS, SAMPLERS, Search, Tried
 from graft.tune.space import AS_SET, DIMENSIONS, POLICY, Dimension, Values, space_of
 
-NAMES = ("learning_rate", "unfreeze_blocks")
+NAMES = ("learning_rate", "unfreeze")
 
 
 def always(finished: int) -> bool:
@@ -33,7 +33,7 @@ def always(finished: int) -> bool:
 
 
 def search(folder: Path, trials: int = 6, sampler: str = "tpe", pruner: str = "none", seed: int = 3) -> Search:
-    space = space_of(NAMES, blocks=5)
+    space = space_of(NAMES)
     settings = Tune(trials=trials, sampler=sampler, pruner=pruner, search=NAMES)  # type: ignore[arg-type]
     return Search(space, space.defaults(Train()), settings, seed, folder / "tune.db")
 
@@ -48,7 +48,7 @@ def best_at_one_percent(values: Values) -> Iterator[float]:
 def test_the_settings_at_hand_are_trial_0_and_no_trial_is_lost(sampler: str, tmp_path: Path) -> None:
     found = search(tmp_path, sampler=sampler).run(best_at_one_percent, always)
     assert len(found) == 6
-    assert found[0].values == {"learning_rate": 0.003, "unfreeze_blocks": 2}
+    assert found[0].values == {"learning_rate": 0.001, "unfreeze": 0.6}
     assert all(trial.whole and len(trial.fold_scores) == 5 for trial in found)
     assert len({tuple(trial.values.items()) for trial in found}) == 6
 
@@ -57,7 +57,7 @@ def test_the_settings_at_hand_are_trial_0_and_no_trial_is_lost(sampler: str, tmp
 def test_settings_at_hand_outside_the_ranges_are_tried_as_they_are(sampler: str, tmp_path: Path) -> None:
     """No weight decay, a rate over the range's end, and a small batch: Optuna knows none of these numbers."""
     at_hand: Values = {"weight_decay": 0.0, "learning_rate": 0.5, "batch_size": 4}
-    space = space_of(tuple(at_hand), blocks=5)
+    space = space_of(tuple(at_hand))
     tried: list[Values] = []
 
     def objective(values: Values) -> Iterator[float]:
@@ -122,8 +122,8 @@ GPU = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacit
     ("error", "reason"),
     [
         (
-            TrainingError("the loss is nan in stage 'everything'", where="train"),
-            "the loss is nan in stage 'everything'",
+            TrainingError("the loss is nan in stage 'fine-tuning'", where="train"),
+            "the loss is nan in stage 'fine-tuning'",
         ),
         (RuntimeError(GPU), "out of memory, it asked for 2.50 GiB more"),
         (MemoryError(), "out of memory"),
@@ -151,7 +151,7 @@ def test_a_trial_that_cannot_be_trained_is_given_up_and_the_search_goes_on(
 
 def test_settings_at_hand_that_diverge_are_refused(tmp_path: Path) -> None:
     def diverging(values: Values) -> Iterator[float]:
-        raise TrainingError("the loss is nan in stage 'everything'")
+        raise TrainingError("the loss is nan in stage 'fine-tuning'")
         yield 0.0
 
     for _ in range(2):
@@ -186,7 +186,7 @@ def test_tpe_finds_what_is_better_and_the_budget_of_time_holds(tmp_path: Path) -
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_pruners_cut_hopeless_trials_short_and_never_trial_0(pruner: str, tmp_path: Path) -> None:
     def objective(values: Values) -> Iterator[float]:
-        good = values["learning_rate"] == 0.003 or values["unfreeze_blocks"] > 1
+        good = values["learning_rate"] == 0.001 or values["unfreeze"] > 0.3
         for fold in range(8):
             yield (0.9 if good else 0.1) + 0.001 * fold
 
@@ -199,7 +199,7 @@ def test_pruners_cut_hopeless_trials_short_and_never_trial_0(pruner: str, tmp_pa
 
 def test_a_grid_ends_with_its_last_point(tmp_path: Path) -> None:
     found = search(tmp_path, trials=100, sampler="grid").run(best_at_one_percent, always)
-    grid = space_of(NAMES, blocks=5).grid()
+    grid = space_of(NAMES).grid()
     assert [trial.values for trial in found[1:]] == [point for point in grid if point != found[0].values]
     assert len(grid) == 9 and len(found) == 9
 
@@ -209,10 +209,10 @@ def test_every_row_is_a_key_of_train_whose_grid_and_default_lie_in_its_range(nam
     row = DIMENSIONS[name]
     assert isinstance(row, Dimension)
     assert name in Train.__dataclass_fields__
-    for value in (*row.grid, space_of([name], blocks=64).defaults(Train())[name]):
+    for value in (*row.grid, space_of([name]).defaults(Train())[name]):
         assert row.low <= float(value) <= row.high
-        assert row.distribution(64)._contains(value)
-    assert isinstance(row.distribution(1).to_internal_repr(row.grid[0]), int | float)
+        assert row.distribution()._contains(value)
+    assert isinstance(row.distribution().to_internal_repr(row.grid[0]), int | float)
 
 
 def test_what_the_issue_names_can_be_searched() -> None:
@@ -220,7 +220,7 @@ def test_what_the_issue_names_can_be_searched() -> None:
     named = {
         "learning_rate",
         "backbone_rate",
-        "unfreeze_blocks",
+        "unfreeze",
         "weight_decay",
         "block_decay",
         "dropout",
@@ -231,7 +231,7 @@ def test_what_the_issue_names_can_be_searched() -> None:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_only_policies_that_keep_the_labels_are_tried(domain: str) -> None:
-    space = space_of([POLICY], blocks=3, domain=domain)
+    space = space_of([POLICY], domain=domain)
     names = [point[POLICY] for point in space.grid()]
     assert names[:2] == [AS_SET, "none"] and set(names[1:]) <= set(allowed(domain))
     assert space.distributions()[POLICY].choices == tuple(names)  # type: ignore[attr-defined]
@@ -239,20 +239,13 @@ def test_only_policies_that_keep_the_labels_are_tried(domain: str) -> None:
     assert ("light" in names) == (domain in {"any", "natural", "aerial", "colour"})
 
 
-def test_unfreezing_is_bounded_by_the_networks_blocks() -> None:
-    space = space_of(["unfreeze_blocks"], blocks=3)
-    assert space.distributions()["unfreeze_blocks"].high == 3  # type: ignore[attr-defined]
-    assert space.grid() == [{"unfreeze_blocks": 1}, {"unfreeze_blocks": 2}]
-    assert space.defaults(Train(unfreeze_blocks=9)) == {"unfreeze_blocks": 3}
-
-
 def test_unknown_and_repeated_names_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
-        space_of(["learning_rat"], 4)
+        space_of(["learning_rat"])
     assert "'learning_rat' cannot be searched" in str(caught.value)
     assert "did you mean 'learning_rate'?" in str(caught.value)
     with pytest.raises(ConfigError, match="'weight_decay' is named twice"):
-        space_of(["weight_decay", "weight_decay"], 4)
+        space_of(["weight_decay", "weight_decay"])
 
 
 def tried(*scores: float, whole: bool = True, rate: float = 0.01) -> Tried:

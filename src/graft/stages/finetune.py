@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def train_all(fabric: Fabric, params: Params, workspace: Workspace, asked: Train
     from graft.train.curves import draw, table
     from graft.train.several import written_once
 
-    job = Job.open(params, workspace, fabric)
+    job = with_tuned_scores(Job.open(params, workspace, fabric))
     rows = np.ones(len(job.data.labels), dtype=bool)
     choice = job.choice
     fabric.print(f"fine-tuning {job.winner.arch} ({job.winner.weights}) on {rows.sum()} images")
@@ -99,6 +100,26 @@ def train_all(fabric: Fabric, params: Params, workspace: Workspace, asked: Train
     if fabric.is_global_zero:
         save(job, workspace.finetuned, choice.strategy, trained, rows, calibration)
         job.keeper.clear()
+
+
+def with_tuned_scores(job: Job) -> Job:
+    """The job with the scores of the settings that a search found, where any won, in place of the selection's.
+
+    Else the head alone, once it was better, would be delivered however much better fine-tuning became.
+    """
+    from scipy.special import softmax
+
+    from graft.evaluate.scorer import scorer
+    from graft.select.out_of_fold import FILE, read_logits
+
+    path = job.workspace.tuning / FILE
+    if not path.exists():
+        return job
+    data, by = job.data, scorer(job.params.metric)
+    said = softmax(read_logits(path, data).astype(np.float64), axis=1)
+    folds = (data.folds == fold for fold in np.unique(data.folds))
+    found = tuple(by(data.labels[fold], said[fold]) for fold in folds)
+    return dataclasses.replace(job, scores={**job.scores, job.searched: found})
 
 
 def controls(job: Job, asked: Train, folder: Path, rows: Rows, report: Report) -> dict[str, Trained]:
@@ -162,11 +183,15 @@ def fit_calibration(job: Job, trained: Trained) -> CalibrationFit:
 
 
 def out_of_fold_logits(job: Job) -> NDArray[np.float32]:
-    """What networks trained without an image's fold say of it, (n, classes): by the search's settings if any won."""
+    """What networks trained without an image's fold, as the winner is, say of it, (n, classes).
+
+    By the search's settings where any won and what it varied is delivered, else by the settings at hand.
+    """
     from graft.select.out_of_fold import FILE, read_logits
 
     tuned = job.workspace.tuning / FILE
-    return read_logits(tuned if tuned.exists() else job.workspace.selection / FILE, job.data)
+    won = job.choice.strategy == job.searched and tuned.exists()
+    return read_logits(tuned if won else job.workspace.selection / FILE, job.data)
 
 
 def save(

@@ -105,6 +105,14 @@ class Job:
         return choose_strategy(self.params.train, self.winner.weights, self.scores, shown)
 
     @property
+    def searched(self) -> str:
+        """The strategy that a search varies: fine-tuning, also where the head was better at the settings at hand."""
+        from graft.train.plan import AUTO
+
+        varied = self.params.train.strategy == AUTO and self.winner.weights != "none"
+        return "finetune" if varied else self.choice.strategy
+
+    @property
     def keeper(self) -> Keeper:
         """Where the checkpoints of the networks lie until all of them are done."""
         from graft.augment.choice import choose

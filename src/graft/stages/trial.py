@@ -28,12 +28,5 @@ class Trial:
 
     def logits(self, fold: int) -> NDArray[np.float32]:
         """What that network says of the images of the fold, (m, classes)."""
-        scored, strategy = self.job.data.folds == fold, searched_strategy(self.job)
+        scored, strategy = self.job.data.folds == fold, self.job.searched
         return self.job.logits(self.job.try_out(strategy, ~scored), strategy, scored)
-
-
-def searched_strategy(job: Job) -> str:
-    """What a search varies: fine-tuning, also where the head alone was better at the settings at hand."""
-    from graft.train.plan import AUTO
-
-    return "finetune" if job.params.train.strategy == AUTO and job.winner.weights != "none" else job.choice.strategy

@@ -134,8 +134,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one data set, one seed")
     given = parser.parse_args()
     present = [part for part in PARTS if (SHARED / part.archive).is_file()]
-    absent = [part.name for part in PARTS if part not in present]
-    if absent:
+    if absent := [part.name for part in PARTS if part not in present]:
         print(f"left out, as {SHARED} lacks their archives: {', '.join(absent)}", file=sys.stderr)
     make_deterministic()
     rows = []

@@ -318,5 +318,6 @@ def test_a_table_of_other_images_is_refused(
     pd.read_parquet(path).iloc[1:].to_parquet(path)
     assert run() == 1
     assert capfd.readouterr().err.endswith(
-        f"error: this table is of other training images\n  where: {path.relative_to(workspace.root)}\n  remedy: run `.venv/bin/dvc repro`\n"
+        f"error: this table is of other training images\n  where: {path.relative_to(workspace.root)}\n"
+        "  remedy: run `.venv/bin/dvc repro`\n"
     )

@@ -13,7 +13,7 @@ from graft.determinism import derive_seed, make_deterministic, torch_generator
 from graft.train.devices import fabric_for
 from graft.train.finetune import finetune
 from graft.train.plan import scratch
-from tests.train.small import HELD_OUT, SETTINGS, digest, task, tiny
+from tests.train.small import SETTINGS, digest, task, tiny
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +40,7 @@ def test_no_byte_depends_on_what_new_memory_holds(policy: str | None, tmp_path: 
         make_deterministic(1)
         assert deterministic.fill_uninitialized_memory is False  # type: ignore[attr-defined]
         deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
-        what = task(tmp_path / str(filled), policy, HELD_OUT)
+        what = task(tmp_path / str(filled), policy)
         digests.append(digest(finetune(tiny(), scratch(4, SETTINGS), what, SETTINGS, 0, fabric_for("cpu")).network))
     assert digests[0] == digests[1]
 

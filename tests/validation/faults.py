@@ -104,6 +104,13 @@ def _conflict(case: Case) -> Case:
     return case.having(45, pixel_sha256=case.manifest.at[14, "pixel_sha256"])
 
 
+def _one_scene(case: Case) -> Case:
+    """Two scenes, each with images of both classes."""
+    for row in range(2 * PER_CLASS):
+        case = case.having(row, phash=case.manifest.at[row % 2, "phash"])
+    return case
+
+
 def _drift(case: Case) -> Case:
     return replace(case, manifest=case.manifest.assign(brightness=case.manifest["brightness"] + 0.3))
 
@@ -120,6 +127,7 @@ FAULTS: dict[str, Callable[[Case], Case]] = {
     "resolution": lambda case: case.having(5, width=7),
     "proportions": lambda case: case.having(3, cut_away=66.7),
     "depth": lambda case: case.having(2, range_used=6.25),
+    "transparency": lambda case: case.having(15, mode="RGBA", brightness=0.99, contrast=0.001),
     "brightness": lambda case: case.having(6, brightness=0.01),
     "contrast": lambda case: case.having(7, contrast=0.001),
     "entropy": lambda case: case.having(8, entropy=0.01),
@@ -127,6 +135,7 @@ FAULTS: dict[str, Callable[[Case], Case]] = {
     "allowed_formats": lambda case: case.having(10, format="PNG"),
     "sharpness": lambda case: case.having(11, sharpness=0.5),
     "one_frame": lambda case: case.having(12, frames=2),
+    "one_scene": _one_scene,
     "duplicates": lambda case: case.with_copies(2),
     "cluster_size": lambda case: case.with_copies(LARGE_CLUSTER + 1),
     "model_classes": lambda case: replace(case, known=replace(case.known, classes=("bird", "cat", "dog"))),
@@ -134,7 +143,11 @@ FAULTS: dict[str, Callable[[Case], Case]] = {
 }
 
 # What a fault cannot break alone, since it is a case of something else as well.
-ENTAILED = {"label_conflict": {"duplicates", "duplicates_across_splits"}, "cluster_size": {"duplicates"}}
+ENTAILED = {
+    "transparency": {"brightness", "contrast", "allowed_modes"},
+    "label_conflict": {"duplicates", "duplicates_across_splits"},
+    "cluster_size": {"duplicates"},
+}
 
 # Who is named by each fault; a class is named by its first files.
 NAMED = {
@@ -143,6 +156,7 @@ NAMED = {
     "resolution": "cat/05.jpg",
     "proportions": "cat/03.jpg",
     "depth": "cat/02.jpg",
+    "transparency": "cat/15.jpg",
     "brightness": "cat/06.jpg",
     "contrast": "cat/07.jpg",
     "entropy": "cat/08.jpg",
@@ -155,6 +169,7 @@ NAMED = {
     "balance": "dog/30.jpg",
     "label_conflict": "cat/14.jpg",
     "duplicates_across_splits": "cat/24.jpg",
+    "one_scene": "cat/00.jpg",
     "duplicates": "cat/01.jpg",
     "cluster_size": "cat/01.jpg",
     "model_classes": "bird",

@@ -8,18 +8,19 @@ import pandas as pd
 import pytest
 
 from graft.errors import ConfigError
+from graft.images.groups import image_clusters
 from graft.images.manifest import usable
 from graft.settings import Validation
 from graft.validation import predicates
 from graft.validation.check import Check, severities
 from graft.validation.checks import CHECKS
-from graft.validation.findings import Finding, refuses
-from graft.validation.suite import not_checked, validate_manifest, with_quarantine
+from graft.validation.findings import Finding, by_cause, refuses
+from graft.validation.suite import Known, not_checked, validate_manifest, with_quarantine
 from tests.validation.faults import ENTAILED, FAULTS, NAMED, Case
 
 EVERY = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 BY_NAME = {check.name: check for check in CHECKS}
-FILE_CHECKS = [check for check in CHECKS if "quarantine" in check.choices]
+FILE_CHECKS = [check for check in CHECKS if check.table == "images" and "quarantine" in check.choices]
 
 
 def planted(check: Check, **severity: str) -> Case:
@@ -166,7 +167,11 @@ def test_a_severity_that_cannot_be_is_refused_by_name(given: dict[str, str], mes
     assert str(caught.value).startswith(message)
 
 
-@pytest.mark.parametrize("check", [item for item in CHECKS if item.table != "images"], ids=lambda item: item.name)
+@pytest.mark.parametrize(
+    "check",
+    [item for item in CHECKS if item.table != "images" and item.name != "images_per_class"],
+    ids=lambda item: item.name,
+)
 def test_what_is_not_about_files_leaves_none_out(check: Check) -> None:
     with pytest.raises(ConfigError, match="it is not about single files"):
         validate(planted(check, **{check.name: "quarantine"}))
@@ -227,3 +232,87 @@ def test_the_doctors_predicates_answer_as_great_expectations_does(check: Check) 
     for case in (Case(), planted(check), planted(BY_NAME["decodable"]).having(5, mode=None, width=pd.NA)):
         args = case.manifest, case.limits, case.known
         assert validate_manifest(*args, predicates.broken_rows) == validate_manifest(*args)
+
+
+def with_few(case: Case, count: int = 2) -> Case:
+    """The case with a third class of so few images."""
+    manifest = case.manifest.copy()
+    manifest.loc[manifest.index[-count:], "label"] = "few"
+    return replace(case, manifest=manifest, known=Known(("cat", "dog"), None))
+
+
+def test_a_class_of_too_few_images_is_left_out_whole_and_the_others_are_trained_on() -> None:
+    case = with_few(Case())
+    case = replace(case, limits=replace(case.limits, severity={"images_per_class": "quarantine"}))
+    findings = validate(case)
+    finding = findings["images_per_class"]
+    assert (finding.severity, finding.left_out) == ("quarantine", ("dog/58.jpg", "dog/59.jpg"))
+    assert [item.value for item in finding.offenders] == ["class 'few', images: 2"] * 2
+    assert [name for name, item in findings.items() if not item.success] == ["images_per_class"]
+    assert sorted(usable(with_quarantine(case.manifest, tuple(findings.values())))["label"].unique()) == ["cat", "dog"]
+
+
+def test_a_class_is_counted_after_all_files_that_are_left_out() -> None:
+    case = Case()
+    for row in range(30, 57):
+        case = case.having(row, sharpness=0.0)
+    chosen = {"sharpness": "quarantine", "images_per_class": "quarantine"}
+    findings = validate(replace(case, limits=replace(case.limits, severity=chosen)))
+    assert findings["images_per_class"].left_out == ("dog/57.jpg", "dog/58.jpg", "dog/59.jpg")
+    # A model needs two classes, and one is left.
+    assert findings["two_classes"].stops
+
+
+CAUSES = {
+    "white icons on transparency": (
+        {"mode": "RGBA", "brightness": 1.0, "contrast": 0.0, "entropy": 0.0, "sharpness": 0.0, "pixel_sha256": "white"},
+        "transparency",
+        "critical",
+        {"contrast", "brightness", "entropy", "sharpness", "label_conflict", "duplicates", "duplicates_across_splits"},
+    ),
+    "black images": (
+        {"brightness": 0.0, "contrast": 0.0, "entropy": 0.0, "sharpness": 0.0},
+        "contrast",
+        "warning",
+        {"brightness", "entropy", "sharpness"},
+    ),
+    "dots": ({"width": 1, "contrast": 0.0, "entropy": 0.0, "sharpness": 0.0}, "resolution", "warning", {"contrast"}),
+    "one image under two labels": (
+        {"pixel_sha256": "same"},
+        "label_conflict",
+        "critical",
+        {"duplicates", "duplicates_across_splits"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "cause", "severity", "also"), CAUSES.values(), ids=CAUSES)
+def test_one_cause_is_one_finding(values: dict[str, object], cause: str, severity: str, also: set[str]) -> None:
+    case = Case(known=Known(("cat", "dog"), None))
+    case = replace(case, limits=replace(case.limits, allowed_modes=None))
+    for row in (3, 40):
+        case = case.having(row, **values)
+    (finding,) = by_cause(validate(case).values())
+    assert (finding.check, finding.severity) == (cause, severity)
+    assert also <= set(finding.also)
+    assert finding.sentence().endswith(f"; so are not met: {', '.join(finding.also)}")
+    assert {item.check for item in validate(case).values() if item.cause} == set(finding.also)
+
+
+def test_what_a_cause_does_not_explain_whole_stands_for_itself() -> None:
+    case = Case(known=Known(("cat", "dog"), None)).having(3, contrast=0.0, sharpness=0.0).having(4, sharpness=0.0)
+    assert [item.check for item in by_cause(validate(case).values())] == ["contrast", "sharpness"]
+
+
+def test_near_copies_of_one_class_are_copies_and_those_of_both_are_the_scene() -> None:
+    scene = FAULTS["one_scene"](Case())
+    clusters, shown = image_clusters(scene.manifest, 45)
+    assert (len(set(clusters)), shown.all()) == (60, True)
+    copies = Case()
+    for row in range(60):
+        copies = copies.having(row, phash=copies.manifest.at[row // 10 * 10, "phash"])
+    clusters, shown = image_clusters(copies.manifest, 45)
+    assert (len(set(clusters)), shown.any()) == (6, False)
+    # The same pixels under two labels are mistakes, and no scene.
+    conflict = Case(manifest=scene.manifest.assign(pixel_sha256=[str(row % 30) for row in range(60)]))
+    assert not image_clusters(conflict.manifest, 45)[1].any()

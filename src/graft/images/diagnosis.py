@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from graft.images.records import counted
 from graft.images.tables import SUFFIXES
 from graft.images.walk import FOLLOWABLE
-from graft.validation.findings import Finding
+from graft.validation.findings import Finding, by_cause
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,8 +38,7 @@ def show(examination: Examination, console: Console) -> None:
     if len(examination.classes) > _CLASSES_SHOWN:
         _say(console, f"           and {len(examination.classes) - _CLASSES_SHOWN} more classes")
     _show_skipped(examination, console)
-    broken = [finding for finding in examination.findings if not finding.success]
-    for finding in sorted(broken, key=lambda item: list(_MARKS).index(item.severity)):
+    for finding in by_cause(examination.findings):
         _show_finding(finding, console)
     _say(console, "")
     _show_verdict(examination, console)
@@ -59,7 +58,7 @@ def show_cleaned(cleaned: Cleaned, before: Examination, after: Examination, cons
         f"{counted(cleaned.changes, 'change')}. Nothing of the original was touched.",
     )
     said = {finding.check for finding in before.findings if finding.stops}
-    left = [finding for finding in after.findings if finding.stops]
+    left = [finding for finding in by_cause(after.findings) if finding.stops]
     for finding in left:
         if finding.check not in said:
             _show_finding(finding, console)
@@ -91,6 +90,8 @@ def _show_finding(finding: Finding, console: Console) -> None:
     if len(finding.offenders) > len(shown):
         more = len(finding.offenders) - len(shown)
         _say(console, f"    and {counted(more, 'more file')} (all of them with --json)")
+    if finding.also:
+        _say(console, f"  for the same reason these are not met: {', '.join(finding.also)}", hanging="    ")
     if finding.remedy:
         _say(console, f"  remedy: {finding.remedy}", hanging="    ")
 
@@ -113,7 +114,7 @@ def _show_verdict(examination: Examination, console: Console, what: str = "this 
         return
     split = examination.split
     left_out = f", {split['left_out']} left out" if split["left_out"] else ""
-    broken = sum(not finding.success for finding in examination.findings)
+    broken = len(by_cause(examination.findings))
     sizes = f"{split['train']} images to train on, {split['test']} to test on{left_out}"
     _say(console, f"Training on {what} would go ahead: {sizes}.", style="bold green")
     if examination.facts["divided"]:

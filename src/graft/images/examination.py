@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 # Where these are broken, dividing the data would only say the same once more.
 _SAID_BEFORE = {"two_classes", "label_conflict"}
+_TOO_FEW = "images_per_class"
 
 
 @dataclass(frozen=True)
@@ -181,14 +183,16 @@ def judge(specimen: Specimen, settings: Settings) -> Examination:
     findings = (*_of_the_table(found), *_of_the_classes(found), *checked)
     manifest = with_quarantine(manifest, checked)
     split: dict[str, int] = {}
-    if not any(finding.stops for finding in findings if finding.check in _SAID_BEFORE):
+    said = any(finding.stops for finding in findings if finding.check in _SAID_BEFORE)
+    if not said and (rows := _large_enough(manifest, findings)) is not None:
         divided = Finding(
             "divisible", "critical", True, f"it can be divided into a test and {params.select.folds} folds"
         )
         try:
-            sizes = divide(manifest, params, settings.split_history).table["split"].value_counts()
+            sizes = divide(rows, params, settings.split_history).table["split"].value_counts()
             left_out = len(manifest) - int(sizes.sum())
-            split = {"train": int(sizes["train"]), "test": int(sizes["test"]), "left_out": left_out}
+            if not refuses(findings):
+                split = {"train": int(sizes["train"]), "test": int(sizes["test"]), "left_out": left_out}
         except DataError as error:
             divided = _from_error("divisible", divided.says, error)
         findings = (*findings, divided)
@@ -202,6 +206,18 @@ def judge(specimen: Specimen, settings: Settings) -> Examination:
         found.skipped,
         findings,
     )
+
+
+def _large_enough(manifest: pd.DataFrame, findings: Iterable[Finding]) -> pd.DataFrame | None:
+    """The manifest without classes that are refused for having too few images, whose finding says all there is to say.
+
+    None where fewer than two classes would be left.
+    """
+    few = {
+        item.path for finding in findings if finding.check == _TOO_FEW and finding.stops for item in finding.offenders
+    }
+    rest = manifest[~manifest["label"].isin(manifest.loc[manifest["path"].isin(few), "label"])]
+    return rest if rest["label"].nunique() > 1 or not few else None
 
 
 def _of_the_table(found: Found) -> tuple[Finding, ...]:

@@ -19,7 +19,25 @@ def group_rows(manifest: pd.DataFrame, distance: int) -> NDArray[np.int64]:
 
     If A looks like B, and B belongs to the patient of C, then A, B and C are one group.
     """
-    return join_groups(manifest, cluster_duplicates(manifest, distance))
+    return join_groups(manifest, image_clusters(manifest, distance)[0])
+
+
+def image_clusters(manifest: pd.DataFrame, distance: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Clusters of copies, and which images show that near copies are none.
+
+    A camera that does not move makes near copies everywhere: where most of the unlike images look like one of another
+    class, their perceptual hashes see the scene, and nothing of what the classes differ in. Then only equal pixels
+    are copies. Copies that someone made look like images of their own class.
+    """
+    near = cluster_duplicates(manifest, distance)
+    rows = manifest.assign(cluster=near)[manifest["pixel_sha256"].notna() & ~conflicting(manifest)]
+    mixed = rows.groupby("cluster")["label"].transform("nunique") > 1
+    distinct = ~rows["pixel_sha256"].duplicated()
+    scene = np.zeros(len(manifest), dtype=np.bool_)
+    if 2 * int((mixed & distinct).sum()) <= int(distinct.sum()):
+        return near, scene
+    scene[manifest.index.get_indexer(mixed.index[mixed])] = True
+    return join(len(manifest), [chain_equal(manifest["pixel_sha256"])]), scene
 
 
 def join_groups(manifest: pd.DataFrame, clusters: NDArray[np.int64]) -> NDArray[np.int64]:

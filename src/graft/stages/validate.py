@@ -9,7 +9,7 @@ from graft.images.manifest import build_manifest
 from graft.images.packed import open_raw
 from graft.settings import Params
 from graft.stages.runner import run_stage
-from graft.validation.findings import Finding
+from graft.validation.findings import Finding, by_cause
 from graft.validation.reference import classes_in_use, read_history, summarise_data, write_history
 from graft.validation.report import PAGE_FILE, summarise, write_report
 from graft.validation.suite import Known, check_severities, not_checked, validate_manifest, with_quarantine
@@ -49,10 +49,11 @@ def run(params: Params, workspace: Workspace) -> None:
         kept.to_parquet(beside, index=False)
     summary = summarise(kept, params.data.source, not_checked(converted, params.validation, known))
     write_report(workspace.validation, summary, findings, lambda path: raw / path)
-    for finding in findings:
-        if not finding.success and not finding.stops:
+    broken = by_cause(findings)
+    for finding in broken:
+        if not finding.stops:
             print(f"validate: {finding.severity}: {finding.sentence()}")
-    stopping = [finding for finding in findings if finding.stops]
+    stopping = [finding for finding in broken if finding.stops]
     if stopping:
         raise refusal(stopping, workspace)
     # Last, so that what is killed before it is compared with the same data again; and never by data that is refused.

@@ -34,6 +34,9 @@ class Check:
         remedy: what to do where it is not met.
         found: how the value that was found is written; a table with a column ``found`` says it itself.
         needed: training cannot work where it is not met, so it can be neither a warning nor ignored.
+        of_set: it is about the set of images as a whole, of which quarantine leaves none out.
+        whole_class: quarantine leaves out every image of a class that breaks it.
+        explains: checks that the same files break for the same reason, so that they need no finding of their own.
         spared: a column of truth values; quarantine leaves in the rows where it is true (the first of the copies).
     """
 
@@ -48,11 +51,15 @@ class Check:
     found: str = "{}"
     needed: bool = False
     spared: str | None = None
+    of_set: bool = False
+    whole_class: bool = False
+    explains: tuple[str, ...] = ()
 
     @property
     def choices(self) -> tuple[SeverityChoice, ...]:
-        """The severities it can have: only files can be left out, and what training needs cannot be passed over."""
-        quarantine: tuple[SeverityChoice, ...] = ("quarantine",) if self.table == "images" else ()
+        """The severities it can have: not all can leave files out, and what training needs cannot be passed over."""
+        leaves_out = self.whole_class or (self.table == "images" and not self.of_set)
+        quarantine: tuple[SeverityChoice, ...] = ("quarantine",) if leaves_out else ()
         return ("critical", *quarantine) if self.needed else ("critical", "warning", *quarantine, "ignore")
 
 

@@ -14,6 +14,10 @@ LARGE_CLUSTER = 20
 _BETWEEN = "ExpectColumnValuesToBeBetween"
 _IN_SET = "ExpectColumnValuesToBeInSet"
 
+_COPIES = ("cluster_size", "duplicates")
+# What images break besides that show nothing.
+_BLANK = ("contrast", "entropy", "sharpness", "label_conflict", "duplicates_across_splits", *_COPIES)
+
 CHECKS = (
     Check(
         "decodable",
@@ -24,6 +28,7 @@ CHECKS = (
         lambda limits: {},
         lambda limits: "every file is an image that can be decoded",
         "mend or remove the files, or set validation.severity.decodable to quarantine to leave them out",
+        explains=("images_per_class", "balance"),
     ),
     Check(
         "labelled",
@@ -55,8 +60,11 @@ CHECKS = (
         "images",
         lambda limits: {"min_value": limits.min_images_per_class},
         lambda limits: f"every class has at least {limits.min_images_per_class} images",
-        "add images of the class, or take it out, or lower validation.min_images_per_class",
+        "add images of the class, or set validation.severity.images_per_class to quarantine to leave the class out, or "
+        "lower validation.min_images_per_class",
         found="images: {}",
+        whole_class=True,
+        explains=("balance",),
     ),
     Check(
         "label_conflict",
@@ -68,6 +76,7 @@ CHECKS = (
         lambda limits: "no image has two labels",
         "decide for one label and take the other copy out",
         needed=True,
+        explains=("duplicates_across_splits", *_COPIES),
     ),
     Check(
         "duplicates_across_splits",
@@ -79,6 +88,7 @@ CHECKS = (
         lambda limits: "no image, nor a near copy or another of its group, is in both train and test",
         "nothing has to be done: the training copy is left out, so that the test stays honest",
         spared="test_copy",
+        explains=_COPIES,
     ),
     Check(
         "balance",
@@ -101,6 +111,19 @@ CHECKS = (
         lambda limits: f"the shorter side of every image is at least {limits.min_side} pixels",
         "replace them by larger ones, or lower validation.min_side",
         found="{} px",
+        explains=("brightness", *_BLANK),
+    ),
+    Check(
+        "transparency",
+        "images",
+        "warning",
+        _IN_SET,
+        "white_on_white",
+        lambda limits: {"value_set": [False]},
+        lambda limits: "no image with transparency is white on the white ground that transparency is laid on",
+        "save them on a dark ground, or take them out: to the network they are all white, and all the same",
+        found="white on white",
+        explains=("brightness", *_BLANK),
     ),
     Check(
         "proportions",
@@ -138,6 +161,7 @@ CHECKS = (
         ),
         "look at them: nearly black or white images are often failed exposures",
         found="mean luminance {}",
+        explains=("entropy", "sharpness", "label_conflict", "duplicates_across_splits", *_COPIES),
     ),
     Check(
         "contrast",
@@ -149,6 +173,7 @@ CHECKS = (
         lambda limits: f"contrast is at least {limits.min_contrast:g} (standard deviation of luminance, at most 0.5)",
         "look at them: they are blank or nearly so, or hidden in fog",
         found="contrast {}",
+        explains=("brightness", *_BLANK[1:]),
     ),
     Check(
         "entropy",
@@ -160,6 +185,7 @@ CHECKS = (
         lambda limits: f"the entropy of the grey levels is at least {limits.min_entropy:g} bits (of 8)",
         "look at them: nearly all of their pixels are alike",
         found="{} bits",
+        explains=("sharpness", "label_conflict", "duplicates_across_splits", *_COPIES),
     ),
     Check(
         "allowed_modes",
@@ -206,6 +232,19 @@ CHECKS = (
         found="frames: {}",
     ),
     Check(
+        "one_scene",
+        "images",
+        "warning",
+        _IN_SET,
+        "scene",
+        lambda limits: {"value_set": [False]},
+        lambda limits: "most images do not look like images of another class",
+        "nothing has to be done where one camera shows one scene: only equal pixels then count as copies. Frames that "
+        "follow one another should name their clip or day in a table's column group, lest they lie in both training "
+        "and test. Where they are real copies, lower validation.near_duplicate_distance",
+        of_set=True,
+    ),
+    Check(
         "duplicates",
         "images",
         "warning",
@@ -226,6 +265,7 @@ CHECKS = (
         lambda limits: f"no more than {LARGE_CLUSTER} images look like copies of one another",
         "if they are different images, lower validation.near_duplicate_distance",
         spared="first_copy",
+        explains=("duplicates",),
     ),
     Check(
         "model_classes",

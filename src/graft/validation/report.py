@@ -16,7 +16,7 @@ from graft.files import write_json, write_text
 from graft.images.decode import decode
 from graft.images.manifest import usable
 from graft.images.packed import StoredImage
-from graft.validation.findings import Finding, refuses
+from graft.validation.findings import Finding, by_cause, refuses
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +112,6 @@ def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[
     environment = Environment(
         loader=PackageLoader("graft.validation", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    order = {"critical": 0, "quarantine": 1, "warning": 2}
-    broken = sorted((item for item in findings if not item.success), key=lambda item: order[item.severity])
     largest = max(summary.classes.values(), default=1)
     return environment.get_template("page.html.j2").render(
         summary=summary,
@@ -121,7 +119,7 @@ def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[
         refused=refuses(findings),
         broken=[
             (item, [(o, thumbnail(locate(o.path)) if o.path else None) for o in item.offenders[:PICTURES_PER_FINDING]])
-            for item in broken
+            for item in by_cause(findings)
         ],
         met=[item for item in findings if item.success],
         bars=[(name, count, round(100 * count / max(1, largest), 1)) for name, count in summary.classes.items()],

@@ -11,7 +11,7 @@ from graft.validation.check import ABOUT, Check, TableName, severities
 from graft.validation.checks import CHECKS
 from graft.validation.drift import Distribution, Shift, measure_drift
 from graft.validation.expectations import broken_rows
-from graft.validation.findings import Finding
+from graft.validation.findings import Finding, explained
 from graft.validation.offenders import Evidence, offenders
 from graft.validation.tables import class_set_table, classes_table, drift_table, images_table, labelled, relate
 
@@ -78,16 +78,21 @@ def validate_manifest(
     checks = [check for check in CHECKS if check.name not in skipped]
     rows = rest = relate(manifest, limits.near_duplicate_distance)
     findings: dict[str, Finding] = {}
-    for check in checks:
+    # The images whose classes are counted: all but those of a class that is left out whole.
+    counted = labelled(rows)
+    # Classes last: what leaves files out can make a class too small.
+    for check in sorted(checks, key=lambda check: check.whole_class):
         if chosen[check.name] == "quarantine":
             findings[check.name] = finding = _quarantine(check, chosen, rest, limits, evaluate)
             rest = rest[~rest["path"].isin(finding.left_out)]
+            if check.whole_class:
+                counted = counted[~counted["label"].isin(_classes_of(finding, counted))]
     others = [check for check in checks if check.name not in findings]
     # What drifted is asked of all images: were it asked of the rest, a changed threshold would look like drift.
     shifts, examples = _drift(manifest, known)
     tables: dict[TableName, pd.DataFrame] = {
         "images": images_table(rest),
-        "classes": classes_table(labelled(rest), labelled(rows)["label"]),
+        "classes": classes_table(labelled(rest), counted["label"]),
         "class_set": class_set_table(labelled(rest), known.classes or ()),
         "drift": drift_table(shifts),
     }
@@ -96,7 +101,7 @@ def validate_manifest(
         of_table = {check.name: check for check in others if check.table == name}
         for check_name, broken in evaluate(table, list(of_table.values()), limits).items():
             findings[check_name] = _finding(of_table[check_name], chosen, broken, seen, limits)
-    return tuple(findings[check.name] for check in checks)
+    return explained([findings[check.name] for check in checks], {check.name: check.explains for check in CHECKS})
 
 
 def with_quarantine(manifest: pd.DataFrame, findings: Sequence[Finding]) -> pd.DataFrame:
@@ -138,12 +143,28 @@ def _quarantine(
     check: Check, chosen: Mapping[str, SeverityChoice], rows: pd.DataFrame, limits: Validation, evaluate: Evaluate
 ) -> Finding:
     """The finding of a check that leaves out the files that break it, but for those that it spares."""
+    if check.whole_class:
+        return _quarantine_classes(check, chosen, rows, limits, evaluate)
     table = images_table(rows)
     broken = evaluate(table, [check], limits)[check.name]
     finding = _finding(check, chosen, broken, Evidence({"images": table}, rows, {}), limits)
     spared = set(table.loc[table[check.spared], "path"]) if check.spared else set()
     left_out = tuple(item.path for item in finding.offenders if item.path not in spared)
     return finding.leaving_out(left_out)
+
+
+def _quarantine_classes(
+    check: Check, chosen: Mapping[str, SeverityChoice], rows: pd.DataFrame, limits: Validation, evaluate: Evaluate
+) -> Finding:
+    """The finding of a check that leaves out whole classes; every image of theirs is named."""
+    table = classes_table(labelled(rows), labelled(rows)["label"])
+    broken = evaluate(table, [check], limits)[check.name]
+    finding = _finding(check, chosen, broken, Evidence({"classes": table}, rows, {}), limits)
+    return finding.leaving_out(tuple(rows.loc[rows["label"].isin(broken or ()), "path"]))
+
+
+def _classes_of(finding: Finding, rows: pd.DataFrame) -> set[str]:
+    return set(rows.loc[rows["path"].isin(finding.left_out), "label"])
 
 
 def _drift(manifest: pd.DataFrame, known: Known) -> tuple[tuple[Shift, ...], dict[str, str]]:

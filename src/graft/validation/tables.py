@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.images.conversion import cut_away, range_used
-from graft.images.duplicates import cluster_duplicates
-from graft.images.groups import conflicting, join_groups, straddling
+from graft.images.groups import conflicting, image_clusters, join_groups, straddling
 from graft.images.manifest import usable
 from graft.validation.drift import Shift
 
@@ -19,18 +18,25 @@ if TYPE_CHECKING:
     from graft.settings import Params
 
 
+_WITH_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+_WHITE, _BLANK = 0.98, 0.01
+
+
 def relate(manifest: pd.DataFrame, distance: int) -> pd.DataFrame:
-    """The manifest with what takes long to find: cluster (images that look alike) and, of given splits, related.
+    """The manifest with what takes long to find: cluster (images that look alike), scene and, of given splits, related.
+
+    ``scene`` says which images look like one of another class, where most do.
 
     ``related`` numbers groups that must stay on one side: clusters and the user's groups, joined. Where the source
     gives no splits every row is its own.
     """
-    clusters = cluster_duplicates(manifest, distance)
+    clusters, scene = image_clusters(manifest, distance)
     divided = manifest["split"].notna().any()
     # A missing label would count as met, for expectations pass over what is missing.
     return manifest.assign(
         label=manifest["label"].fillna(""),
         cluster=clusters,
+        scene=scene,
         related=join_groups(manifest, clusters) if divided else np.arange(len(manifest)),
     )
 
@@ -38,16 +44,18 @@ def relate(manifest: pd.DataFrame, distance: int) -> pd.DataFrame:
 def images_table(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of :func:`relate` with what concerns several of them.
 
-    Added columns: short_side (pixels), copies (images in its cluster, itself included), conflict (same pixels, other
-    label), straddles (its group is on both given sides). And of copies, which are to stay where others go into
-    quarantine: first_copy (of each label in its cluster one: a test image before others, then the first by path) and
-    test_copy (what is given to the test). An image with two labels stays: a person has to say which is wrong.
+    Added columns: short_side (pixels), white_on_white (transparent, and white where it is not), copies (images in its
+    cluster, itself included), conflict (same pixels, other label), straddles (its group is on both given sides). And of
+    copies, which are to stay where others go into quarantine: first_copy (of each label in its cluster one: a test
+    image before others, then the first by path) and test_copy (what is given to the test). An image with two labels
+    stays: a person has to say which is wrong.
     """
     conflict = conflicting(rows)
     in_test = (rows["split"] == "test").fillna(False).astype(bool)
     order = rows.assign(later=~in_test).sort_values(["later", "path"])
     return rows.assign(
         short_side=rows[["width", "height"]].min(axis=1),
+        white_on_white=rows["mode"].isin(_WITH_ALPHA) & (rows["brightness"] > _WHITE) & (rows["contrast"] < _BLANK),
         copies=rows.groupby("cluster")["path"].transform("size"),
         conflict=conflict,
         straddles=straddling(rows, rows["related"].to_numpy()),

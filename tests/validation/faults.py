@@ -107,7 +107,7 @@ def _conflict(case: Case) -> Case:
 def _one_scene(case: Case) -> Case:
     """Two scenes, each with images of both classes."""
     for row in range(2 * PER_CLASS):
-        case = case.having(row, phash=case.manifest.at[row % 2, "phash"])
+        case = case.having(row, phash=str(case.manifest.at[row % 2, "phash"])[:-2] + f"{row:02x}")
     return case
 
 

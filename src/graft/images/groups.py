@@ -27,7 +27,7 @@ def image_clusters(manifest: pd.DataFrame, distance: int) -> tuple[NDArray[np.in
 
     A camera that does not move makes near copies everywhere: where most of the unlike images look like one of another
     class, their perceptual hashes see the scene, and nothing of what the classes differ in. Then only equal pixels
-    are copies. Copies that someone made look like images of their own class.
+    or equal hashes are copies. Copies that someone made look like images of their own class.
     """
     near = cluster_duplicates(manifest, distance)
     rows = manifest.assign(cluster=near)[manifest["pixel_sha256"].notna() & ~conflicting(manifest)]
@@ -37,7 +37,7 @@ def image_clusters(manifest: pd.DataFrame, distance: int) -> tuple[NDArray[np.in
     if 2 * int((mixed & distinct).sum()) <= int(distinct.sum()):
         return near, scene
     scene[manifest.index.get_indexer(mixed.index[mixed])] = True
-    return join(len(manifest), [chain_equal(manifest["pixel_sha256"])]), scene
+    return cluster_duplicates(manifest, 0), scene
 
 
 def join_groups(manifest: pd.DataFrame, clusters: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -81,12 +81,53 @@ def divide(manifest: pd.DataFrame, params: Params, history: SplitHistory | None 
     """Divide the images of a manifest; ``history`` is what earlier divisions tested and trained on.
 
     Raises:
-        DataError: the rules cannot be kept; the message names the class and its count.
+        DataError: the rules cannot be kept; the message names the class and its count, or the near copies that would
+            have to be none.
     """
     rows = usable(manifest).sort_values("path", ignore_index=True)
     refuse_conflicts(rows)
     _refuse_one_class(rows)
-    groups = group_rows(rows, params.validation.near_duplicate_distance)
+    distance = params.validation.near_duplicate_distance
+    groups = group_rows(rows, distance)
+    try:
+        return _divide(rows, groups, params, history)
+    except DataError as error:
+        # A camera that does not move makes near copies of unlike images; equal hashes are copies still.
+        alone = group_rows(rows, 0)
+        alike = _sizes(groups) > _sizes(alone)
+        if (alike.groupby(rows["label"]).mean() <= 0.5).all() or not _divides(rows, alone, params, history):
+            raise
+        raise DataError(
+            f"{error.what}: {int(alike.sum())} of all {len(rows)} count as near copies, which stay together. Near"
+            " copies that are most of a set are the scene, not copies",
+            where="validation.near_duplicate_distance",
+            remedy=(
+                f"where a camera shows one scene, set it to 0, or to a value below {distance} that tells its images"
+                " apart; frames that follow one another should then name their clip or day in a table's column `group`."
+                " Where they are copies, add other images"
+            ),
+        ) from None
+
+
+def _sizes(groups: NDArray[np.int64]) -> pd.Series:
+    """For each image the number of images in its group."""
+    import pandas as pd
+
+    numbers = pd.Series(groups)
+    return numbers.groupby(numbers).transform("size")
+
+
+def _divides(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> bool:
+    """Could the rows be divided by these groups?"""
+    try:
+        _divide(rows, groups, params, history)
+    except DataError:
+        return False
+    return True
+
+
+def _divide(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> Division:
+    """Divide usable rows, sorted by path, by their groups."""
     given = bool(rows["split"].notna().any())
     remembers = not given and params.data.split == "stratified"
     draw = _given(rows) if given else _drawn(rows, groups, params, history)

@@ -239,7 +239,7 @@ CHECKS = (
         "scene",
         lambda limits: {"value_set": [False]},
         lambda limits: "most images do not look like images of another class",
-        "nothing has to be done where one camera shows one scene: only equal pixels then count as copies. Frames that "
+        "nothing has to be done where one camera shows one scene: only equal hashes then count as copies. Frames that "
         "follow one another should name their clip or day in a table's column group, lest they lie in both training "
         "and test. Where they are real copies, lower validation.near_duplicate_distance",
         of_set=True,

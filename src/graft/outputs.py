@@ -62,7 +62,8 @@ def refuse_output(path: Path, root: Path, error: type[GraftError] = DataError) -
         GraftError: of the class ``error``.
     """
     project = next((folder for folder in (root, *root.absolute().parents) if (folder / "dvc.yaml").is_file()), None)
-    if project is None:
+    # No file system has a name with a null byte: there is nothing to lose, and whoever reads it says so.
+    if project is None or "\0" in str(path):
         return
     written = [*(out for outs in outputs_of(project).values() for out in outs), *map(Path, _BESIDES)]
     for out in written:

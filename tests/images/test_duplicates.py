@@ -102,6 +102,7 @@ def test_groups_join_the_users_and_ours() -> None:
             "pixel_sha256": ["x", "x", "y", "z", "w"],
             "phash": pd.Series([None] * 5, dtype="str"),
             "group": pd.Series([None, "p", "p", None, None], dtype="str"),
+            "label": list("aabba"),
         }
     )
     assert group_rows(manifest, 45).tolist() == [0, 0, 0, 3, 4]

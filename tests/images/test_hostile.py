@@ -145,11 +145,11 @@ def test_what_lies_behind_a_followed_link_is_not_watched_and_that_is_said(tmp_pa
     write_classes(tmp_path / "outside", {"bird": 1})
     (folder / "bird").symlink_to(tmp_path / "outside" / "bird")
     (tmp_path / "project").mkdir()
-    links = tmp_path / "project" / "data" / "source"
-    assert watch(find(folder), str(folder), tmp_path / "project", links) is None
-    trouble = watch(find(folder, follow_links=True), str(folder), tmp_path / "project", links)
+    link = tmp_path / "project" / "data" / ".links" / "data.source"
+    assert watch(find(folder), str(folder), link) is None
+    trouble = watch(find(folder, follow_links=True), str(folder), link)
     assert trouble == f"{folder / 'bird'} was read through a link out of {folder}"
-    assert not (links / "images").is_symlink()
+    assert not link.is_symlink()
 
 
 def test_folders_deeper_than_python_calls(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_folders_deeper_than_python_calls(tmp_path: Path) -> None:
         os.chdir(here)
     found = find(folder)
     (tmp_path / "project").mkdir()
-    trouble = watch(found, str(folder), tmp_path / "project", tmp_path / "project" / "data" / "source")
+    trouble = watch(found, str(folder), tmp_path / "project" / "data" / ".links" / "data.source")
     # Python's own ways to remove a tree call themselves once for each folder.
     subprocess.run(["rm", "-rf", str(folder)], check=True)
     assert len(found.records) == 3

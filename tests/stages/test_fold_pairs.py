@@ -29,7 +29,7 @@ SECTIONS = {
     "data": {"source": "../images", "test_fraction": 0.4},
     "zoo": {"candidates": [{"arch": ARCH, "weights": "source", "size": 32}]},
     "train": {"finetune_epochs": 1, "control_steps": 3, "control_seeds": 2},
-    "augment": {"policy": "none"},
+    "augment": {"policy": "none", "domain": "any"},
     "evaluate": {"bootstrap_samples": 100, "latency_runs": 1},
     "compute": {"threads": 1},
 }

@@ -244,6 +244,7 @@ def test_an_experiment_is_packaged_with_the_gates_verdict_and_is_neither_served_
     workspace: Workspace, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "wooly-bear")
+    monkeypatch.delenv("GRAFT_MODEL", raising=False)
     package.run(params(min_accuracy=0.95), workspace)
     described = read_package(workspace.packaged)
     assert described.experiment == "wooly-bear" and described.version == version_of(workspace.finetuned)

@@ -81,8 +81,9 @@ def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None, b
         "depth": winner.probe.depth,
         "blocks": winner.blocks,
     }
-    probe = {"mean": winner.probe.mean, "curve": list(winner.probe.curve)}
-    scores = [by.scorer.shown(score) for score in winner.scores]
+    shown = by.scorer.shown
+    probe = {"mean": shown(winner.probe.mean), "curve": [shown(score) for score in winner.probe.curve]}
+    scores = [shown(score) for score in winner.scores]
     trained = {name: list(scores) for name, scores in winner.trained.items()}
     metric = by.scorer.metric.name
     write_json(

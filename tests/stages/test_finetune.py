@@ -18,7 +18,7 @@ from graft.select.out_of_fold import FILE, read_logits
 from graft.stages import control, finetune
 from graft.stages.runner import run_stage
 from graft.stages.select import train_set
-from graft.train.inputs import Kept
+from graft.train import loop
 from graft.trust.card import Temperature, Threshold
 from graft.trust.temperature import fit_temperature, softmax_at
 from graft.trust.threshold import choose_threshold
@@ -42,16 +42,16 @@ class KilledError(BaseException):
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
-    """Counts batches, and ends the stage at number ``at``."""
+    """Counts steps of training, and ends the stage before number ``at``."""
     counter = {"batches": 0, "at": -1}
 
-    def batch(self: Kept, *given: Any, real: Callable[..., Any] = Kept.batch) -> Any:
+    def descend(*given: Any, real: Callable[..., Any] = loop._descend) -> Any:
         if counter["batches"] == counter["at"]:
             raise KilledError
         counter["batches"] += 1
-        return real(self, *given)
+        return real(*given)
 
-    monkeypatch.setattr(Kept, "batch", batch)
+    monkeypatch.setattr(loop, "_descend", descend)
     return counter
 
 

@@ -32,10 +32,12 @@ def run_with(make_classes: Callable[..., Path], workspace_with: Callable[..., Pa
     def run(pack: int, *stages: object) -> Workspace:
         shutil.rmtree(folder.parent / "project", ignore_errors=True)
         settings = {"evaluate": {"bootstrap_samples": 100, "latency_runs": 2}, **SMALL}
+        settings |= {"zoo": {"candidates": [{"arch": ARCH, "weights": "none", "size": 32}]}}
         settings |= {"validation": {"severity": {"decodable": "quarantine"}}}
         root = workspace_with(data={"source": "../images", "pack": pack}, train=TRAIN, **settings)
         for stage in (ingest, validate, split, augment, *stages):
-            assert run_stage(stage.__name__, stage.run) == 0  # type: ignore[attr-defined]
+            # As in the pipeline: the number of threads is what params.yaml says, whatever ran in this process before.
+            assert run_stage(stage.__name__, stage.run, uses_torch=True) == 0  # type: ignore[attr-defined]
         return Workspace(root)
 
     return run

@@ -67,6 +67,8 @@ def test_the_reference_outlives_runs_and_repeats_change_nothing(
             "test_fraction": 0.2,
             "train_per_class": None,
         },
+        "image": {"depth_scaling": "dataset"},
+        "preprocess": {"fit": "auto"},
         "seed": 0,
         "pretrain": {"source": "glyphs"},
     }

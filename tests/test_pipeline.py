@@ -192,10 +192,10 @@ def test_the_gate_refuses_and_the_packaged_model_stays(project: Path) -> None:
 
 def test_a_mistake_in_params_is_named(project: Path) -> None:
     text = (project / "params.yaml").read_text(encoding="utf-8")
-    (project / "params.yaml").write_text(text.replace("unfreeze:", "unfreze:"), encoding="utf-8")
+    (project / "params.yaml").write_text(text.replace("  finalists:", "  finalsts:"), encoding="utf-8")
     done = _dvc(project, "repro")
     assert done.returncode != 0
-    assert "unfreze" in done.stderr + done.stdout
+    assert "finalsts" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
 
 

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import log_loss
 
 from graft.evaluate.intervals import Resampling
-from graft.evaluate.metrics import expected_calibration_error
+from graft.evaluate.metrics import METRICS
 from graft.evaluate.trusted import look_at, to_json
 from graft.predict import Answers
 from graft.trust.card import Novelty, Temperature, Threshold, Trust
@@ -36,8 +36,8 @@ def test_calibration_is_told_before_and_after(case: tuple[np.ndarray, np.ndarray
     assert found.gained == pytest.approx(found.log_loss_before - found.log_loss_after)
     # The planted temperature is the right one, so that it helps for certain.
     assert 0 < found.gained_interval.low < found.gained < found.gained_interval.high
-    assert found.ece_before == pytest.approx(expected_calibration_error(labels, before))
-    assert found.ece_after == expected_calibration_error(labels, after) < found.ece_before / 2
+    assert found.ece_before == pytest.approx(METRICS["calibration_error"].score(labels, before).value)
+    assert found.ece_after == METRICS["calibration_error"].score(labels, after).value < found.ece_before / 2
 
 
 def test_coverage_and_accuracy_of_what_is_answered(case: tuple[np.ndarray, np.ndarray]) -> None:

@@ -1,8 +1,7 @@
-"""How well probabilities rank: ROC and precision-recall curves of each class against the rest, and their areas."""
+"""ROC and precision-recall curves of each class against the rest, as tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,59 +14,6 @@ if TYPE_CHECKING:
 
 # Points kept of a curve: what a screen can show, and 100 classes stay under 2 MB.
 MOST_POINTS = 200
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The areas of one class against the rest, in [0, 1]; None where it has no test images, or no others have."""
-
-    roc_auc: float | None
-    average_precision: float | None
-
-
-def rank(labels: NDArray[np.intp], probabilities: NDArray[np.float64], column: int) -> Ranking:
-    """Areas of class ``column`` against the rest.
-
-    ROC AUC is the chance that an image of the class gets a greater probability of it than one of the rest, ties counted
-    half (Fawcett, "An introduction to ROC analysis", 2006). Average precision is ``sum_i (R_i - R_{i-1}) P_i`` over
-    falling thresholds, without interpolation (as scikit-learn has it).
-    """
-    from sklearn.metrics import roc_auc_score
-
-    truth = labels == column
-    if truth.all() or not truth.any():
-        return Ranking(None, None)
-    scores = probabilities[:, column]
-    return Ranking(float(roc_auc_score(truth, scores)), _average_precision(truth, scores))
-
-
-def mean_roc_auc(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
-    """Mean ROC AUC of the classes that have test images, each against the rest; for two classes the binary one.
-
-    By ranks: with R the sum of the ranks of a class's P images among all n by its score, ``(R - P (P + 1) / 2) / (P
-    (n - P))`` (Mann and Whitney, "On a test of whether one of two random variables is stochastically larger than the
-    other", Annals of Mathematical Statistics 18, 1947). So scores do that are no probabilities.
-    """
-    from scipy.stats import rankdata
-
-    ranks, areas = rankdata(probabilities, axis=0), []
-    for column in np.unique(labels):
-        own = labels == column
-        count = int(own.sum())
-        areas.append((ranks[own, column].sum() - count * (count + 1) / 2) / (count * (len(labels) - count)))
-    return float(np.mean(areas))
-
-
-def mean_average_precision(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> float:
-    """Mean average precision of the classes that have test images, each against the rest."""
-    return float(np.mean([_average_precision(labels == c, probabilities[:, c]) for c in np.unique(labels)]))
-
-
-def _average_precision(truth: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
-    from sklearn.metrics import average_precision_score
-
-    # Its sum can be 1 + 2e-16 where every image of the class is first, and no share is more than 1.
-    return min(1.0, float(average_precision_score(truth, scores)))
 
 
 def roc_table(held_out: HeldOut, probabilities: NDArray[np.float64]) -> pd.DataFrame:

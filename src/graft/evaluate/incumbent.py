@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.errors import WeightsError
-from graft.evaluate.intervals import Interval, Resampling, headline_intervals, percentile, resampled_figures
+from graft.evaluate.intervals import Interval, Resampling, percentile
+from graft.evaluate.metrics import headline_intervals, resampled_figures
 from graft.evaluate.paired import Pair, compare_pair
 from graft.evaluate.scorer import Scorer, scorer
 from graft.evaluate.wording import interval, percent, point_interval, points

@@ -1,36 +1,29 @@
-"""How sure a figure is: seeded bootstrap over test images, whole groups at a time.
+"""Stratified bootstrap confidence intervals over groups of images, and intervals as values.
 
-Every figure here is a function of sums over images (see resampled.py and resampled_ranks.py). A resample is a count
-for each unit (a group of images that hang together, or an image), so all resamples of all figures come from products
-``counts (B, units) @ sums (units, m)``, with the sums sparse: memory stays flat at 100 classes.
+A resample is a count for each unit: a group of images that hang together (near duplicates, one patient), or an image.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graft.determinism import derive_seed
-from graft.evaluate.metrics import METRICS
-from graft.evaluate.resampled import FROM_SUMS, Totals, image_sums
-from graft.evaluate.resampled_ranks import blocks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float64]
+
 LEVEL = 0.95
 # The two-sided 95% quantile of the standard normal distribution.
 Z = 1.959963984540054
-HEADLINE = tuple(METRICS)
-RANKS = ("roc_auc", "average_precision")
 # Classes with fewer units than this are one stratum: alone, a class of one image would be the same in every resample.
 LEAST_STRATUM = 10
-# Sums of absolute differences; see percentile.
-_BIASED = ("calibration_error",)
 # Draws held at once, so that 10,000 images x 1,000 resamples need 16 MB and not 80.
 _DRAWS = 2_000_000
 
@@ -68,21 +61,11 @@ class Resampling:
             flat = (drawn + np.arange(rows)[:, None] * self.count).ravel()
             yield np.bincount(flat, minlength=rows * self.count).reshape(rows, self.count).astype(np.float64)
 
-    def totals(self, sums: Any) -> NDArray[np.float64]:
-        """Sums per image, (n, m) dense or sparse -> sums over each resample, (samples, m)."""
-        return self.reduced(sums, np.asarray)
-
-    def reduced(self, sums: Any, finish: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
-        """What ``finish`` makes of the sums over some resamples, (b, m) -> (b, f), for all of them, (samples, f).
-
-        Only some resamples' sums are held at once, so that m may be large where f is small.
-        """
-        from scipy.sparse import csr_array
-
-        n = len(self.units)
-        membership = csr_array((np.ones(n), (self.units, np.arange(n))), shape=(self.count, n))
-        by_column = csr_array((membership @ csr_array(sums)).T)
-        return np.concatenate([finish((by_column @ counts.T).T) for counts in self.counts()])
+    def distribution(self, statistic: Callable[[Floats], Floats]) -> Floats:
+        """What ``statistic`` makes of all resamples: counts of the images (n, b) -> (..., b) gives (..., samples)."""
+        return np.concatenate(
+            [statistic(np.ascontiguousarray(counts.T)[self.units]) for counts in self.counts()], axis=-1
+        )
 
 
 def strata_of(labels: NDArray[np.intp], units: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -160,39 +143,3 @@ def percentile(
         return None
     share = Z**2 / (units + Z**2)
     return Interval(lower - share * (lower - low), upper + share * (high - upper), "bound")
-
-
-def headline_intervals(
-    labels: NDArray[np.intp],
-    probabilities: NDArray[np.float64],
-    resampling: Resampling,
-    names: Sequence[str] = HEADLINE,
-) -> dict[str, Interval | None]:
-    """A 95% interval for each of ``names``; None where there is nothing to resample or no such figure."""
-    if resampling.count == 0:
-        return dict.fromkeys(names)
-    values = resampled_figures(labels, probabilities, resampling, names)
-    found: dict[str, Interval | None] = {}
-    for name in names:
-        metric = METRICS[name]
-        score = metric.score(labels, probabilities).value if name in _BIASED else None
-        there_is = metric.needs(labels, probabilities) is None
-        bounds = (metric.low, metric.high, resampling.count, score)
-        found[name] = percentile(values[name], *bounds) if there_is else None
-    return found
-
-
-def resampled_figures(
-    labels: NDArray[np.intp], probabilities: NDArray[np.float64], resampling: Resampling, names: Sequence[str]
-) -> dict[str, NDArray[np.float64]]:
-    """Each metric in every resample, (samples,) by name; NaN where a resample does not have it."""
-    classes = probabilities.shape[1]
-    sums = resampling.totals(image_sums(labels, probabilities))
-    totals = Totals.of(sums, classes)
-    found = {name: FROM_SUMS[name](totals) for name in names if name in FROM_SUMS}
-    if any(name in RANKS for name in names):
-        areas = sum(resampling.reduced(block.sums, block.finish) for block in blocks(labels, probabilities))
-        roc, precision, count = np.asarray(areas).T
-        with np.errstate(invalid="ignore"):
-            found |= {"roc_auc": roc / count, "average_precision": precision / count}
-    return found

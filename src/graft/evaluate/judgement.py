@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from graft.errors import DataError
 from graft.evaluate.curves import pr_table, roc_table
-from graft.evaluate.intervals import Interval, Resampling, headline_intervals, strata_of
+from graft.evaluate.intervals import Interval, Resampling, strata_of
 from graft.evaluate.majority import Majority, against_majority
-from graft.evaluate.metrics import Score, score_all
+from graft.evaluate.metrics import Score, headline_intervals, score_all
 from graft.evaluate.tables import (
     ClassRow,
     confusion,

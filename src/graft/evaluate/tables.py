@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.evaluate.curves import rank
+from graft.evaluate.metrics import Outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,11 +64,14 @@ def with_ranking(
     rows: tuple[ClassRow, ...], labels: NDArray[np.intp], probabilities: NDArray[np.float64]
 ) -> tuple[ClassRow, ...]:
     """The same rows with ROC AUC and average precision of each class against the rest, where they can be computed."""
-    found = [rank(labels, probabilities, column) for column in range(len(rows))]
-    return tuple(
-        replace(row, roc_auc=ranking.roc_auc, average_precision=ranking.average_precision)
-        for row, ranking in zip(rows, found, strict=True)
-    )
+    outcomes = Outcomes(labels, probabilities)
+    if len(np.unique(labels)) < 2:
+        return rows
+    areas = {
+        label: (float(roc[0]), float(ap[0])) for label, roc, ap in zip(np.unique(labels), *outcomes.areas, strict=True)
+    }
+    found = [areas.get(column, (None, None)) for column in range(len(rows))]
+    return tuple(replace(row, roc_auc=roc, average_precision=ap) for row, (roc, ap) in zip(rows, found, strict=True))
 
 
 def _row(name: str, n_train: int, right: int, true: int, predicted: int) -> ClassRow:

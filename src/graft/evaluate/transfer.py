@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from graft.evaluate.intervals import Interval, Resampling, headline_intervals
+from graft.evaluate.intervals import Interval, Resampling
+from graft.evaluate.metrics import headline_intervals
 from graft.evaluate.paired import compare_pair
 from graft.images.records import counted
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.evaluate.intervals import Interval, Resampling, percentile
-from graft.evaluate.metrics import expected_calibration_error
+from graft.evaluate.metrics import EPSILON, METRICS
 from graft.trust.temperature import uncalibrated
 
 if TYPE_CHECKING:
@@ -104,8 +104,9 @@ def share_of(what: NDArray[np.bool_], among: NDArray[np.bool_], resampling: Resa
     count = int(among.sum())
     if count == 0:
         return Share(None, None, 0, reason)
-    totals = resampling.totals(np.stack([among, what & among], axis=1).astype(np.float64))
-    values = np.divide(totals[:, 1], totals[:, 0], out=np.full(len(totals), np.nan), where=totals[:, 0] > 0)
+    both = np.stack([what & among, among]).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        values = resampling.distribution(lambda counts: np.divide(*(both @ counts)))
     units = len(np.unique(resampling.units[among]))
     return Share(float(what[among].mean()), percentile(values, 0.0, 1.0, units), count)
 
@@ -164,18 +165,19 @@ def _calibration(
     before = uncalibrated(after, temperature)
     losses = [_losses(labels, rows) for rows in (before, after)]
     gained = losses[0] - losses[1]
-    totals = resampling.totals(np.stack([np.ones(len(labels)), gained], axis=1))
+    resampled = resampling.distribution(lambda counts: gained @ counts / counts.sum(axis=0))
+    error = METRICS["calibration_error"]
     return Calibration(
         log_loss_before=float(losses[0].mean()),
         log_loss_after=float(losses[1].mean()),
         gained=float(gained.mean()),
-        gained_interval=percentile(totals[:, 1] / totals[:, 0], -np.inf, np.inf, resampling.count),
-        ece_before=expected_calibration_error(labels, before),
-        ece_after=expected_calibration_error(labels, after),
+        gained_interval=percentile(resampled, -np.inf, np.inf, resampling.count),
+        ece_before=error.score(labels, before).value or 0.0,
+        ece_after=error.score(labels, after).value or 0.0,
     )
 
 
 def _losses(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     # Clipped as scikit-learn's log_loss does, so that this is the log loss of the other figures.
     chosen = probabilities[np.arange(len(labels)), labels]
-    return np.asarray(-np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0)))
+    return np.asarray(-np.log(np.clip(chosen, EPSILON, 1.0)))

@@ -22,7 +22,8 @@ from graft.augment.policies import build_policy
 from graft.code_version import code_of
 from graft.determinism import derive_seed
 from graft.errors import WeightsError
-from graft.evaluate.intervals import Resampling, headline_intervals
+from graft.evaluate.intervals import Resampling
+from graft.evaluate.metrics import headline_intervals
 from graft.features.keys import key_of
 from graft.files import sha256, whole_file, whole_folder
 from graft.pretrain.source import Labelled, pretrain, probabilities

@@ -12,8 +12,8 @@ from graft.artifact import Artifact
 from graft.evaluate.cost import Cost
 from graft.evaluate.heldout import HeldOut
 from graft.evaluate.intervals import Resampling
-from graft.evaluate.report import Exhibits
 from graft.evaluate.result import Evaluation, Probabilities, evaluate
+from graft.reporting.context import ReportContext
 from graft.zoo.preprocessing import Geometry, Preprocessing
 
 COST = Cost(
@@ -64,10 +64,9 @@ def planted() -> Callable[..., Evaluation]:
     return make
 
 
-@pytest.fixture
-def exhibits() -> Exhibits:
-    """A report's other parts, as empty as they may be."""
+def context_of(found: Evaluation) -> ReportContext:
+    """A report with all else as empty as it may be."""
     artifact = Artifact(
         ("ant", "bee"), "resnet18", "source", 3, Preprocessing(Geometry(32, 0.875, "bicubic"), (0.5,) * 3, (0.5,) * 3)
     )
-    return Exhibits(artifact, {"seed": 0, "data.train_per_class": None}, None, (), (), None)
+    return ReportContext(found, artifact, {"seed": 0, "data.train_per_class": None})

@@ -9,7 +9,7 @@ from graft.evaluate.heldout import HeldOut
 from graft.evaluate.intervals import Interval, Resampling
 from graft.evaluate.repeated import Repeated
 from graft.evaluate.result import Evaluation, Probabilities, evaluate, metrics
-from graft.evaluate.wording import transfer_sentence
+from graft.reporting.summary import transfer_sentence
 
 from .conftest import COST, named_rightly, sure_of
 

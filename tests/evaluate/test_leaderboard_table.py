@@ -6,19 +6,20 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from graft.evaluate.exhibits import Table
-from graft.evaluate.leaderboard_table import (
+from graft.evaluate.result import Evaluation
+from graft.reporting.blocks import Table
+from graft.reporting.html import render_html
+from graft.reporting.leaderboard import (
     MOST_CANDIDATES,
-    leaderboard_tables,
+    leaderboard_table,
     read_agreement,
     read_leaderboard,
     why_chosen,
 )
-from graft.evaluate.report import Exhibits, render
-from graft.evaluate.result import Evaluation
+
+from .conftest import context_of
 
 HEAD = (
     "rank,name,score,score_se,kind,arch,weights,size,depth,blocks,finetuned_mean,finetuned_se,probe_mean,probe_se,knn,"
@@ -38,15 +39,15 @@ ROWS = (
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> tuple[Table, ...]:
+def table(tmp_path: Path) -> Table:
     (tmp_path / "a.csv").write_text(HEAD + ROWS)
     board = read_leaderboard(tmp_path / "a.csv")
     assert board is not None and why_chosen(board) == "small (source) was chosen: cheaper."
-    return leaderboard_tables(board)
+    return leaderboard_table(board)[0]
 
 
-def test_first_what_is_read_then_the_rest(tables: tuple[Table, ...]) -> None:
-    main, rest = tables
+def test_what_is_read_first_is_shown(table: Table) -> None:
+    main = table
     assert [column.title for column in main.head] == [
         "rank",
         "candidate",
@@ -71,22 +72,7 @@ def test_first_what_is_read_then_the_rest(tables: tuple[Table, ...]) -> None:
     assert main.rows[3].cells == ("–", "fourth (none, 32 px)", "–", "failed", "–", "–", "–", "–")
     assert main.rows[4].cells == ("–", "majority class", "10.0% ± 0.0", "control", "–", "–", "–", "–")
     assert [row.chosen for row in main.rows] == [False, True, False, False, False]
-    assert [row.chosen for row in rest.rows] == [False, True, False], "only networks have more figures"
     assert main.rows[3].note == "failed probing: out of memory"
-    assert rest.rows[0].cells[:4] == ("big (none, 32 px)", "not cut", "–", "–")
-    assert [column.title for column in rest.head][1:4] == ["cut after block", "params saved", "GMACs saved"]
-    assert rest.rows[1].cells == (
-        "small (source, 32 px)",
-        "1 of 3",
-        "75%",
-        "50%",
-        "90.0%",
-        "−0.5",
-        "75.1%",
-        "200 (190 to 210)",
-        "4",
-        "3.4",
-    )
 
 
 def test_many_candidates_are_cut_and_the_controls_stay(tmp_path: Path) -> None:
@@ -95,22 +81,20 @@ def test_many_candidates_are_cut_and_the_controls_stay(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
     board = read_leaderboard(tmp_path / "a.csv")
     assert board is not None
-    main, rest = leaderboard_tables(board)
-    assert (len(main.rows), len(rest.rows)) == (MOST_CANDIDATES + 1, MOST_CANDIDATES)
+    main, more = leaderboard_table(board)
+    assert len(main.rows) == MOST_CANDIDATES + 1
     assert main.rows[-1].cells[1] == "majority class"
-    assert main.more == " The first 20 of 30 candidates are shown."
+    assert more == " The first 20 of 30 candidates are shown."
 
 
-def test_what_selection_really_writes_is_shown(tmp_path: Path) -> None:
-    """The columns of the two rooms are the same ones: else the page would fall back to showing them all."""
+def test_what_selection_really_writes_is_shown() -> None:
     from graft.select.leaderboard import COLUMNS
 
-    assert len(leaderboard_tables(pd.DataFrame(columns=list(COLUMNS)))) == 2
+    shown = {"rank", "name", "score", "score_se", "kind", "probe_mean", "probe_se", "finetuned_mean", "why", "arch"}
+    assert shown | {"weights", "params_m", "gmacs", "latency_ms", "metric"} <= set(COLUMNS)
 
 
-def test_the_page_says_what_the_scores_agreed_on(
-    planted: Callable[..., Evaluation], exhibits: Exhibits, tmp_path: Path
-) -> None:
+def test_the_page_says_what_the_scores_agreed_on(planted: Callable[..., Evaluation], tmp_path: Path) -> None:
     import dataclasses
 
     (tmp_path / "a.csv").write_text(HEAD + ROWS)
@@ -118,12 +102,12 @@ def test_the_page_says_what_the_scores_agreed_on(
     (tmp_path / "agreement.json").write_text(json.dumps(said))
     assert read_agreement(tmp_path / "none.json") == ()
     full = dataclasses.replace(
-        exhibits,
+        context_of(planted()),
         leaderboard=read_leaderboard(tmp_path / "a.csv"),
         agreement=read_agreement(tmp_path / "agreement.json"),
     )
-    text = render(planted(), full)
+    text = render_html(full)
     assert "Would a cheaper score have chosen the same?" in text
     assert "<li>The linear probe put &lt;b&gt;big&lt;/b&gt; first.</li>" in text
-    assert "More of each candidate" in text and "control: the most frequent" in text
-    assert "Would a cheaper score" not in render(planted(), exhibits)
+    assert "control: the most frequent" in text
+    assert "Would a cheaper score" not in render_html(context_of(planted()))

@@ -16,26 +16,27 @@ from PIL import Image
 from scipy.special import softmax
 
 from graft.artifact import Artifact
-from graft.evaluate import curve_plots, findings, page_tables, plots
-from graft.evaluate.card import escaped, render_card
 from graft.evaluate.curves import roc_table
-from graft.evaluate.drawing import short
-from graft.evaluate.gallery import Mistake, Shown, overlay, show_mistakes
 from graft.evaluate.heldout import HeldOut
 from graft.evaluate.intervals import Resampling
-from graft.evaluate.mean_curves import ROC, mean_curve, on_grid
-from graft.evaluate.reliability import bands_of
-from graft.evaluate.report import Exhibits, render
 from graft.evaluate.result import Evaluation, Probabilities, evaluate
 from graft.evaluate.slices import Slice
 from graft.evaluate.suspects import Suspect, Suspects
 from graft.evaluate.trusted import Share
 from graft.evaluate.wording import area
 from graft.predict import Predictor
+from graft.reporting import confidence, failures, figures
+from graft.reporting.blocks import Exhibit, Picture
+from graft.reporting.card import escaped, render_card
+from graft.reporting.context import ReportContext
+from graft.reporting.gallery import overlay, show_mistakes
+from graft.reporting.html import render_html
+from graft.reporting.svg import short
 from graft.trust.card import Novelty, Temperature, Threshold, Trust
 from graft.zoo.network import build_network
 from graft.zoo.preprocessing import Geometry, Preprocessing
-from tests.evaluate.conftest import COST
+
+from .conftest import COST, context_of
 
 WEAK = Slice("brightness", "lowest quarter: up to 0.2", 400, 0.6, 0.55, 0.65, compared=True, weak=True)
 FINE = Slice("folder", "cam|era <1>", 600, 0.88, 0.85, 0.9, compared=True, weak=False)
@@ -55,36 +56,36 @@ def _large(classes: int = 100, n: int = 4000, strength: float = 1.0) -> Evaluati
     return evaluate(held_out, Probabilities(said, None, {}), COST, Resampling(held_out.units, 100, 0))
 
 
-def _filled(exhibits: Exhibits, found: Evaluation) -> Exhibits:
+def _filled(found: Evaluation) -> ReportContext:
     """As many pictures as the stage shows at most, each as heavy as pictures of noise are."""
     rng = np.random.default_rng(0)
     noise = overlay(rng.integers(0, 255, (224, 224, 3), dtype=np.uint8), rng.random((224, 224), dtype=np.float32))
-    wrong = Mistake(found.held_out.paths[0], "a", "b", 0.9, 0.1)
+    picture = Picture(noise, "noise")
     return dataclasses.replace(
-        exhibits,
-        mistakes=((wrong, Shown(noise, noise)),) * 12,
+        context_of(found),
+        mistakes=(Exhibit((picture, picture), ()),) * 12,
         suspects=Suspects((DOUBT,) * 500, 5000),
-        suspect_pictures=((DOUBT, noise),) * 12,
+        suspect_pictures=(Exhibit((picture,), ()),) * 12,
         slices=(WEAK, FINE, TINY) * 60,
     )
 
 
-def test_page_of_a_hundred_classes_and_thousands_of_images_is_bounded(exhibits: Exhibits) -> None:
+def test_page_of_a_hundred_classes_and_thousands_of_images_is_bounded() -> None:
     found = _large()
     assert int((found.confusion > 0).sum()) > 3000
-    text = render(found, _filled(exhibits, found))
+    text = render_html(_filled(found))
     assert len(text.encode()) < 2_500_000
     ids = re.findall(r'\sid="([^"]*)"', text)
     assert len(ids) == len(set(ids)) > 20
     assert "the 1,500 most frequent are drawn" in text
-    assert len(render_card(found, exhibits).splitlines()) < 200
+    assert len(render_card(context_of(found)).splitlines()) < 200
 
 
 def test_only_the_fullest_cells_are_left_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plots, "MOST_CELLS", 1)
+    monkeypatch.setattr(figures, "MOST_CELLS", 1)
     counts = np.array([[5, 1, 0], [3, 5, 0], [0, 2, 0]])
-    assert plots._cells(counts) == [(0, 0), (1, 1), (1, 0)]
-    assert "Of 3 kinds of mistakes the 1 most frequent are drawn" in plots.confusion_caption(counts)
+    assert figures._cells(counts) == [(0, 0), (1, 1), (1, 0)]
+    assert "Of 3 kinds of mistakes the 1 most frequent are drawn" in figures.confusion_caption(counts)
 
 
 def test_long_names_that_begin_alike_stay_apart() -> None:
@@ -96,27 +97,12 @@ def test_long_names_that_begin_alike_stay_apart() -> None:
 def test_the_worst_classes_are_drawn_and_the_mean() -> None:
     found = _large(6, 600)
     areas = {row.name: row.roc_auc for row in found.classes if row.roc_auc is not None}
-    worst = curve_plots.lowest(areas)
+    worst = figures.lowest(areas)
     assert worst == sorted(areas, key=lambda name: areas[name])[:3]
-    text = curve_plots.roc_svg(roc_table(found.held_out, found.probabilities), areas)
-    assert "mean of 6 classes" in text and f"({area(areas[worst[0]])})" in text
-    assert curve_plots.lowest({"a": 0.9, "b": 0.9}) == ["a"]
-
-
-def test_a_curve_is_read_at_its_upper_end_where_it_is_steep() -> None:
-    x, y = np.array([0.0, 0.0, 0.5, 0.5, 1.0]), np.array([0.0, 0.6, 0.6, 1.0, 1.0])
-    grid = on_grid(x, y)
-    assert (grid[0], grid[25], grid[50], grid[100]) == (0.6, pytest.approx(0.8), 1.0, 1.0)
-
-
-def test_the_mean_curve_has_the_mean_area() -> None:
-    found = _large(5, 600)
-    mean = mean_curve(roc_table(found.held_out, found.probabilities), ROC)
-    areas = [row.roc_auc for row in found.classes if row.roc_auc is not None]
-    assert np.trapezoid(mean["true_positive_rate"], mean["false_positive_rate"]) == pytest.approx(
-        np.mean(areas), abs=0.01
-    )
-    assert mean_curve(roc_table(found.held_out, found.probabilities).iloc[:0], ROC).empty
+    table = roc_table(found.held_out, found.probabilities)
+    text = figures.curve_svg("roc", table, areas, ("false_positive_rate", "true_positive_rate"))
+    assert f"({area(areas[worst[0]])})" in text
+    assert figures.lowest({"a": 0.9, "b": 0.9}) == ["a"]
 
 
 def _judged(card: Trust, n: int = 2000) -> Evaluation:
@@ -131,18 +117,15 @@ def _judged(card: Trust, n: int = 2000) -> Evaluation:
 
 def test_calibration_before_is_what_the_model_would_say_without_its_temperature() -> None:
     found = _judged(Trust(Temperature(4.0, 3.5, 4.5, 100, None)))
-    bands, plain = bands_of(found), _judged(Trust())
-    assert bands_of(plain).after == bands_of(plain).before
-    pd.testing.assert_frame_equal(pd.DataFrame(bands.before), pd.DataFrame(bands_of(plain).after))
+    plain = _judged(Trust())
     before, after = (plain.scores["calibration_error"].value, found.scores["calibration_error"].value)
     assert before is not None and after is not None and after < 0.05 < before
-    text = findings.calibration_sentence(found.trusted)
+    text = confidence.calibration_sentence(found.trusted)
     assert "was too sure of itself" in text and "temperature of 4.00 (95%: 3.50 to 4.50)" in text
     assert f"from {100 * before:.1f} to {100 * after:.1f} percentage points, and log loss changed by −" in text
-    assert sum(band.count for band in bands.after) == sum(band.count for band in bands.before) == 2000
-    assert "before" in plots.reliability_svg(bands.after, bands.before)
+    assert "before" in figures.draw_all(found)["reliability"] and "before" not in figures.draw_all(plain)["reliability"]
     assert (
-        findings.calibration_sentence(plain.trusted)
+        confidence.calibration_sentence(plain.trusted)
         == "Its confidence is left as it is: the training held out no images."
     )
 
@@ -151,7 +134,7 @@ def test_what_is_answered_is_counted() -> None:
     found = _judged(Trust(Temperature(4.0, 3.5, 4.5, 100, None), Threshold(0.75, 0.95, 80, None)))
     sure = found.probabilities.max(axis=1) >= 0.75
     right = found.probabilities.argmax(axis=1) == found.held_out.labels
-    text = findings.coverage_sentence(found.trusted)
+    text = confidence.coverage_sentence(found.trusted)
     assert text.startswith(
         f"An answer of less than 75.0% confidence counts as not sure. {100 * sure.mean():.1f}% of the test images are "
         f"answered, and {100 * right[sure].mean():.1f}% of these answers are right (95%: "
@@ -161,22 +144,22 @@ def test_what_is_answered_is_counted() -> None:
         "images."
     )
     bound = Threshold(0.75, 0.95, 80, None, n_answered=64, accuracy_bound=0.954)
-    assert findings.coverage_sentence(_judged(Trust(Temperature(4.0, 3.5, 4.5, 100, None), bound)).trusted).endswith(
+    assert confidence.coverage_sentence(_judged(Trust(Temperature(4.0, 3.5, 4.5, 100, None), bound)).trusted).endswith(
         "It was chosen on 80 held-out training images: on the 64 of them that are answered the lower 95% bound of the "
         "accuracy (Clopper-Pearson) is 95.4%, and 95.0% were asked for."
     )
-    never = findings.coverage_sentence(_judged(Trust(threshold=Threshold(1.0, 0.99, 80, None))).trusted)
+    never = confidence.coverage_sentence(_judged(Trust(threshold=Threshold(1.0, 0.99, 80, None))).trusted)
     assert never.endswith("counts as not sure. The model is sure of no test image.")
-    rows = page_tables.coverage_rows(found, 0.75).rows
+    rows = confidence.coverage_table(found).rows
     assert [row.cells[1] for row in rows if row.chosen] == [f"{100 * sure.mean():.1f}%"]
 
 
 def test_what_it_notices_is_said() -> None:
-    silent = findings.novelty_sentence(_judged(Trust()).trusted)
+    silent = confidence.novelty_sentence(_judged(Trust()).trusted)
     assert silent == ("It cannot tell an image that is unlike its training images: the training held out no images.")
     card = Trust(novelty=Novelty(0.4, 1, 0.95, 60, 200, "", None))
     told = dataclasses.replace(_judged(Trust()).trusted, trust=card, usual=Share(0.96, None, 2000))
-    assert findings.novelty_sentence(told) == (
+    assert confidence.novelty_sentence(told) == (
         "An image is called unlike the training images where its features are farther from theirs than those of 95.0% "
         "of 60 training images are from the others'. As the network was trained on these, the share of new images of "
         "their kind that passes is near to that and not exactly that: 96.0% of the test images pass. How many images "
@@ -185,23 +168,23 @@ def test_what_it_notices_is_said() -> None:
 
 
 def test_slices_in_words() -> None:
-    text = findings.slices_sentence((WEAK, FINE, TINY), 0.8)
+    text = failures.slices_sentence((WEAK, FINE, TINY), 0.8)
     assert text == (
         "The weakest of 2 slices is brightness, lowest quarter: up to 0.2: 60.0% of its 400 images (95%: 55.0% "
         "to 65.0%); all images together: 80.0%. That is more than chance explains, also after correction for 2 "
         "comparisons."
     )
-    assert "chance alone can do that: no slice is called weak" in findings.slices_sentence((FINE, TINY), 0.9)
-    assert "No slice has the 20 test images" in findings.slices_sentence((TINY,), 0.9)
-    assert "there are no slices" in findings.slices_sentence((), 0.9)
+    assert "chance alone can do that: no slice is called weak" in failures.slices_sentence((FINE, TINY), 0.9)
+    assert "No slice has the 20 test images" in failures.slices_sentence((TINY,), 0.9)
+    assert "there are no slices" in failures.slices_sentence((), 0.9)
 
 
 def test_doubted_labels_in_words() -> None:
-    some = findings.suspects_sentence(Suspects((DOUBT,) * 13, 200), 12)
+    some = failures.suspects_sentence(Suspects((DOUBT,) * 13, 200), 12)
     assert "13 labels are doubted" in some and "The 12 least believable are shown" in some
-    assert "1 label is doubted" in findings.suspects_sentence(Suspects((DOUBT,), 200), 1)
-    assert "no label is doubted" in findings.suspects_sentence(Suspects((), 200), 0)
-    assert findings.suspects_sentence(Suspects(reason="why not"), 0) == "Labels were not checked: why not."
+    assert "1 label is doubted" in failures.suspects_sentence(Suspects((DOUBT,), 200), 1)
+    assert "no label is doubted" in failures.suspects_sentence(Suspects((), 200), 0)
+    assert failures.suspects_sentence(Suspects(reason="why not"), 0) == "Labels were not checked: why not."
 
 
 def test_heat_glows_where_it_is_and_leaves_the_rest_grey() -> None:
@@ -221,18 +204,20 @@ def test_mistakes_are_shown_with_where_the_model_looked(make_classes: Callable[.
                  Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)),
         build_network("shufflenet_v2_x0_5", 2).eval(),
     )  # fmt: skip
-    paths = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
-    shown, how = show_mistakes(model, folder, [Mistake(path, "a", "b", 0.9, 0.1) for path in paths])
+    paths = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png")))
+    held_out = HeldOut(("b", "a"), paths, np.array([1, 1]), np.arange(2), np.array([1, 1]))
+    shown, how = show_mistakes(model, folder, held_out, np.array([[0.9, 0.1], [0.8, 0.2]]))
     assert len(shown) == 2 and "Grad-CAM" in how
-    assert all(item.picture.startswith("data:image/png") for item in shown)
-    assert show_mistakes(model, folder, []) == ([], "")
+    assert all(item.frames[0].src.startswith("data:image/png") for item in shown)
+    assert shown[0].lines[0] == (("b", "said"), (" 90.0% sure", "")) and shown[0].lines[1][0][0] == "is a (10.0% sure)"
+    assert show_mistakes(model, folder, held_out, np.array([[0.1, 0.9]] * 2)) == ((), "")
 
 
-def test_page_and_card_tell_the_same(planted: Callable[..., Evaluation], exhibits: Exhibits) -> None:
+def test_page_and_card_tell_the_same(planted: Callable[..., Evaluation]) -> None:
     card = Trust(Temperature(2.0, 1.5, 2.5, 90, None))
     found = dataclasses.replace(planted(), trusted=dataclasses.replace(planted().trusted, trust=card))
-    shown = dataclasses.replace(_filled(exhibits, found), slices=(WEAK, FINE, TINY))
-    page, markdown = render(found, shown), render_card(found, shown)
+    shown = dataclasses.replace(_filled(found), slices=(WEAK, FINE, TINY))
+    page, markdown = render_html(shown), render_card(shown)
     plain = markdown.replace("\\", "")
     for text in (
         "Right on 90.0% of 60 unseen images",
@@ -247,9 +232,12 @@ def test_page_and_card_tell_the_same(planted: Callable[..., Evaluation], exhibit
     assert "<i>wasp" not in page and "<i>wasp" not in markdown and r"\<i\>wasp\</i\> \$1" in markdown
 
 
-def test_the_card_has_whole_tables(planted: Callable[..., Evaluation], exhibits: Exhibits) -> None:
-    board = pd.DataFrame({"arch": ["a|b", "c"], "why": ["chosen: best", "lost"]})
-    card = render_card(planted(), dataclasses.replace(exhibits, leaderboard=board))
+def test_the_card_has_whole_tables(planted: Callable[..., Evaluation]) -> None:
+    names = ["a|b", "c"]
+    board = pd.DataFrame(
+        {"name": names, "arch": names, "weights": "none", "kind": "candidate", "why": ["chosen: best", "lost"]}
+    )
+    card = render_card(dataclasses.replace(context_of(planted()), leaderboard=board))
     tables = re.findall(r"(?:^\|.*\|\n)+", card, flags=re.MULTILINE)
     assert len(tables) >= 4
     for lines in (table.splitlines() for table in tables):

@@ -14,12 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from graft.evaluate import plots, wording
-from graft.evaluate.exhibits import pictures
-from graft.evaluate.gallery import Mistake, Shown, thumbnails, worst_mistakes
-from graft.evaluate.leaderboard_table import leaderboard_table, read_leaderboard, why_chosen
-from graft.evaluate.report import Exhibits, render
+from graft.evaluate import wording
 from graft.evaluate.result import Evaluation, metrics, write_tables
+from graft.reporting import background, failures, figures, summary
+from graft.reporting.blocks import Exhibit, Picture
+from graft.reporting.context import ReportContext, pictures
+from graft.reporting.gallery import thumbnail, worst_mistakes
+from graft.reporting.html import render_html
+
+from .conftest import context_of
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 
@@ -60,24 +63,17 @@ def _read(text: str) -> Page:
     return page
 
 
-def _full(exhibits: Exhibits, folder: Path) -> Exhibits:
-    board = pd.DataFrame(
-        {"arch": ["b", "a"], "weights": ["none", "source"], "odd column": [1, 2], "why": ["lost", "chosen: best"]}
-    )
+def _full(found: Evaluation, folder: Path) -> ReportContext:
     (folder / "scores.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
-    mistake = Mistake("ant/1.png", "ant", "bee", 0.97, 0.02)
+    src = "data:image/png;base64,AA"
+    lines = ((("bee", "said"), (" 97.0% sure", "")), (("ant/1.png", "muted"),))
+    mistake = Exhibit((Picture(src, "Test image ant/1.png"), Picture(src, "Where the model looked")), lines)
     shown = pictures(folder)
-    return dataclasses.replace(
-        exhibits,
-        leaderboard=board,
-        selection=shown,
-        training=shown,
-        mistakes=((mistake, Shown("data:image/png;base64,AA", "data:image/jpeg;base64,AA")),),
-    )
+    return dataclasses.replace(context_of(found), selection=shown, training=shown, mistakes=(mistake,))
 
 
-def test_page_fetches_nothing(planted: Callable[..., Evaluation], exhibits: Exhibits, tmp_path: Path) -> None:
-    text = render(planted(), _full(exhibits, tmp_path))
+def test_page_fetches_nothing(planted: Callable[..., Evaluation], tmp_path: Path) -> None:
+    text = render_html(_full(planted(), tmp_path))
     page = _read(text)
     assert page.addresses and all(address.startswith(("data:", "#")) for address in page.addresses)
     assert re.findall(r"@import|url\((?!#)", text) == []
@@ -86,15 +82,15 @@ def test_page_fetches_nothing(planted: Callable[..., Evaluation], exhibits: Exhi
     assert {address[1:] for address in page.addresses if address.startswith("#")} <= set(page.ids)
 
 
-def test_names_are_escaped(planted: Callable[..., Evaluation], exhibits: Exhibits, tmp_path: Path) -> None:
-    text = render(planted(), _full(exhibits, tmp_path))
+def test_names_are_escaped(planted: Callable[..., Evaluation], tmp_path: Path) -> None:
+    text = render_html(_full(planted(), tmp_path))
     assert "<i>wasp" not in text
     assert "&lt;i&gt;wasp&lt;/i&gt; $1" in text
 
 
-def test_page_says_what_is_missing(planted: Callable[..., Evaluation], exhibits: Exhibits) -> None:
+def test_page_says_what_is_missing(planted: Callable[..., Evaluation]) -> None:
     found = planted(tested=2)
-    text = render(found, exhibits)
+    text = render_html(context_of(found))
     _read(text)
     assert "no test images of this class" in text
     assert "There is no leaderboard" in text
@@ -103,26 +99,26 @@ def test_page_says_what_is_missing(planted: Callable[..., Evaluation], exhibits:
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
-def test_page_of_very_few_images(planted: Callable[..., Evaluation], exhibits: Exhibits, n: int) -> None:
-    _read(render(planted(n=n), exhibits))
+def test_page_of_very_few_images(planted: Callable[..., Evaluation], n: int) -> None:
+    _read(render_html(context_of(planted(n=n))))
 
 
-def test_page_of_many_classes_stays_small(planted: Callable[..., Evaluation], exhibits: Exhibits) -> None:
+def test_page_of_many_classes_stays_small(planted: Callable[..., Evaluation]) -> None:
     found = planted(n=2000, classes=tuple(f"a rather long class name {i}" for i in range(100)))
-    text = render(found, exhibits)
+    text = render_html(context_of(found))
     _read(text)
     assert len(text) < 1_000_000
     assert "The 30 classes with the worst F1." in text
 
 
 def test_names_in_other_scripts_are_drawn_without_a_warning() -> None:
-    assert "蜜蜂" in plots.confusion_svg(["蜜蜂", "蚂蚁"], np.array([[3, 1], [0, 2]]))
+    assert "蜜蜂" in figures.confusion_svg(["蜜蜂", "蚂蚁"], np.array([[3, 1], [0, 2]]))
 
 
 def test_pictures_follow_the_page_and_are_the_same_again() -> None:
     counts = np.array([[3, 1], [0, 2]])
-    first = plots.confusion_svg(["a", "b"], counts)
-    assert first == plots.confusion_svg(["a", "b"], counts)
+    first = figures.confusion_svg(["a", "b"], counts)
+    assert first == figures.confusion_svg(["a", "b"], counts)
     assert "var(--ink" in first and "var(--blue" in first and "var(--orange" in first
     # No colour of its own is left that a dark page would swallow.
     assert set(re.findall(r"#[0-9a-f]{6}", re.sub(r"var\([^)]*\)", "", first))) <= {"#ffffff"}
@@ -146,54 +142,16 @@ def test_metrics_are_plain_json_with_the_keys_of_the_contract(
     assert curve["transfer"].tolist() == pytest.approx([0.9, 0.9]) and curve["scratch"].tolist() == [0.5, 0.5]
 
 
-def test_leaderboard_marks_the_winner_wherever_it_stands(tmp_path: Path) -> None:
-    path = tmp_path / "leaderboard.csv"
-    path.write_text(
-        "rank,arch,weights,depth,blocks,finetuned_mean,finetuned_se,fold_scores,why\n"
-        "1,big,none,3,5,0.9612,0.0071,0.9 1.0,dearer\n2,small,source,2,4,0.958,0.01,0.9 1.0,chosen: cheaper\n"
-        "3,third,none,1,4,,,0.5 0.6,no finalist\n"
-    )
-    board = read_leaderboard(path)
-    assert board is not None
-    table = leaderboard_table(board)
-    assert [column.title for column in table.head] == [
-        "rank",
-        "network",
-        "weights",
-        "cut after block",
-        "fine-tuned ± SE",
-    ]
-    assert table.rows[0].cells == ("1", "big", "none", "3 of 4", "96.1% ± 0.7")
-    assert table.rows[2].cells[-1] == "–"
-    assert [row.chosen for row in table.rows] == [False, True, False]
-    assert table.rows[1].note == "chosen: cheaper"
-    assert why_chosen(board) == "small (source) was chosen: cheaper."
-
-
-def test_leaderboard_of_other_columns_is_shown_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "leaderboard.csv"
-    path.write_text("name,some_score\nx,0.51234\n")
-    board = read_leaderboard(path)
-    assert board is not None
-    table = leaderboard_table(board)
-    assert [column.title for column in table.head] == ["name", "some score"]
-    assert table.rows[0].cells == ("x", "0.5123") and table.rows[0].chosen
-    assert why_chosen(board) == ""
-    assert read_leaderboard(tmp_path / "none.csv") is None
-
-
 def test_mistakes_are_worst_first_and_small(
     planted: Callable[..., Evaluation], make_classes: Callable[..., Path]
 ) -> None:
     found = planted()
     probabilities = found.probabilities.copy()
     probabilities[10] = [0.01, 0.01, 0.98]
-    mistakes = worst_mistakes(found.held_out, probabilities, most=3)
-    assert mistakes[0] == Mistake("bee/10.png", "bee", "<i>wasp</i> $1", 0.98, 0.01)
-    assert len(mistakes) == 3 and all(item.true != item.predicted for item in mistakes)
+    assert worst_mistakes(found.held_out, probabilities, most=3).tolist() == [10, 0, 20]
     folder = make_classes({"a": 1}, size=(400, 300))
     tiny = make_classes({"b": 1}, name="tiny", size=(20, 20))
-    large, small = thumbnails([*folder.rglob("*.png"), *tiny.rglob("*.png")])
+    large, small = (thumbnail(next(root.rglob("*.png"))) for root in (folder, tiny))
     assert large.startswith("data:image/jpeg") and len(base64.b64decode(large.split(",")[1])) < 20_000
     assert small.startswith("data:image/png")
 
@@ -224,11 +182,11 @@ def test_figures_in_words() -> None:
 
 def test_findings_in_words(planted: Callable[..., Evaluation]) -> None:
     found = planted()
-    assert wording.title(found) == "Right on 90.0% of 60 unseen images"
-    assert "helps: it is worth 40.0 percentage points" in wording.lead(found)
+    assert summary.title(found) == "Right on 90.0% of 60 unseen images"
+    assert "helps: it is worth 40.0 percentage points" in summary.lead(found)
     undecided = dataclasses.replace(found.transfer, verdict="undecided", reason=None)
-    assert " It holds zero, so chance could explain the difference. The" in wording.transfer_sentence(undecided)
-    assert "no group has images on both sides" in wording.data_note(found)
+    assert " It holds zero, so chance could explain the difference. The" in summary.transfer_sentence(undecided)
+    assert "no group has images on both sides" in background.data_note(found)
     leaking = dataclasses.replace(found, held_out=dataclasses.replace(found.held_out, straddling=2))
-    assert "Take care: 2 groups" in wording.data_note(leaking)
-    assert "6 of 60 test images were named wrongly." in wording.errors_sentence(found)
+    assert "Take care: 2 groups" in background.data_note(leaking)
+    assert "6 of 60 test images were named wrongly." in failures.errors_sentence(found)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from graft.evaluate.footprint import Footprint
     from graft.evaluate.heldout import HeldOut
     from graft.evaluate.incumbent import Incumbent
-    from graft.evaluate.report import Exhibits
     from graft.evaluate.result import Evaluation, Probabilities
     from graft.evaluate.slices import Slice
     from graft.images.packed import StoredImage
     from graft.predict import Predictor
+    from graft.reporting.context import ReportContext
 
 MODEL = "the fine-tuned model"
 SCRATCH = "scratch"
@@ -38,18 +38,18 @@ def run(params: Params, workspace: Workspace) -> None:
         WeightsError: there is no fine-tuned model, or it was made for other classes.
     """
     from graft.determinism import make_deterministic
-    from graft.evaluate.card import render_card
     from graft.evaluate.cost import measure_cost
-    from graft.evaluate.drawings import drawings, write_drawings
     from graft.evaluate.heldout import read_held_out
     from graft.evaluate.incumbent import find_incumbent, in_words
     from graft.evaluate.judgement import resampling_of, write_csv
-    from graft.evaluate.report import render
     from graft.evaluate.result import evaluate, write_tables
     from graft.evaluate.slices import slices_table
     from graft.evaluate.suspects import suspects_table
     from graft.files import sha256, whole_folder, write_text
     from graft.predict import Predictor
+    from graft.reporting.card import render_card
+    from graft.reporting.figures import write_figures
+    from graft.reporting.html import render_html
 
     make_deterministic(params.compute.threads)
     model = Predictor.load(workspace.finetuned)
@@ -62,14 +62,13 @@ def run(params: Params, workspace: Workspace) -> None:
     cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs, memory)
     resampling = resampling_of(held_out, params.evaluate.bootstrap_samples, params.seed)
     found = evaluate(held_out, said, cost, resampling)
-    shown = exhibits(params, workspace, model, found)
-    drawn = drawings(found)
-    page, card = render(found, shown, drawn), render_card(found, shown)
+    context = report_context(params, workspace, model, found)
+    page, card = render_html(context), render_card(context)
     with whole_folder(workspace.evaluation) as folder:
         write_tables(found, folder)
-        write_csv(folder / "slices.csv", slices_table(shown.slices))
-        write_csv(folder / "suspects.csv", suspects_table(shown.suspects))
-        write_drawings(drawn, folder)
+        write_csv(folder / "slices.csv", slices_table(context.slices))
+        write_csv(folder / "suspects.csv", suspects_table(context.suspects))
+        write_figures(context.figures, folder)
         write_text(folder / "report.html", page)
         write_text(folder / "model_card.md", card)
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
@@ -164,33 +163,31 @@ def why_no_control(params: Params, model: Predictor) -> str:
     return "there is no control in models/controls/scratch; run the finetune stage again"
 
 
-def exhibits(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> Exhibits:
+def report_context(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> ReportContext:
     """What other stages left, the pictures of the worst mistakes, slices and doubted labels."""
-    from graft.evaluate.exhibits import pictures
-    from graft.evaluate.gallery import show_mistakes, thumbnails, worst_mistakes
-    from graft.evaluate.leaderboard_table import read_agreement, read_leaderboard
-    from graft.evaluate.report import Exhibits
     from graft.evaluate.suspects import find_suspects, read_out_of_fold
+    from graft.reporting.context import ReportContext, pictures
+    from graft.reporting.gallery import show_mistakes, show_suspects
+    from graft.reporting.leaderboard import read_agreement, read_leaderboard
 
-    raw, mistakes = open_raw(workspace.raw), worst_mistakes(found.held_out, found.probabilities)
-    shown, how_looked = show_mistakes(model, raw, mistakes)
+    raw = open_raw(workspace.raw)
+    mistakes, saliency = show_mistakes(model, raw, found.held_out, found.probabilities)
     suspects = find_suspects(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
-    doubted = suspects.found[:MOST_DOUBTED]
-    small = thumbnails(raw / item.path for item in doubted)
-    return Exhibits(
+    return ReportContext(
+        evaluation=found,
         artifact=model.artifact,
         # Packaging comes later: its settings call no report into question, and one that shows them could be stale.
         settings={name: value for name, value in deciding(params).items() if not name.startswith("package.")},
         leaderboard=read_leaderboard(workspace.selection / "leaderboard.csv"),
+        agreement=read_agreement(workspace.selection / "agreement.json"),
         selection=pictures(workspace.selection),
         training=pictures(workspace.training),
         excluded=left_out(workspace),
-        mistakes=tuple(zip(mistakes, shown, strict=True)),
-        how_looked=how_looked,
+        mistakes=mistakes,
+        saliency=saliency,
         slices=slices_of(workspace, found),
         suspects=suspects,
-        suspect_pictures=tuple(zip(doubted, small, strict=True)),
-        agreement=read_agreement(workspace.selection / "agreement.json"),
+        suspect_pictures=show_suspects(raw, suspects.found[:MOST_DOUBTED]),
     )
 
 

@@ -1,4 +1,4 @@
-"""The hand that draws the report's pictures: inline SVG in the page's colours, light and dark.
+"""Inline SVG by matplotlib in the page's colours, light and dark.
 
 Matplotlib draws with stand-in colours, which become CSS variables afterwards. Figures are small, with text near its
 final size, because a phone shows them one to one. Blue against orange (Okabe and Ito, 2008) is told apart by
@@ -27,7 +27,26 @@ _THEME = {
     ORANGE: "var(--orange, #d55e00)",
     PAPER: "var(--paper, #ffffff)",
 }
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a class may be called $5
+    "font.size": 11,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "legend.borderpad": 0,
+}
 WIDTH = 4.9  # inches; 353 points, the width of a phone
+DIAGONAL = {"color": MUTED, "linewidth": 1, "linestyle": (0, (4, 4))}
 
 
 def in_percent(*axes: Any) -> None:
@@ -45,33 +64,18 @@ def short(name: str, most: int) -> str:
     return name if len(name) <= most else f"{name[:head]}…{name[head + 1 - most :]}"
 
 
-def legend(axes: Any) -> None:
+def legend(axes: Any, columns: int = 2) -> None:
     """Above the axes, where no point can lie under it."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderpad=0, labelcolor=INK)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)
 
 
 @contextmanager
 def figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
-    """One pair of axes in the house style, without pyplot and so without any state that outlives it."""
+    """One pair of axes, without pyplot and so without any state that outlives it."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    style = {
-        "svg.fonttype": "none",
-        "text.parse_math": False,  # a class may be called $5
-        "font.size": 11,
-        "text.color": INK,
-        "axes.labelcolor": MUTED,
-        "axes.edgecolor": GRID,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "xtick.color": GRID,
-        "ytick.color": GRID,
-        "xtick.labelcolor": INK,
-        "ytick.labelcolor": INK,
-    }
-    with rc_context(style):  # type: ignore[arg-type]
+    with rc_context(_STYLE):  # type: ignore[arg-type]
         drawn = Figure(figsize=(width, height), layout="constrained")
         drawn.patch.set_alpha(0)
         axes = drawn.add_subplot()

@@ -1,64 +1,57 @@
-"""What slices, suspects, calibration and coverage come to, in words."""
+"""Whether confidence can be believed: calibration, abstention and novelty on the test images."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graft.evaluate.slices import LEAST, weakest
 from graft.evaluate.wording import counted, interval, percent
+from graft.reporting.blocks import Block, Figure, Heading, Pair, Row, Table, Text, columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from graft.evaluate.slices import Slice
-    from graft.evaluate.suspects import Suspects
+    from graft.evaluate.result import Evaluation
     from graft.evaluate.trusted import Trusted
+    from graft.reporting.context import ReportContext
 
 
-def slices_sentence(found: Sequence[Slice], accuracy: float) -> str:
-    """Which slice is the weakest, and whether chance explains it."""
-    compared = sum(item.compared for item in found)
-    if not found:
-        return "The test images are alike in size, tones and origin, or nothing is known of them: there are no slices."
-    item = weakest(tuple(found))
-    if item is None:
-        return f"No slice has the {LEAST} test images that it takes to compare it with the whole."
-    slices = counted(compared, "slice", "slices")
-    text = f"The weakest of {slices} is {item.fact}, {item.name}: {_share(item)}; all images together: "
-    text += f"{percent(accuracy)}. "
-    if not item.weak:
-        return text + f"Among {slices} chance alone can do that: no slice is called weak."
-    weak = sum(other.weak for other in found)
-    more = "" if weak == 1 else f" {weak} slices are weak in this sense."
-    return text + f"That is more than chance explains, also after correction for {compared} comparisons.{more}"
-
-
-def _share(item: Slice) -> str:
-    return f"{percent(item.accuracy)} of its {item.n:,} images (95%: {percent(item.low)} to {percent(item.high)})"
-
-
-def suspects_sentence(suspects: Suspects, shown: int) -> str:
-    """How many training labels are doubted."""
-    if suspects.reason:
-        return f"Labels were not checked: {suspects.reason}."
-    judged = counted(suspects.judged, "training image", "training images")
-    count = len(suspects.found)
-    if count == 0:
-        return f"Of {judged}, each judged by models that had not seen it, no label is doubted."
-    text = (
-        f"Of {judged}, each judged by models that had not seen it, {counted(count, 'label is', 'labels are')} doubted "
-        "(confident learning). A doubt is no proof: look, and mend what is wrong before training again."
+def confidence(context: ReportContext) -> list[Block]:
+    """Reliability diagram, accuracy against coverage, novelty."""
+    found, figures = context.evaluation, context.figures
+    reliability = Figure(
+        figures["reliability"],
+        "Reliability diagram: share named rightly against confidence",
+        "Each dot holds the test images of one band of confidence, its area their number. On the dashed line the model "
+        "is as sure as it is right; below it, it is too sure.",
     )
-    rest = count - shown
-    return text + (f" The {shown} least believable are shown; suspects.csv lists all." if rest > 0 else "")
+    coverage = Figure(
+        figures["coverage"],
+        "Accuracy of the answers against the share of images answered; the figures are in the table beside",
+        "Images are answered in order of confidence, the surest first. The diamond is the model's own threshold.",
+    )
+    return [
+        Text(f"{confidence_sentence(found)} {calibration_sentence(found.trusted)}"),
+        reliability,
+        Heading("When it may say “not sure”"),
+        Text(coverage_sentence(found.trusted)),
+        Pair(coverage, (coverage_table(found),)),
+        Heading("Does it notice an image of something else?"),
+        Text(novelty_sentence(found.trusted)),
+    ]
 
 
-def ranking_sentence(curves: int) -> str:
-    """What the curves are, and which are drawn."""
-    text = "How well the probability of a class tells its images from the rest, at every threshold one could choose. "
-    if curves == 2:
-        return text + "Of two classes one is drawn: the other tells the same. The number is the area under it."
-    return text + "In orange the classes that it ranks worst; the numbers are areas under the curves, 1 at best."
+def confidence_sentence(found: Evaluation) -> str:
+    """Whether the model is too sure or not sure enough, and by how much."""
+    accuracy, error = found.scores["accuracy"].value, found.scores["calibration_error"].value
+    if accuracy is None or error is None:
+        return "There are no test images."
+    mean = float(found.probabilities.max(axis=1).mean())
+    gap = mean - accuracy
+    verdict = "about as sure as it is right"
+    if abs(gap) >= 0.01:
+        verdict = "surer than it is right" if gap > 0 else "less sure than it is right"
+    return (
+        f"On average the model is {percent(mean)} sure and right on {percent(accuracy)}: {verdict}. "
+        f"The mean gap over bands of confidence (expected calibration error) is {100 * error:.1f} percentage points."
+    )
 
 
 def calibration_sentence(found: Trusted) -> str:
@@ -71,17 +64,17 @@ def calibration_sentence(found: Trusted) -> str:
     between = "" if card.low is None or card.high is None else f" (95%: {card.low:.2f} to {card.high:.2f})"
     was = "too sure of itself" if card.value > 1 else "not sure enough"
     gained = seen.gained_interval
-    bounds = "" if gained is None else f" (95%: {signed(-gained.high)} to {signed(-gained.low)})"
+    bounds = "" if gained is None else f" (95%: {_signed(-gained.high)} to {_signed(-gained.low)})"
     return (
         f"On {_held_out(card.n_fitted)} the network was {was}; its logits are divided by a temperature of "
         f"{card.value:.2f}{between}. On the test images, which had no part in that, the calibration error went from "
         f"{100 * seen.ece_before:.1f} to {100 * seen.ece_after:.1f} percentage points, and log loss "
-        f"changed by {signed(-seen.gained)} nats{bounds}. Which class is named does not change."
+        f"changed by {_signed(-seen.gained)} nats{bounds}. Which class is named does not change."
     )
 
 
 def coverage_sentence(found: Trusted) -> str:
-    """What is left, and how good that is, where the model may say that it is not sure."""
+    """What is answered, and how good that is, where the model may say that it is not sure."""
     card = found.trust.threshold
     text = f"An answer of less than {percent(card.confidence)} confidence counts as not sure. "
     if found.coverage.value is None or found.answered.value is None:
@@ -100,6 +93,21 @@ def coverage_sentence(found: Trusted) -> str:
     )
 
 
+def coverage_table(found: Evaluation) -> Table:
+    """What is answered, and how often rightly, at some confidences and at the model's own threshold."""
+    threshold = found.trusted.trust.threshold.confidence
+    sure = found.probabilities.max(axis=1, initial=0.0)
+    right = found.probabilities.argmax(axis=1) == found.held_out.labels
+    rows = []
+    for least in sorted({0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, threshold}):
+        answered = sure >= least
+        share = percent(float(right[answered].mean())) if answered.any() else "–"
+        own = "the model's own threshold" if least == threshold else ""
+        rows.append(Row((percent(least), percent(float(answered.mean())), share), bool(own), own))
+    head = columns(numbers="at least so sure,answered,of these right")
+    return Table("Accuracy by share of images answered", head, tuple(rows))
+
+
 def novelty_sentence(found: Trusted) -> str:
     """Whether images like the training images pass for such."""
     card = found.trust.novelty
@@ -116,8 +124,7 @@ def novelty_sentence(found: Trusted) -> str:
     )
 
 
-def signed(value: float) -> str:
-    """``+0.012``, with a true minus."""
+def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 

@@ -1,0 +1,79 @@
+"""What the report shows: the evaluation, and what other stages left."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.evaluate.suspects import NOT_JUDGED, Suspects
+from graft.reporting.blocks import Exhibit, Picture
+from graft.reporting.figures import draw_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from graft.artifact import Artifact
+    from graft.evaluate.result import Evaluation
+    from graft.evaluate.slices import Slice
+
+_KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
+_CAPTIONS = {
+    "latency": "Accuracy against the measured time of one image. On the line, no candidate is both faster and better.",
+    "scores": "Mean cross-validated score of every candidate, with one standard error to each side.",
+    "depths": "Accuracy of a linear head on every block's output: how much of the network the task wants.",
+    "curves": "Training loss by epoch, of the model and its control; epoch 0 is the head alone.",
+}
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """Everything that a section of the report may show.
+
+    Attributes:
+        evaluation: the figures.
+        artifact: the model's card.
+        settings: every setting that led to the model, by name (:func:`graft.config.flatten`).
+        leaderboard: what selection wrote, or None.
+        agreement: how well cheap scores agree with fine-tuning, a sentence or two each.
+        selection: pictures of the selection.
+        training: learning curves.
+        mistakes: the most confident mistakes with their pictures, and ``saliency`` how the maps came about.
+        slices: accuracy on parts of the test images, weak ones first.
+        suspects: training images whose label is doubted.
+        suspect_pictures: those that are shown.
+        excluded: images that were ingested but left out of the splits; None where that is not known.
+    """
+
+    evaluation: Evaluation
+    artifact: Artifact
+    settings: Mapping[str, Any]
+    leaderboard: pd.DataFrame | None = None
+    selection: Sequence[Picture] = ()
+    training: Sequence[Picture] = ()
+    excluded: int | None = None
+    mistakes: Sequence[Exhibit] = ()
+    saliency: str = ""
+    slices: tuple[Slice, ...] = ()
+    suspects: Suspects = NOT_JUDGED
+    suspect_pictures: Sequence[Exhibit] = ()
+    agreement: Sequence[str] = ()
+
+    @cached_property
+    def figures(self) -> Mapping[str, str]:
+        """The evaluation's figures by name, as SVG (:func:`graft.reporting.figures.draw_all`)."""
+        return draw_all(self.evaluation)
+
+
+def pictures(folder: Path) -> tuple[Picture, ...]:
+    """Every .svg and .png of ``folder``, by name, as ``data:`` addresses; none where there is no folder."""
+    files = sorted(path for path in folder.glob("*") if path.suffix in _KINDS) if folder.is_dir() else []
+    found = []
+    for path in files:
+        payload = base64.b64encode(path.read_bytes()).decode()
+        caption = _CAPTIONS.get(path.stem, path.stem.replace("_", " ").replace("-", " ").capitalize())
+        found.append(Picture(f"data:{_KINDS[path.suffix]};base64,{payload}", caption, caption))
+    return tuple(found)

@@ -1,16 +1,13 @@
-"""May something be downloaded, and can its host be reached? Asked first, so that a refusal takes seconds."""
+"""Whether downloads are allowed, and how long they wait for a server that does not answer."""
 
 from __future__ import annotations
 
 import os
-import threading
-from contextlib import suppress
-from urllib.parse import urlparse
-from urllib.request import getproxies, proxy_bypass
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-_PATIENCE_S = 3.0
-_HEAD_START_S = 0.25
-_PORTS = {"http": 80, "https": 443}
+_TIMEOUT_S = 10.0
 
 
 def downloads_allowed() -> bool:
@@ -18,30 +15,12 @@ def downloads_allowed() -> bool:
     return os.environ.get("GRAFT_OFFLINE") != "1"
 
 
-def reachable(url: str) -> bool:
-    """Whether a connection to the URL's host, or to the proxy that leads there, opens within seconds."""
-    import asyncio
-
-    host, port = _next_hop(url)
-    answered = threading.Event()
-
-    async def connect() -> None:
-        # Of several addresses, the next is tried beside the one before: that one may be a black hole.
-        with suppress(OSError):
-            _, writer = await asyncio.open_connection(host, port, happy_eyeballs_delay=_HEAD_START_S)
-            answered.set()
-            writer.transport.abort()
-
-    # In a thread, since looking up a name knows no time-out.
-    thread = threading.Thread(target=lambda: asyncio.run(connect()), daemon=True)
-    thread.start()
-    thread.join(_PATIENCE_S)
-    return answered.is_set()
-
-
-def _next_hop(url: str) -> tuple[str, int]:
-    aim = urlparse(url)
-    proxy = getproxies().get(aim.scheme)
-    if proxy and not proxy_bypass(aim.hostname or ""):
-        aim = urlparse(proxy if "://" in proxy else f"http://{proxy}")
-    return aim.hostname or "", aim.port or _PORTS.get(aim.scheme, 443)
+@contextmanager
+def socket_timeout() -> Iterator[None]:
+    """Give up after 10 s without an answer: torch.hub and torchvision open URLs without a timeout of their own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT_S)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

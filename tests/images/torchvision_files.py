@@ -1,7 +1,7 @@
 """Small data sets in the real on-disk formats of torchvision's classes: two classes, three train and two test each.
 
-``MAKERS`` has a function for every row of ``SETS``: it fills a root, and returns the labels that are expected with how
-often each is in each split. Where torchvision knows the published files' checksums, those of the small ones take their
+``MAKERS`` has a function for every name in ``SPLITS``: it fills a root, and returns the expected labels with how often
+each is in each split. Where torchvision knows the published files' checksums, those of the small ones take their
 place; the classes that read and check them are the real ones.
 """
 
@@ -11,11 +11,11 @@ import bz2
 import csv
 import hashlib
 import json
+import pickle
 import struct
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -124,29 +124,6 @@ def semeion(root: Path, patch: pytest.MonkeyPatch) -> Expected:
     return expected("0", "1", {None: 3})
 
 
-def python2_pickle(value: Any) -> bytes:
-    """A pickle of protocol 2 as Python 2 wrote it, which is how CIFAR is published: texts and bytes are one."""
-
-    def text(content: bytes) -> bytes:
-        short = len(content) < 256
-        return (b"U" + bytes([len(content)]) if short else b"T" + struct.pack("<i", len(content))) + content
-
-    def write(item: Any) -> bytes:
-        if isinstance(item, dict):
-            return b"}q\x01(" + b"".join(write(key) + write(inner) for key, inner in item.items()) + b"u"
-        if isinstance(item, list):
-            return b"]q\x02(" + b"".join(map(write, item)) + b"e"
-        if isinstance(item, np.ndarray):
-            shape = b"".join(b"M" + struct.pack("<H", size) for size in item.shape)
-            made = b"cnumpy.core.multiarray\n_reconstruct\nq\x03cnumpy\nndarray\nq\x04K\x00\x85q\x05U\x01b\x87Rq\x06"
-            kind = b"cnumpy\ndtype\nq\x07U\x02u1K\x00K\x01\x87Rq\x08(K\x03U\x01|NNN"
-            kind += b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-            return made + b"(K\x01" + shape + b"\x86" + kind + b"\x89" + text(item.tobytes()) + b"tb"
-        return b"K" + bytes([item]) if isinstance(item, int) else text(item.encode("latin-1"))
-
-    return b"\x80\x02" + write(value) + b"."
-
-
 def cifar(name: str, key: str, label_key: str) -> Callable[[Path, pytest.MonkeyPatch], Expected]:
     def make(root: Path, patch: pytest.MonkeyPatch) -> Expected:
         from graft.vision import datasets
@@ -161,14 +138,10 @@ def cifar(name: str, key: str, label_key: str) -> Callable[[Path, pytest.MonkeyP
             for file in files:
                 chosen = slice(None) if file == files[0] else slice(0, 0)
                 rows = images[chosen].transpose(0, 3, 1, 2).reshape(-1, 3072)
-                (folder / file).write_bytes(
-                    python2_pickle(
-                        {"batch_label": file, label_key: labels[chosen], "data": rows, "filenames": ["x.png"]}
-                    )
-                )
+                (folder / file).write_bytes(pickle.dumps({label_key: labels[chosen], "data": rows}, protocol=2))
             patch.setattr(kind, attribute, [[file, md5(folder / file)] for file in files])
         meta = folder / kind.meta["filename"]
-        meta.write_bytes(python2_pickle({"num_vis": 3, key: ["airplane", "bird"]}))
+        meta.write_bytes(pickle.dumps({key: ["airplane", "bird"]}, protocol=2))
         patch.setattr(kind, "meta", {**kind.meta, "md5": md5(meta)})
         return expected("airplane", "bird")
 

@@ -1,4 +1,4 @@
-"""A hub on this machine's loopback: serves files as download.pytorch.org and huggingface.co do, or fails as told."""
+"""A server on loopback that serves files as download.pytorch.org and huggingface.co do, or fails as told."""
 
 from __future__ import annotations
 
@@ -18,16 +18,12 @@ class Hub:
         url: where it listens.
         files: path -> content.
         sends: share of a file's bytes that are sent before the connection is closed.
-        elsewhere: whether the files themselves lie on another host, to which answers point, as large files do.
-        states: a hash to state instead of the right one.
         asked: "METHOD path" of every request, in order.
     """
 
     url: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
     sends: float = 1.0
-    elsewhere: bool = False
-    states: str = ""
     asked: list[str] = field(default_factory=list)
 
 
@@ -37,31 +33,26 @@ def serving(hub: Hub) -> Iterator[Hub]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self._answer(b"")
+            self._answer(0.0)
 
         def do_GET(self) -> None:
-            content = hub.files.get(self.path, b"")
-            self._answer(content[: int(len(content) * hub.sends)])
+            self._answer(hub.sends)
 
-        def _answer(self, body: bytes) -> None:
+        def _answer(self, share: float) -> None:
             hub.asked.append(f"{self.command} {self.path}")
             if self.path not in hub.files:
-                self.send_error(404)
-                return
-            whole = hub.files[self.path]
-            tag = f'"{hub.states or hashlib.sha256(whole).hexdigest()}"'
-            if hub.elsewhere and self.headers["Host"].startswith("127"):
-                self.send_response(302)
-                self.send_header("X-Linked-ETag", tag)
-                self.send_header("Location", f"{hub.url.replace('127.0.0.1', 'localhost')}{self.path}")
+                self.send_response(404)
+                self.send_header("X-Error-Code", "EntryNotFound")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            content = hub.files[self.path]
             self.send_response(200)
-            self.send_header("Content-Length", str(len(whole)))
-            self.send_header("ETag", '"of-the-store"' if hub.elsewhere else tag)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("X-Repo-Commit", "0" * 40)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(content[: int(len(content) * share)])
 
         def log_message(self, format: str, *args: object) -> None:
             """Quiet."""

@@ -1,4 +1,4 @@
-"""`graft weights fetch`: have weights on this machine before it is without a network, converted and verified."""
+"""`graft weights fetch`: have weights on this machine before it is without a network."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from graft.settings import Candidate
 
 
 def fetch_weights(names: Sequence[str], weights: str, offline: bool) -> None:
-    """Fetch what is not here, verify what is, and print for each its file, size in MB, licence and SHA-256.
+    """Fetch what is not here, and print for each its file, size in MB, licence and SHA-256.
 
     Args:
         names: architectures as in params.yaml, each with its own weights where written ``arch:weights``.
         weights: of the names that have none of their own.
-        offline: only verify what is here.
+        offline: only say what is here.
 
     Raises:
         ConfigError: an architecture that nobody builds; then nothing is fetched.
@@ -46,11 +46,11 @@ def _fetched(candidate: Candidate, offline: bool) -> str:
 
     nowhere = Surroundings(Workspace.find().source_models, offline=True, seed=0)
     try:
-        path, how = locate(candidate, nowhere), "was here, verified"
+        path, how = locate(candidate, nowhere), "was here"
     except GraftError:
         if offline:
             raise
-        path, how = locate(candidate, Surroundings(nowhere.sources, offline=False, seed=0)), "fetched and verified"
+        path, how = locate(candidate, Surroundings(nowhere.sources, offline=False, seed=0)), "fetched"
     if path is None or not path.is_file():
         raise GraftError(
             f"{candidate.weights!r} are no weights that can be fetched",

@@ -152,14 +152,11 @@ def _has_bundled(arch: str) -> bool:
 
 
 def _is_here(file: str) -> bool:
-    """Whether published weights lie among graft's own, or where torchvision and the hub put what they download."""
-    from graft.zoo.kept import kept_folder
-
+    """Whether published weights lie where torchvision and the hub put what they download."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     torch = Path(os.environ.get("TORCH_HOME") or cache / "torch") / "hub" / "checkpoints" / file
     hub = Path(os.environ.get("HF_HOME") or cache / "huggingface") / "hub" / f"models--{file}" / "snapshots"
-    kept = kept_folder() / f"{file.removesuffix('.pth')}.safetensors"
-    return kept.is_file() or torch.is_file() or any(hub.glob("*/*"))
+    return torch.is_file() or any(hub.glob("*/*"))
 
 
 def licence_of(arch: str) -> str:

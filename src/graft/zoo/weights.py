@@ -18,7 +18,6 @@ from graft.settings import Candidate
 from graft.zoo import downloads
 from graft.zoo.bundled import bundled_file, map_by_order
 from graft.zoo.catalogue import family_of, require_size
-from graft.zoo.kept import as_safetensors
 from graft.zoo.network import Network
 from graft.zoo.preprocessing import Preprocessing
 from graft.zoo.states import load_state, read_state
@@ -157,10 +156,9 @@ def pretrained(candidate: Candidate, around: Surroundings) -> Pretrained:
         torch.manual_seed(derive_seed(around.seed, "initial weights", candidate.arch))
         model = builder.model(candidate.arch, preprocessing.geometry.size)
     if found is not None:
+        state = read_state(found)
         if candidate.weights == "bundled":
-            state = map_by_order(read_state(found), model.state_dict(), found)
-        else:
-            state = read_state(as_safetensors(found))
+            state = map_by_order(state, model.state_dict(), found)
         state = builder.translate(candidate.arch, model, state)
         load_state(model, state, builder.head(candidate.arch, model), found)
     network = Network(builder.parts(candidate.arch, model, preprocessing.geometry.size), classes=1)

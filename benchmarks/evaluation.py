@@ -31,18 +31,17 @@ from PIL import Image
 from graft.artifact import Artifact, save_artifact
 from graft.config import load_params
 from graft.determinism import make_deterministic
-from graft.evaluate.card import render_card
-from graft.evaluate.cost import measure_cost
-from graft.evaluate.footprint import Footprint
+from graft.evaluate.cost import Footprint, measure_cost
 from graft.evaluate.heldout import read_held_out
 from graft.evaluate.inference import BATCH
 from graft.evaluate.judgement import resampling_of, write_csv
-from graft.evaluate.report import render
 from graft.evaluate.result import evaluate, write_tables
 from graft.evaluate.slices import slices_table
 from graft.evaluate.suspects import suspects_table
 from graft.predict import Predictor
-from graft.stages.evaluate import MODEL, exhibits, predict_all
+from graft.reporting.card import render_card
+from graft.reporting.html import render_html
+from graft.stages.evaluate import MODEL, predict_all, report_context
 from graft.workspace import Workspace
 from graft.zoo.network import build_network
 from graft.zoo.preprocessing import Geometry, Preprocessing
@@ -121,8 +120,8 @@ def measure(workspace: Workspace, rounds: int) -> dict[str, float]:
             start = time.perf_counter()
             cost = measure_cost(model, workspace.finetuned, files[:30], 30, Footprint(None, "a benchmark"))
             found = evaluate(held_out, said, cost, resampling_of(held_out, params.evaluate.bootstrap_samples, 0))
-            shown = exhibits(params, workspace, model, found)
-            page, card = render(found, shown), render_card(found, shown)
+            shown = report_context(params, workspace, model, found)
+            page, card = render_html(shown), render_card(shown)
             write_tables(found, workspace.root)
             write_csv(workspace.root / "slices.csv", slices_table(shown.slices))
             write_csv(workspace.root / "suspects.csv", suspects_table(shown.suspects))

@@ -16,8 +16,7 @@ from torch import nn
 from graft.artifact import Artifact, save_artifact
 from graft.errors import DataError
 from graft.evaluate import inference
-from graft.evaluate.cost import measure_cost
-from graft.evaluate.footprint import Footprint, measure_footprint, peak_bytes
+from graft.evaluate.cost import Footprint, measure_cost, measure_footprint, peak_bytes
 from graft.evaluate.inference import answers_of
 from graft.images import decode
 from graft.predict import Predictor

@@ -1,11 +1,9 @@
-"""Where a network looked: Grad-CAM for every family of the zoo, by one road.
+"""Grad-CAM for every family of the zoo: which places of an image spoke for an answer.
 
 Grad-CAM (Selvaraju et al., ICCV 2017) weighs the channels of a map by the mean gradient of the class's logit, and adds
-them up; what is below zero speaks against the class and is dropped. It needs a map with the channels in front, so a
-block's output is turned into one and back again: positions of a CNN, windows of a Swin, tokens of a ViT (those that
-stand before the patches, such as the class token, are no places and are left out). A network that is a single block
-has no map inside that graft knows of; there, places are hidden one after the other instead (captum's Occlusion,
-after Zeiler and Fergus, ECCV 2014).
+them up; what is below zero speaks against the class and is dropped. captum computes it on a layer whose channels come
+first, so a block's output is turned into that and back: positions of a CNN, windows of a Swin, tokens of a ViT (those
+before the patches, such as the class token, are no places and are left out).
 """
 
 from __future__ import annotations
@@ -14,11 +12,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from graft.predict import Predictor
@@ -26,41 +24,31 @@ if TYPE_CHECKING:
 
 # A map of fewer positions a side says no more than "somewhere in the middle".
 LEAST_SIDE = 4
-# Hidden squares along a side, each half over the next.
-_SQUARES = 5
 
 
-class ChannelsFirst(nn.Module):
-    """A block's output in its own layout -> (n, channels, positions...); the values stay the same."""
+class _MoveAxis(nn.Module):
+    """``movedim``, or nothing where both axes are the same."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, source: int, destination: int) -> None:
         super().__init__()
-        self.layout = layout
+        self.axes = source, destination
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c, h, w), (n, h, w, c) or (n, tokens, c) -> (n, c, h, w) or (n, c, tokens)."""
-        return x.movedim(-1, 1) if self.layout in {"NHWC", "NLC"} else x
+        return x.movedim(*self.axes)
 
 
-class AsBefore(nn.Module):
-    """What :class:`ChannelsFirst` did, undone."""
-
-    def __init__(self, layout: Layout) -> None:
-        super().__init__()
-        self.layout = layout
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, c, positions...) -> the block's own layout."""
-        return x.movedim(1, -1) if self.layout in {"NHWC", "NLC"} else x
+def _channels(layout: Layout) -> int:
+    """The axis of the channels of a block's output: (n, c, h, w), (n, h, w, c) or (n, tokens, c)."""
+    return -1 if layout in {"NHWC", "NLC"} else 1
 
 
 @dataclass(frozen=True)
 class Attention:
-    """A model with the place at which its attention is read.
+    """A model and the place at which its saliency is read.
 
     Attributes:
         predictor: the model.
-        block: index of the block whose output is read; None where places are hidden instead.
+        block: index of the block whose output is read; None where no block has a map.
     """
 
     predictor: Predictor
@@ -75,7 +63,7 @@ class Attention:
     def method(self) -> str:
         """How the maps come about, in a sentence."""
         if self.block is None:
-            return "What counts is how much the answer's probability falls when a place is hidden (occlusion)."
+            return "This network has no map of places inside, so none is shown."
         last = len(self.predictor.network.blocks) - 1
         return f"Grad-CAM on the output of block {self.block} of 0 to {last}, the last that still tells places apart."
 
@@ -89,12 +77,14 @@ class Attention:
         Returns:
             float32 (size, size) from 0 (nothing) to 1 (most); None where no place spoke for it.
         """
-        batch = _batch(self.predictor, pixels)
-        network = self.predictor.network
-        found = _hidden(network, batch, answer) if self.block is None else grad_cam(network, batch, answer, self.block)
-        heat: NDArray[np.float32] = found.detach().cpu().numpy()
-        greatest = float(heat.max())
-        return heat / np.float32(greatest) if math.isfinite(greatest) and greatest > 0 else None
+        if self.block is None:
+            return None
+        found = grad_cam(self.predictor.network, _batch(self.predictor, pixels), answer, self.block).detach()
+        greatest = float(found.max())
+        if not math.isfinite(greatest) or greatest <= 0:
+            return None
+        heat: NDArray[np.float32] = (found / greatest).cpu().numpy()
+        return heat
 
 
 def mapped_block(network: Network, images: Tensor) -> int | None:
@@ -115,54 +105,25 @@ def mapped_block(network: Network, images: Tensor) -> int | None:
             outputs.append(x)
         logits = network.head(network.neck(x))
         slopes = torch.autograd.grad(logits.logsumexp(dim=1).sum(), outputs)
-    sides = [_side(ChannelsFirst(network.layout)(slope)) for slope in slopes]
-    large = [index for index, side in enumerate(sides) if side >= LEAST_SIDE]
-    if large:
-        return large[-1]
-    greatest = max(sides)
-    return None if greatest < 2 else max(index for index, side in enumerate(sides) if side == greatest)
+    sides = [_side(slope.movedim(_channels(network.layout), 1)) for slope in slopes]
+    wanted = min(LEAST_SIDE, max(sides))
+    return None if wanted < 2 else max(index for index, side in enumerate(sides) if side >= wanted)
 
 
 def grad_cam(network: Network, images: Tensor, answer: int, block: int) -> Tensor:
-    """Grad-CAM of one image at the output of ``block``.
-
-    Args:
-        network: in eval mode.
-        images: one normalised image, (1, 3, size, size).
-        answer: index of the class.
-        block: index of the block.
-
-    Returns:
-        (size, size), zero or more.
-    """
+    """Grad-CAM of one normalised image, (1, 3, size, size), at the output of ``block``: (size, size), zero or more."""
     from captum.attr import LayerAttribution, LayerGradCam
 
-    spread, blocks = ChannelsFirst(network.layout), list(network.blocks)
-    before, after = blocks[: block + 1], blocks[block + 1 :]
-    through = nn.Sequential(*before, spread, AsBefore(network.layout), *after, network.neck, network.head)
+    axis, blocks = _channels(network.layout), list(network.blocks)
+    first = _MoveAxis(axis, 1)
+    parts = (*blocks[: block + 1], first, _MoveAxis(1, axis), *blocks[block + 1 :], network.neck, network.head)
     with torch.enable_grad():
-        read = LayerGradCam(through, spread).attribute(
+        read = LayerGradCam(nn.Sequential(*parts), first).attribute(
             images.detach().requires_grad_(), target=answer, relu_attributions=True
         )
-    places = _places(read)
-    grown: Tensor = LayerAttribution.interpolate(places, tuple(images.shape[2:]), interpolate_mode="bilinear")
+    size = (int(images.shape[2]), int(images.shape[3]))
+    grown: Tensor = LayerAttribution.interpolate(_places(read), size, interpolate_mode="bilinear")
     return grown[0, 0]
-
-
-def _hidden(network: Network, images: Tensor, answer: int) -> Tensor:
-    """How much the probability of ``answer`` falls when a square is grey, (size, size), zero or more."""
-    from captum.attr import Occlusion
-
-    def probability(batch: Tensor) -> Tensor:
-        return torch.softmax(network(batch), dim=1)
-
-    step = max(1, images.shape[2] // (_SQUARES + 1))
-    with torch.inference_mode():
-        fallen = Occlusion(probability).attribute(
-            images, sliding_window_shapes=(3, 2 * step, 2 * step), strides=(3, step, step), target=answer
-        )
-    heat: Tensor = fallen[0].mean(dim=0).clamp(min=0).float()
-    return heat
 
 
 def _side(slopes: Tensor) -> int:

@@ -1,7 +1,14 @@
-"""What the model costs to run: parameters, GMACs, file size, latency, throughput, load time; with units, best of n."""
+"""What a model costs to run: parameters, GMACs, file size, latency, throughput, load time and memory, with units.
+
+Run as ``python -m graft.evaluate.cost FOLDER THREADS IMAGE...`` it loads a model, answers for the images and prints its
+peak memory in bytes. A process of its own, because that of the evaluation holds ten models.
+"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +20,6 @@ import numpy as np
 from graft.artifact import WEIGHTS_FILE
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from graft.evaluate.footprint import Footprint
     from graft.images.packed import StoredImage
     from graft.predict import Predictor
 
@@ -23,6 +27,10 @@ WARM_UP = 5
 # What else runs on a machine comes and goes: of three rounds the quietest is told.
 ROUNDS = 3
 BATCH = 32
+# Images that the process answers for which measures memory: of more sizes than one, and soon done.
+FEW = 5
+_SECONDS = 300
+NOT_MEASURED = "evaluate.measure_memory is false in params.yaml"
 
 
 @dataclass(frozen=True)
@@ -66,15 +74,22 @@ class Cost:
         return {"latency_p50_ms": values.pop("latency_ms"), "rounds": ROUNDS, **values}
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """Peak resident memory in megabytes of 1,000,000 bytes, or None and why it is not known."""
+
+    peak_mb: float | None
+    reason: str | None = None
+
+
 def measure_cost(
     predictor: Predictor, folder: Path, images: Sequence[StoredImage], runs: int, footprint: Footprint
 ) -> Cost:
-    """Time predictions as a service makes them: encoded bytes in, probabilities out.
+    """Time predictions as a service makes them: encoded bytes in, probabilities out; reading the file is not timed.
 
-    Decoding, preprocessing and the forward pass are timed, reading the file is not. The first few predictions are
-    not counted: they pay for memory and for choosing kernels. Images are taken in turn, as sizes differ. Loading,
-    single images and a batch take turns for three rounds, so that what slows the machine for a while slows all of
-    them; of each the best round is told, and of the single images' best round, by its median, also the 95% quantile.
+    Images are taken in turn, as sizes differ. Loading, single images and a batch take turns for three rounds, so that
+    what slows the machine for a while slows all of them; of each the best round is told, and of the single images'
+    best round, by its median, also the 95% quantile.
 
     Args:
         predictor: the loaded model.
@@ -98,7 +113,7 @@ def measure_cost(
     loads, batches, singles = [], [], []
     for _ in range(ROUNDS):
         loads.append(_milliseconds(lambda: type(predictor).load(folder)))
-        singles.append(_singles(answer, runs))
+        singles.append([_milliseconds(lambda turn=turn: answer(1, turn)) for turn in range(runs)])  # type: ignore[misc]
         batches.append(_milliseconds(lambda: answer(BATCH)))
     quietest = min(singles, key=lambda timed: float(np.median(timed)))
     parameters = list(predictor.network.parameters())
@@ -119,12 +134,53 @@ def measure_cost(
     )
 
 
-def _singles(answer: Callable[[int, int], None], runs: int) -> NDArray[np.float64]:
-    """The time of each of ``runs`` single images, milliseconds."""
-    return np.array([_milliseconds(lambda turn=turn: answer(1, turn)) for turn in range(runs)])  # type: ignore[misc]
-
-
 def _milliseconds(work: Callable[[], object]) -> float:
     start = time.perf_counter_ns()
     work()
     return (time.perf_counter_ns() - start) / 1e6
+
+
+def measure_footprint(folder: Path, images: Sequence[StoredImage], threads: int) -> Footprint:
+    """Peak memory of a process that loads the model in ``folder`` and answers for the first few images."""
+    command = [sys.executable, "-m", "graft.evaluate.cost", str(folder), str(threads)]
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            copies = [Path(scratch) / str(place) for place in range(min(FEW, len(images)))]
+            for image, copy in zip(images, copies, strict=False):
+                copy.write_bytes(image.read_bytes())  # a packed image has no file of its own
+            done = subprocess.run([*command, *copies], capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Footprint(None, f"the process that measures it did not end: {error}")
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        return Footprint(None, f"the process that measures it failed: {last}")
+    return Footprint(int(done.stdout) / 1e6)
+
+
+def peak_bytes() -> int:
+    """The most memory this process has had resident, in bytes."""
+    try:
+        # Not ru_maxrss: on Linux that of a parent lives on in the child that it starts.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main(folder: str, threads: str, *images: str) -> None:
+    """Load, answer, print the peak."""
+    from graft.determinism import make_deterministic
+    from graft.predict import Predictor
+
+    make_deterministic(int(threads))
+    predictor = Predictor.load(Path(folder))
+    for image in images:
+        predictor.answer([predictor.prepare(Path(image))])
+    print(peak_bytes())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

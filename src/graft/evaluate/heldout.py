@@ -1,4 +1,4 @@
-"""The held-out images: which they are, what they show, which hang together; read from the table of splits."""
+"""The test images: which they are, their labels, and which hang together; read from the table of splits."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ class HeldOut:
         classes: class names in the order of the model's probabilities; k of them.
         paths: paths of the test images, relative to data/raw; n of them.
         labels: int (n,), indices into ``classes``.
-        units: int (n,), in 0..u-1: images with the same number are of one group (near duplicates, one patient)
-            and are drawn together.
+        units: int (n,), in 0..u-1: images of one group (near duplicates, one patient) have the same number.
         n_train: training images of each class, (k,).
         straddling: groups that have images on both sides, which must be none: a test image is then not unseen.
     """
@@ -62,51 +61,45 @@ def read_held_out(splits: Path, classes: Sequence[str]) -> HeldOut:
     table = _read(splits)
     labels = table["label"].astype(str)
     check_classes(classes, sorted(set(labels)), "the fine-tuned model")
-    index = {name: place for place, name in enumerate(classes)}
-    test, train = table["split"] == "test", table["split"] == "train"
-    if not test.any():
+    is_test, is_train = table["split"] == "test", table["split"] == "train"
+    test, train = table[is_test], table[is_train]
+    if test.empty:
         raise DataError(
             "the test split is empty, so nothing can be said about unseen images",
             where=splits,
             remedy="raise data.test_fraction or lower data.train_per_class in params.yaml, and run again",
         )
-    codes = labels.map(index).to_numpy(dtype=np.intp)
+    codes = labels.map({name: place for place, name in enumerate(classes)}).astype(np.intp)
     return HeldOut(
         classes=tuple(classes),
-        paths=tuple(table.loc[test, "path"].astype(str)),
-        labels=codes[test.to_numpy()].astype(np.intp),
-        units=units_of(table.loc[test, "group"]),
-        n_train=np.bincount(codes[train.to_numpy()], minlength=len(index)),
-        straddling=len(set(table.loc[train, "group"].dropna()) & set(table.loc[test, "group"].dropna())),
+        paths=tuple(test["path"].astype(str)),
+        labels=codes[is_test].to_numpy(),
+        units=units_of(test["group"]),
+        n_train=np.bincount(codes[is_train], minlength=len(classes)),
+        straddling=len(set(train["group"].dropna()) & set(test["group"].dropna())),
     )
 
 
 def check_classes(known: Sequence[str], wanted: Sequence[str], whose: str) -> None:
     """Raise WeightsError, naming the classes, unless a model knows exactly the ``wanted`` ones, in any order."""
     missing, extra = sorted(set(wanted) - set(known)), sorted(set(known) - set(wanted))
-    if not missing and not extra:
-        return
-    parts = []
-    if missing:
-        parts.append(f"it does not know {listed(missing)}")
-    if extra:
-        parts.append(f"it knows {listed(extra)}, which the data has not")
-    raise WeightsError(
-        f"{whose} was made for other classes: {'; '.join(parts)}",
-        remedy="run `.venv/bin/dvc repro`, so that the model is trained on this data",
-    )
+    parts = [f"it does not know {listed(missing)}"] if missing else []
+    parts += [f"it knows {listed(extra)}, which the data has not"] if extra else []
+    if parts:
+        raise WeightsError(
+            f"{whose} was made for other classes: {'; '.join(parts)}",
+            remedy="run `.venv/bin/dvc repro`, so that the model is trained on this data",
+        )
 
 
 def _read(splits: Path) -> pd.DataFrame:
     import pandas as pd
 
     if not splits.exists():
-        raise DataError(
-            "there is no table of splits", where=splits, remedy="run the split stage: `.venv/bin/dvc repro`"
-        )
+        remedy = "run the split stage: `.venv/bin/dvc repro`"
+        raise DataError("there is no table of splits", where=splits, remedy=remedy)
     table = pd.read_parquet(splits)
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing:
+    if missing := [name for name in COLUMNS if name not in table.columns]:
         raise DataError(
             f"the table of splits lacks {listed(missing)}", where=splits, remedy="run the split stage again"
         )

@@ -1,4 +1,4 @@
-"""Test images -> what every model says of them, each image decoded once; memory stays flat at any number of images."""
+"""Run several models over the same images, each image decoded once; memory stays flat at any number of images."""
 
 from __future__ import annotations
 
@@ -52,16 +52,17 @@ def answers_of(
     """
     geometries = {model.artifact.preprocessing.geometry for model in models.values()}
     columns = {name: [model.classes.index(label) for label in classes] for name, model in models.items()}
-    found = {name: _nothing_yet(model, len(images), len(classes)) for name, model in models.items()}
+    found = {name: np.full((len(images), len(classes)), np.nan) for name in models}
+    novelty = {name: np.full(len(images), np.nan) for name, model in models.items() if model.reference is not None}
     waiting: dict[Geometry, list[NDArray[np.uint8]]] = {geometry: [] for geometry in geometries}
     places: list[int] = []
 
     def answer() -> None:
         for name, model in models.items():
             said = model.answer(waiting[model.artifact.preprocessing.geometry])
-            found[name].probabilities[places] = said.probabilities[:, columns[name]]
+            found[name][places] = said.probabilities[:, columns[name]]
             if said.novelty is not None:
-                _novelty(found[name])[places] = said.novelty
+                novelty[name][places] = said.novelty
         places.clear()
         for batch in waiting.values():
             batch.clear()
@@ -78,14 +79,4 @@ def answers_of(
         if len(places) == BATCH:
             answer()
     answer()
-    return found
-
-
-def _nothing_yet(model: Predictor, images: int, classes: int) -> Answers:
-    novelty = None if model.reference is None else np.full(images, np.nan)
-    return Answers(np.full((images, classes), np.nan), novelty)
-
-
-def _novelty(answers: Answers) -> NDArray[np.float64]:
-    assert answers.novelty is not None, "a model tells novelty of every image or of none"
-    return answers.novelty
+    return {name: Answers(found[name], novelty.get(name)) for name in models}

@@ -105,6 +105,11 @@ class Interval:
         return int(self.low > 0) - int(self.high < 0)
 
 
+def pair_of(interval: Interval | None) -> list[float] | None:
+    """[low, high] or null, as metrics.json has it."""
+    return None if interval is None else interval.pair()
+
+
 def percentile(
     values: NDArray[np.float64], low: float, high: float, units: int, biased_at: float | None = None
 ) -> Interval | None:

@@ -1,4 +1,4 @@
-"""Where a model is weaker than as a whole: accuracy by size, brightness, sharpness, folder and the user's columns.
+"""Accuracy on slices of the test images: by size, brightness, sharpness, folder and the user's columns.
 
 Among many slices some look bad by chance. So a slice is called weak only where the upper end of its interval lies
 below the accuracy of the whole, with the interval widened for as many comparisons as were made (Bonferroni: each at a
@@ -11,7 +11,7 @@ To add a fact, add a row to ``NUMBERS`` or ``NAMES``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,8 @@ from graft.images.facts import OWN_COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+    Part = tuple[str, str, NDArray[np.bool_]]  # fact, name, members (n,)
 
 LEAST = 20
 QUARTERS = ("lowest quarter", "second quarter", "third quarter", "highest quarter")
@@ -54,35 +56,24 @@ class Slice:
     weak: bool
 
 
-@dataclass(frozen=True)
-class _Part:
-    fact: str
-    name: str
-    members: NDArray[np.bool_]
-
-
-def _shorter_side(table: pd.DataFrame) -> pd.Series:
-    return table[["width", "height"]].min(axis=1)
-
-
 def _folder(table: pd.DataFrame) -> pd.Series:
     """The folder of the source that an image came from, without the class's own name in it."""
     import pandas as pd
 
-    def folder(source: str, label: str) -> str:
-        return "/".join(part for part in source.split("/")[:-1] if part != label) or "."
-
     pairs = zip(table["source"].astype(str), table["label"].astype(str), strict=True)
-    return pd.Series([folder(source, label) for source, label in pairs], index=table.index)
+    folders = ["/".join(part for part in source.split("/")[:-1] if part != label) or "." for source, label in pairs]
+    return pd.Series(folders, index=table.index)
 
 
-NUMBERS: dict[str, tuple[frozenset[str], Callable[[pd.DataFrame], pd.Series]]] = {
-    "shorter side (px)": (frozenset({"width", "height"}), _shorter_side),
+# Fact -> the columns of the manifest that it takes, and what it makes of them.
+_Facts = dict[str, tuple[frozenset[str], Callable[["pd.DataFrame"], "pd.Series"]]]
+NUMBERS: _Facts = {
+    "shorter side (px)": (frozenset({"width", "height"}), lambda table: table[["width", "height"]].min(axis=1)),
     "brightness": (frozenset({"brightness"}), lambda table: table["brightness"]),
     "contrast": (frozenset({"contrast"}), lambda table: table["contrast"]),
     "sharpness": (frozenset({"sharpness"}), lambda table: table["sharpness"]),
 }
-NAMES: dict[str, tuple[frozenset[str], Callable[[pd.DataFrame], pd.Series]]] = {
+NAMES: _Facts = {
     "folder": (frozenset({"source", "label"}), _folder),
     "file format": (frozenset({"format"}), lambda table: table["format"]),
     "colour mode": (frozenset({"mode"}), lambda table: table["mode"]),
@@ -98,22 +89,18 @@ def slices(manifest: pd.DataFrame, right: NDArray[np.bool_], units: NDArray[np.i
         right: which images were named rightly, (n,).
         units: int (n,): images of one group have the same number (near duplicates tell as much as one image).
     """
-    parts = [*_numeric(manifest), *_named(manifest)]
-    counts = [len(np.unique(units[part.members])) for part in parts]
+    parts = list(_parts(manifest))
+    counts = [len(np.unique(units[members])) for _, _, members in parts]
     compared = sum(count >= LEAST for count in counts)
     whole = float(right.mean()) if len(right) else 0.0
-    found = [
-        _slice(part, right[part.members], count, compared, whole) for part, count in zip(parts, counts, strict=True)
-    ]
+    found = []
+    for (fact, name, members), count in zip(parts, counts, strict=True):
+        share = float(right[members].mean())
+        low, high = wilson(share, count, LEVEL)
+        widened = wilson(share, count, 1 - (1 - LEVEL) / max(compared, 1))[1]
+        enough = count >= LEAST
+        found.append(Slice(fact, name, int(members.sum()), share, low, high, enough, weak=enough and widened < whole))
     return tuple(sorted(found, key=lambda item: (not item.weak, item.accuracy, item.fact, item.name)))
-
-
-def _slice(part: _Part, right: NDArray[np.bool_], units: int, compared: int, whole: float) -> Slice:
-    share = float(right.mean())
-    low, high = wilson(share, units, LEVEL)
-    enough = units >= LEAST
-    widened = wilson(share, units, 1 - (1 - LEVEL) / max(compared, 1))[1]
-    return Slice(part.fact, part.name, len(right), share, low, high, enough, enough and widened < whole)
 
 
 def wilson(share: float, units: int, level: float) -> tuple[float, float]:
@@ -125,28 +112,23 @@ def wilson(share: float, units: int, level: float) -> tuple[float, float]:
     return min(float(found.low), share), max(float(found.high), share)
 
 
-def _numeric(manifest: pd.DataFrame) -> Iterator[_Part]:
+def _parts(manifest: pd.DataFrame) -> Iterator[Part]:
     import pandas as pd
 
+    columns = set(manifest.columns)
+    own = [str(column) for column in manifest.columns if column not in OWN_COLUMNS]
     for fact, (needs, of) in NUMBERS.items():
-        if needs <= set(manifest.columns):
+        if needs <= columns:
             yield from _quarters(fact, pd.to_numeric(of(manifest), errors="coerce"))
-    for column in _users(manifest):
+    for column in own:
         if _is_number(manifest[column]):
             yield from _quarters(column, pd.to_numeric(manifest[column]))
-
-
-def _named(manifest: pd.DataFrame) -> Iterator[_Part]:
     for fact, (needs, of) in NAMES.items():
-        if needs <= set(manifest.columns):
+        if needs <= columns:
             yield from _values(fact, of(manifest))
-    for column in _users(manifest):
+    for column in own:
         if not _is_number(manifest[column]):
             yield from _values(column, manifest[column])
-
-
-def _users(manifest: pd.DataFrame) -> list[str]:
-    return [str(column) for column in manifest.columns if column not in OWN_COLUMNS]
 
 
 def _is_number(values: pd.Series) -> bool:
@@ -157,7 +139,7 @@ def _is_number(values: pd.Series) -> bool:
     return bool(numbers.notna().equals(values.notna())) and numbers.nunique() > len(QUARTERS)
 
 
-def _quarters(fact: str, values: pd.Series) -> Iterator[_Part]:
+def _quarters(fact: str, values: pd.Series) -> Iterator[Part]:
     """Four parts of about equal size, between the test images' own quartiles; few values are a part each."""
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     known = numbers[np.isfinite(numbers)]
@@ -166,25 +148,18 @@ def _quarters(fact: str, values: pd.Series) -> Iterator[_Part]:
         return
     edges = np.quantile(known, [0.25, 0.5, 0.75])
     place = np.where(np.isfinite(numbers), np.searchsorted(edges, numbers, side="left"), -1)
-    ends = ("", *(f"{edge:.3g}" for edge in edges), "")
+    first, second, third = (f"{edge:.3g}" for edge in edges)
+    ranges = (f"up to {first}", f"{first} to {second}", f"{second} to {third}", f"above {third}")
     for quarter, name in enumerate(QUARTERS):
         if (members := place == quarter).any():
-            yield _Part(fact, f"{name}: {_between(ends[quarter], ends[quarter + 1])}", members)
+            yield fact, f"{name}: {ranges[quarter]}", members
 
 
-def _between(low: str, high: str) -> str:
-    if not low:
-        return f"up to {high}"
-    return f"above {low}" if not high else f"{low} to {high}"
-
-
-def _values(fact: str, values: pd.Series) -> Iterator[_Part]:
+def _values(fact: str, values: pd.Series) -> Iterator[Part]:
     """A part for each of the most frequent values; none where all images have the same."""
     counts = values.value_counts()
-    if len(counts) < 2:
-        return
-    for value in counts.index[:MOST_VALUES]:
-        yield _Part(fact, str(value), (values == value).fillna(False).to_numpy(dtype=np.bool_))
+    for value in counts.index[:MOST_VALUES] if len(counts) > 1 else ():
+        yield fact, str(value), (values == value).fillna(False).to_numpy(dtype=np.bool_)
 
 
 def weakest(found: tuple[Slice, ...]) -> Slice | None:
@@ -196,5 +171,4 @@ def slices_table(found: tuple[Slice, ...]) -> pd.DataFrame:
     """A row per slice, weak ones first; only the heading where there is none."""
     import pandas as pd
 
-    rows = [(x.fact, x.name, x.n, x.accuracy, x.low, x.high, x.compared, x.weak) for x in found]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame([astuple(item) for item in found], columns=list(COLUMNS))

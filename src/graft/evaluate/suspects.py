@@ -1,14 +1,13 @@
-"""Training images that may be labelled wrongly: what cross-validation says of them against the label they were given.
+"""Training images that may be labelled wrongly, by confident learning on out-of-fold probabilities.
 
-The probabilities are out of fold: each image was judged by a model that had not seen it. Confident learning (Northcutt,
-Jiang and Chuang, JAIR 2021; the library cleanlab) estimates from them how many labels of each class are really
-another's, and picks that many, the least believable ones. A suspicion is no proof: a person has to look.
+Confident learning (Northcutt, Jiang and Chuang, JAIR 2021; the library cleanlab) estimates how many labels of each
+class are really another's, and picks that many, the least believable ones. A suspicion is no proof: a person must look.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,15 +25,7 @@ COLUMNS = ("path", "label", "suggested", "label_confidence", "suggested_confiden
 
 @dataclass(frozen=True)
 class Suspect:
-    """A training image whose label is doubted.
-
-    Attributes:
-        path: relative to data/raw.
-        given: its label.
-        suggested: the class that the out-of-fold model finds likeliest.
-        given_confidence: the probability of its label, in [0, 1].
-        suggested_confidence: the probability of the suggested class, in [0, 1].
-    """
+    """A training image whose label is doubted: path, label, likeliest class, and the probability of each of them."""
 
     path: str
     given: str
@@ -45,13 +36,7 @@ class Suspect:
 
 @dataclass(frozen=True)
 class Suspects:
-    """What was found.
-
-    Attributes:
-        found: the suspects, least believable label first.
-        judged: how many training images were judged.
-        reason: why none could be judged, where that is so.
-    """
+    """The suspects, least believable label first; how many images were judged; why none could be."""
 
     found: tuple[Suspect, ...] = ()
     judged: int = 0
@@ -63,7 +48,7 @@ NOT_JUDGED = Suspects(reason="selection left no out-of-fold probabilities of the
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Probabilities of training images by models that had not seen them.
+    """Probabilities of n training images by models that had not seen them.
 
     Attributes:
         paths: relative to data/raw, n of them.
@@ -92,23 +77,19 @@ def read_out_of_fold(path: Path) -> OutOfFold | None:
     table = pd.read_parquet(path)
     columns = [str(name) for name in table.columns if str(name).startswith(PREFIX)]
     classes = tuple(name.removeprefix(PREFIX) for name in columns)
+    wrong = None
     if not {"path", "label"} <= set(table.columns) or not set(table["label"].astype(str)) <= set(classes):
-        raise _damaged(path, "it has no column path or label, or no logit for one of the labels")
-    logits = table[columns].to_numpy(dtype=np.float64)
-    if not np.isfinite(logits).all():
-        raise _damaged(path, "a logit is not finite")
-    probabilities = softmax(logits, axis=1)
-    index = {name: place for place, name in enumerate(classes)}
-    labels = np.array([index[name] for name in table["label"].astype(str)], dtype=np.intp)
-    return OutOfFold(tuple(table["path"].astype(str)), classes, labels, probabilities)
-
-
-def _damaged(path: Path, what: str) -> DataError:
-    return DataError(
-        f"the table of out-of-fold logits cannot be used: {what}",
-        where=path,
-        remedy="run the select stage again: `.venv/bin/dvc repro --force --single-item select`",
-    )
+        wrong = "it has no column path or label, or no logit for one of the labels"
+    elif not np.isfinite(logits := table[columns].to_numpy(dtype=np.float64)).all():
+        wrong = "a logit is not finite"
+    if wrong is not None:
+        raise DataError(
+            f"the table of out-of-fold logits cannot be used: {wrong}",
+            where=path,
+            remedy="run the select stage again: `.venv/bin/dvc repro --force --single-item select`",
+        )
+    labels = np.array([classes.index(name) for name in table["label"].astype(str)], dtype=np.intp)
+    return OutOfFold(tuple(table["path"].astype(str)), classes, labels, softmax(logits, axis=1))
 
 
 def find_suspects(known: OutOfFold | None) -> Suspects:
@@ -123,21 +104,21 @@ def find_suspects(known: OutOfFold | None) -> Suspects:
         # Of a class with one image it keeps that one, whatever is said of it, and warns. That is right.
         warnings.filterwarnings("ignore", message="May not flag all label issues in class")
         # One process: ten thousand images take less than a second, and no child outlives a killed stage.
-        places = find_label_issues(
+        rows = find_label_issues(
             known.labels, known.probabilities, return_indices_ranked_by="self_confidence", n_jobs=1
         )
     likeliest = known.probabilities.argmax(axis=1)
     found = tuple(
         Suspect(
-            path=known.paths[i],
-            given=known.classes[known.labels[i]],
-            suggested=known.classes[likeliest[i]],
-            given_confidence=float(known.probabilities[i, known.labels[i]]),
-            suggested_confidence=float(known.probabilities[i, likeliest[i]]),
+            path=known.paths[row],
+            given=known.classes[known.labels[row]],
+            suggested=known.classes[likeliest[row]],
+            given_confidence=float(known.probabilities[row, known.labels[row]]),
+            suggested_confidence=float(known.probabilities[row, likeliest[row]]),
         )
-        for i in places
+        for row in rows
         # Where both are the same there is nothing to suggest.
-        if likeliest[i] != known.labels[i]
+        if likeliest[row] != known.labels[row]
     )
     return Suspects(found, len(known.paths))
 
@@ -146,5 +127,4 @@ def suspects_table(suspects: Suspects) -> pd.DataFrame:
     """A row per suspect, least believable label first; only the heading where there is none."""
     import pandas as pd
 
-    rows = [(x.path, x.given, x.suggested, x.given_confidence, x.suggested_confidence) for x in suspects.found]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame([astuple(item) for item in suspects.found], columns=list(COLUMNS))

@@ -1,9 +1,9 @@
-"""Did transfer help? The verdict from the paired difference against the same network trained from scratch.
+"""The verdict on transfer: the fine-tuned model against the same network trained from scratch.
 
 Two comparisons can speak. On the test images (:mod:`graft.evaluate.paired`) the interval covers the choice of test
-images; over folds and seeds, where ``train.control_seeds`` asks for that, it covers the choice of training images and
-the training's chance. Where both are there, the verdict is theirs only if they agree. The verdict chooses no model: of
-the two, that of the folds alone may, because it rests on training images.
+images; over folds and seeds (``train.control_seeds``) it covers the choice of training images and the training's
+chance. Where both are there, the verdict is theirs only if they agree. The verdict chooses no model: of the two, that
+of the folds alone may, because it rests on training images.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from graft.evaluate.intervals import Interval, Resampling
+from graft.evaluate.intervals import Interval, Resampling, pair_of
 from graft.evaluate.metrics import headline_intervals
 from graft.evaluate.paired import compare_pair
-from graft.images.records import counted
+from graft.evaluate.wording import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +52,8 @@ class Comparison:
         p_value: of McNemar's exact test, to which the interval belongs; None where no image tells the two apart.
         reason: why it is undecided, where there is more to say than that the interval holds zero.
         folds: the difference over folds and seeds; None where it was not asked for.
-        similarity: how like the target the source is (:mod:`graft.select.similarity`); None where nobody knows.
-        budget: what the control had (:class:`graft.stages.control.Budget`); None where its card does not say.
+        similarity: how like the target the source is, as selection wrote it; None where nobody knows.
+        budget: what the control had (steps, rate), as its card says.
     """
 
     labels_per_class: int | None
@@ -74,17 +74,19 @@ class Comparison:
         return self.control is not None and self.folds is not None and self.folds.interval.sign < 0
 
     def to_json(self) -> dict[str, Any]:
-        """As metrics.json and label_curve.csv have it."""
+        """As metrics.json has it."""
+        sides = {"transfer": self.transferred, "control": self.control}
+        accuracies: dict[str, Any] = {}
+        for name, side in sides.items():
+            accuracies[f"{name}_accuracy"] = None if side is None else side.accuracy
+            accuracies[f"{name}_accuracy_ci95"] = None if side is None else side.interval.pair()
         return {
             "verdict": self.verdict,
             "labels_per_class": self.labels_per_class,
             "difference": self.difference,
-            "difference_ci95": None if self.interval is None else self.interval.pair(),
+            "difference_ci95": pair_of(self.interval),
             "p_value": self.p_value,
-            "transfer_accuracy": None if self.transferred is None else self.transferred.accuracy,
-            "transfer_accuracy_ci95": None if self.transferred is None else self.transferred.interval.pair(),
-            "control_accuracy": None if self.control is None else self.control.accuracy,
-            "control_accuracy_ci95": None if self.control is None else self.control.interval.pair(),
+            **accuracies,
             "reason": self.reason,
             "folds": None if self.folds is None else self.folds.to_json(),
             "similarity": None if self.similarity is None else dict(self.similarity),
@@ -129,8 +131,8 @@ def compare(
     second = estimate(labels, control, resampling)
     if first is None or second is None:
         return Comparison(labels_per_class, "undecided", None, reason="there are no test images")
-    right, control_right = transferred.argmax(axis=1) == labels, control.argmax(axis=1) == labels
-    pair = compare_pair(right, control_right, resampling.units)
+    right = [said.argmax(axis=1) == labels for said in (transferred, control)]
+    pair = compare_pair(right[0], right[1], resampling.units)
     verdict = verdict_of(pair.interval)
     return Comparison(labels_per_class, verdict, first, second, pair.difference, pair.interval, pair.p_value)
 
@@ -139,13 +141,12 @@ def agreed(found: Comparison, folds: Repeated | None) -> Comparison:
     """The comparison on the test images with that over folds and seeds beside it; undecided where they disagree."""
     if folds is None or found.interval is None:
         return found
-    other = verdict_of(folds.interval)
-    if found.verdict in {other, "undecided"}:
+    if found.verdict in {verdict_of(folds.interval), "undecided"}:
         return dataclasses.replace(found, folds=folds)
     low, high = folds.interval.pair()
     reason = (
-        f"the test images say that transfer {found.verdict}, but over {counted(folds.folds, 'fold')} and "
-        f"{counted(folds.seeds, 'seed')} the difference is {folds.difference:+.3f} "
+        f"the test images say that transfer {found.verdict}, but over {counted(folds.folds, 'fold', 'folds')} and "
+        f"{counted(folds.seeds, 'seed', 'seeds')} the difference is {folds.difference:+.3f} "
         f"(95% interval {low:+.3f} to {high:+.3f})"
     )
     return dataclasses.replace(found, folds=folds, verdict="undecided", reason=reason)
@@ -157,7 +158,4 @@ def label_curve(
     resampling: Resampling,
 ) -> tuple[Comparison, ...]:
     """A comparison for each count of labels per class, fewest first; ``pairs`` holds (transferred, control)."""
-    return tuple(
-        compare(labels, transferred, control, resampling, count)
-        for count, (transferred, control) in sorted(pairs.items())
-    )
+    return tuple(compare(labels, *pairs[count], resampling, count) for count in sorted(pairs))

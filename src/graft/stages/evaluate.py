@@ -12,12 +12,10 @@ from graft.stages.runner import run_stage
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
-    from graft.evaluate.footprint import Footprint
     from graft.evaluate.heldout import HeldOut
     from graft.evaluate.incumbent import Incumbent
     from graft.evaluate.result import Evaluation, Probabilities
     from graft.evaluate.slices import Slice
-    from graft.images.packed import StoredImage
     from graft.predict import Predictor
     from graft.reporting.context import ReportContext
 
@@ -26,8 +24,6 @@ SCRATCH = "scratch"
 IN_USE = "the model in use"
 # Doubted labels that the report shows as pictures.
 MOST_DOUBTED = 12
-# Images that the process answers for which measures memory: of more sizes than one, and soon done.
-FEW = 5
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -37,8 +33,10 @@ def run(params: Params, workspace: Workspace) -> None:
         DataError: the test split is empty, or a test image cannot be decoded.
         WeightsError: there is no fine-tuned model, or it was made for other classes.
     """
+    import torch
+
     from graft.determinism import make_deterministic
-    from graft.evaluate.cost import measure_cost
+    from graft.evaluate.cost import NOT_MEASURED, Footprint, measure_cost, measure_footprint
     from graft.evaluate.heldout import read_held_out
     from graft.evaluate.incumbent import find_incumbent, in_words
     from graft.evaluate.judgement import resampling_of, write_csv
@@ -58,7 +56,9 @@ def run(params: Params, workspace: Workspace) -> None:
     said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, in_use)
     raw = open_raw(workspace.raw)
     images = [raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
-    memory = measured_memory(params, workspace, images)
+    memory = Footprint(None, NOT_MEASURED)
+    if params.evaluate.measure_memory:
+        memory = measure_footprint(workspace.finetuned, images, torch.get_num_threads())
     cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs, memory)
     resampling = resampling_of(held_out, params.evaluate.bootstrap_samples, params.seed)
     found = evaluate(held_out, said, cost, resampling)
@@ -77,17 +77,6 @@ def run(params: Params, workspace: Workspace) -> None:
     if found.incumbent is not None:
         print(f"evaluate: {in_words(found.incumbent)}")
     print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")
-
-
-def measured_memory(params: Params, workspace: Workspace, images: Sequence[StoredImage]) -> Footprint:
-    """What memory the model takes, where that is asked for."""
-    import torch
-
-    from graft.evaluate.footprint import SWITCHED_OFF, Footprint, measure_footprint
-
-    if not params.evaluate.measure_memory:
-        return Footprint(None, SWITCHED_OFF)
-    return measure_footprint(workspace.finetuned, images[:FEW], torch.get_num_threads())
 
 
 def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str, Predictor]:

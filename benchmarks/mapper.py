@@ -28,8 +28,9 @@ from typing import Any
 from graft.config import parse_params
 from graft.determinism import available_cores, make_deterministic
 from graft.features.store import Store
-from graft.mapper.base import Mapper, value_of
-from graft.mapper.opening import mapper_for
+from graft.mapper.factory import mapper_for
+from graft.mapper.mapper import Mapper
+from graft.mapper.outcomes import value_of
 from graft.select.candidates import TrainSet
 from graft.select.contest import Contest, run_contest
 from graft.select.datasets import Places, train_part

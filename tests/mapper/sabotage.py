@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graft.mapper.base import Done, Failure, Mapper
+from graft.mapper.mapper import PoolMapper
+from graft.mapper.outcomes import Done, Failure
 from graft.settings import Candidate
 
 
@@ -44,7 +45,7 @@ class Sabotaged:
 
 
 @dataclass(frozen=True)
-class Sabotaging(Mapper):
+class Sabotaging(PoolMapper):
     """Maps as the engine does, with ``victim`` struck down ``how``: ``kill`` or ``starve``."""
 
     victim: Candidate

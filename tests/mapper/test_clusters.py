@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from graft.errors import GraftError
-from graft.mapper.base import Done
-from graft.mapper.opening import mapper_for
+from graft.mapper.factory import mapper_for
+from graft.mapper.outcomes import Done
 from graft.settings import Compute
 from graft.train.meeting import port_for_later
 from tests.mapper import work
@@ -104,8 +104,8 @@ def test_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 MAPPING = """
 import sys
-from graft.mapper.base import value_of
-from graft.mapper.opening import mapper_for
+from graft.mapper.outcomes import value_of
+from graft.mapper.factory import mapper_for
 from graft.settings import Compute
 from tests.mapper import work
 

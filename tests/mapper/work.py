@@ -55,10 +55,6 @@ def kill_own_process_once(item: tuple[int, str]) -> int:
     return number
 
 
-def leave(number: int) -> int:
-    os._exit(7)
-
-
 def run_out_of_memory(number: int) -> int:
     """Number 1 asks for more address space than it may have, and gets no MemoryError from anybody but the system."""
     import resource
@@ -81,7 +77,7 @@ def meet(folder: str) -> int:
     return os.getpid()
 
 
-def surroundings(number: int) -> dict[str, Any]:
+def context(number: int) -> dict[str, Any]:
     import torch
     from threadpoolctl import threadpool_info
 

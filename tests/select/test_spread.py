@@ -12,8 +12,8 @@ import pytest
 
 from graft.determinism import make_deterministic
 from graft.features.store import Store
-from graft.mapper.base import Mapper
-from graft.mapper.opening import mapper_for
+from graft.mapper.factory import mapper_for
+from graft.mapper.mapper import PoolMapper
 from graft.select import spread as spread_room
 from graft.select.candidates import TrainSet
 from graft.select.contest import Contest, run_contest
@@ -32,7 +32,7 @@ TIMED = ("latency", "images_per", "seconds")
     scope="module",
     params=["processes", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dask", "ray"))],
 )
-def mapper(request: pytest.FixtureRequest) -> Iterator[Mapper]:
+def mapper(request: pytest.FixtureRequest) -> Iterator[PoolMapper]:
     with mapper_for(Compute(mapper=request.param, workers=2, threads=1)) as found:
         yield found
 
@@ -43,7 +43,7 @@ def params(asked: Callable[..., Params]) -> Params:
     return asked({**SMALL, "depth": "auto"}, {**SMALL, "depth": 0}, {**SMALL, "depth": 99}, finalists=2)
 
 
-def run(task: TrainSet, params: Params, folder: Path, mapper: Mapper | None = None) -> tuple[Contest, list[str]]:
+def run(task: TrainSet, params: Params, folder: Path, mapper: PoolMapper | None = None) -> tuple[Contest, list[str]]:
     said: list[str] = []
     return run_contest(task, params, folder, Store(folder / "cache"), said.append, mapper), said
 
@@ -66,7 +66,7 @@ def figures(contest: Contest, task: TrainSet) -> dict[str, Any]:
 
 
 def test_the_selection_is_that_of_one_after_the_other_to_the_bit(
-    mapper: Mapper, task: TrainSet, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mapper: PoolMapper, task: TrainSet, params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the pass over the images is divided, which few images would not be."""
     make_deterministic(1)
@@ -87,10 +87,10 @@ def test_the_selection_is_that_of_one_after_the_other_to_the_bit(
 
 @pytest.mark.slow
 def test_a_candidate_that_kills_its_worker_fails_alone(
-    mapper: Mapper, task: TrainSet, asked: Callable[..., Params], tmp_path: Path
+    mapper: PoolMapper, task: TrainSet, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     params = asked({**SMALL, "depth": 1}, SMALL, {**SMALL, "depth": 0})
-    contest, _ = run(task, params, tmp_path, Sabotaging(mapper.engine, params.zoo.candidates[0], "kill"))
+    contest, _ = run(task, params, tmp_path, Sabotaging(mapper.pool, params.zoo.candidates[0], "kill"))
     assert [item.candidate for item in contest.failed] == [params.zoo.candidates[0]]
     assert contest.failed[0].reason == "probing: was killed, as happens when memory runs out"
     assert [item.candidate for item in contest.results] == list(params.zoo.candidates[1:])
@@ -99,10 +99,10 @@ def test_a_candidate_that_kills_its_worker_fails_alone(
 
 @pytest.mark.slow
 def test_a_candidate_that_runs_out_of_memory_fails_alone(
-    mapper: Mapper, task: TrainSet, asked: Callable[..., Params], tmp_path: Path
+    mapper: PoolMapper, task: TrainSet, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     params = asked(SMALL, {**SMALL, "arch": "vgg16"})
-    contest, _ = run(task, params, tmp_path, Sabotaging(mapper.engine, params.zoo.candidates[1], "starve"))
+    contest, _ = run(task, params, tmp_path, Sabotaging(mapper.pool, params.zoo.candidates[1], "starve"))
     assert [item.candidate for item in contest.failed] == [params.zoo.candidates[1]]
     assert contest.failed[0].reason.startswith("probing: out of memory")
     assert contest.winner.candidate == params.zoo.candidates[0]

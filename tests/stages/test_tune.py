@@ -158,7 +158,7 @@ def test_a_better_policy_is_what_finetune_takes(
 def test_each_trial_is_trained_with_its_policy(
     project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graft.mapper.serial import in_turn
+    from graft.mapper.mapper import SerialMapper
 
     workspace = project()
     job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
@@ -171,7 +171,7 @@ def test_each_trial_is_trained_with_its_policy(
     monkeypatch.setattr(Job, "try_out", try_out)
     for values in ({"policy": "as set", "dropout": 0.3}, {"policy": "cutmix"}):
         with pytest.raises(LookupError):
-            next(tune.fold_scores(job, values, in_turn()))
+            next(tune.fold_scores(job, values, SerialMapper()))
     assert used == [(job.params.augment.policy, 0.3), ((NamedPolicy("cutmix"),), job.params.train.dropout)]
 
 

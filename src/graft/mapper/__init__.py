@@ -1,1 +1,1 @@
-"""Work on many items at once, by engines that exist: here one after the other, processes, a Dask or a Ray cluster."""
+"""Parallel map over candidates, folds and trials: serial, loky processes, a Dask or a Ray cluster."""

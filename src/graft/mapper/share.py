@@ -1,4 +1,4 @@
-"""How a machine is divided among workers: how many there are, threads for each, a GPU for each."""
+"""The share of this machine that each worker gets: number of workers, threads and GPU of each."""
 
 from __future__ import annotations
 
@@ -10,41 +10,40 @@ from graft.settings import Compute
 
 
 @dataclass(frozen=True)
-class Share:
-    """What the workers of one machine get.
+class ResourceShare:
+    """How a machine is divided among workers.
 
     Attributes:
         workers: how many work at once.
-        threads: for each.
-        gpus: names for ``CUDA_VISIBLE_DEVICES``, dealt out in turn; empty: each worker sees what this process sees.
+        threads: of each.
+        gpus: values for ``CUDA_VISIBLE_DEVICES``, dealt out in turn; empty: every worker sees what this process sees.
     """
 
     workers: int
     threads: int
     gpus: tuple[str, ...] = ()
 
-    def variables(self, place: int) -> dict[str, str]:
-        """What the worker at ``place`` (from 0) finds in its environment."""
-        return {"CUDA_VISIBLE_DEVICES": self.gpus[place % len(self.gpus)]} if self.gpus else {}
+    def variables(self, slot: int) -> dict[str, str]:
+        """Environment variables of the worker in ``slot`` (from 0)."""
+        return {"CUDA_VISIBLE_DEVICES": self.gpus[slot % len(self.gpus)]} if self.gpus else {}
 
 
-def share_of(compute: Compute) -> Share:
-    """What the settings ask for on this machine.
+def share_of(compute: Compute) -> ResourceShare:
+    """The share on this machine."""
+    return divided(compute, available_cores(), visible_gpus(compute.device))
 
-    Where they leave it open: a worker for each GPU; without GPUs one for each ``compute.threads`` cores, or where
-    that is open as well, one for each core.
+
+def divided(compute: Compute, cores: int, gpus: tuple[str, ...]) -> ResourceShare:
+    """The share on a machine of ``cores`` and ``gpus``.
+
+    Where the settings leave it open: one worker per GPU; without GPUs one per ``compute.threads`` cores, else per core.
     """
-    return divided(compute, available_cores(), gpus_for(compute.device))
-
-
-def divided(compute: Compute, cores: int, gpus: tuple[str, ...]) -> Share:
-    """The same for a machine with so many cores and these GPUs."""
     workers = compute.workers or len(gpus) or max(1, cores // (compute.threads or 1))
-    return Share(workers, compute.threads or max(1, cores // workers), gpus)
+    return ResourceShare(workers, compute.threads or max(1, cores // workers), gpus)
 
 
-def gpus_for(device: str) -> tuple[str, ...]:
-    """The GPUs to deal out; none where one is named, or where there is at most one."""
+def visible_gpus(device: str) -> tuple[str, ...]:
+    """GPUs to deal out; none where the settings name one, or where there is at most one."""
     if device not in {"auto", "cuda"}:
         return ()
     import torch

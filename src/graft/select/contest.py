@@ -14,8 +14,7 @@ from graft.errors import GraftError
 from graft.evaluate.scorer import Scorer
 from graft.features.images import decoded_at
 from graft.features.store import Store
-from graft.mapper.base import Mapper
-from graft.mapper.serial import in_turn
+from graft.mapper.mapper import Mapper, SerialMapper
 from graft.select.candidates import Result, TrainSet, preprocessings_for
 from graft.select.controls import Contestants, Control, run_controls
 from graft.select.failures import Failed, reason_of, refuse_all
@@ -157,7 +156,7 @@ def run_contest(
         ConfigError: none keeps the limits.
         DataError: an image cannot be decoded.
     """
-    course = _Course(data, params, sources, store, say, mapper or in_turn())
+    course = _Course(data, params, sources, store, say, mapper or SerialMapper())
     course.decode()
     for step in (course.probe, course.measure, course.finetune):
         step()

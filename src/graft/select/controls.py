@@ -16,8 +16,7 @@ import numpy as np
 from graft.evaluate.scorer import Scorer, scorer
 from graft.features.images import decoded
 from graft.features.store import Store
-from graft.mapper.base import Mapper
-from graft.mapper.serial import in_turn
+from graft.mapper.mapper import Mapper, SerialMapper
 from graft.select.candidates import Result, TrainSet
 from graft.select.heads import head_for
 from graft.select.names import name_of
@@ -65,7 +64,7 @@ class Contestants:
     params: Params
     sources: Path
     store: Store
-    mapper: Mapper = field(default_factory=in_turn)
+    mapper: Mapper = field(default_factory=SerialMapper)
 
     @property
     def scorer(self) -> Scorer:

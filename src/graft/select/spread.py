@@ -16,7 +16,8 @@ from typing import TypeVar
 import numpy as np
 
 from graft.features.store import Store
-from graft.mapper.base import Done, Failure, Mapper, value_of
+from graft.mapper.mapper import Mapper
+from graft.mapper.outcomes import Done, Failure, value_of
 from graft.select.candidates import FoldOutputs, Result, TrainSet, keep_features, probe_candidate, with_scores
 from graft.select.failures import attempt
 from graft.select.training import Training, keep_features_at, train_in_folds

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.evaluate.repeated import FoldPair
-from graft.mapper.base import Mapper, value_of
-from graft.mapper.opening import mapper_for
-from graft.mapper.serial import in_turn
+from graft.mapper.factory import mapper_for
+from graft.mapper.mapper import Mapper, SerialMapper
+from graft.mapper.outcomes import value_of
 from graft.settings import Train
 from graft.stages.control import STRATEGY, train_control
 
@@ -42,7 +42,7 @@ def fold_pairs(job: Job, asked: Train) -> tuple[FoldPair, ...]:
 
 def _mapper(job: Job) -> AbstractContextManager[Mapper]:
     """What does the pairs: devices that train together do each of them together."""
-    return nullcontext(in_turn()) if job.fabric.world_size > 1 else mapper_for(job.params.compute)
+    return nullcontext(SerialMapper()) if job.fabric.world_size > 1 else mapper_for(job.params.compute)
 
 
 def _pair(job: Job, asked: Train, place: tuple[int, int]) -> FoldPair:

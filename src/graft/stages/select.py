@@ -28,7 +28,7 @@ def run(params: Params, workspace: Workspace) -> None:
     """
     from graft.augment.auto import with_augmentation, with_candidates
     from graft.features.store import Store
-    from graft.mapper.opening import mapper_for
+    from graft.mapper.factory import mapper_for
     from graft.select.candidates import around
     from graft.select.contest import run_contest
     from graft.select.names import name_of

@@ -19,7 +19,7 @@ from graft.workspace import Workspace
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graft.mapper.base import Mapper
+    from graft.mapper.mapper import Mapper
     from graft.stages.job import Job
     from graft.tune.outcome import Outcome
     from graft.tune.search import Search, Tried
@@ -39,7 +39,7 @@ def run(params: Params, workspace: Workspace) -> None:
     """
     from graft.determinism import make_deterministic
     from graft.evaluate.scorer import scorer
-    from graft.mapper.opening import mapper_for
+    from graft.mapper.factory import mapper_for
     from graft.stages.job import Job
     from graft.train.devices import fabric_for
     from graft.tune.outcome import decide
@@ -111,7 +111,7 @@ def fold_scores(job: Job, values: Values, mapper: Mapper) -> Generator[float, No
 
     Folds of one trial are what is spread: whoever proposes the next trial has to know all of this one.
     """
-    from graft.mapper.base import value_of
+    from graft.mapper.outcomes import value_of
     from graft.stages.trial import Trial
 
     folds = np.unique(job.data.folds).tolist()
@@ -127,7 +127,7 @@ def with_values(job: Job, values: Values) -> Job:
 
 def out_of_fold_of(job: Job, values: Values, mapper: Mapper) -> pd.DataFrame:
     """What selection writes of the winner, for other settings of its training: every fold is trained once more."""
-    from graft.mapper.base import value_of
+    from graft.mapper.outcomes import value_of
     from graft.select.out_of_fold import out_of_fold_table
     from graft.stages.trial import Trial
 

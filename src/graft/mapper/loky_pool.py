@@ -9,10 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any, cast
-
-from loky import BrokenProcessPool, ProcessPoolExecutor
-from loky.process_executor import TerminatedWorkerError
+from typing import TYPE_CHECKING, Any, cast
 
 from graft.mapper.context import WorkerContext, start_worker
 from graft.mapper.mapper import Slots
@@ -20,20 +17,26 @@ from graft.mapper.outcomes import Outcome
 from graft.mapper.share import ResourceShare, share_of
 from graft.settings import Compute
 
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
+
 
 class LokyPool:
     """One process per slot, started when it is needed and again after it died."""
 
-    died: tuple[type[BaseException], ...] = (TerminatedWorkerError,)
-
     def __init__(self, share: ResourceShare, context: WorkerContext) -> None:
+        from loky.process_executor import TerminatedWorkerError
+
         self.workers = share.workers
+        self.died: tuple[type[BaseException], ...] = (TerminatedWorkerError,)
         self._share = share
         self._context = context
         self._executors: dict[int, ProcessPoolExecutor] = {}
 
     def submit(self, slot: int, work: Callable[[Any], Any], item: Any) -> Future[Outcome]:
         """See :class:`graft.mapper.mapper.Pool`."""
+        from loky import BrokenProcessPool, ProcessPoolExecutor
+
         try:
             return cast("Future[Outcome]", self._executors[slot].submit(self._context.run, work, item))
         except (KeyError, BrokenProcessPool):

@@ -108,7 +108,7 @@ def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         (
             _set("validation/allowed_formats", ["HEIC"]),
-            "the key 'validation.allowed_formats.0' cannot be 'HEIC': input should be 'JPEG', 'PNG', 'WEBP', 'BMP', ",
+            "the key 'validation.allowed_formats.0' cannot be 'HEIC': input should be 'JPEG', 'PNG', 'WEBP', 'HEIF', ",
         ),
         (_set("select/folds", True), "the key 'select.folds' cannot be True: input should be a valid integer"),
         (_set("zoo/candidates", []), "the key 'zoo.candidates' cannot be []"),

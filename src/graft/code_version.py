@@ -32,7 +32,9 @@ def code_of(patterns: Iterable[str], package: Path = _PACKAGE) -> list[str]:
 def decoders() -> list[str]:
     """Pillow's version, and those of the libraries by which it decodes."""
     import PIL
+    import pillow_heif
     from PIL import features
 
     names = ("jpg", "libjpeg_turbo", "webp", "zlib", "libtiff")
-    return [f"pillow {PIL.__version__}", *(f"{name} {features.version(name)}" for name in names)]
+    heif = f"pillow-heif {pillow_heif.__version__}, libheif {pillow_heif.libheif_version()}"
+    return [f"pillow {PIL.__version__}", heif, *(f"{name} {features.version(name)}" for name in names)]

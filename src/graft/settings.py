@@ -25,7 +25,7 @@ SeverityChoice = Literal["critical", "warning", "quarantine", "ignore"]
 FitChoice = Literal["auto", "crop", "pad", "squash"]
 DepthScaling = Literal["fixed", "file", "dataset"]
 Rule = Literal["accurate", "cheap"]
-Format = Literal["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"]
+Format = Literal["JPEG", "PNG", "WEBP", "HEIF", "BMP", "GIF", "TIFF"]
 
 
 # How the name of a weights file ends; what does not end so is the name of published weights, or of a kind of them.

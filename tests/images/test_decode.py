@@ -16,7 +16,7 @@ from tests.conftest import picture
 from tests.images.faults import encoded, header_bomb, png, with_orientation
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "BMP", "GIF", "TIFF"])
 def test_every_allowed_format_is_decoded(kind: str) -> None:
     decoded = decode_fully(encoded(picture(1), kind))
     assert (decoded.format, decoded.image.mode, decoded.image.size, decoded.frames) == (kind, "RGB", (24, 20), 1)
@@ -24,7 +24,7 @@ def test_every_allowed_format_is_decoded(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["PPM", "ICO", "TGA", "JPEG2000"])
 def test_other_formats_are_refused_although_pillow_knows_them(kind: str) -> None:
-    with pytest.raises(DataError, match="graft reads JPEG, PNG, WebP, BMP, GIF and TIFF"):
+    with pytest.raises(DataError, match="graft reads JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF"):
         decode(encoded(picture(1).resize((16, 16)), kind))
 
 
@@ -69,7 +69,7 @@ def test_every_other_mode_becomes_rgb(mode: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "TIFF"])
 def test_exif_orientation_is_undone(kind: str, orientation: int) -> None:
     # A white corner: where it is after turning says how the image was turned.
     upright = Image.new("RGB", (32, 16))
@@ -84,7 +84,7 @@ def test_broken_exif_says_nothing_against_the_pixels() -> None:
     assert decode(encoded(picture(1), "JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")).size == (24, 20)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "HEIF", "TIFF"])
 def test_of_an_animation_the_first_frame_is_taken_and_the_frames_are_counted(kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime", "blue")]
     decoded = decode_fully(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
@@ -97,11 +97,12 @@ def test_of_an_animation_the_first_frame_is_taken_and_the_frames_are_counted(kin
     [
         (b"", "the image file is empty (0 bytes)"),
         (b"hello, I am text", "this is not an image but text; graft reads"),
-        (b"\x00\x00\x00\x18ftypheic" + b"\x00" * 20, "this is not an image graft reads but HEIC"),
+        (b"\x00\x00\x00\x18ftypheic" + b"\x00" * 20, "the image is damaged: it begins as HEIC does"),
         (b"8BPS\x00\x01" + b"\x00" * 20, "this is not an image graft reads but Photoshop (PSD)"),
         (b"<svg xmlns='x'/>", "this is not an image graft reads but SVG"),
         (b"\x91\x07\xe3\x5c\xb8\x2a\xf4\x66" + b"\x00" * 600, "this is not an image, or one of an unknown format"),
         (encoded(picture(1, (64, 64)), "JPEG")[:400], "the image is damaged: "),
+        (encoded(picture(1, (64, 64)), "HEIF")[:-200], "the image is damaged: its end is missing"),
         (encoded(picture(1, (64, 64)), "PNG")[:-200], "the image is damaged: "),
     ],
 )

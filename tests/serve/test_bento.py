@@ -93,7 +93,7 @@ def test_the_container_is_built_of_what_serving_needs(
     assert [line for line in (*told, *card) if line not in readme] == []
     packages = (context / "env" / "python" / "requirements.txt").read_text()
     names = {line.partition("=")[0] for line in packages.split("\n") if line}
-    assert names == {"numpy", "onnxruntime", "pillow", "pydantic", "safetensors", "bentoml"}
+    assert names == {"numpy", "onnxruntime", "pillow", "pillow-heif", "pydantic", "safetensors", "bentoml"}
     model = next((context / "models" / "graft").glob("*/model.onnx"))
     assert model.read_bytes() == (whole_project.packaged / "model.onnx").read_bytes()
     strange = [path for path in context.rglob("*") if path.is_file() and "secret" in path.read_text(errors="ignore")]

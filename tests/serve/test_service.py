@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pillow_heif import register_heif_opener
 
 from graft.predict import Predictor
 from graft.serve.page import FOLDER
@@ -51,6 +53,14 @@ def test_service_and_predictor_give_the_same_probabilities(ask, served: Workspac
     wanted = dict(zip(predictor.classes, said.probabilities[0].tolist(), strict=True))
     assert answer["probabilities"] == pytest.approx(wanted, abs=1e-6)
     assert said.novelty is not None and answer["novelty"] == pytest.approx(said.novelty[0], abs=1e-3)
+
+
+def test_a_heic_photograph_is_answered(ask, png: bytes) -> None:
+    register_heif_opener()
+    heic = io.BytesIO()
+    Image.open(io.BytesIO(png)).save(heic, "HEIF", quality=100)
+    answer = ask("POST", "/predict", files={"image": ("IMG_1.HEIC", heic.getvalue(), "image/heic")})
+    assert answer.status_code == 200 and answer.json()["label"]
 
 
 def test_type_and_name_of_the_file_do_not_matter(ask, png: bytes) -> None:

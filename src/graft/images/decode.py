@@ -2,7 +2,7 @@
 
 What is done, in this order, and stated here because training, evaluation and serving all rely on it:
 
-1. Only JPEG, PNG, WebP, BMP, GIF and TIFF are opened; the name of a file says nothing, its bytes do.
+1. Only JPEG, PNG, WebP, HEIC (HEIF), BMP, GIF and TIFF are opened; the name of a file says nothing, its bytes do.
 2. The size is read from the header, and more than ``MAX_PIXELS`` are refused before anything is decoded; so is a
    strip whose sides differ by more than ``MAX_RATIO``, of which no square shows anything, and a JPEG of more than
    ``MAX_SCANS`` scans, which could take hours. Decoding takes up to 16 bytes of memory a pixel.
@@ -18,7 +18,7 @@ What is done, in this order, and stated here because training, evaluation and se
    image has is passed over, and one that is sRGB itself costs nothing. Other statements about colour, such as PNG's
    gamma, are not read. CMYK without a profile is mixed as Pillow does; in a JPEG it is inverted, as Adobe writes it.
 7. Transparent pixels are flattened on white; palettes, grey and all else become RGB.
-8. It is turned upright by its EXIF orientation; broken EXIF is passed over.
+8. It is turned upright by its EXIF orientation (HEIC: by libheif); broken EXIF is passed over.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from pillow_heif import register_heif_opener
 
 from graft.errors import DataError
 from graft.images.colour import FULL_DEPTH, DepthRange, is_deep, own_range, to_srgb
 from graft.images.packed import StoredImage, size_of
 from graft.images.signatures import end_is_missing, scans_of, what_is_damaged, what_it_is, without_texts
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "HEIF", "BMP", "GIF", "TIFF")
+# Thumbnails inside a file are not decoded.
+register_heif_opener(thumbnails=False)
 MAX_PIXELS = 100_000_000
 # Longer side over shorter: panoramas have up to 20, lines of text up to 50.
 MAX_RATIO = 100

@@ -9,9 +9,11 @@ from pathlib import Path
 from graft.images.packed import StoredImage
 from graft.settings import Severity
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".bmp", ".gif", ".tif", ".tiff"}
+)
 # Said to be images by their names, and so reported as unreadable rather than passed over in silence.
-FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".psd", ".svg", ".jp2", ".jxl", ".ppm", ".pgm", ".tga"})
+FOREIGN_SUFFIXES = frozenset({".avif", ".psd", ".svg", ".jp2", ".jxl", ".ppm", ".pgm", ".tga"})
 _DEBRIS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
 # What people call the parts of a divided data set; training and the others are written in lower case here.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Iterable
 
-READABLE = "JPEG, PNG, WebP, BMP, GIF and TIFF"
+READABLE = "JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF"
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Chunks of unlimited length that do not hold pixels, and the keywords of those that can say how an image is turned.
@@ -14,9 +15,6 @@ _ORIENTING = {b"Raw profile type exif", b"XML:com.adobe.xmp"}
 
 # First bytes (from an offset) of what people often take for one of the formats above.
 _FOREIGN = (
-    (4, b"ftyphe", "HEIC"),
-    (4, b"ftypmif1", "HEIC"),
-    (4, b"ftypmsf1", "HEIC"),
     (4, b"ftypavi", "AVIF"),
     (4, b"ftyp", "a video (MP4 or like it)"),
     (0, b"8BPS", "Photoshop (PSD)"),
@@ -34,13 +32,14 @@ _TEXTS = (
     (b"<html", "HTML"),
 )
 _OURS = (
-    (b"\xff\xd8\xff", "JPEG"),
-    (_PNG, "PNG"),
-    (b"RIFF", "WebP"),
-    (b"BM", "BMP"),
-    (b"GIF8", "GIF"),
-    (b"II*\x00", "TIFF"),
-    (b"MM\x00*", "TIFF"),
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, _PNG, "PNG"),
+    (0, b"RIFF", "WebP"),
+    (0, b"BM", "BMP"),
+    (0, b"GIF8", "GIF"),
+    (0, b"II*\x00", "TIFF"),
+    (0, b"MM\x00*", "TIFF"),
+    *((4, b"ftyp" + brand, "HEIC") for brand in (b"hei", b"hev", b"mif1", b"msf1")),
 )
 # What every whole file of these formats has at its end. Their decoders do without.
 _END_MARKS = {"PNG": b"IEND\xaeB\x60\x82", "GIF": b"\x00;"}
@@ -52,24 +51,26 @@ _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 
 def what_it_is(data: bytes) -> str:
     """A sentence about bytes that no decoder would take."""
-    for offset, magic, name in _FOREIGN:
-        if data[offset : offset + len(magic)] == magic:
-            return f"this is not an image graft reads but {name}; graft reads {READABLE}"
+    if (ours := _name_of(data, _OURS)) is not None:
+        return f"the image is damaged: it begins as {ours} does, but what must follow is not there"
+    if (name := _name_of(data, _FOREIGN)) is not None:
+        return f"this is not an image graft reads but {name}; graft reads {READABLE}"
     head = data[:512]
     if b"\x00" not in head:
         begins = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
         kind = next((name for start, name in _TEXTS if begins.startswith(start)), None)
         said = f"not an image graft reads but {kind}" if kind else "not an image but text"
         return f"this is {said}; graft reads {READABLE}"
-    for magic, name in _OURS:
-        if data.startswith(magic):
-            return f"the image is damaged: it begins as {name} does, but what must follow is not there"
     return f"this is not an image, or one of an unknown format; graft reads {READABLE}"
 
 
 def suffix_of(data: bytes) -> str:
     """What a file of these bytes is called after the dot: ``jpeg``, ``png``, ..., or ``bin``."""
-    return next((name.lower() for magic, name in _OURS if data.startswith(magic)), "bin")
+    return (_name_of(data, _OURS) or "bin").lower()
+
+
+def _name_of(data: bytes, signatures: Iterable[tuple[int, bytes, str]]) -> str | None:
+    return next((name for offset, magic, name in signatures if data.startswith(magic, offset)), None)
 
 
 def end_is_missing(kind: str, data: bytes) -> bool:
@@ -82,7 +83,7 @@ def what_is_damaged(data: bytes, reason: str) -> str:
     """A sentence about an image on which a decoder gave up for ``reason``."""
     # A WebP file says how long it is; its decoder does not say that this is what it misses.
     short_webp = data[:4] == b"RIFF" and int.from_bytes(data[4:8], "little") + 8 > len(data)
-    if short_webp or "truncated" in reason.lower():
+    if short_webp or "truncated" in reason.lower() or "unexpected end of file" in reason.lower():
         return f"the image is damaged: its end is missing ({len(data):,} bytes are there)"
     return f"the image is damaged: {reason}"
 

@@ -38,7 +38,7 @@ proxy with TLS before it.
 ## Limits
 
 It answers with one of its classes whatever the image shows. `unsure` marks answers that are not to be relied on, and a
-`novelty` over 1 an image unlike those that it was trained on. It reads JPEG, PNG, WebP, BMP, GIF and TIFF.
+`novelty` over 1 an image unlike those that it was trained on. It reads JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF.
 
 | variable | default | meaning |
 |---|---|---|

@@ -75,6 +75,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     import lightning_fabric  # noqa: F401
     import numpy as np
     import sklearn.linear_model  # noqa: F401
+    from graft.train.loop import logits_of
 
     from graft.determinism import make_deterministic
     from graft.features.extract import Extractor
@@ -85,7 +86,6 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.settings import Candidate, Compute, Train
     from graft.train.devices import fabric_for
     from graft.train.finetune import Task, finetune
-    from graft.train.loop import logits_of
     from graft.train.plan import STRATEGIES
     from graft.train.trial import Ahead, choose_mode
     from graft.zoo.network import cut

@@ -28,15 +28,15 @@ from graft.threads import wait_briefly
 wait_briefly()
 
 import torch  # noqa: E402
+from graft.train.loop import Lesson, logits_of, run_stage  # noqa: E402
+from graft.train.underway import Underway  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from graft.determinism import available_cores, make_deterministic  # noqa: E402
 from graft.settings import Compute, Train  # noqa: E402
 from graft.train.inputs import Kept  # noqa: E402
-from graft.train.loop import Lesson, logits_of, run_stage  # noqa: E402
 from graft.train.plan import finetune  # noqa: E402
 from graft.train.several import launch  # noqa: E402
-from graft.train.underway import Underway  # noqa: E402
 from graft.zoo.network import build_network  # noqa: E402
 
 if TYPE_CHECKING:

@@ -131,12 +131,11 @@ def test_what_was_tested_is_remembered_beyond_the_run() -> None:
     assert {"data/split_history.json": {"persist": True}} in split["outs"]
 
 
-def test_how_long_checkpoints_wait_and_what_controls_there_are_chooses_no_candidate() -> None:
+def test_what_controls_there_are_chooses_no_candidate() -> None:
     params = _graph()["stages"]["select"]["params"]
     settings = {f"train.{field.name}" for field in fields(Train)}
     controls = {"train.control", "train.control_seeds", "train.control_steps", "train.label_counts"}
-    deciding = settings - controls - {"train.checkpoint_seconds"}
-    assert {key for key in params if key.startswith("train")} == deciding
+    assert {key for key in params if key.startswith("train")} == settings - controls
 
 
 def test_a_fine_tuning_setting_is_no_affair_of_the_stages_before() -> None:

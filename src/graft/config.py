@@ -25,6 +25,8 @@ REMOVED = {
     "train.full_epochs": "leave it out: train.strategy: finetune trains all blocks that train.unfreeze names at once",
     "train.gradual_epochs": "leave it out: train.block_decay lets early blocks move less",
     "train.patience": "leave it out: a schedule ends after train.finetune_epochs, and is never cut short",
+    "train.checkpoint_seconds": "leave it out: a killed training goes on from the end of an epoch",
+    "compute.compile": "leave it out: networks are trained as PyTorch runs them",
     "select.finetune_epochs": "leave it out: finalists are trained as the winner is, for train.finetune_epochs",
 }
 

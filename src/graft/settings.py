@@ -385,10 +385,6 @@ class Train:
         Literal["none", "loss", "sampling"],
         Field(description="what evens out classes of unlike size: their weight in the loss, or how often they come"),
     ] = "none"
-    checkpoint_seconds: Annotated[
-        float,
-        Field(ge=0, description="seconds between checkpoints, from which a killed training goes on; 0: every step"),
-    ] = 30.0
     control: Annotated[bool, Field(description="train the same network from scratch, to test that transfer helps")] = (
         True
     )
@@ -531,7 +527,6 @@ class Compute:
         Literal["auto", "fp32", "bf16", "fp16"],
         Field(description="what is calculated in while training; auto: the quickest here, by a short trial, kept"),
     ] = "auto"
-    compile: Annotated[bool, Field(description="let torch.compile make kernels first; needs a C++ compiler")] = False
     threads: Annotated[Positive | None, Field(description="CPU threads; null: all cores")] = None
     mapper: Annotated[
         Literal["serial", "processes", "dask", "ray"],

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from graft.train.meeting import port_for_later
 from tests.flows.toy import Toy, make_toy
+from tests.ports import port_for_later
 
 
 @pytest.fixture(params=["git", "no scm"])

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from graft.train.meeting import port_for_later
+from tests.ports import port_for_later
 from tests.waiting import until
 
 

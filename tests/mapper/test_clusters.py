@@ -16,8 +16,8 @@ from graft.errors import GraftError
 from graft.mapper.factory import mapper_for
 from graft.mapper.outcomes import Done
 from graft.settings import Compute
-from graft.train.meeting import port_for_later
 from tests.mapper import work
+from tests.ports import port_for_later
 from tests.waiting import until
 
 pytestmark = pytest.mark.slow

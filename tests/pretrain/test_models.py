@@ -79,7 +79,7 @@ def test_the_whole_road(project: Callable[..., Workspace], capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("epochs", "batch_size", "said"),
     [
-        (3, 4, "the loss of the pretraining is nan in epoch 1, step 2 of 7, at the rate "),
+        (3, 4, "the loss is nan in stage 'pretraining', epoch 0, step 1, at the rate "),
         (1, 100, "the pretrained network's answers are not numbers after its last step\n"),
     ],
 )

@@ -27,9 +27,10 @@ from graft.select.candidates import (
     with_scores,
 )
 from graft.select.contest import run_contest
+from graft.select.finalists import SelectionInputs, train_in_folds, trainer_for
 from graft.select.leaderboard import agreement, table
 from graft.select.out_of_fold import out_of_fold_table
-from graft.select.training import Training, started_from, train_in_folds
+from graft.select.training import CandidateTrainer
 from graft.settings import Candidate, Params, Train
 from graft.train.devices import fabric_for
 from graft.train.finetune import Task, Trained, finetune
@@ -59,31 +60,39 @@ class Fit:
     strategy: str
     depth: int
     rows: tuple[bool, ...]
-    candidate: Candidate
     trained: Trained
 
 
 @dataclass(frozen=True)
-class Recorded(Training):
-    """Writes down what is trained, and what each network is asked for."""
+class Record:
+    """What is trained, and which images each network is asked for."""
 
     fits: list[Fit] = field(default_factory=list)
     asked: list[tuple[Fit, tuple[bool, ...]]] = field(default_factory=list)
 
-    def fit(self, candidate: Candidate, depth: int, strategy: str, rows: Any, *more: Any, **other: Any) -> Trained:
-        trained = super().fit(candidate, depth, strategy, rows, *more, **other)
-        self.fits.append(Fit(strategy, depth, tuple(rows.tolist()), candidate, trained))
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch) -> Record:
+    made, fit, logits = Record(), CandidateTrainer.fit, CandidateTrainer.logits
+
+    def recorded(self: CandidateTrainer, strategy: str, rows: Any, *more: Any, **other: Any) -> Trained:
+        trained = fit(self, strategy, rows, *more, **other)
+        made.fits.append(Fit(strategy, self.depth, tuple(rows.tolist()), trained))
         return trained
 
-    def logits(self, trained: Trained, candidate: Candidate, rows: Any) -> Any:
-        (made,) = (one for one in self.fits if one.trained is trained)
-        self.asked.append((made, tuple(rows.tolist())))
-        return super().logits(trained, candidate, rows)
+    def asked(self: CandidateTrainer, trained: Trained, strategy: str, rows: Any) -> Any:
+        (one,) = (one for one in made.fits if one.trained is trained)
+        made.asked.append((one, tuple(rows.tolist())))
+        return logits(self, trained, strategy, rows)
+
+    monkeypatch.setattr(CandidateTrainer, "fit", recorded)
+    monkeypatch.setattr(CandidateTrainer, "logits", asked)
+    return made
 
 
 @pytest.fixture
-def recorded(task: TrainSet, store: Store, tmp_path: Path) -> Callable[[Params], Recorded]:
-    return lambda params: Recorded(task, params, tmp_path, store)
+def inputs(task: TrainSet, store: Store, tmp_path: Path) -> Callable[[Params], SelectionInputs]:
+    return lambda params: SelectionInputs(task, params, tmp_path, store)
 
 
 def unsure(result: Result, fold_depths: tuple[int, ...] = ()) -> Result:
@@ -138,22 +147,26 @@ def test_kept_activations_give_the_loss_of_running_the_frozen_part(
 
 
 def test_out_of_fold_logits_are_those_of_a_network_that_did_not_see_the_fold(
-    task: TrainSet, asked: Callable[..., Params], weighted: dict[str, Any], recorded: Callable[[Params], Recorded]
+    task: TrainSet,
+    asked: Callable[..., Params],
+    weighted: dict[str, Any],
+    inputs: Callable[[Params], SelectionInputs],
+    record: Record,
 ) -> None:
     """By what was trained on, by what comes of other labels, and by the scores."""
     params = asked(weighted)
-    training = recorded(params)
+    training = inputs(params)
     probed = unsure(probe_candidate(params.zoo.candidates[0], task, params, training.sources, training.store))
     tuned = with_scores(probed, [train_in_folds(probed, (0, 1), training)], task, params)
     assert set(tuned.trained) == set(tuned.out_of_fold) == {"extract", "finetune"}
-    assert len(training.asked) == len(training.fits) == 4
-    for made, rows in training.asked:
+    assert len(record.asked) == len(record.fits) == 4
+    for made, rows in record.asked:
         told = np.unique(task.folds[np.array(rows)])
         assert len(told) == 1 and np.array_equal(rows, task.folds == told), "a network is asked for a whole fold"
         assert np.array_equal(made.rows, task.folds != told), "and was trained on all the others, and nothing of it"
     for strategy, said in tuned.out_of_fold.items():
         assert said.shape == (24, 3) and said.dtype == np.float32
-        whole = [np.flatnonzero(rows) for made, rows in training.asked if made.strategy == strategy]
+        whole = [np.flatnonzero(rows) for made, rows in record.asked if made.strategy == strategy]
         assert sorted(np.concatenate(whole).tolist()) == list(range(24)), "every image once"
         right = said.argmax(axis=1) == task.labels
         scores = [float(right[task.folds == fold].mean()) for fold in (0, 1)]
@@ -161,7 +174,7 @@ def test_out_of_fold_logits_are_those_of_a_network_that_did_not_see_the_fold(
     # Labels of a fold's own images take no part in what is said of them.
     other = TrainSet(task.images, task.labels.copy(), task.folds, task.classes)
     other.labels[task.folds == 0] = np.roll(other.labels[task.folds == 0], 1)
-    outputs = train_in_folds(probed, (0, 1), dataclasses.replace(training, data=other, fits=[], asked=[]))
+    outputs = train_in_folds(probed, (0, 1), dataclasses.replace(training, data=other))
     again = with_scores(probed, [outputs], other, params).out_of_fold
     for strategy, said in tuned.out_of_fold.items():
         assert np.array_equal(again[strategy][task.folds == 0], said[task.folds == 0])
@@ -169,38 +182,42 @@ def test_out_of_fold_logits_are_those_of_a_network_that_did_not_see_the_fold(
 
 
 def test_a_fold_is_trained_at_the_depth_that_was_chosen_without_it(
-    task: TrainSet, asked: Callable[..., Params], weighted: dict[str, Any], recorded: Callable[[Params], Recorded]
+    task: TrainSet,
+    asked: Callable[..., Params],
+    weighted: dict[str, Any],
+    inputs: Callable[[Params], SelectionInputs],
+    record: Record,
 ) -> None:
     """Not at the one that was chosen on all folds, in which the fold has a say; also where a worker does one fold."""
     params = asked({**weighted, "depth": 1})
-    training = recorded(params)
+    training = inputs(params)
     probed = probe_candidate(params.zoo.candidates[0], task, params, training.sources, training.store)
     assert probed.probe.depth == 1 and probed.probe.fold_depths == (1, 1)
     probed = unsure(probed, (2, 0))
     for folds in ((1,), (0,)):
         train_in_folds(probed, folds, training)
-    used = {(int(task.folds[~np.array(one.rows)][0]), one.strategy): one.depth for one in training.fits}
+    used = {(int(task.folds[~np.array(one.rows)][0]), one.strategy): one.depth for one in record.fits}
     assert used == {(0, "extract"): 2, (0, "finetune"): 2, (1, "extract"): 0, (1, "finetune"): 0}
-    for one in training.fits:
+    for one in record.fits:
         wanted = task_network(probed.candidate, one.depth, 3, params, training.sources)
         assert len(one.trained.network.blocks) == len(wanted.blocks), "cut there"
 
 
 def test_without_weights_it_is_trained_from_scratch_where_there_is_no_other(
-    task: TrainSet, asked: Callable[..., Params], recorded: Callable[[Params], Recorded]
+    task: TrainSet, asked: Callable[..., Params], inputs: Callable[[Params], SelectionInputs], record: Record
 ) -> None:
     """Whichever strategy is named: every block learns, batch statistics included, and none stays at random."""
     params = asked(SMALL)
     for strategy in ("auto", "extract", "finetune"):
         named = dataclasses.replace(params, train=dataclasses.replace(params.train, strategy=strategy))
-        training = recorded(named)
+        training = inputs(named)
         probed = probe_candidate(named.zoo.candidates[0], task, named, training.sources, training.store)
         tuned = with_scores(probed, [train_in_folds(probed, (0, 1), training)], task, named)
         assert set(tuned.trained) == {"scratch"} and tuned.delivers is not None
         assert (tuned.delivers.strategy, tuned.delivers.why) == ("scratch", "there are no weights to transfer")
         assert tuned.scores == tuned.finetuned == tuned.trained["scratch"]
-    begun = task_network(probed.candidate, training.fits[0].depth, 3, params, training.sources).state_dict()
-    ended = training.fits[0].trained.network.state_dict()
+    begun = task_network(probed.candidate, record.fits[0].depth, 3, params, training.sources).state_dict()
+    ended = record.fits[0].trained.network.state_dict()
     assert begun.keys() == ended.keys() and [key for key in begun if torch.equal(begun[key], ended[key])] == []
 
 
@@ -217,10 +234,14 @@ def test_without_weights_it_is_no_finalist_where_there_is_another(
     assert rows["why"][1] == "no finalist: it has no weights to start from"
 
 
-def test_every_strategy_starts_from_the_candidate_s_weights_but_from_scratch() -> None:
-    own = Candidate("resnet18", "DEFAULT")
-    assert started_from(own, "extract") == started_from(own, "finetune") == own
-    assert started_from(own, "scratch") == Candidate("resnet18", "none")
+def test_every_strategy_starts_from_the_candidate_s_weights_but_from_scratch(
+    asked: Callable[..., Params], weighted: dict[str, Any], inputs: Callable[[Params], SelectionInputs]
+) -> None:
+    params = asked(weighted)
+    own = params.zoo.candidates[0]
+    trainer = trainer_for(own, 1, inputs(params))
+    assert trainer.start("extract").candidate == trainer.start("finetune").candidate == own
+    assert trainer.start("scratch").candidate == dataclasses.replace(own, weights="none")
 
 
 def outputs_of(task: TrainSet, folds: tuple[int, ...], right: dict[str, float], sure: float = 4.0) -> FoldOutputs:

@@ -32,7 +32,6 @@ TRAIN = {
     "batch_size": 8,
     "control_steps": 4,
     "control_seeds": 0,
-    "checkpoint_seconds": 0.0,
     "label_counts": [3],
     "unfreeze": 0.25,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from graft.select.out_of_fold import FILE, read_logits
 from graft.stages import control, finetune
 from graft.stages.runner import run_stage
 from graft.stages.select import train_set
-from graft.train import loop
+from graft.train import checkpoint
+from graft.train.trainer import Trainer
 from graft.trust.card import Temperature, Threshold
 from graft.trust.temperature import fit_temperature, softmax_at
 from graft.trust.threshold import choose_threshold
@@ -45,13 +47,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """Counts steps of training, and ends the stage before number ``at``."""
     counter = {"batches": 0, "at": -1}
 
-    def descend(*given: Any, real: Callable[..., Any] = loop._descend) -> Any:
+    def descend(*given: Any, real: Callable[..., Any] = Trainer._descend) -> Any:
         if counter["batches"] == counter["at"]:
             raise KilledError
         counter["batches"] += 1
         return real(*given)
 
-    monkeypatch.setattr(loop, "_descend", descend)
+    monkeypatch.setattr(Trainer, "_descend", descend)
+    monkeypatch.setattr(checkpoint, "CheckpointStore", partial(checkpoint.CheckpointStore, seconds=0.0))
     return counter
 
 
@@ -59,23 +62,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
 def test_a_killed_stage_goes_on_in_the_network_that_was_running(
     project: Callable[..., Workspace], asked: dict[str, int], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Winner, control and a pair on few labels: killed in each of them, and no step is done twice."""
+    """Winner, control and a pair on few labels: killed in each of them, and no epoch is done twice."""
     workspace = project(strategy="finetune")
     assert run() == 0
     whole, total = models(workspace), asked["batches"]
     assert len([path for path in whole if path.endswith(".safetensors")]) == 4
     assert not workspace.checkpoints.joinpath("finetune").exists(), "what was only for going on is gone"
+    images = int((pd.read_parquet(workspace.splits)["split"] == "train").sum())
+    epoch = -(-images // 8)
     done = 0
-    for at in (2, total // 2, total - 1):
-        asked["batches"], asked["at"] = done, at
+    for steps in (epoch + 1, total // 2, total // 4):
+        asked["batches"], asked["at"] = 0, steps
         with pytest.raises(KilledError):
             finetune.run(load_params(workspace.params), workspace)
-        done = at
+        done += steps
         assert workspace.checkpoints.joinpath("finetune").exists()
-    asked["batches"], asked["at"] = done, -1
+    asked["batches"], asked["at"] = 0, -1
     capfd.readouterr()
     assert run() == 0
-    assert asked["batches"] == total
+    assert asked["batches"] + done <= total + 3 * epoch
     assert models(workspace) == whole
     assert "going on from the checkpoint" in capfd.readouterr().err
 
@@ -157,6 +162,16 @@ def test_a_network_from_scratch_without_epochs_is_refused_before_any_work(
         "error: a network from scratch cannot be trained in 0 epochs\n  where: train.finetune_epochs\n"
         "  remedy: give it epochs; for the head of a pretrained network alone set train.strategy: extract\n"
     )
+    assert models(workspace) == {}
+
+
+def test_a_winner_without_weights_and_without_epochs_is_refused_too(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the strategy is called, it would be delivered as random as it began."""
+    workspace = project(weights="none", finetune_epochs=0, control=False)
+    assert run() == 1
+    assert "error: a network from scratch cannot be trained in 0 epochs\n" in capfd.readouterr().err
     assert models(workspace) == {}
 
 

@@ -15,12 +15,17 @@ import pytest
 from graft.config import load_params
 from graft.determinism import make_deterministic
 from graft.features.images import ImageSet
+from graft.features.store import Store
 from graft.select.candidates import TrainSet
+from graft.select.finalists import SelectionInputs, trainer_for
+from graft.select.training import CandidateTrainer
 from graft.settings import Candidate
 from graft.stages import evaluate, finetune, ingest, locate, split, tune, validate
-from graft.stages.fold_pairs import _seeded, fold_pairs
-from graft.stages.job import Job
-from graft.train.devices import fabric_for
+from graft.stages.finetuning import Finetuning, resolve
+from graft.stages.fold_pairs import fold_pairs
+from graft.stages.winner import Winner
+from graft.train.auto_strategy import StrategyChoice
+from graft.train.checkpoint import CheckpointStore
 from graft.workspace import Workspace
 from tests.stages.conftest import write_logits, write_source
 
@@ -68,62 +73,59 @@ def test_every_fold_and_seed_once_and_the_verdict_hears_of_it(workspace: Workspa
     assert told["folds"]["difference"] == pytest.approx(expected) and told["folds"]["seeds"] == 2
 
 
-def job(workspace: Workspace, weights: str = "source") -> Job:
-    folds = np.arange(12) % 3
-    data = TrainSet(ImageSet(Path(), (), ()), np.arange(12) % 2, folds, ("a", "b"))
-    return Job(load_params(workspace.params), workspace, Candidate(ARCH, weights, 3, 32), data, 4, fabric_for("cpu"))
+def resolved(workspace: Workspace, weights: str = "source") -> Finetuning:
+    """The stage's work for twelve images in three folds, of which nothing is read."""
+    params = load_params(workspace.params)
+    data = TrainSet(ImageSet(Path(), (), ()), np.arange(12) % 2, np.arange(12) % 3, ("a", "b"))
+    given = SelectionInputs(data, params, workspace.source_models, Store(workspace.cache))
+    winner = Winner(Candidate(ARCH, weights, 3, 32), 3, 4, {})
+    write_source(workspace)
+    trainer = trainer_for(winner.candidate, winner.depth, given)
+    choice, nothing = StrategyChoice("finetune", "auto", ""), np.zeros((12, 2), np.float32)
+    kept = CheckpointStore(workspace.checkpoints)
+    return Finetuning(winner, trainer, params.train, choice, {}, nothing, params.trust, params.compute, kept, "")
 
 
 def test_the_fold_that_is_scored_on_trains_neither_side(
     workspace_with: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor has it a say in the control's rate."""
-    whole = job(Workspace(workspace_with(**SECTIONS)))
+    whole = resolved(Workspace(workspace_with(**SECTIONS)))
     scored: list[tuple[str, Any, Any]] = []
 
-    def score(self: Job, trained: Any, strategy: str, rows: Any, metric: str = "accuracy") -> float:
+    def score(self: CandidateTrainer, trained: Any, strategy: str, rows: Any, scorer: Any) -> float:
         scored.append((strategy, trained, rows))
         return 0.5
 
     # What stands for a network is which images it was trained on.
-    monkeypatch.setattr(Job, "train", lambda self, strategy, rows, report=None: rows)
-    monkeypatch.setattr(Job, "score", score)
-    pairs = fold_pairs(whole, whole.params.train)
+    monkeypatch.setattr(CandidateTrainer, "fit", lambda self, strategy, rows, **other: rows)
+    monkeypatch.setattr(CandidateTrainer, "score", score)
+    pairs = fold_pairs(whole)
     assert [(pair.seed, pair.fold) for pair in pairs] == [(seed, fold) for seed in (0, 1) for fold in (0, 1, 2)]
     each = [scored[start : start + 5] for start in range(0, len(scored), 5)]
-    for pair, (transfer, *tries, control) in zip(pairs, each, strict=True):
-        test = whole.data.folds == pair.fold
+    for pair, (*tries, transfer, control) in zip(pairs, each, strict=True):
+        test = whole.trainer.data.folds == pair.fold
         for strategy, (name, trained, rows) in (("finetune", transfer), ("scratch", control)):
             assert name == strategy and (trained == ~test).all() and (rows == test).all()
         for _, trained, rows in tries:
             assert (trained | rows).sum() == 8 and not ((trained | rows) & test).any() and not (trained & rows).any()
 
 
-def test_seeds_differ_and_are_the_same_again(workspace_with: Callable[..., Path]) -> None:
-    whole = job(Workspace(workspace_with(**SECTIONS)))
-    seeds = [_seeded(whole, seed).params.seed for seed in (0, 1, 0)]
-    assert seeds[0] == seeds[2] != seeds[1] and whole.params.seed not in seeds
+def test_seeds_differ_and_decide_random_weights_too(workspace_with: Callable[..., Path]) -> None:
+    whole = resolved(Workspace(workspace_with(**SECTIONS)))
+    other = whole.with_seed(7).trainer
+    assert other.seed == other.start("scratch").weights.seed == 7 != whole.trainer.seed
 
 
 def test_nothing_is_compared_where_nothing_was_transferred(workspace_with: Callable[..., Path]) -> None:
-    blank = job(Workspace(workspace_with(**SECTIONS)), "none")
-    assert fold_pairs(blank, blank.params.train) == ()
+    assert fold_pairs(resolved(Workspace(workspace_with(**SECTIONS)), "none")) == ()
 
 
 @pytest.mark.slow
 def test_workers_find_what_one_after_the_other_finds(workspace: Workspace) -> None:
     make_deterministic(1)
-    alone = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
-    compute = dataclasses.replace(alone.params.compute, mapper="processes", workers=2)
-    spread = dataclasses.replace(alone, params=dataclasses.replace(alone.params, compute=compute))
-    found = fold_pairs(spread, alone.params.train)
-    alone.keeper.clear()  # else the second would only read what the first has trained
-    assert found == fold_pairs(alone, alone.params.train)
-
-
-def test_a_job_in_another_process_is_the_same_but_for_its_device(workspace_with: Callable[..., Path]) -> None:
-    whole = job(Workspace(workspace_with(**SECTIONS)))
-    make, given = whole.__reduce__()
-    again = make(*given)
-    assert again.fabric is not whole.fabric and str(again.fabric.device) == "cpu"
-    assert dataclasses.replace(again, fabric=whole.fabric) == whole
+    alone = resolve(load_params(workspace.params), workspace)
+    compute = dataclasses.replace(alone.compute, mapper="processes", workers=2)
+    found = fold_pairs(dataclasses.replace(alone, compute=compute))
+    alone.checkpoints.clear()  # else the second would only read what the first has trained
+    assert found == fold_pairs(alone)

@@ -15,13 +15,18 @@ import pytest
 
 from graft.config import load_params
 from graft.errors import DataError
+from graft.mapper.mapper import SerialMapper
 from graft.select.out_of_fold import FILE, read_logits
-from graft.settings import NamedPolicy, Tune
+from graft.select.training import CandidateTrainer
+from graft.settings import NamedPolicy, Params, Tune
 from graft.stages import tune
-from graft.stages.job import Job
 from graft.stages.runner import run_stage
 from graft.stages.select import train_set
-from graft.train.devices import fabric_for
+from graft.stages.winner import Winner, read_winner, winner_trainer
+from graft.tune import trials as trials_module
+from graft.tune.search import Search
+from graft.tune.space import Values
+from graft.tune.trials import Trials
 from graft.workspace import Workspace
 
 
@@ -33,6 +38,22 @@ def best(workspace: Workspace) -> dict[str, Any]:
 def searching(workspace: Workspace, **settings: Any) -> None:
     params = dataclasses.replace(load_params(workspace.params), tune=Tune(**settings))
     tune.run(params, workspace)
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, right: Callable[[Values], float]) -> list[Values]:
+    """Let no trial be trained: its settings say which share of each fold is right. Returns what is tried."""
+    tried: list[Values] = []
+
+    def fold_logits(self: Trials, values: Values) -> Iterator[tuple[int, np.ndarray]]:
+        tried.append(dict(values))
+        data = self.trainer.data
+        for fold in np.unique(data.folds).tolist():
+            labels = data.labels[data.folds == fold]
+            said = np.where(np.arange(len(labels)) < right(values) * len(labels), labels, 1 - labels)
+            yield fold, 4 * np.eye(2, dtype=np.float32)[said]
+
+    monkeypatch.setattr(Trials, "_fold_logits", fold_logits)
+    return tried
 
 
 def test_without_a_search_the_settings_at_hand_stay(project: Callable[..., Workspace]) -> None:
@@ -68,50 +89,64 @@ def test_what_is_better_is_what_finetune_takes(
 ) -> None:
     workspace = project()
 
-    def scores(job: Any, values: Any, mapper: Any) -> Iterator[float]:
-        yield from (0.5 if values["weight_decay"] == 0.05 else 0.9 for _ in range(3))
-
-    monkeypatch.setattr(tune, "fold_scores", scores)
+    plant(monkeypatch, lambda values: 0.5 if values["weight_decay"] == 0.05 else 1.0)
     searching(workspace, trials=2, search=("weight_decay",))
     found = best(workspace)
     assert set(found["train"]) == {"weight_decay"}
-    assert "better by 40.0 points" in found["reason"]
+    assert "had accuracy 1.000 over the folds" in found["reason"]
     params = load_params(workspace.params)
     expected = dataclasses.replace(params.train, weight_decay=found["train"]["weight_decay"])
     assert tune.tuned(params, workspace).train == expected
     assert "settings from the search: weight_decay" in capfd.readouterr().out
 
 
-def test_what_is_better_has_the_logits_of_its_own_networks_beside_it(
-    project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, int]]:
+    """Strategy, weight decay and fold of everything that is trained."""
+    trained: list[tuple[str, float, int]] = []
+
+    def fold_logits(
+        self: CandidateTrainer, strategy: str, purpose: Any, fold: int, real: Any = CandidateTrainer.fold_logits
+    ) -> Any:
+        trained.append((strategy, self.settings.weight_decay, fold))
+        return real(self, strategy, purpose, fold)
+
+    monkeypatch.setattr(CandidateTrainer, "fold_logits", fold_logits)
+    return trained
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_is_better_has_the_logits_of_its_own_trial_beside_it(
+    killed: bool, project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every training image's, by the network of the best settings that did not see its fold; else there is no table."""
+    """Every training image's, by the network that did not see its fold; trained once more only after a kill."""
     workspace = project({"extract": [0.9] * 3, "finetune": [0.8] * 3}, finetune_epochs=1)
-    trained: list[tuple[str, float, Any]] = []
-
-    def try_out(self: Job, strategy: str, rows: Any, real: Callable[..., Any] = Job.try_out) -> Any:
-        trained.append((strategy, self.params.train.weight_decay, rows))
-        return real(self, strategy, rows)
-
-    def scores(job: Any, values: Any, mapper: Any) -> Iterator[float]:
-        yield from (0.5 if values["weight_decay"] == 0.05 else gain for _ in range(3))
-
-    monkeypatch.setattr(Job, "try_out", try_out)
-    monkeypatch.setattr(tune, "fold_scores", scores)
-    gain = 0.9
+    trained = counted(monkeypatch)
+    # Scored as if the other settings were better than those at hand.
+    monkeypatch.setattr(trials_module, "score_of", lambda logits, labels, by: 0.5 if trained[-1][1] == 0.05 else 0.9)
+    if killed:
+        with monkeypatch.context() as patch:
+            patch.setattr(tune, "write", lambda *given: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                searching(workspace, trials=2, search=("weight_decay",))
+        trained.clear()
     searching(workspace, trials=2, search=("weight_decay",))
     decay = best(workspace)["train"]["weight_decay"]
+    own = [("finetune", decay, fold) for fold in range(3)]
+    assert trained == (own if killed else [("finetune", 0.05, fold) for fold in range(3)] + own)
     data = train_set(workspace)
-    assert [(strategy, value) for strategy, value, _ in trained] == [("finetune", decay)] * 3
-    assert [(~rows == (data.folds == fold)).all() for fold, (_, _, rows) in enumerate(trained)] == [True] * 3
-    job = Job.open(tune.tuned(load_params(workspace.params), workspace), workspace, fabric_for("cpu"))
+    trainer = winner_trainer(read_winner(workspace), tune.tuned(load_params(workspace.params), workspace), workspace)
     logits = read_logits(workspace.tuning / FILE, data)
-    assert logits.shape == (len(data.labels), 2) and logits.any(axis=1).all()
+    assert logits.shape == (len(data.labels), 2)
     for fold in range(3):
-        of = data.folds == fold
-        np.testing.assert_allclose(logits[of], job.logits(job.try_out("finetune", ~of), "finetune", of), rtol=1e-5)
-    gain = 0.4
-    workspace = project({"extract": [0.9] * 3, "finetune": [0.8] * 3}, finetune_epochs=2)
+        said = trainer.fold_logits("finetune", ("finetune",), fold)
+        np.testing.assert_allclose(logits[data.folds == fold], said, rtol=1e-5)
+
+
+def test_settings_at_hand_that_stay_have_no_table(
+    project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = project()
+    plant(monkeypatch, lambda values: 1.0 if values["weight_decay"] == 0.05 else 0.5)
     searching(workspace, trials=2, search=("weight_decay",))
     assert best(workspace)["train"] == {} and not (workspace.tuning / FILE).exists()
 
@@ -138,15 +173,9 @@ def test_a_better_policy_is_what_finetune_takes(
     """And what `augment.policy` has is trial 0, whatever it is, and stays where nothing beats it."""
     workspace = project()
     params = load_params(workspace.params)
-    seen: list[Any] = []
-
-    def scores(job: Any, values: Any, mapper: Any) -> Iterator[float]:
-        seen.append(values["policy"])
-        yield from (0.5 if values["policy"] != "mixup" else 0.9 for _ in range(3))
-
-    monkeypatch.setattr(tune, "fold_scores", scores)
+    seen = plant(monkeypatch, lambda values: 1.0 if values["policy"] == "mixup" else 0.5)
     searching(workspace, trials=3, search=("policy",), sampler="grid")
-    assert seen[0] == "as set" and len(set(seen)) == 3
+    assert seen[0] == {"policy": "as set"} and len({values["policy"] for values in seen}) == 3
     assert tune.tuned(params, workspace) == params
     searching(workspace, trials=20, search=("policy",), sampler="grid")
     assert best(workspace)["augment"] == {"policy": "mixup"} and best(workspace)["train"] == {}
@@ -158,67 +187,74 @@ def test_a_better_policy_is_what_finetune_takes(
 def test_each_trial_is_trained_with_its_policy(
     project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from graft.mapper.mapper import SerialMapper
-
     workspace = project()
-    job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
+    winner, trainer, params = opened(workspace)
     used: list[tuple[Any, float]] = []
 
-    def try_out(self: Job, strategy: str, rows: Any) -> None:
-        used.append((self.params.augment.policy, self.params.train.dropout))
+    def fold_logits(self: CandidateTrainer, *given: object) -> None:
+        used.append((self.augment.policy, self.settings.dropout))
         raise LookupError
 
-    monkeypatch.setattr(Job, "try_out", try_out)
+    monkeypatch.setattr(CandidateTrainer, "fold_logits", fold_logits)
     for values in ({"policy": "as set", "dropout": 0.3}, {"policy": "cutmix"}):
         with pytest.raises(LookupError):
-            next(tune.fold_scores(job, values, SerialMapper()))
-    assert used == [(job.params.augment.policy, 0.3), ((NamedPolicy("cutmix"),), job.params.train.dropout)]
+            next(tune.trials_of(winner, trainer, params, SerialMapper()).scores(values))
+    assert used == [(params.augment.policy, 0.3), ((NamedPolicy("cutmix"),), params.train.dropout)]
+
+
+def opened(workspace: Workspace, **changes: Any) -> tuple[Winner, CandidateTrainer, Params]:
+    """What the stage resolves, by settings that are changed."""
+    params = dataclasses.replace(load_params(workspace.params), **changes)
+    winner = read_winner(workspace)
+    return winner, winner_trainer(winner, params, workspace), params
+
+
+def storage(workspace: Workspace, **changes: Any) -> Path:
+    """What the search is kept in by settings that are changed."""
+    found: Search = tune.search_of(*opened(workspace, **changes), workspace)
+    return found.storage
 
 
 def test_another_winner_or_another_setting_begins_another_search(project: Callable[..., Workspace]) -> None:
-
     workspace = project(weights="none")
-    job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
-    others = [
-        job,
-        dataclasses.replace(job, winner=dataclasses.replace(job.winner, arch="resnet18")),
-        dataclasses.replace(job, params=dataclasses.replace(job.params, seed=1)),
-        dataclasses.replace(job, params=dataclasses.replace(job.params, tune=Tune(search=("weight_decay",)))),
-    ]
-    assert len({tune.search_of(other).storage for other in others}) == 4
-    policies = dataclasses.replace(job.params, tune=Tune(search=("policy",)))
-    found = [
-        tune.search_of(dataclasses.replace(job, params=dataclasses.replace(params, augment=augment))).storage
-        for params in (job.params, policies)
-        for augment in (dataclasses.replace(job.params.augment, domain=name) for name in ("any", "digits"))
-    ]
-    assert found[0] == found[1], "the domain decides nothing where no policy is searched"
-    assert found[2] != found[3]
-    longer = dataclasses.replace(job, params=dataclasses.replace(job.params, tune=Tune(trials=50, minutes=3.0)))
-    assert tune.search_of(longer).storage == tune.search_of(job).storage, "more trials go on with the same search"
+    winner, trainer, params = opened(workspace)
+    other = dataclasses.replace(winner, candidate=dataclasses.replace(winner.candidate, arch="resnet18"))
+    found = {
+        storage(workspace),
+        tune.search_of(other, trainer, params, workspace).storage,
+        storage(workspace, seed=1),
+        storage(workspace, tune=Tune(search=("weight_decay",))),
+    }
+    assert len(found) == 4
+    policies = Tune(search=("policy",))
+    domains = [dataclasses.replace(params.augment, domain=name) for name in ("any", "digits")]
+    same = {storage(workspace, augment=augment) for augment in domains}
+    assert len(same) == 1, "the domain decides nothing where no policy is searched"
+    assert len({storage(workspace, augment=augment, tune=policies) for augment in domains}) == 2
+    assert storage(workspace, tune=Tune(trials=50, minutes=3.0)) in found, "more trials go on with the same search"
 
 
 def test_other_weights_or_images_of_the_same_names_begin_another_search(
     project: Callable[..., Workspace], tmp_path: Path
 ) -> None:
-
     workspace = project(weights="none")
-    job = Job.open(load_params(workspace.params), workspace, fabric_for("cpu"))
+    winner, trainer, params = opened(workspace)
     own = tmp_path / "own.safetensors"
-    source = workspace.source_models / f"{job.winner.arch}-32px" / "model.safetensors"
+    source = workspace.source_models / f"{winner.candidate.arch}-32px" / "model.safetensors"
     source.parent.mkdir(parents=True)
     found = []
     for content in (b"one", b"other", b"one"):
         own.write_bytes(content)
         source.write_bytes(content)
         for weights in (str(own), "source"):
-            winner = dataclasses.replace(job.winner, weights=weights)
-            found.append(tune.search_of(dataclasses.replace(job, winner=winner)).storage)
+            other = dataclasses.replace(winner, candidate=dataclasses.replace(winner.candidate, weights=weights))
+            found.append(tune.search_of(other, trainer, params, workspace).storage)
     assert found[:2] == found[4:], "the same bytes go on with the same search"
     assert len(set(found)) == 4
-    images = dataclasses.replace(job.data.images, digests=("0" * 64, *job.data.images.digests[1:]))
-    changed = dataclasses.replace(job, data=dataclasses.replace(job.data, images=images))
-    assert len({tune.search_of(other).storage for other in (job, changed)}) == 2
+    data = trainer.data
+    images = dataclasses.replace(data.images, digests=("0" * 64, *data.images.digests[1:]))
+    changed = dataclasses.replace(trainer, data=dataclasses.replace(data, images=images))
+    assert tune.search_of(winner, changed, params, workspace).storage != storage(workspace)
 
 
 def test_an_unknown_name_is_refused(project: Callable[..., Workspace]) -> None:
@@ -246,7 +282,7 @@ def test_a_missing_or_damaged_result_is_named(project: Callable[..., Workspace],
 
 def test_a_failure_leaves_the_old_result(project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = project()
-    monkeypatch.setattr(tune, "searched", lambda job, mapper: 1 / 0)
+    monkeypatch.setattr(tune, "searched", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         searching(workspace, trials=1)
     assert best(workspace)["trials"] == 0

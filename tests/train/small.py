@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -16,7 +19,11 @@ from graft.augment.policies import build_policy
 from graft.features.extract import Extractor
 from graft.features.store import Store
 from graft.settings import Train
-from graft.train.finetune import Task
+from graft.train.devices import fabric_for
+from graft.train.finetune import StageRun, Task, train_stage
+from graft.train.plan import Stage
+from graft.train.precision import Mode
+from graft.train.trainer import Epoch, StageData, Trainer
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool
 
@@ -60,3 +67,22 @@ def digest(network: nn.Module) -> str:
     """A hash of all parameters and buffers, bit for bit."""
     values = (value.contiguous().numpy().tobytes() for value in network.state_dict().values())
     return hashlib.sha256(b"".join(values)).hexdigest()
+
+
+def fit_stage(
+    network: Network,
+    stage: Stage,
+    data: StageData,
+    settings: Train = SETTINGS,
+    after_step: Callable[[Any], None] | None = None,
+    mode: Mode | None = None,
+) -> tuple[Epoch, ...]:
+    """Train one stage on the CPU; ``after_step`` is given what is trained after every step."""
+
+    def descend(self: Trainer, run: Any, loss: Any, real: Callable[..., None] = Trainer._descend) -> None:
+        real(self, run, loss)
+        if after_step is not None:
+            after_step(run)
+
+    with mock.patch.object(Trainer, "_descend", descend):
+        return train_stage(network, stage, data, StageRun(settings, 0, fabric_for("cpu"), mode))

@@ -21,12 +21,14 @@ from graft.features.store import Store
 from graft.settings import Train
 from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
+from graft.train.inference import logits_of
 from graft.train.inputs import Augmented
-from graft.train.loop import Lesson, batches, logits_of, run_stage
 from graft.train.plan import Stage, scratch
 from graft.train.plan import finetune as finetune_plan
+from graft.train.trainer import StageData, batches
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool
+from tests.train.small import fit_stage
 
 CLASSES, SIZE, COUNT = 3, 16, 24
 SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, batch_size=8, learning_rate=0.003, label_smoothing=0.0)
@@ -102,7 +104,7 @@ def test_the_loss_is_the_cross_entropy_of_the_shares(name: str, smoothing: float
     still, given = network(), inputs(name)
     labels = torch.from_numpy(LABELS)
     stage = Stage("still", 0, 1, 0.0, 0.0, False)
-    points = run_stage(still, stage, Lesson(given, labels), settings, 0, fabric_for("cpu"))
+    points = fit_stage(still, stage, StageData(given, labels), settings)
     losses = []
     for indices in batches(COUNT, 8, 0, "still", 0):
         x, targets = batch_of(given, indices, labels, 0)

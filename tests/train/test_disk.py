@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from graft.train.checkpoints import Checkpoints, Keeper
+from graft.train.checkpoint import Checkpoint, CheckpointStore
 from graft.train.devices import fabric_for
 from graft.train.finetune import finetune
 from graft.train.plan import scratch
@@ -43,8 +44,8 @@ def test_a_full_disk_costs_the_checkpoints_and_nothing_else(
     whole = digest(finetune(tiny(), plan, what, SETTINGS, 0, fabric).network)
     room = os.statvfs(disk)
     (disk / "ballast").write_bytes(b"x" * (room.f_bavail * room.f_frsize - free))
-    keeper = Keeper(disk / "kept", 0.0)
-    assert digest(finetune(tiny(), plan, what, SETTINGS, 0, fabric, keeper).network) == whole
+    kept = CheckpointStore(disk / "kept", seconds=0.0)
+    assert digest(finetune(tiny(), plan, what, SETTINGS, 0, fabric, kept).network) == whole
     said = capfd.readouterr().err
     assert "warning: no checkpoint could be written (" in said and "No space left on device" in said
     assert "the training goes on without" in said and "remedy: make room there" in said
@@ -52,14 +53,12 @@ def test_a_full_disk_costs_the_checkpoints_and_nothing_else(
     assert left == [], "nothing half-written is left"
 
 
-def test_the_last_good_checkpoint_outlives_a_disk_that_fills_up(disk: Path, tmp_path: Path) -> None:
+def test_the_last_good_checkpoint_outlives_a_disk_that_fills_up(disk: Path) -> None:
     """The second checkpoint does not fit beside the first: the first is still whole, and the one to go on from."""
-    from graft.train.checkpoints import Snapshot
-
-    checkpoints = Checkpoints(disk / "kept", 0.0)
-    small, large = tiny().state_dict(), {"big": tiny().blocks[2][0].weight.detach().repeat(50, 1, 1, 1)}
-    checkpoints.offer(lambda: Snapshot({"number": 1}, dict(small)))
-    checkpoints.offer(lambda: Snapshot({"number": 2}, large))
-    latest = checkpoints.latest()
-    assert latest is not None and latest.facts == {"number": 1}
-    assert [path.name for path in (disk / "kept").iterdir()] == ["000001"]
+    checkpoint, fabric = Checkpoint(disk / "kept" / "one.ckpt", 0.0), fabric_for("cpu")
+    checkpoint.save(fabric, {"model": torch.zeros(10), "curve": [1]}, is_last=False)
+    checkpoint.save(fabric, {"model": torch.zeros(100_000), "curve": [2]}, is_last=False)
+    state = {"model": torch.ones(10), "curve": []}
+    checkpoint.load(fabric, state)
+    assert state["curve"] == [1] and not state["model"].any()
+    assert [path.name for path in (disk / "kept").iterdir()] == ["one.ckpt"]

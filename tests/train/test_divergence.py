@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from graft.artifact import Artifact, save_artifact
 from graft.errors import TrainingError, WeightsError
-from graft.train.checkpoints import Checkpoints, Keeper
+from graft.train.checkpoint import CheckpointStore
 from graft.train.devices import FULL_PRECISION, fabric_for, precision_of
 from graft.train.divergence import NAMED, DivergedError, diverged
 from graft.train.finetune import finetune
 from graft.train.inputs import Kept
-from graft.train.loop import Lesson, run_stage
 from graft.train.plan import Plan, Stage, scratch
-from graft.train.underway import rate_at
+from graft.train.schedule import rate_at
+from graft.train.trainer import StageData
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network
-from tests.train.small import COUNT, LABELS, SETTINGS, SIZE, digest, task, tiny
+from tests.train.small import COUNT, LABELS, SETTINGS, SIZE, digest, fit_stage, task, tiny
 
 NAMES = tuple(f"{number:02d}.png" for number in range(COUNT))
 
@@ -33,10 +33,10 @@ def test_the_step_the_rate_and_the_batch_are_named(tmp_path: Path) -> None:
     features = what.extractor.activations(network, 4, what.rows).clone()
     features[5] = math.nan
     stage = Stage("head", 4, 1, 0.01, 0.0, False)
-    seen: list[int] = []
-    some = Lesson(Kept(features), torch.from_numpy(LABELS), NAMES)
+    seen: list[object] = []
+    some = StageData(Kept(features), torch.from_numpy(LABELS), NAMES)
     with pytest.raises(DivergedError) as caught:
-        run_stage(network, stage, some, SETTINGS, 0, fabric_for("cpu"), lambda run: seen.append(run.step))
+        fit_stage(network, stage, some, after_step=seen.append)
     step = len(seen)
     what_is_said, *rest = caught.value.message().splitlines()
     assert (
@@ -65,9 +65,9 @@ def test_weights_that_break_in_the_last_step_are_found(tmp_path: Path) -> None:
         network.head.bias.fill_(0)
     stage = Stage("head", 4, 1, -1e38, 0.0, False)
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT, weight_decay=10.0)
-    some = Lesson(Kept(torch.zeros(COUNT, 16)), torch.from_numpy(LABELS))
-    with pytest.raises(DivergedError, match=r"^weights are not finite in stage 'head', after its last step"):
-        run_stage(network, stage, some, settings, 0, fabric_for("cpu"))
+    some = StageData(Kept(torch.zeros(COUNT, 16)), torch.from_numpy(LABELS))
+    with pytest.raises(DivergedError, match=r"^weights are not finite in stage 'head', epoch 0, after its last step"):
+        fit_stage(network, stage, some, settings)
 
 
 class Breaks(nn.Module):
@@ -91,22 +91,22 @@ def breaking(after: int, only: str = "") -> Network:
 
 
 def test_the_last_good_checkpoint_is_kept_and_nothing_else(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path / "kept", 0.0)
+    kept = CheckpointStore(tmp_path / "kept", seconds=0.0)
     with pytest.raises(DivergedError, match="stage 'from scratch', epoch 1, step 1"):
-        finetune(breaking(4), scratch(4, SETTINGS), task(tmp_path), SETTINGS, 0, fabric_for("cpu"), keeper)
-    (folder,) = keeper.folder.iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["000003", "000004"]
-    last = Checkpoints(folder, 0.0).latest()
-    assert last is not None and (last.facts["epoch"], last.facts["step"]) == (1, 1)
-    assert all(bool(value.isfinite().all()) for value in last.tensors.values() if value.is_floating_point())
+        finetune(breaking(4), scratch(4, SETTINGS), task(tmp_path), SETTINGS, 0, fabric_for("cpu"), kept)
+    (file,) = kept.folder.iterdir()
+    saved = torch.load(file, weights_only=True)
+    assert [point["epoch"] for point in saved["curve"]] == [0]
+    assert all(bool(value.isfinite().all()) for value in saved["model"].values() if value.is_floating_point())
 
 
 def test_weights_that_are_not_finite_are_never_kept(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path / "kept", 0.0)
+    kept = CheckpointStore(tmp_path / "kept", seconds=0.0)
     plan = Plan(False, Stage("from scratch", 0, 2, math.inf, math.inf, True))
-    with pytest.raises(DivergedError, match="weights are not finite in stage 'from scratch', epoch 0, after step 0"):
-        finetune(tiny(), plan, task(tmp_path), SETTINGS, 0, fabric_for("cpu"), keeper)
-    assert not keeper.folder.exists()
+    settings = dataclasses.replace(SETTINGS, batch_size=COUNT)
+    with pytest.raises(DivergedError, match="weights are not finite in stage 'from scratch', epoch 0, after its last"):
+        finetune(tiny(), plan, task(tmp_path), settings, 0, fabric_for("cpu"), kept)
+    assert not kept.folder.exists()
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -115,9 +115,9 @@ def test_half_precision_that_diverges_is_done_once_more_in_full(
 ) -> None:
     half = fabric_for("cpu", "bf16-mixed")
     assert (precision_of(half), precision_of(fabric_for("cpu"))) == ("bf16-mixed", FULL_PRECISION)
-    keeper = Keeper(tmp_path / "kept", 0.0) if kept else None
+    store = CheckpointStore(tmp_path / "kept", seconds=0.0) if kept else None
     what, plan = task(tmp_path), scratch(4, SETTINGS)
-    trained = finetune(breaking(4, "bf16"), plan, what, SETTINGS, 0, half, keeper)
+    trained = finetune(breaking(4, "bf16"), plan, what, SETTINGS, 0, half, store)
     said = capfd.readouterr().err
     assert "warning: the loss is nan in stage 'from scratch', epoch 1, step 1" in said
     assert "in bf16-mixed: once more in 32-true" in said

@@ -14,22 +14,22 @@ from torch import nn
 
 from graft.train.averaging import decay_after
 from graft.train.devices import fabric_for
-from graft.train.finetune import finetune
+from graft.train.finetune import finetune, with_dropout
 from graft.train.head import solve_head
 from graft.train.imbalance import IMBALANCE, class_weights, even_chances
+from graft.train.inference import logits_of
 from graft.train.inputs import Kept
-from graft.train.loop import Lesson, batches, logits_of, run_stage
 from graft.train.plan import Stage
 from graft.train.plan import finetune as finetune_plan
-from graft.train.underway import Underway, with_dropout
-from tests.train.small import CLASSES, COUNT, LABELS, SETTINGS, digest, task, tiny
+from graft.train.trainer import StageData, batches
+from tests.train.small import CLASSES, COUNT, LABELS, SETTINGS, digest, fit_stage, task, tiny
 
 EVERYTHING = Stage("everything", 0, 2, 0.01, 0.01, True)
 
 
-def lesson(tmp_path: Path) -> Lesson:
+def everything(tmp_path: Path) -> StageData:
     what = task(tmp_path)
-    return Lesson(Kept(what.extractor.activations(tiny(), 0, what.rows)), torch.from_numpy(LABELS))
+    return StageData(Kept(what.extractor.activations(tiny(), 0, what.rows)), torch.from_numpy(LABELS))
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_gradients_are_no_longer_than_the_norm_that_is_set(clip: float | None, t
     network = tiny()
     norms: list[float] = []
 
-    def measure(run: Underway) -> None:
-        grads = [p.grad for p in run.network.parameters() if p.grad is not None]
+    def measure(run: object) -> None:
+        grads = [p.grad for p in network.parameters() if p.grad is not None]
         norms.append(float(torch.cat([grad.flatten() for grad in grads]).norm()))
 
     settings = dataclasses.replace(SETTINGS, clip_norm=clip)
-    run_stage(network, EVERYTHING, lesson(tmp_path), settings, 0, fabric_for("cpu"), measure)
+    fit_stage(network, EVERYTHING, everything(tmp_path), settings, measure)
     assert len(norms) == 6
     assert min(norms) > 0.01 if clip is None else max(norms) == pytest.approx(1e-3, rel=1e-3)
 
@@ -85,11 +85,11 @@ def test_the_average_is_that_of_the_formula(tmp_path: Path) -> None:
     network = tiny()
     seen: list[dict[str, torch.Tensor]] = []
 
-    def note(run: Underway) -> None:
-        seen.append({name: value.double().clone() for name, value in run.network.state_dict().items()})
+    def note(run: object) -> None:
+        seen.append({name: value.double().clone() for name, value in network.state_dict().items()})
 
     settings = dataclasses.replace(SETTINGS, ema_decay=0.25)
-    run_stage(network, EVERYTHING, lesson(tmp_path), settings, 0, fabric_for("cpu"), note)
+    fit_stage(network, EVERYTHING, everything(tmp_path), settings, note)
     average = seen[0]
     for steps, weights in enumerate(seen[1:], start=1):
         share = min(0.25, (1 + steps) / (10 + steps))
@@ -152,8 +152,8 @@ def test_what_a_head_says_that_sees_nothing(imbalance: str, wanted: float) -> No
     nn.init.zeros_(head.bias)
     settings = dataclasses.replace(SETTINGS, imbalance=imbalance, batch_size=60, weight_decay=0.0)
     stage = Stage("head", 4, 60, 0.2, 0.0, False)
-    some = Lesson(Kept(torch.zeros(120, 16)), labels)
-    run_stage(network, stage, some, settings, 0, fabric_for("cpu"))
+    some = StageData(Kept(torch.zeros(120, 16)), labels)
+    fit_stage(network, stage, some, settings)
     assert float(torch.softmax(head(torch.zeros(16)), dim=0)[0].detach()) == pytest.approx(wanted, abs=0.05)
 
 
@@ -166,8 +166,8 @@ def test_the_weighted_loss_is_that_of_the_formula(smoothing: float, tmp_path: Pa
     inputs = what.extractor.activations(network, 4, what.rows)
     still = Stage("still", 4, 1, 0.0, 0.0, False)
     settings = dataclasses.replace(SETTINGS, imbalance="loss", batch_size=COUNT, label_smoothing=smoothing)
-    some = Lesson(Kept(inputs), torch.from_numpy(labels))
-    points = run_stage(network, still, some, settings, 0, fabric_for("cpu"))
+    some = StageData(Kept(inputs), torch.from_numpy(labels))
+    points = fit_stage(network, still, some, settings)
     logits = logits_of(network.head, inputs).double().numpy()
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     weights = COUNT / (CLASSES * np.array([12, 8, 4]))

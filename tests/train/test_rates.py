@@ -5,18 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.train.devices import fabric_for
 from graft.train.inputs import Kept
-from graft.train.loop import Lesson, run_stage
 from graft.train.plan import Stage
-from graft.train.underway import MOST_WARM_UP, Underway, rate_at, warm_up_steps
-from tests.train.small import LABELS, SETTINGS, task, tiny
+from graft.train.schedule import MOST_WARM_UP, rate_at, warm_up_steps
+from graft.train.trainer import StageData
+from tests.train.small import LABELS, SETTINGS, fit_stage, task, tiny
 
 EPOCHS, STEPS = st.integers(1, 60), st.integers(1, 400)
 
@@ -65,10 +65,10 @@ def test_a_stage_trains_at_these_rates(epochs: int, tmp_path: Path) -> None:
     inputs = Kept(what.extractor.activations(network, 2, what.rows))
     seen: list[list[float]] = []
 
-    def note(run: Underway) -> None:
+    def note(run: Any) -> None:
         seen.append([group["lr"] for group in run.optimizer.param_groups])
 
-    run_stage(network, stage, Lesson(inputs, torch.from_numpy(LABELS)), settings, 0, fabric_for("cpu"), note)
+    fit_stage(network, stage, StageData(inputs, torch.from_numpy(LABELS)), settings, note)
     total = 8 * epochs
     shares = [rate_at(step, min(8, total // 4), total) for step in range(1, total + 1)]
     peaks = (0.02, 0.02, 0.004, 0.004)  # weights and biases of the head, then of the blocks

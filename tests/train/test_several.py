@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from graft.errors import ConfigError, TrainingError
 from graft.settings import Compute
-from graft.train.checkpoints import Keeper, Read
+from graft.train.checkpoint import CheckpointStore
 from graft.train.finetune import finetune
 from graft.train.plan import finetune as finetune_plan
 from graft.train.several import fabric_of, launch, share_of, weight_of, written_once
@@ -34,9 +34,9 @@ def fake(size: int, rank: int) -> Any:
 def test_shares_make_up_the_batch_and_their_means_the_mean(images: int, processes: int, weighted: bool) -> None:
     batch = torch.randperm(COUNT)[:images] if images <= COUNT else torch.arange(images) % COUNT
     labels = torch.from_numpy(LABELS)
-    of_classes = torch.tensor([0.2, 1.0, 3.0]) if weighted else None
+    of_images = torch.tensor([0.2, 1.0, 3.0])[labels] if weighted else None
     losses = torch.rand(COUNT)
-    weights = torch.ones(COUNT) if of_classes is None else of_classes[labels]
+    weights = torch.ones(COUNT) if of_images is None else of_images
     parts = [share_of(batch, fake(processes, rank)) for rank in range(processes)]
     if len(batch) < processes:
         assert all(torch.equal(part, batch) for part in parts)
@@ -46,10 +46,7 @@ def test_shares_make_up_the_batch_and_their_means_the_mean(images: int, processe
     def mean(part: torch.Tensor) -> float:
         return float((weights[part] * losses[part]).sum() / weights[part].sum())
 
-    counted = [
-        mean(part) * weight_of(labels, part, batch, of_classes, fake(processes, rank))
-        for rank, part in enumerate(parts)
-    ]
+    counted = [mean(part) * weight_of(part, batch, of_images, fake(processes, rank)) for rank, part in enumerate(parts)]
     assert float(np.mean(counted)) == pytest.approx(mean(batch), rel=1e-5)
 
 
@@ -61,8 +58,7 @@ def trained_in(fabric: Any, folder: Path) -> None:
     plan = finetune_plan(len(network.blocks), UNEVEN)
     # Each process has its own folder for what it keeps: the point here is training.
     job = task(folder / f"cache{fabric.global_rank}")
-    keeper = Keeper(folder / "checkpoints", 0.0, kind=Keeper.kind if fabric.is_global_zero else Read)
-    result = finetune(network, plan, job, UNEVEN, 0, fabric, keeper)
+    result = finetune(network, plan, job, UNEVEN, 0, fabric, CheckpointStore(folder / "checkpoints", seconds=0.0))
     with written_once(folder / "out", fabric) as out:
         save_file(result.network.state_dict(), out / "network.safetensors")
 

@@ -21,12 +21,14 @@ from graft.settings import Train
 from graft.train.devices import fabric_for
 from graft.train.finetune import Task, finetune
 from graft.train.head import solve_head
+from graft.train.inference import logits_of
 from graft.train.inputs import Augmented, Kept
-from graft.train.loop import Lesson, batches, logits_of, run_stage
 from graft.train.plan import STRATEGIES, Stage
 from graft.train.plan import finetune as finetune_plan
+from graft.train.trainer import StageData, batches
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import Network, Parts, Pool, build_network
+from tests.train.small import fit_stage
 
 CLASSES, SIZE, COUNT = 3, 32, 24
 SETTINGS = dataclasses.replace(Train(), finetune_epochs=2, batch_size=8, learning_rate=0.003, label_smoothing=0.0)
@@ -95,7 +97,7 @@ def test_frozen_parameters_and_buffers_stay_and_others_move(
     frozen, moving = _state(network, range(start)), _state(network, range(start, blocks))
     head = network.head.weight.clone()
     inputs = Kept(extractor.activations(network, start, _rows()))
-    run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"))
+    fit_stage(network, stage, StageData(inputs, torch.from_numpy(labels)), SETTINGS)
     after = {**_state(network, range(start)), **_state(network, range(start, blocks))}
     assert all(torch.equal(after[name], value) for name, value in frozen.items())
     assert not torch.equal(network.head.weight, head)
@@ -150,7 +152,7 @@ def test_one_batch_is_learned_by_heart(extractor: Extractor, labels: np.ndarray)
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT, label_smoothing=0.0)
     stage = Stage("everything", 0, 60, 0.02, 0.02, True)
     inputs = Kept(extractor.activations(network, 0, _rows()))
-    points = run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), settings, 0, fabric_for("cpu"))
+    points = fit_stage(network, stage, StageData(inputs, torch.from_numpy(labels)), settings)
     assert points[-1].train_loss < 0.05
 
 
@@ -177,7 +179,7 @@ def test_training_from_the_boundary_is_training_through_the_frozen_part(
                 torch.device("cpu"),
                 CLASSES,
             )
-        points = run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"))
+        points = fit_stage(network, stage, StageData(inputs, torch.from_numpy(labels)), SETTINGS)
         curves.append([point.train_loss for point in points])
     assert curves[0] == pytest.approx(curves[1], abs=1e-5)
 
@@ -210,7 +212,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, la
     inputs = Kept(extractor.activations(network, 4, _rows()))
     stage = Stage("head", 4, 1, 0.01, 0.0, False)
     with pytest.raises(TrainingError, match=r"the loss is nan in stage 'head', epoch 0, step 0"):
-        run_stage(network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"))
+        fit_stage(network, stage, StageData(inputs, torch.from_numpy(labels)), SETTINGS)
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 32), (33, 32), (64, 32), (5, 2), (97, 32)])
@@ -261,10 +263,8 @@ def test_a_frozen_part_that_runs_in_every_step_stays_as_it_is(extractor: Extract
     wanted = batch_of(inputs, indices, 0)
     seen: list[torch.Tensor] = []
     stage = Stage("some", 2, 1, 0.01, 0.01, fresh_statistics=True)
-    run_stage(
-        network, stage, Lesson(inputs, torch.from_numpy(labels)), SETTINGS, 0, fabric_for("cpu"),
-        lambda run: seen.append(batch_of(inputs, indices, 0)),
-    )  # fmt: skip
+    data = StageData(inputs, torch.from_numpy(labels))
+    fit_stage(network, stage, data, SETTINGS, lambda run: seen.append(batch_of(inputs, indices, 0)))
     assert len(seen) == 3 and all(torch.equal(value, wanted) for value in seen)
     assert all(torch.equal(frozen.state_dict()[name], value) for name, value in before.items())
 

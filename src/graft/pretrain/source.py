@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from graft.augment.policies import Policy, augment_batch
+from graft.augment.policies import Policy
 from graft.determinism import derive_seed
 from graft.errors import TrainingError
-from graft.progress import track
 from graft.settings import Pretrain
-from graft.train.divergence import is_finite
-from graft.train.loop import batches, logits_of
+from graft.train.divergence import DivergedError
+from graft.train.inference import logits_of
+from graft.train.inputs import Augmented
+from graft.train.objectives.cross_entropy import CrossEntropy
+from graft.train.trainer import StageData, Trainer, epoch_order
 from graft.zoo.network import Network
 from graft.zoo.preprocessing import Preprocessing
 
@@ -71,55 +72,21 @@ def pretrain(
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
     optimizer = torch.optim.AdamW(_groups(network, settings.weight_decay), lr=settings.learning_rate, fused=True)
-    steps = -(-len(data.labels) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * steps
+    order = epoch_order(len(data.labels), settings.batch_size, settings.epochs, seed)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.epochs * len(order[0])
     )
-    model, opt = fabric.setup(network, optimizer)
-    shown = _Shown(data, preprocessing, policy or Policy(), network.head.out_features, seed)
-    losses = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "dropout"))
-        for epoch in range(settings.epochs):
-            order = batches(len(data.labels), settings.batch_size, seed, epoch)
-            total = 0.0
-            for step, indices in enumerate(track(order, f"epoch {epoch + 1} of {settings.epochs}", total=steps)):
-                images, targets = shown.batch(indices, epoch)
-                loss = F.cross_entropy(
-                    model(images.to(fabric.device)), targets.to(fabric.device), label_smoothing=SMOOTHING
-                )
-                value = float(loss.detach())
-                if not is_finite(value):
-                    place = f"epoch {epoch + 1}, step {step + 1} of {steps}"
-                    raise _diverged(f"the loss of the pretraining is {value} in {place}, at the rate {_rate(opt):.3g}")
-                opt.zero_grad()
-                fabric.backward(loss)
-                opt.step()
-                schedule.step()
-                total += value * len(indices)
-            losses.append(total / len(data.labels))
+    rows, classes = np.arange(len(data.labels)), network.head.out_features
+    inputs = Augmented(
+        data.images.numpy(), rows, policy or Policy(), preprocessing, nn.Identity(), seed, fabric.device, classes
+    )
+    trainer, shown = Trainer(fabric, CrossEntropy(label_smoothing=SMOOTHING)), StageData(inputs, data.labels)
+    try:
+        curve = trainer.fit(network, optimizer, scheduler, shown, order, derive_seed(seed, "dropout"), "pretraining")
+    except DivergedError as error:
+        raise _diverged(error.what) from None
     network.cpu().eval()
-    return losses
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """The batches of a training: varied, normalised, mixed."""
-
-    data: Labelled
-    preprocessing: Preprocessing
-    policy: Policy
-    classes: int
-    seed: int
-
-    def batch(self, indices: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
-        """The network's inputs (n, 3, size, size) of some images in an epoch, and class indices or shares of them."""
-        seeds = [derive_seed(self.seed, "vary", epoch, int(index)) for index in indices]
-        images = self.preprocessing.normalise(augment_batch(self.policy, self.data.images[indices], seeds))
-        labels = self.data.labels[indices]
-        if self.policy.mixing is None:
-            return images, labels
-        return self.policy.mixing.mix(images, labels, self.classes, derive_seed(self.seed, "mix", epoch, *seeds))
+    return [point.train_loss for point in curve]
 
 
 def _groups(network: Network, weight_decay: float) -> list[dict[str, object]]:
@@ -130,10 +97,6 @@ def _groups(network: Network, weight_decay: float) -> list[dict[str, object]]:
 
 def _diverged(what: str) -> TrainingError:
     return TrainingError(what, where="pretrain.learning_rate", remedy="lower the learning rate")
-
-
-def _rate(optimizer: Any) -> float:
-    return float(optimizer.param_groups[0]["lr"])
 
 
 def probabilities(network: Network, preprocessing: Preprocessing, data: Labelled) -> NDArray[np.float64]:

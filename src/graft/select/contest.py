@@ -18,12 +18,12 @@ from graft.mapper.mapper import Mapper, SerialMapper
 from graft.select.candidates import Result, TrainSet, preprocessings_for
 from graft.select.controls import Contestants, Control, run_controls
 from graft.select.failures import Failed, reason_of, refuse_all
+from graft.select.finalists import SelectionInputs
 from graft.select.limits import excesses, refuse_none
 from graft.select.measure import Served, measure
 from graft.select.names import name_of, name_of_candidate
 from graft.select.rule import Criterion, choose, finalists
 from graft.select.spread import probed, trained_in_folds
-from graft.select.training import Training
 from graft.settings import Params
 from graft.train.auto_strategy import NAMES
 from graft.train.devices import device_for
@@ -62,9 +62,9 @@ class _Course:
     failed: list[Failed] = dataclasses.field(default_factory=list)
 
     @property
-    def given(self) -> Training:
+    def given(self) -> SelectionInputs:
         """What every worker needs."""
-        return Training(self.data, self.params, self.sources, self.store)
+        return SelectionInputs(self.data, self.params, self.sources, self.store)
 
     @property
     def by(self) -> Criterion:

@@ -18,11 +18,11 @@ from graft.features.images import decoded
 from graft.features.store import Store
 from graft.mapper.mapper import Mapper, SerialMapper
 from graft.select.candidates import Result, TrainSet
+from graft.select.finalists import SelectionInputs
 from graft.select.heads import head_for
 from graft.select.names import name_of
 from graft.select.probe import fold_scores
 from graft.select.spread import probed
-from graft.select.training import Training
 from graft.settings import Candidate, Params
 from graft.zoo.preprocessing import Geometry
 
@@ -103,7 +103,7 @@ def random_weights(given: Contestants) -> Control | None:
     name = f"{own.arch.removeprefix('timm:')}, random weights"
     if own.weights == "none" or any(_is_the_same(item, blank, depth) for item in given.results):
         return None
-    everything = Training(given.data, given.params, given.sources, given.store)
+    everything = SelectionInputs(given.data, given.params, given.sources, given.store)
     (found,) = probed(everything, [blank], given.mapper)
     if isinstance(found, str):
         return Control(name, (), f"control: failed {found.replace('probing', 'with random weights', 1)}")

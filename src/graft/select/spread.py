@@ -20,7 +20,7 @@ from graft.mapper.mapper import Mapper
 from graft.mapper.outcomes import Done, Failure, value_of
 from graft.select.candidates import FoldOutputs, Result, TrainSet, keep_features, probe_candidate, with_scores
 from graft.select.failures import attempt
-from graft.select.training import Training, keep_features_at, train_in_folds
+from graft.select.finalists import SelectionInputs, keep_features_at, train_in_folds
 from graft.settings import Candidate, Params
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ LEAST_IMAGES = 64
 Part = tuple[Candidate | Result, int, int]
 
 
-class Passer(Training):
+class Passer(SelectionInputs):
     """Runs a network over some of the images; what it gives is kept in the cache."""
 
     def __call__(self, part: Part) -> str | None:
@@ -43,7 +43,7 @@ class Passer(Training):
         return attempt(lambda: keep_features(subject, rows, *_parts(self)), "probing")
 
 
-class Prober(Training):
+class Prober(SelectionInputs):
     """Probes a candidate."""
 
     def __call__(self, candidate: Candidate) -> Result | str:
@@ -51,16 +51,16 @@ class Prober(Training):
         return attempt(lambda: probe_candidate(candidate, *_parts(self)), "probing")
 
 
-class FoldTrainer(Training):
+class FoldTrainer(SelectionInputs):
     """Trains a finalist without some folds."""
 
     def __call__(self, part: tuple[Result, tuple[int, ...]]) -> FoldOutputs | str:
-        """See :func:`graft.select.training.train_in_folds`."""
+        """See :func:`graft.select.finalists.train_in_folds`."""
         result, folds = part
         return attempt(lambda: train_in_folds(result, folds, self), "training")
 
 
-def probed(given: Training, candidates: Sequence[Candidate], mapper: Mapper) -> Iterator[Result | str]:
+def probed(given: SelectionInputs, candidates: Sequence[Candidate], mapper: Mapper) -> Iterator[Result | str]:
     """Each candidate's result, or why it failed."""
     fallen = passed(given, candidates, mapper)
     able = [item for item, reason in zip(candidates, fallen, strict=True) if reason is None]
@@ -69,7 +69,7 @@ def probed(given: Training, candidates: Sequence[Candidate], mapper: Mapper) -> 
         yield own(next(outcomes), "probing") if reason is None else reason
 
 
-def trained_in_folds(given: Training, results: Sequence[Result], mapper: Mapper) -> Iterator[Result | str]:
+def trained_in_folds(given: SelectionInputs, results: Sequence[Result], mapper: Mapper) -> Iterator[Result | str]:
     """Each result with its scores on every fold, or why that failed; a worker does some of the folds."""
     fallen = passed(given, results, mapper)
     parts = divided(np.unique(given.data.folds).tolist(), mapper.workers)
@@ -86,7 +86,7 @@ def trained_in_folds(given: Training, results: Sequence[Result], mapper: Mapper)
         yield with_scores(result, outputs, given.data, given.params) if failed is None else failed
 
 
-def passed(given: Training, subjects: Sequence[Candidate | Result], mapper: Mapper) -> list[str | None]:
+def passed(given: SelectionInputs, subjects: Sequence[Candidate | Result], mapper: Mapper) -> list[str | None]:
     """Run the networks over the images in parts, where there are several workers to share that; who failed, and why."""
     count = len(given.data.labels)
     parts = min(mapper.workers, count // LEAST_IMAGES)
@@ -119,5 +119,5 @@ def own(outcome: Done[T] | Failure, doing: str) -> T | str:
     return value_of(outcome)
 
 
-def _parts(given: Training) -> tuple[TrainSet, Params, Path, Store]:
+def _parts(given: SelectionInputs) -> tuple[TrainSet, Params, Path, Store]:
     return given.data, given.params, given.sources, given.store

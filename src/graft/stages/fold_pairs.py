@@ -2,67 +2,56 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from graft.determinism import derive_seed
 from graft.evaluate.repeated import FoldPair
-from graft.mapper.factory import mapper_for
-from graft.mapper.mapper import Mapper, SerialMapper
+from graft.evaluate.scorer import ACCURACY
+from graft.mapper.mapper import Mapper
 from graft.mapper.outcomes import value_of
-from graft.settings import Train
+from graft.mapper.factory import mapper_for
+from graft.mapper.mapper import SerialMapper
 from graft.stages.control import STRATEGY, train_control
+from graft.stages.finetuning import Finetuning, fit
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from graft.stages.job import Job
-
-    Rows = NDArray[np.bool_]
+    from lightning_fabric import Fabric
 
 
-def fold_pairs(job: Job, asked: Train) -> tuple[FoldPair, ...]:
+def fold_pairs(job: Finetuning, fabric: Fabric | None = None) -> tuple[FoldPair, ...]:
     """Both sides trained as the winner and its control are, but without one fold, and scored on it.
 
     ``train.control_seeds`` times the number of folds pairs; none where no control is wanted, or the winner itself
     began without weights. Test images take no part.
     """
-    wanted = job.params.train
-    if not wanted.control or job.winner.weights == "none":
+    wanted = job.trainer.settings
+    if not wanted.control or job.winner.candidate.weights == "none":
         return ()
-    places = [(seed, int(fold)) for seed in range(wanted.control_seeds) for fold in np.unique(job.data.folds)]
+    folds = np.unique(job.trainer.data.folds)
+    places = [(seed, int(fold)) for seed in range(wanted.control_seeds) for fold in folds]
     if not places:
         return ()
-    with _mapper(job) as mapper:
-        return tuple(map(value_of, mapper.map(partial(_pair, job, asked), places, "comparing in every fold")))
+    together = None if fabric is None or fabric.world_size == 1 else fabric
+    # Devices that train together do each pair together.
+    opened: AbstractContextManager[Mapper] = mapper_for(job.compute) if together is None else nullcontext(SerialMapper())
+    with opened as mapper:
+        return tuple(map(value_of, mapper.map(partial(_pair, job, together), places, "comparing in every fold")))
 
 
-def _mapper(job: Job) -> AbstractContextManager[Mapper]:
-    """What does the pairs: devices that train together do each of them together."""
-    return nullcontext(SerialMapper()) if job.fabric.world_size > 1 else mapper_for(job.params.compute)
-
-
-def _pair(job: Job, asked: Train, place: tuple[int, int]) -> FoldPair:
+def _pair(job: Finetuning, fabric: Fabric | None, place: tuple[int, int]) -> FoldPair:
     seed, fold = place
-    apart = _seeded(job, seed)
-    test = job.data.folds == fold
-    strategy = job.choice.strategy
+    own = job.with_seed(derive_seed(job.trainer.seed, "fold pairs", seed) % 2**31)
+    test = own.trainer.data.folds == fold
+    control, _ = train_control(own, ~test, fabric)
     return FoldPair(
         seed=seed,
         fold=fold,
         train_images=int((~test).sum()),
         test_images=int(test.sum()),
-        transfer=apart.score(apart.train(strategy, ~test), strategy, test),
-        scratch=apart.score(train_control(apart, asked, ~test)[0], STRATEGY, test),
+        transfer=own.trainer.score(fit(own, ~test, fabric), own.choice.strategy, test, ACCURACY),
+        scratch=own.trainer.score(control, STRATEGY, test, ACCURACY),
     )
-
-
-def _seeded(job: Job, seed: int) -> Job:
-    """The same job with a seed of its own."""
-    from graft.determinism import derive_seed
-
-    own = derive_seed(job.params.seed, "fold pairs", seed) % 2**31
-    return dataclasses.replace(job, params=dataclasses.replace(job.params, seed=own))

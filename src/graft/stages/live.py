@@ -16,7 +16,7 @@ from graft.workspace import Workspace
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from graft.train.underway import Epoch
+    from graft.train.trainer import Epoch
 
 
 @dataclass(frozen=True)

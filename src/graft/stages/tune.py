@@ -5,25 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from graft.errors import DataError
 from graft.files import sha256, whole_file, whole_folder, write_json
 from graft.settings import Params
 from graft.stages.runner import run_stage
+from graft.stages.winner import Winner, read_winner, searched_strategy, winner_trainer
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from graft.mapper.mapper import Mapper
-    from graft.stages.job import Job
+    from graft.select.candidates import TrainSet
+    from graft.select.training import CandidateTrainer
     from graft.tune.outcome import Outcome
     from graft.tune.search import Search, Tried
-    from graft.tune.space import Values
+    from graft.tune.trials import Trials
 
 BEST = "best.json"
 
@@ -40,122 +42,112 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.determinism import make_deterministic
     from graft.evaluate.scorer import scorer
     from graft.mapper.factory import mapper_for
-    from graft.stages.job import Job
-    from graft.train.devices import fabric_for
     from graft.tune.outcome import decide
 
     by = scorer(params.metric)
     if not params.tune.trials:
-        outcome, out_of_fold = decide([], by), None
-    else:
-        make_deterministic(params.compute.threads)
-        job = Job.open(params, workspace, fabric_for(params.compute.device))
-        with mapper_for(params.compute) as mapper:
-            outcome = decide(searched(job, mapper), by)
-            out_of_fold = out_of_fold_of(job, outcome.values, mapper) if outcome.values else None
-    print(f"tune: {outcome.reason}")
-    write(outcome, out_of_fold, params, workspace)
+        write(decide([], by), params, workspace)
+        return
+    make_deterministic(params.compute.threads)
+    winner = read_winner(workspace)
+    trainer = winner_trainer(winner, params, workspace)
+    with mapper_for(params.compute) as mapper:
+        trials = trials_of(winner, trainer, params, mapper)
+        outcome = decide(searched(search_of(winner, trainer, params, workspace), trials, params.tune.minutes), by)
+        logits = trials.logits(outcome.values) if outcome.values else None
+    write(outcome, params, workspace, logits, trainer.data)
 
 
-def searched(job: Job, mapper: Mapper) -> list[Tried]:
-    """Every trial, from those that an earlier, killed run made on."""
-    from graft.progress import track
+def trials_of(winner: Winner, trainer: CandidateTrainer, params: Params, mapper: Mapper) -> Trials:
+    """What the settings of a search are tried by."""
+    from graft.evaluate.scorer import scorer
+    from graft.tune.trials import Trials
 
-    params = job.params
-    search = search_of(job)
-    began = time.monotonic()
-
-    def more(finished: int) -> bool:
-        return params.tune.minutes is None or time.monotonic() - began < 60 * params.tune.minutes
-
-    bar = iter(track(range(search.most), "trying settings"))
-    # Decoded here once, and not by each worker.
-    job.prepared(job.winner)
-
-    def objective(values: Values) -> Generator[float, None, None]:
-        next(bar, None)
-        return fold_scores(job, values, mapper)
-
-    return search.run(objective, more)
+    return Trials(trainer, searched_strategy(winner, params), scorer(params.metric), mapper)
 
 
-def search_of(job: Job) -> Search:
+def search_of(winner: Winner, trainer: CandidateTrainer, params: Params, workspace: Workspace) -> Search:
     """The search that params.yaml asks for, kept under everything that decides its trials."""
     from graft.augment.choice import choose
     from graft.evaluate.scorer import scorer
     from graft.features.keys import key_of
-    from graft.select.candidates import around
-    from graft.train.checkpoints import code_version
+    from graft.train.checkpoint import code_version
     from graft.tune.search import Search
     from graft.tune.space import space_of
     from graft.zoo.weights import weights_digest
 
-    params, workspace = job.params, job.workspace
-    settings = params.train
-    space = space_of(params.tune.search, params.augment.domain)
+    space = space_of(params.tune.search, trainer.augment.domain)
     asked = dataclasses.replace(params.tune, trials=0, minutes=None)
     # Of the augmentation, what decides: the policy, however it is written, and the policies that may be tried. Another
     # domain that allows the same goes on with the same search.
-    augmentation = (choose(params.augment).as_json(), space.distributions())
+    augmentation = (choose(trainer.augment).as_json(), space.distributions())
     # Not names alone: a source model that was trained anew, or another file of the same name, is another network.
-    weights = weights_digest(job.winner, around(params, workspace.source_models))
-    shown = (sha256(workspace.splits), job.data.images.digests)
-    decided = (asked, params.metric, settings, augmentation, params.seed, job.winner, weights, shown)
+    weights = weights_digest(winner.candidate, trainer.transfer.weights)
+    shown = (sha256(workspace.splits), trainer.data.images.digests)
+    model = (winner.candidate, winner.depth, weights)
+    decided = (asked, params.metric, trainer.settings, augmentation, params.seed, model, shown)
     key = key_of(*map(str, decided), code_version())[:32]
     storage = workspace.checkpoints / f"tune-{key}.db"
-    return Search(space, space.defaults(settings), params.tune, params.seed, storage, scorer(params.metric).worst)
+    worst = scorer(params.metric).worst
+    return Search(space, space.defaults(trainer.settings), params.tune, params.seed, storage, worst)
 
 
-def fold_scores(job: Job, values: Values, mapper: Mapper) -> Generator[float, None, None]:
-    """Score on each fold of the winner trained on the others with ``values``; the same seed for all settings.
+def searched(search: Search, trials: Trials, minutes: float | None) -> list[Tried]:
+    """Every trial, from those that an earlier, killed run made on; none is begun after so many minutes."""
+    from graft.progress import track
 
-    Folds of one trial are what is spread: whoever proposes the next trial has to know all of this one.
-    """
-    from graft.mapper.outcomes import value_of
-    from graft.stages.trial import Trial
+    began = time.monotonic()
+    # Decoded here once, and not by each worker.
+    trials.trainer.images(trials.strategy)
+    bar = iter(track(range(search.most), "trying settings"))
 
-    folds = np.unique(job.data.folds).tolist()
-    yield from map(value_of, mapper.map(Trial(with_values(job, values)), folds, "its folds"))
+    def more(finished: int) -> bool:
+        next(bar, None)
+        return minutes is None or time.monotonic() - began < 60 * minutes
 
-
-def with_values(job: Job, values: Values) -> Job:
-    """The job with the settings that are tried."""
-    from graft.tune.space import applied
-
-    return dataclasses.replace(job, params=applied(job.params, values))
+    return search.run(trials.scores, more)
 
 
-def out_of_fold_of(job: Job, values: Values, mapper: Mapper) -> pd.DataFrame:
-    """What selection writes of the winner, for other settings of its training: every fold is trained once more."""
-    from graft.mapper.outcomes import value_of
-    from graft.select.out_of_fold import out_of_fold_table
-    from graft.stages.trial import Trial
-
-    folds = np.unique(job.data.folds).tolist()
-    logits = np.zeros((len(job.data.labels), len(job.data.classes)), np.float32)
-    said = map(value_of, mapper.map(Trial(with_values(job, values)).logits, folds, "the best settings"))
-    for fold, found in zip(folds, said, strict=True):
-        logits[job.data.folds == fold] = found
-    return out_of_fold_table(logits, job.data)
-
-
-def write(outcome: Outcome, out_of_fold: pd.DataFrame | None, params: Params, workspace: Workspace) -> None:
-    """Everything that reports/tuning holds."""
+def write(
+    outcome: Outcome,
+    params: Params,
+    workspace: Workspace,
+    logits: NDArray[np.float32] | None = None,
+    data: TrainSet | None = None,
+) -> None:
+    """Everything that reports/tuning holds; ``logits`` (n, classes) of ``data`` are the best settings'."""
     from graft.evaluate.scorer import scorer
-    from graft.select.out_of_fold import FILE
+    from graft.select.out_of_fold import FILE, out_of_fold_table
     from graft.tune.outcome import draw, importances, table
 
+    print(f"tune: {outcome.reason}")
+    by = scorer(params.metric)
     with whole_folder(workspace.tuning) as folder:
         write_json(folder / BEST, outcome.as_json())
-        if out_of_fold is not None:
+        if logits is not None and data is not None:
             with whole_file(folder / FILE) as beside:
-                out_of_fold.to_parquet(beside, index=False)
+                out_of_fold_table(logits, data).to_parquet(beside, index=False)
         with whole_file(folder / "trials.csv") as beside:
-            table(outcome, scorer(params.metric)).to_csv(beside, index=False)
+            table(outcome, by).to_csv(beside, index=False)
         if outcome.trials:
             shares = importances(outcome.trials, params.seed)
             write_json(folder / "importance.json", shares)
-            draw(outcome, shares, folder / "tuning.svg", scorer(params.metric))
+            draw(outcome, shares, folder / "tuning.svg", by)
+
+
+def read_best(path: Path) -> dict[str, Any]:
+    """The values that the search found better, by name; empty where the settings at hand stay.
+
+    Raises:
+        DataError: there was no search yet, or its result is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {**found["train"], **found["augment"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise DataError(
+            "the result of the stage tune is missing or damaged", where=path, remedy="run `.venv/bin/dvc repro`"
+        ) from None
 
 
 def tuned(params: Params, workspace: Workspace) -> Params:
@@ -166,18 +158,12 @@ def tuned(params: Params, workspace: Workspace) -> Params:
     """
     from graft.tune.space import applied
 
-    path = workspace.tuning / BEST
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        values: dict[str, Any] = {**found["train"], **found["augment"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(
-            "the result of the stage tune is missing or damaged", where=path, remedy="run `.venv/bin/dvc repro`"
-        ) from None
+    values = read_best(workspace.tuning / BEST)
     if values:
         said = (f"{key} {value if isinstance(value, str) else format(value, '.3g')}" for key, value in values.items())
         print(f"settings from the search: {', '.join(said)}")
-    return applied(params, values)
+    train, augment = applied(params.train, params.augment, values)
+    return dataclasses.replace(params, train=train, augment=augment)
 
 
 if __name__ == "__main__":

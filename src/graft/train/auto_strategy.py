@@ -1,8 +1,9 @@
 """``train.strategy: auto``: the head alone or fine-tuning, whichever was better on the folds; and why.
 
 What fine-tuning is worth depends on how well the source knows the classes, which no count of images tells: measured
-with ImageNet's EfficientNet-Lite0 at 128 px and ten images a class, it gained 10 points on cartoons and lost 2 on
-photographs of the same seven classes. So both are tried on the same folds, and the better mean is delivered.
+with ImageNet's EfficientNet-Lite0 at 128 px and ten images a class, it gained 8 points on cartoons and lost 1 on
+photographs of the same seven classes (benchmarks/RESULTS.md). So both are tried on the same folds, and the better mean
+is delivered.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.pictures import plotting, save_svg
-from graft.train.finetune import HEAD
-from graft.train.trained import Trained
+from graft.train.finetune import HEAD, Trained
 
 if TYPE_CHECKING:
     import pandas as pd

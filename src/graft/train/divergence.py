@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from graft.errors import TrainingError
 
@@ -36,11 +35,6 @@ def diverged(what: str, place: str, rate: float, names: Sequence[str]) -> Diverg
         where="train.learning_rate",
         remedy="lower the learning rate or set train.clip_norm, and look at the validation report for odd images",
     )
-
-
-def is_finite(loss: Tensor | float) -> bool:
-    """Whether a loss is a number."""
-    return bool(torch.isfinite(loss)) if isinstance(loss, Tensor) else math.isfinite(loss)
 
 
 def weights_are_finite(module: nn.Module) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,31 +15,34 @@ from torch import nn
 
 from graft.determinism import derive_seed
 from graft.features.extract import Extractor, frozen_part
+from graft.features.keys import digest_of
 from graft.settings import Train
-from graft.train.checkpoints import Checkpoints, Keeper, Snapshot
+from graft.train.checkpoint import Checkpoint, CheckpointStore
 from graft.train.devices import FULL_PRECISION, fabric_for, precision_of
-from graft.train.divergence import DivergedError, diverged, weights_are_finite
+from graft.train.divergence import DivergedError
+from graft.train.freezing import freeze, parameter_groups
 from graft.train.head import START_STRENGTH, STRENGTHS, Weighting, solve_head
+from graft.train.imbalance import IMBALANCE
 from graft.train.inputs import Augmented, Inputs, Kept, cached_views
-from graft.train.loop import Lesson, run_stage
+from graft.train.objectives.base import Objective
+from graft.train.objectives.cross_entropy import CrossEntropy
 from graft.train.plan import Plan, Stage
-from graft.train.precision import Mode
-from graft.train.trained import Trained, finished, head_of, task_key, to_finish, under_way
-from graft.train.underway import Epoch, Underway
+from graft.train.precision import Mode, lay_out
+from graft.train.schedule import warmup_cosine
+from graft.train.trainer import Epoch, StageData, Trainer, epoch_order
 from graft.zoo.network import Network
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
     from graft.augment.policies import Policy
-    from graft.train.loop import Report
 
     # Which images are meant, bool (n).
     Rows = NDArray[np.bool_]
-
-
-__all__ = ["Task", "Trained", "finetune"]
+    Report = Callable[[Epoch], None]
 
 HEAD = "head"
 
@@ -55,6 +59,7 @@ class Task:
         names: files of the images (n), for messages; may be empty.
         larger: what is augmented, uint8 (n, s, s, 3): the same images, larger where the policy crops; None: those of
             the extractor.
+        objective: what is minimised while blocks are trained; None: cross-entropy as the settings say.
     """
 
     extractor: Extractor
@@ -63,6 +68,20 @@ class Task:
     policy: Policy | None = None
     names: tuple[str, ...] = ()
     larger: NDArray[np.uint8] | None = None
+    objective: Objective | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fine-tuned network on the CPU, its learning curve, and the epochs in which blocks were trained.
+
+    ``precision`` is what was calculated in, by Fabric's names.
+    """
+
+    network: Network
+    curve: tuple[Epoch, ...]
+    epochs: int
+    precision: str = FULL_PRECISION
 
 
 def finetune(
@@ -72,104 +91,131 @@ def finetune(
     settings: Train,
     seed: int,
     fabric: Fabric,
-    keeper: Keeper | None = None,
+    checkpoints: CheckpointStore | None = None,
     mode: Mode | None = None,
     report: Report | None = None,
 ) -> Trained:
     """Train a copy of ``network`` by ``plan``; ``network`` itself is left as it is.
 
-    With a ``keeper`` a training that was killed goes on from its last checkpoint, and gives the bytes that it would
-    have given; one that had come to its end is read and not done again. A training that comes to a number that is not
-    finite in less than full precision is done again, once, in full precision, from its beginning: where in it the
-    last checkpoint lies depends on the clock, and the result must not.
+    With ``checkpoints`` a training that was killed goes on from the end of its last saved epoch, and gives the bytes
+    that it would have given; one that had come to its end is read and not done again. A training that comes to a
+    number that is not finite in less than full precision is done again, once, in full precision, from its beginning.
 
     Raises:
         DivergedError: the loss or the weights are not finite.
     """
     try:
-        return _Run(network, plan, task, settings, seed, fabric, mode, report).go(keeper)
+        return _finetune(network, plan, task, settings, seed, fabric, checkpoints, mode, report)
     except DivergedError as error:
         if precision_of(fabric) == FULL_PRECISION:
             raise
         print(f"warning: {error.what}\n  in {precision_of(fabric)}: once more in {FULL_PRECISION}", file=sys.stderr)
         exact = fabric_for(str(fabric.device))
         plain = None if mode is None else dataclasses.replace(mode, precision=FULL_PRECISION)
-        return _Run(network, plan, task, settings, seed, exact, plain, report).go(keeper)
+        return _finetune(network, plan, task, settings, seed, exact, checkpoints, plain, report)
+
+
+def _finetune(
+    network: Network,
+    plan: Plan,
+    task: Task,
+    settings: Train,
+    seed: int,
+    fabric: Fabric,
+    checkpoints: CheckpointStore | None,
+    mode: Mode | None,
+    report: Report | None,
+) -> Trained:
+    own = copy.deepcopy(network).to(fabric.device)
+    reset_head(own, derive_seed(seed, "head"))
+    checkpoint = None
+    if checkpoints is not None:
+        checkpoint = checkpoints.open(_deciding(network, plan, task, settings, seed, fabric, mode))
+    curve = [_fit_head(own, plan, task, settings)] if plan.head_first else []
+    if plan.stage is not None:
+        inputs = _inputs(own, plan.stage, task, derive_seed(seed, plan.stage.name))
+        names = [task.names[i] for i in np.flatnonzero(task.rows)] if task.names else []
+        data = StageData(inputs, torch.from_numpy(task.labels[task.rows]), names)
+        run = StageRun(settings, seed, fabric, mode, checkpoint, report, task.objective)
+        curve += train_stage(own, plan.stage, data, run)
+    return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(fabric))
 
 
 @dataclass(frozen=True)
-class _Run:
-    """One training, and what it needs."""
+class StageRun:
+    """How a stage is trained: hyper-parameters and seed, and what computes it.
 
-    network: Network
-    plan: Plan
-    task: Task
+    Attributes:
+        settings: batch size, and what holds training back.
+        seed: for the order of the images and for dropout.
+        fabric: device and precision.
+        mode: memory format and threads.
+        checkpoint: where its epochs are kept.
+        report: told of every epoch.
+        objective: what is minimised; None: cross-entropy as ``settings`` say.
+    """
+
     settings: Train
     seed: int
     fabric: Fabric
-    mode: Mode | None
-    report: Report | None
+    mode: Mode | None = None
+    checkpoint: Checkpoint | None = None
+    report: Report | None = None
+    objective: Objective | None = None
 
-    def go(self, keeper: Keeper | None) -> Trained:
-        """Train, or what is left of it."""
-        if keeper is None:
-            return self._train(None, None)
-        checkpoints = keeper.open(*self._key())
-        done = checkpoints.finished()
-        if done is not None:
-            return finished(done, self.network)
-        trained = self._train(checkpoints, checkpoints.latest())
-        checkpoints.finish(to_finish(trained))
-        return trained
 
-    def _key(self) -> tuple[str, ...]:
-        computing = (str(self.fabric.device), precision_of(self.fabric), str(self.mode), str(self.fabric.world_size))
-        return task_key(self.network, self.plan, self.task, self.settings, self.seed, computing)
+def train_stage(network: Network, stage: Stage, data: StageData, run: StageRun) -> tuple[Epoch, ...]:
+    """Train ``network`` in place; its blocks before ``stage.start`` are frozen and are not run.
 
-    def _train(self, checkpoints: Checkpoints | None, saved: Snapshot | None) -> Trained:
-        network = copy.deepcopy(self.network).to(self.fabric.device)
-        reset_head(network, derive_seed(self.seed, "head"))
-        before: tuple[Epoch, ...] = ()
-        if saved is not None:
-            network.load_state_dict(saved.part("network"))
-            before = head_of(saved)
-        elif self.plan.head_first:
-            before = (self._fit_head(network),)
-        stage = self.plan.stage
-        points: tuple[Epoch, ...] = ()
-        if stage is not None:
+    Returns:
+        A point of the learning curve per epoch.
 
-            def keep(run: Underway) -> None:
-                if checkpoints is not None:
-                    checkpoints.offer(lambda: self._snapshot(run, stage, before))
+    Raises:
+        DivergedError: the loss or the weights are not finite.
+    """
+    settings, classes = run.settings, network.head.out_features
+    if run.mode is not None:
+        lay_out(network, run.mode)
+    freeze(network, stage)
+    class_weights, chances = (even(data.labels, classes) for even in IMBALANCE[settings.imbalance])
+    objective = run.objective or CrossEntropy(class_weights, settings.label_smoothing)
+    groups = parameter_groups(network, stage, settings.weight_decay)
+    groups += [{"params": list(part.parameters()), "lr": stage.rate} for part in objective.modules.values()]
+    optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+    count, size = len(data.labels), settings.batch_size
+    order = epoch_order(count, size, stage.epochs, run.seed, stage.name, chances=chances)
+    if class_weights is not None:
+        data = dataclasses.replace(data, weights=class_weights[data.labels])
+    scheduler = warmup_cosine(optimizer, len(order[0]), stage.epochs)
+    trainer = Trainer(
+        run.fabric, objective, run.mode, settings.clip_norm, settings.ema_decay, run.checkpoint, run.report
+    )
+    tail = with_dropout(network.ending(stage.start), settings.dropout)
+    curve = trainer.fit(tail, optimizer, scheduler, data, order, run.seed, stage.name)
+    network.eval()
+    return curve
 
-            lesson = self._lesson(network, stage)
-            points = run_stage(
-                network, stage, lesson, self.settings, self.seed, self.fabric, keep, saved, self.mode, self.report
-            )
-        return Trained(network.cpu().eval(), (*before, *points), self.plan.epochs, precision_of(self.fabric))
 
-    def _lesson(self, network: Network, stage: Stage) -> Lesson:
-        task = self.task
-        inputs = _inputs(network, stage, task, derive_seed(self.seed, stage.name))
-        names = [task.names[i] for i in np.flatnonzero(task.rows)] if task.names else []
-        return Lesson(inputs, torch.from_numpy(task.labels[task.rows]), names)
+def with_dropout(tail: nn.Sequential, share: float) -> nn.Sequential:
+    """``tail`` with dropout before its last part, the head; sharing its modules."""
+    *before, head = tail
+    return nn.Sequential(*before, nn.Dropout(share), head) if share else tail
 
-    def _snapshot(self, run: Underway, stage: Stage, before: tuple[Epoch, ...]) -> Snapshot:
-        """The stage under way, and the head's fit before it. What is not finite is never kept."""
-        if not weights_are_finite(run.network):
-            place = f"stage {stage.name!r}, epoch {run.epoch}, after step {run.step - 1}"
-            raise diverged("weights are not finite", place, run.rate, ())
-        return under_way(run.snapshot(), before)
 
-    def _fit_head(self, network: Network) -> Epoch:
-        task = self.task
-        features = task.extractor.activations(network, len(network.blocks), task.rows)
-        # A head that is solved has no batches: classes are evened out by their weight, whichever way was asked for.
-        weighting: Weighting | None = None if self.settings.imbalance == "none" else "balanced"
-        # Where blocks are trained after it, the head only has to point the right way.
-        strengths = STRENGTHS if self.plan.stage is None else (START_STRENGTH / features.shape[1],)
-        return Epoch(HEAD, 0, solve_head(network.head, features, task.labels[task.rows], weighting, strengths))
+def reset_head(network: Network, seed: int) -> None:
+    """A fresh linear head, so that the loss starts near ln(classes)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network.head.reset_parameters()
+
+
+def _fit_head(network: Network, plan: Plan, task: Task, settings: Train) -> Epoch:
+    features = task.extractor.activations(network, len(network.blocks), task.rows)
+    # A head that is solved has no batches: classes are evened out by their weight, whichever way was asked for.
+    weighting: Weighting | None = None if settings.imbalance == "none" else "balanced"
+    # Where blocks are trained after it, the head only has to point the right way.
+    strengths = STRENGTHS if plan.stage is None else (START_STRENGTH / features.shape[1],)
+    return Epoch(HEAD, 0, solve_head(network.head, features, task.labels[task.rows], weighting, strengths))
 
 
 def _inputs(network: Network, stage: Stage, task: Task, seed: int) -> Inputs:
@@ -188,8 +234,23 @@ def _inputs(network: Network, stage: Stage, task: Task, seed: int) -> Inputs:
     return cached_views(augmented, stage.epochs) or augmented
 
 
-def reset_head(network: Network, seed: int) -> None:
-    """A fresh linear head, so that the loss starts near ln(classes)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network.head.reset_parameters()
+def _deciding(
+    network: Network, plan: Plan, task: Task, settings: Train, seed: int, fabric: Fabric, mode: Mode | None
+) -> list[object]:
+    """Everything that decides the result of a fine-tuning but for the code and the augmentation's options."""
+    return [
+        # Without the head: it is reset from the seed, and what it was before is as random as it likes.
+        digest_of(network.tail(0)),
+        network,
+        plan,
+        task.extractor.images_key,
+        task.extractor.preprocessing,
+        *(hashlib.sha256(part.tobytes()).hexdigest() for part in (task.labels, task.rows)),
+        task.policy is not None and task.policy.changes_anything,
+        None if task.larger is None else task.larger.shape,
+        task.objective,
+        # Not what the stage does besides.
+        dataclasses.replace(settings, control=False, label_counts=(), strategy="any"),
+        seed,
+        *(fabric.device, precision_of(fabric), mode, fabric.world_size),
+    ]

@@ -80,7 +80,17 @@ def finetune(blocks: int, train: Train) -> Plan:
 
 
 def scratch(blocks: int, train: Train) -> Plan:
-    """Every block from random weights, at the head's rate."""
+    """Every block from random weights, at the head's rate.
+
+    Raises:
+        ConfigError: there are no epochs, and the network would stay as random as it begins.
+    """
+    if not train.finetune_epochs:
+        raise ConfigError(
+            "a network from scratch cannot be trained in 0 epochs",
+            where="train.finetune_epochs",
+            remedy="give it epochs; for the head of a pretrained network alone set train.strategy: extract",
+        )
     rate = train.learning_rate
     return Plan(False, Stage("from scratch", 0, train.finetune_epochs, rate, rate, True))
 

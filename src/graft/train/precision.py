@@ -24,18 +24,15 @@ class Mode:
         precision: Fabric's name; the weights stay in float32 with each of them.
         channels_last: whether weights and maps lie in memory channel by channel within each position.
         threads: CPU threads.
-        compiled: whether torch.compile turns the network into kernels of its own first.
     """
 
     precision: Precision
     channels_last: bool
     threads: int
-    compiled: bool = False
 
     def __str__(self) -> str:
         layout = "channels last" if self.channels_last else "channels first"
-        compiled = ", compiled" if self.compiled else ""
-        return f"{NAMES[self.precision]}, {layout}, {self.threads} thread{'s' if self.threads > 1 else ''}{compiled}"
+        return f"{NAMES[self.precision]}, {layout}, {self.threads} thread{'s' if self.threads > 1 else ''}"
 
 
 NAMES: dict[Precision, str] = {"32-true": "float32", "bf16-mixed": "bfloat16", "16-mixed": "float16"}

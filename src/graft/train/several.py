@@ -23,7 +23,6 @@ from graft.files import whole_folder
 from graft.settings import Compute
 from graft.threads import wait_briefly
 from graft.train.devices import fabric_for
-from graft.train.meeting import meeting_place
 from graft.train.precision import PRECISIONS
 
 if TYPE_CHECKING:
@@ -65,8 +64,7 @@ def launch(work: Callable[..., None], compute: Compute, *given: object) -> None:
     if fabric.world_size == 1:
         work(fabric, *given)
         return
-    with meeting_place():
-        refused = fabric.launch(partial(_in_process, work=work, compute=compute, given=given))
+    refused = fabric.launch(partial(_in_process, work=work, compute=compute, given=given))
     if refused is not None:
         what, where, remedy = refused
         raise TrainingError(what, where=where, remedy=remedy)
@@ -92,16 +90,21 @@ def share_of(batch: Tensor, fabric: Fabric) -> Tensor:
     return torch.tensor_split(batch, fabric.world_size)[fabric.global_rank]
 
 
-def weight_of(labels: Tensor, share: Tensor, batch: Tensor, of_classes: Tensor | None, fabric: Fabric) -> float:
+def weight_of(share: Tensor, batch: Tensor, weights: Tensor | None, fabric: Fabric) -> float:
     """What this process's mean loss counts, so that the mean over processes is the mean over the batch.
 
-    Shares may differ by one image, and with weighted classes each mean has its own sum of weights below the line.
+    Shares may differ by one image, and with weighted images each mean has its own sum of weights below the line.
+
+    Args:
+        share: indices of this process's images.
+        batch: indices of all images of the step.
+        weights: of every training image (n); None: all count alike.
+        fabric: knows how many processes there are.
     """
     if fabric.world_size == 1 or len(batch) < fabric.world_size:
         return 1.0
-    if of_classes is None:
+    if weights is None:
         return fabric.world_size * len(share) / len(batch)
-    weights = of_classes.cpu()[labels]
     return float(fabric.world_size * weights[share].sum() / weights[batch].sum())
 
 

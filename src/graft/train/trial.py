@@ -1,22 +1,20 @@
-"""Which mode trains a network fastest here: a short timed trial, kept per machine.
+"""The precision trial: a few timed training steps say which mode trains a network fastest here; kept per machine.
 
 What is fastest differs from network to network: on a CPU with AMX, ResNet-18 trains three times as fast in bfloat16 and
-MobileNetV3 half as fast. So a few training steps are timed in each mode. The modes take turns, because machines are
-shared and noisy, and each is judged by its best step, which other work disturbs least. Whichever leads then has to
-prove it in pairs of steps, one of its own and one of plain float32 right after. Plain float32 stays unless another mode
-is clearly faster, and the finding is kept, so that training again takes the same mode and gives the same bytes.
+MobileNetV3 half as fast. The modes take turns, because machines are shared and noisy, and each is held against plain
+float32 in the same round. The finding is kept, so that training again takes the same mode and gives the same bytes.
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
 import platform
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,50 +25,41 @@ from torch.nn import functional as F
 from graft.determinism import available_cores
 from graft.features.keys import key_of
 from graft.files import write_json
-from graft.settings import Compute
-from graft.train.compiling import as_run, require_compiler, run_once
-from graft.train.precision import PRECISIONS, Mode, Precision, computing, laid_out, lay_out, modes, plain, untried
+from graft.settings import Compute, Train
+from graft.train.devices import fabric_for
+from graft.train.plan import Plan
+from graft.train.precision import PRECISIONS, Mode, Precision, computing, laid_out, lay_out, modes, untried
 from graft.zoo.cost import cost_of
 from graft.zoo.network import Network
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from graft.train.finetune import Task
+
 # How much faster than plain float32 a mode has to be to be taken: less is within the noise of a shared machine.
 MARGIN = 1.1
-# Modes that are this many times slower than the fastest are not tried again.
+ROUNDS = 5
+# Modes that take this many times as long as plain float32 in the first round are not timed again.
 HOPELESS = 1.5
-ROUNDS = 4
-# Pairs of steps in which the leading mode is held against plain float32; their median counts.
-PAIRS = 5
 # Training of fewer multiply-accumulates than this (in billions, three times the forward pass) is over before a trial
 # would pay. A count, not a time: whether there is a trial must not depend on how busy the machine is.
 WORTH_A_TRIAL = 5000.0
 # Raise it whenever the meaning of what is kept changes.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a trial found: the best milliseconds of a training step in each mode, plain float32 first.
+    """How many times as fast as plain float32 a training step is in each mode, plain float32 (1.0) first."""
 
-    Those of a mode that was held against plain float32 in pairs are that one's, over how many times as fast it was.
-    """
-
-    milliseconds: tuple[tuple[Mode, float], ...]
+    speed_ups: tuple[tuple[Mode, float], ...]
 
     @property
     def chosen(self) -> Mode:
         """The fastest mode, if it is clearly faster than plain float32; else that."""
-        (plain, slowest), *others = self.milliseconds
-        mode, fastest = min(others, key=lambda item: item[1], default=(plain, slowest))
-        return mode if fastest * MARGIN <= slowest else plain
-
-    @property
-    def speed_up(self) -> float:
-        """How many times as fast as plain float32 the chosen mode is; 1 where that is chosen."""
-        times = dict(self.milliseconds)
-        return self.milliseconds[0][1] / times[self.chosen]
+        mode, speed_up = max(self.speed_ups, key=lambda item: item[1])
+        return mode if speed_up >= MARGIN else self.speed_ups[0][0]
 
 
 @dataclass(frozen=True)
@@ -99,12 +88,33 @@ class Ahead:
         return 3 * cost_of(self.network, self.size).gmacs * self.images * self.epochs
 
 
-def choose_mode(
-    ahead: Ahead, compute: Compute, device: torch.device, folder: Path, fabric_with: Callable[[Precision], Fabric]
-) -> Mode | None:
+@dataclass(frozen=True)
+class TrialledMode:
+    """Chooses a network's mode by :func:`choose_mode`; can be sent to another process.
+
+    Attributes:
+        compute: the settings.
+        folder: where trials are kept.
+    """
+
+    compute: Compute
+    folder: Path
+
+    def __call__(self, network: Network, plan: Plan, task: Task, settings: Train, device: torch.device) -> Mode | None:
+        """The mode that ``network`` is trained in by ``plan`` on ``task``."""
+        size, images = task.extractor.preprocessing.geometry.size, int(task.rows.sum())
+        ahead = Ahead(network, plan.start or 0, size, images, plan.epochs, settings.batch_size)
+        return choose_mode(ahead, self.compute, device, self.folder)
+
+
+def usual_mode(network: Network, plan: Plan, task: Task, settings: Train, device: torch.device) -> Mode | None:
+    """The mode that is taken without a trial."""
+    return untried(network, task.extractor.preprocessing.geometry.size, device, torch.get_num_threads())
+
+
+def choose_mode(ahead: Ahead, compute: Compute, device: torch.device, folder: Path) -> Mode | None:
     """What ``compute.precision`` names; where it is ``auto``, what a trial finds, if the training is worth one.
 
-    With ``compute.compile`` a training that is worth a trial is compiled where a second trial finds that faster.
     None leaves everything as torch is set: float32, weights as they come.
 
     Args:
@@ -112,40 +122,22 @@ def choose_mode(
         compute: the settings.
         device: what it runs on.
         folder: where trials are kept.
-        fabric_with: Fabric on that device with a precision.
-
-    Raises:
-        ConfigError: it is to be compiled, and there is no C++ compiler.
     """
-    if compute.compile:
-        require_compiler()
     threads = compute.threads or available_cores()
-    worth = bool(ahead.epochs) and ahead.work >= WORTH_A_TRIAL
-    mode: Mode | None
     if compute.precision != "auto":
-        mode = Mode(PRECISIONS[compute.precision], device.type == "cuda", threads)
-    elif worth:
-        mode = _by_trial(ahead, modes(device, threads), folder, fabric_with)
-    else:
-        mode = untried(ahead.network, ahead.size, device, threads)
-    if not compute.compile:
-        return mode
-    if not worth:
-        print("not compiled: the training is over before compiling would pay", flush=True)
-        return mode
-    mode = mode or plain(threads)
-    return _by_trial(ahead, [mode, dataclasses.replace(mode, compiled=True)], folder, fabric_with)
-
-
-def _by_trial(ahead: Ahead, choices: Sequence[Mode], folder: Path, fabric_with: Callable[[Precision], Fabric]) -> Mode:
+        return Mode(PRECISIONS[compute.precision], device.type == "cuda", threads)
+    if not ahead.epochs or ahead.work < WORTH_A_TRIAL:
+        return untried(ahead.network, ahead.size, device, threads)
     images = torch.randn(min(ahead.batch, ahead.images), 3, ahead.size, ahead.size)
     network = ahead.network.eval()
     with torch.no_grad():
         batch = torch.cat([network.trunk(ahead.start)(part) for part in torch.split(images, 8)])
-    tail = network.ending(ahead.start)
+    tail, choices = network.ending(ahead.start), modes(device, threads)
     key = trial_key(tail, batch, choices)
-    trial = kept_trial(folder, key, lambda: try_modes(tail, batch, network.head.out_features, choices, fabric_with))
-    print(f"computing in {trial.chosen}: {trial.speed_up:.2f} times as fast as {choices[0]}", flush=True)
+    fabric_with, classes = partial(fabric_for, compute.device), network.head.out_features
+    trial = kept_trial(folder, key, lambda: try_modes(tail, batch, classes, choices, fabric_with))
+    speed_up = dict(trial.speed_ups)[trial.chosen]
+    print(f"computing in {trial.chosen}: {speed_up:.2f} times as fast as {choices[0]}", flush=True)
     return trial.chosen
 
 
@@ -155,20 +147,16 @@ def try_modes(
     """Time training steps of ``network`` on ``batch`` (n, ...) in each of ``choices``, plain float32 first.
 
     The network itself is left as it is. The first step of each mode is not counted: it pays for memory and kernels.
-    A mode in which the network cannot be compiled is left out.
     """
     steps = {mode: step_of(network, batch, classes, mode, fabric_with(mode.precision)) for mode in choices}
-    runs = [mode for mode, step in steps.items() if run_once(step, mode)]
-    best = dict.fromkeys(runs, float("inf"))
+    for step in steps.values():
+        step()
+    rounds: list[dict[Mode, float]] = []
     for _ in range(ROUNDS):
-        for mode in runs:
-            if best[mode] == float("inf") or best[mode] <= HOPELESS * min(best.values()):
-                best[mode] = min(best[mode], 1000 * _seconds(steps[mode]))
-    proved = {choices[0]}
-    while (leader := Trial(tuple(best.items())).chosen) not in proved:
-        best[leader] = best[choices[0]] / _times_as_fast(steps[leader], steps[choices[0]])
-        proved.add(leader)
-    return Trial(tuple(best.items()))
+        seconds = {mode: _seconds(step) for mode, step in steps.items()}
+        rounds.append({mode: seconds[choices[0]] / value for mode, value in seconds.items()})
+        steps = {mode: step for mode, step in steps.items() if rounds[0][mode] * HOPELESS >= 1}
+    return Trial(tuple((mode, statistics.median(found[mode] for found in rounds)) for mode in steps))
 
 
 def _seconds(step: Callable[[], None]) -> float:
@@ -177,16 +165,11 @@ def _seconds(step: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def _times_as_fast(step: Callable[[], None], other: Callable[[], None]) -> float:
-    """How many times as fast as ``other`` a step is: what disturbs the machine for a while disturbs both of a pair."""
-    return statistics.median(_seconds(other) / _seconds(step) for _ in range(PAIRS))
-
-
 def step_of(network: nn.Module, batch: Tensor, classes: int, mode: Mode, fabric: Fabric) -> Callable[[], None]:
     """One training step on a copy of ``network`` in a mode, to be called as often as wanted."""
     own = lay_out(copy.deepcopy(network).to(fabric.device), mode).train()
     trained = [parameter for parameter in own.parameters() if parameter.requires_grad]
-    model, optimizer = fabric.setup(as_run(own, mode), torch.optim.AdamW(trained, lr=1e-6, fused=True))
+    model, optimizer = fabric.setup(own, torch.optim.AdamW(trained, lr=1e-6, fused=True))
     inputs = laid_out(batch.to(fabric.device), mode)
     labels = torch.arange(len(batch), device=fabric.device) % classes
 
@@ -206,11 +189,11 @@ def kept_trial(folder: Path, key: str, measure: Callable[[], Trial]) -> Trial:
     path = folder / "trials" / f"{key}.json"
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        return Trial(tuple((Mode(**row["mode"]), float(row["milliseconds"])) for row in rows))
+        return Trial(tuple((Mode(**row["mode"]), float(row["speed_up"])) for row in rows))
     except (OSError, ValueError, KeyError, TypeError):
         found = measure()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, [{"mode": asdict(mode), "milliseconds": value} for mode, value in found.milliseconds])
+    write_json(path, [{"mode": asdict(mode), "speed_up": value} for mode, value in found.speed_ups])
     return found
 
 

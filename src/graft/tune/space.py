@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft.errors import ConfigError, did_you_mean
-from graft.settings import NamedPolicy, Params, Train
+from graft.settings import Augment, NamedPolicy, Train
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -129,13 +129,12 @@ class Space:
         return {name: AS_SET if name == POLICY else getattr(train, name) for name in self.names}
 
 
-def applied(params: Params, values: Values) -> Params:
+def applied(train: Train, augment: Augment, values: Values) -> tuple[Train, Augment]:
     """The settings with ``values`` of what was searched."""
     of_train = {name: value for name, value in values.items() if name != POLICY}
-    train = dataclasses.replace(params.train, **of_train)  # type: ignore[arg-type]
     name = str(values.get(POLICY, AS_SET))
-    policy = params.augment.policy if name == AS_SET else (NamedPolicy(name),)
-    return dataclasses.replace(params, train=train, augment=dataclasses.replace(params.augment, policy=policy))
+    policy = augment.policy if name == AS_SET else (NamedPolicy(name),)
+    return dataclasses.replace(train, **of_train), dataclasses.replace(augment, policy=policy)  # type: ignore[arg-type]
 
 
 def space_of(names: Sequence[str], domain: str = "any") -> Space:

@@ -1,0 +1,1 @@
+"""What a training minimises: the protocol and its implementations."""

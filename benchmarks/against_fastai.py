@@ -75,7 +75,6 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     import lightning_fabric  # noqa: F401
     import numpy as np
     import sklearn.linear_model  # noqa: F401
-    from graft.train.loop import logits_of
 
     from graft.determinism import make_deterministic
     from graft.features.extract import Extractor
@@ -86,6 +85,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.settings import Candidate, Compute, Train
     from graft.train.devices import fabric_for
     from graft.train.finetune import Task, finetune
+    from graft.train.inference import logits_of
     from graft.train.plan import STRATEGIES
     from graft.train.trial import Ahead, choose_mode
     from graft.zoo.network import cut
@@ -122,7 +122,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
 
         shown, labels = images("train")
         ahead = Ahead(network, 0, SIZE, len(labels), plan.epochs, BATCH)
-        mode = choose_mode(ahead, Compute(), fabric.device, folder, lambda precision: fabric_for("cpu", precision))
+        mode = choose_mode(ahead, Compute(device="cpu"), fabric.device, folder)
         every = np.ones(len(labels), dtype=bool)
         trained = finetune(network, plan, Task(shown, labels, every), settings, seed, fabric, mode=mode).network
         unseen, truth = images("val")

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,16 @@ from graft.threads import wait_briefly
 wait_briefly()
 
 import torch  # noqa: E402
-from graft.train.loop import Lesson, logits_of, run_stage  # noqa: E402
-from graft.train.underway import Underway  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from graft.determinism import available_cores, make_deterministic  # noqa: E402
 from graft.settings import Compute, Train  # noqa: E402
+from graft.train.finetune import StageRun, train_stage  # noqa: E402
+from graft.train.inference import logits_of  # noqa: E402
 from graft.train.inputs import Kept  # noqa: E402
 from graft.train.plan import finetune  # noqa: E402
 from graft.train.several import launch  # noqa: E402
+from graft.train.trainer import Epoch, StageData  # noqa: E402
 from graft.zoo.network import build_network  # noqa: E402
 
 if TYPE_CHECKING:
@@ -71,17 +73,18 @@ def train(fabric: Fabric, size: Size, threads: int, kind: torch.dtype, out: Path
     assert stage is not None, "there are epochs"
     moments: list[float] = []
 
-    def note(run: Underway) -> None:
+    def note(point: Epoch) -> None:
         moments.append(time.perf_counter())
 
     fabric.barrier()
-    points = run_stage(network, stage, Lesson(Kept(images), labels), settings, 0, fabric, note)
+    began = time.perf_counter()
+    points = train_stage(network, stage, StageData(Kept(images), labels), StageRun(settings, 0, fabric, report=note))
     if fabric.is_global_zero:
         logits = logits_of(network, images[: size.batch])
         losses = torch.tensor([point.train_loss for point in points], dtype=torch.float64)
         tensors = {f"weights.{name}": value.contiguous() for name, value in network.state_dict().items()}
         save_file({**tensors, "logits": logits, "losses": losses}, out)
-        rate = (len(moments) - 1) * size.batch / (moments[-1] - moments[0])
+        rate = len(labels) / min(end - start for start, end in pairwise([began, *moments]))
         out.with_suffix(".json").write_text(json.dumps(rate), encoding="utf-8")
 
 

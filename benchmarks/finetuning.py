@@ -31,16 +31,16 @@ from graft.threads import wait_briefly
 wait_briefly()
 
 import numpy as np  # noqa: E402
+import torch  # noqa: E402
 
 from graft.config import parse_params  # noqa: E402
 from graft.determinism import available_cores, derive_seed, make_deterministic  # noqa: E402
 from graft.features.images import ImageSet  # noqa: E402
 from graft.features.store import Store  # noqa: E402
 from graft.files import sha256  # noqa: E402
-from graft.select.candidates import TrainSet, around  # noqa: E402
-from graft.select.training import Training  # noqa: E402
+from graft.select.candidates import TrainSet, around, extractor_for  # noqa: E402
+from graft.select.finalists import SelectionInputs, trainer_for  # noqa: E402
 from graft.settings import Candidate  # noqa: E402
-from graft.train.devices import fabric_for  # noqa: E402
 from graft.zoo.weights import pretrained  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,15 +96,20 @@ def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
     train = np.array([file.parts[-3] == "train" for file in files])
     data = TrainSet(images, labels, np.zeros_like(labels), classes)
     params = parse_params({"seed": seed, "augment": {"policy": part.policy}}, "benchmark")
-    training, fabric = Training(data, params, ROOT, Store(cache)), fabric_for("cpu")
-    whole = pretrained(CANDIDATE, around(params, ROOT)).network
-    training.task(CANDIDATE, train, fabric.device).extractor.activations(whole, len(whole.blocks), train)
+    given, whole = (
+        SelectionInputs(data, params, ROOT, Store(cache)),
+        pretrained(CANDIDATE, around(params, ROOT)).network,
+    )
+    trainer = trainer_for(CANDIDATE, len(whole.blocks) - 1, given)
+    preprocessing = trainer.transfer.preprocessing
+    extractor = extractor_for(images, preprocessing, given.store, torch.device("cpu"))
+    extractor.activations(whole, len(whole.blocks), train)
     found: dict[str, Any] = {"images": int(train.sum()), "tested": int((~train).sum())}
     for strategy, short in (("extract", "lp"), ("finetune", "ft")):
         began = time.perf_counter()
-        trained = training.fit(CANDIDATE, len(whole.blocks) - 1, strategy, train, derive_seed(seed, strategy), fabric)
+        trained = trainer.fit(strategy, train, purpose=())
         found[f"{short}_s"] = round(time.perf_counter() - began, 1)
-        said = training.logits(trained, CANDIDATE, ~train).argmax(1)
+        said = trainer.logits(trained, strategy, ~train).argmax(1)
         found[short] = round(float((said == labels[~train]).mean()), 4)
     return found
 

@@ -42,7 +42,7 @@ import numpy as np
 
 from graft.augment.auto import AUTO, ENOUGH, SAMPLE, Look, found_for
 from graft.config import parse_params
-from graft.determinism import available_cores, derive_seed, make_deterministic
+from graft.determinism import available_cores, make_deterministic
 from graft.features.images import ImageSet, ListedFiles
 from graft.features.store import Store
 from graft.files import sha256
@@ -54,10 +54,9 @@ from graft.select.candidates import Result, TrainSet, probe_candidate, with_scor
 from graft.select.controls import first_by_imagenet
 from graft.select.datasets import Places, train_part
 from graft.select.depth import standard_error
+from graft.select.finalists import SelectionInputs, train_in_folds, trainer_for
 from graft.select.rule import choose, finalists
-from graft.select.training import Training, fitted, started_from, train_in_folds
 from graft.settings import Params
-from graft.train.devices import fabric_for
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -175,7 +174,7 @@ def settings(form: Form, per_class: int) -> Params:
 def study(part: Part, params: Params, scratch: Path) -> dict[str, Any]:
     """All candidates probed and trained on one data set, and what each way of choosing would have lost."""
     data = train_part(str(part.train), params, Places(ROOT, ROOT, scratch / "cache", scratch / "built-in"))
-    training = Training(data, with_policy(params, data), ROOT, Store(scratch / "cache"))
+    training = SelectionInputs(data, with_policy(params, data), ROOT, Store(scratch / "cache"))
     probed = [probe_candidate(candidate, data, params, ROOT, training.store) for candidate in params.zoo.candidates]
     trained = [in_folds(item, training) for item in track(probed, f"folds of {part.name}")]
     # Where the head alone is perfect, graft does not fine-tune.
@@ -230,14 +229,14 @@ def by_strategy(params: Params, strategy: str) -> Params:
     return dataclasses.replace(params, train=dataclasses.replace(params.train, strategy=strategy))
 
 
-def in_folds(result: Result, training: Training) -> Result:
+def in_folds(result: Result, training: SelectionInputs) -> Result:
     """The candidate as if it were a finalist."""
     data = training.data
     outputs = train_in_folds(result, np.unique(data.folds).tolist(), training)
     return with_scores(result, [outputs], data, training.params)
 
 
-def test_accuracy(result: Result, training: Training, folder: Path) -> float:
+def test_accuracy(result: Result, training: SelectionInputs, folder: Path) -> float:
     """Of the candidate, trained on all training images by the strategy that was the better in the folds."""
     assert result.delivers is not None, "it was trained in the folds"
     data, strategy, files = training.data, result.delivers.strategy, sorted(folder.glob("*/*"))
@@ -247,10 +246,9 @@ def test_accuracy(result: Result, training: Training, folder: Path) -> float:
     labels = np.array([*data.labels, *(data.classes.index(file.parent.name) for file in files)], np.int64)
     held = np.arange(len(labels)) >= len(data.labels)
     every = dataclasses.replace(training, data=TrainSet(both, labels, np.zeros_like(labels), data.classes))
-    candidate, seed = fitted(result), derive_seed(training.params.seed, "finetune", strategy)
-    fabric = fabric_for(training.params.compute.device)
-    trained = every.fit(candidate, result.probe.depth, strategy, ~held, seed, fabric)
-    said = every.logits(trained, started_from(candidate, strategy), held).argmax(1)
+    candidate = dataclasses.replace(result.candidate, fit=result.preprocessing.geometry.fit)
+    trainer = trainer_for(candidate, result.probe.depth, every)
+    said = trainer.logits(trainer.fit(strategy, ~held), strategy, held).argmax(1)
     return float((said == labels[held]).mean())
 
 

@@ -22,13 +22,13 @@ from graft.threads import wait_briefly
 wait_briefly()
 
 import torch  # noqa: E402
-from graft.train.loop import batches  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from graft.determinism import available_cores, make_deterministic  # noqa: E402
 from graft.train.devices import fabric_for  # noqa: E402
 from graft.train.precision import modes, plain  # noqa: E402
+from graft.train.trainer import batches  # noqa: E402
 from graft.train.trial import step_of, try_modes  # noqa: E402
 from graft.zoo.network import build_network  # noqa: E402
 

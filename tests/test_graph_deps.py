@@ -86,7 +86,7 @@ def test_what_a_stage_imports_is_what_it_depends_on(name: str) -> None:
 def test_the_imports_are_read() -> None:
     """Were the reading broken, the rule above would hold in silence."""
     files = {name_of(file) for file in asked_for("finetune")}
-    assert {"stages/job.py", "stages/tune.py", "artifact.py", "train/curves.py"} <= files
+    assert {"stages/finetuning.py", "stages/tune.py", "artifact.py", "train/curves.py"} <= files
     assert "images/draw.py" in {name_of(file) for file in asked_for("split")}, "asked for by images/splits.py"
     assert file_of("graft.files.sha256") == GRAFT / "files.py"
     assert file_of("torch.nn") is None

@@ -11,10 +11,9 @@ import numpy as np
 from graft.determinism import derive_seed
 from graft.evaluate.repeated import FoldPair
 from graft.evaluate.scorer import ACCURACY
-from graft.mapper.mapper import Mapper
-from graft.mapper.outcomes import value_of
 from graft.mapper.factory import mapper_for
-from graft.mapper.mapper import SerialMapper
+from graft.mapper.mapper import Mapper, SerialMapper
+from graft.mapper.outcomes import value_of
 from graft.stages.control import STRATEGY, train_control
 from graft.stages.finetuning import Finetuning, fit
 
@@ -37,7 +36,9 @@ def fold_pairs(job: Finetuning, fabric: Fabric | None = None) -> tuple[FoldPair,
         return ()
     together = None if fabric is None or fabric.world_size == 1 else fabric
     # Devices that train together do each pair together.
-    opened: AbstractContextManager[Mapper] = mapper_for(job.compute) if together is None else nullcontext(SerialMapper())
+    opened: AbstractContextManager[Mapper] = (
+        mapper_for(job.compute) if together is None else nullcontext(SerialMapper())
+    )
     with opened as mapper:
         return tuple(map(value_of, mapper.map(partial(_pair, job, together), places, "comparing in every fold")))
 

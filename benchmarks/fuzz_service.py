@@ -287,7 +287,7 @@ def served(root: Path) -> Iterator[Service]:
 
 def _served_at(port: int, root: Path) -> Iterator[Service]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENTOML", "GRAFT"))}
-    own = {"BENTOML_HOME": str(root / "bentoml home"), "GRAFT_BODY_SECONDS": "2", "GRAFT_WORKERS": "1"}
+    own = {"BENTOML_HOME": str(root / "bentoml home"), "GRAFT_WORKERS": "1"}
     environment = {**kept, **own}
     command = [Path(sys.executable).with_name("bentoml"), "serve", "--port", str(port)]
     log = root / "serve.log"

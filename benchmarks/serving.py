@@ -57,8 +57,7 @@ def services(cores: int, quick: bool) -> list[Service]:
     """graft as it comes and in other settings, FastAPI as it comes and in every sensible one."""
     graft = [
         Service("graft", "graft"),
-        Service(f"graft, {cores} workers", "graft", {"GRAFT_WORKERS": str(cores), "GRAFT_THREADS": "1"}),
-        Service("graft, batches of 8", "graft", {"GRAFT_BATCH": "8"}),
+        Service(f"graft, {cores} workers", "graft", {"GRAFT_WORKERS": str(cores)}),
     ]
     settings = [(1, 1), (1, cores), (cores, 1), (cores, cores)]
     plain = [Service("plain", "plain")] + [

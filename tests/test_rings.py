@@ -20,8 +20,9 @@ FLOWS = ROOT / "flows"
 OWNERS = {
     "great_expectations": {"validation"},
     "bentoml": {"serve"},
-    "_bentoml_sdk": {"serve"},
     "starlette": {"serve"},
+    "fastapi": {"serve"},
+    "httpx": {"client.py"},
     "prefect": set(),
     "dvc": {"versions"},
     "dvc_data": {"versions"},

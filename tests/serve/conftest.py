@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,12 @@ from graft.zoo.preprocessing import Geometry, Preprocessing
 CLASSES = ("ant", "bee", "wasp")
 DEPTH = 0  # one block is enough to serve, and its export takes 2 s instead of 7
 METRICS = {"accuracy": 0.93, "accuracy_ci95": [0.91, 0.95], "n_test": 153, "transfer": {"verdict": "helps", "n": None}}
+
+
+@pytest.fixture(autouse=True)
+def _logs_reach_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that was started in this process keeps graft's log records from the root logger's handlers."""
+    monkeypatch.setattr(logging.getLogger("graft"), "propagate", True)
 
 
 @pytest.fixture(scope="session")
@@ -189,6 +196,5 @@ def environment(tmp_path: Path) -> dict[str, str]:
     return {
         **kept,
         "BENTOML_HOME": str(tmp_path / "bentoml home"),
-        "GRAFT_MODEL_WAIT": "0",
         "PATH": f"{stub.parent}:{kept['PATH']}",
     }

@@ -21,8 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 BENTOML = Path(sys.executable).with_name("bentoml")
 # Seconds that a busy machine may take for one thing; nothing waits so long where all is well.
 PATIENCE = 120
-# Seconds after which a request may come too late for a service that is told to end, which gives it 0.5.
-ON_ITS_WAY = 0.4
 
 
 @contextmanager
@@ -86,8 +84,8 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> N
 
 
 def logged_in(log: Path) -> list[dict[str, Any]]:
-    """What a service wrote, of which every line is an object; a last one that is being written is not there yet."""
-    return [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines()]
+    """graft's lines of a service's log; a last one that is being written is not there yet."""
+    return [json.loads(line) for line in log.read_text().rpartition("\n")[0].splitlines() if line.startswith("{")]
 
 
 def service_in(where: Path) -> psutil.Process:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from graft.errors import DataError
+from graft.serve.answering import printable
 from graft.serve.archive import members
-from graft.serve.forms import shown
 
 MEBI = 1 << 20
 
@@ -52,7 +52,7 @@ def test_names_lead_nowhere_and_can_be_shown(name: str, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert read(zipped({name: b"data"})) == {name: b"data"}
     assert list(tmp_path.rglob("*")) == []
-    assert shown(name).isprintable() and len(shown(name)) <= 200
+    assert printable(name).isprintable() and len(printable(name)) <= 200
 
 
 def test_a_bomb_is_refused_by_what_comes_out_whatever_its_directory_says() -> None:

@@ -14,7 +14,7 @@ import pytest
 from bentoml.exceptions import BentoMLException
 
 from graft.files import write_json
-from graft.serve.location import PackagedModel
+from graft.serve.location import ProjectModel
 from graft.workspace import Workspace
 from tests.serve.process import BENTOML, PATIENCE, ROOT, serving, workers_in
 from tests.serve.test_process import predict, whole_project
@@ -34,7 +34,7 @@ def without_onnx(workspace: Workspace) -> None:
 def test_a_model_without_onnx_says_what_to_do(project: Workspace, store: Path) -> None:
     without_onnx(project)
     with pytest.raises(BentoMLException) as refused:
-        PackagedModel(project.root).to_info()
+        ProjectModel.in_project(project.root).to_info()
     assert str(refused.value) == (
         "a Bento runs its model by ONNX Runtime, and this model has no ONNX file: "
         "torch cannot write resnet18 as ONNX: no\n"
@@ -50,7 +50,7 @@ def test_a_bento_that_brings_torch_may_hold_it(project: Workspace, store: Path) 
     shutil.copy(ROOT / "bentofile.yaml", project.root)
     with (project.root / "bentofile.yaml").open("a") as file:
         file.write('    - "torch==2.13.0"\n')
-    assert str(PackagedModel(project.root).to_info().tag).startswith("graft:")
+    assert str(ProjectModel.in_project(project.root).to_info().tag).startswith("graft:")
 
 
 def built(project: Path, environment: dict[str, str]) -> tuple[str, Path]:
@@ -88,12 +88,13 @@ def test_the_container_is_built_of_what_serving_needs(
     readme = (context / "README.md").read_text()
     package = json.loads((whole_project.packaged / "package.json").read_text())
     assert readme.startswith(f"# {package['tag']}: what is in an image\n") and "make demo" not in readme
-    told = ("one of 3 classes (ant, bee, wasp)", "curl -F image=@photo.jpg", "| `GRAFT_MAX_BODY` | `20` | MiB that ")
+    told = ("one of 3 classes (ant, bee, wasp)", "curl -F image=@photo.jpg", "| `GRAFT_MAX_BODY` | `20` | MiB of a ")
     card = ("| accuracy | 0.930 (95%: 0.910 to 0.950) |", "| test images | 153 |", "| not sure under | 0.60 |")
     assert [line for line in (*told, *card) if line not in readme] == []
     packages = (context / "env" / "python" / "requirements.txt").read_text()
     names = {line.partition("=")[0] for line in packages.split("\n") if line}
-    assert names == {"numpy", "onnxruntime", "pillow", "pillow-heif", "pydantic", "safetensors", "bentoml"}
+    http = {"bentoml", "fastapi", "starlette", "uvicorn", "python-multipart"}
+    assert names == {"numpy", "onnxruntime", "pillow", "pillow-heif", "pydantic", "safetensors", *http}
     model = next((context / "models" / "graft").glob("*/model.onnx"))
     assert model.read_bytes() == (whole_project.packaged / "model.onnx").read_bytes()
     strange = [path for path in context.rglob("*") if path.is_file() and "secret" in path.read_text(errors="ignore")]
@@ -130,11 +131,11 @@ def test_the_bento_serves_where_only_its_requirements_are_installed(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     variables = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
-    variables |= {"GRAFT_WORKERS": "2", "GRAFT_THREADS": "1"}
+    variables["GRAFT_WORKERS"] = "2"
     with serving(elsewhere, variables, tag, bentoml=venv / "bin" / "bentoml") as url:
         assert predict(url, image)["label"] in {"ant", "bee", "wasp"}
         runtime = httpx.get(f"{url}/model", timeout=PATIENCE).json()["runtime"]
-        assert runtime == {"engine": "onnxruntime", "device": "cpu", "threads": 1, "workers": 2, "batch": 1}
+        assert {**runtime, "threads": 1} == {"engine": "onnxruntime", "device": "cpu", "threads": 1, "workers": 2}
         # What was built on one machine is not what serves on another: two workers, whatever the builder had.
         # The service is ready when the first of them is.
         workers = until(lambda: len(found := workers_in(elsewhere)) > 1 and found)

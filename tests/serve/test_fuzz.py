@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from benchmarks.fuzz_service import QUICK, Service, fuzz, is_well, served, write_project
-from graft.errors import DataError
-from graft.serve.forms import read_form
-from graft.serve.openapi import Document
+from graft.serve.doors import create_app
+from graft.serve.environment import ServiceSettings
 
-DOCUMENT = schemathesis.openapi.from_dict(Document().asdict())
+
+def no_service() -> Any:
+    raise AssertionError("the document alone is asked for")
+
+
+DOCUMENT = schemathesis.openapi.from_dict(create_app(no_service, ServiceSettings.from_environment()).openapi())
 
 
 @pytest.fixture(scope="module")
@@ -24,24 +28,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     write_project(root)
     with served(root) as running:
         yield running
-
-
-@given(
-    kind=st.one_of(st.text(), st.just("multipart/form-data; boundary=b")),
-    body=st.one_of(
-        st.binary(),
-        st.lists(st.sampled_from([b"--b", b"--", b"\r\n", b"Content-Disposition: form-data", b'; name="a"', b"x"])).map(
-            b"".join
-        ),
-    ),
-)
-@settings(max_examples=500)
-def test_any_bytes_are_a_form_or_refused(kind: str, body: bytes) -> None:
-    header = kind.encode("latin-1", "replace").decode("latin-1")  # as every header comes
-    try:
-        assert all(isinstance(part.data, bytes) for part in read_form(header, body, 8, "how"))
-    except DataError as error:
-        assert error.what.startswith(("the form cannot be read: ", "the request is ")) and error.what.isprintable()
 
 
 @pytest.mark.slow

@@ -7,15 +7,14 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from graft.files import whole_folder
 from graft.packaged import version_of
-from graft.runtime.batching import BatchingEngine
 from graft.serve.capacity import Capacity
+from graft.serve.environment import ServiceSettings
 from graft.serve.live import LiveModel
-from graft.serve.loaded import Loaded
+from graft.serve.loaded import ModelBundle
 from graft.workspace import Workspace
 from tests.serve.conftest import Export, finetune, package
 
@@ -30,7 +29,10 @@ def another(tmp_path_factory: pytest.TempPathFactory, export: Export) -> Path:
 
 @pytest.fixture
 def live(project: Workspace) -> LiveModel:
-    return LiveModel(lambda: project.in_use, partial(Loaded.load, capacity=Capacity(1, 1)))
+    return LiveModel(
+        lambda: project.in_use,
+        partial(ModelBundle.load, capacity=Capacity(1, 1), settings=ServiceSettings.from_environment()),
+    )
 
 
 def promote(model: Path, workspace: Workspace) -> None:
@@ -57,8 +59,11 @@ def test_a_promotion_and_a_rollback_are_noticed(live: LiveModel, project: Worksp
 
 
 def test_the_log_says_which_model_a_worker_begins_with(project: Workspace, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger="bentoml.graft"):
-        LiveModel(lambda: project.in_use, partial(Loaded.load, capacity=Capacity(1, 1)))
+    with caplog.at_level(logging.INFO, logger="graft.model"):
+        LiveModel(
+            lambda: project.in_use,
+            partial(ModelBundle.load, capacity=Capacity(1, 1), settings=ServiceSettings.from_environment()),
+        )
     assert [record.getMessage() for record in caplog.records] == [f"serving graft:{version_of(project.packaged)}"]
 
 
@@ -79,10 +84,10 @@ def test_a_bad_model_is_refused_once_and_the_old_one_stays(
     bad = Path(shutil.copytree(another, tmp_path / "bad"))
     (bad / "model.onnx").write_bytes(b"half")
     promote(bad, project)
-    with caplog.at_level(logging.INFO, logger="bentoml.graft"):
+    with caplog.at_level(logging.INFO, logger="graft.model"):
         assert looks(live, 5) == [False] * 5
     assert live.current is first
-    lines = [record.getMessage() for record in caplog.records if record.name == "bentoml.graft"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "graft.model"]
     assert len(lines) == 1
     assert lines[0].startswith("the model in use is refused, and the one before goes on answering: the ONNX file is")
     promote(another, project)
@@ -97,8 +102,8 @@ def test_a_model_that_is_gone_goes_on_answering(live: LiveModel, project: Worksp
 
 
 def test_a_model_that_changes_while_it_is_loaded_is_not_taken(project: Workspace, another: Path) -> None:
-    def load(folder: Path) -> Loaded:
-        loaded = Loaded.load(folder, Capacity(1, 1))
+    def load(folder: Path) -> ModelBundle:
+        loaded = ModelBundle.load(folder, Capacity(1, 1), ServiceSettings.from_environment())
         if folder == project.promoted and not changed:
             changed.append(1)
             promote(project.packaged, project)
@@ -112,12 +117,3 @@ def test_a_model_that_changes_while_it_is_loaded_is_not_taken(project: Workspace
     assert live.current.identity == before
     assert looks(live, 3) == [False, True, False]  # what it was changed to, which is the first model again
     assert live.current.identity == before
-
-
-def test_batching_is_a_matter_of_capacity_and_changes_no_answer(project: Workspace, png: bytes) -> None:
-    alone = Loaded.load(project.packaged, Capacity(1, 1))
-    batched = Loaded.load(project.packaged, Capacity(1, 9, batch=8))
-    assert isinstance(batched.model.engine, BatchingEngine) and not isinstance(alone.model.engine, BatchingEngine)
-    assert (alone.card["runtime"]["batch"], batched.card["runtime"]["batch"]) == (1, 8)
-    said, wanted = (one.model.answer([one.model.prepare(png)]) for one in (batched, alone))
-    np.testing.assert_array_equal(said.probabilities, wanted.probabilities)

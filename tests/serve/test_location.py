@@ -9,7 +9,7 @@ import pytest
 from bentoml.exceptions import BentoMLException
 
 from graft.errors import WeightsError
-from graft.serve.location import PackagedModel, check_model, identity, is_there, model_folder
+from graft.serve.location import ProjectModel, check_model, identity, model_folder
 from graft.serve.model_store import register
 from graft.workspace import Workspace
 
@@ -50,9 +50,8 @@ def test_an_empty_name_is_none(
     """As compose files and unit files write a variable that is not set."""
     monkeypatch.setenv("GRAFT_MODEL", nothing)
     built = bento(tmp_path, register(project))
-    assert is_there(built, tmp_path) and is_there(None, project.root) and not is_there(None, tmp_path)
     assert model_folder(built, tmp_path).is_relative_to(store)
-    assert PackagedModel(project.root).resolve() == model_folder(None, project.root) == project.packaged
+    assert ProjectModel.in_project(project.root).resolve() == model_folder(None, project.root) == project.packaged
 
 
 def test_named_folder_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,9 +81,9 @@ def test_identity_of_a_model_that_was_not_packaged(finetuned: Path) -> None:
 
 def test_build_without_a_packaged_model_is_a_message_of_bentoml(tmp_path: Path, store: Path) -> None:
     with pytest.raises(BentoMLException, match="no model was packaged here"):
-        PackagedModel(tmp_path).to_info()
+        ProjectModel.in_project(tmp_path).to_info()
 
 
 def test_build_names_the_very_model_in_the_folder(project: Workspace, store: Path) -> None:
-    info = PackagedModel(project.root).to_info()
+    info = ProjectModel.in_project(project.root).to_info()
     assert str(info.tag) == f"graft:{identity(project.packaged, check_model(project.packaged))['version']}"

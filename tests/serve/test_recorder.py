@@ -11,17 +11,15 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from starlette.responses import JSONResponse
 
 from graft.errors import GraftError
-from graft.images.facts import Tones
 from graft.journal import Answered, Journal
-from graft.serve.feedback import Correction, correct
+from graft.serve.answers import Feedback
+from graft.serve.environment import ServiceSettings
+from graft.serve.feedback import record_feedback
 from graft.serve.kept import KeptImages
-from graft.serve.notes import recorder, tones
+from graft.serve.notes import start_recorder
 from graft.serve.recorder import Recorder
 
 ANSWER = Answered("a", 1.0, "0123", "cat", 0.9, False, None, 640, 480, 0.5, 0.2)
@@ -69,7 +67,7 @@ class Stuck(Journal):
 def test_a_disk_that_hangs_delays_nothing_and_what_does_not_fit_is_counted(tmp_path: Path) -> None:
     lost: list[int] = []
     journal = Stuck(tmp_path / "journal.sqlite")
-    made = Recorder(journal, lose=lost.append)
+    made = Recorder(journal, on_lost=lost.append)
     made.start()
     for number in range(3000):
         made.add(answer(number), PNG)  # comes back at once, or this never ends
@@ -79,37 +77,19 @@ def test_a_disk_that_hangs_delays_nothing_and_what_does_not_fit_is_counted(tmp_p
     assert sum(lost) >= 500
 
 
-def test_an_answer_waits_until_it_is_written_or_lost(tmp_path: Path) -> None:
-    journal = Stuck(tmp_path / "journal.sqlite", faults=[GraftError("full")])
-    made = Recorder(journal)
-    assert not made.is_waiting(ANSWER.id)
+def test_feedback_waits_for_a_prediction_that_is_still_to_be_written(tmp_path: Path) -> None:
+    made = Recorder(Journal(tmp_path / "journal.sqlite"))
     made.start()
-    for written in (False, True):
-        journal.go_on.clear()
-        made.add(ANSWER, PNG)
-        assert made.is_waiting(ANSWER.id)
-        journal.go_on.set()
-        made.flush(60)
-        assert not made.is_waiting(ANSWER.id)
-        assert len(journal.read()) == written
+
+    async def predict_and_correct() -> None:
+        await asyncio.gather(
+            record_feedback(made, ("cat", "dog"), Feedback(id=f"{7:032x}", label="dog")),
+            asyncio.to_thread(made.add, answer(7), PNG),
+        )
+
+    asyncio.run(predict_and_correct())
     made.close(60)
-
-
-def test_who_corrects_an_answer_that_is_still_to_be_written_waits_for_it(tmp_path: Path) -> None:
-    journal = Stuck(tmp_path / "journal.sqlite")
-    made = Recorder(journal)
-    made.start()
-    made.add(answer(7), PNG)
-
-    async def correct_and_then_write() -> Correction | JSONResponse:
-        asked = asyncio.ensure_future(correct(made, ("cat", "dog"), f"{7:032x}", "dog"))
-        await asyncio.wait([asked], timeout=1.5)  # longer than another worker's answer is looked for
-        journal.go_on.set()
-        return await asked
-
-    assert asyncio.run(correct_and_then_write()) == Correction(id=f"{7:032x}", label="dog")
-    made.close(60)
-    assert journal.read()["truth"].tolist() == ["dog"]
+    assert Journal(tmp_path / "journal.sqlite").read()["truth"].tolist() == ["dog"]
 
 
 def test_a_full_disk_is_said_once_and_when_it_is_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -118,7 +98,7 @@ def test_a_full_disk_is_said_once_and_when_it_is_over(tmp_path: Path, caplog: py
     full = GraftError(what, where="there", remedy="make room")
     journal = Stuck(tmp_path / "journal.sqlite", faults=[full, full, full])
     journal.go_on.set()
-    made = Recorder(journal, lose=lost.append)
+    made = Recorder(journal, on_lost=lost.append)
     made.start()
     with caplog.at_level(logging.WARNING, "graft"):
         for number in range(4):
@@ -189,15 +169,10 @@ def test_where_the_journal_is(
     named: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GRAFT_JOURNAL", str(tmp_path / named) if named == "other" else named)
-    made = recorder(tmp_path / "project")
+    made = start_recorder(ServiceSettings.from_environment(), tmp_path / "project")
     made.close()
     assert (made.journal and made.journal.path) == (expected and tmp_path / expected)
     monkeypatch.setenv("GRAFT_JOURNAL", "")
-    assert recorder(None).journal is None  # a Bento has no project to write into
-
-
-def test_tones_are_those_of_the_manifest() -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-    expected = Tones.of(Image.fromarray(pixels).convert("L").histogram())
-    assert tones(pixels) == pytest.approx((expected.brightness, expected.contrast), abs=1e-6)
-    assert tones(np.zeros((4, 4, 3), np.uint8)) == (0.0, 0.0)
+    assert (
+        start_recorder(ServiceSettings.from_environment(), None).journal is None
+    )  # a Bento has no project to write into

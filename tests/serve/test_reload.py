@@ -73,10 +73,7 @@ def test_another_model_reaches_all_workers_and_no_request_is_dropped(
         # What was asked of the model before is out by then.
         return lambda said: len(said) >= 20 and {one["model"]["version"] for one in said[-20:]} == {version}
 
-    with (
-        serving(project.root, {**environment, "GRAFT_WORKERS": "2", "GRAFT_THREADS": "1"}) as url,
-        Crowd(url, png) as crowd,
-    ):
+    with serving(project.root, {**environment, "GRAFT_WORKERS": "2"}) as url, Crowd(url, png) as crowd:
         log = project.root / "serve.log"
         # Ready is who answers first: the other one may still be loading.
         until(lambda: len(who_says(f"serving graft:{old}", log)) == 2, PATIENCE)

@@ -183,7 +183,7 @@ def _prepared(model: ServedModel, file: Path | DataError) -> NDArray[np.uint8] |
         return error
 
 
-def _answered(file: Path, said: client.Answer | DataError) -> Answer | DataError:
+def _answered(file: Path, said: client.Prediction | DataError) -> Answer | DataError:
     if isinstance(said, DataError):
         return said
     title = ":".join(str(said.model.get(key, "?")) for key in ("name", "version"))

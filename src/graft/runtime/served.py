@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +54,6 @@ class ServedModel(Answerer):
         model = cls(card, engine, kind, read_reference(folder, card.trust.novelty))
         check_engine(folder, card, engine, model.reference)
         return model
-
-    def run_by(self, engine: Engine) -> ServedModel:
-        """The same model run by another engine, such as one that batches for this one's."""
-        return dataclasses.replace(self, engine=engine)
 
     def answer(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
         """Prepared images -> calibrated probabilities, and how unlike the training images they are."""

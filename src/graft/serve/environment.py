@@ -1,23 +1,27 @@
-"""What can be set of the service: environment variables, in one table, each with what it means.
+"""Settings of the service: environment variables, in one table.
 
-The service has no settings file: whoever runs it is often not who made the model, and containers are set this way.
-To add one, add a row to ``VARIABLES`` and read it by :func:`number`, :func:`text` or :func:`is_on`.
+The service has no settings file: whoever runs it is often not who trained the model, and containers are set this way.
+Workers, time-outs and CORS that BentoML has settings for are BentoML's (``BENTOML_CONFIG_OPTIONS``).
+To add one: a row in ``VARIABLES`` and a field of :class:`ServiceSettings`.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from graft.errors import ConfigError, did_you_mean
+
+MIB = 1 << 20
 
 
 @dataclass(frozen=True)
 class Variable:
-    """One row.
+    """An environment variable.
 
     Attributes:
-        name: of the environment variable.
+        name: of the variable.
         default: what an unset or empty one means, as one would write it.
         meaning: what it sets, with its unit.
         least: the smallest value where it is a number; None where it is text.
@@ -31,31 +35,35 @@ class Variable:
 
 VARIABLES = (
     Variable("GRAFT_MODEL", "", "folder of the model to serve instead of the project's or the Bento's"),
-    Variable("GRAFT_ENGINE", "", "`onnxruntime` or `torch`; unset: torch on a GPU, else ONNX Runtime, else torch"),
-    Variable("GRAFT_WORKERS", "", "processes that serve; unset: one for every four cores"),
-    Variable("GRAFT_THREADS", "", "requests that one worker works on at once; unset: its share of the cores"),
-    Variable("GRAFT_BATCH", "", "most images of different requests that are run together; unset: 1, each by itself"),
-    Variable("GRAFT_MODEL_WAIT", "10", "seconds that a missing model is waited for, alive but not ready", 0),
-    Variable("GRAFT_API_KEY", "", "what senders must show, as `Authorization: Bearer KEY` or `X-API-Key: KEY`"),
-    Variable("GRAFT_OPEN", "", "`1`: other machines may ask without a key, and that is meant"),
-    Variable("GRAFT_HOSTS", "", "names that it answers to, commas between; unset: localhost, or any with a key"),
-    Variable("GRAFT_MAX_BODY", "20", "MiB that a request for one image may have", 0.001),
-    Variable("GRAFT_MAX_BATCH_BODY", "100", "MiB that a request for many images may have", 0.001),
-    Variable("GRAFT_MAX_BATCH", "256", "images that one request may have", 1),
-    Variable("GRAFT_MAX_WAITING_BODIES", "512", "MiB of bodies that one worker holds at once", 0.001),
-    Variable("GRAFT_QUEUE", "64", "requests that one worker takes at once; more are told to come again", 1),
-    Variable("GRAFT_TIMEOUT", "60", "seconds within which a request must be answered", 1),
-    Variable("GRAFT_BODY_SECONDS", "20", "seconds within which a request's body must have come", 0.1),
-    Variable("GRAFT_HEADER_SECONDS", "10", "seconds within which a request's header must have come", 0.1),
-    Variable("GRAFT_CONNECTIONS", "900", "connections that one worker holds; the idlest goes for a new one", 1),
-    Variable("GRAFT_LOG", "json", "`json`: a JSON object for each line of the log; `text`: lines for people"),
-    Variable("GRAFT_JOURNAL", "", "SQLite file for what was answered, or `off`; unset: in a project .graft, else off"),
-    Variable("GRAFT_JOURNAL_LIMIT", "100000", "answers that the journal keeps", 1),
+    Variable("GRAFT_WORKERS", "", "worker processes; unset: one for every four cores", 1),
+    Variable("GRAFT_API_KEY", "", "key that clients must send as `Authorization: Bearer KEY` or `X-API-Key: KEY`"),
+    Variable("GRAFT_OPEN", "", "`1`: other machines may ask without a key"),
+    Variable("GRAFT_HOSTS", "", "accepted `Host` names, commas between; unset: localhost, or any with a key"),
+    Variable("GRAFT_MAX_BODY", "20", "MiB of a request for one image; five times as much for many", 0.001),
+    Variable("GRAFT_JOURNAL", "", "SQLite file of the prediction log, or `off`; unset: .graft in a project, else off"),
     Variable("GRAFT_KEEP_IMAGES", "", "folder to keep the sent images in, as `<id>.kept.<kind>`; unset: none"),
-    Variable("GRAFT_KEEP_IMAGES_LIMIT", "1024", "MiB of images that are kept; the oldest go", 0.001),
+    Variable("GRAFT_KEEP_IMAGES_LIMIT", "1024", "MiB of images that are kept; the oldest are deleted", 0.001),
 )
+_BENTOML = "set it by BentoML: BENTOML_CONFIG_OPTIONS='services.graft_classifier.{}'"
+_PROXY = "set it in the proxy: {} in deploy/nginx.conf"
+REMOVED = {
+    "GRAFT_ENGINE": "unset it: the fastest engine that can run the model is taken (CUDA_VISIBLE_DEVICES= hides a GPU)",
+    "GRAFT_THREADS": "set GRAFT_WORKERS: each worker takes its share of the cores",
+    "GRAFT_BATCH": "unset it: batches of several requests were no faster",
+    "GRAFT_MODEL_WAIT": "have the service manager start it again, as deploy/compose.yaml does",
+    "GRAFT_MAX_BATCH_BODY": "set GRAFT_MAX_BODY: a request for many images may have five times as much",
+    "GRAFT_MAX_BATCH": "unset it: a request may have 256 images",
+    "GRAFT_MAX_WAITING_BODIES": _BENTOML.format("traffic.max_concurrency=64"),
+    "GRAFT_QUEUE": _BENTOML.format("traffic.max_concurrency=64"),
+    "GRAFT_TIMEOUT": _BENTOML.format("traffic.timeout=60"),
+    "GRAFT_BODY_SECONDS": _PROXY.format("client_body_timeout"),
+    "GRAFT_HEADER_SECONDS": _PROXY.format("client_header_timeout"),
+    "GRAFT_CONNECTIONS": _PROXY.format("worker_connections and limit_conn"),
+    "GRAFT_LOG": "unset it: the log is JSON, a line for each request",
+    "GRAFT_JOURNAL_LIMIT": "unset it: the prediction log keeps 100,000 predictions",
+}
 _BY_NAME = {variable.name: variable for variable in VARIABLES}
-# What other parts of graft are told by variables; the service has no use for them, but may be started among them.
+# Variables of other parts of graft, among which the service may be started.
 ELSEWHERE = frozenset(
     {
         "GRAFT_CACHE",
@@ -71,44 +79,93 @@ ELSEWHERE = frozenset(
         "GRAFT_WORKER",
     }
 )
+# Workers run in another folder than the one where relative paths were typed.
+PATHS = ("GRAFT_MODEL", "GRAFT_JOURNAL", "GRAFT_KEEP_IMAGES")
+OFF = "off"
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """The variables' values.
+
+    Attributes:
+        workers: processes; None: one for every four cores.
+        api_key: empty where none is asked for.
+        allow_remote: whether other machines may ask without a key.
+        hosts: accepted names besides localhost and IP addresses; ``*`` for any.
+        max_body: bytes of a request for one image.
+        max_batch_body: bytes of a request for many images.
+        journal: text of GRAFT_JOURNAL.
+        keep_images: folder, or None.
+        keep_images_limit: bytes.
+    """
+
+    workers: int | None
+    api_key: str = field(repr=False)
+    allow_remote: bool
+    hosts: tuple[str, ...]
+    max_body: int
+    journal: str
+    keep_images: Path | None
+    keep_images_limit: int
+
+    @property
+    def max_batch_body(self) -> int:
+        """Bytes of a request for many images."""
+        return 5 * self.max_body
+
+    @classmethod
+    def from_environment(cls) -> ServiceSettings:
+        """Read all variables.
+
+        Raises:
+            ConfigError: one cannot be used, or is no longer one of the service's.
+        """
+        for name, remedy in REMOVED.items():
+            if name in os.environ:
+                raise ConfigError(f"{name} is no setting of the service any more", remedy=remedy)
+        workers, folder = text("GRAFT_WORKERS"), text("GRAFT_KEEP_IMAGES")
+        api_key, allow_remote = text("GRAFT_API_KEY"), _switch("GRAFT_OPEN")
+        hosts = tuple(name.strip() for name in text("GRAFT_HOSTS").split(",") if name.strip())
+        return cls(
+            workers=int(_number("GRAFT_WORKERS")) if workers else None,
+            api_key=api_key,
+            allow_remote=allow_remote,
+            hosts=hosts or (("*",) if api_key or allow_remote else ()),
+            max_body=int(_number("GRAFT_MAX_BODY") * MIB),
+            journal=text("GRAFT_JOURNAL"),
+            keep_images=Path(folder) if folder else None,
+            keep_images_limit=int(_number("GRAFT_KEEP_IMAGES_LIMIT") * MIB),
+        )
 
 
 def text(name: str) -> str:
-    """What the variable is set to, else its default."""
-    variable = _BY_NAME[name]
-    return os.environ.get(name, "").strip() or variable.default
+    """The variable's value, else its default."""
+    return os.environ.get(name, "").strip() or _BY_NAME[name].default
 
 
-def is_on(name: str) -> bool:
-    """Whether a switch is on.
+def make_paths_absolute() -> None:
+    """Replace relative paths in the environment, which worker processes inherit."""
+    for name in PATHS:
+        given = text(name)
+        if given and given.lower() != OFF:
+            os.environ[name] = str(Path(given).absolute())
 
-    Raises:
-        ConfigError: it is neither on nor off.
-    """
+
+def unknown_variables() -> list[str]:
+    """A warning for each GRAFT_ variable that nothing reads: after a slip, a default would hold in silence."""
+    names = sorted(name for name in os.environ if name.startswith("GRAFT_") and name not in {*_BY_NAME, *ELSEWHERE})
+    return [f"{name} sets nothing here; {did_you_mean(name, _BY_NAME)}" for name in names]
+
+
+def _switch(name: str) -> bool:
     value = text(name).lower()
     if value not in {"", "0", "1", "no", "yes", "false", "true"}:
         raise ConfigError(f"{name}={value} is neither on nor off", remedy=f"set {name}=1, or unset it")
     return value in {"1", "yes", "true"}
 
 
-def one_of(name: str, *known: str) -> str:
-    """The variable's value, which must be one of some words.
-
-    Raises:
-        ConfigError: it is another.
-    """
-    value = text(name)
-    if value not in known:
-        raise ConfigError(f"{name}={value} is not known", remedy=did_you_mean(value, known))
-    return value
-
-
-def number(name: str) -> float:
-    """The variable's value as a number.
-
-    Raises:
-        ConfigError: it is no number, or too small.
-    """
+def _number(name: str) -> float:
     variable, value = _BY_NAME[name], text(name)
     least = variable.least or 0
     try:
@@ -118,27 +175,3 @@ def number(name: str) -> float:
     if not least <= found < float("inf"):
         raise ConfigError(f"{name}={value} is no number from {least:g} on", remedy=f"it is: {variable.meaning}")
     return found
-
-
-def mebibytes(name: str) -> int:
-    """The variable's MiB as bytes. Raises ConfigError as :func:`number`."""
-    return int(number(name) * 2**20)
-
-
-def unknown() -> list[str]:
-    """A warning for each variable that is named as graft's are and is none: after a slip, a default would hold."""
-    names = sorted(name for name in os.environ if name.startswith("GRAFT_") and name not in {*_BY_NAME, *ELSEWHERE})
-    return [f"{name} sets nothing here; {did_you_mean(name, _BY_NAME)}" for name in names]
-
-
-def check() -> None:
-    """Read them all, so that a wrong one ends the command before any worker starts.
-
-    Raises:
-        ConfigError: one of them cannot be used.
-    """
-    for variable in VARIABLES:
-        if variable.least is not None:
-            number(variable.name)
-    is_on("GRAFT_OPEN")
-    one_of("GRAFT_LOG", "json", "text")

@@ -1,181 +1,62 @@
-"""What a request may cost: its body's size, the time it takes to come, and its place in the queue.
-
-The body is read whole before the application is asked, so that nobody who sends slowly holds a place that others wait
-for: hundreds of slow senders cost their bytes, which are counted, and nothing else. Sizes are counted as the bytes come
-in, because a header can lie or be missing.
-"""
+"""Limit of the request body."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from graft.errors import DataError
-from graft.serve import environment
-from graft.serve.doors import DOOR, Door
-from graft.serve.refusal import refusal
+from graft.serve.refusal import error_response
 
-_RETRY = {"Retry-After": "1"}  # seconds; a place in the queue is free sooner than that
-_CLOSE = {"Connection": "close"}
+TOO_LARGE = "send a smaller image, or fewer at once"
 
 
-class Refused(Exception):  # noqa: N818 - it is no error of ours
-    """A request that is not passed on, and what is answered."""
+class BodyLimitMiddleware:
+    """ASGI middleware: 413 for bodies over the path's limit, by Content-Length or counted as they arrive.
 
-    def __init__(self, answer: JSONResponse) -> None:
-        self.answer = answer
+    Starlette's ``max_body_size`` answers in plain text, and BentoML has no limit.
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What all requests together, and each of them, may cost in this worker.
-
-    Attributes:
-        held: bytes of all bodies that are held at once.
-        queue: requests whose body is there and that are being answered, or wait for that.
-        body_seconds: within which a body must have come.
-        answer_seconds: within which the application must have answered.
+    Args:
+        app: the application behind it, which turns Starlette's HTTPException into a response.
+        limits: path -> bytes; other paths take none.
     """
 
-    held: int
-    queue: int
-    body_seconds: float
-    answer_seconds: float
-
-    @classmethod
-    def set_by_the_environment(cls) -> Limits:
-        """What the variables say. Raises ConfigError where they cannot be used."""
-        return cls(
-            environment.mebibytes("GRAFT_MAX_WAITING_BODIES"),
-            int(environment.number("GRAFT_QUEUE")),
-            environment.number("GRAFT_BODY_SECONDS"),
-            environment.number("GRAFT_TIMEOUT"),
-        )
-
-
-class Intake:
-    """ASGI middleware: a request with a body is passed on when that is there, small enough, and its turn has come."""
-
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Mapping[str, int]) -> None:
         self.app = app
-        self.limits = limits
-        self.held = 0
-        self.running = 0
+        self.limits = dict(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it with 408, 413 or 429."""
-        door: Door | None = scope.get(DOOR)
-        if door is None or door.most is None:
+        """Pass the request on with a body of limited size, or answer 413."""
+        if scope["type"] != "http" or scope["path"] not in self.limits:
             await self.app(scope, receive, send)
             return
-        chunks: list[bytes] = []
-        try:
-            # Both before and after reading: whoever comes to a full queue is told so at once.
-            self._look_at_the_queue()
-            if _declared_length(scope) > door.most:
-                raise Refused(_too_large(door))
-            await self._read(receive, door, chunks)
-            self._look_at_the_queue()
-            await self._answer(scope, chunks, receive, send)
-        except Refused as refused:
-            self._let_go(chunks)
-            await refused.answer(scope, receive, send)
-        except ClientDisconnect:
-            pass  # nobody is there to be answered
-        finally:
-            self._let_go(chunks)
-
-    def _let_go(self, chunks: list[bytes]) -> None:
-        self.held -= sum(map(len, chunks))
-        chunks.clear()
-
-    async def _read(self, receive: Receive, door: Door, chunks: list[bytes]) -> None:
-        """Take the body, a chunk at a time."""
-        size, limit = 0, door.most or 0
-        try:
-            async with asyncio.timeout(self.limits.body_seconds):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientDisconnect
-                    chunk, more = message.get("body", b""), message.get("more_body", False)
-                    size += len(chunk)
-                    if size > limit:
-                        raise Refused(_too_large(door))
-                    if self.held + len(chunk) > self.limits.held:
-                        raise Refused(_busy("the service holds as many uploads as it can"))
-                    self.held += len(chunk)
-                    chunks.append(chunk)
-        except TimeoutError:
-            error = DataError(
-                f"the request did not arrive within {self.limits.body_seconds:g} seconds",
-                remedy="send it again on a faster connection, or send a smaller image",
-            )
-            raise Refused(refusal(error, 408, _CLOSE)) from None
-
-    async def _answer(self, scope: Scope, chunks: list[bytes], receive: Receive, send: Send) -> None:
-        """Ask the application, in its time; it takes the body over, and holds it until it is over itself."""
-        body = b"".join(chunks)
-        size = len(body)
-        chunks.clear()
-        waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-        del body
-        begun, given_up = False, False
-
-        async def receive_read() -> Message:
-            return waiting.pop() if waiting else await receive()
-
-        async def send_unless_given_up(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            if not given_up:
-                await send(message)
-
-        def is_over(_: object) -> None:
-            self.running -= 1
-            self.held -= size
-
-        self.running += 1
-        # A task of its own, because what runs in a thread cannot be cancelled: it keeps its place in the queue until
-        # it is over, and the sender has an answer before that.
-        task = asyncio.ensure_future(self.app(scope, receive_read, send_unless_given_up))
-        task.add_done_callback(is_over)
-        await asyncio.wait({task}, timeout=self.limits.answer_seconds)
-        if task.done() or begun:
-            await task
+        limit = self.limits[scope["path"]]
+        if _content_length(scope) > limit:
+            await error_response(413, _message(limit), TOO_LARGE)(scope, receive, send)
             return
-        given_up = True
-        task.cancel()
-        error = DataError(
-            f"the answer took longer than {self.limits.answer_seconds:g} seconds",
-            remedy="try again later, or send fewer images at once",
-        )
-        raise Refused(refusal(error, 503, _RETRY))
+        received = 0
 
-    def _look_at_the_queue(self) -> None:
-        if self.running >= self.limits.queue:
-            raise Refused(_busy(f"{self.running} requests are waiting already"))
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise HTTPException(413, _message(limit))
+            return message
 
-
-def _busy(what: str) -> JSONResponse:
-    return refusal(DataError(what, remedy="send it again in a second"), 429, _RETRY)
+        await self.app(scope, receive_limited, send)
 
 
-def _too_large(door: Door) -> JSONResponse:
-    limit = door.most or 0
+def _message(limit: int) -> str:
     size = f"{limit / 2**20:g} MiB" if limit >= 2**20 else f"{limit / 2**10:g} KiB"
-    return refusal(DataError(f"the upload is larger than {size}", remedy=door.smaller), 413)
+    return f"the upload is larger than {size}"
 
 
-def _declared_length(scope: Scope) -> int:
+def _content_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
-            # Python refuses to turn thousands of digits into a number.
+            # int() refuses thousands of digits.
             return int(value) if len(value) < 20 else sys.maxsize
     return 0

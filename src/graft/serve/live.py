@@ -15,12 +15,12 @@ from threading import Event, Thread
 from graft.artifact import CARD_FILE, WEIGHTS_FILE
 from graft.errors import GraftError
 from graft.packaged import ONNX_FILE, PACKAGE_FILE
-from graft.serve.loaded import Loaded
+from graft.serve.loaded import ModelBundle
 from graft.trust.novelty import REFERENCE_FILE
 
 POLL_SECONDS = 0.5
 _FILES = (CARD_FILE, WEIGHTS_FILE, PACKAGE_FILE, ONNX_FILE, REFERENCE_FILE)
-_log = logging.getLogger("bentoml.graft")
+_log = logging.getLogger("graft.model")
 
 Signature = tuple[Path, tuple[tuple[int, int, int] | None, ...]]
 
@@ -36,7 +36,7 @@ class LiveModel:
         GraftError: there is no model to begin with, or it is refused.
     """
 
-    def __init__(self, find: Callable[[], Path], load: Callable[[Path], Loaded]) -> None:
+    def __init__(self, find: Callable[[], Path], load: Callable[[Path], ModelBundle]) -> None:
         self._find = find
         self._load = load
         self._known = signature(find())

@@ -1,4 +1,4 @@
-"""A model that is ready to answer, with all that is said of it: what a request takes hold of once, and then keeps."""
+"""A model that is ready to predict, and what is said of it."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from typing import Any
 from PIL import Image
 
 from graft.packaged import PACKAGE_FILE, read_package
-from graft.runtime.batching import BatchingEngine
 from graft.runtime.served import ServedModel
-from graft.serve import environment
-from graft.serve.answers import Identity
+from graft.serve.answers import ModelIdentity
 from graft.serve.capacity import Capacity
 from graft.serve.card import reliance
+from graft.serve.environment import ServiceSettings
 from graft.serve.location import identity
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """One model of one folder.
+class ModelBundle:
+    """A loaded model. A request keeps the bundle that it started with, though another may be promoted meanwhile.
 
     Attributes:
-        model: what answers.
-        identity: what every answer says of it.
-        card: what ``GET /model`` says of it.
+        model: predicts.
+        identity: part of every response.
+        card: response of ``GET /model``.
     """
 
     model: ServedModel
-    identity: Identity
+    identity: ModelIdentity
     card: dict[str, Any]
 
     @classmethod
-    def load(cls, folder: Path, capacity: Capacity) -> Loaded:
+    def load(cls, folder: Path, capacity: Capacity, settings: ServiceSettings) -> ModelBundle:
         """Check, load and warm up the model in ``folder``. Raises WeightsError as :meth:`ServedModel.load` does."""
-        model = ServedModel.load(folder, capacity.run_threads, capacity.engine)
-        if capacity.batch > 1:
-            model = model.run_by(BatchingEngine(model.engine, capacity.batch))
-        who = Identity(**identity(folder, model.artifact))
-        # The first image costs more than others: Pillow imports its decoders when it first needs one.
+        # One thread for each run of the network: requests run side by side.
+        model = ServedModel.load(folder, threads=1)
+        who = ModelIdentity(**identity(folder, model.artifact))
+        # Pillow imports its decoders with the first image.
         model.answer([model.prepare(_jpeg())])
-        return cls(model, who, describe(folder, model, who, capacity))
+        return cls(model, who, describe(folder, model, who, capacity, settings))
 
 
-def describe(folder: Path, model: ServedModel, who: Identity, capacity: Capacity) -> dict[str, Any]:
+def describe(
+    folder: Path, model: ServedModel, who: ModelIdentity, capacity: Capacity, settings: ServiceSettings
+) -> dict[str, Any]:
     """The model's card, for ``GET /model`` and the page."""
     artifact = model.artifact
     packaged = (folder / PACKAGE_FILE).exists()
@@ -55,15 +55,15 @@ def describe(folder: Path, model: ServedModel, who: Identity, capacity: Capacity
         "size": artifact.preprocessing.geometry.size,
         "depth": artifact.depth,
         "metrics": dict(read_package(folder).metrics) if packaged else {},
-        "keeps_images": bool(environment.text("GRAFT_KEEP_IMAGES")),
+        "keeps_images": settings.keep_images is not None,
         **reliance(artifact),
         "runtime": {
             "engine": model.kind.name,
             "device": model.kind.device,
             "threads": capacity.threads,
             "workers": capacity.workers,
-            "batch": capacity.batch,
         },
+        "limits": {"body": settings.max_body},
     }
 
 

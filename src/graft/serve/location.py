@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from _bentoml_sdk.models import Model
+import attrs
 from bentoml.exceptions import BentoMLException
 from bentoml.models import BentoModel, get
 
@@ -75,14 +75,7 @@ def _in_use(root: Path) -> Path:
     return workspace.in_use
 
 
-def is_there(bento: Any, root: Path) -> bool:
-    """Whether there is a model to serve, whole or not; a Bento brings its own."""
-    named = environment.text(VARIABLE)
-    place = Path(named or Workspace(root).in_use)
-    return (bento is not None and not named) or (place / CARD_FILE).is_file()
-
-
-def check_model(folder: Path, engine: str = "") -> Artifact:
+def check_model(folder: Path) -> Artifact:
     """Hold the parts of the model in ``folder`` against each other, and see that something here can run it.
 
     An ONNX file is loaded and run, which takes half a second; torch, which takes longer to be imported alone, is left
@@ -90,11 +83,10 @@ def check_model(folder: Path, engine: str = "") -> Artifact:
 
     Raises:
         WeightsError: there is no model, its parts do not agree, or nothing here can run it.
-        ConfigError: there is no such engine.
     """
     card = check_agreement(folder)
-    if choose(folder, engine).name != "torch":
-        ServedModel.load(folder, wanted=engine)
+    if choose(folder).name != "torch":
+        ServedModel.load(folder)
     return card
 
 
@@ -120,20 +112,30 @@ def labels_of(root: Path) -> dict[str, str]:
         return {}  # that there is no model is told by whoever wants one
 
 
-class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has no types
-    """The project's packaged model, as BentoML sees it.
+@attrs.frozen
+class ProjectModel(BentoModel):  # type: ignore[misc]  # BentoML's class has no types
+    """The project's production model: registered in the model store by ``bentoml build``, served from its folder.
 
-    BentoML asks a model for its tag when it builds a Bento, and for its place when it serves. Naming a tag in
-    bentofile.yaml would answer the first wrongly (``latest`` is whatever some project on this machine registered
-    last) and would make the second need the store. This answers the first by registering what lies in the
-    project's folder, so that a Bento always holds exactly that, and the second with the folder itself.
+    A tag in bentofile.yaml could name another project's model (``latest`` is whatever was registered last on this
+    machine), and serving would need the store.
+
+    Attributes:
+        root: the project's folder.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
+
+    @classmethod
+    def in_project(cls, root: Path) -> ProjectModel:
+        """The model of the project in ``root``, also where there is none yet; a Bento never asks for it."""
+        try:
+            tag = read_package(Workspace(root).in_use).tag
+        except WeightsError:
+            tag = "graft:none"
+        return cls(tag, root)  # type: ignore[call-arg, arg-type]  # as above
 
     def to_info(self, alias: str | None = None) -> Any:
-        """Called by ``bentoml build``: register, and say under which tag."""
+        """Called by ``bentoml build``: register the model, and describe it."""
         from graft.serve.model_store import register
 
         workspace = Workspace(self.root)
@@ -145,18 +147,8 @@ class PackagedModel(Model[Path]):  # type: ignore[misc]  # BentoML's class has n
             raise BentoMLException(error.message()) from None
 
     def resolve(self, base_path: Any = None) -> Path:
-        """Called by ``bentoml serve`` in a project's folder, before any worker starts."""
-        # Whether a model is there is looked at after this, and may be waited for.
+        """Called by ``bentoml serve`` in a project's folder: the folder itself, whether or not a model is in it."""
         return Path(environment.text(VARIABLE) or Workspace(self.root).in_use)
-
-    @classmethod
-    def from_info(cls, info: Any) -> PackagedModel:
-        """A built Bento holds an ordinary model of the store, never one of this kind."""
-        raise NotImplementedError
-
-    def to_create_schema(self) -> Any:
-        """As above: what is pushed is the store's model."""
-        raise NotImplementedError
 
 
 def require_onnx(root: Path) -> None:

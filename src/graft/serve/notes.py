@@ -1,9 +1,8 @@
-"""What is noted of every answer: counters for Prometheus, a row for the journal, and the image where that is wanted."""
+"""The prediction log: a row for each prediction, counters, and the image where images are kept."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +10,11 @@ from graft.errors import DataError
 from graft.images.decode import upright_size
 from graft.images.facts import Tones
 from graft.journal import Answered, Journal
-from graft.serve import environment
-from graft.serve.answers import Said
+from graft.serve.answers import Prediction
+from graft.serve.environment import OFF, ServiceSettings
 from graft.serve.kept import KeptImages
-from graft.serve.metrics import metrics
+from graft.serve.loaded import ModelBundle
+from graft.serve.metrics import LOST, count_prediction
 from graft.serve.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -22,58 +22,59 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def recorder(project_journal: Path | None) -> Recorder:
-    """The recorder that the environment asks for, begun.
+def start_recorder(settings: ServiceSettings, project_journal: Path | None) -> Recorder:
+    """The recorder that the settings ask for, started.
 
     Args:
-        project_journal: where a project keeps its journal; None where a Bento is served.
-
-    Raises:
-        ConfigError: a variable cannot be used.
+        settings: the service's.
+        project_journal: where a project keeps its prediction log; None where a Bento is served.
     """
-    named = environment.text("GRAFT_JOURNAL")
-    path = None if named.lower() == "off" else Path(named) if named else project_journal
-    journal = None if path is None else Journal(path, int(environment.number("GRAFT_JOURNAL_LIMIT")))
-    folder = environment.text("GRAFT_KEEP_IMAGES")
-    images = KeptImages(Path(folder), environment.mebibytes("GRAFT_KEEP_IMAGES_LIMIT")) if folder else None
-    made = Recorder(journal, images, lose=lambda count: metrics().lost.inc(count))
-    made.start()
-    return made
+    named = settings.journal
+    path = None if named.lower() == OFF else Path(named) if named else project_journal
+    folder = settings.keep_images
+    images = KeptImages(folder, settings.keep_images_limit) if folder else None
+    recorder = Recorder(Journal(path) if path else None, images, on_lost=LOST.inc)
+    recorder.start()
+    return recorder
 
 
-def note(
+def record_prediction(
     recorder: Recorder,
-    said: Said,
+    prediction: Prediction,
     confidence: float,
-    model: str,
-    classes: Sequence[str],
-    sent: bytes,
+    bundle: ModelBundle,
+    image: bytes,
     prepared: NDArray[np.uint8],
 ) -> None:
-    """Note one answer. Nothing that goes wrong in it is the sender's affair.
+    """Count and record a prediction.
 
     Args:
         recorder: writes it down.
-        said: the answer.
+        prediction: the prediction.
         confidence: the label's probability.
-        model: version of the model.
-        classes: all that it knows.
-        sent: the image as it was sent.
-        prepared: the image as the model saw it, uint8 (size, size, 3).
+        bundle: the model that predicted.
+        image: the image file as it was sent.
+        prepared: the network's input, uint8 (size, size, 3).
     """
-    metrics().answered(said.label, said.unsure, said.novelty, classes)
+    count_prediction(prediction.label, prediction.unsure, prediction.novelty, bundle.model.classes)
     if not recorder.is_on:
         return
     try:
-        width, height = upright_size(sent)
+        width, height = upright_size(image)
     except DataError:
         return  # it was decoded a moment ago
-    facts = (said.label, confidence, said.unsure, said.novelty, width, height, *tones(prepared))
-    answered = Answered(said.id, time.time(), model, *facts)
-    recorder.add(answered, sent)
-
-
-def tones(prepared: NDArray[np.uint8]) -> tuple[float, float]:
-    """Mean (0 to 1) and standard deviation (0 to 0.5) of the luminance of uint8 (height, width, 3)."""
-    found = Tones.of_pixels(prepared)
-    return found.brightness, found.contrast
+    tones = Tones.of_pixels(prepared)
+    record = Answered(
+        id=prediction.id,
+        at=time.time(),
+        model=bundle.identity.version,
+        label=prediction.label,
+        confidence=confidence,
+        unsure=prediction.unsure,
+        novelty=prediction.novelty,
+        width=width,
+        height=height,
+        brightness=tones.brightness,
+        contrast=tones.contrast,
+    )
+    recorder.add(record, image)

@@ -1,78 +1,72 @@
-"""Requests that a web page of somebody else makes a browser send are refused: it can reach what strangers cannot.
+"""Protection against DNS rebinding and cross-site requests: checks of ``Host``, ``Origin`` and ``Sec-Fetch-Site``.
 
-A page can post a form to a service on its reader's own machine, or have its own name lead there (DNS rebinding). The
-first is told by the headers `Sec-Fetch-Site` and `Origin`, which no page can set, and the second by `Host`. Starlette's
-TrustedHostMiddleware takes no "any IP address", and answers in plain text without a remedy.
+A page of another site can make its reader's browser post to a service on that reader's machine, or point its own name
+there. Starlette's TrustedHostMiddleware cannot accept any IP address, and answers in plain text.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from graft.errors import DataError
-from graft.serve.refusal import refusal
+from graft.serve.refusal import error_response
 
 ANY = "*"
 _READING = {"GET", "HEAD", "OPTIONS"}
 
 
-class SameOrigin:
-    """ASGI middleware: only under the service's own names, and from no page but its own and those that are allowed.
+class OriginMiddleware:
+    """ASGI middleware: 403 for other host names, and for requests that pages of other sites send.
 
     Args:
-        app: what is asked when a request may pass.
-        hosts: the service's names besides IP addresses and localhost, none of which a stranger's name can be;
-            ``*`` for any.
-        allows: whether a page of that origin may ask, such as ``https://app.example.com``.
+        app: the application behind it.
+        hosts: accepted names besides localhost and IP addresses, also of sites whose pages may post; ``*`` for any
+            host name.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], allows: Callable[[str], bool]) -> None:
+    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
         self.app = app
         self.hosts = frozenset(host.lower() for host in hosts)
-        self.allows = allows
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it with 403."""
+        """Pass the request on, or answer 403."""
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             host = headers.get("host", "")
-            if host and not self._is_own(_name_in(host)):
-                error = DataError(
-                    "the service does not answer to this name", remedy="name it in GRAFT_HOSTS, or ask its IP address"
+            if host and not self._is_accepted(_name_in(host)):
+                response = error_response(
+                    403, "the service does not answer to this name", "name it in GRAFT_HOSTS, or use its IP address"
                 )
-                await refusal(error, 403)(scope, receive, send)
+                await response(scope, receive, send)
                 return
-            if scope["method"] not in _READING and not self._may_ask(headers, host):
-                error = DataError(
-                    "a web page of another site may not ask this service",
-                    remedy="allow its origin by BentoML's http.cors settings, or name the site in GRAFT_HOSTS",
+            if scope["method"] not in _READING and not self._is_same_origin(headers, host):
+                response = error_response(
+                    403, "a web page of another site may not ask this service", "name the site in GRAFT_HOSTS"
                 )
-                await refusal(error, 403)(scope, receive, send)
+                await response(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    def _is_own(self, name: str) -> bool:
+    def _is_accepted(self, name: str) -> bool:
         return ANY in self.hosts or name in self.hosts or name == "localhost" or _is_address(name)
 
-    def _may_ask(self, headers: Headers, host: str) -> bool:
-        """By the rule of browsers and of Go's CrossOriginProtection; who sends neither header is no browser."""
+    def _is_same_origin(self, headers: Headers, host: str) -> bool:
+        """The rule of Go's CrossOriginProtection; clients that are no browsers send neither header."""
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         if site in {"same-origin", "none"} or (site is None and origin is None):
             return True
         if origin is None:
             return False
         netloc = origin.partition("://")[2]
-        is_own_page = site is None and netloc.lower() == host.lower()
-        return is_own_page or _name_in(netloc) in self.hosts or self.allows(origin)
+        return (site is None and netloc.lower() == host.lower()) or _name_in(netloc) in self.hosts
 
 
 def _name_in(host: str) -> str:
-    """The name in a Host header, without its port and in small letters; empty where it is none."""
+    """The name in a Host header, in lower case and without its port; empty where it is malformed."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:

@@ -12,7 +12,7 @@ from graft.packaged import Package, read_package
 from graft.serve.environment import VARIABLES
 from graft.workspace import Workspace
 
-_LIMITS = ("GRAFT_MAX_BODY", "GRAFT_MAX_BATCH_BODY", "GRAFT_MAX_BATCH", "GRAFT_QUEUE", "GRAFT_TIMEOUT")
+_LIMITS = ("GRAFT_MAX_BODY", "GRAFT_WORKERS")
 _TEXT = """\
 # {tag}: what is in an image
 

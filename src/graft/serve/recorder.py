@@ -1,4 +1,4 @@
-"""Writes down what was answered, beside the answering: a full disk or a slow one delays no answer and breaks none."""
+"""Background writer of the prediction log: a slow or full disk delays no response and fails none."""
 
 from __future__ import annotations
 
@@ -13,39 +13,38 @@ from graft.errors import GraftError
 from graft.journal import Answered, Journal
 from graft.serve.kept import KeptImages
 
-_WAITING = 2000  # answers that may wait to be written
-_WAITING_BYTES = 64 << 20  # and bytes of images
-_TOGETHER = 500  # answers that are written at once
-_PAUSE_SECONDS = 0.2  # between two writings, so that they are few
+_CAPACITY = 2000  # predictions that may wait to be written
+_CAPACITY_BYTES = 64 << 20  # and bytes of images
+_BATCH = 500  # predictions in one transaction
+_PAUSE_SECONDS = 0.2  # between two transactions
 _log = logging.getLogger("graft.journal")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One answer, and the image where images are kept."""
+    """A prediction, and its image where images are kept."""
 
-    answer: Answered
+    record: Answered
     image: bytes | None = None
 
 
 @dataclass
 class Recorder:
-    """A thread that writes into the journal, and what waits for it.
+    """A thread that writes the prediction log, fed by a bounded queue.
 
     Attributes:
-        journal: None where nothing is written down.
+        journal: the prediction log; None where nothing is written.
         images: None where no image is kept.
-        lose: called with how many answers were lost, each time some were.
+        on_lost: called with the number of predictions that could not be written.
     """
 
     journal: Journal | None
     images: KeptImages | None = None
-    lose: Callable[[int], object] = lambda count: None
-    _waiting: queue.Queue[Entry | None] = field(default_factory=lambda: queue.Queue(_WAITING))
+    on_lost: Callable[[int], object] = lambda count: None
+    _queue: queue.Queue[Entry | None] = field(default_factory=lambda: queue.Queue(_CAPACITY))
     _bytes: int = 0
-    _names: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _broken: bool = False
+    _is_failing: bool = False
     _thread: threading.Thread | None = None
 
     @property
@@ -54,100 +53,80 @@ class Recorder:
         return self._thread is not None
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the writing thread, if there is anything to write."""
         if self.journal is not None or self.images is not None:
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
 
-    def add(self, answer: Answered, image: bytes) -> None:
-        """Hand an answer over; never waits. Where too many wait already it is lost, and counted."""
+    def add(self, record: Answered, image: bytes) -> None:
+        """Queue a prediction without waiting; where the queue is full it is lost, and counted."""
         if self._thread is None:
             return
-        kept = image if self.images is not None else None
-        if kept is not None and self._bytes + len(kept) > _WAITING_BYTES:
-            kept = None
-        with self._lock:  # before it is handed over: it may be written at once
-            self._names.add(answer.id)
+        kept = image if self.images is not None and self._bytes + len(image) <= _CAPACITY_BYTES else None
         try:
-            self._waiting.put_nowait(Entry(answer, kept))
+            self._queue.put_nowait(Entry(record, kept))
         except queue.Full:
-            self._forget(answer.id)
-            self.lose(1)
-            return
-        self._hold(len(kept or b""))
-
-    def is_waiting(self, answer: str) -> bool:
-        """Whether the answer of this id is still to be written."""
-        with self._lock:
-            return answer in self._names
+            self.on_lost(1)
+        else:
+            self._hold(len(kept or b""))
 
     def flush(self, seconds: float) -> None:
-        """Wait until all that was handed over is written, for so many seconds at most."""
+        """Wait until all queued predictions are written, at most so many seconds."""
         until = time.monotonic() + seconds
-        while self._waiting.unfinished_tasks and time.monotonic() < until:
+        while self._queue.unfinished_tasks and time.monotonic() < until:
             time.sleep(0.01)
 
     def close(self, seconds: float = 10.0) -> None:
-        """Write what waits, for so many seconds at most, and end."""
-        if self._thread is not None:
-            self.flush(seconds)
-            try:
-                self._waiting.put_nowait(None)
-            except queue.Full:
-                return  # it hangs on a dead disk, and ends with the process
-            self._thread.join(seconds)
-            self._thread = None
+        """Write what is queued, within so many seconds, and stop the thread."""
+        if self._thread is None:
+            return
+        self.flush(seconds)
+        try:
+            self._queue.put_nowait(None)
+        except queue.Full:
+            return  # the disk hangs; the thread is a daemon
+        self._thread.join(seconds)
+        self._thread = None
 
     def _hold(self, count: int) -> None:
         with self._lock:
             self._bytes += count
 
-    def _forget(self, answer: str) -> None:
-        with self._lock:
-            self._names.discard(answer)
-
     def _run(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            entries = [first]
-            is_last = False
-            while len(entries) < _TOGETHER and not is_last:
-                try:
-                    following = self._waiting.get_nowait()
-                except queue.Empty:
-                    break
-                if following is None:
-                    is_last = True
-                else:
-                    entries.append(following)
+        is_open = True
+        while is_open:
+            items = [self._queue.get()]
+            while items[-1] is not None and len(items) < _BATCH and not self._queue.empty():
+                items.append(self._queue.get_nowait())
+            is_open = items[-1] is not None
+            entries = [item for item in items if item is not None]
             self._write(entries)
-            for entry in entries:
-                self._forget(entry.answer.id)
-                self._hold(-len(entry.image or b""))
-                self._waiting.task_done()
-            if is_last:
-                break
-            time.sleep(_PAUSE_SECONDS)
+            self._hold(-sum(len(entry.image or b"") for entry in entries))
+            for _ in items:
+                self._queue.task_done()
+            if is_open:
+                time.sleep(_PAUSE_SECONDS)
 
     def _write(self, entries: list[Entry]) -> None:
         try:
-            if self.journal is not None:
-                self.journal.add([entry.answer for entry in entries])
-            if self.images is not None:
-                for entry in entries:
-                    if entry.image is not None:
-                        self.images.keep(entry.answer.id, entry.image)
-        except GraftError as error:
-            self._say_broken(error, len(entries))
-        except Exception as error:  # the thread must outlive whatever a disk comes up with
-            self._say_broken(GraftError(f"unexpected {type(error).__name__}: {error}"), len(entries))
+            if self.journal is not None and entries:
+                self.journal.add([entry.record for entry in entries])
+            for entry in entries:
+                if self.images is not None and entry.image is not None:
+                    self.images.keep(entry.record.id, entry.image)
+        except Exception as error:  # the thread must survive whatever a disk does
+            self._report(error, len(entries))
         else:
-            if self._broken:
-                self._broken = False
+            if self._is_failing:
+                self._is_failing = False
                 _log.warning("answers are written down again")
 
-    def _say_broken(self, error: GraftError, count: int) -> None:
-        """Once, not for every answer that is lost: a log on the same full disk would not get better by it."""
-        self.lose(count)
-        if not self._broken:
-            self._broken = True
-            _log.error("answers are given but not written down: %s", error.message())
+    def _report(self, error: Exception, count: int) -> None:
+        """Log the first failure of a row; a log on the same full disk would not get better by more."""
+        self.on_lost(count)
+        if not self._is_failing:
+            self._is_failing = True
+            known = (
+                error if isinstance(error, GraftError) else GraftError(f"unexpected {type(error).__name__}: {error}")
+            )
+            _log.error("answers are given but not written down: %s", known.message())

@@ -1,4 +1,4 @@
-"""The one shape in which the service says no."""
+"""The one shape of all error responses: ``{"error", "remedy"}``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from starlette.responses import JSONResponse
 
-from graft.errors import GraftError
 
-
-def refusal(error: GraftError, status: int = 400, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """``error`` says what is wrong, ``remedy`` what to do; where it is wrong is the service's own affair."""
-    return JSONResponse({"error": error.what, "remedy": error.remedy}, status_code=status, headers=headers)
+def error_response(
+    status: int, error: str, remedy: str | None = None, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """A response that says what is wrong and what to do about it."""
+    return JSONResponse({"error": error, "remedy": remedy}, status_code=status, headers=headers)

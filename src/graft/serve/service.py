@@ -1,155 +1,149 @@
-"""The BentoML service: ``POST /predict`` answers for one image, by the same road that evaluation takes.
+"""The BentoML service.
 
-``bentoml serve`` in a project's folder serves its model in use; a built Bento serves the model it was built
-with; ``GRAFT_MODEL=<folder>`` serves that one instead. BentoML adds ``/livez /readyz /metrics``. What stands before it
-all is in guard.py, and what can be set in environment.py.
+``bentoml serve`` in a project's folder serves its production model; a built Bento serves the model it was built with;
+``GRAFT_MODEL=<folder>`` serves that one instead. BentoML adds ``/livez``, ``/readyz`` and ``/metrics``, time-outs and
+the limit of concurrent requests; routes are in routes.py, settings in environment.py.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
+import anyio
+import anyio.to_thread
 import bentoml
+import click
 from bentoml.exceptions import BentoMLException
 
-from graft.errors import DataError, GraftError
-from graft.serve import environment
-from graft.serve.answering import Answering
-from graft.serve.answers import Answer, BatchAnswer
-from graft.serve.archive import Member
+from graft.errors import ConfigError, GraftError
+from graft.serve.auth import AuthMiddleware, is_loopback
 from graft.serve.capacity import Capacity
-from graft.serve.feedback import Correction, FeedbackUpload, correct
-from graft.serve.guard import GuardedService
-from graft.serve.leaving import shut_the_port_first
+from graft.serve.doors import body_limits, create_app
+from graft.serve.environment import ServiceSettings, make_paths_absolute, text, unknown_variables
+from graft.serve.intake import BodyLimitMiddleware
 from graft.serve.live import LiveModel
-from graft.serve.loaded import Loaded
-from graft.serve.location import VARIABLE, PackagedModel, check_model, is_there, labels_of, model_folder
-from graft.serve.notes import recorder
-from graft.serve.page import pages
+from graft.serve.loaded import ModelBundle
+from graft.serve.location import VARIABLE, ProjectModel, check_model, labels_of, model_folder
+from graft.serve.notes import start_recorder
+from graft.serve.origin import OriginMiddleware
+from graft.serve.page import PAGE_ROUTES
 from graft.serve.readme import readme_of
-from graft.serve.refusal import refusal
-from graft.serve.startup import (
-    address_to_bind,
-    keep_metrics_apart,
-    look_at_the_environment,
-    look_at_the_port,
-    wait_for_the_model,
-)
-from graft.serve.upload import BatchUpload, Files, Upload
-from graft.serve.watch import HEADER, set_up_logs
+from graft.serve.watch import HEADER, AccessLogMiddleware, set_up_logs
 from graft.workspace import Workspace
 
-if TYPE_CHECKING:
-    from starlette.responses import JSONResponse
+T = TypeVar("T")
 
 # BentoML imports this file with the project's folder, or the Bento's copy of it, as the working folder.
 ROOT = Path.cwd()
 # Only this machine can ask, unless one says `--host 0.0.0.0`; in a container the container is the wall.
 HOST = "0.0.0.0" if os.environ.get("BENTOML_CONTAINERIZED") == "true" else "127.0.0.1"
-PORT = 3000
+PUBLIC_PATHS = {"/livez", "/healthz", "/readyz", *(route.path for route in PAGE_ROUTES)}
 try:
-    CAPACITY = Capacity.of_this_machine()
-except GraftError as error:  # this file is read before `check` could say it
+    SETTINGS = ServiceSettings.from_environment()
+except GraftError as error:
     raise BentoMLException(error.message()) from None
+CAPACITY = Capacity.of_this_machine(SETTINGS.workers)
 
 
 class ImageClassifier:
-    """Says which of its classes an image shows, and how sure it is of each."""
+    """Image classification: the loaded model, its prediction log, and threads to compute in."""
 
-    packaged = PackagedModel(ROOT)
+    packaged = ProjectModel.in_project(ROOT)
 
     def __init__(self) -> None:
-        self.live = LiveModel(partial(model_folder, Classifier.bento, ROOT), partial(Loaded.load, capacity=CAPACITY))
-        if Classifier.bento is None or environment.text(VARIABLE):
-            # A Bento's own model never changes.
-            self.live.watch()
-        self.recorder = recorder(Workspace(ROOT).journal if Classifier.bento is None else None)
-        # All that is there now stays: to look through it for garbage stopped every request for 0.07 to 0.09 s.
+        set_up_logs()
+        bento = Classifier.bento
+        self.live = LiveModel(
+            partial(model_folder, bento, ROOT), partial(ModelBundle.load, capacity=CAPACITY, settings=SETTINGS)
+        )
+        if bento is None or text(VARIABLE):
+            self.live.watch()  # a Bento's own model never changes
+        self.recorder = start_recorder(SETTINGS, Workspace(ROOT).journal if bento is None else None)
+        self.threads = anyio.CapacityLimiter(CAPACITY.threads)
+        # What is loaded now stays: collecting it as garbage stopped every request for 0.07 to 0.09 s.
         gc.collect()
         gc.freeze()
 
     @property
-    def card(self) -> dict[str, Any]:
-        """What ``GET /model`` says of the model that answers now."""
-        return self.live.current.card
+    def bundle(self) -> ModelBundle:
+        """The model that predicts now."""
+        return self.live.current
+
+    async def compute(self, call: Callable[..., T], *args: Any) -> T:
+        """Run ``call`` in a worker thread; as many at once as this worker's share of the cores."""
+        return await anyio.to_thread.run_sync(call, *args, limiter=self.threads)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def check() -> None:
-        """Before any worker starts: a model that cannot be served ends the command with one message."""
+        """Before any worker starts: refuse a model that cannot be served, and an open address without a key."""
         try:
-            set_up_logs(environment.one_of("GRAFT_LOG", "json", "text"))
-            host, port = address_to_bind()
-            look_at_the_environment(host)
-            look_at_the_port(host, port)
-            wait_for_the_model(lambda: is_there(Classifier.bento, ROOT), host, port)
-            check_model(model_folder(Classifier.bento, ROOT), CAPACITY.engine)
-            shut_the_port_first()
+            for warning in unknown_variables():
+                print(f"warning: {warning}", file=sys.stderr, flush=True)
+            make_paths_absolute()
+            check_host(requested_host(), SETTINGS)
+            check_model(model_folder(Classifier.bento, ROOT))
         except GraftError as error:
             raise BentoMLException(error.message()) from None
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def end(self) -> None:
-        """After the last answer: look for no other model, and write down what was not written yet."""
+    def close(self) -> None:
+        """After the last response: stop watching for models, and write the rest of the prediction log."""
         self.live.stop()
         self.recorder.close()
 
-    @bentoml.api(input_spec=Upload, output_spec=Answer)  # type: ignore[untyped-decorator]
-    def predict(self, image: bytes | DataError, top_k: int | None) -> Answer | JSONResponse:
-        """Label and probabilities of one image: the file of the multipart field `image`."""
-        if isinstance(image, DataError):
-            return refusal(image)
-        answering = self._answering()
-        (answer,) = answering.answers([Member("", image)], top_k)
-        if isinstance(answer, DataError):
-            return refusal(answer)
-        return Answer(**answer.model_dump(), model=answering.now.identity)
 
-    @bentoml.api(input_spec=BatchUpload, output_spec=BatchAnswer)  # type: ignore[untyped-decorator]
-    def predict_batch(self, image: Files | DataError, archive: None, top_k: None) -> BatchAnswer | JSONResponse:
-        """The same for many images, the files of fields `image`, or for those of one zip, the file of `archive`."""
-        try:
-            if isinstance(image, DataError):
-                raise image
-            return self._answering().each(*image.each())
-        except DataError as error:
-            return refusal(error)
-
-    @bentoml.api(input_spec=FeedbackUpload, output_spec=Correction)  # type: ignore[untyped-decorator]
-    async def feedback(self, id: str | DataError, label: str) -> Correction | JSONResponse:
-        """The right label of an answer, for those who watch how good the model still is."""
-        return await correct(self.recorder, self.live.current.model.classes, id, label)
-
-    def _answering(self) -> Answering:
-        return Answering(self.live.current, self.recorder)
+def requested_host() -> str:
+    """The address that ``bentoml serve --host`` (or BENTOML_HOST) names, else the default."""
+    context = click.get_current_context(silent=True)
+    return (context.params.get("host") if context else None) or HOST
 
 
-keep_metrics_apart()
-# Not named `graft`: given `graft:<version>` BentoML first tries to import a module of that name, and where graft is
-# installed would then run that instead of the Bento's own code. A class to Python, to BentoML it is a Service.
+def check_host(host: str, settings: ServiceSettings) -> None:
+    """Refuse to serve other machines without a key. Requests are checked as well, by AuthMiddleware.
+
+    Raises:
+        ConfigError: the address is not a loopback one, and neither a key nor GRAFT_OPEN is set.
+    """
+    if is_loopback(host) or settings.api_key or settings.allow_remote:
+        return
+    raise ConfigError(
+        f"the service would answer everybody who can reach {host}, and no API key is set",
+        remedy="set GRAFT_API_KEY to the key that clients must send, or GRAFT_OPEN=1 if that is meant",
+    )
+
+
+# Not named `graft`: given `graft:<version>` BentoML would first import an installed module of that name.
 Classifier: Any = bentoml.service(
     name="graft_classifier",
-    service_class=GuardedService,
-    # Cross-origin requests stay off; who switches them on names origins, and the rest is known.
+    workers=CAPACITY.workers,
+    traffic={"timeout": 60, "max_concurrency": 64 * CAPACITY.workers},
+    # CORS is off unless BentoML's settings switch it on and name origins.
     http={
         "host": HOST,
-        "port": PORT,
+        "port": 3000,
         "cors": {
             "access_control_allow_methods": ["GET", "POST"],
             "access_control_allow_headers": ["Authorization", "X-API-Key", HEADER],
             "access_control_expose_headers": [HEADER, "Retry-After"],
         },
     },
-    # Ours takes its place.
-    logging={"access": {"enabled": False}},
-    workers=CAPACITY.workers,
-    threads=CAPACITY.threads,
+    logging={"access": {"enabled": False}},  # AccessLogMiddleware takes its place
+    tracing={"excluded_urls": ".*"},  # spans that nobody collects cost 7% of a request
     labels=labels_of(ROOT),
-    # What `bentoml build` writes into a Bento as its README.
-    description=readme_of(ROOT),
+    description=readme_of(ROOT),  # the README of a Bento
 )(ImageClassifier)
-Classifier.mount_asgi_app(pages, path="/", name="pages")
+Classifier.mount_asgi_app(create_app(bentoml.get_current_service, SETTINGS), path="/", name="routes")
+# From the outermost to the innermost.
+Classifier.add_asgi_middleware(AccessLogMiddleware)
+Classifier.add_asgi_middleware(OriginMiddleware, hosts=SETTINGS.hosts)
+Classifier.add_asgi_middleware(
+    AuthMiddleware, api_key=SETTINGS.api_key, allow_remote=SETTINGS.allow_remote, public_paths=PUBLIC_PATHS
+)
+Classifier.add_asgi_middleware(BodyLimitMiddleware, limits=body_limits(SETTINGS))

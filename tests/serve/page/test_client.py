@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from graft.client import Answer, Client
+from graft.client import Client, Prediction
 from graft.errors import DataError, ServiceError
 from graft.journal import Journal
 from graft.workspace import Workspace
@@ -29,7 +29,7 @@ def graft_predict(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_answers_are_typed_and_known(url: str, pictures: dict[str, Path]) -> None:
     client = Client(url)
     red, between, noise, text = client.predict_many(pictures[name] for name in ("red", "between", "noise", "text"))
-    assert isinstance(red, Answer) and isinstance(between, Answer) and isinstance(noise, Answer)
+    assert isinstance(red, Prediction) and isinstance(between, Prediction) and isinstance(noise, Prediction)
     assert (red.label, red.unsure, between.unsure) == ("red", False, True)
     assert sum(red.probabilities.values()) == pytest.approx(1)
     assert next(iter(red.probabilities)) == "red"

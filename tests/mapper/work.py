@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def context(number: int) -> dict[str, Any]:
 
 
 def cannot_be_sent(number: int) -> Any:
-    return lambda: number
+    return threading.Lock()
 
 
 def sleep_long(file: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -93,6 +94,7 @@ def _connected(address: str) -> Client:
 
     require_reachable("Dask", address, EXAMPLE)
     try:
+        asyncio.run(_identify(address))
         client = cast(Any, distributed.Client)(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise unreachable("Dask", address, error) from None
@@ -105,3 +107,15 @@ def _connected(address: str) -> Client:
                 remedy="start it with `--nthreads 1`, and as many as the machine shall do at once with `--nworkers`",
             )
     return client
+
+
+async def _identify(address: str) -> None:
+    """Ask the scheduler who it is: a client waits for ever where something listens and says nothing.
+
+    Raises:
+        OSError: no Dask scheduler answers; a TimeoutError is one.
+    """
+    from distributed.core import rpc
+
+    async with cast(Any, rpc)(address) as scheduler:
+        await asyncio.wait_for(scheduler.identity(), CONNECT_S)

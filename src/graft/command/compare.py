@@ -22,8 +22,8 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
         DataError: the data cannot be read, or an image of it cannot be decoded; the others were still measured.
     """
     from graft.determinism import make_deterministic
-    from graft.evaluate.judgement import data_facts, figures, judge, reasons, resampling_of
-    from graft.evaluate.labelled import answers_on, refuse_unreadable, seen_in_training
+    from graft.evaluate.judgement import figures, judge, reasons, resampling_of
+    from graft.evaluate.labelled import answers_on, data_facts, refuse_unreadable, seen_in_training
     from graft.evaluate.paired import compare_pair, refuse_other_classes, to_json
     from graft.predict import Predictor
     from graft.workspace import Workspace

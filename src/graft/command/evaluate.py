@@ -39,14 +39,13 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
     from graft.evaluate.judgement import (
         check_free,
         class_facts,
-        data_facts,
         figures,
         judge,
         reasons,
         resampling_of,
         write_judgement,
     )
-    from graft.evaluate.labelled import answers_on, refuse_unreadable, seen_in_training
+    from graft.evaluate.labelled import answers_on, data_facts, refuse_unreadable, seen_in_training
     from graft.predict import Predictor
     from graft.workspace import Workspace
 

@@ -73,7 +73,7 @@ def read_held_out(splits: Path, classes: Sequence[str]) -> HeldOut:
     return HeldOut(
         classes=tuple(classes),
         paths=tuple(test["path"].astype(str)),
-        labels=codes[is_test].to_numpy(),
+        labels=codes[is_test].to_numpy(dtype=np.intp),
         units=units_of(test["group"]),
         n_train=np.bincount(codes[is_train], minlength=len(classes)),
         straddling=len(set(train["group"].dropna()) & set(test["group"].dropna())),

@@ -1,4 +1,4 @@
-"""The model in use on the same test images: is the new one better, worse, or can these images not tell?"""
+"""The new model against the production model on the same test images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.errors import WeightsError
-from graft.evaluate.intervals import Interval, Resampling, percentile
+from graft.evaluate.intervals import Interval, Resampling, pair_of, percentile
 from graft.evaluate.metrics import headline_intervals, resampled_figures
 from graft.evaluate.paired import Pair, compare_pair
 from graft.evaluate.scorer import Scorer, scorer
@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 
     from graft.predict import Predictor
 
-_WORDS = {"first": "new", "second": "incumbent", "undecided": "undecided"}
+_BETTER = {"first": "new", "second": "incumbent", "undecided": "undecided"}
+_VERDICT = {
+    "first": "the new model is better",
+    "second": "the new model is worse",
+    "undecided": "these images do not show that either is better",
+}
 
 
 @dataclass(frozen=True)
 class Incumbent:
-    """The model in use, before it is asked.
+    """The production model.
 
     Attributes:
         version: see :func:`graft.packaged.version_of`.
         name: its architecture in words.
-        model: it, ready to answer; None where it cannot be compared.
+        model: it, loaded; None where it cannot be compared.
         reason: why it cannot.
         note: what to keep in mind where it can, such as that it was trained on other images.
     """
@@ -46,26 +51,27 @@ class Incumbent:
 class MetricGain:
     """By how much the new model is better by a metric; of a loss, by how much its own is smaller.
 
-    Attributes:
-        scorer: the metric.
-        value: the gain, above 0 where the new model is better; None where these images do not have the metric.
-        interval: its paired 95% interval; None where there is none.
+    ``value`` is None where these images do not have the metric, and ``interval``, paired, where there is none.
     """
 
     scorer: Scorer
     value: float | None
     interval: Interval | None
 
+    def to_json(self) -> dict[str, Any]:
+        """Its part of the section ``incumbent``."""
+        return {"metric": self.scorer.metric.name, "gain": self.value, "gain_ci95": pair_of(self.interval)}
+
 
 @dataclass(frozen=True)
 class Standing:
-    """The new model against the model in use.
+    """The new model against the production model.
 
     Attributes:
-        incumbent: the model in use.
-        accuracy: of the model in use, on the new model's test images; None where it was not compared.
+        incumbent: the production model.
+        accuracy: of the production model; None where it was not compared.
         interval: its 95% interval.
-        pair: the new model first, the model in use second; None where they were not compared.
+        pair: the new model first, the production model second; None where they were not compared.
         gain: the same by `metric`, where that is not accuracy.
     """
 
@@ -76,36 +82,28 @@ class Standing:
     gain: MetricGain | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As metrics.json has it, under ``incumbent``."""
+        """The section ``incumbent`` of metrics.json."""
         pair = self.pair
         return {
             "version": self.incumbent.version,
             "name": self.incumbent.name,
             "accuracy": self.accuracy,
-            "accuracy_ci95": None if self.interval is None else self.interval.pair(),
+            "accuracy_ci95": pair_of(self.interval),
             "difference": None if pair is None else pair.difference,
             "difference_ci95": None if pair is None else pair.interval.pair(),
             "p_value": None if pair is None else pair.p_value,
-            "better": None if pair is None else _WORDS[pair.better],
+            "better": None if pair is None else _BETTER[pair.better],
             "reason": self.incumbent.reason,
             "note": self.incumbent.note,
-            **({} if self.gain is None else _gain_json(self.gain)),
+            **({} if self.gain is None else self.gain.to_json()),
         }
 
 
-def _gain_json(gain: MetricGain) -> dict[str, Any]:
-    return {
-        "metric": gain.scorer.metric.name,
-        "gain": gain.value,
-        "gain_ci95": None if gain.interval is None else gain.interval.pair(),
-    }
-
-
 def find_incumbent(folder: Path, model: Path, classes: Sequence[str], splits_sha256: str) -> Incumbent | None:
-    """The model in ``folder``, loaded, if it is there and is another than the one in ``model``.
+    """Load the production model in ``folder``; None where there is none or it is the one in ``model``.
 
     Args:
-        folder: the model in use.
+        folder: the production model.
         model: the new model.
         classes: the classes that both must know, in any order.
         splits_sha256: hash of the table of splits that the test images come from.
@@ -125,15 +123,14 @@ def find_incumbent(folder: Path, model: Path, classes: Sequence[str], splits_sha
             return Incumbent(version, card.name, None, "it knows other classes than this data has")
         loaded = Predictor.load(folder)
     except WeightsError as error:
-        # A damaged model in use is no reason to refuse a new one; that it was not compared is told.
+        # A damaged production model is no reason to refuse a new one; that it was not compared is told.
         return Incumbent(version, "unknown", None, f"it cannot be loaded: {error.what}")
-    note = None
-    if card.provenance.get("splits_sha256") != splits_sha256:
-        note = (
-            "it was trained on another division of the images, so that it may have been trained on some of these test "
-            "images; the comparison can only flatter it"
-        )
-    return Incumbent(version, card.name, loaded, note=note)
+    note = (
+        "it was trained on another division of the images, so that it may have been trained on some of these test "
+        "images; the comparison can only flatter it"
+    )
+    same = card.provenance.get("splits_sha256") == splits_sha256
+    return Incumbent(version, card.name, loaded, note=None if same else note)
 
 
 def standing(
@@ -144,13 +141,13 @@ def standing(
     resampling: Resampling,
     metric: str = "accuracy",
 ) -> Standing:
-    """Compare the new model with the model in use, image by image.
+    """Compare the new model with the production model, image by image.
 
     Args:
-        incumbent: the model in use.
+        incumbent: the production model.
         labels: int (n,).
         new: probabilities (n, k) of the new model.
-        old: those of the model in use; None where it could not be asked.
+        old: those of the production model; None where it could not be asked.
         resampling: what the bootstrap draws for the accuracy; its groups count once in the comparison too.
         metric: of params.yaml; where it is not accuracy, the models are compared by it too.
     """
@@ -180,33 +177,26 @@ def metric_gain(
 
 
 def in_words(found: Standing | None) -> str | None:
-    """The finding as a sentence for report and card; None where no other model is in use."""
+    """The finding as a sentence for report and card; None where there is no other production model."""
     if found is None:
         return None
     who = f"The model in use ({found.incumbent.version}, {found.incumbent.name})"
-    if found.pair is None:
-        return f"{who} was not compared: {found.incumbent.reason}."
     pair = found.pair
-    verdict = {
-        "first": "the new model is better",
-        "second": "the new model is worse",
-        "undecided": "these images do not show that either is better",
-    }[pair.better]
+    if pair is None:
+        return f"{who} was not compared: {found.incumbent.reason}."
     chance = "" if pair.p_value is None else f", McNemar's exact test p = {pair.p_value:.3g}"
     note = "" if found.incumbent.note is None else f" Note that {found.incumbent.note}."
     by = "" if found.gain is None else f" {_gain_in_words(found.gain)}"
     return (
         f"{who} has an accuracy of {percent(found.accuracy)} ({interval(found.interval)}) on the same test images. The "
         f"new model's is {points(pair.difference)} percentage points over it (95%: {point_interval(pair.interval)}, "
-        f"paired{chance}): {verdict}.{by}{note}"
+        f"paired{chance}): {_VERDICT[pair.better]}.{by}{note}"
     )
 
 
 def _gain_in_words(gain: MetricGain) -> str:
-    """The finding by the metric of params.yaml."""
-    name, band = gain.scorer.name, gain.interval
+    name, band, gap = gain.scorer.name, gain.interval, gain.scorer.gap
     if gain.value is None:
         return f"By {name} they cannot be compared on these images."
-    low, high = ("", "") if band is None else (gain.scorer.gap(band.low, "+"), gain.scorer.gap(band.high, "+"))
-    bounds = "" if band is None else f" (95%: {low} to {high}, paired)"
-    return f"By {name}, which selection goes by, it gains {gain.scorer.gap(gain.value, '+')}{bounds}."
+    bounds = "" if band is None else f" (95%: {gap(band.low, '+')} to {gap(band.high, '+')}, paired)"
+    return f"By {name}, which selection goes by, it gains {gap(gain.value, '+')}{bounds}."

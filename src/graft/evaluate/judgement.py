@@ -1,4 +1,4 @@
-"""One model on labelled images: figures with intervals and the tables behind them, in a pipeline or without one."""
+"""One model on labelled images: metrics with intervals, and the tables behind them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,7 @@ from graft.evaluate.curves import pr_table, roc_table
 from graft.evaluate.intervals import Interval, Resampling, strata_of
 from graft.evaluate.majority import Majority, against_majority
 from graft.evaluate.metrics import Score, headline_intervals, score_all
-from graft.evaluate.tables import (
-    ClassRow,
-    confusion,
-    confusion_table,
-    per_class,
-    per_class_table,
-    predictions_table,
-    with_ranking,
-)
+from graft.evaluate.tables import ClassRow, confusion, confusion_table, per_class, per_class_table, predictions_table
 from graft.evaluate.trusted import Trusted, look_at, to_json
 from graft.files import whole_folder, write_json, write_text
 from graft.outputs import refuse_output
@@ -33,21 +25,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.evaluate.heldout import HeldOut
-    from graft.evaluate.labelled import Asked, Labelled
+    from graft.evaluate.labelled import Asked
     from graft.predict import Answers
     from graft.trust.card import Trust
 
 METRICS_FILE = "metrics.json"
-FILES = (
-    METRICS_FILE,
-    "per_class.csv",
-    "confusion.csv",
-    "predictions.csv",
-    "roc.csv",
-    "pr.csv",
-    "coverage.csv",
-    "unreadable.csv",
-)
 
 
 @dataclass(frozen=True)
@@ -58,10 +40,10 @@ class Judgement:
         held_out: the images.
         probabilities: of the model, (n, k).
         scores: every metric by name.
-        intervals: 95% intervals of the headline metrics by name.
+        intervals: 95% intervals of the metrics by name.
         confusion: counts (k, k), rows true, columns predicted.
         classes: a row per class that the model knows.
-        trusted: what its card says of how far its answers are to be trusted, and what came of it.
+        trusted: calibration, abstention and novelty.
         majority: the model against always naming the most frequent class; None where nothing is tested.
     """
 
@@ -76,32 +58,24 @@ class Judgement:
 
 
 def resampling_of(held_out: HeldOut, samples: int = Evaluate().bootstrap_samples, seed: int = 0) -> Resampling:
-    """What the bootstrap draws: whole groups, within their class; by default as often as where no params.yaml says."""
+    """What the bootstrap draws: whole groups, within their class."""
     return Resampling(held_out.units, samples, seed, strata_of(held_out.labels, held_out.units))
 
 
 def judge(held_out: HeldOut, said: Answers, trust: Trust, resampling: Resampling) -> Judgement:
-    """Compute every figure.
-
-    Args:
-        held_out: the images.
-        said: what the model said of them.
-        trust: the part of its card about how far that is to be trusted.
-        resampling: what the bootstrap draws.
+    """Compute every figure of a model's answers; ``trust`` is the part of its card about their calibration.
 
     Raises:
         DataError: probabilities that are none (see :func:`graft.evaluate.metrics.check_probabilities`).
     """
     probabilities = said.probabilities
-    scores = score_all(held_out.labels, probabilities, held_out.paths)
-    counts = confusion(held_out, probabilities)
     return Judgement(
         held_out=held_out,
         probabilities=probabilities,
-        scores=scores,
+        scores=score_all(held_out.labels, probabilities, held_out.paths),
         intervals=headline_intervals(held_out.labels, probabilities, resampling),
-        confusion=counts,
-        classes=with_ranking(per_class(held_out, counts), held_out.labels, probabilities),
+        confusion=confusion(held_out, probabilities),
+        classes=per_class(held_out, probabilities),
         trusted=look_at(held_out.labels, said, trust, resampling),
         majority=against_majority(held_out, probabilities),
     )
@@ -136,24 +110,10 @@ def tables(found: Judgement) -> dict[str, pd.DataFrame]:
     }
 
 
-def data_facts(labelled: Labelled, answers: Asked, seen: int | None) -> dict[str, Any]:
-    """What was measured on, what was left alone or could not be read, as JSON."""
-    return {
-        "source": labelled.source,
-        "side": "test" if labelled.divided else "all",
-        "images": len(labelled.records),
-        "left_for_training": labelled.unused,
-        "seen_in_training": seen,
-        "unreadable": [asdict(item) for item in answers.unreadable],
-        "passed_over": [asdict(item) for item in labelled.skipped],
-    }
-
-
 def class_facts(found: Judgement) -> list[dict[str, Any]]:
     """A row per class as JSON; null with a reason where there is no figure."""
     rows = [asdict(row) for row in found.classes]
-    unknown = {"name", "n_train"}
-    return [{"class": row["name"], **{key: row[key] for key in row if key not in unknown}} for row in rows]
+    return [{"class": row.pop("name"), **{key: row[key] for key in row if key != "n_train"}} for row in rows]
 
 
 def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, answers: Asked) -> None:
@@ -162,13 +122,27 @@ def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, 
     Raises:
         DataError: the folder holds something else, which would be lost.
     """
+    import pandas as pd
+
     check_free(folder)
+    unreadable = pd.DataFrame([(item.path, item.why) for item in answers.unreadable], columns=["path", "why"])
     with whole_folder(folder) as beside:
         write_json(beside / METRICS_FILE, summary)
-        for name, table in tables(found).items():
+        for name, table in (tables(found) | {"unreadable.csv": unreadable}).items():
             # Nothing is known of the training images here, and a column of zeros would claim that there were none.
             write_csv(beside / name, table.drop(columns="n_train", errors="ignore"))
-        write_unreadable(beside / "unreadable.csv", answers)
+
+
+FILES = {
+    METRICS_FILE,
+    "per_class.csv",
+    "confusion.csv",
+    "predictions.csv",
+    "roc.csv",
+    "pr.csv",
+    "coverage.csv",
+    "unreadable.csv",
+}
 
 
 def check_free(folder: Path) -> None:
@@ -183,14 +157,6 @@ def check_free(folder: Path) -> None:
             where=folder,
             remedy="name a new or an empty folder with --out",
         )
-
-
-def write_unreadable(path: Path, answers: Asked) -> None:
-    """A row per image that could not be decoded: path, why; only the heading where there is none."""
-    import pandas as pd
-
-    rows = [(item.path, item.why) for item in answers.unreadable]
-    write_csv(path, pd.DataFrame(rows, columns=["path", "why"]))
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

@@ -1,13 +1,13 @@
-"""Any labelled source as test images for a model: which side is measured, classes matched by name, copies joined."""
+"""Any labelled source as test images: which side is measured, classes matched by name, copies joined."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,6 +69,19 @@ class Asked:
     said: Mapping[str, Answers]
     unreadable: tuple[Skipped, ...]
     sha256: tuple[str, ...]
+
+
+def data_facts(labelled: Labelled, answers: Asked, seen: int | None) -> dict[str, Any]:
+    """What was measured on, what was left alone or could not be read, as JSON."""
+    return {
+        "source": labelled.source,
+        "side": "test" if labelled.divided else "all",
+        "images": len(labelled.records),
+        "left_for_training": labelled.unused,
+        "seen_in_training": seen,
+        "unreadable": [asdict(item) for item in answers.unreadable],
+        "passed_over": [asdict(item) for item in labelled.skipped],
+    }
 
 
 def read_labelled(source: str, root: Path, scratch: Path) -> Labelled:

@@ -1,8 +1,7 @@
-"""The model against the simplest rival: always naming the class that is most frequent in training.
+"""The majority-class baseline: the model against always naming the class that is most frequent in training.
 
-Accuracy alone hides it where one class is most of the images: where 96% of images are fine, a model that finds no fault
-is right on 96%. So the paired rule (:mod:`graft.evaluate.paired`) is asked of accuracy and of balanced accuracy, the
-mean of the classes' recalls, of which that answer gets one share in as many as there are classes.
+Where 96% of images are fine, a model that finds no fault is right on 96%. So the paired rule
+(:mod:`graft.evaluate.paired`) is asked of accuracy and of balanced accuracy, the mean of the classes' recalls.
 """
 
 from __future__ import annotations

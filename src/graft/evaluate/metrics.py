@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 CALIBRATION_BINS = 15
-EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -285,9 +284,9 @@ def _calibration_error(found: Outcomes) -> Floats:
     return np.asarray(np.abs(gaps).sum(axis=0) / found.images)
 
 
-def _log_loss(found: Outcomes) -> Floats:
-    # Clipped as scikit-learn's log_loss does.
-    return found.mean(-np.log(np.clip(found.of_label, EPSILON, 1.0)))
+def log_losses(found: Outcomes) -> Floats:
+    """-ln(probability of the right class) of each image, (n,), clipped as scikit-learn's log_loss does."""
+    return np.asarray(-np.log(np.clip(found.of_label, np.finfo(np.float64).eps, 1.0)))
 
 
 def _brier(found: Outcomes) -> Floats:
@@ -431,7 +430,13 @@ METRICS = _table(
         needs=_two_labels,
     ),
     Metric(
-        "log_loss", _log_loss, "mean of -ln(probability of the right class)", "lower", 0, math.inf, needs=_two_columns
+        "log_loss",
+        lambda found: found.mean(log_losses(found)),
+        "mean of -ln(probability of the right class)",
+        "lower",
+        0,
+        math.inf,
+        needs=_two_columns,
     ),
     Metric("brier", _brier, "mean squared distance of the probabilities from the truth", "lower", 0, 2),
     Metric(

@@ -1,4 +1,4 @@
-"""Everything that was found out about a model, as values; written as metrics.json and tables, shown by the report."""
+"""The evaluation of the fine-tuned model: its figures, the verdict on transfer, the production model, the cost."""
 
 from __future__ import annotations
 
@@ -103,25 +103,22 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
     if curve and transfer.control is not None and transfer.labels_per_class is not None:
         curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
     found = judge(held_out, Answers(said.model, said.novelty), said.trust, resampling)
-    control = None
-    if transfer.control_is_better and said.scratch is not None:
-        control = judge(held_out, Answers(said.scratch, None), Trust(), resampling)
-    incumbent, against = said.incumbent, said.scratch if control is not None else None
+    scratch = said.scratch if transfer.control_is_better else None
+
+    def against_incumbent(new: NDArray[np.float64] | None) -> Standing | None:
+        if said.incumbent is None or new is None:
+            return None
+        return standing(said.incumbent, labels, new, said.in_use, resampling, said.metric)
+
     return Evaluation(
         **vars(found),
         transfer=transfer,
         curve=curve,
         cost=cost,
         resampling=resampling,
-        control=control,
-        incumbent=(
-            None if incumbent is None else standing(incumbent, labels, said.model, said.in_use, resampling, said.metric)
-        ),
-        control_incumbent=(
-            None
-            if incumbent is None or against is None
-            else standing(incumbent, labels, against, said.in_use, resampling, said.metric)
-        ),
+        control=None if scratch is None else judge(held_out, Answers(scratch, None), Trust(), resampling),
+        incumbent=against_incumbent(said.model),
+        control_incumbent=against_incumbent(scratch),
     )
 
 
@@ -186,18 +183,15 @@ def curve_table(curve: tuple[Comparison, ...]) -> pd.DataFrame:
 
     columns = ["labels_per_class"]
     columns += [f"{name}{end}" for name in ("transfer", "scratch", "difference") for end in ("", "_low", "_high")]
-    rows = []
-    for point in curve:
-        if point.transferred is None or point.control is None or point.interval is None:
-            continue
-        first, second = point.transferred, point.control
-        rows.append(
-            [
-                point.labels_per_class,
-                *(first.accuracy, *first.interval.pair()),
-                *(second.accuracy, *second.interval.pair()),
-                *(point.difference, *point.interval.pair()),
-                point.verdict,
-            ]
+    rows = [
+        (
+            point.labels_per_class,
+            *(point.transferred.accuracy, *point.transferred.interval.pair()),
+            *(point.control.accuracy, *point.control.interval.pair()),
+            *(point.difference, *point.interval.pair()),
+            point.verdict,
         )
+        for point in curve
+        if point.transferred is not None and point.control is not None and point.interval is not None
+    ]
     return pd.DataFrame(rows, columns=[*columns, "verdict"])

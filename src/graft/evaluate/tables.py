@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.evaluate.metrics import Outcomes
+from graft.evaluate.metrics import Outcomes, class_areas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassRow:
-    """What is known of one class; a figure in [0, 1] is None where it cannot be computed, and ``reason`` says why."""
+    """Figures of one class; one in [0, 1] is None where it is undefined, and ``reason`` says why."""
 
     name: str
     n_train: int
@@ -49,38 +49,23 @@ def confusion(held_out: HeldOut, probabilities: NDArray[np.float64]) -> NDArray[
     return np.asarray(confusion_matrix(held_out.labels, predicted, labels=range(len(held_out.classes))), dtype=np.intp)
 
 
-def per_class(held_out: HeldOut, counts: NDArray[np.intp]) -> tuple[ClassRow, ...]:
-    """A row per class from the confusion counts (k, k), in the classes' order.
+def per_class(held_out: HeldOut, probabilities: NDArray[np.float64]) -> tuple[ClassRow, ...]:
+    """A row per class, in the classes' order; ROC AUC and average precision are those against the rest.
 
     precision = TP / predicted, recall = TP / true, F1 = 2 TP / (true + predicted).
     """
-    return tuple(
-        _row(name, int(n_train), int(counts[i, i]), int(counts[i].sum()), int(counts[:, i].sum()))
-        for i, (name, n_train) in enumerate(zip(held_out.classes, held_out.n_train, strict=True))
-    )
-
-
-def with_ranking(
-    rows: tuple[ClassRow, ...], labels: NDArray[np.intp], probabilities: NDArray[np.float64]
-) -> tuple[ClassRow, ...]:
-    """The same rows with ROC AUC and average precision of each class against the rest, where they can be computed."""
-    outcomes = Outcomes(labels, probabilities)
-    if len(np.unique(labels)) < 2:
-        return rows
-    areas = {
-        label: (float(roc[0]), float(ap[0])) for label, roc, ap in zip(np.unique(labels), *outcomes.areas, strict=True)
-    }
-    found = [areas.get(column, (None, None)) for column in range(len(rows))]
-    return tuple(replace(row, roc_auc=roc, average_precision=ap) for row, (roc, ap) in zip(rows, found, strict=True))
-
-
-def _row(name: str, n_train: int, right: int, true: int, predicted: int) -> ClassRow:
-    if true == 0:
-        return ClassRow(name, n_train, 0, None, None, None, "no test images of this class")
-    recall, f1 = right / true, 2 * right / (true + predicted)
-    if predicted == 0:
-        return ClassRow(name, n_train, true, None, recall, f1, "no image was given this name, so no precision")
-    return ClassRow(name, n_train, true, right / predicted, recall, f1, None)
+    outcomes = Outcomes(held_out.labels, probabilities)
+    several = len(np.unique(held_out.labels)) > 1
+    rows = []
+    for label, (name, n_train) in enumerate(zip(held_out.classes, held_out.n_train.tolist(), strict=True)):
+        right, true, named = (int(counts[label, 0]) for counts in (outcomes.correct, outcomes.true, outcomes.named))
+        if true == 0:
+            rows.append(ClassRow(name, n_train, 0, None, None, None, "no test images of this class"))
+            continue
+        precision, reason = (right / named, None) if named else (None, "no image was given this name, so no precision")
+        areas = (float(area[0]) for area in class_areas(outcomes, label)) if several else (None, None)
+        rows.append(ClassRow(name, n_train, true, precision, right / true, 2 * right / (true + named), reason, *areas))
+    return tuple(rows)
 
 
 def most_confused(classes: tuple[str, ...], counts: NDArray[np.intp], most: int = 8) -> tuple[Confused, ...]:
@@ -96,10 +81,7 @@ def most_confused(classes: tuple[str, ...], counts: NDArray[np.intp], most: int 
 
 
 def per_class_table(rows: tuple[ClassRow, ...]) -> pd.DataFrame:
-    """class, n_train, n_test, precision, recall, f1, roc_auc, average_precision.
-
-    An empty cell is a figure that cannot be computed.
-    """
+    """class, n_train, n_test, precision, recall, f1, roc_auc, average_precision; an empty cell is undefined."""
     import pandas as pd
 
     columns = ["n_train", "n_test", "precision", "recall", "f1", "roc_auc", "average_precision"]
@@ -121,13 +103,11 @@ def predictions_table(held_out: HeldOut, probabilities: NDArray[np.float64]) -> 
     import pandas as pd
 
     names = np.asarray(held_out.classes, dtype=object)
-    head = pd.DataFrame(
-        {
-            "path": list(held_out.paths),
-            "label": names[held_out.labels],
-            "predicted": names[probabilities.argmax(axis=1)],
-            "confidence": probabilities.max(axis=1),
-        }
-    )
-    columns = [f"p_{name}" for name in held_out.classes]
-    return pd.concat([head, pd.DataFrame(probabilities, columns=columns)], axis=1)
+    columns = {
+        "path": list(held_out.paths),
+        "label": names[held_out.labels],
+        "predicted": names[probabilities.argmax(axis=1)],
+        "confidence": probabilities.max(axis=1),
+    }
+    each = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in held_out.classes])
+    return pd.concat([pd.DataFrame(columns), each], axis=1)

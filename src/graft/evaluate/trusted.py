@@ -1,14 +1,14 @@
-"""Whether what a model's card says of its answers holds on the test images: calibration, "not sure", novelty."""
+"""Calibration, abstention and novelty on the test images: whether what a model's card promises holds."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.evaluate.intervals import Interval, Resampling, percentile
-from graft.evaluate.metrics import EPSILON, METRICS
+from graft.evaluate.intervals import Interval, Resampling, pair_of, percentile
+from graft.evaluate.metrics import METRICS, Outcomes, log_losses
 from graft.trust.temperature import uncalibrated
 
 if TYPE_CHECKING:
@@ -30,27 +30,32 @@ class Share:
     def to_json(self, name: str) -> dict[str, Any]:
         """As metrics.json has it; with ``<name>_reason`` where it is null."""
         reason = {} if self.value is not None else {f"{name}_reason": self.reason}
-        return {name: self.value, f"{name}_ci95": None if self.interval is None else self.interval.pair(), **reason}
+        return {name: self.value, f"{name}_ci95": pair_of(self.interval), **reason}
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """The test images before and after the temperature: log loss in nats, calibration error in [0, 1].
+    """The test images at temperature 1 (before) and at the card's (after).
 
-    Attributes:
-        log_loss_before: at temperature 1.
-        log_loss_after: at the card's temperature.
-        gained: mean of the former minus the latter, and ``gained_interval`` its paired 95% interval; above 0 better.
-        ece_before: expected calibration error at temperature 1.
-        ece_after: at the card's temperature.
+    Log losses in nats, calibration errors in [0, 1]; ``gained`` is the mean of the loss before minus that after, above
+    0 better, with its paired 95% interval.
     """
 
     log_loss_before: float
     log_loss_after: float
-    gained: float
-    gained_interval: Interval | None
     ece_before: float
     ece_after: float
+    gained: float
+    gained_interval: Interval | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Its part of the section ``calibration``."""
+        values = asdict(self) | {"gained_interval": pair_of(self.gained_interval)}
+        names = {"gained": "log_loss_gained", "gained_interval": "log_loss_gained_ci95"}
+        return {names.get(name, name): value for name, value in values.items()}
+
+
+_NO_IMAGES = ("log_loss_before", "log_loss_after", "ece_before", "ece_after", "log_loss_gained", "log_loss_gained_ci95")
 
 
 @dataclass(frozen=True)
@@ -75,11 +80,11 @@ class Trusted:
 
 
 def look_at(labels: NDArray[np.intp], said: Answers, trust: Trust, resampling: Resampling) -> Trusted:
-    """Measure on test images what was settled on training images.
+    """Measure on test images what was fitted on training images.
 
     Args:
         labels: class indices (n).
-        said: what the model said of them, calibrated.
+        said: the model's calibrated probabilities and novelty.
         trust: its card's part.
         resampling: what the bootstrap draws.
     """
@@ -87,15 +92,16 @@ def look_at(labels: NDArray[np.intp], said: Answers, trust: Trust, resampling: R
     everywhere = np.ones(len(labels), dtype=bool)
     right = probabilities.argmax(axis=1) == labels
     sure = probabilities.max(axis=1, initial=0.0) >= trust.threshold.confidence
+    usual = Share(None, None, 0, trust.novelty.reason or "the model keeps no features to compare with")
+    if said.novelty is not None:
+        usual = share_of(said.novelty <= 1, everywhere, resampling, "there are no test images")
     return Trusted(
         trust=trust,
-        calibration=_calibration(labels, probabilities, trust.temperature.value, resampling),
+        calibration=_calibration(labels, probabilities, trust.temperature.value, resampling) if len(labels) else None,
         coverage=share_of(sure, everywhere, resampling, "there are no test images"),
         answered=share_of(right, sure, resampling, "the model is sure of no test image"),
         unsure=share_of(right, ~sure, resampling, "the model is sure of every test image"),
-        usual=Share(None, None, 0, trust.novelty.reason or "the model keeps no features to compare with")
-        if said.novelty is None
-        else share_of(said.novelty <= 1, everywhere, resampling, "there are no test images"),
+        usual=usual,
     )
 
 
@@ -111,6 +117,18 @@ def share_of(what: NDArray[np.bool_], among: NDArray[np.bool_], resampling: Resa
     return Share(float(what[among].mean()), percentile(values, 0.0, 1.0, units), count)
 
 
+def _calibration(
+    labels: NDArray[np.intp], after: NDArray[np.float64], temperature: float, resampling: Resampling
+) -> Calibration:
+    sides = [Outcomes(labels, said) for said in (uncalibrated(after, temperature), after)]
+    losses = [log_losses(side) for side in sides]
+    errors = [float(METRICS["calibration_error"].function(side)[0]) for side in sides]
+    gained = losses[0] - losses[1]
+    resampled = resampling.distribution(lambda counts: gained @ counts / counts.sum(axis=0))
+    interval = percentile(resampled, -np.inf, np.inf, resampling.count)
+    return Calibration(*(float(loss.mean()) for loss in losses), *errors, float(gained.mean()), interval)
+
+
 def to_json(found: Trusted) -> dict[str, Any]:
     """The sections ``calibration``, ``unsure`` and ``novelty`` of metrics.json."""
     temperature, threshold, novelty = found.trust.temperature, found.trust.threshold, found.trust.novelty
@@ -121,7 +139,7 @@ def to_json(found: Trusted) -> dict[str, Any]:
             "temperature_ci95": [temperature.low, temperature.high] if fitted else None,
             "n_fitted": temperature.n_fitted,
             "reason": temperature.reason,
-            **_calibration_json(found.calibration),
+            **(dict.fromkeys(_NO_IMAGES) if found.calibration is None else found.calibration.to_json()),
         },
         "unsure": {
             "below": threshold.confidence,
@@ -145,39 +163,3 @@ def to_json(found: Trusted) -> dict[str, Any]:
             **found.usual.to_json("usual"),
         },
     }
-
-
-def _calibration_json(found: Calibration | None) -> dict[str, Any]:
-    names = ("log_loss_before", "log_loss_after", "ece_before", "ece_after")
-    if found is None:
-        return dict.fromkeys((*names, "log_loss_gained", "log_loss_gained_ci95"))
-    return {name: getattr(found, name) for name in names} | {
-        "log_loss_gained": found.gained,
-        "log_loss_gained_ci95": None if found.gained_interval is None else found.gained_interval.pair(),
-    }
-
-
-def _calibration(
-    labels: NDArray[np.intp], after: NDArray[np.float64], temperature: float, resampling: Resampling
-) -> Calibration | None:
-    if len(labels) == 0:
-        return None
-    before = uncalibrated(after, temperature)
-    losses = [_losses(labels, rows) for rows in (before, after)]
-    gained = losses[0] - losses[1]
-    resampled = resampling.distribution(lambda counts: gained @ counts / counts.sum(axis=0))
-    error = METRICS["calibration_error"]
-    return Calibration(
-        log_loss_before=float(losses[0].mean()),
-        log_loss_after=float(losses[1].mean()),
-        gained=float(gained.mean()),
-        gained_interval=percentile(resampled, -np.inf, np.inf, resampling.count),
-        ece_before=error.score(labels, before).value or 0.0,
-        ece_after=error.score(labels, after).value or 0.0,
-    )
-
-
-def _losses(labels: NDArray[np.intp], probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    # Clipped as scikit-learn's log_loss does, so that this is the log loss of the other figures.
-    chosen = probabilities[np.arange(len(labels)), labels]
-    return np.asarray(-np.log(np.clip(chosen, EPSILON, 1.0)))

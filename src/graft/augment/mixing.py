@@ -53,6 +53,6 @@ class Mixing:
             return images, torch.zeros(0, classes)
         transform = getattr(v2, self.kind)(alpha=self.alpha, num_classes=classes)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU as well
             mixed, shares = transform(images, labels)
         return mixed, shares

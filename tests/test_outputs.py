@@ -92,7 +92,7 @@ def test_another_case_is_seen_through_where_the_disk_knows_none(root: Path) -> N
         ["doctor", "data/raw"],
         ["doctor", "data/mine", "--fix", "data/raw/clean.csv"],
         ["evaluate", "--data", "data/mine", "--out", "data/raw"],
-        ["compare", "data/raw"],
+        ["rank", "data/raw"],
     ],
 )
 def test_every_command_refuses_with_the_same_words(

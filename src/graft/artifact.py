@@ -1,5 +1,7 @@
-"""A model on disk: model.safetensors, one model.json (classes, spec, preprocessing, hashes, provenance, trust), and
-where the training could hold images out reference.safetensors, the features that an image is held against."""
+"""A trained model on disk: model.json (the card), model.safetensors, and reference.safetensors for novelty detection.
+
+The card says which :class:`ModelFormat` writes and reads the weights.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from graft.errors import WeightsError
 from graft.files import sha256, whole_folder, write_json
@@ -28,7 +30,7 @@ CARD_FILE = "model.json"
 
 @dataclass(frozen=True)
 class Artifact:
-    """What is known of a model apart from its weights.
+    """The card of a model: all but its weights.
 
     Attributes:
         classes: class names in the order of the logits.
@@ -39,6 +41,7 @@ class Artifact:
         sha256: hash of the weights file; empty until it is written.
         provenance: what made it (seed, hash of the splits, strategy, scores), for people and for the model's card.
         trust: its temperature, when it is not sure, and when an image is unlike the training images.
+        kind: the key of its format in ``FORMATS``.
     """
 
     classes: tuple[str, ...]
@@ -49,6 +52,7 @@ class Artifact:
     sha256: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     trust: Trust = field(default_factory=Trust)
+    kind: str = "architecture"
 
     @property
     def name(self) -> str:
@@ -57,26 +61,65 @@ class Artifact:
         return f"{self.arch} ({self.weights}, {self.preprocessing.geometry.size} px{cut})"
 
 
+class ModelFormat(Protocol):
+    """How a network is written into a model's folder and read again."""
+
+    def write(self, folder: Path, network: Network) -> None:
+        """Write ``WEIGHTS_FILE``."""
+
+    def read(self, folder: Path, artifact: Artifact) -> Network:
+        """Load the network. Raises WeightsError where file and card do not fit."""
+
+
+class ArchitectureFormat:
+    """A state dict: the network is built from the card's architecture, depth and classes."""
+
+    def write(self, folder: Path, network: Network) -> None:
+        """Write the state dict."""
+        from safetensors.torch import save_file
+
+        state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        save_file(state, folder / WEIGHTS_FILE)
+
+    def read(self, folder: Path, artifact: Artifact) -> Network:
+        """Build the network and load the state dict."""
+        from safetensors.torch import load_file
+
+        from graft.zoo.network import build_network
+
+        size = artifact.preprocessing.geometry.size
+        network = build_network(artifact.arch, len(artifact.classes), artifact.depth, size)
+        try:
+            network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        except RuntimeError:
+            raise WeightsError(
+                f"the model's weights do not fit its network, {artifact.arch}",
+                where=folder / WEIGHTS_FILE,
+                remedy="make the model again, or use it with the version of graft that made it",
+            ) from None
+        return network
+
+
+FORMATS: Mapping[str, ModelFormat] = {"architecture": ArchitectureFormat()}
+
+
 def save_artifact(
     folder: Path, artifact: Artifact, network: Network, reference: NDArray[np.floating] | None = None
 ) -> Artifact:
-    """Write the model whole into ``folder`` (replacing what was there) and return it with its hashes filled in.
+    """Write the model into ``folder`` in one step (replacing what was there); returns its card with the hashes.
 
     Args:
         folder: where to.
-        artifact: all that is known of it but for the hashes.
+        artifact: the card without hashes.
         network: the weights.
-        reference: features (r, d) of training images, kept beside the model where the card has a threshold for them.
+        reference: features (r, d) of training images for novelty detection, kept where the card has a threshold.
 
     Raises:
-        WeightsError: there are weights that are no numbers; nothing is written.
+        WeightsError: a weight is not finite; nothing is written.
     """
-    from safetensors.torch import save_file
-
     from graft.trust.novelty import write_reference
 
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    broken = [name for name, value in state.items() if not bool(value.isfinite().all())]
+    broken = [name for name, value in network.state_dict().items() if not bool(value.isfinite().all())]
     if broken:
         raise WeightsError(
             f"the model has weights that are not finite, first in {broken[0]!r}; it is not saved",
@@ -84,7 +127,7 @@ def save_artifact(
             remedy="train it again at a lower learning rate",
         )
     with whole_folder(folder) as beside:
-        save_file(state, beside / WEIGHTS_FILE)
+        FORMATS[artifact.kind].write(beside, network)
         # safetensors makes its file private; a model is as readable as the folder it lies in.
         (beside / WEIGHTS_FILE).chmod(0o644)
         written = dataclasses.replace(artifact, sha256=sha256(beside / WEIGHTS_FILE))
@@ -96,7 +139,7 @@ def save_artifact(
 
 
 def read_card(folder: Path) -> Artifact:
-    """Read ``model.json`` alone, without loading the weights.
+    """Read ``model.json`` alone.
 
     Raises:
         WeightsError: there is no model, or its card cannot be read.
@@ -104,7 +147,7 @@ def read_card(folder: Path) -> Artifact:
     path = folder / CARD_FILE
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        if card.pop("format") != FORMAT:
+        if card.pop("format") != FORMAT or card.get("kind", "architecture") not in FORMATS:
             raise WeightsError("this model was written by another version of graft", where=path)
         geometry = _geometry(card["preprocessing"].pop("geometry"))
         values = {name: tuple(value) for name, value in card.pop("preprocessing").items()}
@@ -134,15 +177,11 @@ def _how_to_get(folder: Path) -> str:
 
 
 def load_artifact(folder: Path) -> tuple[Artifact, Network]:
-    """Load card and weights, refusing weights that are not the ones the card was written for.
+    """Load card and network.
 
     Raises:
-        WeightsError: there is no model, or its hash, tensors or card do not agree.
+        WeightsError: there is no model, or the weights are not the ones the card was written for.
     """
-    from safetensors.torch import load_file
-
-    from graft.zoo.network import build_network
-
     artifact = read_card(folder)
     path = folder / WEIGHTS_FILE
     if not path.exists():
@@ -153,14 +192,4 @@ def load_artifact(folder: Path) -> tuple[Artifact, Network]:
             where=path,
             remedy="make the model again, or take both files from the same copy",
         )
-    size = artifact.preprocessing.geometry.size
-    network = build_network(artifact.arch, len(artifact.classes), artifact.depth, size)
-    try:
-        network.load_state_dict(load_file(path))
-    except RuntimeError:
-        raise WeightsError(
-            f"the model's weights do not fit its network, {artifact.arch}",
-            where=path,
-            remedy="make the model again, or use it with the version of graft that made it",
-        ) from None
-    return artifact, network
+    return artifact, FORMATS[artifact.kind].read(folder, artifact)

@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 weights_app = typer.Typer(no_args_is_help=True, help="Have weights on this machine, converted and verified.")
 app.add_typer(weights_app, name="weights")
+registry_app = typer.Typer(no_args_is_help=True, help="Look after the models and data that DVC keeps.")
+app.add_typer(registry_app, name="registry")
 
 
 def main() -> None:
@@ -127,33 +129,36 @@ def evaluate(
 
 @app.command()
 def compare(
-    what: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="MODEL_OR_DATA",
-            help="two folders with a model; or data: folders, tables, digits, torchvision:<Dataset>",
-        ),
-    ],
+    first: Annotated[Path, typer.Argument(metavar="MODEL", help="a model's folder")],
+    second: Annotated[Path, typer.Argument(metavar="MODEL", help="another one, which knows the same classes")],
     data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="for two models: the images to compare them on")
-    ] = None,
+        str, typer.Option(metavar="DIR", help="the images: a folder, a table, digits, or torchvision:<Dataset>")
+    ],
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Show two models side by side on the same images, or rank the candidates of params.yaml on several data sets.
+    """Measure two models on the same labelled images, with the paired test.
 
-    Folders with a model.json are models: there must be two that know the same classes, and --data. Anything else is
-    data: every candidate is scored by a linear head on the training part of each data set, divided as params.yaml says.
-
-    Images that cannot be decoded are listed, two models are measured on the others, and the exit code is 1.
+    Images that cannot be decoded are listed, the models are measured on the others, and the exit code is 1.
     """
-    from graft.command.comparison import comparison_of
-    from graft.errors import ConfigError
+    from graft.command.compare import compare_models
 
-    try:
-        meant = comparison_of(what, data, json)
-    except ConfigError as error:
-        raise typer.BadParameter(error.message()) from None
-    _finish(meant)
+    _finish(lambda: compare_models(first, second, data, json))
+
+
+@app.command("rank")
+def rank_candidates(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="DATA...", help="folders, tables, digits, torchvision:<Dataset>")
+    ],
+    json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Rank the candidates of params.yaml on several data sets, by a linear head on frozen features.
+
+    Each is scored on the training part of each data set, divided as params.yaml says.
+    """
+    from graft.command.rank_candidates import rank_candidates
+
+    _finish(lambda: rank_candidates(sources, json))
 
 
 @app.command()
@@ -210,10 +215,18 @@ def publish(
         typer.Option(metavar="ADDRESS", help="a folder, s3://bucket/path, ...; the configured DVC remote by default"),
     ] = None,
 ) -> None:
-    """Send data and models to the DVC remote, and read every one back there to compare its hash."""
+    """Push data, the model in use and all models before it to the DVC remote."""
     from graft.command.versions import publish_versions
 
     _finish(lambda: publish_versions(to))
+
+
+@registry_app.command()
+def verify() -> None:
+    """Read every object back from DVC's cache and the remote, and compare its hash; exit code 1 if one is damaged."""
+    from graft.command.versions import verify_versions
+
+    _finish(verify_versions)
 
 
 @weights_app.command()

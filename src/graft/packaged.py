@@ -16,7 +16,7 @@ from graft.files import sha256, whole_folder, write_json
 from graft.trust.novelty import REFERENCE_FILE, check_reference
 
 if TYPE_CHECKING:
-    from graft.gate import Check
+    from graft.gate import GateResult
 
 PACKAGE_FILE = "package.json"
 ONNX_FILE = "model.onnx"
@@ -131,7 +131,7 @@ def write_package(
     target: Path,
     name: str,
     metrics: Mapping[str, Any],
-    checks: Sequence[Check],
+    checks: Sequence[GateResult],
     export: Callable[[Path], Mapping[str, Any]] | None = None,
     origin: Mapping[str, Any] | None = None,
     experiment: str = "",

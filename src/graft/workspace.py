@@ -176,6 +176,11 @@ class Workspace:
         return self.root / "models" / "promoted"
 
     @property
+    def promoted_pointer(self) -> Path:
+        """DVC's file in git that names the content of models/promoted."""
+        return self.root / "models" / "promoted.dvc"
+
+    @property
     def promotions(self) -> Path:
         """Which models were promoted, when, by what figures: small text, in git."""
         return self.root / "models" / "promotions.json"

@@ -61,7 +61,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command(tmp_path: Path) -> None:
     done = _graft("--help", cwd=tmp_path)
     assert done.returncode == 0
-    assert all(name in done.stdout for name in ("doctor", "predict", "evaluate", "compare", "zoo", "weights"))
+    for name in ("doctor", "predict", "evaluate", "compare", "rank", "zoo", "weights", "registry"):
+        assert name in done.stdout
 
 
 def test_wrong_usage_is_exit_code_2(tmp_path: Path) -> None:

@@ -1,20 +1,18 @@
-"""`graft compare`: models side by side on the same images, or the candidates ranked on several data sets."""
+"""`graft compare`: models side by side on the same images; `graft rank`: the candidates on several data sets."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from graft.artifact import Artifact, load_artifact, save_artifact
 from graft.command.compare import compare_models
-from graft.command.compare_data import compare_data
-from graft.command.comparison import comparison_of
 from graft.command.evaluate import evaluate_model
-from graft.errors import ConfigError, DataError, WeightsError
+from graft.command.rank_candidates import rank_candidates
+from graft.errors import DataError, WeightsError
 from graft.zoo.catalogue import family_of
 from graft.zoo.network import build_network
 
@@ -89,37 +87,16 @@ def test_models_of_other_classes_are_refused(make_classes: Callable[..., Path], 
         compare_models(one, two, str(make_classes({"cat": 3, "dog": 3})), True)
 
 
-def test_what_is_compared_is_told_from_the_arguments(make_classes: Callable[..., Path], tmp_path: Path) -> None:
-    """Two models with images, or data sets; a mixture and whatever does not fit is refused, and says what to do."""
-    model, other = (str(_save(tmp_path / name, ("cat", "dog"), (2.0, 0.0))) for name in ("one", "two"))
-    data = str(make_classes({"cat": 3, "dog": 3}))
-    assert isinstance(comparison_of([model, other], data, False), partial)
-    assert comparison_of([model, other], data, False).func is compare_models  # type: ignore[attr-defined]
-    assert comparison_of([data], None, True).func is compare_data  # type: ignore[attr-defined]
-    assert comparison_of(["digits", data, "torchvision:MNIST"], None, True).func is compare_data  # type: ignore[attr-defined]
-    for what, images, message in (
-        ([model, data], None, f"a model cannot be compared with data: {model} holds a model.json, {data} does not"),
-        ([data, model], data, "name two folders with a model each and the images with --data, or data sets alone"),
-        ([model], data, "two models are compared, not 1"),
-        ([model, other, model], data, "two models are compared, not 3"),
-        ([model, other], None, "the models need images to be compared on"),
-        ([data, data], data, "--data is for comparing two models"),
-    ):
-        with pytest.raises(ConfigError) as caught:
-            comparison_of(what, images, False)
-        assert message in str(caught.value)
-
-
 def test_the_candidates_on_two_data_sets(
     workspace_with: Callable[..., Path], make_classes: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace_with(zoo={"candidates": [{"arch": ARCH, "weights": "none", "size": 32}]})
     sources = [str(make_classes({"cat": 8, "dog": 8}, name=name)) for name in ("one", "two")]
-    compare_data(sources, True)
+    rank_candidates(sources, True)
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert [item["source"] for item in found["data"]] == sources
     assert found["ranking"] == [{"name": f"{ARCH} (none, 32 px)", "mean_rank": 1.0}]
     assert err.count("linear probe accuracy 0.") + err.count("linear probe accuracy 1.") == 2
-    compare_data(sources, False)
+    rank_candidates(sources, False)
     assert "best on two" in capsys.readouterr().out

@@ -50,9 +50,9 @@ def test_history_is_told_newest_first_and_as_json(tmp_path: Path) -> None:
     assert [(item["number"], item["in_use"]) for item in told] == [(1, False), (2, True)]
 
 
-@pytest.mark.parametrize("command", ["history", "promote", "rollback", "publish"])
+@pytest.mark.parametrize("command", ["history", "promote", "rollback", "publish", "registry verify"])
 def test_a_folder_that_lies_in_no_project_is_named(tmp_path: Path, command: str) -> None:
-    done = graft(tmp_path, command, code=1)
+    done = graft(tmp_path, *command.split(), code=1)
     assert (done.stdout, done.stderr) == (
         "",
         "error: this folder lies in no project of graft: neither it nor a folder above it has a params.yaml\n"
@@ -101,7 +101,9 @@ def test_a_round_as_a_user_goes_it(project: Project, tmp_path: Path) -> None:
     project.package(1, -0.01)
     assert "is not promoted: it is not better" in graft(root, "promote").stdout
     graft(root, "promote", "--anyway")
-    assert graft(root, "publish").stdout.startswith(f"{tmp_path / 'remote'}: 10 objects read back, every hash is right")
+    address = str(tmp_path / "remote")
+    assert graft(root, "publish", "--to", address).stdout.startswith(f"{address}: 10 objects sent")
+    assert "every hash is right" in graft(root, "registry", "verify").stdout.splitlines()[1]
     since = json.loads(graft(root, "history", "--json").stdout)[0]["when"]
     assert f"birds:{first} (number 3) is in use again, as it was from {since} on" in graft(root, "rollback").stdout
     assert graft(root, "rollback", "--to", "2").returncode == 0

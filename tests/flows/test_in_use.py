@@ -22,8 +22,10 @@ pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600
 def project(tmp_path: Path, trained: list[Path], monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project without git."""
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
-    monkeypatch.setenv("GRAFT_REMOTE", str(tmp_path / "remote"))
-    return lay(tmp_path / "a project", trained, "none")
+    project = lay(tmp_path / "a project", trained, "none")
+    with (project.root / ".dvc" / "config").open("a") as config:
+        config.write(f"    remote = team\n['remote \"team\"']\n    url = {tmp_path / 'remote'}\n")
+    return project
 
 
 def test_promoted_sent_kept_and_brought_back(project: Project, tmp_path: Path) -> None:
@@ -31,7 +33,7 @@ def test_promoted_sent_kept_and_brought_back(project: Project, tmp_path: Path) -
     first = project.package(0)
     state = promoting.promote(root, send=True, return_state=True)
     assert state.is_completed() and f"birds:{first} (number 1) is in use now" in str(state.message)
-    assert f"{tmp_path / 'remote'}: 5 objects read back, every hash is right" in str(state.message)
+    assert f"{tmp_path / 'remote'}: 5 objects sent" in str(state.message)
     project.package(1, -0.1)
     kept = promoting.promote(root, return_state=True)
     assert (kept.name, version_of(project.workspace.promoted)) == ("Kept", first)

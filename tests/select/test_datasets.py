@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graft.command.compare_data import lines
+from graft.command.rank_candidates import lines
 from graft.errors import DataError, GraftError
 from graft.evaluate.scorer import ACCURACY
 from graft.features.images import decoded

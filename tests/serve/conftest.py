@@ -19,7 +19,7 @@ from PIL import Image
 
 from graft.artifact import CARD_FILE, Artifact, save_artifact
 from graft.files import sha256, whole_folder, write_json
-from graft.gate import Check
+from graft.gate import GateResult
 from graft.packaged import ONNX_FILE, write_package
 from graft.runtime.proof import write_onnx
 from graft.trust.card import Novelty, Temperature, Threshold, Trust
@@ -111,7 +111,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
 def package(root: Path, finetuned: Path, export: Export | None = None) -> Workspace:
     """A project folder that holds a packaged model and nothing else; ``export`` writes its ONNX file."""
     workspace = Workspace(root)
-    check = Check("min_accuracy", 0.8, 0.93, True)
+    check = GateResult("min_accuracy", 0.8, 0.93, True)
     write_package(finetuned, workspace.packaged, "graft", METRICS, [check], export)
     return workspace
 

@@ -97,7 +97,6 @@ def lay(root: Path, trained: list[Path], scm: str) -> Project:
 def new_project(tmp_path: Path, trained: list[Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Project]:
     """Make a project, the current folder."""
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
-    monkeypatch.setenv("GRAFT_REMOTE", str(tmp_path / "remote"))
 
     def make(scm: str = "git", name: str = "a project") -> Project:
         project = lay(tmp_path / name, trained, scm)

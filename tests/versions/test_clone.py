@@ -29,7 +29,8 @@ def published(project: Project) -> Project:
     promote(project.workspace)
     project.package(1, 0.1)
     promote(project.workspace)
-    publish(project.workspace)
+    publish(project.workspace, str(project.root.parent / "remote"))
+    git(project.root, "commit", "-qm", "remote", ".dvc/config")
     return project
 
 
@@ -59,7 +60,12 @@ def test_a_second_clone_pulls_and_answers_alike(
 
 def test_the_registry_of_artifacts_finds_each_version(published: Project, tmp_path: Path) -> None:
     first, second = history(published.workspace)
-    for words, wanted in (([], second), (["--rev", "v1.0.0"], first), (["--rev", "v2.0.0"], second)):
+    for words, wanted in (
+        ([], second),
+        (["--rev", "v1.0.0"], first),
+        (["--rev", "v2.0.0"], second),
+        (["--stage", "production"], second),
+    ):
         out = tmp_path / "got"
         shutil.rmtree(out, ignore_errors=True)
         dvc(tmp_path, "artifacts", "get", str(published.root), "birds", *words, "-o", str(out))

@@ -1,20 +1,22 @@
-"""`promote`: what is better comes into use, is kept, committed and tagged; all else changes nothing."""
+"""`promote`: the better model is put into production, committed and tagged; nothing of the user's is replaced."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from graft.errors import GraftError, VersionError, WeightsError
+from graft.errors import VersionError, WeightsError
 from graft.packaged import version_of
-from graft.versions.promote import promote
+from graft.versions.promote import Change, promote
 from graft.versions.promotions import history
 from graft.versions.rollback import rollback
-from graft.versions.store import Store
+from graft.workspace import Workspace
 from tests.versions.conftest import Project, dvc, git
 
 
@@ -27,12 +29,12 @@ def test_the_first_model_is_promoted_kept_committed_and_tagged(project: Project)
     assert change.notes == ("committed and tagged birds@v1.0.0: `git push --follow-tags` tells other clones",)
     assert version_of(project.workspace.in_use) == version and project.workspace.in_use == project.workspace.promoted
     assert git(project.root, "show", "--name-only", "--format=%s").splitlines() == [
-        f"Promote birds:{version} (number 1)", "", "models/promoted.dvc", "models/promotions.json",
+        f"Promote birds:{version} (number 1)", "", "models/promoted.dvc",
     ]  # fmt: skip
     assert git(project.root, "status", "--short") == "A  other.txt", (
         "what the user staged is neither lost nor committed"
     )
-    assert git(project.root, "tag", "--points-at", "HEAD") == "birds@v1.0.0"
+    assert git(project.root, "tag", "--points-at", "HEAD").split() == ["birds#production#1", "birds@v1.0.0"]
     (entry,) = history(project.workspace)
     assert f"md5: {entry.md5}" in (project.root / "models/promoted.dvc").read_text()
     assert (entry.data, entry.params, entry.commit) == ("d" * 64, "e" * 64, "f" * 40)
@@ -64,7 +66,7 @@ def test_settings_and_the_lock_are_committed_with_it(project: Project) -> None:
     project.package(0)
     promote(project.workspace)
     committed = git(project.root, "show", "--name-only", "--format=").splitlines()
-    assert committed == ["dvc.lock", "models/promoted.dvc", "models/promotions.json", "params.yaml"]
+    assert committed == ["dvc.lock", "models/promoted.dvc", "params.yaml"]
 
 
 @pytest.mark.parametrize(
@@ -158,23 +160,46 @@ def test_in_a_folder_of_a_larger_checkout_the_tag_names_the_folder(
     git(tmp_path / "larger", "add", "vision/dvc.yaml")
     project.package(1, 0.1)
     change = promote(project.workspace)
-    assert change.promotion is not None and change.promotion.tag == "vision=birds@v2.0.0"
-    assert git(tmp_path / "larger", "tag") == "vision=birds@v2.0.0"
+    assert change.promotion is not None and change.promotion.tag == "vision=birds@v1.0.0"
+    assert git(tmp_path / "larger", "tag").split() == ["vision=birds#production#1", "vision=birds@v1.0.0"]
+    assert [item.number for item in history(project.workspace)] == [1, 2], "what was promoted without git comes first"
 
 
-def test_a_tag_of_another_branch_is_left_and_told_and_the_promotion_is_committed_all_the_same(project: Project) -> None:
+def test_another_branch_has_the_same_history(project: Project) -> None:
     git(project.root, "branch", "other")
-    project.package(0)
+    first = project.package(0)
     promote(project.workspace)
-    tagged = git(project.root, "rev-parse", "birds@v1.0.0^{commit}")
     git(project.root, "checkout", "-q", "other")
-    version = project.package(1)
+    project.package(1, 0.1)
     change = promote(project.workspace)
-    assert change.notes == ("warning: committed, but not tagged: another commit has the tag birds@v1.0.0 already",)
-    assert git(project.root, "log", "-1", "--format=%s") == f"Promote birds:{version} (number 1)"
-    assert git(project.root, "status", "--short") == ""
-    assert git(project.root, "rev-parse", "birds@v1.0.0^{commit}") == tagged
-    assert promote(project.workspace).notes == ()
+    assert change.promotion is not None and (change.promotion.tag, change.promotion.replaced) == ("birds@v2.0.0", first)
+
+
+def test_a_stage_that_was_assigned_by_hand_moves_nothing(project: Project) -> None:
+    import gto.api
+
+    version = project.package(0)
+    promote(project.workspace)
+    gto.api.assign(str(project.root), "birds", "production", version="v1.0.0", force=True)
+    gto.api.assign(str(project.root), "birds", "staging", version="v1.0.0", message="try it\n\non machine 2")
+    assert [item.version for item in history(project.workspace)] == [version]
+
+
+def test_the_history_of_an_older_graft_goes_on(project: Project) -> None:
+    """It kept all records in models/promotions.json, and tagged each promotion as GTO does."""
+    first = project.package(0)
+    promote(project.workspace)
+    (entry,) = history(project.workspace)
+    git(project.root, "tag", "-d", "birds#production#1")
+    project.workspace.promotions.write_text(json.dumps([dataclasses.asdict(entry)]))
+    assert history(project.workspace) == (entry,)
+    project.package(1, 0.1)
+    promote(project.workspace)
+    rollback(project.workspace)
+    assert [(item.number, item.tag) for item in history(project.workspace)] == [
+        (1, "birds@v1.0.0"), (2, "birds@v2.0.0"), (3, "birds@v1.0.0"),
+    ]  # fmt: skip
+    assert version_of(project.workspace.promoted) == first
 
 
 def test_git_that_cannot_commit_is_refused_before_anything_changes(
@@ -192,16 +217,17 @@ def test_git_that_cannot_commit_is_refused_before_anything_changes(
     assert not project.workspace.promoted.exists() and not project.workspace.promotions.exists()
 
 
-@pytest.mark.parametrize("step", ["track", "record", "commit", "tag"])
+@pytest.mark.parametrize("step", ["add", "record", "commit", "register", "assign"])
 def test_broken_off_anywhere_it_is_finished_by_running_again(
     project: Project, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a kill could hit: after each step, the next one raises."""
     places = {
-        "track": "graft.versions.store.Store.track",
+        "add": "dvc.repo.Repo.add",
         "record": "graft.versions.promote.record",
         "commit": "graft.versions.checkout.Checkout.commit",
-        "tag": "graft.versions.checkout.Checkout.tag",
+        "register": "gto.api.register",
+        "assign": "gto.api.assign",
     }
 
     def killed(*_: object, **__: object) -> None:
@@ -216,28 +242,58 @@ def test_broken_off_anywhere_it_is_finished_by_running_again(
             promote(project.workspace)
     promote(project.workspace)
     assert [item.version for item in history(project.workspace)][1:] == [version]
-    assert git(project.root, "tag").split() == ["birds@v1.0.0", "birds@v2.0.0"]
+    assert git(project.root, "tag").split() == [
+        "birds#production#1", "birds#production#2", "birds@v1.0.0", "birds@v2.0.0",
+    ]  # fmt: skip
     assert git(project.root, "status", "--short") == ""
     assert version_of(project.workspace.promoted) == version
 
 
-def test_a_cache_that_cannot_be_written_leaves_the_model_in_use(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = project.package(0)
+def test_a_cache_that_cannot_be_written_is_one_message(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.package(0)
     promote(project.workspace)
-    before = (project.root / "models/promoted.dvc").read_text()
-    project.package(1, 0.1)
+    version = project.package(1, 0.1)
 
-    def full(self: Store, folder: Path) -> str:
-        raise self.cache.trouble(OSError(28, "No space left on device"))
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Store, "keep", full)
-    with pytest.raises(GraftError, match=r"DVC's cache cannot be used: .*No space left on device"):
-        promote(project.workspace)
-    assert version_of(project.workspace.promoted) == first
-    assert (project.root / "models/promoted.dvc").read_text() == before and len(history(project.workspace)) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("dvc.repo.Repo.add", full)
+        with pytest.raises(VersionError, match=r"DVC cannot do this: .*No space left on device"):
+            promote(project.workspace)
+    assert len(history(project.workspace)) == 1
     assert [path.name for path in project.workspace.promoted.parent.glob(".promoted*")] == []
+    assert promote(project.workspace).promotion == history(project.workspace)[-1]
+    assert version_of(project.workspace.promoted) == version
+
+
+@pytest.mark.parametrize("name", ["holiday.jpg", "mine/holiday.jpg", "model.json", "model.safetensors"])
+@pytest.mark.parametrize("command", [promote, rollback], ids=["promote", "rollback"])
+def test_files_that_graft_did_not_write_are_not_replaced(
+    project: Project, name: str, command: Callable[[Workspace], Change]
+) -> None:
+    """A file put beside the model, or in its place, is the only copy of it."""
+    for number in (0, 1):
+        project.package(number, 0.1)
+        promote(project.workspace)
+    project.package(2, 0.1)
+    mine = project.workspace.promoted / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(VersionError, match=f"graft did not write what lies there: .*{name}") as refused:
+        command(project.workspace)
+    assert refused.value.where == str(project.workspace.promoted)
+    assert mine.read_bytes() == b"mine" and len(history(project.workspace)) == 2
+    assert git(project.root, "status", "--short") == ""
+
+
+def test_a_model_of_the_users_own_in_its_place_is_not_replaced(project: Project) -> None:
+    """A whole model, which graft never promoted."""
+    shutil.copytree(project.trained[3], project.workspace.promoted)
+    project.package(0)
+    with pytest.raises(VersionError, match=r"graft did not write what lies there: model\.json, model\.safetensors"):
+        promote(project.workspace)
+    assert version_of(project.workspace.promoted) == version_of(project.trained[3])
 
 
 def test_nothing_packaged_and_a_damaged_package_are_refused(project: Project) -> None:
@@ -258,13 +314,9 @@ def test_a_folder_without_dvc_is_refused(project: Project) -> None:
         promote(project.workspace)
 
 
-def test_damaged_and_merged_histories_are_named(project: Project) -> None:
-    project.package(0)
-    promote(project.workspace)
-    text = project.workspace.promotions.read_text()
-    project.workspace.promotions.write_text(text[:-20])
-    with pytest.raises(VersionError, match="the history of promoted models is damaged"):
-        history(project.workspace)
-    project.workspace.promotions.write_text(json.dumps(json.loads(text) * 2))
-    with pytest.raises(VersionError, match="two histories were merged"):
-        history(project.workspace)
+def test_a_damaged_history_is_named(project: Project) -> None:
+    project.workspace.promotions.parent.mkdir(exist_ok=True)
+    for text in ('[{"number": 1', '[{"number": 1, "what": 2}]', "[1]"):
+        project.workspace.promotions.write_text(text)
+        with pytest.raises(VersionError, match="the history of promoted models is damaged"):
+            history(project.workspace)

@@ -1,4 +1,4 @@
-"""`rollback`: byte for byte what was promoted, from the cache or the remote, whatever is damaged in one of them."""
+"""`rollback`: byte for byte what was promoted, from the cache or the remote; nothing damaged is put into use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from graft.versions.promote import promote
 from graft.versions.promotions import Promotion, before, history, taken_back
 from graft.versions.publish import publish
 from graft.versions.rollback import rollback
-from tests.versions.conftest import Project, dvc, git
+from tests.versions.conftest import Project, git
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
@@ -47,10 +47,6 @@ def damage(path: Path) -> None:
     path.chmod(0o444)
 
 
-def largest(files: list[Path], version: bytes) -> Path:
-    return next(file for file in files if file.read_bytes() == version)
-
-
 def test_the_previous_model_is_back_byte_for_byte(twice: Project) -> None:
     first, second = history(twice.workspace)
     change = rollback(twice.workspace)
@@ -60,7 +56,9 @@ def test_the_previous_model_is_back_byte_for_byte(twice: Project) -> None:
     assert (entry.number, entry.action, entry.version, entry.replaced) == (3, "rollback", first.version, second.version)
     assert entry.figures == first.figures and entry.md5 == first.md5
     assert git(twice.root, "log", "-1", "--format=%s") == f"Rollback birds:{first.version} (number 3)"
-    assert git(twice.root, "tag", "--points-at", "HEAD") == "birds@v3.0.0"
+    assert entry.tag == first.tag == "birds@v1.0.0"
+    tags = git(twice.root, "tag", "--points-at", "birds@v1.0.0^{commit}").split()
+    assert tags == ["birds#production#1", "birds#production#3", "birds@v1.0.0"]
     assert (twice.root / "models/promoted.dvc").read_text() == git(
         twice.root, "show", "birds@v1.0.0:models/promoted.dvc"
     ) + "\n"
@@ -85,43 +83,37 @@ def test_without_any_history_there_is_nothing_to_go_back_to(project: Project) ->
         rollback(project.workspace)
 
 
-def test_what_the_cache_has_lost_comes_from_the_remote(twice: Project) -> None:
-    publish(twice.workspace)
+def test_what_the_cache_has_lost_comes_from_the_remote(twice: Project, tmp_path: Path) -> None:
+    publish(twice.workspace, str(tmp_path / "remote"))
     shutil.rmtree(twice.root / ".dvc" / "cache")
     rollback(twice.workspace)
     assert bytes_of(twice.workspace.promoted) == first_of(twice)
 
 
-def test_a_damaged_object_in_the_cache_is_found_though_dvc_calls_it_fine_and_taken_from_the_remote(
-    twice: Project,
-) -> None:
-    publish(twice.workspace)
-    damage(largest(twice.cache(), first_of(twice)["model.safetensors"]))
-    rollback(twice.workspace)
-    assert bytes_of(twice.workspace.promoted) == first_of(twice)
-
-
-@pytest.mark.slow
-def test_a_damaged_object_without_a_remote_is_named_and_the_model_in_use_stays(twice: Project) -> None:
-    in_use = bytes_of(twice.workspace.promoted)
-    bad = largest(twice.cache(), first_of(twice)["model.safetensors"])
-    damage(bad)
-    assert "up to date" in dvc(twice.root, "status", "models/promoted.dvc").stdout
+def refused_rollback(project: Project) -> VersionError:
+    """The refusal; models/promoted, its pointer and the history are as they were."""
+    in_use, pointer = bytes_of(project.workspace.promoted), project.workspace.promoted_pointer.read_text()
     with pytest.raises(VersionError) as refused:
-        rollback(twice.workspace)
-    assert refused.value.where == str(bad)
-    assert "damaged in DVC's cache, and no remote is configured" in refused.value.what
-    assert bytes_of(twice.workspace.promoted) == in_use and len(history(twice.workspace)) == 2
+        rollback(project.workspace)
+    assert bytes_of(project.workspace.promoted) == in_use and len(history(project.workspace)) == 2
+    assert project.workspace.promoted_pointer.read_text() == pointer
+    return refused.value
 
 
-def test_damaged_here_and_at_the_remote_is_named(twice: Project, tmp_path: Path) -> None:
-    publish(twice.workspace)
-    for place in (twice.root / ".dvc" / "cache", tmp_path / "remote"):
-        damage(largest([f for f in place.rglob("*") if f.is_file()], first_of(twice)["model.safetensors"]))
-    with pytest.raises(VersionError) as refused:
-        rollback(twice.workspace)
-    assert "is damaged in DVC's cache and damaged at the remote" in refused.value.what
-    assert str(tmp_path / "remote") in str(refused.value.where) and len(history(twice.workspace)) == 2
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json", "package.json"])
+def test_a_damaged_object_in_the_cache_is_found_though_dvc_calls_it_fine(twice: Project, name: str) -> None:
+    damage(next(file for file in twice.cache() if file.read_bytes() == first_of(twice)[name]))
+    error = refused_rollback(twice)
+    assert error.what.endswith(f"cannot be brought back from DVC's cache or the remote: {name} is damaged")
+    assert "graft registry verify" in str(error.remedy)
+
+
+def test_a_model_that_is_nowhere_is_named(twice: Project) -> None:
+    next(file for file in twice.cache() if file.read_bytes() == first_of(twice)["model.safetensors"]).unlink()
+    assert refused_rollback(twice).what.endswith("the remote: model.safetensors is missing")
+    shutil.rmtree(twice.root / ".dvc" / "cache")
+    shutil.rmtree(twice.root.parent / "site")  # where DVC remembers lists of files
+    assert refused_rollback(twice).what.endswith("the remote: the list of files is missing")
 
 
 def test_without_git_too(new_project: Callable[..., Project]) -> None:

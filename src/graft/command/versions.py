@@ -1,4 +1,4 @@
-"""`graft promote`, `rollback`, `history` and `publish`: which model is in use, in words or as JSON."""
+"""`graft promote`, `rollback`, `history`, `publish` and `registry verify`."""
 
 from __future__ import annotations
 
@@ -30,10 +30,18 @@ def rollback_model(to: int | None) -> None:
 
 
 def publish_versions(to: str | None) -> None:
-    """Send everything to the remote, and say what was there, what was sent, and what was mended."""
+    """Push data and models to the remote, and say how many objects were sent."""
     from graft.versions.publish import publish
 
     for line in publish(Workspace.find().require(), to).lines():
+        print(line)
+
+
+def verify_versions() -> None:
+    """Read everything back from DVC's cache and remote, and say how much was read."""
+    from graft.versions.verify import verify
+
+    for line in verify(Workspace.find().require()):
         print(line)
 
 

@@ -74,7 +74,6 @@ ELSEWHERE = frozenset(
         "GRAFT_PARENT",
         "GRAFT_PROJECT",
         "GRAFT_PROJECT_ID",
-        "GRAFT_REMOTE",
         "GRAFT_REPORTS_URL",
         "GRAFT_WORKER",
     }

@@ -1,110 +1,70 @@
-"""Objects by their MD5, in DVC's cache or in a remote: never trusted for being there, always read and hashed.
-
-DVC takes an object of its cache that may not be written to for whole, and one that a remote lists for sent; a bad disk
-or an upload that broke off can make both wrong, in silence. Here every object is read back.
-"""
+"""Objects in DVC's cache or at its remote, which are read and hashed instead of being taken for whole."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
-from graft.errors import GraftError, VersionError
-from graft.progress import track
-
-State = Literal["whole", "missing", "damaged"]
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 _CHUNK = 1 << 20
-_READERS = 8
-DIRECTORY = ".dir"  # ends the name of an object that lists a folder's files
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """An object, and the file or folder of the project that it holds.
+class StoredObject:
+    """An object.
 
     Attributes:
-        oid: its MD5, with ``.dir`` for a list of a folder's files.
-        path: whose bytes it is, relative to the project's folder, for messages.
+        path: the file that it holds, or where it lies.
+        md5: what it must hash to.
+        open: opens it.
     """
 
-    oid: str
     path: str
+    md5: str
+    open: Callable[[], IO[bytes]]
 
-
-@dataclass(frozen=True)
-class Objects:
-    """A place that keeps objects: DVC's database of them, and what people call it.
-
-    Attributes:
-        database: an object database of DVC (``dvc_data.hashfile.db.HashFileDB``).
-        name: such as ``the cache``, for messages.
-        trouble: what went wrong there -> what the user reads.
-    """
-
-    database: Any
-    name: str
-    trouble: Callable[[Exception], GraftError]
-
-    def place(self, oid: str) -> str:
-        """Path or address of an object."""
-        return str(self.database.fs.unstrip_protocol(self.database.oid_to_path(oid))).removeprefix("file://")
-
-    def state(self, oid: str) -> State:
-        """Read the object and compare its hash with its name.
-
-        Raises:
-            GraftError: the place cannot be read.
-        """
+    def problem(self) -> str | None:
+        """``missing`` or ``damaged``; None where it is whole."""
         digest = hashlib.md5(usedforsecurity=False)
         try:
-            with self.database.fs.open(self.database.oid_to_path(oid), "rb") as stream:
+            with self.open() as stream:
                 while chunk := stream.read(_CHUNK):
                     digest.update(chunk)
         except FileNotFoundError:
             return "missing"
-        except Exception as error:
-            raise self.trouble(error) from error
-        return "whole" if digest.hexdigest() == oid.removesuffix(DIRECTORY) else "damaged"
+        return None if digest.hexdigest() == self.md5 else "damaged"
 
-    def states(self, oids: Iterable[str], doing: str) -> Iterator[tuple[str, State]]:
-        """The state of many objects, several read at a time, in the order given."""
-        names = list(oids)
-        with ThreadPoolExecutor(_READERS) as readers:
-            found = zip(names, readers.map(self.state, names), strict=True)
-            yield from track(found, doing, total=len(names), unit="files")
 
-    def take(self, source: Objects, oids: Iterable[str]) -> None:
-        """Copy objects from another place, over what may be there by their names; each appears whole or not at all.
+def cached_objects(cache: Path) -> Iterator[StoredObject]:
+    """All objects of a cache. Two digits of the MD5 are a folder; the list of a folder's files ends in ``.dir``."""
+    for path in sorted((cache / "files" / "md5").glob("??/*")):
+        md5 = f"{path.parent.name}{path.name}".removesuffix(".dir")
+        yield StoredObject(str(path), md5, partial(_open, path))
 
-        Lists of folders come last: who sees one finds all its files.
 
-        Raises:
-            GraftError: this place cannot be written, or the other not be read.
-        """
-        names = sorted(oids, key=lambda oid: oid.endswith(DIRECTORY))
-        for last in (False, True):
-            batch = [oid for oid in names if oid.endswith(DIRECTORY) is last]
-            if not batch:
-                continue
-            paths = [source.database.oid_to_path(oid) for oid in batch]
-            try:
-                self.database.add(paths, source.database.fs, batch, check_exists=False, verify=False)
-            except Exception as error:
-                raise self.trouble(error) from error
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
-    def listed(self, oid: str) -> tuple[tuple[str, str], ...]:
-        """Of a folder's list: each file's path in it and MD5.
 
-        Raises:
-            VersionError: the list is missing or damaged.
-        """
-        found = self.state(oid)
-        if found != "whole":
-            raise VersionError(f"the list of a folder's files is {found} in {self.name}", where=self.place(oid))
-        with self.database.fs.open(self.database.oid_to_path(oid), "rb") as stream:
-            return tuple((item["relpath"], item["md5"]) for item in json.loads(stream.read()))
+def tracked_files(repo: Repo, folder: str = "") -> Iterator[StoredObject]:
+    """What the project's DVC files name below ``folder``, read from the cache or else from the remote.
+
+    Raises:
+        FileNotFoundError: the list of a folder's files is in neither.
+    """
+    from dvc_data.index import DataIndexDirError
+
+    files = repo.datafs
+    try:
+        for path in files.find(folder):
+            md5 = files.info(path).get("md5")
+            if md5 is not None:  # an output of a stage that never ran has none
+                yield StoredObject(path.lstrip("/"), md5, partial(files.open, path, "rb"))
+    except DataIndexDirError as error:
+        raise FileNotFoundError(str(error)) from error

@@ -1,7 +1,8 @@
-"""`promote`: the packaged model becomes the one in use, if it is better; its bytes are kept, and it is written down."""
+"""`promote`: puts the packaged model into production if it is better than the production model."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,28 +11,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.errors import VersionError
-from graft.files import whole_folder
-from graft.packaged import Package, read_package, version_of
+from graft.artifact import read_card
+from graft.errors import VersionError, WeightsError
+from graft.files import DEBRIS, whole_folder
+from graft.packaged import Package, files_of, read_package, version_of
 from graft.runtime.agreement import check_agreement
 from graft.versions.checkout import Checkout
 from graft.versions.promotions import Promotion, history, record
 from graft.versions.rule import decide
+from graft.versions.store import open_repo
 from graft.workspace import Workspace
 
 if TYPE_CHECKING:
-    from graft.versions.store import Store
+    from dvc.repo import Repo
 
-# Keys of the evaluation's figures that the history tells.
+# Keys of the evaluation's metrics that go into the history.
 _FIGURES = ("accuracy", "accuracy_ci95", "macro_f1", "balanced_accuracy", "log_loss", "n_test", "latency_ms", "size_mb")
 
 
 @dataclass(frozen=True)
 class Change:
-    """What came of it.
+    """The outcome of a promotion or rollback.
 
     Attributes:
-        promotion: the entry that was added to the history; None where the model in use stays.
+        promotion: the new entry of the history; None where the production model stays.
         sentence: what was done, or why nothing was.
         notes: what else the user should know.
     """
@@ -42,41 +45,41 @@ class Change:
 
 
 def promote(workspace: Workspace, *, anyway: bool = False) -> Change:
-    """Make the packaged model the one in use, if it is better than that.
+    """Put the packaged model into production if it is better than the production model.
 
-    It is copied to models/promoted, its bytes go into DVC's cache, the history gets an entry, and in a git checkout
-    that is committed (and nothing else) and tagged. Killed or failing in between, it is finished by running it again.
+    It is copied to models/promoted and added to DVC, committed and tagged. Interrupted, it is finished by running it
+    again.
 
     Args:
         workspace: the project.
-        anyway: whether it is better or not.
+        anyway: promote it whether it is better or not.
 
     Raises:
-        VersionError: there is nothing to compare by, git or DVC cannot do their part.
+        VersionError: there is nothing to compare by, or models/promoted holds files of the user's, or git, GTO or DVC
+            refuses.
         WeightsError: nothing is packaged, or it is damaged.
     """
     with changing(workspace) as checkout:
         package, past = read_package(workspace.packaged), history(workspace)
         check_agreement(workspace.packaged)
         if past and past[-1].version == package.version:
-            return Change(None, f"{past[-1].title} is in use already", finish(workspace, checkout))
-        decision = decide(package, past, workspace) if not anyway else None
+            return Change(None, f"{past[-1].title} is in use already")
+        decision = None if anyway else decide(package, past, workspace)
         if decision is not None and not decision.promote:
             return Change(None, f"{package.tag} is not promoted: {decision.sentence}")
-        from graft.versions.store import open_store
-
-        with open_store(workspace) as store:
-            md5 = put_in_use(workspace, store, package.version, lambda folder: _copy(workspace.packaged, folder))
-        promotion = _entry(workspace, checkout, package, past, md5)
-        record(workspace, promotion)
-        notes = finish(workspace, checkout)
+        known = {item.version for item in past} | {package.version}
+        with open_repo(workspace) as repo:
+            md5 = replace_promoted(
+                workspace, repo, package.version, known, lambda folder: _copy(workspace.packaged, folder)
+            )
+        promotion = record(workspace, checkout, _entry(package, past, md5))
     why = "as asked" if decision is None else decision.sentence
-    return Change(promotion, f"{promotion.title} is in use now: {why}", notes)
+    return Change(promotion, f"{promotion.title} is in use now: {why}", notes_of(promotion))
 
 
 @contextmanager
 def changing(workspace: Workspace) -> Iterator[Checkout | None]:
-    """Keep other promotions out, and yield the git checkout, which is ready for a commit; None without git.
+    """Hold the lock of promotions, and yield the git checkout, ready for a commit; None without git.
 
     Raises:
         VersionError: git is not ready, or another promotion takes longer than a minute.
@@ -97,52 +100,62 @@ def changing(workspace: Workspace) -> Iterator[Checkout | None]:
         ) from None
 
 
-def put_in_use(workspace: Workspace, store: Store, version: str, fill: Callable[[Path], None]) -> str:
-    """Fill models/promoted anew, whole, with its bytes in DVC's cache; return DVC's hash of it.
+def replace_promoted(
+    workspace: Workspace, repo: Repo, version: str, known: set[str], fill: Callable[[Path], None]
+) -> str:
+    """Replace models/promoted in one step, and add it to DVC; returns DVC's hash of it.
 
-    The bytes go into the cache before the model is in use: where the disk is full, nothing has changed.
+    Args:
+        workspace: the project.
+        repo: its DVC repository.
+        version: the model's version, which is checked.
+        known: versions that graft may have put there; any other is the user's and is not replaced.
+        fill: writes the model into an empty folder.
 
     Raises:
-        GraftError: what was filled in is not the model of that version, or DVC cannot keep it.
+        GraftError: models/promoted holds files of the user's, or what was filled in is another or a damaged model.
     """
+    _check_replaceable(workspace.promoted, known)
     with whole_folder(workspace.promoted) as beside:
         fill(beside)
         check_agreement(beside)
         if version_of(beside) != version:
             raise VersionError(f"these files are not those of version {version}", where=workspace.promoted)
-        md5 = store.keep(beside)
-    tracked = store.track(workspace.promoted)
-    if tracked != md5:
-        raise VersionError("models/promoted was changed while it was promoted", where=workspace.promoted)
-    return md5
+    # Files are not linked to the cache anew: a service may be reading them.
+    (stage,) = repo.add(str(workspace.promoted.resolve()), relink=False)
+    return str(stage.outs[0].hash_info.value)
 
 
-def finish(workspace: Workspace, checkout: Checkout | None) -> tuple[str, ...]:
-    """Commit and tag what the last entry of the history says, unless that is done; return what is to be told.
+def _check_replaceable(folder: Path, known: set[str]) -> None:
+    """Refuse to replace what is not, file by file, a model that graft put there."""
+    there = {
+        os.path.relpath(Path(place) / name, folder)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if name.casefold() not in DEBRIS
+    }
+    if not there:
+        return
+    try:
+        check_agreement(folder)
+        is_ours = version_of(folder) in known
+        foreign = there - set(files_of(read_card(folder), read_package(folder))) if is_ours else there
+    except WeightsError:
+        foreign = there
+    if foreign:
+        raise VersionError(
+            f"models/promoted is to be replaced, and graft did not write what lies there: {', '.join(sorted(foreign))}",
+            where=folder,
+            remedy=f"move what is yours elsewhere; where nothing of it is yours, delete {folder} (in a clone without "
+            "tags: git fetch --tags)",
+        )
 
-    Raises:
-        VersionError: git refuses; running again tries again.
-    """
-    last = history(workspace)[-1]
-    if checkout is None:
+
+def notes_of(promotion: Promotion) -> tuple[str, ...]:
+    """What else the user should know of a promotion."""
+    if promotion.tag is None:
         return ("there is no git checkout here, so there is no commit and no tag",)
-    # Numbers begin anew on a branch that parted before the first promotion, and the tag may be another's.
-    is_taken = last.tag is not None and checkout.has_tag(last.tag)
-    if last.tag is None or (is_taken and not checkout.changed(workspace.promotions)):
-        return ()
-    written = (pointer(workspace), workspace.promotions)
-    if checkout.changed(*written):
-        paths = (*written, workspace.root / "dvc.lock", workspace.params)
-        checkout.commit(paths, f"{last.action.capitalize()} {last.title}")
-    if is_taken:
-        return (f"warning: committed, but not tagged: another commit has the tag {last.tag} already",)
-    checkout.tag(last.tag, f"{last.action} {last.title}", workspace.promotions)
-    return (f"committed and tagged {last.tag}: `git push --follow-tags` tells other clones",)
-
-
-def pointer(workspace: Workspace) -> Path:
-    """The small file in git that says which bytes models/promoted has."""
-    return workspace.promoted.with_name(f"{workspace.promoted.name}.dvc")
+    return (f"committed and tagged {promotion.tag}: `git push --follow-tags` tells other clones",)
 
 
 def _copy(source: Path, folder: Path) -> None:
@@ -151,13 +164,11 @@ def _copy(source: Path, folder: Path) -> None:
             shutil.copyfile(file, folder / file.name)
 
 
-def _entry(
-    workspace: Workspace, checkout: Checkout | None, package: Package, past: Sequence[Promotion], md5: str
-) -> Promotion:
-    number, replaced = len(past) + 1, past[-1].version if past else None
+def _entry(package: Package, past: Sequence[Promotion], md5: str) -> Promotion:
+    replaced = past[-1].version if past else None
     origin: dict[str, Any] = dict(package.origin)
     return Promotion(
-        number=number,
+        number=len(past) + 1,
         action="promote",
         when=now(),
         name=package.name,
@@ -166,7 +177,6 @@ def _entry(
         replaced=replaced,
         difference=_against(package, replaced),
         figures={name: package.metrics[name] for name in _FIGURES if name in package.metrics},
-        tag=None if checkout is None else checkout.tag_for(package.name, number),
         **{name: origin.get(name) for name in ("data", "params", "commit")},
     )
 
@@ -181,5 +191,5 @@ def _against(package: Package, replaced: str | None) -> dict[str, Any] | None:
 
 
 def now() -> str:
-    """The time, in UTC, to the second."""
+    """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

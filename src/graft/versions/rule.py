@@ -1,4 +1,4 @@
-"""Whether the packaged model is promoted: only when it is better than the one in use, on the same test images."""
+"""The rule of promotion: the packaged model must be better than the production model on the same test images."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ANYWAY = "`graft promote --anyway` promotes it all the same"
 
 @dataclass(frozen=True)
 class Decision:
-    """What the rule says.
+    """The decision of the rule.
 
     Attributes:
-        promote: whether the model is better than the one in use.
+        promote: whether the model is better than the production model.
         sentence: why, or why not, with the figures.
     """
 
@@ -28,13 +28,13 @@ class Decision:
 
 
 def decide(package: Package, past: Sequence[Promotion], workspace: Workspace) -> Decision:
-    """Hold the packaged model against the one in use.
+    """Compare the packaged model with the production model.
 
-    Better means that the paired difference of the two accuracies is over zero: the gate has already refused a model
-    that is significantly worse, and to wait for significance would leave many small gains unused.
+    Better means a paired difference over zero. The gate has already refused a model that is significantly worse, and
+    waiting for significance would leave many small gains unused.
 
     Raises:
-        VersionError: the packaged model was compared with another model than the one in use, or with none.
+        VersionError: the packaged model was compared with another model than the production model, or with none.
     """
     if package.refused:
         failed = [f"package.gate.{check['condition']} = {check['limit']}" for check in package.refused]
@@ -58,9 +58,9 @@ def decide(package: Package, past: Sequence[Promotion], workspace: Workspace) ->
 
 
 def held(workspace: Workspace) -> str:
-    """Why nothing is promoted unless a person asks for it; empty where nothing speaks against it.
+    """Why automatic promotion has to wait for a person; empty where it has not.
 
-    Somebody who rolled back has seen what no figure shows, and the next training is likely to bring it again.
+    After a rollback: the person has seen what no figure shows, and the next training may bring it again.
 
     Raises:
         WeightsError: what is packaged is damaged.
@@ -80,7 +80,7 @@ def held(workspace: Workspace) -> str:
 
 
 def difference(package: Package, in_use: str, workspace: Workspace) -> Mapping[str, Any]:
-    """The evaluation's comparison of the packaged model with the model in use.
+    """The evaluation's comparison of the packaged model with the production model.
 
     Raises:
         VersionError: it was made with another model.

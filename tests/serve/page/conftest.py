@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from graft.gate import Check
+from graft.gate import GateResult
 from graft.packaged import write_package
 from graft.workspace import Workspace
 from tests.serve.page.models import tell_colours
@@ -38,7 +38,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractCon
     @contextmanager
     def start(finetuned: Path, **variables: str) -> Iterator[Served]:
         workspace = Workspace(tmp_path_factory.mktemp("project"))
-        write_package(finetuned, workspace.packaged, "graft", METRICS, [Check("min_accuracy", 0.8, 0.93, True)])
+        write_package(finetuned, workspace.packaged, "graft", METRICS, [GateResult("min_accuracy", 0.8, 0.93, True)])
         shutil.copy(ROOT / "bentofile.yaml", workspace.root)
         home = str(tmp_path_factory.mktemp("bentoml"))
         environment = {**kept, "BENTOML_HOME": home, "PYTHONPATH": str(ROOT / "src"), **variables}

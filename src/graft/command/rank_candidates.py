@@ -1,4 +1,4 @@
-"""`graft compare` with data sets: the candidates of params.yaml ranked on each of them, in one table."""
+"""`graft rank`: the candidates of params.yaml ranked on several data sets, in one table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from graft.select.failures import Failed
 
 
-def compare_data(sources: Sequence[str], as_json: bool) -> None:
+def rank_candidates(sources: Sequence[str], as_json: bool) -> None:
     """Probe the candidates of this folder's params.yaml on every data set, and print one table.
 
     Raises:

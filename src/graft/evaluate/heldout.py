@@ -73,9 +73,9 @@ def read_held_out(splits: Path, classes: Sequence[str]) -> HeldOut:
     return HeldOut(
         classes=tuple(classes),
         paths=tuple(test["path"].astype(str)),
-        labels=codes[is_test].to_numpy(dtype=np.intp),
+        labels=np.asarray(codes[is_test], dtype=np.intp),
         units=units_of(test["group"]),
-        n_train=np.bincount(codes[is_train], minlength=len(classes)),
+        n_train=np.bincount(np.asarray(codes[is_train], dtype=np.intp), minlength=len(classes)),
         straddling=len(set(train["group"].dropna()) & set(test["group"].dropna())),
     )
 

@@ -122,11 +122,12 @@ def _calibration(
 ) -> Calibration:
     sides = [Outcomes(labels, said) for said in (uncalibrated(after, temperature), after)]
     losses = [log_losses(side) for side in sides]
-    errors = [float(METRICS["calibration_error"].function(side)[0]) for side in sides]
+    before, now = (float(METRICS["calibration_error"].function(side)[0]) for side in sides)
     gained = losses[0] - losses[1]
     resampled = resampling.distribution(lambda counts: gained @ counts / counts.sum(axis=0))
     interval = percentile(resampled, -np.inf, np.inf, resampling.count)
-    return Calibration(*(float(loss.mean()) for loss in losses), *errors, float(gained.mean()), interval)
+    means = float(losses[0].mean()), float(losses[1].mean())
+    return Calibration(means[0], means[1], before, now, float(gained.mean()), interval)
 
 
 def to_json(found: Trusted) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from graft.trust.novelty import (
     chosen_rows,
     distances,
     fit_novelty,
-    leave_one_out_distances,
     neighbour,
     normalised,
     read_reference,
@@ -68,9 +67,9 @@ def test_images_of_one_group_are_no_neighbours() -> None:
     once = clouds(60, 0)
     five, groups = np.repeat(once, 5, axis=0), np.repeat(np.arange(60), 5)
     np.testing.assert_allclose(
-        leave_one_out_distances(five, groups, 1)[::5], leave_one_out_distances(once, np.arange(60), 1), atol=1e-5
+        distances(five, five, 1, groups)[::5], distances(once, once, 1, np.arange(60)), atol=1e-5
     )
-    assert leave_one_out_distances(once, np.zeros(60, dtype=int), 1) == pytest.approx(2.0)
+    assert distances(once, once, 1, np.zeros(60, dtype=int)) == pytest.approx(2.0)
     card = fit_novelty(five, groups, 0.9)
     assert card.distance is not None
     assert (Reference(normalised(five), card).score(clouds(200, 1)) <= 1).mean() > 0.8
@@ -80,7 +79,7 @@ def test_images_of_one_group_are_no_neighbours() -> None:
 def test_distances_without_oneself_are_scikit_learns(k: int) -> None:
     rows = normalised(clouds(50, 2))
     wanted = NearestNeighbors(n_neighbors=k + 1).fit(rows).kneighbors(rows)[0][:, -1]
-    np.testing.assert_allclose(leave_one_out_distances(rows, np.arange(50), k), wanted, atol=1e-5)
+    np.testing.assert_allclose(distances(rows, rows, k, np.arange(50)), wanted, atol=1e-5)
 
 
 def test_too_few_images_have_no_threshold() -> None:

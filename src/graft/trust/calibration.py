@@ -59,10 +59,9 @@ NOT_FITTED = CalibrationFit(Trust(), None)
 def fit_calibration(unseen: OutOfFold, seen: SeenFeatures, settings: Settings) -> CalibrationFit:
     """Fit temperature, threshold and novelty of the network that is delivered; test images have no part in it.
 
-    Temperature and threshold are fitted on out-of-fold logits: the network itself has seen all training images, and is
-    surer of them than of any others. It has seen a few more images than those of the folds, so that both err, if
-    anything, towards caution. Novelty is a distance between features of one network, so it is fitted on the delivered
-    one's own. What all three are worth is measured on the test images.
+    Temperature and threshold are fitted on out-of-fold logits, because the network itself is surer of what it has seen.
+    Novelty is a distance between features of one network, so it is fitted on the delivered one's own. What all three
+    are worth is measured on the test images.
 
     Args:
         unseen: logits of training images; however few images a class has, the others count.

@@ -1,4 +1,4 @@
-"""When to say "not sure": the least confidence at which answers are right often enough, and how many are left then."""
+"""Abstention: the least confidence at which answers are right often enough, and how many are answered then."""
 
 from __future__ import annotations
 
@@ -24,11 +24,9 @@ def choose_threshold(
 ) -> Threshold:
     """The smallest confidence from which on answers reach ``target`` with 95% certainty, judged by unseen images.
 
-    That is selective classification by the greatest probability with a bound on what is answered: Geifman and El-Yaniv,
+    Selective classification by the greatest probability with a bound on what is answered: Geifman and El-Yaniv,
     "Selective Classification for Deep Neural Networks", NeurIPS 2017. The lower bound of :func:`accuracy_bound` must
-    reach ``target``, and not the accuracy itself: of 40 images the latter does so by luck in most draws. Each
-    confidence has its bound by itself; in simulated draws of 120 to 1,000 images (calibrated answers, 80 to 98% right)
-    the one that was chosen kept its word in at least 96 of 100, as neighbouring confidences share their images.
+    reach ``target``, and not the accuracy itself: of 40 images the latter does so by luck in most draws.
 
     Never below 0.5, where the model itself holds its answer for likelier wrong than right. Where no confidence has
     that proof, it is the target itself: calibrated, an answer of that probability is right that often.

@@ -68,7 +68,7 @@ print(json.dumps({"seconds": time.perf_counter() - began, "accuracy": float(said
 
 def graft(data: Path, weights: Path, seed: int) -> None:
     """Our side, in a process of its own: prints one JSON line."""
-    from graft.threads import wait_briefly
+    from graft.core.compat.openmp import wait_briefly
 
     wait_briefly()
     # What graft imports when it is needed; fastai imports all of its own before the clock starts.
@@ -76,20 +76,20 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     import numpy as np
     import sklearn.linear_model  # noqa: F401
 
-    from graft.determinism import make_deterministic
-    from graft.features.extract import Extractor
-    from graft.features.images import ImageSet
-    from graft.features.store import Store
-    from graft.files import sha256
-    from graft.select.candidates import extractor_for
-    from graft.settings import Candidate, Compute, Train
-    from graft.train.devices import fabric_for
-    from graft.train.finetune import Task, finetune
-    from graft.train.inference import logits_of
-    from graft.train.plan import STRATEGIES
-    from graft.train.trial import Ahead, choose_mode
-    from graft.zoo.network import cut
-    from graft.zoo.weights import Surroundings, pretrained
+    from graft.core.determinism import make_deterministic
+    from graft.core.files import sha256
+    from graft.core.settings import Candidate, Compute, Train
+    from graft.features.cache import Store
+    from graft.features.extraction import Extractor
+    from graft.features.image_cache import ImageSet
+    from graft.models.backbone import cut
+    from graft.models.weights.weights import Surroundings, pretrained
+    from graft.selection.candidates import extractor_for
+    from graft.training.devices import fabric_for
+    from graft.training.finetune import Task, finetune
+    from graft.training.inference import logits_of
+    from graft.training.precision_autotune import Ahead, choose_mode
+    from graft.training.strategies import STRATEGIES
 
     make_deterministic()
     began = time.perf_counter()
@@ -104,11 +104,11 @@ def graft(data: Path, weights: Path, seed: int) -> None:
         network = cut(found.network, len(found.network.blocks) - 1, len(classes))
         settings = Train(
             unfreeze=1.0,
-            finetune_epochs=1,
+            epochs=1,
             batch_size=BATCH,
             learning_rate=RATE,
-            backbone_rate=0.1,
-            block_decay=1.0,
+            backbone_lr_ratio=0.1,
+            layer_decay=1.0,
             label_smoothing=0.0,
         )
         plan = STRATEGIES["finetune"].plan(len(network.blocks), settings)

@@ -24,22 +24,22 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.threads import wait_briefly
+from graft.core.compat.openmp import wait_briefly
 
 wait_briefly()
 
 import torch  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from graft.determinism import available_cores, make_deterministic  # noqa: E402
-from graft.settings import Compute, Train  # noqa: E402
-from graft.train.finetune import StageRun, train_stage  # noqa: E402
-from graft.train.inference import logits_of  # noqa: E402
-from graft.train.inputs import Kept  # noqa: E402
-from graft.train.plan import finetune  # noqa: E402
-from graft.train.several import launch  # noqa: E402
-from graft.train.trainer import Epoch, StageData  # noqa: E402
-from graft.zoo.network import build_network  # noqa: E402
+from graft.core.determinism import available_cores, make_deterministic  # noqa: E402
+from graft.core.settings import Compute, Train  # noqa: E402
+from graft.models.backbone import build_network  # noqa: E402
+from graft.training.distributed import launch  # noqa: E402
+from graft.training.finetune import StageRun, train_stage  # noqa: E402
+from graft.training.inference import logits_of  # noqa: E402
+from graft.training.inputs import Kept  # noqa: E402
+from graft.training.strategies import finetune  # noqa: E402
+from graft.training.trainer import Epoch, StageData  # noqa: E402
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -68,7 +68,7 @@ def train(fabric: Fabric, size: Size, threads: int, kind: torch.dtype, out: Path
     network = build_network("resnet18", CLASSES, size=size.side).to(kind)
     labels = torch.arange(size.batch * size.steps) % CLASSES
     images = (torch.rand(len(labels), 3, size.side, size.side) + 0.3 * labels.view(-1, 1, 1, 1)).to(kind)
-    settings = Train(batch_size=size.batch, finetune_epochs=size.epochs, unfreeze=1.0)
+    settings = Train(batch_size=size.batch, epochs=size.epochs, unfreeze=1.0)
     stage = finetune(len(network.blocks), settings).stage
     assert stage is not None, "there are epochs"
     moments: list[float] = []

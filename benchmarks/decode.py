@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from graft.images.decode import decode
-from graft.progress import track
-from graft.zoo.bundled import bundled_file, map_by_order
-from graft.zoo.catalogue import family_of
-from graft.zoo.weights import read_state
+from graft.core.progress import track
+from graft.modalities.image.decode import decode
+from graft.models.weights.bundled import bundled_file, map_by_order
+from graft.models.weights.weights import read_state
+from graft.models.zoo.registry import family_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOGRAPHS = ROOT.parent / "shared/data/hymenoptera"

@@ -28,23 +28,23 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from graft.artifact import Artifact, save_artifact
-from graft.config import load_params
-from graft.determinism import make_deterministic
-from graft.evaluate.cost import Footprint, measure_cost
-from graft.evaluate.heldout import read_held_out
-from graft.evaluate.inference import BATCH
-from graft.evaluate.judgement import resampling_of, write_csv
-from graft.evaluate.result import evaluate, write_tables
-from graft.evaluate.slices import slices_table
-from graft.evaluate.suspects import suspects_table
-from graft.predict import Predictor
+from graft.core.config import load_params
+from graft.core.determinism import make_deterministic
+from graft.core.workspace import Workspace
+from graft.evaluation.cost.cost import Footprint, measure_cost
+from graft.evaluation.explain.label_issues import suspects_table
+from graft.evaluation.inference import BATCH
+from graft.evaluation.model_metrics import resampling_of, write_csv
+from graft.evaluation.result import evaluate, write_tables
+from graft.evaluation.slices import slices_table
+from graft.evaluation.test_set import read_held_out
+from graft.inference.artifact import Artifact, save_artifact
+from graft.inference.predictor import Predictor
+from graft.models.backbone import build_network
+from graft.models.preprocessing import Geometry, Preprocessing
+from graft.pipeline.evaluate import MODEL, predict_all, report_context
 from graft.reporting.card import render_card
 from graft.reporting.html import render_html
-from graft.stages.evaluate import MODEL, predict_all, report_context
-from graft.workspace import Workspace
-from graft.zoo.network import build_network
-from graft.zoo.preprocessing import Geometry, Preprocessing
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 100

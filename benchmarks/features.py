@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from graft.determinism import available_cores, make_deterministic
-from graft.features.extract import Extractor
-from graft.features.images import ImageSet, decoded
-from graft.features.store import Store
-from graft.files import sha256
-from graft.settings import Candidate
-from graft.zoo.network import Network
-from graft.zoo.preprocessing import Preprocessing
-from graft.zoo.weights import Surroundings, pretrained
+from graft.core.determinism import available_cores, make_deterministic
+from graft.core.files import sha256
+from graft.core.settings import Candidate
+from graft.features.cache import Store
+from graft.features.extraction import Extractor
+from graft.features.image_cache import ImageSet, decoded
+from graft.models.backbone import Network
+from graft.models.preprocessing import Preprocessing
+from graft.models.weights.weights import Surroundings, pretrained
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOGRAPHS = ROOT.parent / "shared/data/hymenoptera"

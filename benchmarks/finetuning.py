@@ -26,22 +26,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graft.threads import wait_briefly
+from graft.core.compat.openmp import wait_briefly
 
 wait_briefly()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from graft.config import parse_params  # noqa: E402
-from graft.determinism import available_cores, derive_seed, make_deterministic  # noqa: E402
-from graft.features.images import ImageSet  # noqa: E402
-from graft.features.store import Store  # noqa: E402
-from graft.files import sha256  # noqa: E402
-from graft.select.candidates import TrainSet, around, extractor_for  # noqa: E402
-from graft.select.finalists import SelectionInputs, trainer_for  # noqa: E402
-from graft.settings import Candidate  # noqa: E402
-from graft.zoo.weights import pretrained  # noqa: E402
+from graft.core.config import parse_params  # noqa: E402
+from graft.core.determinism import available_cores, derive_seed, make_deterministic  # noqa: E402
+from graft.core.files import sha256  # noqa: E402
+from graft.core.settings import Candidate  # noqa: E402
+from graft.features.cache import Store  # noqa: E402
+from graft.features.image_cache import ImageSet  # noqa: E402
+from graft.models.weights.weights import pretrained  # noqa: E402
+from graft.selection.candidates import TrainSet, around, extractor_for  # noqa: E402
+from graft.selection.finalists import SelectionInputs, trainer_for  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data"

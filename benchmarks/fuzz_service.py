@@ -261,10 +261,10 @@ def write_project(root: Path) -> None:
     """A project that holds a packaged model with random weights, and nothing else."""
     import torch
 
-    from graft.artifact import Artifact, save_artifact
-    from graft.packaged import write_package
-    from graft.zoo.network import build_network
-    from graft.zoo.preprocessing import Geometry, Preprocessing
+    from graft.inference.artifact import Artifact, save_artifact
+    from graft.inference.packaged import write_package
+    from graft.models.backbone import build_network
+    from graft.models.preprocessing import Geometry, Preprocessing
 
     torch.manual_seed(0)
     classes = ("ant", "bee", "wasp")

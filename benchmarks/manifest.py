@@ -27,14 +27,14 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from graft.images import examining
-from graft.images.duplicates import near_pairs
-from graft.images.facts_cache import FactsCache
-from graft.images.groups import group_rows
-from graft.images.identity import SETTLED_NS
-from graft.images.intake import table_of
-from graft.images.manifest import build_manifest
-from graft.images.records import Record
+from graft.core.file_identity import SETTLED_NS
+from graft.data import image_stats
+from graft.data.ingest import table_of
+from graft.data.manifest import build_manifest
+from graft.data.near_duplicates import near_pairs
+from graft.data.sources.records import Record
+from graft.data.splits.groups import group_rows
+from graft.data.stats_cache import FactsCache
 
 ROOT = Path(__file__).resolve().parents[1]
 PROCESSES = 2
@@ -166,7 +166,7 @@ def measure_memory(scratch: Path, count: int) -> dict[str, object]:
     files = [Path("data/raw", name) for name in names]
     del names
     figures["table_and_files_gb"] = peak_gb()
-    examining._rows = synthetic_rows  # type: ignore[assignment]
+    image_stats._rows = synthetic_rows  # type: ignore[assignment]
     began = time.perf_counter()
     manifest = build_manifest(table, files, cache=FactsCache(scratch))
     figures["build_gb"], figures["build_s"] = peak_gb(), round(time.perf_counter() - began, 1)

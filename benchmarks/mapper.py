@@ -25,16 +25,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from graft.config import parse_params
-from graft.determinism import available_cores, make_deterministic
-from graft.features.store import Store
-from graft.mapper.factory import mapper_for
-from graft.mapper.mapper import Mapper
-from graft.mapper.outcomes import value_of
-from graft.select.candidates import TrainSet
-from graft.select.contest import Contest, run_contest
-from graft.select.datasets import Places, train_part
-from graft.settings import Compute, Params
+from graft.core.config import parse_params
+from graft.core.determinism import available_cores, make_deterministic
+from graft.core.settings import Compute, Params
+from graft.features.cache import Store
+from graft.parallel.factory import mapper_for
+from graft.parallel.mapper import Mapper
+from graft.parallel.outcomes import value_of
+from graft.selection.candidates import TrainSet
+from graft.selection.datasets import Places, train_part
+from graft.selection.selection import Contest, run_contest
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5")
@@ -55,7 +55,7 @@ class Measured:
 def settings(quick: bool) -> Params:
     """Three candidates, all of them finalists, one thread."""
     candidates = [{"arch": name, "weights": "none", "size": SIZE} for name in NAMES]
-    select, train = {"folds": FOLDS, "finalists": len(NAMES)}, {"finetune_epochs": QUICK_EPOCHS if quick else EPOCHS}
+    select, train = {"folds": FOLDS, "finalists": len(NAMES)}, {"epochs": QUICK_EPOCHS if quick else EPOCHS}
     data = {"source": "digits", "train_per_class": QUICK_PER_CLASS if quick else None}
     values = {"zoo": {"candidates": candidates}, "augment": {"policy": "digits"}, "select": select, "train": train}
     values |= {"data": data, "compute": {"threads": 1}}
@@ -64,7 +64,7 @@ def settings(quick: bool) -> Params:
 
 def warm(number: int) -> int:
     """Import what a selection needs, and stay long enough that every worker has to do one of these."""
-    import graft.select.contest  # noqa: F401
+    import graft.selection.selection  # noqa: F401
 
     time.sleep(3)
     return os.getpid()

@@ -15,8 +15,8 @@ import torch
 from fastapi import FastAPI, File, UploadFile
 from PIL import Image
 
-from graft.artifact import load_artifact
-from graft.vision import v2
+from graft.core.compat.torchvision import v2
+from graft.inference.artifact import load_artifact
 
 if threads := os.environ.get("PLAIN_THREADS"):
     torch.set_num_threads(int(threads))

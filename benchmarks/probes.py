@@ -30,12 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from graft.select.crossval import each_cross_validated
-from graft.select.knn import knn_accuracy
-from graft.select.logme import logme
-from graft.select.nest import nest
-from graft.select.probe import probe_auto
-from graft.select.ridge import ALPHAS, targets_of
+from graft.selection.nested_folds import nest
+from graft.selection.probes.cross_validation import each_cross_validated
+from graft.selection.probes.knn import knn_accuracy
+from graft.selection.probes.logme import logme
+from graft.selection.probes.probe import probe_auto
+from graft.selection.probes.ridge import ALPHAS, targets_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "hymenoptera" / "train"
@@ -135,12 +135,12 @@ def share(size: int, rounds: int) -> dict[str, object] | None:
     """The share of heads in the time of selection on the photographs at ``size`` pixels."""
     if not PHOTOGRAPHS.is_dir():
         return None
-    from graft.features.images import ImageSet
-    from graft.features.store import Store
-    from graft.select.candidates import extractor_for
-    from graft.settings import Candidate
-    from graft.train.devices import fabric_for
-    from graft.zoo.weights import Surroundings, pretrained
+    from graft.core.settings import Candidate
+    from graft.features.cache import Store
+    from graft.features.image_cache import ImageSet
+    from graft.models.weights.weights import Surroundings, pretrained
+    from graft.selection.candidates import extractor_for
+    from graft.training.devices import fabric_for
 
     paths = sorted(str(path.relative_to(PHOTOGRAPHS)) for path in PHOTOGRAPHS.glob("*/*.jpg"))
     labels = np.array([path.startswith("bees") for path in paths], dtype=np.int64)

@@ -40,23 +40,23 @@ from typing import Any
 
 import numpy as np
 
-from graft.augment.auto import AUTO, ENOUGH, SAMPLE, Look, found_for
-from graft.config import parse_params
-from graft.determinism import available_cores, make_deterministic
-from graft.features.images import ImageSet, ListedFiles
-from graft.features.store import Store
-from graft.files import sha256
-from graft.images.builtin import write_digits
-from graft.images.decode import decode
-from graft.progress import track
-from graft.select.agreement import correlations
-from graft.select.candidates import Result, TrainSet, probe_candidate, with_scores
-from graft.select.controls import first_by_imagenet
-from graft.select.datasets import Places, train_part
-from graft.select.depth import standard_error
-from graft.select.finalists import SelectionInputs, train_in_folds, trainer_for
-from graft.select.rule import choose, finalists
-from graft.settings import Params
+from graft.augmentation.auto_policy import AUTO, ENOUGH, SAMPLE, Look, found_for
+from graft.core.config import parse_params
+from graft.core.determinism import available_cores, make_deterministic
+from graft.core.files import sha256
+from graft.core.progress import track
+from graft.core.settings import Params
+from graft.data.sources.builtin import write_digits
+from graft.features.cache import Store
+from graft.features.image_cache import ImageSet, ListedFiles
+from graft.modalities.image.decode import decode
+from graft.selection.best import standard_error
+from graft.selection.candidates import Result, TrainSet, probe_candidate, with_scores
+from graft.selection.controls import first_by_imagenet
+from graft.selection.datasets import Places, train_part
+from graft.selection.finalists import SelectionInputs, train_in_folds, trainer_for
+from graft.selection.proxy_correlation import correlations
+from graft.selection.rule import choose, finalists
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -166,7 +166,7 @@ def settings(form: Form, per_class: int) -> Params:
         "data": {"train_per_class": per_class},
         "zoo": {"candidates": [*lites, *tiny, {**plain, "weights": "none"}]},
         "select": {"folds": form.folds, "finalists": 2},
-        "train": {"finetune_epochs": form.epochs},
+        "train": {"epochs": form.epochs},
     }
     return parse_params(values, "benchmark")
 

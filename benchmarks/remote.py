@@ -24,9 +24,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from graft.files import whole_folder
-from graft.images.packed import open_raw
-from graft.images.packing import pack_files
+from graft.core.files import atomic_dir
+from graft.core.packed_files import open_raw
+from graft.data.packing import pack_files
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES, SIDE = 10, 28
@@ -46,7 +46,7 @@ def draw(folder: Path, count: int) -> None:
 def take_in(images: Path, target: Path, shards: int) -> None:
     """What `ingest` does with them: a file for each, or with ``shards`` packed."""
     files = {path.relative_to(images).as_posix(): path for path in sorted(images.rglob("*.png"))}
-    with whole_folder(target) as folder:
+    with atomic_dir(target) as folder:
         if shards:
             pack_files(files, folder, shards)
         else:

@@ -22,12 +22,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.train.killed import Case, run  # noqa: E402  (it lies beside the tests that use it too)
+from tests.training.killed import Case, run  # noqa: E402  (it lies beside the tests that use it too)
 
 CASES = [
     ("squeezenet1_1", "finetune", "light", {"dropout": 0.2}),
-    ("squeezenet1_1", "finetune", "light", {"unfreeze": 0.5, "ema_decay": 0.5, "clip_norm": 1.0}),
-    ("squeezenet1_1", "finetune", "mixup", {"unfreeze": 1.0, "imbalance": "sampling", "block_decay": 0.7}),
+    ("squeezenet1_1", "finetune", "light", {"unfreeze": 0.5, "ema_decay": 0.5, "grad_clip_norm": 1.0}),
+    ("squeezenet1_1", "finetune", "mixup", {"unfreeze": 1.0, "imbalance": "sampling", "layer_decay": 0.7}),
     ("resnet18", "scratch", "light", {}),
 ]
 

@@ -34,17 +34,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from graft.config import parse_params
-from graft.determinism import available_cores, make_deterministic
-from graft.features.store import Store
-from graft.progress import track
-from graft.select.candidates import TrainSet, around, probe_candidate
-from graft.select.contest import run_contest
-from graft.select.datasets import Places, train_part
-from graft.select.depth import standard_error
-from graft.settings import Candidate, Params
-from graft.zoo.network import cut
-from graft.zoo.weights import pretrained
+from graft.core.config import parse_params
+from graft.core.determinism import available_cores, make_deterministic
+from graft.core.progress import track
+from graft.core.settings import Candidate, Params
+from graft.features.cache import Store
+from graft.models.backbone import cut
+from graft.models.weights.weights import pretrained
+from graft.selection.best import standard_error
+from graft.selection.candidates import TrainSet, around, probe_candidate
+from graft.selection.datasets import Places, train_part
+from graft.selection.selection import run_contest
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared/data/hymenoptera"

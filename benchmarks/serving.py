@@ -34,7 +34,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from graft.determinism import available_cores
+from graft.core.determinism import available_cores
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOGRAPHS = ROOT.parent / "shared/data/hymenoptera"
@@ -71,15 +71,15 @@ def make_model(folder: Path) -> Path:
     """Package the network with its ImageNet weights; returns a project's folder."""
     import torch
 
-    from graft.artifact import Artifact, save_artifact
-    from graft.packaged import write_package
-    from graft.runtime.proof import write_onnx
-    from graft.trust.card import Novelty, Temperature, Threshold, Trust
-    from graft.workspace import Workspace
-    from graft.zoo.bundled import bundled_file, map_by_order
-    from graft.zoo.catalogue import family_of
-    from graft.zoo.network import Network
-    from graft.zoo.weights import read_state
+    from graft.calibration.card import Novelty, Temperature, Threshold, Trust
+    from graft.core.workspace import Workspace
+    from graft.inference.artifact import Artifact, save_artifact
+    from graft.inference.packaged import write_package
+    from graft.inference.parity import write_onnx
+    from graft.models.backbone import Network
+    from graft.models.weights.bundled import bundled_file, map_by_order
+    from graft.models.weights.weights import read_state
+    from graft.models.zoo.registry import family_of
 
     torch.manual_seed(0)
     family = family_of(ARCH)
@@ -173,7 +173,7 @@ def ask(port: int, images: list[Path], *arguments: str) -> dict[str, object]:
 
 def ceiling(model: Path, images: list[Path]) -> dict[str, float]:
     """Milliseconds of decoding and of running an image on one thread (medians), and what the cores could do."""
-    from graft.runtime.served import ServedModel
+    from graft.inference.served_model import ServedModel
 
     loaded = ServedModel.load(model, 1)
     data = [path.read_bytes() for path in images]

@@ -29,7 +29,7 @@ from pathlib import Path
 import psutil
 from serving import Service, ask, commit, make_model, photographs, running
 
-from graft.determinism import available_cores
+from graft.core.determinism import available_cores
 
 CLIENTS = 8
 TIMES = 3

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from graft.threads import wait_briefly
+from graft.core.compat.openmp import wait_briefly
 
 wait_briefly()
 
@@ -25,12 +25,12 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from graft.determinism import available_cores, make_deterministic  # noqa: E402
-from graft.train.devices import fabric_for  # noqa: E402
-from graft.train.precision import modes, plain  # noqa: E402
-from graft.train.trainer import batches  # noqa: E402
-from graft.train.trial import step_of, try_modes  # noqa: E402
-from graft.zoo.network import build_network  # noqa: E402
+from graft.core.determinism import available_cores, make_deterministic  # noqa: E402
+from graft.models.backbone import build_network  # noqa: E402
+from graft.training.devices import fabric_for  # noqa: E402
+from graft.training.precision import modes, plain  # noqa: E402
+from graft.training.precision_autotune import step_of, try_modes  # noqa: E402
+from graft.training.trainer import batches  # noqa: E402
 
 NETWORKS = (
     "resnet18",

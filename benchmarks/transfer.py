@@ -70,7 +70,7 @@ def params(data: str, labels: int | None, side: int, source: Source, size: Size)
         "augment": {"policy": "light" if photographs else "digits", "domain": "natural" if photographs else "digits"},
         "zoo": {"candidates": [candidate]},
         "select": {"finalists": 1, "folds": 3 if labels else 5},
-        "train": {"finetune_epochs": size.epochs},
+        "train": {"epochs": size.epochs},
         "evaluate": {"latency_runs": 1},
     }
 
@@ -83,7 +83,7 @@ def run(folder: Path, values: dict[str, Any], stages: tuple[str, ...]) -> None:
         YAML(typ="safe").dump(values, file)
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     for stage in stages:
-        command = [str(ROOT / ".venv/bin/python"), "-m", f"graft.stages.{stage}"]
+        command = [str(ROOT / ".venv/bin/python"), "-m", f"graft.pipeline.{stage}"]
         began = time.perf_counter()
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:

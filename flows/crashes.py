@@ -36,8 +36,8 @@ from flows.notify import tell  # noqa: E402
 from flows.server import address  # noqa: E402
 from flows.terminal import say  # noqa: E402
 from flows.turn import Record, forget, is_over, records  # noqa: E402
-from graft.errors import exit_code  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.errors import exit_code  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
 
 # A run that dies again and again has a cause that another try does not cure.
 MOST_RESUMES = 3

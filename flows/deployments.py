@@ -32,8 +32,8 @@ from prefect.exceptions import ObjectAlreadyExists  # noqa: E402
 from flows.project import project_id  # noqa: E402
 from flows.server import address, answers  # noqa: E402
 from flows.terminal import say  # noqa: E402
-from graft.errors import GraftError, exit_code  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.errors import GraftError, exit_code  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
 
 FILE = "prefect.yaml"
 SILENCE = "graft: a run that fell silent has crashed"

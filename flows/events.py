@@ -11,7 +11,7 @@ start()
 from prefect.events import emit_event  # noqa: E402
 
 from flows.project import project_id  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
 
 DATA_CHANGED = "graft.data.changed"
 TRAINED = "graft.trained"

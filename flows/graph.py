@@ -22,7 +22,7 @@ from typing import Any
 from flows.command import run_command
 from flows.outcome import Outcome, StageError, StageRun, command_failed, took_too_long
 from flows.turn import BusyError
-from graft.errors import GraftError, did_you_mean
+from graft.core.errors import GraftError, did_you_mean
 
 # How much of a stage's output is kept to explain its failure.
 TAIL_LINES = 200

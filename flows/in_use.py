@@ -15,10 +15,10 @@ from prefect.artifacts import create_markdown_artifact  # noqa: E402
 from prefect.states import Completed, Failed  # noqa: E402
 
 from flows.project import project_id  # noqa: E402
-from graft.errors import GraftError  # noqa: E402
-from graft.versions.promote import Change  # noqa: E402
-from graft.versions.promotions import Promotion, history  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.errors import GraftError  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
+from graft.registry.history import Promotion, history  # noqa: E402
+from graft.registry.promote import Change  # noqa: E402
 
 # A run that left the model in use as it was.
 KEPT = "Kept"

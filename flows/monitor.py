@@ -1,6 +1,6 @@
 """What the service was asked, against what the model was trained on: ``python -m flows.monitor`` tells and can train.
 
-The service writes its answers into the journal; validation's own measure of drift compares them (graft.monitor).
+The service writes its answers into the journal; validation's own measure of drift compares them (graft.monitoring).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from flows.events import DRIFTED, emit  # noqa: E402
 from flows.notify import tell_changes, tell_of_end  # noqa: E402
 from flows.pipeline import run_flow  # noqa: E402
 from flows.project import project_id  # noqa: E402
-from graft.config import load_params  # noqa: E402
-from graft.errors import GraftError  # noqa: E402
-from graft.journal import Journal  # noqa: E402
-from graft.monitor.verdict import Monitored, examine  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.config import load_params  # noqa: E402
+from graft.core.errors import GraftError  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
+from graft.monitoring.drift import Monitored, examine  # noqa: E402
+from graft.monitoring.prediction_log import Journal  # noqa: E402
 
 DAY = 86_400.0  # seconds
 NEEDS_SOMEBODY = {"drifted", "worse"}

@@ -24,8 +24,8 @@ from prefect.variables import Variable  # noqa: E402
 from flows.project import project_id  # noqa: E402
 from flows.terminal import say  # noqa: E402
 from flows.turn import SKIPPED  # noqa: E402
-from graft.errors import GraftError  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.errors import GraftError  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
 
 VARIABLE = "GRAFT_NOTIFY"
 

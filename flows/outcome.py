@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 
 from flows.command import describe_status
-from graft.errors import GraftError
+from graft.core.errors import GraftError
 
 
 class Outcome(Enum):

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from flows.turn import Say
-from graft.config import load_params, parse_params
-from graft.errors import ConfigError
-from graft.files import write_json, write_text
-from graft.workspace import Workspace
+from graft.core.config import load_params, parse_params
+from graft.core.errors import ConfigError
+from graft.core.files import write_json, write_text
+from graft.core.workspace import Workspace
 
 
 def write_overrides(workspace: Workspace, values: Mapping[str, Any], say: Say) -> None:

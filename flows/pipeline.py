@@ -36,10 +36,10 @@ from flows.show import Page  # noqa: E402
 from flows.stage_task import Patience, run_as_task, trace  # noqa: E402
 from flows.terminal import end_on_sigterm, keep_prefect_quiet, say, speak_alone  # noqa: E402
 from flows.turn import SKIPPED, BusyError, WhenBusy, recorded, records, turn  # noqa: E402
-from graft.config import load_params  # noqa: E402
-from graft.errors import GraftError, exit_code  # noqa: E402
-from graft.stages.locate import refuse_missing  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.config import load_params  # noqa: E402
+from graft.core.errors import GraftError, exit_code  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
+from graft.pipeline.locate import refuse_missing  # noqa: E402
 
 PACKAGE = "package"  # the stage whose work is a new model
 

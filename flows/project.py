@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 
-from graft.workspace import Workspace
+from graft.core.workspace import Workspace
 
 _LONGEST = 40
 

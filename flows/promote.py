@@ -1,4 +1,4 @@
-"""``python -m flows.promote``: the packaged model comes into use if it is better; what graft.versions says, shown."""
+"""``python -m flows.promote``: the packaged model comes into use if it is better; what graft.registry says, shown."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from prefect.cache_policies import NO_CACHE  # noqa: E402
 from flows.in_use import change  # noqa: E402
 from flows.notify import tell_of_end  # noqa: E402
 from flows.typed import as_command, run  # noqa: E402
-from graft.versions import promote as room  # noqa: E402
-from graft.versions.publish import publish  # noqa: E402
-from graft.versions.rule import held  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
+from graft.registry import promote as room  # noqa: E402
+from graft.registry.publish import publish  # noqa: E402
+from graft.registry.rule import held  # noqa: E402
 
 # Before another try to reach the remote, in seconds.
 RETRY_DELAYS = [10.0, 60.0, 300.0]
@@ -44,7 +44,7 @@ def promote(
         root: the folder that holds dvc.yaml.
         anyway: whether it is better or not.
         send: send data and models to the DVC remote afterwards, and verify them there.
-        automatic: nobody asked for it: nothing is done where a person has to decide (see graft.versions.rule.held).
+        automatic: nobody asked for it: nothing is done where a person has to decide (see graft.registry.rule.held).
         cause: why it runs, for its name.
     """
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from graft.errors import GraftError, exit_code
-from graft.workspace import Workspace
+from graft.core.errors import GraftError, exit_code
+from graft.core.workspace import Workspace
 
 
 def read_metrics(workspace: Workspace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``python -m flows.rollback``: the model that was in use before is in use again; what graft.versions says, shown."""
+"""``python -m flows.rollback``: the model that was in use before is in use again; what graft.registry says, shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prefect import State, flow  # noqa: E402
 from flows.in_use import change  # noqa: E402
 from flows.notify import tell_of_end  # noqa: E402
 from flows.typed import as_command, run  # noqa: E402
-from graft.versions import rollback as room  # noqa: E402
+from graft.registry import rollback as room  # noqa: E402
 
 
 @flow(

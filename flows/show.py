@@ -18,8 +18,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from flows.outcome import StageRun
 from flows.project import project_id
 from flows.result import read_metrics, summary
-from graft.errors import GraftError
-from graft.workspace import Workspace
+from graft.core.errors import GraftError
+from graft.core.workspace import Workspace
 
 # The environment may say under which address others read the project's folder `reports`.
 ADDRESS = "GRAFT_REPORTS_URL"

@@ -19,7 +19,7 @@ from prefect.states import Completed, Failed  # noqa: E402
 from flows.graph import Step  # noqa: E402
 from flows.outcome import Outcome, StageRun  # noqa: E402
 from flows.terminal import say  # noqa: E402
-from graft.errors import GraftError  # noqa: E402
+from graft.core.errors import GraftError  # noqa: E402
 
 # Stages that may fetch something over a network. A second try of any other would fail in the same way.
 TOUCH_NETWORK = frozenset({"locate", "ingest", "gather", "select"})

@@ -10,8 +10,8 @@ import importlib
 import os
 import sys
 
-from graft.parent import end_with_parent
-from graft.telemetry import switch_off
+from graft.core.process_lifetime import end_with_parent
+from graft.core.telemetry import switch_off
 
 # The process that is the worker: in the environment of all that it starts.
 WORKER = "GRAFT_WORKER"

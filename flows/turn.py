@@ -18,9 +18,9 @@ from typing import Literal
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-from graft.errors import GraftError
-from graft.files import write_json
-from graft.workspace import Workspace
+from graft.core.errors import GraftError
+from graft.core.files import write_json
+from graft.core.workspace import Workspace
 
 # The state of a run that left, because another was at work.
 SKIPPED = "Skipped"

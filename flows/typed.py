@@ -13,7 +13,7 @@ from prefect import State  # noqa: E402
 
 from flows.server import some_server  # noqa: E402
 from flows.terminal import end_on_sigterm, keep_prefect_quiet, say  # noqa: E402
-from graft.errors import GraftError, exit_code  # noqa: E402
+from graft.core.errors import GraftError, exit_code  # noqa: E402
 
 
 def as_command(work: Callable[[], object]) -> int:

@@ -28,11 +28,11 @@ from flows.notify import tell_of_end  # noqa: E402
 from flows.pipeline import run_flow  # noqa: E402
 from flows.project import project_id  # noqa: E402
 from flows.turn import SKIPPED, BusyError, leave_if_busy  # noqa: E402
-from graft.config import load_params  # noqa: E402
-from graft.errors import GraftError  # noqa: E402
-from graft.images.changes import compare  # noqa: E402
-from graft.stages.locate import refuse_missing  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.config import load_params  # noqa: E402
+from graft.core.errors import GraftError  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
+from graft.data.changes import compare  # noqa: E402
+from graft.pipeline.locate import refuse_missing  # noqa: E402
 
 # What reads the user's data; their other inputs are graft's own code.
 READERS = ("locate", "ingest", "gather")

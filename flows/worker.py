@@ -19,8 +19,8 @@ start()
 from flows.crashes import bury_dead_runs  # noqa: E402
 from flows.deployments import make_pool, need_server, pool_of  # noqa: E402
 from flows.missed import drop_missed  # noqa: E402
-from graft.errors import exit_code  # noqa: E402
-from graft.workspace import Workspace  # noqa: E402
+from graft.core.errors import exit_code  # noqa: E402
+from graft.core.workspace import Workspace  # noqa: E402
 
 # Seconds between a flow's signs of life; flows.deployments says how many may be missed.
 HEARTBEAT = "60"

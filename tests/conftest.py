@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 from ruamel.yaml import YAML
 
-from graft.threads import wait_briefly
+from graft.core.compat.openmp import wait_briefly
 from tests.skips import refused
 
 wait_briefly()  # before any test imports torch: a busy machine must not make the suite ten times slower

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from graft import artifact
-from graft.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, load_artifact, read_card, save_artifact
-from graft.errors import WeightsError
-from graft.zoo.network import Network, build_network
-from graft.zoo.preprocessing import Geometry, Preprocessing
+from graft.core.errors import WeightsError
+from graft.inference import artifact
+from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, load_artifact, read_card, save_artifact
+from graft.models.backbone import Network, build_network
+from graft.models.preprocessing import Geometry, Preprocessing
 
 
 def test_weights_of_another_layout_are_refused(tmp_path: Path) -> None:

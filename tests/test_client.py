@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from graft.client import Client, Prediction
-from graft.errors import DataError, ServiceError
+from graft.core.errors import DataError, ServiceError
 
 SAID = {
     "label": "bee",
@@ -323,9 +323,9 @@ for module, names in {lacking!r}.items():
 for module in ("fcntl", "resource", "pwd", "grp", "termios", "pty", "syslog"):
     sys.modules[module] = None
 from graft.client import Client
-from graft.errors import exit_code
+from graft.core.errors import exit_code
 assert exit_code(lambda: print(Client({scripted.url!r}).predict(pathlib.Path({str(file)!r})).label)) == 0
-from graft.unread import nobody_reads
+from graft.core.broken_pipe import nobody_reads
 assert not nobody_reads()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

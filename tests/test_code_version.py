@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from graft.code_version import code_of
-from graft.files import sha256
+from graft.core.code_version import code_of
+from graft.core.files import sha256
 
 
 def test_every_file_that_fits_is_named_with_its_hash(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from graft.config import flatten, load_params, parse_params, with_built_in
-from graft.errors import ConfigError
-from graft.settings import Candidate, Gate, NamedPolicy, Params
-from graft.zoo.defaults import candidates_for
+from graft.core.config import flatten, load_params, parse_params, with_built_in
+from graft.core.errors import ConfigError
+from graft.core.settings import Candidate, Gate, NamedPolicy, Params
+from graft.models.zoo.default_candidates import candidates_for
 
 SHIPPED = Path(__file__).parents[1] / "params.yaml"
 

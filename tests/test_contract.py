@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from graft.config import NO_RESULT, deciding, flatten, load_params
-from graft.settings import Train
-from graft.workspace import Workspace
+from graft.core.config import NO_RESULT, deciding, flatten, load_params
+from graft.core.settings import Train
+from graft.core.workspace import Workspace
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
@@ -47,10 +47,10 @@ def test_the_stages_are_those_of_the_design() -> None:
 @pytest.mark.parametrize("name", ORDER)
 def test_every_stage_is_a_module_that_runs_itself(name: str) -> None:
     stage = _graph()["stages"][name]
-    assert stage["cmd"] == f"exec ${{python}} -m graft.stages.{name}"
-    module = importlib.import_module(f"graft.stages.{name}")
+    assert stage["cmd"] == f"exec ${{python}} -m graft.pipeline.{name}"
+    module = importlib.import_module(f"graft.pipeline.{name}")
     assert callable(module.run)
-    assert f"src/graft/stages/{name}.py" in stage["deps"]
+    assert f"src/graft/pipeline/{name}.py" in stage["deps"]
 
 
 @pytest.mark.parametrize("name", ORDER)

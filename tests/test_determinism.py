@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.utils import deterministic
 
-from graft.determinism import derive_seed, make_deterministic, torch_generator
-from graft.train.devices import fabric_for
-from graft.train.finetune import finetune
-from graft.train.plan import scratch
-from tests.train.small import SETTINGS, digest, task, tiny
+from graft.core.determinism import derive_seed, make_deterministic, torch_generator
+from graft.training.devices import fabric_for
+from graft.training.finetune import finetune
+from graft.training.strategies import scratch
+from tests.training.small import SETTINGS, digest, task, tiny
 
 
 @pytest.fixture(autouse=True)

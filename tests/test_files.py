@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from graft.errors import DataError
-from graft.files import whole_folder
+from graft.core.errors import DataError
+from graft.core.files import atomic_dir
 
 
 def test_a_link_to_a_folder_stays_and_the_folder_behind_it_is_replaced(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_link_to_a_folder_stays_and_the_folder_behind_it_is_replaced(tmp_path:
     (disk / "old").write_text("old")
     link.symlink_to(disk)
     for content in ("new", "newer"):
-        with whole_folder(link) as folder:
+        with atomic_dir(link) as folder:
             (folder / content).write_text(content)
         assert link.readlink() == disk
         assert [path.name for path in disk.iterdir()] == [content]
@@ -29,7 +29,7 @@ def test_a_link_to_a_folder_stays_and_the_folder_behind_it_is_replaced(tmp_path:
 def test_a_link_that_leads_nowhere_is_refused_and_stays(tmp_path: Path) -> None:
     link = tmp_path / "raw"
     link.symlink_to(tmp_path / "unmounted" / "raw")
-    with pytest.raises(DataError) as caught, whole_folder(link):
+    with pytest.raises(DataError) as caught, atomic_dir(link):
         pytest.fail("nothing is to be written")
     assert caught.value.message() == (
         f"this link leads nowhere\n  where: {link}\n  remedy: make the folder {tmp_path / 'unmounted' / 'raw'}, mount "
@@ -42,7 +42,7 @@ def test_what_is_put_into_a_folder_while_it_is_made_anew_stays(tmp_path: Path) -
     path = tmp_path / "raw"
     (path / "cat").mkdir(parents=True)
     (path / "cat" / "1.png").write_text("graft's")
-    with pytest.raises(DataError) as caught, whole_folder(path) as folder:
+    with pytest.raises(DataError) as caught, atomic_dir(path) as folder:
         (folder / "cat").mkdir()
         (path / "cat" / "holiday.jpg").write_text("the only copy")
         (path / ".DS_Store").write_text("a file manager's")

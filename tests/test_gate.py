@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.errors import GateError
-from graft.gate import check_gate, choose, read_metrics, refusal
-from graft.settings import Gate
+from graft.core.errors import GateError
+from graft.core.settings import Gate
+from graft.registry.gate import check_gate, choose, read_metrics, refusal
 
 WHERE = Path("reports/evaluation/metrics.json")
 MAJORITY = {"class": "ok", "standing": "better", "accuracy": 0.25, "difference": 0.65, "balanced_difference": 0.64}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from graft.images.facts_cache import CODE
+from graft.data.stats_cache import CODE
 from tests.test_rings import GRAFT, ROOT, imports_of
 
 STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -20,19 +20,19 @@ STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").re
 # kept from run to run. It decides no result; what does, the settings' values and the seed, are `params`.
 GROUND = {
     *("code_version.py", "config.py", "determinism.py", "errors.py", "files.py", "parent.py", "progress.py"),
-    *("settings.py", "threads.py", "stages/runner.py", "workspace.py", "online.py", "outputs.py", "vision.py"),
-    *("images/examining.py", "images/facts_cache.py", "images/identity.py", "images/packed.py"),
+    *("settings.py", "threads.py", "pipeline/runner.py", "workspace.py", "online.py", "outputs.py", "vision.py"),
+    *("data/image_stats.py", "data/stats_cache.py", "core/file_identity.py", "core/packed_files.py"),
 }
 # One stage's: the file, and why it is no dependency. What such a file imports is not looked at.
 LISTS = {
-    "images/decode.py": "a limit on bytes",
-    "images/facts.py": "names of columns",
+    "modalities/image/decode.py": "a limit on bytes",
+    "modalities/image/stats.py": "names of columns",
 }
 EXCEPTIONS = {
     "locate": LISTS,
     "ingest": LISTS,
-    "split": {"images/records.py": "counts in words"},
-    "finetune": {"evaluate/judgement.py": "writes a table's rows, none of which it decides"},
+    "split": {"data/sources/records.py": "counts in words"},
+    "finetune": {"evaluation/model_metrics.py": "writes a table's rows, none of which it decides"},
 }
 
 
@@ -57,7 +57,7 @@ def asked_for(name: str) -> Iterator[Path]:
 
     These are parts of stages, and the modules of ``images``, of which some only say what is wrong.
     """
-    waiting, seen = [GRAFT / "stages" / f"{name}.py"], set()
+    waiting, seen = [GRAFT / "pipeline" / f"{name}.py"], set()
     while waiting:
         for found in imports_of(waiting.pop()):
             file = file_of(found.module)
@@ -67,7 +67,7 @@ def asked_for(name: str) -> Iterator[Path]:
             yield file
             if name_of(file) in GROUND or name_of(file) in EXCEPTIONS.get(name, {}):
                 continue
-            if file.parent == GRAFT / "images" or (file.parent == GRAFT / "stages" and file.stem not in STAGES):
+            if file.parent == GRAFT / "data" or (file.parent == GRAFT / "pipeline" and file.stem not in STAGES):
                 waiting.append(file)
 
 
@@ -86,27 +86,29 @@ def test_what_a_stage_imports_is_what_it_depends_on(name: str) -> None:
 def test_the_imports_are_read() -> None:
     """Were the reading broken, the rule above would hold in silence."""
     files = {name_of(file) for file in asked_for("finetune")}
-    assert {"stages/finetuning.py", "stages/tune.py", "artifact.py", "train/curves.py"} <= files
-    assert "images/draw.py" in {name_of(file) for file in asked_for("split")}, "asked for by images/splits.py"
-    assert file_of("graft.files.sha256") == GRAFT / "files.py"
+    assert {"pipeline/finetuning.py", "pipeline/tune.py", "artifact.py", "training/curves.py"} <= files
+    assert "data/splits/hash_split.py" in {name_of(file) for file in asked_for("split")}, (
+        "asked for by data/splits/splits.py"
+    )
+    assert file_of("graft.core.files.sha256") == GRAFT / "files.py"
     assert file_of("torch.nn") is None
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_on_no_module_that_only_says_what_is_wrong(name: str) -> None:
     """A changed message would do the work anew, in the worst case all training."""
-    assert not [dep for dep in STAGES[name]["deps"] if dep.rstrip("/") in {"src", "src/graft", "src/graft/images"}]
+    assert not [dep for dep in STAGES[name]["deps"] if dep.rstrip("/") in {"src", "src/graft", "src/graft/data"}]
     tellers = ("diagnosis", "doctor", "cleaned_copy", "examination", "changes")
-    assert not {f"src/graft/images/{teller}.py" for teller in tellers} & set(STAGES[name]["deps"])
+    assert not {f"src/graft/data/{teller}.py" for teller in tellers} & set(STAGES[name]["deps"])
 
 
 def test_facts_are_kept_by_the_code_they_follow_from() -> None:
     """Neither more, or a changed message has every image examined anew, nor less."""
-    waiting, decides = [GRAFT / "images" / "facts.py"], {"images/facts.py", "images/facts_cache.py"}
+    waiting, decides = [GRAFT / "data" / "facts.py"], {"modalities/image/stats.py", "data/stats_cache.py"}
     while waiting:
         for found in imports_of(waiting.pop()):
             file = file_of(found.module)
-            if file is not None and file.parent == GRAFT / "images" and name_of(file) not in GROUND | decides:
+            if file is not None and file.parent == GRAFT / "data" and name_of(file) not in GROUND | decides:
                 decides.add(name_of(file))
                 waiting.append(file)
     assert set(CODE) == decides

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from graft.errors import GraftError
-from graft.journal import COLUMNS, Answered, Journal
+from graft.core.errors import GraftError
+from graft.monitoring.prediction_log import COLUMNS, Answered, Journal
 
 ANSWER = Answered("a", 1.0, "0123", "cat", 0.9, False, None, 640, 480, 0.5, 0.2)
 

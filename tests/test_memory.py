@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from graft.errors import exit_code
-from graft.memory import shortage
+from graft.core.errors import exit_code
+from graft.core.memory import shortage
 
 
 def raised(work: Callable[[], object]) -> Exception:

@@ -10,11 +10,11 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from graft.cli import app
-from graft.errors import DataError, WeightsError
-from graft.evaluate.labelled import read_labelled
-from graft.images.sources import find_images
-from graft.outputs import StageOutputs, outputs_of, refuse_output
+from graft.cli.main import app
+from graft.core.errors import DataError, WeightsError
+from graft.core.outputs import StageOutputs, outputs_of, refuse_output
+from graft.data.sources.registry import find_images
+from graft.evaluation.external_data import read_labelled
 from tests.conftest import write_classes
 
 ROOT = Path(__file__).parents[1]

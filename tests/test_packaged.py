@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from graft.artifact import Artifact
-from graft.errors import WeightsError
-from graft.files import write_json
-from graft.packaged import headline, read_package, version_of, write_package
-from graft.trust.card import Novelty, Trust
+from graft.calibration.card import Novelty, Trust
+from graft.core.errors import WeightsError
+from graft.core.files import write_json
+from graft.inference.artifact import Artifact
+from graft.inference.packaged import headline, read_package, version_of, write_package
 
 CHECKS = ()
 PREPROCESSING = {
@@ -142,6 +142,6 @@ def test_headline_keeps_what_people_ask_for() -> None:
 
 
 def test_artifact_reads_the_card_made_here(source: Path) -> None:
-    from graft.artifact import read_card
+    from graft.inference.artifact import read_card
 
     assert isinstance(read_card(source), Artifact)  # else every test above would test a card of another form

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOBODY = 2**22 + 1  # no process has this number: Linux gives none above 2^22
-ASK = "import sys; from graft.parent import end_with_parent; end_with_parent(int(sys.argv[1])); print('alive')"
+ASK = "import sys; from graft.core.process_lifetime import end_with_parent; end_with_parent(int(sys.argv[1])); print('alive')"
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be asked")
 
@@ -30,7 +30,7 @@ def test_it_lives_while_its_parent_does() -> None:
 
 
 def test_it_ends_with_its_parent() -> None:
-    child = "import time; from graft.parent import end_with_parent; end_with_parent(); "
+    child = "import time; from graft.core.process_lifetime import end_with_parent; end_with_parent(); "
     child += "print('begun', flush=True); time.sleep(600)"
     parent = f"""
 import os, subprocess, sys
@@ -56,6 +56,8 @@ def test_python_sh_knows_who_started_a_stage_and_the_stage_asks(tmp_path: Path) 
         ["sh", ROOT / "src/graft/python.sh"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert said.stdout == f"{os.getpid()}\n"
-    stage = "import os; from graft.stages.runner import run_stage; run_stage('toy', lambda *_: print(dict(os.environ)))"
+    stage = (
+        "import os; from graft.pipeline.runner import run_stage; run_stage('toy', lambda *_: print(dict(os.environ)))"
+    )
     orphan = python(stage, GRAFT_PARENT=str(NOBODY))
     assert (orphan.returncode, orphan.stdout) == (-signal.SIGKILL, "")

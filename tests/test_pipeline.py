@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from graft.files import sha256
+from graft.core.files import sha256
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[1]
@@ -71,7 +71,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         zoo={"candidates": CANDIDATES},
         pretrain={"images_per_class": 4, "epochs": 1},
         select={"folds": 2},
-        train={"finetune_epochs": 1, "control_steps": 4, "label_counts": [2]},
+        train={"epochs": 1, "control_steps": 4, "label_counts": [2]},
         evaluate={"bootstrap_samples": 100, "latency_runs": 2},
         # The models made here are poor ones, and better or worse by chance.
         package={"gate": {"min_accuracy": 0.05, "max_drop": None}},
@@ -140,7 +140,7 @@ def test_a_fine_tuning_setting_runs_fine_tuning_and_what_follows(project: Path) 
     ("stage", "section", "key", "values", "outputs"),
     [
         ("pretrain", "pretrain", "learning_rate", (0.002, 0.003, 0.004), "models/source/*/model.safetensors"),
-        ("select", "train", "finetune_epochs", (2, 3, 4), "reports/selection/winner.json"),
+        ("select", "train", "epochs", (2, 3, 4), "reports/selection/winner.json"),
         ("finetune", "train", "learning_rate", (0.002, 0.003, 0.004), "models/*/**/model.safetensors"),
     ],
 )
@@ -203,7 +203,7 @@ def test_missing_weights_are_named_before_any_work(project: Path) -> None:
     _edit(project, zoo={"candidates": [{"arch": "resnet18", "weights": "IMAGENET1K_V1"}], "offline": True})
     before = _written(project / "models")
     done = subprocess.run(
-        [sys.executable, "-m", "graft.stages.pretrain"], cwd=project, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "graft.pipeline.pretrain"], cwd=project, capture_output=True, text=True, check=False,
         env={**os.environ, "TORCH_HOME": str(project / "no hub")},
     )  # fmt: skip
     assert done.returncode == 1

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from graft.telemetry import SWITCHES, switch_off
+from graft.core.telemetry import SWITCHES, switch_off
 
 
 def test_every_switch_is_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from graft.threads import SPIN_COUNT, compute_alone, wait_briefly
+from graft.core.compat.openmp import SPIN_COUNT, compute_alone, wait_briefly
 
 
 def test_the_count_is_set(monkeypatch: pytest.MonkeyPatch) -> None:

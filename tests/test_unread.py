@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from graft.errors import exit_code
-from graft.unread import UNREAD
+from graft.core.broken_pipe import UNREAD
+from graft.core.errors import exit_code
 
 
 def typed_into_a_closed_pipe(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +36,7 @@ def typed_into_a_closed_pipe(*arguments: str, folder: Path, **environment: str) 
 @pytest.mark.parametrize("arguments", [["history"], ["history", "--json"], ["zoo", "resnet*"], ["--help"]])
 def test_a_closed_pipe_ends_a_command_without_a_word(arguments: list[str], unbuffered: str, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").touch()  # history is a project's
-    done = typed_into_a_closed_pipe("graft.cli", *arguments, folder=tmp_path, PYTHONUNBUFFERED=unbuffered)
+    done = typed_into_a_closed_pipe("graft.cli.main", *arguments, folder=tmp_path, PYTHONUNBUFFERED=unbuffered)
     assert done.stderr == ""
     # The help is printed by Typer, which has a code of its own for it.
     assert done.returncode == (1 if arguments == ["--help"] else UNREAD) != 0

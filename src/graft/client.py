@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from graft.errors import DataError, GraftError, ServiceError
+from graft.core.errors import DataError, GraftError, ServiceError
 
 if TYPE_CHECKING:
     import httpx
@@ -112,7 +112,7 @@ class Client:
             DataError: the file cannot be read, or the service refuses it (no image, damaged, too large).
             ServiceError: the service is not there, wants another key, stays busy, or fails.
         """
-        from graft.images.decode import read_bytes
+        from graft.modalities.image.decode import read_bytes
 
         said = self._request("POST", "predict", file, files={"image": (file.name, read_bytes(file))})
         try:

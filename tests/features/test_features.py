@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from graft.features import extract as room
-from graft.features.extract import Extractor, frozen_part
+from graft.features import extraction as room
+from graft.features.cache import Store
+from graft.features.extraction import Extractor, frozen_part
 from graft.features.keys import digest_of
-from graft.features.store import Store
-from graft.zoo.catalogue import family_of
-from graft.zoo.network import Network, build_network
+from graft.models.backbone import Network, build_network
+from graft.models.zoo.registry import family_of
 
 COUNT = 37
 # A CNN at two sizes, odd ones among them, and a transformer; how many of the images fill a batch differs.

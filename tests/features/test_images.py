@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.errors import DataError
-from graft.features import images as room
-from graft.features.images import ImageSet, decoded, decoded_at
-from graft.features.store import Store
-from graft.files import sha256
-from graft.images import decode as decoding
-from graft.zoo.preprocessing import Geometry
+from graft.core.errors import DataError
+from graft.core.files import sha256
+from graft.features import image_cache as room
+from graft.features.cache import Store
+from graft.features.image_cache import ImageSet, decoded, decoded_at
+from graft.modalities.image import decode as decoding
+from graft.models.preprocessing import Geometry
 
 SMALL, LARGE = Geometry(16, 1.0, "bilinear"), Geometry(24, 0.9, "bicubic")
 

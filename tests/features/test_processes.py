@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from graft.features.cache import Store
 from graft.features.keys import row_keys
-from graft.features.store import Store
 
 # Makes rows of 2,000 numbers from names, many times over, with room for only some of them; each answer is checked.
 WORKER = """
@@ -17,7 +17,7 @@ import random, sys, time, zlib
 from pathlib import Path
 import numpy as np
 from graft.features.keys import row_keys
-from graft.features.store import Store
+from graft.features.cache import Store
 
 def row_of(name):
     return np.full((1, 2000), zlib.crc32(name.encode()), np.int64)
@@ -51,7 +51,7 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from graft.features.keys import row_keys
-from graft.features.store import Store
+from graft.features.cache import Store
 
 def compute(missing, put):
     put(0, np.full((1, 2000), 7))

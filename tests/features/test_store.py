@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from graft.features.cache import Store
 from graft.features.keys import row_keys
-from graft.features.store import Store
 
 if TYPE_CHECKING:
-    from graft.features.store import Put
+    from graft.features.cache import Put
 
 
 class Asked:

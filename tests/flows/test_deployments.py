@@ -19,8 +19,8 @@ from flows import deployments
 from flows.deployments import LONG_FLOWS, SILENCE, deploy, make_pool, pool_of, silence
 from flows.events import DATA_CHANGED, DRIFTED, TRAINED
 from flows.project import project_id
-from graft.errors import GraftError
-from graft.workspace import Workspace
+from graft.core.errors import GraftError
+from graft.core.workspace import Workspace
 from tests.flows.toy import Toy
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from flows.pipeline import pipeline
-from graft.validation.findings import Finding, Offender
-from graft.validation.report import Summary, as_json
+from graft.data.validation.findings import Finding, Offender
+from graft.data.validation.report import Summary, as_json
 from tests.flows.toy import Toy
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]

@@ -14,7 +14,7 @@ import pytest
 
 from flows.graph import Step, reproduce
 from flows.outcome import Outcome, StageError, StageRun
-from graft.errors import GraftError
+from graft.core.errors import GraftError
 from tests.flows.processes import ended
 from tests.flows.toy import Toy
 

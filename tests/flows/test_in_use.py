@@ -9,11 +9,11 @@ import pytest
 from flows import promote as promoting
 from flows import rollback as rolling
 from flows.in_use import page
-from graft.packaged import version_of
-from graft.versions.promote import Change
-from graft.versions.promotions import history
-from tests.versions.conftest import Project, lay
-from tests.versions.conftest import trained as trained  # the fixture
+from graft.inference.packaged import version_of
+from graft.registry.history import history
+from graft.registry.promote import Change
+from tests.registry.conftest import Project, lay
+from tests.registry.conftest import trained as trained  # the fixture
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 

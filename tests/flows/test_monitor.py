@@ -13,10 +13,10 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 
 from flows.monitor import main, monitor, rows_of
 from flows.project import project_id
-from graft.journal import Answered, Journal
-from graft.monitor.verdict import Accuracy, Monitored
-from graft.validation.drift import Shift
-from graft.workspace import Workspace
+from graft.core.workspace import Workspace
+from graft.data.validation.drift import Shift
+from graft.monitoring.drift import Accuracy, Monitored
+from graft.monitoring.prediction_log import Answered, Journal
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
 

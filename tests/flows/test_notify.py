@@ -13,7 +13,7 @@ from prefect.blocks.system import Secret
 
 from flows.notify import tell, tell_changes
 from flows.pipeline import pipeline
-from graft.workspace import Workspace
+from graft.core.workspace import Workspace
 from tests.flows.toy import Toy
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]

@@ -11,9 +11,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.overrides import write_overrides
-from graft.config import load_params
-from graft.errors import ConfigError
-from graft.workspace import Workspace
+from graft.core.config import load_params
+from graft.core.errors import ConfigError
+from graft.core.workspace import Workspace
 
 TEXT = """\
 seed: 0  # of everything

@@ -24,7 +24,7 @@ from flows import pipeline as module
 from flows import stage_task
 from flows.pipeline import main, pipeline
 from flows.project import project_id
-from graft.workspace import Workspace
+from graft.core.workspace import Workspace
 from tests.flows.test_turn import another
 from tests.flows.toy import Toy
 from tests.waiting import until

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from flows.result import read_metrics, summary
-from graft.errors import GraftError
-from graft.workspace import Workspace
+from graft.core.errors import GraftError
+from graft.core.workspace import Workspace
 
 METRICS: dict[str, Any] = {
     "accuracy": 0.9123,

@@ -11,7 +11,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION
 
 from flows.deployments import need_server
 from flows.server import address, answers, some_server
-from graft.errors import GraftError
+from graft.core.errors import GraftError
 
 
 class Somebody(BaseHTTPRequestHandler):

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from flows.turn import BusyError, Record, is_over, recorded, records, turn
-from graft.workspace import Workspace
+from graft.core.workspace import Workspace
 
 HOLDER = """\
 import sys
 from pathlib import Path
 from flows.turn import recorded, turn
-from graft.workspace import Workspace
+from graft.core.workspace import Workspace
 workspace = Workspace(Path(sys.argv[1]))
 with recorded(workspace, "other", "http://there/api"), turn(workspace, "other", "leave", print):
     print("held", flush=True)

@@ -16,10 +16,10 @@ from flows import pipeline
 from flows.graph import changed_inputs, reproduce
 from flows.turn import turn
 from flows.watch import main, watch
-from graft.config import load_params
-from graft.images.changes import compare
-from graft.stages import ingest
-from graft.workspace import Workspace
+from graft.core.config import load_params
+from graft.core.workspace import Workspace
+from graft.data.changes import compare
+from graft.pipeline import ingest
 from tests.flows.toy import Toy
 
 DVC = str(Path(sys.executable).with_name("dvc"))

@@ -22,7 +22,7 @@ import pytest
 from filelock import FileLock
 
 from flows.project import project_id
-from graft.workspace import Workspace
+from graft.core.workspace import Workspace
 from tests.flows.processes import ended, prefect_server
 from tests.flows.toy import Toy, make_toy
 from tests.waiting import until
@@ -273,7 +273,7 @@ def test_a_killed_workers_run_is_found_ends_as_crashed_and_is_resumed(place: Pla
 def test_a_worker_that_ends_leaves_no_stage_behind_and_its_run_is_resumed(place: Place, number: int) -> None:
     deploy(place, "train")
     # As graft's own stages do, this one ends with the process that started it.
-    stage = "import os, time; from graft.parent import end_with_parent; end_with_parent(); "
+    stage = "import os, time; from graft.core.process_lifetime import end_with_parent; end_with_parent(); "
     stage += "open('pid', 'w').write(str(os.getpid())); time.sleep(1000)"
     (place.toy.root / "select.sh").write_text(f'exec "{sys.executable}" -c "{stage}"\n')
     # Debian's own shell, where bash would become the command by itself: a stage's command says `exec`, as graft's do.

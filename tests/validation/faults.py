@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from graft.settings import Validation
-from graft.validation.checks import LARGE_CLUSTER
-from graft.validation.drift import summarise_facts
-from graft.validation.suite import Known
+from graft.core.settings import Validation
+from graft.data.validation.builtin_checks import LARGE_CLUSTER
+from graft.data.validation.drift import summarise_facts
+from graft.data.validation.suite import Known
 
 PER_CLASS = 30
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from graft.errors import ConfigError
-from graft.images.groups import image_clusters
-from graft.images.manifest import usable
-from graft.settings import Validation
-from graft.validation import predicates
-from graft.validation.check import Check, severities
-from graft.validation.checks import CHECKS
-from graft.validation.findings import Finding, by_cause, refuses
-from graft.validation.suite import Known, not_checked, validate_manifest, with_quarantine
+from graft.core.errors import ConfigError
+from graft.core.settings import Validation
+from graft.data.manifest import usable
+from graft.data.splits.groups import image_clusters
+from graft.data.validation import predicates
+from graft.data.validation.builtin_checks import CHECKS
+from graft.data.validation.check_spec import Check, severities
+from graft.data.validation.findings import Finding, by_cause, refuses
+from graft.data.validation.suite import Known, not_checked, validate_manifest, with_quarantine
 from tests.validation.faults import ENTAILED, FAULTS, NAMED, Case
 
 EVERY = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from graft.validation.drift import (
+from graft.data.validation.drift import (
     CHANCE,
     FACTS,
     POINTS,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from graft.errors import DataError
-from graft.validation.reference import History, read_history, summarise_data, write_history
+from graft.core.errors import DataError
+from graft.data.validation.reference import History, read_history, summarise_data, write_history
 from tests.validation.faults import clean_manifest
 
 

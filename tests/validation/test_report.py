@@ -11,10 +11,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from graft.images.doctor import DEFAULTS
-from graft.images.examination import look
-from graft.settings import Validation
-from graft.validation.report import (
+from graft.core.settings import Validation
+from graft.data.doctor.audit import look
+from graft.data.doctor.doctor import DEFAULTS
+from graft.data.validation.report import (
     JSON_FILE,
     PAGE_FILE,
     PICTURES_PER_FINDING,
@@ -23,7 +23,7 @@ from graft.validation.report import (
     summarise,
     write_report,
 )
-from graft.validation.suite import validate_manifest, with_quarantine
+from graft.data.validation.suite import validate_manifest, with_quarantine
 from tests.validation.faults import FAULTS, Case
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from graft.images.doctor import DEFAULTS
-from graft.images.examination import look
-from graft.settings import Validation
-from graft.validation.findings import Finding, refuses
-from graft.validation.suite import validate_manifest
+from graft.core.settings import Validation
+from graft.data.doctor.audit import look
+from graft.data.doctor.doctor import DEFAULTS
+from graft.data.validation.findings import Finding, refuses
+from graft.data.validation.suite import validate_manifest
 from tests.conftest import picture, write_classes
 
 LIMITS = Validation(min_images_per_class=3, max_imbalance=3.0)

@@ -1,1 +1,1 @@
-"""Every image decoded once, every backbone run once per image; all later work reads what is kept here."""
+"""Feature extraction and its cache."""

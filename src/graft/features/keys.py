@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.code_version import code_of, decoders
+from graft.core.code_version import code_of, decoders
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 
 KEY_BYTES = 32
 # The code that says what an image's pixels are, and the code that says what a network makes of them.
-_DECODING = ("features/images.py", "images/decode.py", "images/colour.py", "zoo/preprocessing.py")
-_RUNNING = ("features/extract.py", "zoo/*.py")
+_DECODING = (
+    "features/image_cache.py",
+    "modalities/image/decode.py",
+    "modalities/image/colour.py",
+    "models/preprocessing.py",
+)
+_RUNNING = ("features/extraction.py", "zoo/*.py")
 
 
 def key_of(*parts: object) -> str:

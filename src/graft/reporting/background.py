@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from graft.evaluate.cost import ROUNDS
-from graft.evaluate.metrics import METRICS
-from graft.evaluate.wording import cell, counted, megabytes, metric_name, milliseconds, number
+from graft.evaluation.cost.cost import ROUNDS
+from graft.metrics.formatting import cell, counted, megabytes, metric_name, milliseconds, number
+from graft.metrics.metrics import METRICS
 from graft.reporting.blocks import Block, Bullets, Column, Details, Facts, Heading, Row, Table, Text, columns
 from graft.reporting.leaderboard import RULES, leaderboard_table, why_chosen
 
 if TYPE_CHECKING:
-    from graft.artifact import Artifact
-    from graft.evaluate.result import Evaluation
+    from graft.evaluation.result import Evaluation
+    from graft.inference.artifact import Artifact
+    from graft.models.preprocessing import Geometry
     from graft.reporting.context import ReportContext
-    from graft.zoo.preprocessing import Geometry
 
 
 def selection(context: ReportContext) -> list[Block]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from graft.evaluate.wording import counted, interval, percent
+from graft.metrics.formatting import counted, interval, percent
 from graft.reporting.blocks import Block, Figure, Heading, Pair, Row, Table, Text, columns
 
 if TYPE_CHECKING:
-    from graft.evaluate.result import Evaluation
-    from graft.evaluate.trusted import Trusted
+    from graft.evaluation.calibration_check import Trusted
+    from graft.evaluation.result import Evaluation
     from graft.reporting.context import ReportContext
 
 

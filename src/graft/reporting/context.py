@@ -9,16 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.evaluate.suspects import NOT_JUDGED, Suspects
+from graft.evaluation.explain.label_issues import NOT_JUDGED, Suspects
 from graft.reporting.blocks import Exhibit, Picture
 from graft.reporting.figures import draw_all
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graft.artifact import Artifact
-    from graft.evaluate.result import Evaluation
-    from graft.evaluate.slices import Slice
+    from graft.evaluation.result import Evaluation
+    from graft.evaluation.slices import Slice
+    from graft.inference.artifact import Artifact
 
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 _CAPTIONS = {
@@ -36,7 +36,7 @@ class ReportContext:
     Attributes:
         evaluation: the figures.
         artifact: the model's card.
-        settings: every setting that led to the model, by name (:func:`graft.config.flatten`).
+        settings: every setting that led to the model, by name (:func:`graft.core.config.flatten`).
         leaderboard: what selection wrote, or None.
         agreement: how well cheap scores agree with fine-tuning, a sentence or two each.
         selection: pictures of the selection.

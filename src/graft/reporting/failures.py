@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.evaluate.slices import LEAST, weakest
-from graft.evaluate.tables import most_confused
-from graft.evaluate.wording import area, counted, percent
+from graft.evaluation.slices import LEAST, weakest
+from graft.evaluation.tables import most_confused
+from graft.metrics.formatting import area, counted, percent
 from graft.reporting.blocks import Block, Column, Figure, Gallery, Heading, Pair, Row, Table, Text, columns
 from graft.reporting.figures import MOST_BARS, confusion_caption, lowest
 
 if TYPE_CHECKING:
-    from graft.evaluate.result import Evaluation
-    from graft.evaluate.slices import Slice
-    from graft.evaluate.suspects import Suspects
+    from graft.evaluation.explain.label_issues import Suspects
+    from graft.evaluation.result import Evaluation
+    from graft.evaluation.slices import Slice
     from graft.reporting.context import ReportContext
 
 

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.evaluate.curves import pr_table, roc_table
-from graft.evaluate.metrics import bins
-from graft.evaluate.wording import area
-from graft.files import write_text
+from graft.calibration.abstention import coverage_table
+from graft.calibration.temperature import uncalibrated
+from graft.core.files import write_text
+from graft.metrics.curves import pr_table, roc_table
+from graft.metrics.formatting import area
+from graft.metrics.metrics import bins
 from graft.reporting.svg import BLUE, DIAGONAL, GRID, INK, ORANGE, PAPER, WIDTH, figure, in_percent, legend, short, svg
-from graft.trust.temperature import uncalibrated
-from graft.trust.threshold import coverage_table
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from graft.evaluate.metrics import Bin
-    from graft.evaluate.result import Evaluation
-    from graft.evaluate.tables import ClassRow
-    from graft.evaluate.transfer import Comparison
+    from graft.evaluation.compare.transfer import Comparison
+    from graft.evaluation.result import Evaluation
+    from graft.evaluation.tables import ClassRow
+    from graft.metrics.metrics import Bin
 
 FOLDER = "plots"
 MOST_BARS = 30
@@ -191,7 +191,7 @@ def coverage_svg(table: pd.DataFrame, threshold: float) -> str:
     """Accuracy of what is answered against the share that is; an orange diamond where the model's threshold lies.
 
     Args:
-        table: see :func:`graft.trust.threshold.coverage_table`; at least one row.
+        table: see :func:`graft.calibration.abstention.coverage_table`; at least one row.
         threshold: the least confidence of a sure answer.
     """
     with figure(WIDTH, 3.6) as (drawn, axes):
@@ -211,7 +211,7 @@ def curve_svg(name: str, table: pd.DataFrame, areas: Mapping[str, float], column
 
     Args:
         name: which of the two.
-        table: see :func:`graft.evaluate.curves.roc_table`; at least one class has a curve.
+        table: see :func:`graft.metrics.curves.roc_table`; at least one class has a curve.
         areas: area under the curve of each class in the table.
         columns: which of its columns is drawn against which.
     """

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.evaluate.wording import percent
-from graft.images.decode import decode
-from graft.progress import track
+from graft.core.progress import track
+from graft.metrics.formatting import percent
+from graft.modalities.image.decode import decode
 from graft.reporting.blocks import Exhibit, Picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from graft.evaluate.heldout import HeldOut
-    from graft.evaluate.suspects import Suspect
-    from graft.images.packed import RawFolder, StoredImage
-    from graft.predict import Predictor
+    from graft.core.packed_files import RawFolder, StoredImage
+    from graft.evaluation.explain.label_issues import Suspect
+    from graft.evaluation.test_set import HeldOut
+    from graft.inference.predictor import Predictor
 
 SIDE = 160  # pixels; twice what the page shows, for sharp screens
 _LOSSLESS = 64
@@ -48,7 +48,7 @@ def show_mistakes(
     Raises:
         DataError: an image cannot be decoded.
     """
-    from graft.evaluate.attention import Attention
+    from graft.evaluation.explain.gradcam import Attention
 
     rows = worst_mistakes(held_out, probabilities)
     if not len(rows):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.evaluate.scorer import ACCURACY, Scorer, scorer
-from graft.evaluate.wording import cell
+from graft.metrics.formatting import cell
+from graft.metrics.scorer import ACCURACY, Scorer, scorer
 from graft.reporting.blocks import Column, Row, Table
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graft.evaluate.incumbent import in_words
-from graft.evaluate.wording import (
+from graft.evaluation.compare.champion import in_words
+from graft.metrics.formatting import (
     cell,
     counted,
     interval,
@@ -20,11 +20,11 @@ from graft.evaluate.wording import (
 from graft.reporting.blocks import Badge, Block, Bullets, Column, Figure, Heading, Pair, Row, Table, Text, columns
 
 if TYPE_CHECKING:
-    from graft.evaluate.intervals import Interval
-    from graft.evaluate.majority import Majority
-    from graft.evaluate.result import Evaluation
-    from graft.evaluate.transfer import Comparison
+    from graft.evaluation.compare.majority import Majority
+    from graft.evaluation.compare.transfer import Comparison
+    from graft.evaluation.result import Evaluation
     from graft.reporting.context import ReportContext
+    from graft.stats.intervals import Interval
 
 # Classes that a sentence names.
 _MOST_NAMED = 12

@@ -1,0 +1,1 @@
+"""Augmentation policies, their domains and transforms."""

@@ -1,0 +1,186 @@
+"""What keeps a label in which domain: how far images may be changed, and why no further.
+
+To add a domain, add a row to ``DOMAINS``. A kind of change that a domain does not name is free in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from graft.augmentation.policies import POLICIES
+from graft.augmentation.policy_config import Choice, Pick, as_yaml, chosen
+from graft.augmentation.transforms import CHANGES
+from graft.core.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most of one kind of change that keeps labels, in the kind's unit; 0 forbids it. And why."""
+
+    most: float
+    why: str
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One named domain.
+
+    Attributes:
+        says: what images are meant, for people.
+        limits: kind of change (a key of :data:`graft.augmentation.transforms.CHANGES`) -> the most of it.
+    """
+
+    says: str
+    limits: Mapping[str, Limit] = field(default_factory=dict)
+
+
+_GROUND = "most of the area is ground, and a share of the area is no share of the label"
+_STROKES = "inverted by parts, a stroke becomes its own outline"
+_COLOUR = "the colour is part of what the label says"
+_SIDES = "left and right of a body are not the same, and a finding has its side"
+
+DOMAINS = {
+    "any": Domain("nothing is known of the images, so nothing is forbidden"),
+    "natural": Domain(
+        "photographs of things, animals, people, places",
+        {"crop": Limit(0.75, "what the label names may be outside the part that is left")},
+    ),
+    "digits": Domain(
+        "single digits or letters",
+        {
+            "mirror": Limit(0, "a mirrored digit or letter is another one or none"),
+            "rotation": Limit(15, "turned further a 1 becomes a 7, and a 6 in the end a 9"),
+            "shear": Limit(15, "slanted further a 7 becomes a 1"),
+            # Shifted by up to 15% of the side, a reader that is used to such shifts fell from 0.99 to 0.87 right.
+            "shift": Limit(0.1, "a stroke that has left the image is missing"),
+            "scale": Limit(0.15, "a stroke that has left the image is missing"),
+            "crop": Limit(0.2, "a stroke that is cut off is missing"),
+            "tones": Limit(0, _STROKES),
+            "paste": Limit(0, _GROUND),
+        },
+    ),
+    "text": Domain(
+        "words, lines, documents",
+        {
+            "mirror": Limit(0, "mirrored writing is none"),
+            "rotation": Limit(10, "writing has its direction"),
+            "shear": Limit(10, "letters that are slanted further are others"),
+            "shift": Limit(0.1, "letters that have left the image are missing"),
+            "crop": Limit(0.1, "letters that are cut off are missing"),
+            "tones": Limit(0, _STROKES),
+            "blur": Limit(0.005, "small letters cannot be told apart"),
+            "paste": Limit(0, _GROUND),
+        },
+    ),
+    "medical": Domain(
+        "radiographs, scans, photographs of bodies, stained sections",
+        {
+            "mirror": Limit(0, _SIDES),
+            "rotation": Limit(15, _SIDES),
+            "crop": Limit(0.2, "a small finding may be outside the part that is left"),
+            "scale": Limit(0.2, "the size of a finding is part of it"),
+            "brightness": Limit(0.3, "density is part of a finding"),
+            "saturation": Limit(0.1, "stains and skin are told by their colour"),
+            "hue": Limit(0.02, "stains and skin are told by their colour"),
+            "tones": Limit(0, "density is part of a finding, and inverted it is its opposite"),
+            "blur": Limit(0.002, "fine structure is part of a finding"),
+            "paste": Limit(0, "a finding is small, and may be in or outside the pasted part whatever the shares say"),
+        },
+    ),
+    "aerial": Domain(
+        "images from above, without up or left: satellites, aircraft, microscopes",
+        {
+            "crop": Limit(0.6, "land use is told by its surroundings"),
+            "scale": Limit(0.3, "the scale is known from above, and tells a road from a path"),
+            "hue": Limit(0.05, _COLOUR),
+            "saturation": Limit(0.5, _COLOUR),
+            "tones": Limit(0, _COLOUR),
+        },
+    ),
+    "colour": Domain(
+        "what is told by its colour: ripeness, stains, flowers, paints",
+        {
+            "hue": Limit(0.02, _COLOUR),
+            "saturation": Limit(0.2, _COLOUR),
+            "brightness": Limit(0.3, _COLOUR),
+            "tones": Limit(0, _COLOUR),
+        },
+    ),
+}
+
+
+def check_domain(choice: Choice, name: str) -> None:
+    """Refuse a choice of policies that would not keep the labels of the domain called ``name``.
+
+    Amounts of several policies add up.
+
+    Raises:
+        ConfigError: there is no such domain, or a kind of change goes beyond its limit; the message names policies,
+            changes, limits and reasons, and the remedy is an ``augment.policy`` that can be copied.
+    """
+    if name not in DOMAINS:
+        raise ConfigError(
+            f"there is no augmentation domain {name!r}", where="augment.domain", remedy=did_you_mean(name, DOMAINS)
+        )
+    broken = beyond(choice, DOMAINS[name])
+    if not broken:
+        return
+    guilty = [pick.name for pick in choice.picks if set(broken) & set(pick.changes)]
+    reasons = [_reason(kind, amount, DOMAINS[name].limits[kind]) for kind, amount in broken.items()]
+    raise ConfigError(
+        f"the augmentation {' with '.join(map(repr, guilty))} would not keep the labels of the domain {name!r}:\n"
+        + "\n".join(f"  - it {reason}" for reason in reasons),
+        where="augment.policy",
+        remedy=_remedy(choice, name),
+    )
+
+
+def beyond(choice: Choice, domain: Domain) -> dict[str, float]:
+    """Kind of change -> amount, of those that go beyond the domain's limits."""
+    total = choice.changes
+    # A hair's breadth more is due to adding up.
+    over = [kind for kind, limit in domain.limits.items() if total.get(kind, 0.0) > limit.most + 1e-9]
+    return {kind: total[kind] for kind in over}
+
+
+def allowed(name: str) -> list[str]:
+    """The policies that keep the labels of the domain with their default options."""
+    return [policy for policy in POLICIES if not beyond(chosen(policy), DOMAINS[name])]
+
+
+def _reason(kind: str, amount: float, limit: Limit) -> str:
+    says = CHANGES[kind].format(amount)
+    bound = "not allowed" if not limit.most else f"allowed: {_amount(kind, limit.most)}"
+    return f"{says} ({bound}): {limit.why}"
+
+
+def _amount(kind: str, amount: float) -> str:
+    """``up to 15 degrees``: the part of the sentence that holds the number."""
+    says = CHANGES[kind].format(amount)
+    return says[says.index("up to") :] if "up to" in says else says
+
+
+def _remedy(choice: Choice, name: str) -> str:
+    others = f"use one of {', '.join(allowed(name))}; or set augment.domain to what the images are"
+    tamed = _tamed(choice, DOMAINS[name])
+    return f"write `policy: {as_yaml(tamed)}`; or {others}" if tamed is not None else others
+
+
+def _tamed(choice: Choice, domain: Domain) -> Choice | None:
+    """The same policies with options lowered to the limits; None where that cannot be done by options alone."""
+    broken = beyond(choice, domain)
+    picks = []
+    for pick in choice.picks:
+        lower = {kind: _share(pick, kind, choice, domain) for kind in broken if kind in pick.recipe.options}
+        picks.append(Pick(pick.name, {**pick.values, **lower}))
+    tamed = Choice(tuple(picks))
+    return None if beyond(tamed, domain) else tamed
+
+
+def _share(pick: Pick, kind: str, choice: Choice, domain: Domain) -> float:
+    """What a policy may keep of a change that several make together: the same share for all of them."""
+    exact = pick.values[kind] * domain.limits[kind].most / choice.changes[kind]
+    # Three decimals are enough for all units, and rounding down keeps the sum within the limit.
+    return math.floor(exact * 1000 + 1e-6) / 1000

@@ -1,0 +1,223 @@
+"""The augmentation policies by name, their options, and the one way to apply them: each sample under its own seed.
+
+To add a policy, add a row to ``POLICIES``: what it is for, its options, and the steps or the mixing it is made of.
+The tests run over every row by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from graft.augmentation import transforms as steps
+from graft.augmentation.mixing import Mixing
+from graft.augmentation.transforms import GREY, Move, Step
+
+if TYPE_CHECKING:
+    import torch
+
+    from graft.augmentation.policy_config import Choice
+
+    Vary = Callable[[torch.Tensor], torch.Tensor]
+
+Values = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A number that a policy can be given: its default, what it may be at least and at most, and whether it is whole.
+
+    An option that is named like a kind of change (:data:`graft.augmentation.transforms.CHANGES`) is the most of that change.
+    """
+
+    default: float
+    least: float
+    most: float
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One named policy: either steps, done to each image by itself, or a mixing, done to a whole batch.
+
+    Attributes:
+        says: what it does and what it is for, for people.
+        options: what can be set, by name.
+        steps: the options' values -> steps, in order.
+        mixing: the options' values -> how the images of a batch are mixed; None: this is no batch policy.
+    """
+
+    says: str
+    options: Mapping[str, Option] = field(default_factory=dict)
+    steps: Callable[[Values], list[Step]] = lambda values: []
+    mixing: Callable[[Values], Mixing] | None = None
+
+    def changes(self, values: Values) -> dict[str, float]:
+        """Kind of change -> largest amount, of all steps together; the amounts of steps add up."""
+        total: dict[str, float] = {}
+        parts = [step.changes for step in self.steps(values)]
+        if self.mixing is not None:
+            parts.append(self.mixing(values).changes)
+        for part in parts:
+            for kind, amount in part.items():
+                total[kind] = total.get(kind, 0.0) + amount
+        return {kind: amount for kind, amount in total.items() if amount}
+
+
+def _geometric(v: Values) -> list[Step]:
+    return [
+        steps.mirror(v["mirror"]),
+        steps.affine_mirrored(_move(v)),
+        steps.blur(v["blur"]),
+    ]
+
+
+def _digits(v: Values) -> list[Step]:
+    # Turned by less than what makes a 7 of a 1 or a 9 of a 6. What moves in from outside is black, as is the ground of
+    # the digits; for another ground set `geometric`'s mirror to 0.
+    return [steps.affine_on_black(_move(v))]
+
+
+def _move(v: Values) -> Move:
+    return Move(v["rotation"], v["shift"], v["scale"], v["shear"])
+
+
+_MIRROR = Option(0.5, 0, 1)
+_AFFINE = {"rotation": 180.0, "shift": 1.0, "scale": 0.9, "shear": 60.0}
+
+
+def _affine_options(**defaults: float) -> dict[str, Option]:
+    return {name: Option(default, 0, _AFFINE[name]) for name, default in defaults.items()}
+
+
+POLICIES = {
+    "none": Recipe("nothing is varied"),
+    "light": Recipe(
+        "flip and a small crop: a safe start for photographs",
+        {"mirror": _MIRROR, "crop": Option(0.2, 0, 0.95)},
+        lambda v: [steps.crop(v["crop"], 1.1), steps.mirror(v["mirror"])],
+    ),
+    "standard": Recipe(
+        "random resized crop, flip and colour: photographs of many scales and lights",
+        {
+            "mirror": _MIRROR,
+            "crop": Option(0.6, 0, 0.95),
+            "brightness": Option(0.2, 0, 1),
+            "saturation": Option(0.2, 0, 1),
+            # Hues take longer to turn than all the rest together, and few classes are told by less.
+            "hue": Option(0.0, 0, 0.5),
+        },
+        lambda v: [
+            steps.crop(v["crop"], 4 / 3),
+            steps.mirror(v["mirror"]),
+            steps.colour(v["brightness"], v["saturation"], v["hue"]),
+        ],
+    ),
+    "geometric": Recipe(
+        "flip, rotation, shift, scale, shear, a little blur: things seen from many sides",
+        {
+            "mirror": _MIRROR,
+            **_affine_options(rotation=20, shift=0.1, scale=0.2, shear=10),
+            "blur": Option(0.005, 0, 0.1),
+        },
+        _geometric,
+    ),
+    "digits": Recipe(
+        "small rotation, shift, scale, shear, no flip: characters, on a black ground",
+        _affine_options(rotation=12, shift=0.08, scale=0.12, shear=8),
+        _digits,
+    ),
+    "symmetries": Recipe(
+        "quarter turns and flips: what has no up and no left, such as aerial and microscope images",
+        {},
+        lambda v: [steps.symmetries()],
+    ),
+    "randaugment": Recipe(
+        "flip and random operations of one strength (RandAugment): photographs",
+        {"mirror": _MIRROR, "magnitude": Option(9, 0, 30, whole=True), "operations": Option(2, 1, 10, whole=True)},
+        lambda v: [steps.mirror(v["mirror"]), steps.randaugment(int(v["magnitude"]), int(v["operations"]), GREY)],
+    ),
+    "trivialaugment": Recipe(
+        "flip and one random operation of any strength (TrivialAugment): photographs",
+        {"mirror": _MIRROR},
+        lambda v: [steps.mirror(v["mirror"]), steps.trivialaugment(GREY)],
+    ),
+    "augmix": Recipe(
+        "flip and a mixture of random operations (AugMix): photographs that may come damaged or in other weather",
+        {"mirror": _MIRROR, "severity": Option(3, 1, 10, whole=True)},
+        lambda v: [steps.mirror(v["mirror"]), steps.augmix(int(v["severity"]), GREY)],
+    ),
+    "mixup": Recipe(
+        "every image laid over another of its batch, labels in the same shares (mixup)",
+        {"alpha": Option(0.2, 0.01, 10)},
+        mixing=lambda v: Mixing("MixUp", v["alpha"], {"overlay": 1.0}),
+    ),
+    "cutmix": Recipe(
+        "a part of another image of the batch pasted into every image, labels by area (CutMix)",
+        {"alpha": Option(1.0, 0.01, 10)},
+        mixing=lambda v: Mixing("CutMix", v["alpha"], {"paste": 1.0}),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A choice of policies, built for images of one size.
+
+    Attributes:
+        vary: a uint8 tensor (3, side, side) -> one (3, size, size), drawn from torch's global generator; None: images
+            stay as they are. :func:`augment_batch` gives each image its own seed.
+        mixing: how a batch is mixed after that; None: not at all.
+        enlargement: side that images should have, as a multiple of the size they leave with: more than 1 where the
+            policy begins with a crop, which would otherwise have to upsample.
+    """
+
+    vary: Vary | None = None
+    mixing: Mixing | None = None
+    enlargement: float = 1.0
+
+    @property
+    def changes_anything(self) -> bool:
+        """Whether there is anything to do."""
+        return self.vary is not None or self.mixing is not None
+
+
+def build_policy(choice: Choice, size: int) -> Policy:
+    """What was chosen (:func:`graft.augmentation.policy_config.choose`), for images of ``size`` x ``size`` pixels."""
+    from graft.core.compat.torchvision import v2
+
+    parts = [step for pick in choice.picks for step in pick.recipe.steps(pick.values)]
+    transforms = [transform for step in parts for transform in step.transforms(v2, size)]
+    mixings = [pick.recipe.mixing(pick.values) for pick in choice.picks if pick.recipe.mixing is not None]
+    enlargement = steps.ENLARGEMENT if parts and parts[0].changes.get("crop") else 1.0
+    return Policy(v2.Compose(transforms) if transforms else None, mixings[0] if mixings else None, enlargement)
+
+
+def augment_batch(policy: Policy, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+    """Vary every image under its own seed. (Mixing, which is done to batches, is :meth:`Mixing.mix`.)
+
+    The result for an image depends on its pixels and its seed alone: not on the others in the batch, their number or
+    order, nor on how many workers load them. The global generator is left as it was.
+
+    Args:
+        policy: from :func:`build_policy`.
+        images: uint8 (n, side, side, 3).
+        seeds: n seeds in [0, 2**63), such as from :func:`graft.core.determinism.derive_seed`.
+
+    Returns:
+        uint8 (n, size, size, 3), a new tensor unless the policy varies nothing.
+    """
+    import torch
+
+    if len(seeds) != len(images):
+        raise ValueError(f"{len(images)} images need as many seeds, not {len(seeds)}")
+    if policy.vary is None or not len(images):
+        return images
+    varied = []
+    with torch.random.fork_rng(devices=[]):
+        for image, seed in zip(images.permute(0, 3, 1, 2), seeds, strict=True):
+            # Not torch.manual_seed, which would seed every GPU as well.
+            torch.default_generator.manual_seed(seed)
+            varied.append(policy.vary(image.contiguous()))
+    return torch.stack(varied).permute(0, 2, 3, 1).contiguous()

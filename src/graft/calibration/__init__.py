@@ -1,0 +1,1 @@
+"""Temperature scaling, abstention and novelty detection."""

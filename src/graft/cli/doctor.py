@@ -1,0 +1,35 @@
+"""`graft doctor`: what is wrong with a folder or table of images, and a cleaned copy of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+
+def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool, label_from: str | None) -> int:
+    """Examine ``source`` by the settings of the project around the current folder; returns the exit code.
+
+    Args:
+        source: what ``data.source`` could be; relative to the current folder.
+        as_json: print one object for programs.
+        fix: where to write a cleaned copy.
+        follow_links: read links that lead out, whatever ``data.follow_links`` says.
+        label_from: what finds the labels in the files' paths, in place of ``data.label_from``.
+
+    Raises:
+        ConfigError: the project's params.yaml cannot be used, or asks for a device that is not here.
+        DataError: a cleaned copy was asked for and cannot be written.
+    """
+    from graft.data.doctor.doctor import doctor, settings_here
+    from graft.training.devices import require_device
+
+    settings = settings_here()
+    data = settings.params.data
+    data = dataclasses.replace(
+        data, follow_links=follow_links or data.follow_links, label_from=label_from or data.label_from
+    )
+    settings = dataclasses.replace(settings, params=dataclasses.replace(settings.params, data=data))
+    code = doctor(source, as_json, settings, fix)
+    if settings.project is not None:
+        require_device(settings.params.compute.device)
+    return code

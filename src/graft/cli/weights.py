@@ -1,0 +1,65 @@
+"""`graft weights fetch`: have weights on this machine before it is without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graft.core.errors import ConfigError, GraftError, each
+from graft.core.settings import Candidate
+
+
+def fetch_weights(names: Sequence[str], weights: str, offline: bool) -> None:
+    """Fetch what is not here, and print for each its file, size in MB, licence and SHA-256.
+
+    Args:
+        names: architectures as in params.yaml, each with its own weights where written ``arch:weights``.
+        weights: of the names that have none of their own.
+        offline: only say what is here.
+
+    Raises:
+        ConfigError: an architecture that nobody builds; then nothing is fetched.
+        WeightsError: weights that cannot be had; the others were fetched all the same.
+    """
+    candidates = [_candidate(name, weights) for name in names]
+    each(candidates, lambda candidate: print(_fetched(candidate, offline), flush=True))
+
+
+def _candidate(name: str, weights: str) -> Candidate:
+    from graft.models.zoo.registry import family_of
+    from graft.models.zoo.timm_builder import TIMM
+
+    library = TIMM if name.startswith(TIMM) else ""
+    arch, _, own = name.removeprefix(library).partition(":")
+    try:
+        family_of(library + arch)
+    except ConfigError as error:
+        # It speaks of params.yaml, where names stand as a rule.
+        raise ConfigError(error.what, where=name, remedy=error.remedy) from None
+    return Candidate(library + arch, own or weights)
+
+
+def _fetched(candidate: Candidate, offline: bool) -> str:
+    from graft.cli.zoo import licence_of
+    from graft.core.files import sha256
+    from graft.core.workspace import Workspace
+    from graft.models.weights.weights import Surroundings, locate
+
+    nowhere = Surroundings(Workspace.find().source_models, offline=True, seed=0)
+    try:
+        path, how = locate(candidate, nowhere), "was here"
+    except GraftError:
+        if offline:
+            raise
+        path, how = locate(candidate, Surroundings(nowhere.sources, offline=False, seed=0)), "fetched"
+    if path is None or not path.is_file():
+        raise GraftError(
+            f"{candidate.weights!r} are no weights that can be fetched",
+            where=candidate.arch,
+            remedy="leave it out, or write `pretrained`, `bundled` or one of torchvision's weights names",
+        )
+    size = path.stat().st_size / 1e6
+    licence = licence_of(candidate.arch)
+    return (
+        f"{candidate.arch} ({candidate.weights}): {how}\n"
+        f"  file:    {path}\n  size:    {size:.1f} MB\n  licence: {licence}\n  sha256:  {sha256(path)}"
+    )

@@ -1,0 +1,40 @@
+"""Hashes of graft's own code and of image decoders: what is kept from run to run is kept under them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from graft.core.files import sha256
+
+_PACKAGE = Path(__file__).parent
+
+
+def code_of(patterns: Iterable[str], package: Path = _PACKAGE) -> list[str]:
+    """Path and SHA-256 of every file of code that one of ``patterns`` fits, such as ``zoo/*.py``.
+
+    Args:
+        patterns: relative to ``package``, sorted within each.
+        package: graft's own code.
+
+    Raises:
+        ValueError: a pattern fits no file. A module was renamed, and its changes would go unnoticed.
+    """
+    lines = []
+    for pattern in patterns:
+        files = sorted(package.glob(pattern))
+        if not files:
+            raise ValueError(f"no code fits {pattern!r}, by which results are kept")
+        lines += [f"{file.relative_to(package).as_posix()} {sha256(file)}" for file in files]
+    return lines
+
+
+def decoders() -> list[str]:
+    """Pillow's version, and those of the libraries by which it decodes."""
+    import PIL
+    import pillow_heif
+    from PIL import features
+
+    names = ("jpg", "libjpeg_turbo", "webp", "zlib", "libtiff")
+    heif = f"pillow-heif {pillow_heif.__version__}, libheif {pillow_heif.libheif_version()}"
+    return [f"pillow {PIL.__version__}", heif, *(f"{name} {features.version(name)}" for name in names)]

@@ -1,0 +1,1 @@
+"""Imports of libraries that need care on some machines."""

@@ -1,0 +1,192 @@
+"""params.yaml -> :class:`graft.core.settings.Params`: unknown keys refused with the nearest valid name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from graft.core.errors import ConfigError, did_you_mean
+from graft.core.settings import BUILT_IN, Candidate, Params
+
+# Settings of how the work is done: the results are the same to the bit, so no stage of dvc.yaml depends on them.
+NO_RESULT = frozenset({"compute.address", "compute.cache_gb", "compute.mapper", "compute.workers", "zoo.offline"})
+
+
+# Keys of earlier versions, and what to do in their place.
+REMOVED = {
+    "train.unfreeze_blocks": "write train.unfreeze, the share of the blocks that is trained",
+    "train.full_epochs": "leave it out: train.strategy: finetune trains all blocks that train.unfreeze names at once",
+    "train.gradual_epochs": "leave it out: train.block_decay lets early blocks move less",
+    "train.patience": "leave it out: a schedule ends after train.finetune_epochs, and is never cut short",
+    "train.checkpoint_seconds": "leave it out: a killed training goes on from the end of an epoch",
+    "compute.compile": "leave it out: networks are trained as PyTorch runs them",
+    "select.finetune_epochs": "leave it out: finalists are trained as the winner is, for train.finetune_epochs",
+}
+
+
+def load_params(path: Path) -> Params:
+    """Read and check ``path``.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or has a key or value that cannot be used; the message
+            names the key and, for an unknown one, the nearest valid key.
+    """
+    return parse_params(_read_yaml(path), path)
+
+
+def parse_params(values: Any, where: Path | str) -> Params:
+    """Check already parsed YAML; ``where`` is named in messages."""
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "params.yaml must hold keys and values", where=where, remedy="start from the file graft ships"
+        )
+    values = with_built_in(values)
+    # Through JSON: its strict mode takes a list for a tuple and a mapping for a dataclass, but no text for a number.
+    try:
+        params = _adapter().validate_json(json.dumps(values, default=str))
+    except ValidationError as error:
+        raise _explain(error, where) from None
+    _refuse_duplicates(params.zoo.candidates, where)
+    return params
+
+
+def with_built_in(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, and those of the built-in data where ``data.source`` names it and they are not set."""
+    data = values.get("data")
+    source = data.get("source") if isinstance(data, dict) else None
+    return _under(values, BUILT_IN.get(source, {})) if isinstance(source, str) else values
+
+
+def _under(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """``values``, and of ``others`` what is not in it, section by section."""
+    laid: dict[str, Any] = {**others, **values}
+    for key, other in others.items():
+        if isinstance(other, dict) and isinstance(laid[key], dict):
+            laid[key] = _under(laid[key], other)
+    return laid
+
+
+def _refuse_duplicates(candidates: Sequence[Candidate], where: Path | str) -> None:
+    """Each candidate once: a second one would cost as much again and take a finalist's place from another."""
+    # Two names of the same weights.
+    same = [replace(one, weights="DEFAULT") if one.weights == "pretrained" else one for one in candidates]
+    for index, candidate in enumerate(same):
+        if candidate in same[:index]:
+            size = "" if candidate.size is None else f", size: {candidate.size}"
+            raise ConfigError(
+                f"zoo.candidates names {candidate.arch} twice (weights: {candidates[index].weights}, "
+                f"depth: {candidate.depth}{size})",
+                where=where,
+                remedy="leave one of them out, or give it other weights, another depth or another size",
+            )
+
+
+@cache
+def _adapter() -> TypeAdapter[Params]:
+    return TypeAdapter(Params)
+
+
+def _read_yaml(path: Path) -> Any:
+    # YAML 1.2, the same parser and so the same values as DVC (1e-3 is a number, `no` is a word).
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            "there is no params.yaml here", where=path, remedy="run from the project's folder, where params.yaml lies"
+        ) from None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        raise ConfigError(
+            f"params.yaml is not valid YAML: {getattr(error, 'problem', error)}",
+            where=f"{path}{line}",
+            remedy="mend that line; indentation is two spaces, and a colon is followed by a space",
+        ) from None
+
+
+def _explain(error: ValidationError, where: Path | str) -> ConfigError:
+    """One message for the first thing that is wrong: its key, what was found, and what would be right."""
+    first = _most_telling(error)
+    key = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        parent, _, name = key.rpartition(".")
+        remedy = REMOVED.get(key) or did_you_mean(name, _keys_at(parent))
+        return ConfigError(f"unknown key {key!r}", where=where, remedy=remedy)
+    if first["type"] in {"missing", "missing_argument"}:
+        return ConfigError(f"the key {key!r} is missing", where=where, remedy=f"add {key!r} to the file")
+    message = first["msg"].removeprefix("Value error, ")
+    return ConfigError(
+        f"the key {key!r} cannot be {first['input']!r}: {message[0].lower()}{message[1:]}",
+        where=where,
+        remedy=_meaning(key),
+    )
+
+
+def _most_telling(error: ValidationError) -> Any:
+    """Of a union's several complaints take the one that saw the most specific value."""
+    return max(error.errors(include_url=False), key=lambda item: item["type"] in {"unexpected_keyword_argument"})
+
+
+def _is_branch(part: object) -> bool:
+    """Pydantic adds the name of a union's branch or validator to a location; users know only keys."""
+    return (isinstance(part, str) and not part.isidentifier()) or part in {"int", "str", "float", "Candidate"}
+
+
+def _fields_of(kind: Any) -> dict[str, Any]:
+    return kind.__pydantic_fields__ if hasattr(kind, "__pydantic_fields__") else {}
+
+
+def _section(key: str) -> Any:
+    """The dataclass that a dotted key stands in; list indices are passed over."""
+    kind: Any = Params
+    for part in key.split("."):
+        if not part or part.isdigit():
+            continue
+        if part == "candidates":
+            kind = Candidate
+            continue
+        field = _fields_of(kind).get(part)
+        if field is None:
+            return kind
+        if _fields_of(field.annotation):
+            kind = field.annotation
+    return kind
+
+
+def _keys_at(parent: str) -> list[str]:
+    return list(_fields_of(_section(parent)))
+
+
+def _meaning(key: str) -> str | None:
+    parent, _, name = key.rpartition(".")
+    names = [part for part in key.split(".") if not part.isdigit()]
+    field = _fields_of(_section(parent)).get(name) or _fields_of(_section(".".join(names[:-1]))).get(names[-1])
+    if field is None and parent:
+        return _meaning(parent)  # an entry of a mapping: what the whole of it means
+    return f"{key} is: {field.description}" if field is not None and field.description else None
+
+
+def flatten(params: Params) -> dict[str, Any]:
+    """All settings as ``section.key: value``, for reports and for comparing with dvc.yaml."""
+    flat: dict[str, Any] = {}
+    for name, value in dataclasses.asdict(params).items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": item for key, item in value.items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def deciding(params: Params) -> dict[str, Any]:
+    """The settings that can change a result, by name."""
+    return {name: value for name, value in flatten(params).items() if name not in NO_RESULT}

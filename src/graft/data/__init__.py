@@ -1,0 +1,1 @@
+"""Data sets: sources, ingest, manifest, validation, splits."""

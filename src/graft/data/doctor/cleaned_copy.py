@@ -1,0 +1,154 @@
+"""A cleaned copy of a source as a table, and beside it a log of every change; the original is never touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graft.core.errors import DataError
+from graft.core.files import atomic_file
+from graft.core.outputs import refuse_output
+from graft.core.packed_files import PackedFile, StoredImage
+from graft.data.sources.records import Change, Found, Record
+from graft.data.sources.tables import SUFFIXES
+
+LOG_COLUMNS = ("row", "path", "column", "before", "after", "check", "why")
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """What was written.
+
+    Attributes:
+        table: the cleaned copy.
+        log: the list of changes.
+        kept: images in the copy.
+        total: images or rows in the original.
+        changes: how many changes the log lists.
+    """
+
+    table: Path
+    log: Path
+    kept: int
+    total: int
+    changes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "table": str(self.table),
+            "log": str(self.log),
+            "kept": self.kept,
+            "total": self.total,
+            "changes": self.changes,
+        }
+
+
+def log_of(out: Path) -> Path:
+    """Where the log of a cleaned copy lies: ``clean.csv`` -> ``clean.changes.csv``."""
+    return out.with_suffix(".changes.csv")
+
+
+def check_target(out: Path) -> None:
+    """Refuse, before any work, what could not be written or would be written over.
+
+    Raises:
+        DataError: not a table's name, a place where graft writes, or the copy or its log is there already.
+    """
+    if out.suffix.lower() not in SUFFIXES:
+        raise DataError(
+            "the cleaned copy is a table, and this is no table's name",
+            where=out,
+            remedy=f"give --fix a name that ends in {' or '.join(sorted(SUFFIXES))}",
+        )
+    refuse_output(out, Path.cwd())
+    for path in (out, log_of(out)):
+        if os.path.lexists(path):
+            raise DataError("this is already there, and is not written over", where=path, remedy="give another name")
+
+
+def write_cleaned(found: Found, unfit: Mapping[StoredImage, str], out: Path) -> Cleaned:
+    """Write the table without what is unfit, and its log.
+
+    Args:
+        found: the source as it would be with every change of its problems made.
+        unfit: the files to leave out besides, and why.
+        out: the table to write; paths in it are relative to its folder.
+
+    Raises:
+        DataError: the target is there already or cannot be written, or nothing of the user's is there to clean.
+    """
+    import pandas as pd
+
+    check_target(out)
+    if found.watched is None:
+        raise DataError(
+            "this data is graft's or torchvision's own, so there is nothing to clean",
+            where=out,
+            remedy="--fix is for folders and tables",
+        )
+    if any(isinstance(record.file, PackedFile) for record in found.records):
+        raise DataError(
+            "these images lie in tar files, which a table cannot name",
+            where=out,
+            remedy="unpack them into a folder, and clean that",
+        )
+    rows = found.rows or tuple((record, record.split or "") for record in found.records)
+    kept = [(record, split) for record, split in rows if record.file not in unfit]
+    log = pd.DataFrame(_log(found, unfit), columns=list(LOG_COLUMNS)).astype({"row": "Int64"})
+    table = pd.DataFrame(_columns(kept, out))
+    try:
+        with atomic_file(log_of(out)) as beside:
+            log.to_csv(beside, index=False)
+        with atomic_file(out) as beside:
+            if out.suffix.lower() == ".csv":
+                table.to_csv(beside, index=False)
+            else:
+                table.to_parquet(beside, index=False)
+    except OSError as error:
+        log_of(out).unlink(missing_ok=True)
+        raise DataError(
+            f"the cleaned copy cannot be written: {error.strerror or error}",
+            where=out,
+            remedy="name a place that may be written and has space left",
+        ) from None
+    dropped = sum(change.row > 0 and change.after is None for problem in found.problems for change in problem.changes)
+    return Cleaned(out, log_of(out), len(kept), len(rows) + dropped, len(log))
+
+
+def _columns(kept: list[tuple[Record, str]], out: Path) -> dict[str, list[str]]:
+    """The columns to write; split and group only where a row has one, and then the user's own."""
+    home = os.path.realpath(out.parent)
+    columns = {
+        "path": [_relative(record.file, home) for record, _ in kept if isinstance(record.file, Path)],
+        "label": [record.label for record, _ in kept],
+        "split": [split for _, split in kept],
+        "group": [record.group or "" for record, _ in kept],
+    }
+    read = {name: values for name, values in columns.items() if name in {"path", "label"} or any(values)}
+    facts = [dict(record.facts) for record, _ in kept]
+    names = list(dict.fromkeys(name for each in facts for name in each))
+    return read | {name: [each.get(name, "") for each in facts] for name in names}
+
+
+def _relative(file: Path, home: str) -> str:
+    """``file`` as seen from ``home``. Folders on the way are resolved, since ``..`` does not lead back through a link;
+    a file that is itself a link keeps its own name."""
+    real = Path(os.path.realpath(file.parent)) / file.name
+    return Path(os.path.relpath(real, home)).as_posix()
+
+
+def _log(found: Found, unfit: Mapping[StoredImage, str]) -> list[tuple[object, ...]]:
+    """A line for every change, for every file left out, and for what was passed over to begin with."""
+    lines = [_line(change, problem.check) for problem in found.problems for change in problem.changes]
+    named = {record.file: record for record in found.records}
+    lines += [(None, named[file].source, None, None, "left out", "image", why) for file, why in unfit.items()]
+    return lines + [(None, item.path, None, None, "left out", "passed_over", item.why) for item in found.skipped]
+
+
+def _line(change: Change, check: str) -> tuple[object, ...]:
+    after = "left out" if change.after is None else change.after
+    return (change.row, change.path, change.column or None, change.before or None, after, check, change.why)

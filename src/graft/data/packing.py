@@ -1,0 +1,92 @@
+"""Packing images into tar files for a data/raw of few files: each goes by a hash of its path, so changes stay small.
+
+Plain uncompressed tar files that any `tar` unpacks into class folders, and an index (``index.parquet``: path, shard,
+offset, bytes) by which :mod:`graft.core.packed_files` reads an image where it lies. The same images give the same bytes:
+no times, owners or permissions are written, and an image's tar file follows from its path and their number alone. So an
+image that is changed, added or taken out changes one tar file and the index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graft.core.packed_files import COLUMNS, INDEX_FILE, SUFFIX, StoredImage, open_stored
+from graft.core.progress import track
+from graft.data.ingest import not_taken_in, raw_paths, table_of
+from graft.data.sources.records import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def pack_images(records: Sequence[Record], folder: Path, shards: int) -> pd.DataFrame:
+    """Pack every image into ``folder``, under the path that it would have there as a file, and return the same table.
+
+    Args:
+        records: the images.
+        folder: exists and is empty; gets the tar files and the index.
+        shards: the most tar files, 1 or more.
+
+    Raises:
+        DataError: a file cannot be read, is changed meanwhile, or cannot be written.
+    """
+    paths = raw_paths(records)
+    pack_files({path: record.file for path, record in zip(paths, records, strict=True)}, folder, shards)
+    return table_of(records, paths)
+
+
+def pack_files(files: Mapping[str, StoredImage], folder: Path, shards: int) -> None:
+    """Write the tar files and their index; of the images, memory holds a small part of one at a time.
+
+    Args:
+        files: where each image lies, by the path that it gets.
+        folder: as of :func:`pack_images`.
+        shards: the same.
+
+    Raises:
+        DataError: the same.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    def shard(path: str) -> str:
+        return shard_of(path, shards)
+
+    rows: list[tuple[str, str, int, int]] = []
+    ordered = sorted(files, key=lambda path: (shard(path), path))
+    for name, paths in groupby(track(ordered, "packing images"), key=shard):
+        with tarfile.open(folder / name, "x", format=tarfile.PAX_FORMAT) as tar:
+            rows += [(path, name, *_add(tar, path, files[path])) for path in paths]
+    types = (pa.string(), pa.string(), pa.int64(), pa.int64())
+    columns = zip(*sorted(rows), strict=True) if rows else ((),) * len(COLUMNS)
+    arrays = [pa.array(list(column), kind) for column, kind in zip(columns, types, strict=True)]
+    pq.write_table(pa.table(arrays, names=list(COLUMNS)), folder / INDEX_FILE)
+
+
+def shard_of(path: str, shards: int) -> str:
+    """The tar file of an image: ``07.tar`` of 64 by a hash of the path, whatever other images there are."""
+    digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()
+    number = int.from_bytes(digest[:8], "big") % shards
+    return f"{number:0{max(2, len(str(shards - 1)))}d}{SUFFIX}"
+
+
+def _add(tar: tarfile.TarFile, path: str, file: StoredImage) -> tuple[int, int]:
+    """Append one image; where its bytes begin and how many they are."""
+    try:
+        with open_stored(file) as source:
+            entry = tarfile.TarInfo(path)  # of no time, no owner, mode 644
+            entry.size = source.seek(0, os.SEEK_END)
+            source.seek(0)
+            tar.addfile(entry, source)
+            if source.read(1):
+                raise OSError("it grew while it was read")
+    except OSError as error:
+        raise not_taken_in(file, error) from None
+    blocks = -(-entry.size // tarfile.BLOCKSIZE)
+    return tar.offset - blocks * tarfile.BLOCKSIZE, entry.size

@@ -1,0 +1,1 @@
+"""Where samples come from: folders, tables, tar files, torchvision's data sets."""

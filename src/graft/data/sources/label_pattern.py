@@ -1,0 +1,77 @@
+"""Labels from the paths of files (``data.label_from``), and what to do where only the files' names could say them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from graft.core.errors import DataError
+from graft.core.packed_files import StoredImage
+from graft.data.sources.records import SPLIT_NAMES, Record, Skipped
+from graft.data.sources.split_folders import Division
+
+# A name, then a number: ``cat.0.jpg``, ``great_pyrenees_12.jpg``, ``cat-0001.png``, ``cat (3).jpg``.
+USUAL = r"([^/]+?)[ ._(-]+\d+\)?\.\w+$"
+# The folder that a file lies in.
+INNERMOST_FOLDER = "([^/]+)/[^/]+$"
+NO_MATCH = "data.label_from does not match its path"
+
+
+def label_by(pattern: str, files: Iterable[tuple[str, StoredImage]], skipped: list[Skipped]) -> list[Record]:
+    """The files with the label that a pattern finds in their paths; outermost folders called as splits are splits.
+
+    Args:
+        pattern: a regular expression whose one group is the label.
+        files: each with its path relative to the source, with ``/``.
+        skipped: what does not match is added to it.
+    """
+    labelled = []
+    for path, file in files:
+        if label := label_of(path, pattern):
+            labelled.append((path, file, label))
+        else:
+            skipped.append(Skipped(path, NO_MATCH))
+    tops = {PurePosixPath(path).parts[0] for path, *_ in labelled}
+    parts = {top: SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}
+    division = Division(parts if "train" in parts.values() and tops == parts.keys() else {})
+    return [
+        Record(file, path, label, division.split_of(PurePosixPath(path).parts[0]) if division.parts else None)
+        for path, file, label in labelled
+    ]
+
+
+def label_of(path: str, pattern: str) -> str | None:
+    """The label that the pattern finds in a path; None where it does not match."""
+    found = re.search(pattern, path)
+    return (found[1] or None) if found else None
+
+
+def suggestion(paths: Iterable[str]) -> str | None:
+    """The usual pattern and the labels that it gives, where it gives several."""
+    labels = Counter(filter(None, (label_of(PurePosixPath(path).name, USUAL) for path in paths)))
+    usual = [label for label, count in labels.most_common() if count > 1]
+    shown = ", ".join(map(repr, usual[:3])) + (", ..." if len(usual) > 3 else "")
+    return f"set data.label_from to '{USUAL}', which finds {shown} in the files' names" if len(usual) > 1 else None
+
+
+def refuse_folders_of_no_class(records: Iterable[Record], root: Path) -> None:
+    """Refuse class folders that say no classes: all called as splits are, or one for files of several names.
+
+    Raises:
+        DataError: the message proposes a pattern where one fits.
+    """
+    records = list(records)
+    names = sorted({record.label for record in records})
+    advice = suggestion(record.source for record in records)
+    if names and all(name.lower() in SPLIT_NAMES for name in names):
+        what = f"every class folder is called as a split is ({', '.join(map(repr, names))}), so no class is named"
+        how = "set data.label_from to a regular expression whose group is the label in a file's path"
+        raise DataError(what, where=root, remedy=f"{advice or how}; or put a folder for each class into each of these")
+    if len(names) == 1 and advice:
+        raise DataError(
+            f"there is only one class folder, {names[0]!r}, and its files are named by classes",
+            where=root,
+            remedy=f"{advice}; or put the images of each class into a folder of its own",
+        )

@@ -1,0 +1,182 @@
+"""What every way in yields: labelled image files, and what was passed over."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft.core.packed_files import StoredImage
+from graft.core.settings import Severity
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".bmp", ".gif", ".tif", ".tiff"}
+)
+# Said to be images by their names, and so reported as unreadable rather than passed over in silence.
+FOREIGN_SUFFIXES = frozenset({".avif", ".psd", ".svg", ".jp2", ".jxl", ".ppm", ".pgm", ".tga"})
+_DEBRIS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
+
+# What people call the parts of a divided data set; training and the others are written in lower case here.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One labelled image file, as the source gives it.
+
+    Attributes:
+        file: where it lies now, perhaps in a tar file.
+        source: its path as the user knows it, for messages: relative to the source, with ``/``, printable.
+        label: its class.
+        split: ``train`` or ``test`` where the source says so, else None.
+        group: the user's group (a patient, a video, ...) where the source says so, else None.
+        facts: what else the source says of it, column and value; the evaluation looks for weak slices among these.
+    """
+
+    file: StoredImage
+    source: str
+    label: str
+    split: str | None = None
+    group: str | None = None
+    facts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something in the source that was passed over."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change that would clean a table.
+
+    Attributes:
+        row: which row below the heading, counted from 1; 0 is the heading.
+        path: the row's path as it was given, printable.
+        column: which column; empty where it is about the whole row.
+        before: what stands there.
+        after: what should; None where the row or column is left out.
+        why: the reason.
+    """
+
+    row: int
+    path: str
+    column: str
+    before: str
+    after: str | None
+    why: str
+
+    def named(self) -> str:
+        """What it is about, for a list in a message."""
+        name = (self.path or "(empty)") if self.column in {"", "path"} else repr(self.before)
+        return name + (f" (row {self.row})" if self.row else "")
+
+    def sentence(self) -> str:
+        """What is proposed."""
+        where = f"row {self.row}: " if self.row else ""
+        if self.after is None:
+            return f"{where}leave it out, because {self.why}" if self.row else f"leave it out: {self.why}"
+        return f"{where}{self.before!r} -> {self.after!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A rule that a table should meet, and the changes that would make it; none where it is met.
+
+    Attributes:
+        check: the rule's name.
+        severity: ``critical`` where the table is refused for it.
+        says: what is expected.
+        what: what is wrong, in a sentence.
+        remedy: what the user can do.
+        changes: what a cleaned copy changes.
+        by_hand: it is broken in a way that no change can be proposed for.
+    """
+
+    check: str
+    severity: Severity
+    says: str
+    what: str
+    remedy: str
+    changes: tuple[Change, ...] = ()
+    by_hand: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Does the table meet the rule as it is?"""
+        return not self.changes and not self.by_hand
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a source holds.
+
+    Attributes:
+        records: the images, sorted by ``source``.
+        skipped: what was passed over, sorted.
+        watched: the folder that changes when the images do, if there is one.
+        table: the table that lists them, if there is one.
+        linked: a folder that was read through a link out of ``watched``, if there is one.
+        problems: every rule of a table, and the changes that it asks for.
+        rows: a table's rows in its own order, each with its split in the table's own words.
+    """
+
+    records: tuple[Record, ...]
+    skipped: tuple[Skipped, ...] = ()
+    watched: Path | None = None
+    table: Path | None = None
+    linked: Path | None = None
+    problems: tuple[Problem, ...] = ()
+    rows: tuple[tuple[Record, str], ...] = ()
+
+
+def honoured_split(given: str, has_test: bool) -> str:
+    """``train``, ``val`` or ``test`` as given -> ``train`` or ``test``: val is the test where there is no other."""
+    if given == "val":
+        return "train" if has_test else "test"
+    return given
+
+
+def debris(name: str) -> str | None:
+    """Why a file or folder of this name is never data, or None where it may be."""
+    if name.startswith("."):
+        return "hidden"
+    if name.lower() in _DEBRIS:
+        return "left by a file manager or archiver"
+    if not is_text(name):
+        return "its name is not valid UTF-8"
+    return None
+
+
+def is_text(name: str) -> bool:
+    """Can the name be written as UTF-8? Those that cannot hold the bytes of another encoding."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def counted(count: int, thing: str) -> str:
+    """``1 image``, ``12 images``."""
+    return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
+def printable(name: str) -> str:
+    """A path for messages and tables: a line break, or what is not UTF-8, is written as an escape."""
+    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) == "Cc" else char for char in name
+    )

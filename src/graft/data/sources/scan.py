@@ -1,0 +1,144 @@
+"""Going through folders: what is an image to list, what is passed over and why, and which links are followed.
+
+Links are how a walk hangs, reads a disk, or takes one class for another. So a link to a folder is followed only where
+the user asked for it (``data.follow_links``), only out of the data, and every folder once: a link back into the data
+would give its images the label of where the link lies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft.data.sources.records import FOREIGN_SUFFIXES, SUFFIXES, Skipped, debris, printable
+
+NOT_FOLLOWED = "a link to a folder, which is not followed"
+LEADS_OUT = "a link that leads out of the data folder"
+# What `data.follow_links: true` would change.
+FOLLOWABLE = frozenset({NOT_FOLLOWED, LEADS_OUT})
+NO_FOLDER = "not in a class folder"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """How far a source is read.
+
+    Attributes:
+        root: its folder, resolved.
+        follow_links: are links out of it followed?
+    """
+
+    root: Path
+    follow_links: bool = False
+
+    def name(self, path: Path) -> str:
+        """A path as messages write it: relative to the source, with ``/``, printable."""
+        return printable(path.relative_to(self.root).as_posix())
+
+
+def listed(folder: Path) -> tuple[list[os.DirEntry[str]], str | None]:
+    """A folder's entries by name, and why it could not be listed, if so."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name), None
+    except OSError as error:
+        return [], f"cannot be listed: {error.strerror}"
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Is it a folder, or a link to one? A link in a circle is neither, and raises nothing here."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def is_image(entry: os.DirEntry[str]) -> bool:
+    """Is it a file, or a link to one, that is an image by its name?"""
+    try:
+        return entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES | FOREIGN_SUFFIXES
+    except OSError:
+        return False
+
+
+def unfit_folder(entry: os.DirEntry[str], scope: Scope) -> str | None:
+    """Why this entry is no folder to enter, or None where it is one."""
+    if reason := debris(entry.name):
+        return reason
+    if entry.is_symlink():
+        target = _target(entry)
+        if target is None:
+            return "a link that leads nowhere"
+        return _unfit_link(target, scope) if target.is_dir() else NO_FOLDER
+    return None if is_folder(entry) else NO_FOLDER
+
+
+def _unfit_link(target: Path, scope: Scope) -> str | None:
+    """Why a link to the folder ``target`` is not followed, or None where it is."""
+    if not scope.follow_links:
+        return NOT_FOLLOWED
+    if target.is_relative_to(scope.root):
+        return "a link to a folder of this data, which is read where it lies"
+    if scope.root.is_relative_to(target):
+        return "a link to a folder that this data lies in"
+    return None
+
+
+def _unfit_file(entry: os.DirEntry[str], scope: Scope) -> str | None:
+    """Why this entry, which is no folder, is no image to list, or None where it is one."""
+    if entry.is_symlink():
+        target = _target(entry)
+        if target is None:
+            return "a link that leads nowhere"
+        if not scope.follow_links and not target.is_relative_to(scope.root):
+            return LEADS_OUT
+    try:
+        if not entry.is_file():
+            return "neither a file nor a folder"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    return None if is_image(entry) else "not an image by its name"
+
+
+def _target(entry: os.DirEntry[str]) -> Path | None:
+    """Where a link leads in the end; None where that is nowhere, a circle, or not to be seen by this user."""
+    try:
+        return Path(entry.path).resolve(strict=True)
+    except (OSError, RuntimeError):  # a circle is a RuntimeError up to Python 3.12
+        return None
+
+
+def walk(folder: Path, scope: Scope) -> Iterator[Path | Skipped]:
+    """Every image file under ``folder`` and what is passed over; every real folder is entered once."""
+    waiting, seen = [folder], set[tuple[int, int]]()
+    while waiting:
+        current = waiting.pop()
+        if scope.follow_links and not _first_time(current, seen):
+            yield Skipped(scope.name(current), "a folder that was read already through a link")
+            continue
+        entries, trouble = listed(current)
+        if trouble:
+            yield Skipped(scope.name(current), trouble)
+        for entry in entries:
+            path, folderish = Path(entry.path), is_folder(entry)
+            why = debris(entry.name) or (unfit_folder if folderish else _unfit_file)(entry, scope)
+            if why:
+                yield Skipped(scope.name(path), why)
+            elif folderish:
+                waiting.append(path)
+            else:
+                yield path
+
+
+def _first_time(folder: Path, seen: set[tuple[int, int]]) -> bool:
+    try:
+        status = folder.stat()
+    except OSError:
+        return True  # listing it will say why
+    key = (status.st_dev, status.st_ino)
+    if key in seen:
+        return False
+    seen.add(key)
+    return True

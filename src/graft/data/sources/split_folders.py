@@ -1,0 +1,79 @@
+"""Which folders of a source are its parts for training, validation and test: one rule for folders and for tar files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from graft.core.errors import DataError
+from graft.data.sources.records import SPLIT_NAMES, Record, honoured_split
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What lies directly in a folder: folders that could be classes, images, both or neither."""
+
+    folders: bool
+    images: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """How a source is divided.
+
+    Attributes:
+        parts: each split folder's name, and whether it is ``train``, ``val`` or ``test``; empty: it is not divided.
+    """
+
+    parts: Mapping[str, str]
+
+    def split_of(self, folder: str) -> str | None:
+        """The split that images of a split folder get; None where there is nothing to honour.
+
+        One folder called train, and no other, is just a folder of class folders.
+        """
+        if set(self.parts.values()) == {"train"}:
+            return None
+        return honoured_split(self.parts[folder], "test" in self.parts.values())
+
+
+def nested_classes(records: Iterable[Record]) -> dict[str, list[str]]:
+    """The classes whose images lie in several sub-folders of the class's folder, and these."""
+    inner: dict[str, set[str]] = defaultdict(set)
+    for record in records:
+        folders = record.source.split("/")[:-1]
+        if record.label in folders:
+            inner[record.label].add("/".join(folders[folders.index(record.label) + 1 :]))
+    return {label: sorted(names - {""}) for label, names in sorted(inner.items()) if len(names - {""}) > 1}
+
+
+def division_of(contents: Mapping[str, Content], root: Path) -> Division:
+    """How a source is divided, by the folders in it that are called as splits are.
+
+    Such a folder is a split where it holds folders but no image of its own: a class called "train" holds images.
+
+    Args:
+        contents: what lies in each folder of the source, by its name.
+        root: the source, for messages.
+
+    Raises:
+        DataError: a folder could be both a split and a class, or there is a split folder but none to train on.
+    """
+    named = {name: inside for name, inside in contents.items() if name.lower() in SPLIT_NAMES}
+    parts = {name: SPLIT_NAMES[name.lower()] for name, inside in named.items() if inside == Content(True, False)}
+    mixed = [name for name, inside in named.items() if inside == Content(True, True)]
+    if mixed and sum(inside.folders for inside in named.values()) > 1:
+        raise DataError(
+            f"the folder {mixed[0]!r} holds both folders and loose images, so that it could be a split or a class",
+            where=root,
+            remedy="move its loose images into class folders, or out of it",
+        )
+    if parts and "train" not in parts.values():
+        raise DataError(
+            f"there is a folder {next(iter(parts))!r} with class folders in it, but no folder 'train'",
+            where=root,
+            remedy="add a folder 'train', or let data.source have class folders alone",
+        )
+    return Division(parts)

@@ -1,0 +1,163 @@
+"""A source of tar files that hold class folders: listed by their headers and read where they lie, never unpacked.
+
+Whatever packed them will do (``tar -C photos -cf photos.tar .``, or graft itself), as long as they are not compressed.
+Nothing of a tar file becomes a path here, so that none of its names can lead anywhere; those that would try are passed
+over with links and devices.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+from graft.core.errors import DataError
+from graft.core.packed_files import INDEX_FILE, SUFFIX, PackedFile
+from graft.core.progress import track
+from graft.data.sources.label_pattern import label_by, refuse_folders_of_no_class
+from graft.data.sources.records import (
+    FOREIGN_SUFFIXES,
+    SUFFIXES,
+    Found,
+    Record,
+    Skipped,
+    debris,
+    printable,
+)
+from graft.data.sources.scan import LEADS_OUT, NO_FOLDER, is_folder, listed
+from graft.data.sources.split_folders import Content, division_of
+from graft.modalities.image.decode import MAX_BYTES
+
+
+def holds_shards(folder: Path) -> bool:
+    """Are there tar files here, and no folders that could be classes?"""
+    kept = [entry for entry in listed(folder)[0] if debris(entry.name) is None]
+    return any(entry.name.endswith(SUFFIX) for entry in kept) and not any(is_folder(entry) for entry in kept)
+
+
+def read_shards(folder: Path, follow_links: bool = False, label_from: str | None = None) -> Found:
+    """List the images of a folder's tar files; train, val and test folders inside them are honoured.
+
+    Args:
+        folder: the source.
+        follow_links: read a link to a tar file out of the folder too.
+        label_from: the value of ``data.label_from``; without, the class folders are the labels.
+
+    Raises:
+        DataError: a tar file is damaged or compressed, an image is there twice, or its folders contradict each other.
+    """
+    root = folder.resolve()
+    skipped: list[Skipped] = []
+    files: dict[PurePosixPath, PackedFile] = {}
+    for shard in track(list(_shards(root, follow_links, skipped)), "listing tar files"):
+        for member in _members(shard):
+            path = PurePosixPath(member.name)
+            why = _unfit(member, path)
+            if why and not (why == NO_FOLDER and label_from):
+                skipped.append(Skipped(f"{shard.name}: {printable(member.name)}", why))
+            elif path in files:
+                raise _twice(path, files[path].shard, shard)
+            elif not member.isdir():
+                files[path] = PackedFile(shard, member.name, member.offset_data, member.size)
+    if label_from is None:
+        records = _labelled(files, root, skipped)
+    else:
+        records = label_by(label_from, [(printable(str(path)), file) for path, file in files.items()], skipped)
+    order = sorted(records, key=lambda record: record.source)
+    return Found(tuple(order), tuple(sorted(skipped, key=lambda item: item.path)), watched=root)
+
+
+def _shards(root: Path, follow_links: bool, skipped: list[Skipped]) -> Iterator[Path]:
+    for entry in listed(root)[0]:
+        path = Path(entry.path)
+        why = debris(entry.name) or (None if entry.name.endswith(SUFFIX) and entry.is_file() else "not a tar file")
+        if why is None and not follow_links and not path.resolve().is_relative_to(root):
+            why = LEADS_OUT
+        if why is None:
+            yield path
+        elif entry.name != INDEX_FILE:
+            skipped.append(Skipped(printable(entry.name), why))
+
+
+def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
+    """What a tar file holds. Python takes a damaged header for the end, so the end has to be where it belongs."""
+    end = 0
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            while (member := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined] # else it keeps a kilobyte for each
+                blocks = -(-member.size // tarfile.BLOCKSIZE) if member.isreg() else 0
+                end = member.offset_data + blocks * tarfile.BLOCKSIZE
+                yield member
+        with shard.open("rb") as file:
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("it was cut off, or its middle is damaged")
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(
+            f"the tar file cannot be read: {error}",
+            where=shard,
+            remedy="pack it again without compression, such as by `tar -C photos -cf photos.tar .`, or take it out",
+        ) from None
+
+
+def _unfit(member: tarfile.TarInfo, path: PurePosixPath) -> str | None:
+    """Why a member is no image to list, or None where it is one, or a folder."""
+    reasons = [reason for reason in map(debris, path.parts) if reason]
+    if path.is_absolute() or ".." in path.parts:
+        return "its path leads out of the tar file"
+    if reasons:
+        return reasons[0]
+    if member.isdir():
+        return None
+    if not member.isreg() or member.issparse():
+        return "neither a file nor a folder"
+    if path.suffix.lower() not in SUFFIXES | FOREIGN_SUFFIXES:
+        return "not an image by its name"
+    if member.size > MAX_BYTES:
+        return f"larger than {MAX_BYTES >> 20} MiB"
+    return None if len(path.parts) > 1 else NO_FOLDER
+
+
+def _labelled(files: dict[PurePosixPath, PackedFile], root: Path, skipped: list[Skipped]) -> list[Record]:
+    """Labels by the first folder, or below train, val and test by the second."""
+    contents = _contents(files)
+    division = division_of(contents, root)
+    parts = division.parts
+    if not parts and list(contents.values()) == [Content(True, False)]:
+        (top,) = contents
+        raise DataError(
+            f"the only folder in the tar files is {top!r}, and it holds folders, not images",
+            where=root,
+            remedy=f"pack what is in it: `tar -C {top} -cf {top}.tar .`",
+        )
+    records = []
+    for path, file in files.items():
+        name = printable(str(path))
+        top, inner = path.parts[:2]
+        if not parts:
+            records.append(Record(file, name, top))
+        elif top in parts:
+            records.append(Record(file, name, inner, division.split_of(top)))
+        else:
+            skipped.append(Skipped(name, "not in a split folder"))
+    if not parts:
+        refuse_folders_of_no_class(records, root)
+    return records
+
+
+def _contents(files: Iterable[PurePosixPath]) -> dict[str, Content]:
+    """What lies in each of the outermost folders, by its name."""
+    depths: dict[str, set[bool]] = {}
+    for path in files:
+        depths.setdefault(path.parts[0], set()).add(len(path.parts) > 2)
+    return {top: Content(folders=True in deeper, images=False in deeper) for top, deeper in sorted(depths.items())}
+
+
+def _twice(path: PurePosixPath, first: Path, second: Path) -> DataError:
+    where = first.name if first == second else f"{first.name} and {second.name}"
+    return DataError(
+        f"the tar files hold {printable(str(path))} twice, in {where}",
+        where=second,
+        remedy="take one of them out, or give it another name",
+    )

@@ -1,0 +1,1 @@
+"""Train, test and folds: seeded, stratified, grouped."""

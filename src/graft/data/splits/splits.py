@@ -1,0 +1,244 @@
+"""Train or test, and which fold: seeded, stratified by class, and never with a group on two sides.
+
+The rules, in order:
+
+* Files that cannot be decoded, or that validation put into quarantine, are left out.
+* Data that comes divided is used as it is; where a group lies on both sides, its *train* rows are left out.
+  ``train_per_class`` and ``test_fraction`` are for dividing, and say nothing then.
+* Else ``train_per_class = n`` keeps n images of every class for training, and all the rest is tested.
+* Else ``test_fraction = f`` draws a share f of every class for the test.
+* The training images are dealt into folds: every fold holds every class, and no group lies in two.
+
+A group is what must stay together: copies, near copies and equal values of the user's ``group``, joined.
+
+How the test is drawn is said by ``data.split``:
+
+* ``stratified`` (:mod:`graft.data.splits.stratified`): as near to the asked share of every class as whole groups allow. What
+  an earlier run tested or trained on is remembered by its pixels: adding or removing images, renaming, correcting
+  labels and another seed move none from one side to the other. Images added later fill up each class's share. One that
+  was trained on and turns out to be a copy of a test image, or in a group with one, is left out. Another
+  ``test_fraction`` or ``train_per_class`` asks for another division: images that were tested before come first then.
+* ``hash`` (:mod:`graft.data.splits.hash_split`): each by a hash of its own pixels and the seed; nothing is remembered. Adding
+  images moves none from test to training either, but training images can move to the test, removing images can move
+  some back, and shares hold on average: of N unlike images f N are tested, in 19 classes of 20 give or take
+  2 sqrt(N f (1 - f)).
+
+Folds are dealt anew whenever the training images change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.core.determinism import derive_seed
+from graft.core.errors import DataError
+from graft.data.manifest import usable
+from graft.data.sources.records import counted
+from graft.data.splits.groups import group_rows, refuse_conflicts
+from graft.data.splits.hash_split import Draw, draw_test
+from graft.data.splits.stratified import SplitHistory, draw_stratified
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from graft.core.settings import Params
+
+COLUMNS = ("path", "label", "split", "fold", "group")
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Division:
+    """A manifest divided.
+
+    Attributes:
+        table: a row per image that is used, sorted by path: path, label, split (``train`` or ``test``), fold (0 to
+            k-1 for train, -1 for test) and group (a whole number).
+        joined: images of each class that are tested only because they look like a test image or share its group.
+        lent: images that each class of which none was drawn lends to the test, by class; the only ones that may go
+            back to training when images are added. None where the draw is stratified.
+        history: what was ever tested or trained on, this division included; None where nothing is remembered.
+    """
+
+    table: pd.DataFrame
+    joined: Mapping[str, int]
+    lent: Mapping[str, tuple[str, ...]]
+    history: SplitHistory | None = None
+
+
+def make_splits(manifest: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The table of :func:`divide`, which raises DataError where the rules cannot be kept."""
+    return divide(manifest, params).table
+
+
+def divide(manifest: pd.DataFrame, params: Params, history: SplitHistory | None = None) -> Division:
+    """Divide the images of a manifest; ``history`` is what earlier divisions tested and trained on.
+
+    Raises:
+        DataError: the rules cannot be kept; the message names the class and its count, or the near copies that would
+            have to be none.
+    """
+    rows = usable(manifest).sort_values("path", ignore_index=True)
+    refuse_conflicts(rows)
+    _refuse_one_class(rows)
+    distance = params.validation.near_duplicate_distance
+    groups = group_rows(rows, distance)
+    try:
+        return _divide(rows, groups, params, history)
+    except DataError as error:
+        # A camera that does not move makes near copies of unlike images; equal hashes are copies still.
+        alone = group_rows(rows, 0)
+        alike = _sizes(groups) > _sizes(alone)
+        if (alike.groupby(rows["label"]).mean() <= 0.5).all() or not _divides(rows, alone, params, history):
+            raise
+        raise DataError(
+            f"{error.what}: {int(alike.sum())} of all {len(rows)} count as near copies, which stay together. Near"
+            " copies that are most of a set are the scene, not copies",
+            where="validation.near_duplicate_distance",
+            remedy=(
+                f"where a camera shows one scene, set it to 0, or to a value below {distance} that tells its images"
+                " apart; frames that follow one another should then name their clip or day in a table's column `group`."
+                " Where they are copies, add other images"
+            ),
+        ) from None
+
+
+def _sizes(groups: NDArray[np.int64]) -> pd.Series:
+    """For each image the number of images in its group."""
+    import pandas as pd
+
+    numbers = pd.Series(groups)
+    return numbers.groupby(numbers).transform("size")
+
+
+def _divides(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> bool:
+    """Could the rows be divided by these groups?"""
+    try:
+        _divide(rows, groups, params, history)
+    except DataError:
+        return False
+    return True
+
+
+def _divide(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> Division:
+    """Divide usable rows, sorted by path, by their groups."""
+    given = bool(rows["split"].notna().any())
+    remembers = not given and params.data.split == "stratified"
+    draw = _given(rows) if given else _drawn(rows, groups, params, history)
+    joined = _count(rows["label"][draw.joined])
+    table = rows[["path", "label"]].assign(
+        split=np.where(draw.tested, "test", "train"), fold=np.int64(-1), group=groups
+    )
+    # Only a given split can part a group; what is drawn takes groups whole.
+    parted = ~draw.tested & np.isin(groups, groups[draw.tested])
+    if remembers:
+        history = (history or SplitHistory({})).with_split(rows["pixel_sha256"], draw.tested, ~draw.tested, params)
+    table = table[~parted].reset_index(drop=True)
+    _refuse_unusable(table, params.select.folds, joined)
+    table.loc[table["split"] == "train", "fold"] = _folds(table[table["split"] == "train"], params)
+    lent = {label: tuple(rows["path"][groups == group]) for label, group in draw.lent.items()}
+    return Division(table[list(COLUMNS)].astype({"split": "str"}), joined, lent, history if remembers else None)
+
+
+def _given(rows: pd.DataFrame) -> Draw:
+    """The given test, with nothing added to it."""
+    return Draw((rows["split"] == "test").to_numpy(dtype=bool), np.zeros(len(rows), dtype=bool), {})
+
+
+def _drawn(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> Draw:
+    number = params.data.train_per_class
+    for label, count in _count(rows["label"]).items():
+        if number is not None and count <= number:
+            raise DataError(
+                f"class {label!r} has {count} images, so {number} for training leave none to test",
+                where="data.train_per_class",
+                remedy=f"set it to {max(1, count - 1)} or less, add images, or set it to null",
+            )
+    if params.data.split == "hash":
+        return draw_test(rows, groups, params)
+    return draw_stratified(rows, groups, params, history)
+
+
+def _count(labels: Iterable[str]) -> dict[str, int]:
+    """Images per class, by name."""
+    return dict(sorted(Counter(labels).items()))
+
+
+def _folds(train: pd.DataFrame, params: Params) -> NDArray[np.int64]:
+    """A fold for every training row, so that every fold has every class.
+
+    The splitter is greedy, and with few groups of several images it can leave a class out of a fold; then it is
+    asked again with another seed, in a fixed order.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    classes = train["label"].nunique()
+    for attempt in range(_ATTEMPTS):
+        seed = derive_seed(params.seed, "folds", attempt) % 2**32
+        splitter = StratifiedGroupKFold(params.select.folds, shuffle=True, random_state=seed)
+        folds = np.full(len(train), -1, dtype=np.int64)
+        for fold, (_, held_out) in enumerate(splitter.split(train, train["label"], train["group"])):
+            folds[held_out] = fold
+        present = train.groupby(folds)["label"].nunique()
+        if len(present) == params.select.folds and (present == classes).all():
+            return folds
+    short = min(train["label"].unique(), key=lambda label: len(set(folds[(train["label"] == label).to_numpy()])))
+    raise DataError(
+        f"class {short!r} cannot be spread over {params.select.folds} folds: its groups are too uneven",
+        where="select.folds",
+        remedy="use fewer folds, or split its largest group",
+    )
+
+
+def _refuse_one_class(rows: pd.DataFrame) -> None:
+    labels = sorted(rows["label"].unique())
+    if len(labels) < 2:
+        raise DataError(
+            f"there is only one class, {labels[0]!r}" if labels else "there are no images that can be decoded",
+            where="data.source",
+            remedy="a classifier needs two classes: add a folder with images of the other",
+        )
+
+
+def _refuse_unusable(table: pd.DataFrame, folds: int, joined: Mapping[str, int]) -> None:
+    """What training could not work with, whatever led to it."""
+    train, test = table[table["split"] == "train"], table[table["split"] == "test"]
+    if not len(test):
+        raise DataError("no image is left to test on", where="data.source", remedy="add images, or a test folder")
+    groups = train.groupby("label")["group"].nunique()
+    for label in sorted(table["label"].unique()):
+        count, images = int(groups.get(label, 0)), int((train["label"] == label).sum())
+        if count == 0:
+            raise DataError(
+                f"class {label!r} is in the test split but has no training image",
+                where="data.source",
+                remedy="add training images of it, or take its test images out" + _joined(joined, label),
+            )
+        if count < folds:
+            grouped = f" in {counted(count, 'group')}" if count < images else ""
+            raise DataError(
+                f"class {label!r} has {counted(images, 'training image')}{grouped}, fewer than the {folds} folds",
+                where="select.folds",
+                remedy=(
+                    f"add images of it, or set select.folds to {max(2, count)} or less"
+                    if count >= 2
+                    else "add images of it, or take the class out"
+                )
+                + _joined(joined, label),
+            )
+
+
+def _joined(joined: Mapping[str, int], label: str) -> str:
+    """What to do where near copies have taken a class's images to the test."""
+    if label not in joined:
+        return ""
+    return (
+        f"; {counted(joined[label], 'image')} of it must be tested for looking like test images: where they are frames"
+        " of films or parts of one thing, name it for each image in a table's column `group`"
+    )

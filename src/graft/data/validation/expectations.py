@@ -1,0 +1,76 @@
+"""Runs checks as a real Great Expectations suite over a table: the only module that imports the library."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from graft.core.errors import GraftError
+from graft.core.settings import Validation
+from graft.data.validation.check_spec import KEYS, Check
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def broken_rows(table: pd.DataFrame, checks: Sequence[Check], limits: Validation) -> dict[str, tuple[str, ...] | None]:
+    """Hold ``checks``, all of them about ``table``, against it.
+
+    Returns:
+        For each check by name None where it is met, else the keys (:data:`graft.data.validation.check_spec.KEYS`) of the rows
+        that broke it, in the table's order; a check that counts rows blames all of them.
+
+    Raises:
+        GraftError: Great Expectations is not installed, or could not compute an expectation, a fault of graft.
+    """
+    if not checks:
+        return {}
+    gx = _great_expectations()
+    context = gx.get_context(mode="ephemeral")
+    # Bars of its own would fight with ours, and neither belongs into a log.
+    context.variables.progress_bars = {"globally": False}
+    name, key = checks[0].table, KEYS[checks[0].table]
+    asset = context.data_sources.add_pandas("graft").add_dataframe_asset(name)
+    batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
+    suite = gx.ExpectationSuite(name=name, expectations=[_expectation(gx, check, limits) for check in checks])
+    shape = {"result_format": "COMPLETE", "unexpected_index_column_names": [key]}
+    outcome = batch.validate(suite, result_format=shape)
+    results = {item.expectation_config.meta["check"]: item.to_json_dict() for item in outcome.results}
+    return {check.name: _broken(check, results[check.name], table, key) for check in checks}
+
+
+def _expectation(gx: Any, check: Check, limits: Validation) -> Any:
+    column = {} if check.column is None else {"column": check.column}
+    kind = getattr(gx.expectations, check.expectation)
+    return kind(**column, **(check.arguments(limits) or {}), meta={"check": check.name})
+
+
+def _broken(check: Check, result: Mapping[str, Any], table: pd.DataFrame, key: str) -> tuple[str, ...] | None:
+    if result["success"]:
+        return None
+    if not result["result"]:
+        trouble = result["exception_info"]
+        raise GraftError(f"the check {check.name!r} could not be computed: {trouble}", remedy="please report this")
+    if check.column is None:
+        return tuple(table[key])
+    return tuple(str(row[key]) for row in result["result"]["unexpected_index_list"])
+
+
+def _great_expectations() -> Any:
+    """Import the library (3 s) with its telemetry off, and without its warnings about others' deprecations."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import great_expectations as gx
+            import great_expectations.expectations
+        except ImportError:
+            raise GraftError(
+                "validation needs the package great_expectations, which is not installed",
+                remedy="install graft with its extra: pip install 'graft[validation]'",
+            ) from None
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
+    return gx

@@ -1,0 +1,1 @@
+"""Evaluation on held-out samples: figures with intervals, slices, comparisons."""

@@ -1,0 +1,1 @@
+"""A model against its rivals: champion, scratch control, majority class."""

@@ -1,0 +1,82 @@
+"""Run several models over the same images, each image decoded once; memory stays flat at any number of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.core.errors import DataError
+from graft.core.packed_files import StoredImage
+from graft.core.progress import track
+from graft.inference.predictor import Answers
+from graft.models.preprocessing import load_for
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graft.inference.predictor import Predictor
+    from graft.models.preprocessing import Geometry
+
+BATCH = 64
+
+
+def _refuse(place: int, error: DataError) -> None:
+    raise error
+
+
+def answers_of(
+    models: Mapping[str, Predictor],
+    images: Sequence[StoredImage],
+    classes: Sequence[str],
+    on_damaged: Callable[[int, DataError], None] = _refuse,
+) -> dict[str, Answers]:
+    """Run every model over every image.
+
+    An image is decoded once (a large JPEG once for each fraction of its size that is needed), and resized once for
+    each geometry: models of equal geometry share the pixels. At most ``BATCH`` images of each geometry are held.
+
+    Args:
+        models: by name; each knows exactly ``classes``, in any order.
+        images: n image files.
+        classes: the order of the columns, k names.
+        on_damaged: told of each image that cannot be decoded, by its place and why; raises by default. Where it
+            returns, that image's rows are NaN.
+
+    Returns:
+        By name probabilities (n, k), whose rows sum to one, and novelty (n,) of the models that tell it.
+
+    Raises:
+        DataError: an image cannot be decoded, and ``on_damaged`` raises.
+    """
+    geometries = {model.artifact.preprocessing.geometry for model in models.values()}
+    columns = {name: [model.classes.index(label) for label in classes] for name, model in models.items()}
+    found = {name: np.full((len(images), len(classes)), np.nan) for name in models}
+    novelty = {name: np.full(len(images), np.nan) for name, model in models.items() if model.reference is not None}
+    waiting: dict[Geometry, list[NDArray[np.uint8]]] = {geometry: [] for geometry in geometries}
+    places: list[int] = []
+
+    def answer() -> None:
+        for name, model in models.items():
+            said = model.answer(waiting[model.artifact.preprocessing.geometry])
+            found[name][places] = said.probabilities[:, columns[name]]
+            if said.novelty is not None:
+                novelty[name][places] = said.novelty
+        places.clear()
+        for batch in waiting.values():
+            batch.clear()
+
+    for place, image in enumerate(track(images, "testing")):
+        try:
+            loaded = load_for(image, geometries)
+        except DataError as error:
+            on_damaged(place, error)
+            continue
+        places.append(place)
+        for geometry, pixels in loaded.items():
+            waiting[geometry].append(pixels)
+        if len(places) == BATCH:
+            answer()
+    answer()
+    return {name: Answers(found[name], novelty.get(name)) for name in models}

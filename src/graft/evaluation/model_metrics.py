@@ -1,0 +1,164 @@
+"""One model on labelled images: metrics with intervals, and the tables behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from graft.calibration.abstention import coverage_table
+from graft.core.errors import DataError
+from graft.core.files import atomic_dir, write_json, write_text
+from graft.core.outputs import refuse_output
+from graft.core.settings import Evaluate
+from graft.evaluation.calibration_check import Trusted, look_at, to_json
+from graft.evaluation.compare.majority import Majority, against_majority
+from graft.evaluation.tables import ClassRow, confusion, confusion_table, per_class, per_class_table, predictions_table
+from graft.metrics.curves import pr_table, roc_table
+from graft.metrics.metrics import Score, headline_intervals, score_all
+from graft.stats.intervals import Interval, Resampling, strata_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from graft.calibration.card import Trust
+    from graft.evaluation.external_data import Asked
+    from graft.evaluation.test_set import HeldOut
+    from graft.inference.predictor import Answers
+
+METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The figures of one model.
+
+    Attributes:
+        held_out: the images.
+        probabilities: of the model, (n, k).
+        scores: every metric by name.
+        intervals: 95% intervals of the metrics by name.
+        confusion: counts (k, k), rows true, columns predicted.
+        classes: a row per class that the model knows.
+        trusted: calibration, abstention and novelty.
+        majority: the model against always naming the most frequent class; None where nothing is tested.
+    """
+
+    held_out: HeldOut
+    probabilities: NDArray[np.float64]
+    scores: Mapping[str, Score]
+    intervals: Mapping[str, Interval | None]
+    confusion: NDArray[np.intp]
+    classes: tuple[ClassRow, ...]
+    trusted: Trusted
+    majority: Majority | None
+
+
+def resampling_of(held_out: HeldOut, samples: int = Evaluate().bootstrap_samples, seed: int = 0) -> Resampling:
+    """What the bootstrap draws: whole groups, within their class."""
+    return Resampling(held_out.units, samples, seed, strata_of(held_out.labels, held_out.units))
+
+
+def judge(held_out: HeldOut, said: Answers, trust: Trust, resampling: Resampling) -> Judgement:
+    """Compute every figure of a model's answers; ``trust`` is the part of its card about their calibration.
+
+    Raises:
+        DataError: probabilities that are none (see :func:`graft.metrics.metrics.check_probabilities`).
+    """
+    probabilities = said.probabilities
+    return Judgement(
+        held_out=held_out,
+        probabilities=probabilities,
+        scores=score_all(held_out.labels, probabilities, held_out.paths),
+        intervals=headline_intervals(held_out.labels, probabilities, resampling),
+        confusion=confusion(held_out, probabilities),
+        classes=per_class(held_out, probabilities),
+        trusted=look_at(held_out.labels, said, trust, resampling),
+        majority=against_majority(held_out, probabilities),
+    )
+
+
+def figures(found: Judgement) -> dict[str, Any]:
+    """Every metric flat, as metrics.json has it, with ``<name>_ci95``; the others nested."""
+    flat: dict[str, Any] = {}
+    for name, score in found.scores.items():
+        flat[name] = score.value
+        if (interval := found.intervals.get(name)) is not None:
+            flat[f"{name}_ci95"] = interval.pair()
+    majority = None if found.majority is None else found.majority.to_json()
+    return flat | {"majority": majority} | to_json(found.trusted)
+
+
+def reasons(found: Judgement) -> dict[str, str]:
+    """Why a metric is null, for those that are."""
+    return {name: score.reason for name, score in found.scores.items() if score.reason}
+
+
+def tables(found: Judgement) -> dict[str, pd.DataFrame]:
+    """What the figures rest on, by file name."""
+    held_out, probabilities = found.held_out, found.probabilities
+    return {
+        "per_class.csv": per_class_table(found.classes),
+        "confusion.csv": confusion_table(held_out.classes, found.confusion),
+        "predictions.csv": predictions_table(held_out, probabilities),
+        "roc.csv": roc_table(held_out, probabilities),
+        "pr.csv": pr_table(held_out, probabilities),
+        "coverage.csv": coverage_table(probabilities, held_out.labels),
+    }
+
+
+def class_facts(found: Judgement) -> list[dict[str, Any]]:
+    """A row per class as JSON; null with a reason where there is no figure."""
+    rows = [asdict(row) for row in found.classes]
+    return [{"class": row.pop("name"), **{key: row[key] for key in row if key != "n_train"}} for row in rows]
+
+
+def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, answers: Asked) -> None:
+    """Write ``summary`` as metrics.json, and the tables, into ``folder``, replacing an earlier evaluation.
+
+    Raises:
+        DataError: the folder holds something else, which would be lost.
+    """
+    import pandas as pd
+
+    check_free(folder)
+    unreadable = pd.DataFrame([(item.path, item.why) for item in answers.unreadable], columns=["path", "why"])
+    with atomic_dir(folder) as beside:
+        write_json(beside / METRICS_FILE, summary)
+        for name, table in (tables(found) | {"unreadable.csv": unreadable}).items():
+            # Nothing is known of the training images here, and a column of zeros would claim that there were none.
+            write_csv(beside / name, table.drop(columns="n_train", errors="ignore"))
+
+
+FILES = {
+    METRICS_FILE,
+    "per_class.csv",
+    "confusion.csv",
+    "predictions.csv",
+    "roc.csv",
+    "pr.csv",
+    "coverage.csv",
+    "unreadable.csv",
+}
+
+
+def check_free(folder: Path) -> None:
+    """Raise DataError unless ``folder`` is absent, empty, or holds an earlier ``graft evaluate`` and nothing else."""
+    refuse_output(folder, Path.cwd())
+    if folder.is_file():
+        raise DataError("this is a file, not a folder", where=folder, remedy="name a new folder with --out")
+    others = sorted(item.name for item in folder.iterdir() if item.name not in FILES) if folder.is_dir() else []
+    if others:
+        raise DataError(
+            f"the folder holds {others[0]!r}, which an evaluation did not write and would replace",
+            where=folder,
+            remedy="name a new or an empty folder with --out",
+        )
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table whole, with the same bytes on every system."""
+    write_text(path, table.to_csv(index=False, lineterminator="\n"))

@@ -1,0 +1,165 @@
+"""Refuses a model whose parts do not agree: hashes, classes, preprocessing, ONNX; before it answers anybody."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from graft.core.errors import WeightsError
+from graft.core.files import sha256
+from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
+from graft.inference.onnx_names import CARD_KEY
+from graft.inference.packaged import ONNX_FILE, PACKAGE_FILE, check_files, read_package
+from graft.modalities.image.colour import DepthRange
+from graft.modalities.image.conversion import Fit
+from graft.models.preprocessing import Interpolation, Preprocessing
+
+if TYPE_CHECKING:
+    from graft.calibration.novelty import Reference
+    from graft.inference.engines import Engine
+
+_REMEDY = "package the model again (`.venv/bin/dvc repro package`), or copy all files of its folder from one place"
+_HEAD = "head.weight"
+_MOST_HEADER = 100 << 20
+
+
+def check_agreement(folder: Path) -> Artifact:
+    """Read the card in ``folder`` and hold the other files against it, without loading a network; returns the card.
+
+    Raises:
+        WeightsError: there is no model, or a part is missing, damaged, or was made for another.
+    """
+    card = read_card(folder)
+    _check_preprocessing(folder, card.preprocessing)
+    check_files(folder, card)
+    _check_classes(folder, card)
+    if (folder / PACKAGE_FILE).exists():
+        package = read_package(folder)  # compares the card's hash with the version
+        _check_onnx_file(folder, package.onnx_sha256)
+    return card
+
+
+def check_engine(folder: Path, card: Artifact, engine: Engine, reference: Reference | None) -> None:
+    """Run two images, which also warms the engine up, and look whether what comes out has the card's shape.
+
+    Raises:
+        WeightsError: the engine cannot run it, or gives another number of classes or features, or no numbers.
+    """
+    size = card.preprocessing.geometry.size
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    _check_card_of(folder, engine)
+    try:
+        engine.run(images[:1])
+        logits, features = engine.run(images)
+    except Exception as error:  # engines meet what does not fit with exceptions of every kind
+        reason = next(iter(str(error).splitlines()), "")[:200]
+        raise WeightsError(
+            f"the model does not run on images of {size} px, which its card says: {reason}",
+            where=folder,
+            remedy=_REMEDY,
+        ) from None
+    if logits.shape != (2, len(card.classes)):
+        raise WeightsError(
+            f"the card names {len(card.classes)} classes, and the model gives {logits.shape[-1]}",
+            where=folder / CARD_FILE,
+            remedy=_REMEDY,
+        )
+    if not (np.isfinite(logits).all() and np.isfinite(features).all()):
+        raise WeightsError("the model gives no numbers for images", where=folder, remedy=_REMEDY)
+    if reference is not None and features.shape[1] != reference.features.shape[1]:
+        raise WeightsError(
+            f"the training images' features have {reference.features.shape[1]} values, and the model's "
+            f"{features.shape[1]}",
+            where=folder,
+            remedy=_REMEDY,
+        )
+
+
+def _check_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
+    geometry = preprocessing.geometry
+    channels = (*preprocessing.mean, *preprocessing.std)
+    wrong = [
+        text
+        for holds, text in (
+            (isinstance(geometry.size, int) and geometry.size > 0, f"size {geometry.size!r}"),
+            (isinstance(geometry.crop, int | float) and 0 < geometry.crop <= 1, f"crop {geometry.crop!r}"),
+            (geometry.interpolation in get_args(Interpolation), f"interpolation {geometry.interpolation!r}"),
+            (geometry.fit in get_args(Fit), f"fit {geometry.fit!r}"),
+            (_is_range(geometry.depth_range), f"depth_range {geometry.depth_range!r}"),
+            (len(preprocessing.mean) == len(preprocessing.std) == 3 and all(map(_is_number, channels)), "mean or std"),
+            (all(_is_number(value) and value > 0 for value in preprocessing.std), f"std {list(preprocessing.std)}"),
+        )
+        if not holds
+    ]
+    if wrong:
+        raise WeightsError(
+            f"the card's preprocessing cannot be used: {wrong[0]}", where=folder / CARD_FILE, remedy=_REMEDY
+        )
+
+
+def _is_range(values: DepthRange | None) -> bool:
+    return values is None or (all(map(_is_number, values)) and 0 <= values[0] < values[1] <= 1)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _check_classes(folder: Path, card: Artifact) -> None:
+    if len(set(card.classes)) != len(card.classes) or not card.classes:
+        raise WeightsError("the card names a class twice, or none", where=folder / CARD_FILE, remedy=_REMEDY)
+    head = _shape_of(folder / WEIGHTS_FILE, _HEAD)
+    if head is not None and head[0] != len(card.classes):
+        raise WeightsError(
+            f"the card names {len(card.classes)} classes, and the weights are for {head[0]}",
+            where=folder / CARD_FILE,
+            remedy=_REMEDY,
+        )
+
+
+def _shape_of(path: Path, tensor: str) -> list[int] | None:
+    """A tensor's shape by the header of a safetensors file, without reading any tensor; None where there is none."""
+    try:
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _MOST_HEADER:
+                raise ValueError("its header is too long")
+            header = json.loads(file.read(length))
+        shape: list[int] | None = header[tensor]["shape"] if tensor in header else None
+    except (ValueError, TypeError, KeyError, struct.error) as error:
+        raise WeightsError(f"the weights cannot be read: {error}", where=path, remedy=_REMEDY) from None
+    return shape
+
+
+def _check_onnx_file(folder: Path, expected: str) -> None:
+    """The ONNX file is there exactly if the package says so, and is that one."""
+    path = folder / ONNX_FILE
+    if not expected:
+        if path.exists():
+            raise WeightsError("there is an ONNX file that the package does not know", where=path, remedy=_REMEDY)
+        return
+    if not path.exists():
+        raise WeightsError("the model's ONNX file is missing", where=path, remedy=_REMEDY)
+    if sha256(path) != expected:
+        raise WeightsError(
+            "the ONNX file is not the one that was packaged (its sha256 differs)", where=path, remedy=_REMEDY
+        )
+
+
+def _check_card_of(folder: Path, engine: Engine) -> None:
+    """An ONNX file says for which card it was exported: a good file of another model is none for this one."""
+    session = getattr(engine, "session", None)
+    if session is None:
+        return
+    made_for = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
+    if made_for != sha256(folder / CARD_FILE):
+        raise WeightsError(
+            "the ONNX file was exported for another card (other weights, classes or preprocessing)",
+            where=folder / ONNX_FILE,
+            remedy=_REMEDY,
+        )

@@ -1,0 +1,106 @@
+"""Whether ONNX Runtime answers as torch does, on images: what is packaged as ONNX was compared first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graft.calibration.card import Trust
+from graft.core.files import sha256
+from graft.core.progress import track
+from graft.inference.artifact import load_artifact
+from graft.inference.engines import OnnxEngine, TorchEngine
+from graft.inference.onnx_export import ExportError, export
+from graft.inference.packaged import ONNX_FILE
+from graft.inference.predictor import judge
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from graft.core.packed_files import StoredImage
+    from graft.inference.engines import Engine
+
+LEAST_SAME = 0.999  # share of images with the same answer
+TOLERANCE = 1e-3  # of a calibrated probability; float32 in another order differs by some 1e-6
+RANDOM_IMAGES = 64
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What package.json says of the ONNX file.
+
+    Attributes:
+        images: how many were compared.
+        drawn_from: ``training images``, or ``random pixels (seed 0)`` where there were none.
+        same_answer: the share of them with the same answer.
+        largest_difference: of any probability of any of them.
+        tolerance: the most that it may be.
+    """
+
+    images: int
+    drawn_from: str
+    same_answer: float
+    largest_difference: float
+    tolerance: float = TOLERANCE
+
+    @property
+    def holds(self) -> bool:
+        """Whether ONNX Runtime may answer in torch's place."""
+        return self.same_answer >= LEAST_SAME and self.largest_difference <= self.tolerance
+
+
+def write_onnx(folder: Path, images: Sequence[StoredImage]) -> dict[str, Any]:
+    """Write model.onnx into ``folder`` beside the model, if it answers as torch does.
+
+    Args:
+        folder: a whole model.
+        images: training images to compare on; random pixels are taken where there are none.
+
+    Returns:
+        What package.json says: ``sha256`` and the proof, or ``refused`` with the reason, and then no file is left.
+    """
+    artifact, network = load_artifact(folder)
+    path = folder / ONNX_FILE
+    try:
+        export(network.eval(), artifact, folder, path)
+    except ExportError as error:
+        return {"refused": error.what}
+    geometry = artifact.preprocessing.geometry
+    if images:
+        pixels, drawn_from = (geometry.load(image) for image in images), "training images"
+    else:
+        rng = np.random.default_rng(0)
+        shape = (geometry.size, geometry.size, 3)
+        pixels = (rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(RANDOM_IMAGES))
+        drawn_from = "random pixels (seed 0)"
+    shown = track(pixels, "comparing ONNX Runtime with torch", total=len(images) or RANDOM_IMAGES)
+    engines = OnnxEngine(folder, artifact, 1), TorchEngine(artifact, network, "cpu")
+    proof = compare(*engines, list(shown), artifact.trust, drawn_from)
+    if not proof.holds:
+        path.unlink()
+        return {"refused": "ONNX Runtime does not answer as torch does", **asdict(proof)}
+    return {"sha256": sha256(path), **asdict(proof)}
+
+
+def compare(onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], trust: Trust, drawn_from: str) -> Proof:
+    """Run prepared images through both engines, in batches of several sizes, and compare their answers."""
+    same, largest = 0, 0.0
+    for start, stop in _batches(len(images)):
+        batch = np.stack(images[start:stop])
+        one, other = (judge(engine.run(batch)[0], None, trust, None).probabilities for engine in (onnx, torch))
+        same += int((one.argmax(axis=1) == other.argmax(axis=1)).sum())
+        # A probability that is no number must not pass for a small difference.
+        largest = max(largest, float(np.nan_to_num(np.abs(one - other), nan=1.0).max()))
+    return Proof(len(images), drawn_from, same / max(1, len(images)), largest)
+
+
+def _batches(images: int) -> list[tuple[int, int]]:
+    """The first image alone, as a service asks, then batches."""
+    edges = [0, *range(min(1, images), images, _BATCH), images]
+    return [(start, stop) for start, stop in pairwise(edges) if stop > start]

@@ -1,0 +1,1 @@
+"""What a sample is: decoding, statistics, fingerprints, preview."""

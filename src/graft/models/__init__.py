@@ -1,0 +1,1 @@
+"""Networks: the zoo, pretrained weights, backbone and preprocessing."""

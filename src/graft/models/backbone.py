@@ -1,0 +1,177 @@
+"""One shape for every classifier: ordered blocks, a neck that gives the feature vector, and a linear head.
+
+Freezing, probing at every depth, cutting and caching activations all need to know a network's parts in order.
+Architectures name those parts differently, so a family (see ``torchvision_families`` and ``timm_families``)
+takes the architecture's own modules apart once, and the rest of graft knows only :class:`Network`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from graft.core.errors import ConfigError
+
+Layout = Literal["NCHW", "NHWC", "NLC", "NC"]
+# The dimensions of a block's output that are positions.
+POSITIONS: dict[Layout, tuple[int, ...]] = {"NCHW": (2, 3), "NHWC": (1, 2), "NLC": (1,), "NC": ()}
+LEAST_BATCH_NORM_MOMENTUM = 0.1
+
+
+class Pool(nn.Module):
+    """Average over positions: a block's output -> (n, channels). ``layout`` says where the channels are.
+
+    Tokens (NLC) are averaged as positions of a map are, a class token among them as one of many. A class token by
+    itself says little before the last blocks have gathered the image into it (before the first it is the same for
+    every image), and not every architecture has one; the mean says the same thing at every depth of all of them.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__()
+        self.layout = layout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) or (n, h, w, c) or (n, tokens, c) or (n, c) -> (n, c)."""
+        positions = POSITIONS[self.layout]
+        return x.mean(dim=positions) if positions else x
+
+
+@dataclass(frozen=True)
+class Parts:
+    """An architecture taken apart.
+
+    Attributes:
+        blocks: in order; each takes the former's output, the first takes images (n, 3, size, size).
+        neck: last block's output -> the feature vector that the architecture's own head receives.
+        features: length of that vector.
+        layout: where a block's output has its channels.
+        side: a side of the input in pixels that the blocks can take, small where any will do.
+    """
+
+    blocks: tuple[nn.Module, ...]
+    neck: nn.Module
+    features: int
+    layout: Layout
+    side: int = 64
+
+
+class Network(nn.Module):
+    """Blocks in order, neck, linear head: images (n, 3, size, size) -> logits (n, classes)."""
+
+    def __init__(self, parts: Parts, classes: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(parts.blocks)
+        self.neck = parts.neck
+        self.layout: Layout = parts.layout
+        self.side = parts.side
+        self.head = nn.Linear(parts.features, classes)
+        quicken_batch_norm(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (n, 3, size, size) -> logits (n, classes)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+    def features(self, images: Tensor) -> Tensor:
+        """Normalised images -> what the head receives, (n, features)."""
+        out: Tensor = self.tail(0)(images)
+        return out
+
+    def trunk(self, stop: int) -> nn.Sequential:
+        """The blocks before ``stop``, sharing this network's modules."""
+        return nn.Sequential(*list(self.blocks)[:stop])
+
+    def tail(self, start: int) -> nn.Sequential:
+        """The blocks from ``start`` on and the neck; for ``start`` past the last block, nothing at all."""
+        if start >= len(self.blocks):
+            return nn.Sequential()
+        return nn.Sequential(*list(self.blocks)[start:], self.neck)
+
+    def ending(self, start: int) -> nn.Sequential:
+        """The tail from ``start`` on with the head: what unit ``start`` receives -> logits."""
+        return nn.Sequential(*self.tail(start), self.head)
+
+    def units(self) -> list[list[nn.Module]]:
+        """What is frozen together, in order: a block each; the neck goes with the last one."""
+        units: list[list[nn.Module]] = [[block] for block in self.blocks]
+        units[-1].append(self.neck)
+        return units
+
+    def pooled(self, images: Tensor) -> Iterator[Tensor]:
+        """Yield the pooled output of every block, (n, channels of that block); the last is the neck's feature."""
+        pool = Pool(self.layout)
+        x = images
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            yield self.neck(x) if index == len(self.blocks) - 1 else pool(x)
+
+
+def quicken_batch_norm(network: nn.Module) -> None:
+    """Let running statistics follow within tens of steps.
+
+    Some architectures publish a momentum of 0.01 or less, made for hundreds of thousands of steps. In a short
+    training it leaves the statistics where they began, and the network useless once it is in eval mode.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.momentum is not None:
+            module.momentum = max(module.momentum, LEAST_BATCH_NORM_MOMENTUM)
+
+
+def cut(network: Network, depth: int, classes: int) -> Network:
+    """The network up to and including block ``depth``, average pooling and a new head of ``classes``.
+
+    At the last block this is the whole network with its own neck. Modules are shared with ``network``.
+
+    Raises:
+        ConfigError: there is no such block.
+    """
+    require_block(network, depth)
+    blocks = list(network.blocks)
+    layout, side = network.layout, network.side
+    if depth == len(blocks) - 1:
+        parts = Parts(tuple(blocks), network.neck, network.head.in_features, layout, side)
+    else:
+        parts = Parts(tuple(blocks[: depth + 1]), Pool(layout), _channels(network, depth), layout, side)
+    return Network(parts, classes)
+
+
+def require_block(network: Network, depth: int) -> None:
+    """Refuse a depth at which the network has no block."""
+    if not 0 <= depth < len(network.blocks):
+        raise ConfigError(
+            f"there is no block {depth} to cut after",
+            where="zoo.candidates: depth",
+            remedy=f"this network's blocks are 0 to {len(network.blocks) - 1}; or write `last` or `auto`",
+        )
+
+
+def _channels(network: Network, depth: int) -> int:
+    """How many channels block ``depth`` gives; found by running one small image, in eval mode and put back."""
+    was_training = network.training
+    network.eval()
+    side = network.side
+    device = next(network.parameters()).device
+    with torch.inference_mode():
+        for index, pooled in enumerate(network.pooled(torch.zeros(1, 3, side, side, device=device))):
+            if index == depth:
+                network.train(was_training)
+                return int(pooled.shape[1])
+    raise AssertionError("depth was checked by the caller")
+
+
+def build_network(arch: str, classes: int, depth: int | None = None, size: int | None = None) -> Network:
+    """A network with random weights, cut after block ``depth`` (None: whole), for images of ``size`` px.
+
+    ``size`` None is the architecture's own; only networks with a position for every patch of the image mind it.
+
+    Raises:
+        ConfigError: unknown architecture (with the nearest names) or no such block.
+    """
+    from graft.models.zoo.registry import family_of
+
+    network = Network(family_of(arch).build(arch, size), classes)
+    return network if depth is None else cut(network, depth, classes)

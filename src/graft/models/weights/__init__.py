@@ -1,0 +1,1 @@
+"""Pretrained weights: bundled, published or the user's own; never unpickled."""

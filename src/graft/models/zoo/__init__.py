@@ -1,0 +1,1 @@
+"""The architectures that can be named, and how each is taken apart."""

@@ -1,0 +1,147 @@
+"""timm's architectures: built, taken apart and preprocessed for by timm's own metadata, sizes found by trying."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from graft.core.errors import ConfigError
+from graft.models.backbone import Parts
+from graft.models.preprocessing import Preprocessing
+from graft.models.zoo.builder import geometry_for, three
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TIMM = "timm:"
+LEAST = 32
+DEFAULT = 224  # of timm's networks where nothing else is said
+STEPS = (1, 2, 4, 7, 8, 14, 16, 28, 32, 56, 64, 112, 128, 224)
+
+
+def _timm() -> Any:
+    """timm; it imports torchvision, so the guard comes first."""
+    importlib.import_module("graft.core.compat.torchvision")
+    return importlib.import_module("timm")
+
+
+def timm_config(arch: str) -> Any:
+    """timm's pretrained configuration of ``timm:<name>`` (size, mean, std, licence, where its weights are), or None."""
+    return _timm().models.get_pretrained_cfg(arch.removeprefix(TIMM))
+
+
+@dataclass(frozen=True)
+class TimmBuilder:
+    """Every architecture of timm, named ``timm:<name>``."""
+
+    def names(self) -> list[str]:
+        """All registered names, prefixed."""
+        return list(_names())
+
+    def model(self, arch: str, size: int | None = None) -> Any:
+        """The model with random weights and its own head, built for ``size`` where its class minds the size."""
+        name, create = arch.removeprefix(TIMM), _timm().create_model
+        if size is None or size == _own_size(arch):
+            return create(name, pretrained=False)
+        try:
+            return create(name, pretrained=False, img_size=size)
+        except TypeError as error:
+            if "img_size" not in str(error):
+                raise
+            return create(name, pretrained=False)
+
+    def translate(self, arch: str, model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """By timm's own filter of the model's module, which also fits positions to the model's size."""
+        module = importlib.import_module(_timm().model_entrypoint(arch.removeprefix(TIMM)).__module__)
+        fit = getattr(module, "checkpoint_filter_fn", None)
+        if fit is None:
+            return dict(state)
+        try:
+            return dict(fit(dict(state), model))
+        except (KeyError, ValueError, RuntimeError):  # another architecture's: refused by its keys when it is loaded
+            return dict(state)
+
+    def head(self, arch: str, model: Any) -> frozenset[str]:
+        """The tensors of what timm's configuration names as classifiers."""
+        named = (model.pretrained_cfg or {}).get("classifier") or ()
+        modules = (named,) if isinstance(named, str) else tuple(named)
+        return frozenset(name for name in model.state_dict() if name.rpartition(".")[0] in modules)
+
+    def parts(self, arch: str, model: Any, size: int | None = None) -> Parts:
+        """Take the model apart along timm's groups of its parameters."""
+        from graft.models.zoo.timm_families import take_apart
+
+        return take_apart(model, size or _own_size(arch))
+
+    def build(self, arch: str, size: int | None = None) -> Parts:
+        """Build and take apart."""
+        return self.parts(arch, self.model(arch, size), size)
+
+    def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
+        """From timm's pretrained configuration; one name stands for one set of weights there."""
+        found = timm_config(arch)
+        if found is None:
+            raise ConfigError(
+                f"timm tells no preprocessing for {arch!r}",
+                where="zoo.candidates",
+                remedy="take an architecture with published weights",
+            )
+        geometry = geometry_for(size, found.input_size[1], found.crop_pct or 1.0, found.interpolation)
+        return Preprocessing(geometry, three(found.mean), three(found.std))
+
+    def takes(self, arch: str, size: int) -> bool:
+        """Found by trying: without memory for values first, since a model that could then run takes the size."""
+        return size == _own_size(arch) or _runs(arch, size)
+
+    def smallest(self, arch: str) -> int:
+        """Least multiple of :meth:`step` from 32 px on that it takes; 32 px is the total stride of most networks."""
+        step = self.step(arch)
+        low, high = -(-LEAST // step), max(1, _own_size(arch) // step)
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.takes(arch, middle * step) else (middle + 1, high)
+        return low * step
+
+    def step(self, arch: str) -> int:
+        """The first of some usual steps from its own size on that leads to a size it takes."""
+        own = _own_size(arch)
+        return next((step for step in STEPS if own % step == 0 and _runs(arch, own + step)), own)
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    return tuple(TIMM + name for name in _timm().list_models())
+
+
+@cache
+def _runs(arch: str, size: int) -> bool:
+    """Whether a network for images of ``size`` px can be built and run."""
+    import torch
+
+    builder = TimmBuilder()
+
+    def run() -> None:
+        model = builder.model(arch, size).eval()
+        patches = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+        if patches and size % patches[0]:
+            raise ValueError("the border of the image would fall away")
+        with torch.no_grad():
+            model.forward_head(model.forward_features(torch.zeros(1, 3, size, size)), pre_logits=True)
+
+    with torch.random.fork_rng(devices=[]):
+        for device in ("meta", "cpu"):  # some compute with values while they are built, for which meta has none
+            try:
+                with torch.device(device):
+                    run()
+            except Exception:  # whatever the model's code raises for a size it was not made for
+                continue
+            return True
+    return False
+
+
+def _own_size(arch: str) -> int:
+    found = timm_config(arch)
+    return DEFAULT if found is None or found.input_size is None else int(found.input_size[1])

@@ -1,0 +1,84 @@
+"""torchvision's classifiers: built, taken apart and preprocessed for by the table of its families."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from graft.models.backbone import Parts
+from graft.models.preprocessing import Preprocessing
+from graft.models.zoo.builder import geometry_for, three
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from graft.models.zoo.torchvision_families import Family
+
+
+@dataclass(frozen=True)
+class TorchvisionBuilder:
+    """torchvision's classification builders that belong to a family of the table."""
+
+    def names(self) -> list[str]:
+        """Builders of classifiers; those of quantized, video, detection and segmentation models are others."""
+        from graft.core.compat.torchvision import models
+        from graft.models.zoo.torchvision_families import family_row
+
+        return [name for name in models.list_models(module=models) if family_row(name) is not None]
+
+    def model(self, arch: str, size: int | None = None) -> Any:
+        """The model with random weights and its own head of 1,000 classes, without auxiliary heads."""
+        from graft.core.compat.torchvision import models
+
+        own = size or self.preprocessing(arch, None).geometry.size
+        return models.get_model(arch, weights=None, **_row(arch).options(own))
+
+    def translate(self, arch: str, model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """By the family's row."""
+        return _row(arch).translate(model, dict(state))
+
+    def head(self, arch: str, model: Any) -> frozenset[str]:
+        """The tensors of the last module: torchvision's heads are a single layer each."""
+        names = list(model.state_dict())
+        last = names[-1].rpartition(".")[0]
+        return frozenset(name for name in names if name.rpartition(".")[0] == last)
+
+    def parts(self, arch: str, model: Any, size: int | None = None) -> Parts:
+        """Take the model apart by the family's row."""
+        return _row(arch).take_apart(model)
+
+    def build(self, arch: str, size: int | None = None) -> Parts:
+        """Build and take apart."""
+        return self.parts(arch, self.model(arch, size))
+
+    def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
+        """From the metadata of the weights, and the family's row where the network itself would normalise again."""
+        from graft.core.compat.torchvision import models
+
+        published = models.get_model_weights(arch).__members__
+        preset = published.get(weights, published["DEFAULT"]).transforms()
+        own = preset.crop_size[0]
+        geometry = geometry_for(size, own, own / preset.resize_size[0], preset.interpolation.value)
+        mean, std = _row(arch).normalisation or (three(preset.mean), three(preset.std))
+        return Preprocessing(geometry, mean, std)
+
+    def takes(self, arch: str, size: int) -> bool:
+        """By the family's row."""
+        return size >= self.smallest(arch) and size % self.step(arch) == 0
+
+    def smallest(self, arch: str) -> int:
+        """From the family's row."""
+        return _row(arch).smallest
+
+    def step(self, arch: str) -> int:
+        """From the family's row."""
+        return _row(arch).step(arch)
+
+
+def _row(arch: str) -> Family:
+    from graft.models.zoo.torchvision_families import family_row
+
+    row = family_row(arch)
+    assert row is not None, "names() lists only builders that have a family"
+    return row

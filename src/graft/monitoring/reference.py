@@ -1,0 +1,94 @@
+"""What answers are compared with: the training images' facts, and what the model said of the test images."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graft.core.errors import DataError, GraftError
+from graft.core.packed_files import open_raw
+from graft.data.validation.drift import FACTS, Distribution, Numbers, Shares, column_fact, summarise_facts
+from graft.inference.artifact import read_card
+from graft.inference.packaged import version_of
+from graft.modalities.image.stats import Tones
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from graft.core.workspace import Workspace
+
+# Enough to tell distributions apart by a fifth, and opened in seconds.
+MOST_OPENED = 400
+CONFIDENCE = column_fact("confidence", Numbers)
+UNSURE = column_fact("unsure", Shares, title="not sure")
+UNLIKE = column_fact("unlike", Shares, title="unlike the training images")
+_FACTS = {fact.name: fact for fact in FACTS}
+_KNOWN_BEFOREHAND = ("class", "brightness", "contrast", "shorter side", "width over height")
+# In the order in which they are shown.
+WATCHED = (*(_FACTS[name] for name in _KNOWN_BEFOREHAND), CONFIDENCE, UNSURE, UNLIKE)
+
+
+def training_facts(workspace: Workspace) -> dict[str, Distribution]:
+    """Classes, sizes and tones of the training images.
+
+    The journal has the tones of images as the model saw them, made small; those of the manifest are of the files. So a
+    sample of the training images is opened the model's own way.
+
+    Raises:
+        GraftError: the project has no data or no model.
+    """
+    import pandas as pd
+
+    for path in (workspace.splits, workspace.manifest):
+        if not path.exists():
+            raise GraftError(
+                "there is no training data to compare with", where=path, remedy="run `.venv/bin/dvc repro`"
+            )
+    splits = pd.read_parquet(workspace.splits, columns=["path", "label", "split"])
+    manifest = pd.read_parquet(workspace.manifest, columns=["path", "width", "height"])
+    rows = splits[splits["split"] == "train"].merge(manifest, on="path").sort_values("path", ignore_index=True)
+    return summarise_facts(rows, WATCHED) | summarise_facts(_tones(workspace, rows["path"]), WATCHED)
+
+
+def test_facts(workspace: Workspace) -> dict[str, Distribution]:
+    """How sure the model was of the test images, and how many it called unlike; nothing where that is not known."""
+    import pandas as pd
+
+    try:
+        said = pd.read_csv(workspace.evaluation / "predictions.csv", usecols=["confidence"])
+        metrics: dict[str, Any] = json.loads((workspace.evaluation / "metrics.json").read_text(encoding="utf-8"))
+        threshold = read_card(workspace.finetuned).trust.threshold.confidence
+    except (OSError, ValueError, GraftError):
+        return {}
+    found = summarise_facts(said.assign(unsure=said["confidence"] < threshold), (CONFIDENCE, UNSURE))
+    usual = (metrics.get("novelty") or {}).get("usual")
+    if isinstance(usual, int | float):
+        unlike = round((1 - usual) * len(said))
+        found[UNLIKE.name] = Shares({"False": len(said) - unlike, "True": unlike})
+    return found
+
+
+def evaluated_version(workspace: Workspace) -> str | None:
+    """The version of the model that :func:`test_facts` are of."""
+    try:
+        return version_of(workspace.finetuned)
+    except OSError:
+        return None
+
+
+def _tones(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
+    import pandas as pd
+
+    geometry = read_card(workspace.in_use).preprocessing.geometry
+    chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, min(MOST_OPENED, len(paths)), dtype=np.intp))]
+    raw, rows = open_raw(workspace.raw), []
+    for path in chosen:
+        try:
+            prepared = geometry.load(raw / path)
+        except DataError:
+            continue  # validation's business
+        tones = Tones.of_pixels(prepared)
+        rows.append((tones.brightness, tones.contrast))
+    return pd.DataFrame(rows, columns=["brightness", "contrast"])

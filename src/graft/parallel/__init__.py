@@ -1,0 +1,1 @@
+"""Several candidates, folds or trials at once: processes, Dask, Ray."""

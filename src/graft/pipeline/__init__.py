@@ -1,0 +1,1 @@
+"""The stages of dvc.yaml: files in, a package called, files out."""

@@ -1,0 +1,91 @@
+"""gather: list the images that source models are trained on and scored by; the target's test images are left out."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graft.core.files import atomic_dir, atomic_file, write_json
+from graft.core.settings import Params
+from graft.core.workspace import Workspace
+from graft.pipeline.runner import run_stage
+from graft.pretraining.source_dataset import (
+    FACTS_FILE,
+    GLYPHS,
+    HELD_OUT,
+    TABLE_FILE,
+    TESTED,
+    Gathered,
+    by_path,
+    find_source,
+    gather,
+    listed,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Read: pretrain.source, the manifest and the splits. Write: data/pretraining, and the links to the source anew.
+
+    Raises:
+        DataError: the source cannot be found or used.
+    """
+    source = params.pretrain.source
+    if source == GLYPHS:
+        with atomic_dir(workspace.gathered) as folder:
+            write_json(folder / FACTS_FILE, {"source": GLYPHS})
+        print("gather: the source task is rendered characters; there is nothing to list")
+        return
+    gathered = _gathered(params, workspace)
+    with atomic_dir(workspace.gathered) as folder:
+        with atomic_file(folder / TABLE_FILE) as beside:
+            gathered.table.to_parquet(beside, index=False)
+        facts = {"source": source, "data_sha256": gathered.digest, "left_out": dict(gathered.left_out)}
+        write_json(folder / FACTS_FILE, facts)
+    print(summary(gathered, source))
+
+
+def _gathered(params: Params, workspace: Workspace) -> Gathered:
+    from graft.data.manifest import build_manifest
+    from graft.data.sources.source_links import watch
+    from graft.data.stats_cache import FactsCache
+
+    with tempfile.TemporaryDirectory() as scratch:
+        found = find_source(params, workspace.root, Path(scratch))
+        records, table = by_path(found), listed(found)
+        files = [records[path].file for path in table["path"]]
+        # A cache of its own: one keeps only so many facts of images that were not asked for last.
+        manifest = build_manifest(table, files, cache=FactsCache(workspace.cache / "pretraining"))
+    # Once more after `locate`: a table that gained rows may need a higher folder to be watched.
+    watch(found, params.pretrain.source, workspace.pretraining_link)
+    return gather(manifest, tested_images(workspace), params)
+
+
+def tested_images(workspace: Workspace) -> pd.DataFrame:
+    """What identifies the pictures that the target is tested on; no image is opened."""
+    import pandas as pd
+
+    splits = pd.read_parquet(workspace.splits, columns=["path", "split"])
+    tested = splits[splits["split"] == "test"]
+    facts = pd.read_parquet(workspace.manifest, columns=["path", "pixel_sha256", "phash"])
+    return facts[facts["path"].isin(tested["path"])].reset_index(drop=True)
+
+
+def summary(gathered: Gathered, source: str) -> str:
+    """What was gathered and what was left out, for the log."""
+    held_out = int((gathered.table["split"] == HELD_OUT).sum())
+    lines = [
+        f"gather: {len(gathered.table) - held_out} images of {len(gathered.classes)} classes of {source} to pretrain "
+        f"on, {held_out} to score by"
+    ]
+    lines += [f"  left out: {count} that {why}" for why, count in gathered.left_out.items()]
+    if TESTED in gathered.left_out:
+        lines.append("  a model that had seen those would flatter the test's figures")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage("gather", run))

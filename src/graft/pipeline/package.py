@@ -1,0 +1,120 @@
+"""Stage `package`: what passes the gate is copied to models/packaged, exported to ONNX and registered; else nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from graft.core.determinism import derive_seed, make_deterministic
+from graft.core.errors import GateError
+from graft.core.packed_files import StoredImage, open_raw
+from graft.core.settings import Params
+from graft.core.workspace import Workspace
+from graft.inference.artifact import CARD_FILE, read_card
+from graft.inference.packaged import Package, version_of, write_package
+from graft.pipeline.runner import run_stage
+from graft.registry.gate import Taken, check_gate, choose, read_metrics, refusal, write_verdict
+from graft.registry.provenance import origin_of
+
+# Images on which ONNX Runtime is compared with torch.
+_MOST_COMPARED = 500
+# By this DVC tells the stages of `dvc exp run` the experiment's name.
+EXPERIMENT = "DVC_EXP_NAME"
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Package the fine-tuned model, or its control where that is better over the folds and ``package.take`` allows it.
+
+    The gate's verdict is written in any case. On the main line a refusal is an error: nothing is packaged, and what was
+    stays. An experiment (`dvc exp run`) is saved with its verdict whatever that is, and its package says that it is
+    one: it is not served, and promoted only if a person asks for it.
+
+    Raises:
+        GateError: a figure is not good enough, or there are none; nothing is packaged or registered then.
+        WeightsError: the model is missing or damaged.
+    """
+    path = workspace.evaluation / "metrics.json"
+    taken, metrics = choose(params.package.take, read_metrics(path), where=path)
+    model = workspace.scratch_control if taken == "control" else workspace.finetuned
+    checks = check_gate(params.package.gate, metrics, other_in_use(workspace, model))
+    experiment, refused = os.environ.get(EXPERIMENT, ""), refusal(checks)
+    if (model / CARD_FILE).exists():
+        write_verdict(checks, version_of(model), workspace.gate)
+    if refused and not experiment:
+        raise GateError(
+            refused,
+            where=path,
+            remedy="make a better model, or change package.gate in params.yaml; what was packaged before is untouched",
+        )
+
+    # Imported here: the gate must be able to refuse where BentoML is not installed, and in no time.
+    from graft.inference.parity import write_onnx
+    from graft.serving.model_store import register
+
+    make_deterministic(params.compute.threads)
+    export = partial(write_onnx, images=training_images(workspace))
+    figures = {**metrics, "taken": taken}
+    origin = origin_of(params, workspace, read_card(model)).to_json()
+    package = write_package(model, workspace.packaged, params.package.name, figures, checks, export, origin, experiment)
+    if experiment:
+        print(f"packaged {package.tag} of the experiment {experiment}: {refused or 'it passes the gate'}")
+        return
+    register(workspace)
+    print(told(taken, metrics))
+    print(f"packaged {package.tag}: {len(checks)} of {len(checks)} conditions of the gate passed")
+    print(runtime_of(package))
+
+
+def told(taken: Taken, metrics: Mapping[str, Any]) -> str:
+    """Which model is packaged, and by what; what the test images say of the other one, which had no say."""
+    if taken == "control":
+        return "the control from scratch is packaged: it is better over the folds (package.take: better)"
+    transfer = metrics.get("transfer") or {}
+    if transfer.get("verdict") != "hurts":
+        return "the transferred model is packaged"
+    if transfer.get("folds"):
+        return (
+            "the transferred model is packaged (package.take: transferred), though the control is better over the folds"
+        )
+    return (
+        "the transferred model is packaged, though the control from scratch is better on the test images: those choose "
+        "no model. train.control_seeds: 1 has both compared over the folds of the training images, which may"
+    )
+
+
+def training_images(workspace: Workspace) -> list[StoredImage]:
+    """Training images for the comparison, in an order that is the same everywhere; none where there are no splits."""
+    if not workspace.splits.is_file():
+        return []
+    import pandas as pd
+
+    splits = pd.read_parquet(workspace.splits, columns=["path", "split"])
+    train = sorted(splits.loc[splits["split"] == "train", "path"], key=lambda path: derive_seed(0, "onnx", path))
+    raw = open_raw(workspace.raw)
+    return [raw / path for path in train[:_MOST_COMPARED]]
+
+
+def runtime_of(package: Package) -> str:
+    """What will run the package, for the person who reads the stage's output."""
+    said = package.onnx
+    if not package.onnx_sha256:
+        return f"no ONNX file, so it is served by torch: {said.get('refused', 'nobody tried')}"
+    return (
+        f"ONNX Runtime answers as torch does on {said['same_answer']:.2%} of {said['images']} {said['drawn_from']}; "
+        f"probabilities differ by {said['largest_difference']:.1e} at most"
+    )
+
+
+def other_in_use(workspace: Workspace, model: Path) -> str | None:
+    """Version of the model in use, if there is one and it is another than ``model``."""
+    if not (workspace.in_use / CARD_FILE).exists() or not (model / CARD_FILE).exists():
+        return None
+    version = version_of(workspace.in_use)
+    return None if version == version_of(model) else version
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage("package", run))

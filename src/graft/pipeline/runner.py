@@ -1,0 +1,99 @@
+"""What every stage does around its work: read params.yaml, keep others out, turn errors into one message."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from graft.core.compat.openmp import variables_for, wait_briefly
+from graft.core.config import load_params
+from graft.core.errors import exit_code
+from graft.core.outputs import StageOutputs
+from graft.core.process_lifetime import end_with_parent
+from graft.core.settings import Params
+from graft.core.workspace import Workspace
+
+Work = Callable[[Params, Workspace], None]
+# Which process started the stage: set by python.sh, which runs seconds before Linux can be asked here.
+PARENT = "GRAFT_PARENT"
+
+
+def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
+    """Run one stage in the current folder and return its exit code (see :func:`graft.core.errors.exit_code`).
+
+    Args:
+        name: the stage's name in dvc.yaml, for messages.
+        work: the stage.
+        uses_torch: fix threads and kernels first (importing torch takes seconds, so only where it is used).
+    """
+    parent = os.environ.pop(PARENT, None)
+    end_with_parent(int(parent) if parent else None)
+    wait_briefly()
+    workspace = Workspace()
+
+    def locked() -> None:
+        params = load_params(workspace.params)
+        if params.compute.threads is not None:
+            os.environ.update(variables_for(params.compute.threads))
+        from graft.training.devices import require_device
+
+        # By whichever stage comes first: some work for hours before one of them needs the device.
+        require_device(params.compute.device)
+        with exclusively(workspace.lock, name):
+            if uses_torch:
+                from graft.core.determinism import make_deterministic
+
+                make_deterministic(params.compute.threads)
+            with _protected(StageOutputs(name, workspace.root)):
+                work(params, workspace)
+
+    return exit_code(locked)
+
+
+@contextmanager
+def _protected(outputs: StageOutputs) -> Iterator[None]:
+    """Begin only where nothing of the user's would be replaced; note what was written, also by a failure."""
+    outputs.protect()
+    try:
+        yield
+    finally:
+        outputs.written()
+
+
+@contextmanager
+def exclusively(lock: Path, name: str) -> Iterator[None]:
+    """Hold the workspace's lock; wait for whoever holds it, and say who that is.
+
+    DVC has a lock of its own, but a killed ``dvc repro`` can leave its stage running: without this one, a second
+    run would write the same files at the same time. The lock goes with its process, however that ends.
+    """
+    from filelock import FileLock, Timeout
+
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    holder = lock.with_suffix(".json")
+    guard = FileLock(lock)
+    try:
+        guard.acquire(timeout=0)
+    except Timeout:
+        print(f"{name}: waiting, because {_describe(holder)} in this folder", file=sys.stderr, flush=True)
+        guard.acquire()
+    try:
+        holder.write_text(json.dumps({"stage": name, "pid": os.getpid(), "since": time.time()}), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        guard.release()
+
+
+def _describe(holder: Path) -> str:
+    try:
+        known = json.loads(holder.read_text(encoding="utf-8"))
+        minutes = (time.time() - known["since"]) / 60
+        return f"the stage {known['stage']!r} (process {known['pid']}, for {minutes:.0f} min) is still running"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another stage is still running"

@@ -1,0 +1,112 @@
+"""Stage `select`: cross-validate all candidates on the training images and choose one; test images stay closed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from graft.core.files import atomic_dir, atomic_file, write_json
+from graft.core.settings import Params
+from graft.core.workspace import Workspace
+from graft.pipeline.runner import run_stage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from graft.selection.candidates import TrainSet
+    from graft.selection.rule import Criterion
+    from graft.selection.selection import Contest
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Write leaderboard, pictures and the winner into reports/selection.
+
+    Raises:
+        GraftError: every candidate failed.
+        ConfigError: no candidate keeps the limits.
+        DataError: a training image cannot be decoded.
+    """
+    from graft.augmentation.auto_policy import with_augmentation, with_candidates
+    from graft.features.cache import Store
+    from graft.models.weights.weights import weights_digest
+    from graft.parallel.factory import mapper_for
+    from graft.selection.candidates import around
+    from graft.selection.names import name_of
+    from graft.selection.rule import Criterion
+    from graft.selection.selection import run_contest
+    from graft.selection.similarity import SIMILARITY_FILE, similarity_of
+
+    params = with_augmentation(with_candidates(params, workspace.augmentation), workspace.augmentation)
+    data = train_set(workspace)
+    store = Store(workspace.cache, params.compute.cache_gb)
+    with mapper_for(params.compute) as mapper:
+        contest = run_contest(data, params, workspace.source_models, store, say, mapper)
+    winner = contest.winner
+    say(f"chosen: {name_of(winner)}, cut after block {winner.probe.depth} of {winner.blocks - 1}")
+    like = similarity_of(winner, data, params, workspace.source_models, store)
+    say(like["says"])
+    with atomic_dir(workspace.selection) as folder:
+        weights = weights_digest(winner.candidate, around(params, workspace.source_models))
+        write(contest, data, folder, weights, Criterion.of(params))
+        write_json(folder / SIMILARITY_FILE, like)
+
+
+def say(line: str) -> None:
+    """A line of the log, at once: candidates take minutes."""
+    print(line, flush=True)
+
+
+def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None, by: Criterion) -> None:
+    """Everything that reports/selection holds; ``weights`` is the SHA-256 of the winner's, None for random ones."""
+    from graft.selection import leaderboard, plots
+    from graft.selection.out_of_fold import FILE, out_of_fold_table
+
+    with atomic_file(folder / "leaderboard.csv") as beside:
+        leaderboard.table(contest.results, contest.failed, contest.controls, by).to_csv(beside, index=False)
+    assert contest.winner.delivers is not None, "the winner is a finalist"
+    with atomic_file(folder / FILE) as beside:
+        logits = contest.winner.out_of_fold[contest.winner.delivers.strategy]
+        out_of_fold_table(logits, data).to_parquet(beside, index=False)
+    write_json(folder / "agreement.json", leaderboard.agreement(contest.results, by.scorer))
+    plots.draw_scores(contest.results, contest.controls, folder / "scores.svg", by.scorer)
+    plots.draw_depths(contest.results, folder / "depths.svg", by.scorer)
+    plots.draw_pareto(contest.results, folder / "latency.svg", by)
+    winner = contest.winner
+    # The finetune stage depends on this file alone: it holds no time, so that measuring again trains nothing again, and
+    # the weights' hash, so that another file of the same name does.
+    chosen = {
+        **asdict(winner.candidate),
+        "weights_sha256": weights,
+        "fit": winner.preprocessing.geometry.fit,
+        "depth": winner.probe.depth,
+        "blocks": winner.blocks,
+    }
+    shown = by.scorer.shown
+    probe = {"mean": shown(winner.probe.mean), "curve": [shown(score) for score in winner.probe.curve]}
+    scores = [shown(score) for score in winner.scores]
+    trained = {name: list(scores) for name, scores in winner.trained.items()}
+    metric = by.scorer.metric.name
+    write_json(
+        folder / "winner.json", {**chosen, "metric": metric, "cv_scores": scores, "trained": trained, "probe": probe}
+    )
+
+
+def train_set(workspace: Workspace) -> TrainSet:
+    """The training rows of the splits, in a fixed order, with the hashes that the manifest holds."""
+    import pandas as pd
+
+    from graft.core.packed_files import open_raw
+    from graft.features.image_cache import ImageSet
+    from graft.selection.candidates import TrainSet
+
+    splits = pd.read_parquet(workspace.splits)
+    known = pd.read_parquet(workspace.manifest)
+    facts = known[[name for name in known if name not in splits or name == "path"]]
+    rows = splits[splits["split"] == "train"].merge(facts, on="path", how="left").sort_values("path")
+    classes = tuple(sorted(splits["label"].unique()))
+    images = ImageSet(open_raw(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
+    return TrainSet.of(rows, images, classes)
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage("select", run, uses_torch=True))

@@ -1,0 +1,75 @@
+"""validate: decode every image once, hold the expectations against what was found, and refuse what is critical."""
+
+from __future__ import annotations
+
+from graft.core.errors import DataError
+from graft.core.files import atomic_file
+from graft.core.packed_files import open_raw
+from graft.core.settings import Params
+from graft.core.workspace import Workspace
+from graft.data.manifest import build_manifest
+from graft.data.stats_cache import FactsCache
+from graft.data.validation.findings import Finding, by_cause
+from graft.data.validation.reference import classes_in_use, read_history, summarise_data, write_history
+from graft.data.validation.report import PAGE_FILE, summarise, write_report
+from graft.data.validation.suite import Known, check_severities, not_checked, validate_manifest, with_quarantine
+from graft.data.validation.tables import with_conversion
+from graft.pipeline.runner import run_stage
+
+
+def run(params: Params, workspace: Workspace) -> None:
+    """Read: data/raw/, data/ingested.parquet, and for comparison models/packaged and data/validated.json, if there.
+
+    Write: data/manifest.parquet, reports/validation/, and where the data passes data/validated.json.
+
+    Raises:
+        DataError: a critical expectation is not met; manifest and report are written first.
+        ConfigError: validation.severity says what it must not.
+    """
+    # Not above: the processes that read images import this file too, and have no use for tables.
+    import pandas as pd
+
+    check_severities(params.validation)
+    history = read_history(workspace.validated)
+    table = pd.read_parquet(workspace.ingested)
+    raw = open_raw(workspace.raw)
+    files = [raw / path for path in table["path"]]
+    manifest = build_manifest(table, files, cache=FactsCache(workspace.cache))
+    data = summarise_data(manifest)
+    # The model is made from this stage's data, so it cannot be a dependency in dvc.yaml: that would be a cycle. It need
+    # not be: a new model does not make a finding about the same data less true, and new data runs this stage anyway.
+    classes, trouble = classes_in_use(workspace)
+    if trouble:
+        print(f"validate: the classes are not compared with the packaged model's: {trouble}")
+    known = Known(classes, history.reference(data))
+    converted = with_conversion(manifest, params)
+    findings = validate_manifest(converted, params.validation, known)
+    kept = with_quarantine(manifest, findings)
+    with atomic_file(workspace.manifest) as beside:
+        kept.to_parquet(beside, index=False)
+    summary = summarise(kept, params.data.source, not_checked(converted, params.validation, known))
+    write_report(workspace.validation, summary, findings, lambda path: raw / path)
+    broken = by_cause(findings)
+    for finding in broken:
+        if not finding.stops:
+            print(f"validate: {finding.severity}: {finding.sentence()}")
+    stopping = [finding for finding in broken if finding.stops]
+    if stopping:
+        raise refusal(stopping, workspace)
+    # Last, so that what is killed before it is compared with the same data again; and never by data that is refused.
+    write_history(workspace.validated, history.passed(data))
+    print(f"validate: {len(manifest)} images meet all that is critical; see {workspace.validation / PAGE_FILE}")
+
+
+def refusal(stopping: list[Finding], workspace: Workspace) -> DataError:
+    """The message that names each check, its first files and the page with all of them."""
+    lines = "".join(f"\n  {finding.sentence()}" for finding in stopping)
+    return DataError(
+        f"the data is refused:{lines}",
+        where=workspace.validation / PAGE_FILE,
+        remedy="; ".join(finding.remedy for finding in stopping),
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_stage("validate", run))

@@ -1,0 +1,72 @@
+"""What selection chose, and what trains it: resolved once by the stages `tune` and `finetune`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graft.core.errors import DataError
+from graft.core.settings import Candidate, Params
+from graft.core.workspace import Workspace, user_cache
+
+if TYPE_CHECKING:
+    from graft.selection.candidate_training import CandidateTrainer
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The winner of the selection.
+
+    Attributes:
+        candidate: with the fit that was chosen for it.
+        depth: the last block that is kept.
+        blocks: how many blocks its whole network has.
+        scores: for each strategy that was tried its score on every fold.
+    """
+
+    candidate: Candidate
+    depth: int
+    blocks: int
+    scores: Mapping[str, tuple[float, ...]]
+
+
+def read_winner(workspace: Workspace) -> Winner:
+    """Read reports/selection/winner.json.
+
+    Raises:
+        DataError: nothing was chosen yet.
+    """
+    path = workspace.selection / "winner.json"
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError("no candidate was chosen yet", where=path, remedy="run `.venv/bin/dvc repro`") from None
+    names = [field.name for field in dataclasses.fields(Candidate)]
+    candidate = Candidate(**{name: chosen[name] for name in names if name in chosen})
+    scores = {name: tuple(values) for name, values in chosen.get("trained", {}).items()}
+    return Winner(candidate, chosen["depth"], chosen["blocks"], scores)
+
+
+def winner_trainer(winner: Winner, params: Params, workspace: Workspace) -> CandidateTrainer:
+    """What trains the winner's network on the training images, in the fastest mode of this machine."""
+    from graft.augmentation.auto_policy import with_augmentation
+    from graft.features.cache import Store
+    from graft.pipeline.select import train_set
+    from graft.selection.finalists import SelectionInputs, trainer_for
+    from graft.training.precision_autotune import TrialledMode
+
+    params = with_augmentation(params, workspace.augmentation)
+    store = Store(workspace.cache, params.compute.cache_gb)
+    given = SelectionInputs(train_set(workspace), params, workspace.source_models, store)
+    trainer = trainer_for(winner.candidate, winner.depth, given)
+    return dataclasses.replace(trainer, choose_mode=TrialledMode(params.compute, user_cache()))
+
+
+def searched_strategy(winner: Winner, params: Params) -> str:
+    """The strategy that a search varies: fine-tuning, also where the head was better at the settings at hand."""
+    from graft.training.auto_strategy import choose_strategy
+
+    return choose_strategy(params.train, winner.candidate.weights, {}).strategy

@@ -1,0 +1,1 @@
+"""Source models: trained once on a source data set."""

@@ -1,0 +1,1 @@
+"""Promoted models: promote, roll back, history, publish."""

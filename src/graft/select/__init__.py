@@ -1,1 +1,0 @@
-"""Choosing the candidate: probes on cached features, finalists fine-tuned in every fold, and the rule that decides."""

@@ -1,0 +1,186 @@
+"""Training one candidate's network on some of the images: a finalist in a fold, a trial of the search, the winner.
+
+One recipe for all of them, so that what is compared on folds is what is delivered.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from scipy.special import softmax
+
+from graft.augmentation.policies import build_policy
+from graft.augmentation.policy_config import choose
+from graft.core.determinism import derive_seed
+from graft.core.settings import Augment, Candidate, Train
+from graft.features.cache import Store
+from graft.features.image_cache import decoded
+from graft.metrics.scorer import Scorer
+from graft.models.backbone import Network, cut
+from graft.models.preprocessing import Preprocessing
+from graft.models.weights.weights import Surroundings, pretrained
+from graft.selection.candidates import TrainSet, extractor_for
+from graft.training.devices import fabric_for
+from graft.training.finetune import Task, Trained, finetune
+from graft.training.inference import logits_of
+from graft.training.precision import Mode
+from graft.training.precision_autotune import usual_mode
+from graft.training.strategies import STRATEGIES, Plan
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from numpy.typing import NDArray
+
+    from graft.training.checkpoint import CheckpointStore
+    from graft.training.finetune import Report
+
+    # Which images are meant, bool (n).
+    Rows = NDArray[np.bool_]
+
+# What a network is computed in.
+ChooseMode = Callable[[Network, Plan, Task, Train, torch.device], Mode | None]
+# Images whose logits are computed together.
+AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a training starts: a candidate's weights, and what its network is fed with."""
+
+    candidate: Candidate
+    preprocessing: Preprocessing
+    weights: Surroundings
+
+    def network(self, depth: int, classes: int) -> Network:
+        """The network with its weights, cut after block ``depth``, with a head for so many classes.
+
+        Raises:
+            WeightsError: the weights cannot be had.
+        """
+        return cut(pretrained(self.candidate, self.weights).network, depth, classes)
+
+
+@dataclass(frozen=True)
+class CandidateTrainer:
+    """Trains one candidate's network on subsets of the training images; can be sent to another process.
+
+    Attributes:
+        transfer: where strategies start that keep the candidate's weights.
+        blank: the same architecture with random weights.
+        depth: the last block that is kept.
+        data: the training images.
+        settings: hyper-parameters.
+        augment: what varies the images.
+        store: of decoded images and activations.
+        device: by its name in params.yaml.
+        seed: the project's.
+        choose_mode: of precision and memory format.
+    """
+
+    transfer: Start
+    blank: Start
+    depth: int
+    data: TrainSet
+    settings: Train
+    augment: Augment
+    store: Store
+    device: str
+    seed: int
+    choose_mode: ChooseMode = usual_mode
+
+    def start(self, strategy: str) -> Start:
+        """Where a strategy starts."""
+        return self.blank if STRATEGIES[strategy].blank else self.transfer
+
+    def with_settings(self, settings: Train) -> CandidateTrainer:
+        """The same by other hyper-parameters."""
+        return dataclasses.replace(self, settings=settings)
+
+    def with_seed(self, seed: int) -> CandidateTrainer:
+        """The same by another seed, also of random weights."""
+        blank = dataclasses.replace(self.blank, weights=dataclasses.replace(self.blank.weights, seed=seed))
+        return dataclasses.replace(self, blank=blank, seed=seed)
+
+    def fit(
+        self,
+        strategy: str,
+        rows: Rows,
+        purpose: tuple[object, ...] = ("finetune",),
+        fabric: Fabric | None = None,
+        checkpoints: CheckpointStore | None = None,
+        report: Report | None = None,
+    ) -> Trained:
+        """Train a network by a strategy.
+
+        Args:
+            strategy: a row of :data:`graft.training.strategies.STRATEGIES`.
+            rows: which images it is trained on.
+            purpose: names that the seed is derived from, with the strategy's.
+            fabric: the devices that train together; None: one.
+            checkpoints: where it goes on from if it was killed; None: from its beginning.
+            report: told of every epoch.
+
+        Raises:
+            WeightsError: the weights cannot be had.
+            TrainingError: the loss is not finite.
+        """
+        fabric = fabric or fabric_for(self.device)
+        network = self.start(strategy).network(self.depth, len(self.data.classes))
+        plan = STRATEGIES[strategy].plan(len(network.blocks), self.settings)
+        task, mode = self._task(strategy, rows, fabric.device), None
+        # Several devices are set to a precision for good when they are launched.
+        if fabric.world_size == 1:
+            mode = self.choose_mode(network, plan, task, self.settings, fabric.device)
+        if mode is not None:
+            fabric = fabric_for(self.device, mode.precision)
+        seed = derive_seed(self.seed, *purpose, strategy)
+        return finetune(network, plan, task, self.settings, seed, fabric, checkpoints, mode, report)
+
+    def _task(self, strategy: str, rows: Rows, device: torch.device) -> Task:
+        """The images as the network is trained on them, larger ones where the policy crops."""
+        preprocessing, images = self.start(strategy).preprocessing, self.data.images
+        policy = build_policy(choose(self.augment), preprocessing.geometry.size)
+        larger = None
+        if policy.enlargement > 1:
+            # Of the whole side: what the centre crop leaves out may be cropped to.
+            geometry = dataclasses.replace(preprocessing.geometry.enlarged(policy.enlargement), crop=1.0)
+            larger = decoded(images, geometry, self.store)
+        extractor = extractor_for(images, preprocessing, self.store, device)
+        return Task(extractor, self.data.labels, rows, policy, images.paths, larger)
+
+    def images(self, strategy: str) -> NDArray[np.uint8]:
+        """The training images as a strategy's network is fed with them, uint8 (n, size, size, 3)."""
+        return decoded(self.data.images, self.start(strategy).preprocessing.geometry, self.store)
+
+    def logits(self, trained: Trained, strategy: str, rows: Rows) -> NDArray[np.float32]:
+        """Logits (m, classes) of the images ``rows`` by a trained network."""
+        images, normalise = self.images(strategy), self.start(strategy).preprocessing.normalise
+        places = np.flatnonzero(rows)
+        parts = [places[start : start + AT_ONCE] for start in range(0, len(places), AT_ONCE)]
+        logits = [logits_of(trained.network, normalise(torch.from_numpy(images[part]))).numpy() for part in parts]
+        return np.concatenate(logits).astype(np.float32)
+
+    def fold_logits(self, strategy: str, purpose: tuple[object, ...], fold: int) -> NDArray[np.float32]:
+        """Logits (m, classes) of a fold's images by a network that is trained on the other folds."""
+        held_out = self.data.folds == fold
+        return self.logits(self.fit(strategy, ~held_out, purpose), strategy, held_out)
+
+    def score(self, trained: Trained, strategy: str, rows: Rows, scorer: Scorer) -> float:
+        """How well a network does on the images ``rows``, the greater the better."""
+        return score_of(self.logits(trained, strategy, rows), self.data.labels[rows], scorer)
+
+
+def score_of(logits: NDArray[np.float32], labels: NDArray[np.int64], scorer: Scorer) -> float:
+    """The score of logits (m, classes) against labels (m), the greater the better."""
+    return scorer(labels, softmax(logits.astype(np.float64), axis=1))
+
+
+def score_by_fold(logits: NDArray[np.float32], data: TrainSet, scorer: Scorer) -> tuple[float, ...]:
+    """The score of out-of-fold logits (n, classes) on each fold."""
+    folds = [data.folds == fold for fold in np.unique(data.folds)]
+    return tuple(score_of(logits[fold], data.labels[fold], scorer) for fold in folds)

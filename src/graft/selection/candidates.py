@@ -1,0 +1,256 @@
+"""Probing the candidates: features of each, and linear heads at every depth."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from graft.core.settings import Candidate, Params
+from graft.features.cache import Store
+from graft.features.extraction import Extractor
+from graft.features.image_cache import ImageSet, decoded
+from graft.modalities.image.conversion import depth_range, fits_to_try, usual_cut
+from graft.models.backbone import Network, cut, require_block
+from graft.models.flops import Cost, costs_by_depth
+from graft.models.preprocessing import Preprocessing
+from graft.models.weights.weights import Surroundings, preprocessing_of, pretrained
+from graft.models.zoo.registry import published_accuracy
+from graft.selection.limits import Excess
+from graft.selection.measure import Measured
+from graft.selection.probes.heads import head_for
+from graft.selection.probes.knn import knn_accuracy
+from graft.selection.probes.logme import logme
+from graft.selection.probes.probe import Probe, best_of, probe_at, probe_auto
+from graft.selection.rule import Criterion
+from graft.training.auto_strategy import StrategyChoice, choose_strategy
+from graft.training.devices import device_for
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+_FACTS = ["width", "height", "depth_low", "depth_high"]
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """The training images of all candidates.
+
+    Attributes:
+        images: the files.
+        labels: class indices (n).
+        folds: (n).
+        classes: their names.
+        groups: (n), equal for images that must stay together, such as near duplicates; None: each by itself.
+        facts: what the manifest says of them, a row per image; None: they are square and have 8 bits.
+    """
+
+    images: ImageSet
+    labels: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    classes: tuple[str, ...]
+    groups: NDArray[np.int64] | None = None
+    facts: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, images: ImageSet, classes: tuple[str, ...]) -> TrainSet:
+        """The training ``rows`` of the splits (label, fold, group) with their facts, in the order of ``images``."""
+        # Copies: what pandas lends is not writable, which torch warns of.
+        places = {name: index for index, name in enumerate(classes)}
+        labels = np.array(rows["label"].map(places), dtype=np.int64)
+        folds, groups = (rows[name].to_numpy("int64", copy=True) for name in ("fold", "group"))
+        return cls(images, labels, folds, classes, groups, rows.filter(_FACTS) if set(_FACTS) <= set(rows) else None)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What selection knows of one candidate.
+
+    Attributes:
+        candidate: as written in params.yaml.
+        preprocessing: what its network is fed with, the fit being that of the best probe.
+        blocks: how many blocks the whole network has.
+        probe: scores of a linear head on its frozen features.
+        cost: of the network as it would be served, cut at the probe's depth.
+        trained: for each strategy that was tried its score per fold, by ``metric``; empty where it was no finalist.
+        delivers: the strategy that it is trained by if it wins; None where it was no finalist.
+        whole: cost of the network if it were not cut.
+        knn: leave-one-out accuracy of k nearest neighbours at that depth.
+        logme: log evidence per image in nats at that depth.
+        published: top-1 accuracy on ImageNet that the weights' publisher states, or None.
+        measured: time and memory as it would be served, None until that is measured.
+        excess: limits that it does not keep; such a candidate cannot win.
+        seconds: spent on it: decoding and features where they were not kept yet, probes, fine-tuning.
+        fits: mean score of the probe by each fit that was tried.
+        out_of_fold: for each strategy that was tried logits (n, classes) of every image by the network that did not
+            see its fold.
+    """
+
+    candidate: Candidate
+    preprocessing: Preprocessing
+    blocks: int
+    probe: Probe
+    cost: Cost
+    trained: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    delivers: StrategyChoice | None = None
+    whole: Cost | None = None
+    knn: float | None = None
+    logme: float | None = None
+    published: float | None = None
+    measured: Measured | None = None
+    excess: tuple[Excess, ...] = ()
+    seconds: float = 0.0
+    out_of_fold: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, compare=False, repr=False)
+    fits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The scores it is judged by: for a finalist those of the strategy it delivers, else the probe's."""
+        return self.probe.fold_scores if self.delivers is None else self.trained[self.delivers.strategy]
+
+    @property
+    def is_finalist(self) -> bool:
+        """Whether it was trained in every fold."""
+        return self.delivers is not None
+
+    @property
+    def finetuned(self) -> tuple[float, ...]:
+        """Scores per fold with trained blocks; empty where only a head was fitted."""
+        return self.trained.get("finetune") or self.trained.get("scratch") or ()
+
+    @property
+    def mean(self) -> float:
+        """Mean of :attr:`scores`."""
+        return float(np.mean(self.scores))
+
+
+def around(params: Params, sources: Path) -> Surroundings:
+    """What the candidates' weights are found with."""
+    return Surroundings(sources, params.zoo.offline, params.seed)
+
+
+def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, device: torch.device) -> Extractor:
+    """The decoded images at a candidate's geometry, ready to be run through it."""
+    array = decoded(images, preprocessing.geometry, store)
+    return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, device)
+
+
+def preprocessings_for(
+    candidate: Candidate, data: TrainSet, params: Params, sources: Path
+) -> tuple[Preprocessing, ...]:
+    """What a candidate's network can be fed with, the first being the usual: one for each fit that is worth trying."""
+    own = preprocessing_of(candidate, around(params, sources))
+    choice, cut, depth = candidate.fit or params.preprocess.fit, 0.0, own.geometry.depth_range
+    if data.facts is not None:
+        cut, depth = usual_cut(data.facts), depth_range(data.facts, params.image.depth_scaling)
+    return tuple(
+        dataclasses.replace(own, geometry=dataclasses.replace(own.geometry, fit=fit, depth_range=depth))
+        for fit in fits_to_try(choice, cut)
+    )
+
+
+def keep_features(
+    candidate: Candidate, rows: slice, data: TrainSet, params: Params, sources: Path, store: Store
+) -> None:
+    """Run a candidate's network over some images, so that the cache has what :func:`probe_candidate` asks of it.
+
+    Raises:
+        ConfigError: it cannot be built.
+        WeightsError: its weights cannot be had.
+    """
+    found = pretrained(candidate, around(params, sources))
+    device = device_for(params.compute.device)
+    for preprocessing in preprocessings_for(candidate, data, params, sources):
+        extractor_for(data.images, preprocessing, store, device).of(rows).every_depth(found.network)
+
+
+def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
+    """One forward pass over the training images for each fit that is tried, then linear heads at every depth.
+
+    Raises:
+        ConfigError: it cannot be built, or has no block of that depth.
+        WeightsError: its weights cannot be had.
+        TrainingError: its features are not finite.
+    """
+    begun = time.perf_counter()
+    found = pretrained(candidate, around(params, sources))
+    device, tried = device_for(params.compute.device), preprocessings_for(candidate, data, params, sources)
+    features = [extractor_for(data.images, one, store, device).every_depth(found.network) for one in tried]
+    probes = [_probe(candidate, depths, found.network, data, params) for depths in features]
+    best, probe = best_of(probes)
+    depths, last = features[best], len(features[best]) - 1
+    costs = costs_by_depth(found.network.cpu(), found.preprocessing.geometry.size, len(data.classes))
+    return Result(
+        candidate,
+        tried[best],
+        len(depths),
+        probe,
+        costs[probe.depth],
+        whole=costs[last],
+        knn=knn_accuracy(depths[probe.depth], data.labels, data.groups),
+        logme=logme(depths[probe.depth], data.labels),
+        fits={one.geometry.fit: found.mean for one, found in zip(tried, probes, strict=True)},
+        published=published_accuracy(candidate),
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def _probe(
+    candidate: Candidate, depths: Sequence[NDArray[np.float32]], network: Network, data: TrainSet, params: Params
+) -> Probe:
+    head, by = head_for(params), Criterion.of(params)
+    if candidate.depth == "auto":
+        return probe_auto(depths, data.labels, data.folds, params.seed, head, data.groups, by.scorer, by.rule)
+    depth = len(depths) - 1 if candidate.depth == "last" else candidate.depth
+    require_block(network, depth)
+    return probe_at(depths, data.labels, data.folds, depth, params.seed, head, data.groups, by.scorer)
+
+
+def task_network(candidate: Candidate, depth: int, classes: int, params: Params, sources: Path) -> Network:
+    """The candidate's network with its weights, cut after block ``depth``, with a head for the task's classes."""
+    return cut(pretrained(candidate, around(params, sources)).network, depth, classes)
+
+
+@dataclass(frozen=True)
+class FoldOutputs:
+    """What networks of a finalist say of the folds that they were trained without.
+
+    Attributes:
+        folds: their numbers (k).
+        logits: for each strategy and fold, float32 (images of the fold, classes).
+        seconds: that it took.
+    """
+
+    folds: tuple[int, ...]
+    logits: Mapping[str, tuple[NDArray[np.float32], ...]]
+    seconds: float
+
+
+def with_scores(result: Result, parts: Sequence[FoldOutputs], data: TrainSet, params: Params) -> Result:
+    """The result with what came of training it in all folds, in whatever parts that was done."""
+    from scipy.special import softmax
+
+    by = Criterion.of(params)
+    scores: dict[str, dict[int, float]] = {}
+    logits: dict[str, NDArray[np.float32]] = {}
+    for part in parts:
+        for strategy, by_fold in part.logits.items():
+            said = logits.setdefault(strategy, np.zeros((len(data.labels), len(data.classes)), np.float32))
+            for fold, values in zip(part.folds, by_fold, strict=True):
+                test = data.folds == fold
+                said[test] = values
+                probabilities = softmax(values.astype(np.float64), axis=1)
+                scores.setdefault(strategy, {})[fold] = by.scorer(data.labels[test], probabilities)
+    order = [int(fold) for fold in np.unique(data.folds)]
+    ordered = {strategy: tuple(found[fold] for fold in order) for strategy, found in scores.items()}
+    seconds = result.seconds + sum(part.seconds for part in parts)
+    chosen = choose_strategy(params.train, result.candidate.weights, ordered, by.scorer.shown)
+    return dataclasses.replace(result, trained=ordered, delivers=chosen, out_of_fold=logits, seconds=seconds)

@@ -1,0 +1,161 @@
+"""Controls: what the winner must beat to have earned its place; in the leaderboard, and never the winner.
+
+To add one, add a function to :data:`CONTROLS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.core.settings import Candidate, Params
+from graft.features.cache import Store
+from graft.features.image_cache import decoded
+from graft.metrics.scorer import Scorer, scorer
+from graft.models.preprocessing import Geometry
+from graft.parallel.mapper import Mapper, SerialMapper
+from graft.selection.candidates import Result, TrainSet
+from graft.selection.finalists import SelectionInputs
+from graft.selection.names import name_of
+from graft.selection.probes.heads import head_for
+from graft.selection.probes.probe import fold_scores
+from graft.selection.workers import probed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PIXELS = Geometry(32, 1.0, "bilinear")
+
+
+@dataclass(frozen=True)
+class Control:
+    """One control.
+
+    Attributes:
+        name: for tables and plots.
+        scores: score per fold, by `metric`; empty where it could not be computed.
+        why: what the score says, or why there is none.
+        result: where the control is a network, all that is known of it.
+    """
+
+    name: str
+    scores: tuple[float, ...]
+    why: str
+    result: Result | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of :attr:`scores`."""
+        return float(np.mean(self.scores)) if self.scores else None
+
+
+@dataclass(frozen=True)
+class Contestants:
+    """What controls are computed from: the candidates' results, the winner, and what they were computed with and by."""
+
+    results: Sequence[Result]
+    winner: Result
+    data: TrainSet
+    params: Params
+    sources: Path
+    store: Store
+    mapper: Mapper = field(default_factory=SerialMapper)
+
+    @property
+    def scorer(self) -> Scorer:
+        """What all are scored by."""
+        return scorer(self.params.metric)
+
+
+def majority_class(given: Contestants) -> Control:
+    """The classes' shares in the other folds for every image, and so the name of the most frequent one."""
+    labels, folds = given.data.labels, given.data.folds
+    scores = []
+    for fold in np.unique(folds):
+        test = folds == fold
+        shares = np.bincount(labels[~test], minlength=len(given.data.classes)) / np.sum(~test)
+        scores.append(given.scorer(labels[test], np.tile(shares, (int(test.sum()), 1))))
+    return Control("majority class", tuple(scores), "control: the most frequent class for every image")
+
+
+def raw_pixels(given: Contestants) -> Control:
+    """A linear head on the images' pixels at :data:`PIXELS`, standardised inside the fold like any feature."""
+    seen = given.winner.preprocessing.geometry
+    geometry = dataclasses.replace(PIXELS, fit=seen.fit, depth_range=seen.depth_range)
+    images = decoded(given.data.images, geometry, given.store)
+    pixels: NDArray[np.float32] = images.reshape(len(images), -1).astype(np.float32)
+    data, head = given.data, head_for(given.params)
+    scores = tuple(fold_scores(pixels, data.labels, data.folds, given.params.seed, head, data.groups, given.scorer))
+    side = PIXELS.size
+    return Control("raw pixels", scores, f"control: a linear head on pixels at {side} px, without any network")
+
+
+def random_weights(given: Contestants) -> Control | None:
+    """The winner's network, cut where it is cut, with random weights; None where that is a candidate already."""
+    own = given.winner.candidate
+    depth = given.winner.probe.depth
+    blank = dataclasses.replace(own, weights="none", depth=depth, fit=given.winner.preprocessing.geometry.fit)
+    name = f"{own.arch.removeprefix('timm:')}, random weights"
+    if own.weights == "none" or any(_is_the_same(item, blank, depth) for item in given.results):
+        return None
+    everything = SelectionInputs(given.data, given.params, given.sources, given.store)
+    (found,) = probed(everything, [blank], given.mapper)
+    if isinstance(found, str):
+        return Control(name, (), f"control: failed {found.replace('probing', 'with random weights', 1)}")
+    why = (
+        f"control: a linear head on the winner's network with random weights, cut after block {depth}; "
+        f"on the winner's own features it had {given.scorer.said(given.winner.probe.mean)}"
+    )
+    return Control(name, found.probe.fold_scores, why, found)
+
+
+def _is_the_same(result: Result, blank: Candidate, depth: int) -> bool:
+    other = result.candidate
+    return (other.arch, other.weights, other.size) == (blank.arch, "none", blank.size) and result.probe.depth == depth
+
+
+def static_order(given: Contestants) -> Control | None:
+    """The candidate that a list ordered by ImageNet accuracy would have named without looking at the images.
+
+    None where no candidate's weights have a published accuracy.
+    """
+    first = first_by_imagenet(given.results)
+    if first is None:
+        return None
+    assert first.published is not None
+    kind = "over the folds" if first.is_finalist else "of a linear probe, as it was no finalist"
+    why = f"control: ImageNet accuracy alone ({first.published:.1%}) would have chosen {name_of(first)}; score {kind}"
+    return Control("first by ImageNet accuracy", first.scores, why)
+
+
+def first_by_imagenet(results: Sequence[Result]) -> Result | None:
+    """The candidate with the highest published ImageNet accuracy, among equals the cheapest; None if none has any."""
+    known = [item for item in results if item.published is not None]
+    return min(known, key=lambda item: (-(item.published or 0.0), item.cost.gmacs), default=None)
+
+
+CONTROLS: tuple[Callable[[Contestants], Control | None], ...] = (
+    majority_class,
+    raw_pixels,
+    random_weights,
+    static_order,
+)
+
+
+def unbeaten(controls: Sequence[Control], winner: Result, scorer: Scorer) -> str:
+    """What must be said beside the winner where a control scored more; empty where none did."""
+    above = [(item.name, item.mean) for item in controls if item.mean is not None and item.mean > winner.mean]
+    return "".join(f"; yet the control {name!r} had {scorer.said(mean)}" for name, mean in above)
+
+
+def run_controls(given: Contestants) -> Iterator[Control]:
+    """Every control that there is something to be said of."""
+    for control in CONTROLS:
+        found = control(given)
+        if found is not None:
+            yield found

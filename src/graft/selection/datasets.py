@@ -1,0 +1,187 @@
+"""The same candidates on several data sets: which would be best where, and which is good everywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graft.core.settings import Candidate, Params
+from graft.data.ingest import raw_paths, table_of
+from graft.data.manifest import build_manifest
+from graft.data.sources.registry import find_images
+from graft.data.splits.splits import divide
+from graft.data.stats_cache import FactsCache
+from graft.features.cache import Store
+from graft.features.image_cache import ImageSet, ListedFiles
+from graft.metrics.scorer import ACCURACY, Scorer, scorer
+from graft.models.zoo.default_candidates import candidates_for
+from graft.selection.candidates import Result, TrainSet, probe_candidate
+from graft.selection.failures import Failed, attempt, refuse_all
+from graft.selection.names import name_of_candidate, unique_names
+from graft.selection.probes.probe import standard_error
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things are: what relative paths start at, source models, what is kept, and room for built-in data."""
+
+    root: Path
+    sources: Path
+    cache: Path
+    scratch: Path
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The candidates on one data set.
+
+    Attributes:
+        source: as the user named it.
+        classes: how many.
+        images: that the candidates were probed on: the training part.
+        found: a result for each candidate in the order of params.yaml, or why it failed.
+    """
+
+    source: str
+    classes: int
+    images: int
+    found: tuple[Result | Failed, ...]
+
+    @property
+    def scores(self) -> NDArray[np.float64]:
+        """Mean score of each candidate's probe over the folds; NaN where it failed."""
+        return np.array([np.nan if isinstance(item, Failed) else item.probe.mean for item in self.found])
+
+    @property
+    def best(self) -> int:
+        """Position of the candidate with the highest score, among equals the cheapest to serve."""
+        able = [(place, item) for place, item in enumerate(self.found) if isinstance(item, Result)]
+        return min(able, key=lambda pair: (-pair[1].probe.mean, pair[1].cost.gmacs))[0]
+
+
+def train_part(source: str, params: Params, places: Places) -> TrainSet:
+    """The training images of a data set with folds, as the pipeline would divide it by ``params``.
+
+    Raises:
+        DataError: there is no such source, or it cannot be divided, such as for a class with fewer images than folds.
+    """
+    places.scratch.mkdir(parents=True, exist_ok=True)
+    records = find_images(source, places.root, places.scratch, params.data.follow_links).records
+    paths = raw_paths(records)
+    files = dict(zip(paths, (record.file for record in records), strict=True))
+    table = table_of(records, paths)
+    manifest = build_manifest(table, [files[path] for path in table["path"]], cache=FactsCache(places.cache))
+    splits = divide(manifest, params).table
+    rows = splits[splits["split"] == "train"].merge(
+        manifest.drop(columns=["label", "split", "group"], errors="ignore"), on="path"
+    )
+    classes = tuple(sorted(splits["label"].unique()))
+    some = [files[path] for path in rows["path"]]
+    images = ImageSet(ListedFiles({str(file): file for file in some}), tuple(map(str, some)), tuple(rows["sha256"]))
+    return TrainSet.of(rows, images, classes)
+
+
+def candidates_of(params: Params) -> tuple[Candidate, ...]:
+    """Those of params.yaml; for ``auto``, which differs from data set to data set, those that suit photographs."""
+    return params.zoo.candidates or candidates_for("natural", 224)
+
+
+def rank_on(source: str, params: Params, places: Places, say: Callable[[str], None]) -> Ranking:
+    """Probe every candidate on one data set.
+
+    Raises:
+        DataError: the data set cannot be used.
+        GraftError: every candidate failed.
+    """
+    data = train_part(source, params, places)
+    store = Store(places.cache, params.compute.cache_gb)
+    found: list[Result | Failed] = []
+    for candidate in candidates_of(params):
+        found.append(_probed(candidate, data, params, places, store))
+        say(f"{source}: {name_of_candidate(candidate)}: {_said(found[-1], scorer(params.metric))}")
+    failed = [item for item in found if isinstance(item, Failed)]
+    if len(failed) == len(found):
+        refuse_all(failed, name_of_candidate)
+    return Ranking(source, len(data.classes), len(data.labels), tuple(found))
+
+
+def _probed(candidate: Candidate, data: TrainSet, params: Params, places: Places, store: Store) -> Result | Failed:
+    found = attempt(lambda: probe_candidate(candidate, data, params, places.sources, store), "probing")
+    return Failed(candidate, found) if isinstance(found, str) else found
+
+
+def _said(item: Result | Failed, scorer: Scorer) -> str:
+    return f"failed {item.reason}" if isinstance(item, Failed) else f"linear probe {scorer.said(item.probe.mean)}"
+
+
+def rank_on_all(
+    sources: Sequence[str], params: Params, places: Places, say: Callable[[str], None]
+) -> tuple[Ranking, ...]:
+    """Probe every candidate on every data set; what is kept of earlier runs is not computed again."""
+    return tuple(
+        rank_on(source, params, dataclasses.replace(places, scratch=places.scratch / str(number)), say)
+        for number, source in enumerate(sources)
+    )
+
+
+def mean_ranks(rankings: Sequence[Ranking]) -> NDArray[np.float64]:
+    """Mean over the data sets of each candidate's rank, 1 the best; equals share the mean of their ranks.
+
+    A candidate that failed on a data set ranks last there (J. Demsar, Statistical Comparisons of Classifiers over
+    Multiple Data Sets, JMLR 7, 2006, section 3.2.2, has ranks and their ties).
+    """
+    from scipy.stats import rankdata
+
+    ranks = [rankdata(np.nan_to_num(-ranking.scores, nan=np.inf)) for ranking in rankings]
+    mean: NDArray[np.float64] = np.mean(ranks, axis=0)
+    return mean
+
+
+def names(params: Params) -> list[str]:
+    """The candidates' names, told apart by depth where two would be the same."""
+    candidates = candidates_of(params)
+    return unique_names([name_of_candidate(item) for item in candidates], [str(item.depth) for item in candidates])
+
+
+def to_json(rankings: Sequence[Ranking], named: Sequence[str], scorer: Scorer = ACCURACY) -> dict[str, Any]:
+    """All figures: a list of data sets with every candidate's scores, and the mean ranks, best first."""
+    ranks = mean_ranks(rankings)
+    order = sorted(range(len(named)), key=lambda place: (ranks[place], place))
+    return {
+        "metric": scorer.metric.name,
+        "data": [
+            {
+                "source": item.source,
+                "classes": item.classes,
+                "train_images": item.images,
+                "best": named[item.best],
+                "candidates": [
+                    {"name": name, **_figures(found, scorer)} for name, found in zip(named, item.found, strict=True)
+                ],
+            }
+            for item in rankings
+        ],
+        "ranking": [{"name": named[place], "mean_rank": float(ranks[place])} for place in order],
+    }
+
+
+def _figures(item: Result | Failed, scorer: Scorer) -> dict[str, Any]:
+    if isinstance(item, Failed):
+        return {"probe_mean": None, "failed": item.reason}
+    return {
+        "probe_mean": scorer.shown(item.probe.mean),
+        "probe_se": standard_error(item.probe.fold_scores),
+        "knn": item.knn,
+        "logme": item.logme,
+        "depth": item.probe.depth,
+        "params_m": item.cost.params_m,
+        "gmacs": item.cost.gmacs,
+    }

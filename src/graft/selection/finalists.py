@@ -1,0 +1,107 @@
+"""Finalists: the best candidates by probe, trained without each fold as the winner will be trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from graft.core.settings import Candidate, Params
+from graft.features.cache import Store
+from graft.selection.candidate_training import CandidateTrainer, Start
+from graft.selection.candidates import (
+    FoldOutputs,
+    Result,
+    TrainSet,
+    around,
+    extractor_for,
+    preprocessings_for,
+    task_network,
+)
+from graft.training.auto_strategy import strategies_to_try
+from graft.training.devices import device_for
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SelectionInputs:
+    """What every worker of a selection needs.
+
+    Attributes:
+        data: the training images.
+        params: all settings.
+        sources: the folder of the models that were pretrained here.
+        store: what caches are kept in.
+    """
+
+    data: TrainSet
+    params: Params
+    sources: Path
+    store: Store
+
+
+def trainer_for(candidate: Candidate, depth: int, given: SelectionInputs) -> CandidateTrainer:
+    """What trains a candidate's network, cut after block ``depth``; everything about it is resolved here."""
+
+    def start(own: Candidate) -> Start:
+        preprocessing = preprocessings_for(own, given.data, given.params, given.sources)[0]
+        return Start(own, preprocessing, around(given.params, given.sources))
+
+    params = given.params
+    return CandidateTrainer(
+        transfer=start(candidate),
+        blank=start(dataclasses.replace(candidate, weights="none")),
+        depth=depth,
+        data=given.data,
+        settings=params.train,
+        augment=params.augment,
+        store=given.store,
+        device=params.compute.device,
+        seed=params.seed,
+    )
+
+
+def keep_features_at(result: Result, rows: slice, given: SelectionInputs) -> None:
+    """Run a finalist's backbone over some images, so that the cache has what heads are fitted to.
+
+    Raises:
+        WeightsError: its weights cannot be had.
+    """
+    params, data = given.params, given.data
+    extractor = extractor_for(data.images, result.preprocessing, given.store, device_for(params.compute.device))
+    some = extractor.of(rows)
+    for depth in sorted({result.probe.depth, *result.probe.fold_depths}):
+        network = task_network(result.candidate, depth, len(data.classes), params, given.sources)
+        some.activations(network, len(network.blocks), np.ones(len(some.images), dtype=bool))
+
+
+def train_in_folds(result: Result, folds: Sequence[int], given: SelectionInputs) -> FoldOutputs:
+    """Train a finalist without each of ``folds`` by every strategy that is to be compared, as the winner will be.
+
+    In each fold the network is cut at the depth that was chosen inside the fold's training part, so that the fold had
+    no say in it.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    begun = time.perf_counter()
+    params, data = given.params, given.data
+    candidate = dataclasses.replace(result.candidate, fit=result.preprocessing.geometry.fit)
+    trainer = trainer_for(candidate, result.probe.depth, given)
+    depths = dict(zip(np.unique(data.folds).tolist(), result.probe.fold_depths, strict=True))
+    probe = result.probe.mean if params.metric == "accuracy" else None
+    strategies = strategies_to_try(params.train, candidate.weights, probe, len(data.classes))
+    logits: dict[str, list[NDArray[np.float32]]] = {strategy: [] for strategy in strategies}
+    for fold in map(int, folds):
+        cut = dataclasses.replace(trainer, depth=depths[fold])
+        for strategy in strategies:
+            logits[strategy].append(cut.fold_logits(strategy, ("select", candidate.arch, fold), fold))
+    found = {strategy: tuple(values) for strategy, values in logits.items()}
+    return FoldOutputs(tuple(map(int, folds)), found, time.perf_counter() - begun)

@@ -1,0 +1,1 @@
+"""Linear probes and transferability scores on frozen features."""

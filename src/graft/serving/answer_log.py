@@ -1,0 +1,80 @@
+"""The prediction log: a row for each prediction, counters, and the image where images are kept."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graft.core.errors import DataError
+from graft.modalities.image.decode import upright_size
+from graft.modalities.image.stats import Tones
+from graft.monitoring.prediction_log import Answered, Journal
+from graft.serving.environment import OFF, ServiceSettings
+from graft.serving.image_store import KeptImages
+from graft.serving.metrics import LOST, count_prediction
+from graft.serving.model_bundle import ModelBundle
+from graft.serving.recorder import Recorder
+from graft.serving.schemas import Prediction
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def start_recorder(settings: ServiceSettings, project_journal: Path | None) -> Recorder:
+    """The recorder that the settings ask for, started.
+
+    Args:
+        settings: the service's.
+        project_journal: where a project keeps its prediction log; None where a Bento is served.
+    """
+    named = settings.journal
+    path = None if named.lower() == OFF else Path(named) if named else project_journal
+    folder = settings.keep_images
+    images = KeptImages(folder, settings.keep_images_limit) if folder else None
+    recorder = Recorder(Journal(path) if path else None, images, on_lost=LOST.inc)
+    recorder.start()
+    return recorder
+
+
+def record_prediction(
+    recorder: Recorder,
+    prediction: Prediction,
+    confidence: float,
+    bundle: ModelBundle,
+    image: bytes,
+    prepared: NDArray[np.uint8],
+) -> None:
+    """Count and record a prediction.
+
+    Args:
+        recorder: writes it down.
+        prediction: the prediction.
+        confidence: the label's probability.
+        bundle: the model that predicted.
+        image: the image file as it was sent.
+        prepared: the network's input, uint8 (size, size, 3).
+    """
+    count_prediction(prediction.label, prediction.unsure, prediction.novelty, bundle.model.classes)
+    if not recorder.is_on:
+        return
+    try:
+        width, height = upright_size(image)
+    except DataError:
+        return  # it was decoded a moment ago
+    tones = Tones.of_pixels(prepared)
+    record = Answered(
+        id=prediction.id,
+        at=time.time(),
+        model=bundle.identity.version,
+        label=prediction.label,
+        confidence=confidence,
+        unsure=prediction.unsure,
+        novelty=prediction.novelty,
+        width=width,
+        height=height,
+        brightness=tones.brightness,
+        contrast=tones.contrast,
+    )
+    recorder.add(record, image)

@@ -1,0 +1,25 @@
+"""What the model's card says of trust and training, for ``GET /model``: when it is not sure, and what it has seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graft.inference.artifact import Artifact
+
+
+def reliance(artifact: Artifact) -> dict[str, Any]:
+    """How far to rely on the model's answers, as plain JSON.
+
+    Returns:
+        ``threshold``: ``confidence``, the probability in [0.5, 1] under which it is not sure, and ``target``, the
+        accuracy that answers above it shall have, None where it was not set by one. ``novelty``: the share of images
+        like the training images that it does not call unlike, None where it cannot tell. ``trained_on``: how many
+        ``images``, None where the card does not say.
+    """
+    threshold, novelty = artifact.trust.threshold, artifact.trust.novelty
+    return {
+        # One that does not reach its target promises nothing.
+        "threshold": {"confidence": threshold.confidence, "target": None if threshold.reason else threshold.target},
+        "novelty": None if novelty.distance is None else {"usual": novelty.usual},
+        "trained_on": {"images": artifact.provenance.get("train_images")},
+    }

@@ -1,0 +1,101 @@
+"""Inference for ``POST /predict`` and ``POST /predict_batch``: files -> predictions, each recorded."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from graft.core.errors import DataError
+from graft.serving.answer_log import record_prediction
+from graft.serving.archive import Member
+from graft.serving.metrics import BATCH
+from graft.serving.model_bundle import ModelBundle
+from graft.serving.recorder import Recorder
+from graft.serving.schemas import BatchResponse, FileError, FilePrediction, Prediction, PredictResponse
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from graft.inference.served_model import ServedModel
+
+_BATCH_SIZE = 16  # images of one request that run together
+_LONGEST_NAME = 200  # of a file, in a response
+
+
+def predict_one(bundle: ModelBundle, recorder: Recorder, image: bytes, top_k: int | None) -> PredictResponse:
+    """The prediction for one image file.
+
+    Raises:
+        DataError: it cannot be decoded.
+    """
+    (prediction,) = predict(bundle, recorder, [Member("", image)], top_k)
+    if isinstance(prediction, DataError):
+        raise prediction
+    return PredictResponse(**prediction.model_dump(), model=bundle.identity)
+
+
+def predict_many(bundle: ModelBundle, recorder: Recorder, files: Iterable[Member], top_k: int | None) -> BatchResponse:
+    """A prediction or an error for each file, in their order.
+
+    Raises:
+        DataError: the archive that the files come from is refused.
+    """
+    answers: list[FilePrediction | FileError] = []
+    for batch in _batches(files, _BATCH_SIZE):
+        for member, prediction in zip(batch, predict(bundle, recorder, batch, top_k), strict=True):
+            name = printable(member.name)
+            if isinstance(prediction, DataError):
+                answers.append(FileError(file=name, error=prediction.what, remedy=prediction.remedy))
+            else:
+                answers.append(FilePrediction(file=name, **prediction.model_dump()))
+    BATCH.observe(len(answers))
+    return BatchResponse(answers=answers, model=bundle.identity)
+
+
+def predict(
+    bundle: ModelBundle, recorder: Recorder, files: Sequence[Member], top_k: int | None
+) -> list[Prediction | DataError]:
+    """Predict and record a batch of files; a DataError for each that cannot be decoded."""
+    model = bundle.model
+    prepared = [_prepare(model, file.data) for file in files]
+    predictions = model.answer([image for image in prepared if not isinstance(image, DataError)])
+    unsure = model.is_unsure(predictions.probabilities)
+    results: list[Prediction | DataError] = []
+    row = 0
+    for file, image in zip(files, prepared, strict=True):
+        if isinstance(image, DataError):
+            results.append(image)
+            continue
+        assert isinstance(file.data, bytes), "only bytes are prepared"
+        probabilities = predictions.probabilities[row].tolist()
+        novelty = None if predictions.novelty is None else float(predictions.novelty[row])
+        prediction = Prediction.from_probabilities(model.classes, probabilities, bool(unsure[row]), novelty, top_k)
+        record_prediction(recorder, prediction, max(probabilities), bundle, file.data, image)
+        results.append(prediction)
+        row += 1
+    return results
+
+
+def printable(name: str) -> str:
+    """A file's name for a response: one line, printable, at most 200 characters."""
+    line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    return line if len(line) <= _LONGEST_NAME else line[: _LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _prepare(model: ServedModel, image: bytes | DataError) -> NDArray[np.uint8] | DataError:
+    """The network's input, uint8 (size, size, 3), or why there is none."""
+    if isinstance(image, DataError):
+        return image
+    try:
+        return model.prepare(image)
+    except DataError as error:
+        # The decoder's remedies are for a folder of images; a request has nothing to take out.
+        return DataError(error.what, remedy=(error.remedy or "").removesuffix(", or take it out") or None)
+
+
+def _batches(files: Iterable[Member], size: int) -> Iterator[list[Member]]:
+    remaining = iter(files)
+    while batch := list(itertools.islice(remaining, size)):
+        yield batch

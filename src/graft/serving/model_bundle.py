@@ -1,0 +1,73 @@
+"""A model that is ready to predict, and what is said of it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from graft.inference.packaged import PACKAGE_FILE, read_package
+from graft.inference.served_model import ServedModel
+from graft.serving.capacity import Capacity
+from graft.serving.card import reliance
+from graft.serving.environment import ServiceSettings
+from graft.serving.model_location import identity
+from graft.serving.schemas import ModelIdentity
+
+
+@dataclass(frozen=True)
+class ModelBundle:
+    """A loaded model. A request keeps the bundle that it started with, though another may be promoted meanwhile.
+
+    Attributes:
+        model: predicts.
+        identity: part of every response.
+        card: response of ``GET /model``.
+    """
+
+    model: ServedModel
+    identity: ModelIdentity
+    card: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path, capacity: Capacity, settings: ServiceSettings) -> ModelBundle:
+        """Check, load and warm up the model in ``folder``. Raises WeightsError as :meth:`ServedModel.load` does."""
+        # One thread for each run of the network: requests run side by side.
+        model = ServedModel.load(folder, threads=1)
+        who = ModelIdentity(**identity(folder, model.artifact))
+        # Pillow imports its decoders with the first image.
+        model.answer([model.prepare(_jpeg())])
+        return cls(model, who, describe(folder, model, who, capacity, settings))
+
+
+def describe(
+    folder: Path, model: ServedModel, who: ModelIdentity, capacity: Capacity, settings: ServiceSettings
+) -> dict[str, Any]:
+    """The model's card, for ``GET /model`` and the page."""
+    artifact = model.artifact
+    packaged = (folder / PACKAGE_FILE).exists()
+    return {
+        **who.model_dump(),
+        "classes": list(artifact.classes),
+        "size": artifact.preprocessing.geometry.size,
+        "depth": artifact.depth,
+        "metrics": dict(read_package(folder).metrics) if packaged else {},
+        "keeps_images": settings.keep_images is not None,
+        **reliance(artifact),
+        "runtime": {
+            "engine": model.kind.name,
+            "device": model.kind.device,
+            "threads": capacity.threads,
+            "workers": capacity.workers,
+        },
+        "limits": {"body": settings.max_body},
+    }
+
+
+def _jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(buffer, "JPEG")
+    return buffer.getvalue()

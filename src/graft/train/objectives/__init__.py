@@ -1,1 +1,0 @@
-"""What a training minimises: the protocol and its implementations."""

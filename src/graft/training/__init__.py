@@ -1,0 +1,1 @@
+"""Fine-tuning: strategies, loop, checkpoints, precision."""

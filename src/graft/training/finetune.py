@@ -1,0 +1,256 @@
+"""Fine-tuning a network on labelled images: fit the head, then train blocks and head on a schedule of fixed length."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from graft.core.determinism import derive_seed
+from graft.core.settings import Train
+from graft.features.extraction import Extractor, frozen_part
+from graft.features.keys import digest_of
+from graft.models.backbone import Network
+from graft.training.checkpoint import Checkpoint, CheckpointStore
+from graft.training.devices import FULL_PRECISION, fabric_for, precision_of
+from graft.training.divergence import DivergedError
+from graft.training.freezing import freeze, parameter_groups
+from graft.training.imbalance import IMBALANCE
+from graft.training.inputs import Augmented, Inputs, Kept, cached_views
+from graft.training.linear_head import START_STRENGTH, STRENGTHS, Weighting, solve_head
+from graft.training.objectives.base import Objective
+from graft.training.objectives.cross_entropy import CrossEntropy
+from graft.training.precision import Mode, lay_out
+from graft.training.schedule import warmup_cosine
+from graft.training.strategies import Plan, Stage
+from graft.training.trainer import Epoch, StageData, Trainer, epoch_order
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lightning_fabric import Fabric
+    from numpy.typing import NDArray
+
+    from graft.augmentation.policies import Policy
+
+    # Which images are meant, bool (n).
+    Rows = NDArray[np.bool_]
+    Report = Callable[[Epoch], None]
+
+HEAD = "head"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is fine-tuned on.
+
+    Attributes:
+        extractor: the images, and what runs frozen parts over them.
+        labels: class indices (n).
+        rows: which images are trained on, bool (n).
+        policy: augmentation while blocks are trained; None: none, and kept activations are used.
+        names: files of the images (n), for messages; may be empty.
+        larger: what is augmented, uint8 (n, s, s, 3): the same images, larger where the policy crops; None: those of
+            the extractor.
+        objective: what is minimised while blocks are trained; None: cross-entropy as the settings say.
+    """
+
+    extractor: Extractor
+    labels: NDArray[np.int64]
+    rows: Rows
+    policy: Policy | None = None
+    names: tuple[str, ...] = ()
+    larger: NDArray[np.uint8] | None = None
+    objective: Objective | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A fine-tuned network on the CPU, its learning curve, and the epochs in which blocks were trained.
+
+    ``precision`` is what was calculated in, by Fabric's names.
+    """
+
+    network: Network
+    curve: tuple[Epoch, ...]
+    epochs: int
+    precision: str = FULL_PRECISION
+
+
+def finetune(
+    network: Network,
+    plan: Plan,
+    task: Task,
+    settings: Train,
+    seed: int,
+    fabric: Fabric,
+    checkpoints: CheckpointStore | None = None,
+    mode: Mode | None = None,
+    report: Report | None = None,
+) -> Trained:
+    """Train a copy of ``network`` by ``plan``; ``network`` itself is left as it is.
+
+    With ``checkpoints`` a training that was killed goes on from the end of its last saved epoch, and gives the bytes
+    that it would have given; one that had come to its end is read and not done again. A training that comes to a
+    number that is not finite in less than full precision is done again, once, in full precision, from its beginning.
+
+    Raises:
+        DivergedError: the loss or the weights are not finite.
+    """
+    try:
+        return _finetune(network, plan, task, settings, seed, fabric, checkpoints, mode, report)
+    except DivergedError as error:
+        if precision_of(fabric) == FULL_PRECISION:
+            raise
+        print(f"warning: {error.what}\n  in {precision_of(fabric)}: once more in {FULL_PRECISION}", file=sys.stderr)
+        exact = fabric_for(str(fabric.device))
+        plain = None if mode is None else dataclasses.replace(mode, precision=FULL_PRECISION)
+        return _finetune(network, plan, task, settings, seed, exact, checkpoints, plain, report)
+
+
+def _finetune(
+    network: Network,
+    plan: Plan,
+    task: Task,
+    settings: Train,
+    seed: int,
+    fabric: Fabric,
+    checkpoints: CheckpointStore | None,
+    mode: Mode | None,
+    report: Report | None,
+) -> Trained:
+    own = copy.deepcopy(network).to(fabric.device)
+    reset_head(own, derive_seed(seed, "head"))
+    checkpoint = None
+    if checkpoints is not None:
+        checkpoint = checkpoints.open(_deciding(network, plan, task, settings, seed, fabric, mode))
+    curve = [_fit_head(own, plan, task, settings)] if plan.head_first else []
+    if plan.stage is not None:
+        inputs = _inputs(own, plan.stage, task, derive_seed(seed, plan.stage.name))
+        names = [task.names[i] for i in np.flatnonzero(task.rows)] if task.names else []
+        data = StageData(inputs, torch.from_numpy(task.labels[task.rows]), names)
+        run = StageRun(settings, seed, fabric, mode, checkpoint, report, task.objective)
+        curve += train_stage(own, plan.stage, data, run)
+    return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(fabric))
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """How a stage is trained: hyper-parameters and seed, and what computes it.
+
+    Attributes:
+        settings: batch size, and what holds training back.
+        seed: for the order of the images and for dropout.
+        fabric: device and precision.
+        mode: memory format and threads.
+        checkpoint: where its epochs are kept.
+        report: told of every epoch.
+        objective: what is minimised; None: cross-entropy as ``settings`` say.
+    """
+
+    settings: Train
+    seed: int
+    fabric: Fabric
+    mode: Mode | None = None
+    checkpoint: Checkpoint | None = None
+    report: Report | None = None
+    objective: Objective | None = None
+
+
+def train_stage(network: Network, stage: Stage, data: StageData, run: StageRun) -> tuple[Epoch, ...]:
+    """Train ``network`` in place; its blocks before ``stage.start`` are frozen and are not run.
+
+    Returns:
+        A point of the learning curve per epoch.
+
+    Raises:
+        DivergedError: the loss or the weights are not finite.
+    """
+    settings, classes = run.settings, network.head.out_features
+    if run.mode is not None:
+        lay_out(network, run.mode)
+    freeze(network, stage)
+    class_weights, chances = (even(data.labels, classes) for even in IMBALANCE[settings.imbalance])
+    objective = run.objective or CrossEntropy(class_weights, settings.label_smoothing)
+    groups = parameter_groups(network, stage, settings.weight_decay)
+    groups += [{"params": list(part.parameters()), "lr": stage.rate} for part in objective.modules.values()]
+    optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
+    count, size = len(data.labels), settings.batch_size
+    order = epoch_order(count, size, stage.epochs, run.seed, stage.name, chances=chances)
+    if class_weights is not None:
+        data = dataclasses.replace(data, weights=class_weights[data.labels])
+    scheduler = warmup_cosine(optimizer, len(order[0]), stage.epochs)
+    trainer = Trainer(
+        run.fabric, objective, run.mode, settings.grad_clip_norm, settings.ema_decay, run.checkpoint, run.report
+    )
+    tail = with_dropout(network.ending(stage.start), settings.dropout)
+    curve = trainer.fit(tail, optimizer, scheduler, data, order, run.seed, stage.name)
+    network.eval()
+    return curve
+
+
+def with_dropout(tail: nn.Sequential, share: float) -> nn.Sequential:
+    """``tail`` with dropout before its last part, the head; sharing its modules."""
+    *before, head = tail
+    return nn.Sequential(*before, nn.Dropout(share), head) if share else tail
+
+
+def reset_head(network: Network, seed: int) -> None:
+    """A fresh linear head, so that the loss starts near ln(classes)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network.head.reset_parameters()
+
+
+def _fit_head(network: Network, plan: Plan, task: Task, settings: Train) -> Epoch:
+    features = task.extractor.activations(network, len(network.blocks), task.rows)
+    # A head that is solved has no batches: classes are evened out by their weight, whichever way was asked for.
+    weighting: Weighting | None = None if settings.imbalance == "none" else "balanced"
+    # Where blocks are trained after it, the head only has to point the right way.
+    strengths = STRENGTHS if plan.stage is None else (START_STRENGTH / features.shape[1],)
+    return Epoch(HEAD, 0, solve_head(network.head, features, task.labels[task.rows], weighting, strengths))
+
+
+def _inputs(network: Network, stage: Stage, task: Task, seed: int) -> Inputs:
+    """Kept activations where nothing before the boundary changes; else augmented images through the frozen part.
+
+    Of these some views are kept where that is possible.
+    """
+    extractor = task.extractor
+    if task.policy is None or not task.policy.changes_anything:
+        return Kept(extractor.activations(network, stage.start, task.rows))
+    images = extractor.images if task.larger is None else task.larger
+    frozen: nn.Module = frozen_part(network, stage.start).eval()
+    classes = network.head.out_features
+    rows = np.flatnonzero(task.rows)
+    augmented = Augmented(images, rows, task.policy, extractor.preprocessing, frozen, seed, extractor.device, classes)
+    return cached_views(augmented, stage.epochs) or augmented
+
+
+def _deciding(
+    network: Network, plan: Plan, task: Task, settings: Train, seed: int, fabric: Fabric, mode: Mode | None
+) -> list[object]:
+    """Everything that decides the result of a fine-tuning but for the code and the augmentation's options."""
+    return [
+        # Without the head: it is reset from the seed, and what it was before is as random as it likes.
+        digest_of(network.tail(0)),
+        network,
+        plan,
+        task.extractor.images_key,
+        task.extractor.preprocessing,
+        *(hashlib.sha256(part.tobytes()).hexdigest() for part in (task.labels, task.rows)),
+        task.policy is not None and task.policy.changes_anything,
+        None if task.larger is None else task.larger.shape,
+        task.objective,
+        # Not what the stage does besides.
+        dataclasses.replace(settings, control=False, label_counts=(), strategy="any"),
+        seed,
+        *(fabric.device, precision_of(fabric), mode, fabric.world_size),
+    ]

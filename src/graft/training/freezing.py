@@ -1,0 +1,51 @@
+"""What of a network learns in a stage: gradients, batch statistics, and the rate and decay of every parameter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from graft.models.backbone import Network
+from graft.training.strategies import Stage
+
+
+def freeze(network: Network, stage: Stage) -> None:
+    """Let only the stage's units and the head learn; the rest neither learns nor updates its statistics."""
+    for index, unit in enumerate(network.units()):
+        for module in unit:
+            module.requires_grad_(index >= stage.start)
+            module.train(index >= stage.start)
+            if not stage.fresh_statistics:
+                keep_statistics(module)
+    network.head.requires_grad_(True)
+    network.head.train()
+
+
+def keep_statistics(module: nn.Module) -> None:
+    """Put batch normalisation into eval mode; its scale and shift still learn."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
+
+
+def parameter_groups(network: Network, stage: Stage, weight_decay: float) -> list[dict[str, Any]]:
+    """Head and trained blocks at their rates; norms and biases (one dimension or none) without weight decay.
+
+    The block that lies d blocks before the last one has the rate ``backbone_lr_ratio * layer_decay ** d``. Blocks with
+    the same rate share a group.
+    """
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    units = network.units()
+    for index in range(stage.start, len(units)):
+        rate = stage.backbone_lr_ratio * stage.layer_decay ** (len(units) - 1 - index)
+        by_rate.setdefault(rate, []).extend(p for module in units[index] for p in module.parameters())
+    groups: list[dict[str, Any]] = []
+    for rate, parameters in ((stage.rate, list(network.head.parameters())), *by_rate.items()):
+        for decay, some in (
+            (weight_decay, [parameter for parameter in parameters if parameter.ndim > 1]),
+            (0.0, [parameter for parameter in parameters if parameter.ndim <= 1]),
+        ):
+            if some:
+                groups.append({"params": some, "lr": rate, "weight_decay": decay})
+    return groups

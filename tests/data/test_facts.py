@@ -1,0 +1,169 @@
+"""Facts of one image, and the manifest of many: right figures, and a problem instead of a crash."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from graft.core.errors import DataError
+from graft.data import image_stats
+from graft.data.ingest import table_of
+from graft.data.manifest import build_manifest, usable
+from graft.data.sources.records import Record
+from graft.modalities.image.stats import NAMES, Facts, Tones, examine, perceptual_hash, sharpness
+from tests.conftest import picture
+
+
+def save(path: Path, image: Image.Image) -> Path:
+    image.save(path)
+    return path
+
+
+def test_facts_of_a_plain_image(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.png", Image.new("L", (40, 30), 51))
+    facts = examine(path)
+    assert (facts.width, facts.height, facts.mode, facts.format, facts.frames) == (40, 30, "L", "PNG", 1)
+    assert facts.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert facts.bytes == path.stat().st_size
+    assert facts.brightness == pytest.approx(0.2)
+    assert (facts.contrast, facts.sharpness, facts.problems) == (0.0, 0.0, None)
+
+
+def test_the_same_pixels_in_another_format_have_the_same_pixel_hash(tmp_path: Path) -> None:
+    image = picture(1)
+    png, bmp = examine(save(tmp_path / "a.png", image)), examine(save(tmp_path / "a.bmp", image))
+    assert png.sha256 != bmp.sha256
+    assert png.pixel_sha256 == bmp.pixel_sha256
+    # The size counts: 2 x 8 black pixels are not 4 x 4 of them.
+    shapes = [examine(save(tmp_path / f"{w}.png", Image.new("RGB", (w, 16 // w)))).pixel_sha256 for w in (2, 4)]
+    assert shapes[0] != shapes[1]
+
+
+@pytest.mark.parametrize(
+    ("size", "flat", "known"), [((31, 64), False, False), ((32, 32), False, True), ((64, 64), True, False)]
+)
+def test_a_perceptual_hash_is_given_only_where_it_means_something(
+    tmp_path: Path, size: tuple[int, int], flat: bool, known: bool
+) -> None:
+    image = Image.new("RGB", size, "grey") if flat else picture(1, size)
+    phash = examine(save(tmp_path / "a.png", image)).phash
+    assert (phash is not None and len(phash) == 64) == known
+
+
+def test_blur_lowers_sharpness_and_the_figure_is_the_laplacians_deviation() -> None:
+    rng = np.random.default_rng(0)
+    sharp = rng.integers(0, 256, (32, 32), dtype=np.uint8)
+    blurred = np.asarray(Image.fromarray(sharp).resize((8, 8)).resize((32, 32)))
+    from scipy.ndimage import laplace
+
+    assert sharpness(sharp) == pytest.approx(laplace(sharp.astype(float))[1:-1, 1:-1].std(), rel=1e-12)
+    assert sharpness(blurred) < sharpness(sharp) / 4
+    assert sharpness(sharp[:2]) == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40), st.integers(1, 256))
+def test_tones_are_what_numpy_and_scipy_say(seed: int, width: int, height: int, levels: int) -> None:
+    from scipy.stats import entropy
+
+    grey = np.random.default_rng(seed).integers(0, levels, (height, width), dtype=np.uint8)
+    tones = Tones.of(Image.fromarray(grey).histogram())
+    assert tones.brightness == pytest.approx(grey.mean() / 255, rel=1e-12)
+    assert tones.contrast == pytest.approx(grey.astype(float).std() / 255, rel=1e-9, abs=1e-12)
+    assert tones.entropy == pytest.approx(entropy(np.unique(grey, return_counts=True)[1], base=2), abs=1e-12)
+
+
+def test_entropy_goes_from_one_level_to_all_alike_often(tmp_path: Path) -> None:
+    flat = Image.new("L", (40, 40), 7)
+    every = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16).repeat(2, axis=0))
+    halves = Image.fromarray(np.repeat(np.array([[0, 200]], dtype=np.uint8), 10, axis=0))
+    found = [examine(save(tmp_path / f"{name}.png", image)).entropy for name, image in enumerate((flat, every, halves))]
+    assert found == pytest.approx([0, 8, 1], abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 71), (64, 64), (224, 224), (500, 333), (1000, 37)])
+def test_the_perceptual_hash_is_imagehashs_but_for_a_few_bits_of_rounding(size: tuple[int, int]) -> None:
+    import imagehash
+
+    apart = []
+    for seed in range(8):
+        coarse = np.asarray(picture(seed, size).convert("L"), dtype=float)
+        # With grain, as photographs have it: in what is quite smooth, rounding decides half of imagehash's bits.
+        grain = np.random.default_rng(seed).normal(0, 25, coarse.shape)
+        grey = Image.fromarray((coarse + grain).clip(0, 255).astype(np.uint8))
+        ours = perceptual_hash(np.asarray(grey), 0.2)
+        assert ours is not None
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(ours), dtype=np.uint8)).reshape(16, 16).astype(bool)
+        apart.append(int((bits != imagehash.phash(grey, hash_size=16).hash).sum()))
+    # Waves nearly as strong as the median; unlike pictures are about 128 bits apart.
+    assert max(apart) <= 12
+    assert np.mean(apart) <= 6
+
+
+def test_waves_that_are_not_in_the_picture_set_no_bit() -> None:
+    stripes = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (80, 1))
+    hashed = perceptual_hash(stripes, 0.2)
+    assert hashed is not None
+    # Nothing changes from top to bottom: all but the first row of waves is nought, whatever rounding leaves there.
+    assert set(hashed[4:]) == {"0"}
+    assert hashed == perceptual_hash(stripes[:40], 0.2)
+
+
+def test_a_bad_file_is_a_problem_and_not_a_crash(tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"text")
+    bad, gone = examine(tmp_path / "bad.jpg"), examine(tmp_path / "gone.jpg")
+    assert bad == Facts(
+        bytes=4,
+        sha256=hashlib.sha256(b"text").hexdigest(),
+        problems="this is not an image but text; graft reads JPEG, PNG, WebP, BMP, GIF and TIFF",
+    )
+    assert gone == Facts(problems="there is no such file")
+
+
+def rows(tmp_path: Path, count: int) -> tuple[pd.DataFrame, list[Path]]:
+    files = [save(tmp_path / f"{number}.png", picture(number)) for number in range(count)]
+    files[1].write_bytes(b"text")
+    names = [f"a/{file.name}" for file in files]
+    return table_of([Record(file, file.name, "a") for file in files], names), files
+
+
+def test_the_manifest_has_a_typed_row_for_every_file_however_many_processes(tmp_path: Path) -> None:
+    table, files = rows(tmp_path, 5)
+    serial = build_manifest(table, files)
+    pd.testing.assert_frame_equal(serial, build_manifest(table, files, workers=2))
+    assert serial.columns.tolist() == [*table.columns, *NAMES]
+    assert serial["problems"].notna().tolist() == [False, True, False, False, False]
+    assert usable(serial)["path"].tolist() == ["a/0.png", "a/2.png", "a/3.png", "a/4.png"]
+    assert serial.dtypes[["width", "brightness", "mode"]].astype(str).tolist() == ["Int64", "float64", "str"]
+    serial.to_parquet(tmp_path / "m.parquet")
+    pd.testing.assert_frame_equal(serial, pd.read_parquet(tmp_path / "m.parquet"))
+
+
+def test_a_manifest_without_any_good_image_keeps_its_types(tmp_path: Path) -> None:
+    table, files = rows(tmp_path, 2)
+    only_bad = build_manifest(table.iloc[1:], files[1:])
+    assert only_bad.dtypes[["width", "brightness", "pixel_sha256"]].astype(str).tolist() == ["Int64", "float64", "str"]
+
+
+def test_a_killed_process_ends_in_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def __enter__(self) -> Broken:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def map(self, *_: object, **__: object) -> object:
+            raise image_stats.BrokenProcessPool
+
+    monkeypatch.setattr(image_stats, "ProcessPoolExecutor", Broken)
+    table, files = rows(tmp_path, 3)
+    with pytest.raises(DataError, match="a process that was reading images was killed"):
+        build_manifest(table, files, workers=2)

@@ -1,0 +1,43 @@
+"""What is known of an architecture before anything is built or loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from graft.core.compat.torchvision import models
+from graft.core.errors import ConfigError
+from graft.core.settings import Candidate
+from graft.models.zoo.registry import TORCHVISION_BUILDER, published_accuracy
+
+
+@pytest.mark.parametrize(
+    ("arch", "weights", "accuracy"),
+    [
+        ("resnet18", "DEFAULT", 0.69758),
+        ("resnet18", "pretrained", 0.69758),
+        ("resnet50", "IMAGENET1K_V1", 0.76130),
+        ("resnet50", "IMAGENET1K_V2", 0.80858),
+        ("vgg16", "IMAGENET1K_FEATURES", None),
+        ("resnet18", "none", None),
+        ("resnet18", "source", None),
+        ("resnet18", "mine.safetensors", None),
+        ("timm:tf_efficientnet_lite0", "bundled", 0.751),
+        ("timm:tf_efficientnet_lite2", "pretrained", 0.776),
+        ("timm:tf_efficientnet_lite0", "none", None),
+        ("timm:resnet18", "pretrained", None),
+    ],
+)
+def test_published_accuracy_is_that_of_the_weights(arch: str, weights: str, accuracy: float | None) -> None:
+    assert published_accuracy(Candidate(arch, weights)) == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("arch", TORCHVISION_BUILDER.names())
+def test_all_classifiers_of_torchvision_have_one(arch: str) -> None:
+    for name in set(models.get_model_weights(arch).__members__) - {"IMAGENET1K_FEATURES"}:
+        accuracy = published_accuracy(Candidate(arch, name))
+        assert accuracy is not None and 0.5 < accuracy < 0.9
+
+
+def test_no_accuracy_of_what_nobody_builds() -> None:
+    with pytest.raises(ConfigError, match="unknown architecture 'resnet19'"):
+        published_accuracy(Candidate("resnet19"))

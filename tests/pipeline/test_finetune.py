@@ -1,0 +1,338 @@
+"""Stage `finetune`: it says how it trains, goes on where it was killed, and leaves nothing where it diverges."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from graft.calibration.abstention import choose_threshold
+from graft.calibration.card import Temperature, Threshold
+from graft.calibration.temperature import fit_temperature, softmax_at
+from graft.core.config import load_params
+from graft.core.files import sha256
+from graft.core.workspace import Workspace
+from graft.inference.artifact import load_artifact, read_card
+from graft.pipeline import control, finetune
+from graft.pipeline.runner import run_stage
+from graft.pipeline.select import train_set
+from graft.selection.out_of_fold import FILE, read_logits
+from graft.training import checkpoint
+from graft.training.trainer import Trainer
+from tests.pipeline.conftest import write_logits
+
+
+def run() -> int:
+    return run_stage("finetune", finetune.run)
+
+
+def models(workspace: Workspace) -> dict[str, str]:
+    """What the stage writes: not the source model."""
+    found = sorted({*(workspace.root / "models").rglob("model.*")} - {*workspace.source_models.rglob("*")})
+    return {path.relative_to(workspace.root).as_posix(): sha256(path) for path in found}
+
+
+class KilledError(BaseException):
+    """Not an Exception: nothing may catch it, as nothing catches a kill."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Counts steps of training, and ends the stage before number ``at``."""
+    counter = {"batches": 0, "at": -1}
+
+    def descend(*given: Any, real: Callable[..., Any] = Trainer._descend) -> Any:
+        if counter["batches"] == counter["at"]:
+            raise KilledError
+        counter["batches"] += 1
+        return real(*given)
+
+    monkeypatch.setattr(Trainer, "_descend", descend)
+    monkeypatch.setattr(checkpoint, "CheckpointStore", partial(checkpoint.CheckpointStore, seconds=0.0))
+    return counter
+
+
+@pytest.mark.slow
+def test_a_killed_stage_goes_on_in_the_network_that_was_running(
+    project: Callable[..., Workspace], asked: dict[str, int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Winner, control and a pair on few labels: killed in each of them, and no epoch is done twice."""
+    workspace = project(strategy="finetune")
+    assert run() == 0
+    whole, total = models(workspace), asked["batches"]
+    assert len([path for path in whole if path.endswith(".safetensors")]) == 4
+    assert not workspace.checkpoints.joinpath("finetune").exists(), "what was only for going on is gone"
+    images = int((pd.read_parquet(workspace.splits)["split"] == "train").sum())
+    epoch = -(-images // 8)
+    done = 0
+    for steps in (epoch + 1, total // 2, total // 4):
+        asked["batches"], asked["at"] = 0, steps
+        with pytest.raises(KilledError):
+            finetune.run(load_params(workspace.params), workspace)
+        done += steps
+        assert workspace.checkpoints.joinpath("finetune").exists()
+    asked["batches"], asked["at"] = 0, -1
+    capfd.readouterr()
+    assert run() == 0
+    assert asked["batches"] + done <= total + 3 * epoch
+    assert models(workspace) == whole
+    assert "going on from the checkpoint" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("extract", "finetune", "strategy", "why"),
+    [
+        ([0.8, 0.9, 0.7], [0.7, 0.8, 0.6], "extract", "head alone 0.800, fine-tuned 0.700"),
+        ([0.8, 0.9, 0.7], [0.9, 0.9, 0.9], "finetune", "head alone 0.800, fine-tuned 0.900"),
+    ],
+)
+def test_what_was_better_on_the_folds_is_delivered_and_the_reason_is_written_down(
+    extract: list[float],
+    finetune: list[float],
+    strategy: str,
+    why: str,
+    project: Callable[..., Workspace],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    why = f"the better mean over the folds: {why}"
+    workspace = project({"extract": extract, "finetune": finetune}, control=False)
+    assert run() == 0
+    said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
+    assert said == {
+        "strategy": strategy, "chosen_by": "auto", "why": why,
+        "fold_scores": {"extract": extract, "finetune": finetune},
+    }  # fmt: skip
+    assert f"strategy: {strategy}, by auto ({why})\n" in capfd.readouterr().out
+    provenance = load_artifact(workspace.finetuned)[0].provenance
+    assert (provenance["strategy"], provenance["epochs"]) == (strategy, 2 if strategy == "finetune" else 0)
+
+
+def test_the_curve_over_labels_compares_what_is_delivered(project: Callable[..., Workspace]) -> None:
+    """Fewer labels would perhaps call for the head alone; but the curve is of one strategy."""
+    workspace = project({"extract": [0.5] * 3, "finetune": [0.9] * 3})
+    assert run() == 0
+    assert read_card(workspace.controls / "labels-3-transfer").provenance["strategy"] == "finetune"
+    assert read_card(workspace.controls / "labels-3-scratch").provenance["strategy"] == "scratch"
+
+
+def test_a_named_strategy_overrules(project: Callable[..., Workspace]) -> None:
+    workspace = project({"extract": [0.9] * 3}, strategy="finetune", control=False)
+    assert run() == 0
+    said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
+    assert (said["strategy"], said["chosen_by"]) == ("finetune", "train.strategy")
+    curves = pd.read_csv(workspace.training / "curves.csv")
+    assert curves["stage"].tolist() == ["head", "fine-tuning", "fine-tuning"]
+
+
+def test_a_strategy_of_an_earlier_version_is_refused_with_its_new_name(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(strategy="staged")
+    assert run() == 1
+    assert capfd.readouterr().err == (
+        "error: there is no strategy 'staged' any more\n  where: train.strategy\n"
+        "  remedy: write `finetune`; `train.unfreeze` says which share of the blocks it trains\n"
+    )
+    assert models(workspace) == {}
+
+
+def test_an_unknown_strategy_is_refused_before_any_work(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(strategy="finetun")
+    assert run() == 1
+    assert "there is no strategy 'finetun'\n  where: train.strategy\n  remedy: did you mean 'finetune'?" in (
+        capfd.readouterr().err
+    )
+    assert models(workspace) == {}
+
+
+def test_a_network_from_scratch_without_epochs_is_refused_before_any_work(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(epochs=0, strategy="scratch", control=False)
+    assert run() == 1
+    assert capfd.readouterr().err == (
+        "error: a network from scratch cannot be trained in 0 epochs\n  where: train.epochs\n"
+        "  remedy: give it epochs; for the head of a pretrained network alone set train.strategy: extract\n"
+    )
+    assert models(workspace) == {}
+
+
+def test_a_winner_without_weights_and_without_epochs_is_refused_too(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the strategy is called, it would be delivered as random as it began."""
+    workspace = project(weights="none", epochs=0, control=False)
+    assert run() == 1
+    assert "error: a network from scratch cannot be trained in 0 epochs\n" in capfd.readouterr().err
+    assert models(workspace) == {}
+
+
+def budget(workspace: Workspace, name: str = "scratch") -> dict[str, Any]:
+    found = read_card(workspace.controls / name).provenance["budget"]
+    assert isinstance(found, dict)
+    return found
+
+
+def test_the_control_has_a_budget_in_steps_and_a_rate_of_its_own(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the transfer's epochs and settings are, also those of a search, and also on few labels."""
+    workspace = project(strategy="extract", epochs=1, learning_rate=0.0001, control_steps=20)
+    best = json.loads((workspace.tuning / "best.json").read_text(encoding="utf-8"))
+    (workspace.tuning / "best.json").write_text(json.dumps({**best, "train": {"epochs": 3, "batch_size": 4}}))
+    assert run() == 0
+    images = int((pd.read_parquet(workspace.splits)["split"] == "train").sum())
+    each = -(-images // 8)
+    everything, few = budget(workspace), budget(workspace, "labels-3-scratch")
+    assert (everything["images"], everything["epochs"]) == (images, -(-20 // each))
+    assert 20 <= everything["steps"] == everything["epochs"] * each < 20 + each
+    assert (few["images"], few["epochs"], few["steps"]) == (6, 20, 20)
+    for found in (everything, few):
+        rates = [rate for rate, _ in found["tried"]]
+        assert rates == list(control.RATES) and found["learning_rate"] in rates
+        best_score = max(score for _, score in found["tried"])
+        assert dict(map(tuple, found["tried"]))[found["learning_rate"]] == best_score
+    said = f"the control had {everything['steps']} steps at a rate of {everything['learning_rate']:g}\n"
+    assert said in capfd.readouterr().out
+
+
+def test_the_control_never_has_fewer_epochs_than_the_fine_tuning(project: Callable[..., Workspace]) -> None:
+    workspace = project(strategy="extract", epochs=3, control_steps=1, label_counts=[])
+    assert run() == 0
+    assert budget(workspace)["epochs"] == 3
+
+
+def test_label_counts_are_compared_once_and_those_that_are_too_many_are_said(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(strategy="extract", epochs=1, label_counts=[3, 3, 100])
+    assert run() == 0
+    named = json.loads((workspace.controls / "controls.json").read_text(encoding="utf-8"))
+    assert named == ["scratch", "labels-3-transfer", "labels-3-scratch"]
+    assert "no comparison on 100 labels per class: a class has no more than that\n" in capfd.readouterr().out
+    trained_on = {name: read_card(workspace.controls / name).provenance["train_images"] for name in named}
+    everything = int((pd.read_parquet(workspace.splits)["split"] == "train").sum())
+    assert trained_on == {"scratch": everything, "labels-3-transfer": 6, "labels-3-scratch": 6}
+
+
+def test_no_epochs_are_the_head_alone(project: Callable[..., Workspace]) -> None:
+    workspace = project(strategy="finetune", epochs=0, control=False)
+    assert run() == 0
+    assert load_artifact(workspace.finetuned)[0].provenance["epochs"] == 0
+    assert pd.read_csv(workspace.training / "curves.csv")["stage"].unique().tolist() == ["head"]
+
+
+def test_scratch_as_a_strategy_says_that_it_had_no_weights(project: Callable[..., Workspace]) -> None:
+    workspace = project(strategy="scratch", control=False)
+    assert run() == 0
+    assert load_artifact(workspace.finetuned)[0].weights == "none"
+
+
+def test_a_training_that_diverges_names_its_images_and_leaves_no_model(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(strategy="finetune", learning_rate=1e30)
+    assert run() == 1
+    said = capfd.readouterr().err
+    assert "error: the loss is nan in stage 'fine-tuning', epoch 0, step 1, at the rate" in said
+    assert "  batch: " in said and "cat/cat_" in said and "where: train.learning_rate" in said
+    assert models(workspace) == {} and not workspace.training.exists()
+
+
+def fitted(workspace: Workspace, logits: np.ndarray) -> tuple[Temperature, Threshold]:
+    """Temperature and threshold that all training images' out-of-fold logits give."""
+    params, data = load_params(workspace.params), train_set(workspace)
+    assert data.groups is not None
+    temperature = fit_temperature(logits, data.labels, data.groups)
+    calibrated = softmax_at(logits, temperature.value)
+    return temperature, choose_threshold(calibrated, data.labels, data.groups, params.trust.answered_accuracy)
+
+
+def trusted(workspace: Workspace) -> tuple[Temperature, Threshold]:
+    trust = load_artifact(workspace.finetuned)[0].trust
+    return trust.temperature, trust.threshold
+
+
+def test_trust_is_fitted_on_the_out_of_fold_logits_of_every_training_image(project: Callable[..., Workspace]) -> None:
+    workspace = project(strategy="extract", control=False)
+    logits = write_logits(workspace.selection, workspace, seed=5, strength=0.0)
+    assert run() == 0
+    images = int((pd.read_parquet(workspace.splits)["split"] == "train").sum())
+    temperature, threshold = trusted(workspace)
+    assert temperature.n_fitted == threshold.n_fitted == images == len(logits)
+    assert (temperature, threshold) == fitted(workspace, logits) and temperature.value != 1.0
+    assert load_artifact(workspace.finetuned)[0].trust.novelty.images == images
+
+
+def test_a_class_of_two_training_images_switches_nothing_off(
+    make_classes: Callable[..., Path], project: Callable[..., Workspace]
+) -> None:
+    make_classes({"cat": 30, "dog": 30})
+    workspace = project(strategy="extract", control=False)
+    splits = pd.read_parquet(workspace.splits)
+    dogs = splits.index[(splits["split"] == "train") & (splits["label"] == "dog")]
+    splits.drop(index=dogs[2:]).to_parquet(workspace.splits)
+    logits = write_logits(workspace.selection, workspace, seed=5, strength=0.0)
+    assert np.bincount(train_set(workspace).labels).min() == 2
+    assert run() == 0
+    temperature, threshold = trusted(workspace)
+    assert (temperature, threshold) == fitted(workspace, logits)
+    assert temperature.n_fitted == threshold.n_fitted == len(logits) and temperature.value != 1.0
+    assert load_artifact(workspace.finetuned)[0].trust.novelty.distance is not None
+
+
+def search_found(workspace: Workspace, strength: float) -> np.ndarray:
+    """Settings that a search found, with their table, which scores the higher the greater ``strength`` is."""
+    best = json.loads((workspace.tuning / "best.json").read_text(encoding="utf-8"))
+    (workspace.tuning / "best.json").write_text(json.dumps({**best, "train": {"epochs": 1}}))
+    return write_logits(workspace.tuning, workspace, seed=7, strength=strength)
+
+
+def test_what_a_search_found_is_trusted_by_its_own_table(project: Callable[..., Workspace]) -> None:
+    workspace = project(strategy="finetune", control=False)
+    logits = search_found(workspace, 1.0)
+    assert run() == 0
+    assert trusted(workspace) == fitted(workspace, logits)
+    assert trusted(workspace) != fitted(workspace, read_logits(workspace.selection / FILE, train_set(workspace)))
+
+
+def test_fine_tuning_that_a_search_made_better_than_the_head_is_delivered(project: Callable[..., Workspace]) -> None:
+    workspace = project({"extract": [0.8] * 3, "finetune": [0.7] * 3}, control=False)
+    logits = search_found(workspace, 20.0)
+    assert run() == 0
+    said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
+    assert said["strategy"] == "finetune" and said["fold_scores"]["finetune"] == [1.0] * 3
+    assert load_artifact(workspace.finetuned)[0].provenance["epochs"] == 1
+    assert trusted(workspace) == fitted(workspace, logits)
+
+
+def test_a_head_that_stays_better_than_all_that_was_searched_is_trusted_by_the_selections_table(
+    project: Callable[..., Workspace],
+) -> None:
+    workspace = project({"extract": [1.0] * 3, "finetune": [0.1] * 3}, control=False)
+    search_found(workspace, 1.0)
+    assert run() == 0
+    said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
+    assert said["strategy"] == "extract" and 0.1 < np.mean(said["fold_scores"]["finetune"]) < 1
+    assert trusted(workspace) == fitted(workspace, read_logits(workspace.selection / FILE, train_set(workspace)))
+
+
+def test_a_table_of_other_images_is_refused(
+    project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = project(strategy="extract", control=False)
+    path = workspace.selection / FILE
+    pd.read_parquet(path).iloc[1:].to_parquet(path)
+    assert run() == 1
+    assert capfd.readouterr().err.endswith(
+        f"error: this table is of other training images\n  where: {path.relative_to(workspace.root)}\n"
+        "  remedy: run `.venv/bin/dvc repro`\n"
+    )

@@ -1,0 +1,306 @@
+"""Stage `package`: what passes is packaged and registered; what is refused changes nothing at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from graft.core.errors import GateError, WeightsError
+from graft.core.files import sha256
+from graft.core.settings import Candidate, Gate, Package, Params, Zoo
+from graft.core.workspace import Workspace
+from graft.inference import parity
+from graft.inference.packaged import read_package, version_of
+from graft.pipeline import package
+from graft.registry.rule import decide, held
+from graft.serving.model_location import model_folder
+from tests.serving.conftest import bentoml_home, export_once, finetune
+
+FIGURES = {
+    "accuracy": 0.9,
+    "macro_f1": 0.9,
+    "latency_ms": 5.0,
+    "size_mb": 2.0,
+    "majority": {"standing": "better"},
+    "transfer": {"verdict": "helps"},
+}
+
+
+def params(name: str = "birds", **gate: float | bool) -> Params:
+    return Params(zoo=Zoo(candidates=(Candidate("resnet18"),)), package=Package(name=name, gate=Gate(**gate)))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Path]:
+    """An empty BentoML home of the test's own."""
+    with bentoml_home(tmp_path / "bentoml home") as home:
+        yield home
+
+
+@pytest.fixture
+def workspace(
+    tmp_path: Path, store: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Workspace:
+    """A project that has come as far as its evaluation."""
+    kept = tmp_path_factory.getbasetemp() / "exports"
+    kept.mkdir(exist_ok=True)
+    monkeypatch.setattr(parity, "write_onnx", export_once(kept))
+    workspace = Workspace(tmp_path / "project")
+    finetune(workspace.finetuned)
+    evaluated(workspace)
+    return workspace
+
+
+def evaluated(workspace: Workspace, **figures: object) -> None:
+    """Write the evaluation's figures."""
+    workspace.evaluation.mkdir(parents=True, exist_ok=True)
+    (workspace.evaluation / "metrics.json").write_text(json.dumps({**FIGURES, **figures}))
+
+
+def snapshot(*folders: Path) -> dict[str, tuple[bytes, int]]:
+    """Every file with its content and time of change."""
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_model_that_passes_is_packaged_and_registered(workspace: Workspace, store: Path) -> None:
+    package.run(params(min_accuracy=0.8), workspace)
+    for file in ("model.safetensors", "model.json"):
+        assert (workspace.packaged / file).read_bytes() == (workspace.finetuned / file).read_bytes()
+    described = read_package(workspace.packaged)
+    assert described.tag == f"birds:{version_of(workspace.finetuned)}"
+    assert described.gate == (
+        {"condition": "min_accuracy", "limit": 0.8, "figure": 0.9, "passed": True},
+        {"condition": "beat_majority", "limit": True, "figure": "better", "passed": True},
+    )
+    assert (store / "models" / "birds" / described.version / "model.safetensors").is_file()
+
+
+def test_onnx_is_compared_on_training_images_alone(
+    workspace: Workspace, make_classes: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = make_classes({"ant": 3, "bee": 3}, name="project/data/raw")
+    assert raw == workspace.raw
+    paths = sorted(str(path.relative_to(raw)) for path in raw.rglob("*.png"))
+    split = ["test" if path.endswith("_000.png") else "train" for path in paths]
+    pd.DataFrame({"path": paths, "split": split}).to_parquet(workspace.splits)
+    for path, part in zip(paths, split, strict=True):
+        if part == "test":
+            (raw / path).write_bytes(b"to open it would be an error")
+    finetune(workspace.finetuned, seed=99)  # no other test exports it, in whatever order they run
+    package.run(params(), workspace)
+    said = read_package(workspace.packaged).onnx
+    assert (said["images"], said["drawn_from"], said["same_answer"]) == (4, "training images", 1.0)
+    assert sha256(workspace.packaged / "model.onnx") == said["sha256"]
+    assert "ONNX Runtime answers as torch does on 100.00% of 4 training images" in capsys.readouterr().out
+
+
+def test_a_model_that_cannot_be_exported_is_packaged_for_torch(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store: Path
+) -> None:
+    monkeypatch.setattr(parity, "write_onnx", lambda folder, images: {"refused": "planted"})
+    package.run(params(), workspace)
+    assert not (workspace.packaged / "model.onnx").exists()
+    assert read_package(workspace.packaged).onnx == {"refused": "planted"}
+    assert "no ONNX file, so it is served by torch: planted" in capsys.readouterr().out
+
+
+FOLDS = {"better": "control"}
+HURT = {"transfer": {"verdict": "hurts", "folds": FOLDS}, "control": {**FIGURES, "accuracy": 0.95}}
+
+
+@pytest.mark.parametrize(("take", "taken"), [("better", "control"), ("transferred", "transferred")])
+def test_where_the_control_is_better_over_the_folds_package_take_decides(
+    workspace: Workspace, take: str, taken: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finetune(workspace.scratch_control, seed=1)
+    evaluated(workspace, **HURT)
+    asked = params(min_accuracy=0.8)
+    package.run(dataclasses.replace(asked, package=dataclasses.replace(asked.package, take=take)), workspace)
+    model = {"control": workspace.scratch_control, "transferred": workspace.finetuned}[taken]
+    described = read_package(workspace.packaged)
+    assert described.version == version_of(model)
+    assert (workspace.packaged / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
+    assert described.metrics["taken"] == taken
+    assert described.metrics["accuracy"] == {"control": 0.95, "transferred": 0.9}[taken]
+    assert described.metrics["transfer"] == {"verdict": "hurts"}
+    said = {
+        "control": "the control from scratch is packaged: it is better over the folds (package.take: better)",
+        "transferred": "the transferred model is packaged (package.take: transferred), though the control is better "
+        "over the folds",
+    }
+    assert capsys.readouterr().out.splitlines()[0] == said[taken]
+
+
+def test_test_images_choose_no_model(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    finetune(workspace.scratch_control, seed=1)
+    evaluated(workspace, transfer={"verdict": "hurts", "difference": -0.3, "folds": None}, control=HURT["control"])
+    package.run(params(), workspace)
+    assert read_package(workspace.packaged).version == version_of(workspace.finetuned)
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "the transferred model is packaged, though the control from scratch is better on the test images: those choose "
+        "no model. train.control_seeds: 1 has both compared over the folds of the training images, which may"
+    )
+
+
+def test_a_model_that_is_no_better_than_the_majority_is_not_packaged(workspace: Workspace) -> None:
+    figures = {"class": "ok", "accuracy": 0.96, "difference": 0.0, "balanced_difference": 0.0}
+    evaluated(workspace, majority={**figures, "standing": "no better"})
+    with pytest.raises(GateError, match="it is no better than always answering 'ok'"):
+        package.run(params(), workspace)
+    assert not workspace.packaged.exists()
+    package.run(params(beat_majority=False), workspace)
+
+
+def test_the_gate_is_held_against_the_model_that_is_taken(workspace: Workspace) -> None:
+    finetune(workspace.scratch_control, seed=1)
+    evaluated(workspace, **HURT)
+    package.run(params(min_accuracy=0.94), workspace)  # the transferred one has 0.9
+    with pytest.raises(GateError, match="transfer hurts"):
+        package.run(params(refuse_if_transfer_hurts=True), workspace)
+
+
+def against(version: str, difference: float) -> dict[str, object]:
+    """What the evaluation says of the model in use."""
+    bounds = [difference - 0.01, difference + 0.01]
+    better = "new" if bounds[0] > 0 else "incumbent" if bounds[1] < 0 else "undecided"
+    figures = {"accuracy": 0.9 - difference, "difference": difference, "difference_ci95": bounds, "p_value": 0.01}
+    return {"incumbent": {"version": version, "better": better, **figures}}
+
+
+def test_what_is_worse_than_the_model_in_use_is_refused_and_the_comparison_goes_with_the_package(
+    workspace: Workspace,
+) -> None:
+    package.run(params(), workspace)
+    first = read_package(workspace.packaged)
+    package.run(params(), workspace)  # it is the model in use itself, so there is nothing to compare
+    finetune(workspace.finetuned, seed=1)
+    evaluated(workspace, **against(first.version, -0.05))
+    with pytest.raises(GateError, match=r"accuracy is 0\.0500 under that of the model in use"):
+        package.run(params(), workspace)
+    assert read_package(workspace.packaged) == first
+    evaluated(workspace, **against(first.version, 0.05))
+    package.run(params(), workspace)
+    assert read_package(workspace.packaged).metrics["incumbent"]["version"] == first.version
+
+
+def test_the_promoted_model_is_the_one_in_use(workspace: Workspace) -> None:
+    package.run(params(), workspace)
+    promoted = read_package(workspace.packaged).version
+    shutil.copytree(workspace.packaged, workspace.promoted)
+    for seed in (1, 2):
+        finetune(workspace.finetuned, seed=seed)
+        evaluated(workspace, **against(promoted, 0.05))
+        package.run(params(), workspace)
+    evaluated(workspace, **against(read_package(workspace.packaged).version, 0.05))
+    finetune(workspace.finetuned, seed=3)
+    with pytest.raises(GateError, match=f"it was not compared with the model in use .{promoted}."):
+        package.run(params(), workspace)
+
+
+def test_a_package_tells_what_it_was_made_from_and_so_does_the_store(workspace: Workspace, store: Path) -> None:
+    import bentoml
+
+    package.run(params(), workspace)
+    described = read_package(workspace.packaged)
+    assert set(described.origin) == {"data", "params", "commit"} and len(described.origin["params"]) == 64
+    labels = bentoml.models.get(described.tag).info.labels
+    assert labels["params"] == described.origin["params"] and labels["accuracy"] == "0.9000"
+    assert labels["model"] == described.tag
+
+
+def test_a_control_that_is_gone_is_said(workspace: Workspace) -> None:
+    evaluated(workspace, **HURT)
+    with pytest.raises(WeightsError, match="there is no model here"):
+        package.run(params(), workspace)
+    assert not workspace.packaged.exists()
+
+
+def test_again_is_the_same(workspace: Workspace, store: Path) -> None:
+    package.run(params(), workspace)
+    first = {path.name: path.read_bytes() for path in workspace.packaged.iterdir()}
+    package.run(params(), workspace)
+    assert {path.name: path.read_bytes() for path in workspace.packaged.iterdir()} == first
+    assert len([path for path in (store / "models" / "birds").iterdir() if path.is_dir()]) == 1
+
+
+def test_refused_model_changes_nothing(workspace: Workspace, store: Path) -> None:
+    package.run(params(min_accuracy=0.8), workspace)
+    finetune(workspace.finetuned, seed=1)
+    evaluated(workspace, accuracy=0.7)
+    before = snapshot(workspace.packaged, store)
+    with pytest.raises(GateError, match=r"accuracy is 0\.7000, 0\.1000 under package\.gate\.min_accuracy = 0\.8000"):
+        package.run(params(min_accuracy=0.8), workspace)
+    assert snapshot(workspace.packaged, store) == before
+
+
+def test_an_experiment_is_packaged_with_the_gates_verdict_and_is_neither_served_nor_promoted_by_itself(
+    workspace: Workspace, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "wooly-bear")
+    monkeypatch.delenv("GRAFT_MODEL", raising=False)
+    package.run(params(min_accuracy=0.95), workspace)
+    described = read_package(workspace.packaged)
+    assert described.experiment == "wooly-bear" and described.version == version_of(workspace.finetuned)
+    reason = "accuracy is 0.9000, 0.0500 under package.gate.min_accuracy = 0.9500"
+    assert capsys.readouterr().out.endswith(
+        f"packaged {described.tag} of the experiment wooly-bear: the gate refuses this model: {reason}\n"
+    )
+    verdict = json.loads((workspace.gate / "gate.json").read_text())
+    assert (verdict["passed"], verdict["model"]) == (False, described.version)
+    assert [one["reason"] for one in verdict["conditions"] if not one["passed"]] == [reason]
+    assert json.loads((workspace.gate / "metrics.json").read_text()) == {"gate_passed": False}
+    assert not (store / "models" / "birds").exists(), "`birds:latest` is not an experiment's"
+    with pytest.raises(WeightsError) as caught:
+        model_folder(None, workspace.root)
+    assert caught.value.what == (
+        "the packaged model is that of the experiment wooly-bear, and nobody has put it into use"
+    )
+    assert held(workspace) == f"{described.tag} was made by the experiment wooly-bear: `graft promote` puts it into use"
+    assert decide(described, (), workspace).sentence == (
+        "it does not pass the gate: package.gate.min_accuracy = 0.95; `graft promote --anyway` promotes it all the same"
+    )
+    # What a person put into use is served, whoever made it.
+    shutil.copytree(workspace.packaged, workspace.promoted)
+    assert model_folder(None, workspace.root) == workspace.promoted
+
+
+def test_the_verdict_is_written_where_the_main_line_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(GateError):
+        package.run(params(min_accuracy=0.95), workspace)
+    assert json.loads((workspace.gate / "metrics.json").read_text()) == {"gate_passed": False}
+    package.run(params(min_accuracy=0.85), workspace)
+    assert json.loads((workspace.gate / "metrics.json").read_text()) == {"gate_passed": True}
+
+
+def test_refused_first_model_leaves_no_trace(workspace: Workspace, store: Path) -> None:
+    with pytest.raises(GateError):
+        package.run(params(max_latency_ms=1.0), workspace)
+    assert not workspace.packaged.exists()
+    assert not store.exists()
+
+
+def test_model_that_was_not_evaluated_is_refused(workspace: Workspace) -> None:
+    (workspace.evaluation / "metrics.json").unlink()
+    with pytest.raises(GateError, match="the model was not evaluated, so it cannot be packaged"):
+        package.run(params(), workspace)
+    assert not workspace.packaged.exists()
+
+
+def test_refusal_as_the_stage_says_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from graft.pipeline.runner import run_stage
+
+    workspace.params.write_text("zoo: {candidates: [resnet18]}\npackage: {name: birds, gate: {min_accuracy: 0.95}}\n")
+    monkeypatch.chdir(workspace.root)
+    assert run_stage("package", package.run) == 1
+    assert capsys.readouterr().err.startswith(
+        "error: the gate refuses this model: accuracy is 0.9000, 0.0500 under package.gate.min_accuracy = 0.9500\n"
+    )

@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOBODY = 2**22 + 1  # no process has this number: Linux gives none above 2^22
-ASK = "import sys; from graft.core.process_lifetime import end_with_parent; end_with_parent(int(sys.argv[1])); print('alive')"
+ASK = (
+    "import sys; from graft.core.process_lifetime import end_with_parent; "
+    "end_with_parent(int(sys.argv[1])); print('alive')"
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be asked")
 

@@ -40,7 +40,7 @@ def test_a_model_without_onnx_says_what_to_do(project: Workspace, store: Path) -
         "torch cannot write resnet18 as ONNX: no\n"
         f"  where: {project.packaged}\n"
         "  remedy: run `.venv/bin/dvc repro --force package`; or serve the folder by `bentoml serve`, which takes "
-        "torch; or add torch, torchvision and timm to the packages of bentofile.yaml, and src/graft/models/zoo/*.py to its "
+        "torch; or add torch, torchvision and timm to the packages of bentofile.yaml, and src/graft/models to its "
         "`include`"
     )
 

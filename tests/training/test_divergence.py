@@ -47,7 +47,8 @@ def test_the_step_the_rate_and_the_batch_are_named(tmp_path: Path) -> None:
     assert len(named) == 8 and "05.png" in named and set(named) <= set(NAMES)
     assert rest[1:] == [
         "  where: train.learning_rate",
-        "  remedy: lower the learning rate or set train.grad_clip_norm, and look at the validation report for odd images",
+        "  remedy: lower the learning rate or set train.grad_clip_norm, and look at the validation report for "
+        "odd images",
     ]
     assert isinstance(caught.value, TrainingError)
 

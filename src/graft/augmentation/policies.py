@@ -28,7 +28,8 @@ Values = Mapping[str, float]
 class Option:
     """A number that a policy can be given: its default, what it may be at least and at most, and whether it is whole.
 
-    An option that is named like a kind of change (:data:`graft.augmentation.transforms.CHANGES`) is the most of that change.
+    An option that is named like a kind of change (:data:`graft.augmentation.transforms.CHANGES`) is the most of that
+    change.
     """
 
     default: float

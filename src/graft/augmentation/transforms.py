@@ -1,8 +1,8 @@
 """The single transformations that policies are made of: how each is built, and how far it changes an image.
 
 What a step changes and by how much comes from the numbers it is built with, so that a domain's limits
-(:mod:`graft.augmentation.domains`) are held against what is really done. Transforms are torchvision's v2, for uint8 images
-(..., 3, size, size). They draw from torch's global generator.
+(:mod:`graft.augmentation.domains`) are held against what is really done. Transforms are torchvision's v2, for uint8
+images (..., 3, size, size). They draw from torch's global generator.
 """
 
 from __future__ import annotations

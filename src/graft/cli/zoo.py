@@ -218,4 +218,4 @@ def _print_table(entries: list[Entry]) -> None:
 if __name__ == "__main__":
     from graft.core.files import write_json
 
-    write_json(Path(__file__).parents[1] / "zoo" / _FILE, tabulate())
+    write_json(Path(__file__).parents[1] / "models" / "zoo" / _FILE, tabulate())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from graft.core.files import sha256
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 
 
 def code_of(patterns: Iterable[str], package: Path = _PACKAGE) -> list[str]:

@@ -21,13 +21,17 @@ NO_RESULT = frozenset({"compute.address", "compute.cache_gb", "compute.mapper", 
 
 # Keys of earlier versions, and what to do in their place.
 REMOVED = {
+    "train.backbone_rate": "write train.backbone_lr_ratio",
+    "train.block_decay": "write train.layer_decay",
+    "train.clip_norm": "write train.grad_clip_norm",
+    "train.finetune_epochs": "write train.epochs",
     "train.unfreeze_blocks": "write train.unfreeze, the share of the blocks that is trained",
     "train.full_epochs": "leave it out: train.strategy: finetune trains all blocks that train.unfreeze names at once",
-    "train.gradual_epochs": "leave it out: train.block_decay lets early blocks move less",
-    "train.patience": "leave it out: a schedule ends after train.finetune_epochs, and is never cut short",
+    "train.gradual_epochs": "leave it out: train.layer_decay lets early blocks move less",
+    "train.patience": "leave it out: a schedule ends after train.epochs, and is never cut short",
     "train.checkpoint_seconds": "leave it out: a killed training goes on from the end of an epoch",
     "compute.compile": "leave it out: networks are trained as PyTorch runs them",
-    "select.finetune_epochs": "leave it out: finalists are trained as the winner is, for train.finetune_epochs",
+    "select.finetune_epochs": "leave it out: finalists are trained as the winner is, for train.epochs",
 }
 
 

@@ -188,7 +188,8 @@ class Validation:
     severity: Annotated[
         dict[str, SeverityChoice],
         Field(
-            description="for a check of graft.data.validation.builtin_checks what its failure does: critical stops, warning "
+            description="for a check of graft.data.validation.builtin_checks what its failure does: critical stops, "
+            "warning "
             "reports, quarantine leaves the files out and lists them, ignore does not look; one left out has its own"
         ),
     ] = dataclasses.field(default_factory=dict)
@@ -238,14 +239,16 @@ class Augment:
         BeforeValidator(_as_list),
         Field(
             min_length=1,
-            description="a name from graft.augmentation.policies, or a list of names and of {name: {option: number}}; auto: "
+            description="a name from graft.augmentation.policies, or a list of names and of {name: {option: number}}; "
+            "auto: "
             "what suits the domain",
         ),
     ] = (NamedPolicy("auto"),)
     domain: Annotated[
         str,
         Field(
-            description="what the images are, a name from graft.augmentation.domains; refuses what changes labels; auto: by "
+            description="what the images are, a name from graft.augmentation.domains; refuses what changes labels; "
+            "auto: by "
             "a sample of the training images"
         ),
     ] = "auto"
@@ -289,7 +292,8 @@ class Zoo:
         tuple[Annotated[Candidate, BeforeValidator(_candidate)], ...],
         BeforeValidator(_candidates),
         Field(
-            description="candidates in any order; auto (none here): what suits the images, by graft.models.zoo.default_candidates"
+            description="candidates in any order; auto (none here): what suits the images, by "
+            "graft.models.zoo.default_candidates"
         ),
     ] = ()
     offline: Annotated[bool, Field(description="never download; GRAFT_OFFLINE=1 does the same")] = False
@@ -353,7 +357,8 @@ class Train:
         str,
         Field(
             min_length=1,
-            description="extract (the head alone), finetune or scratch (graft.training.strategies); auto: extract or finetune, "
+            description="extract (the head alone), finetune or scratch (graft.training.strategies); auto: extract or "
+            "finetune, "
             "whichever was better in the folds, see reports/training/strategy.json",
         ),
     ] = "auto"

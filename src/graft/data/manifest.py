@@ -39,8 +39,8 @@ def build_manifest(
         cache: facts of earlier runs, which are looked up first and added to; None examines every file.
 
     Returns:
-        ``table`` with the columns of :class:`graft.modalities.image.stats.Facts`: the same, to the byte, whatever the number of
-        processes and whatever was kept. A file that cannot be decoded is a row whose ``problems`` says why.
+        ``table`` with the columns of :class:`graft.modalities.image.stats.Facts`: the same, to the byte, whatever the
+        number of processes and whatever was kept. A file that cannot be decoded is a row whose ``problems`` says why.
 
     Raises:
         DataError: a process that was reading images was killed, most often for want of memory.

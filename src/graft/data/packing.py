@@ -1,7 +1,8 @@
 """Packing images into tar files for a data/raw of few files: each goes by a hash of its path, so changes stay small.
 
 Plain uncompressed tar files that any `tar` unpacks into class folders, and an index (``index.parquet``: path, shard,
-offset, bytes) by which :mod:`graft.core.packed_files` reads an image where it lies. The same images give the same bytes:
+offset, bytes) by which :mod:`graft.core.packed_files` reads an image where it lies. The same images give the same
+bytes:
 no times, owners or permissions are written, and an image's tar file follows from its path and their number alone. So an
 image that is changed, added or taken out changes one tar file and the index.
 """

@@ -43,7 +43,10 @@ _VERSION_KEY = b"graft.facts"
 _SPARE = 200_000
 _NUMBERS = ("width", "height", "frames", "bytes")
 # What facts.py imports of this package, but for how a file's bytes are read. (A test compares.)
-CODE = tuple(f"images/{name}.py" for name in ("colour", "decode", "facts", "facts_cache", "signatures"))
+CODE = (
+    "data/stats_cache.py",
+    *(f"modalities/image/{name}.py" for name in ("colour", "decode", "signatures", "stats")),
+)
 _MEASURES = ("depth_low", "depth_high", "brightness", "contrast", "sharpness", "entropy")
 
 

@@ -44,8 +44,8 @@ class Extractor:
 
     Attributes:
         images: uint8 (n, size, size, 3).
-        images_key: what identifies each of them, see :meth:`graft.features.image_cache.ImageSet.key`; or one name for this
-            very array, whose rows then go by their number.
+        images_key: what identifies each of them, see :meth:`graft.features.image_cache.ImageSet.key`; or one name for
+            this very array, whose rows then go by their number.
         preprocessing: the network's own.
         store: where results are kept.
         device: what the network runs on.

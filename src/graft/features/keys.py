@@ -25,7 +25,7 @@ _DECODING = (
     "modalities/image/colour.py",
     "models/preprocessing.py",
 )
-_RUNNING = ("features/extraction.py", "zoo/*.py")
+_RUNNING = ("features/extraction.py", "models/**/*.py")
 
 
 def key_of(*parts: object) -> str:

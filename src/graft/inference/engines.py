@@ -84,7 +84,7 @@ class TorchEngine:
 
     @classmethod
     def load(cls, folder: Path, artifact: Artifact, threads: int, device: str) -> TorchEngine:
-        """Load the weights in ``folder``. Raises WeightsError as :func:`graft.inference.artifact.load_artifact` does."""
+        """Load the weights in ``folder``. Raises WeightsError as :func:`~graft.inference.artifact.load_artifact`."""
         from graft.core.determinism import make_deterministic
 
         make_deterministic(threads)

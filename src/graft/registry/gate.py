@@ -156,7 +156,7 @@ def _check_limit(condition: str, limit: float, metrics: Metrics) -> GateResult:
 
 
 def _check_majority(found: Any) -> GateResult:
-    """Refuse what is no better than always naming the most frequent class (:mod:`graft.evaluation.compare.majority`)."""
+    """Refuse a model no better than the majority class (:mod:`graft.evaluation.compare.majority`)."""
     condition = "beat_majority"
     standing = found.get("standing") if isinstance(found, dict) else None
     reason = ""

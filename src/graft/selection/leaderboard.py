@@ -160,6 +160,6 @@ def _control_row(item: Control, scorer: Scorer) -> dict[str, Any]:
 
 
 def agreement(results: Sequence[Result], scorer: Scorer = ACCURACY) -> dict[str, Any]:
-    """What agreement.json holds, see :func:`graft.selection.proxy_correlation.to_json`; no timings, so its bytes repeat."""
+    """Content of agreement.json, see :func:`graft.selection.proxy_correlation.to_json`; without timings."""
     names = names_of(results)
     return to_json(agreements(results, scorer), names.__getitem__, scorer)

@@ -168,5 +168,5 @@ def require_onnx(root: Path) -> None:
         f"a Bento runs its model by ONNX Runtime, and this model has no ONNX file: {why}",
         where=folder,
         remedy="run `.venv/bin/dvc repro --force package`; or serve the folder by `bentoml serve`, which takes torch; "
-        "or add torch, torchvision and timm to the packages of bentofile.yaml, and src/graft/models/zoo/*.py to its `include`",
+        "or add torch, torchvision and timm to the packages of bentofile.yaml, and src/graft/models to its `include`",
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Least seconds between two checkpoints: short epochs would spend their time on writing.
 SECONDS = 30.0
 # What decides the weights that come out, apart from data and settings.
-PACKAGES = ("augment", "features", "train", "zoo")
+PACKAGES = ("augmentation", "features", "training", "models")
 LIBRARIES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "scikit-learn")
 
 

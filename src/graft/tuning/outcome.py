@@ -47,7 +47,8 @@ def decide(trials: Sequence[Tried], scorer: Scorer = ACCURACY) -> Outcome:
     """The best trial, if it beats trial 0 on the same folds by more than the standard error of the difference.
 
     The best of many noisy scores is high by luck as well; what is within one standard error of the settings at hand,
-    paired and corrected for training parts that overlap (:mod:`graft.stats.corrected_ttest`), is not worth leaving them.
+    paired and corrected for training parts that overlap (:mod:`graft.stats.corrected_ttest`), is not worth leaving
+    them.
     """
     if not trials:
         return Outcome({}, "no search was asked for (tune.trials: 0)", ())

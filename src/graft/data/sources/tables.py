@@ -45,7 +45,8 @@ def read_table(path: Path) -> Found:
 
     Raises:
         DataError: there is no table, it cannot be read, a column is missing, or a rule of
-            :mod:`graft.data.sources.table_cleaning` that is critical is not met; the message says how to get a cleaned copy.
+            :mod:`graft.data.sources.table_cleaning` that is critical is not met; the message says how to get a cleaned
+            copy.
     """
     draft, problems = _check(path)
     for problem in problems:

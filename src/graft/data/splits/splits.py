@@ -13,12 +13,14 @@ A group is what must stay together: copies, near copies and equal values of the 
 
 How the test is drawn is said by ``data.split``:
 
-* ``stratified`` (:mod:`graft.data.splits.stratified`): as near to the asked share of every class as whole groups allow. What
+* ``stratified`` (:mod:`graft.data.splits.stratified`): as near to the asked share of every class as whole groups
+  allow. What
   an earlier run tested or trained on is remembered by its pixels: adding or removing images, renaming, correcting
   labels and another seed move none from one side to the other. Images added later fill up each class's share. One that
   was trained on and turns out to be a copy of a test image, or in a group with one, is left out. Another
   ``test_fraction`` or ``train_per_class`` asks for another division: images that were tested before come first then.
-* ``hash`` (:mod:`graft.data.splits.hash_split`): each by a hash of its own pixels and the seed; nothing is remembered. Adding
+* ``hash`` (:mod:`graft.data.splits.hash_split`): each by a hash of its own pixels and the seed; nothing is remembered.
+  Adding
   images moves none from test to training either, but training images can move to the test, removing images can move
   some back, and shares hold on average: of N unlike images f N are tested, in 19 classes of 20 give or take
   2 sqrt(N f (1 - f)).

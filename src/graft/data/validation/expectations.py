@@ -20,8 +20,8 @@ def broken_rows(table: pd.DataFrame, checks: Sequence[Check], limits: Validation
     """Hold ``checks``, all of them about ``table``, against it.
 
     Returns:
-        For each check by name None where it is met, else the keys (:data:`graft.data.validation.check_spec.KEYS`) of the rows
-        that broke it, in the table's order; a check that counts rows blames all of them.
+        For each check by name None where it is met, else the keys (:data:`graft.data.validation.check_spec.KEYS`) of
+        the rows that broke it, in the table's order; a check that counts rows blames all of them.
 
     Raises:
         GraftError: Great Expectations is not installed, or could not compute an expectation, a fault of graft.

@@ -1,7 +1,7 @@
 """What a model costs to run: parameters, GMACs, file size, latency, throughput, load time and memory, with units.
 
-Run as ``python -m graft.evaluation.cost.cost FOLDER THREADS IMAGE...`` it loads a model, answers for the images and prints its
-peak memory in bytes. A process of its own, because that of the evaluation holds ten models.
+Run as ``python -m graft.evaluation.cost.cost FOLDER THREADS IMAGE...`` it loads a model, answers for the images and
+prints its peak memory in bytes. A process of its own, because that of the evaluation holds ten models.
 """
 
 from __future__ import annotations

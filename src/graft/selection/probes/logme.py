@@ -60,8 +60,8 @@ def logme(features: NDArray[Any], labels: NDArray[np.int64]) -> float:
         labels: class indices (n); classes without images do not count.
 
     Raises:
-        TrainingError: see :func:`graft.selection.probes.input_checks.require_usable`; among others for a single class, whose constant
-            target any constant feature reaches, so that the figure says nothing.
+        TrainingError: see :func:`graft.selection.probes.input_checks.require_usable`; among others for a single class,
+            whose constant target any constant feature reaches, so that the figure says nothing.
     """
     require_usable(features, labels)
     targets = (labels[:, None] == np.unique(labels)[None, :]).astype(np.float64)

@@ -44,7 +44,8 @@ class Probe:
         inner_scores: accuracy on the folds inside each fold's training part at that depth, by which to choose further.
         predicted: out-of-fold class index of each image at ``depth``, (n).
         probabilities: out-of-fold probabilities at ``depth``, (n, k); None where the head has scores only, as the
-            ridge: :func:`graft.selection.probes.cross_validation.out_of_fold_probabilities` gives them for any features.
+            ridge: :func:`graft.selection.probes.cross_validation.out_of_fold_probabilities` gives them for any
+            features.
     """
 
     depth: int

@@ -55,11 +55,9 @@ def test_names_lead_nowhere_and_can_be_shown(name: str, tmp_path: Path, monkeypa
     assert printable(name).isprintable() and len(printable(name)) <= 200
 
 
-def test_a_bomb_is_refused_by_what_comes_out_whatever_its_directory_says() -> None:
-    bomb = zipped({"a.png": bytes(3 * MEBI)})
-    with pytest.raises(DataError, match="the zip is a bomb: it unpacks to more than 200 times its size"):
-        read(bomb)
-    assert read(zipped({"a.png": bytes(5 * MEBI)}))["a.png"] == "this file is too large"
+def test_what_comes_out_is_bounded_whatever_the_directory_says() -> None:
+    bomb = zipped({"a.png": bytes(5 * MEBI)})
+    assert read(bomb)["a.png"] == "this file is too large"
     # The directory says 10 bytes, the data are more: Python's reader stops there, and the sum does not fit.
     at = bomb.index(b"PK\x01\x02")
     lie = bomb[: at + 24] + struct.pack("<I", 10) + bomb[at + 28 :]
@@ -88,17 +86,6 @@ def test_too_many_files_are_refused_before_the_directory_is_read() -> None:
         read(zipped({str(number): b"x" for number in range(11)}))
     with pytest.raises(DataError, match="the zip has more than 10 files"):
         read(zipped({str(number): b"x" for number in range(300)}))
-
-
-@pytest.mark.parametrize(
-    ("inner", "name"),
-    [(zipped({"a": b"x"}), "zip"), (b"\x1f\x8b\x08", "gzip"), (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a", "rar")],
-)
-def test_archives_in_the_archive_are_refused(inner: bytes, name: str) -> None:
-    assert read(zipped({"a.png": inner, "b.png": b"x"})) == {
-        "a.png": "this is an archive in the archive",
-        "b.png": b"x",
-    }
 
 
 def test_encrypted_and_oddly_packed_files_are_refused_one_by_one() -> None:

@@ -20,8 +20,9 @@ FLOWS = ROOT / "flows"
 OWNERS = {
     "great_expectations": {"data/validation"},
     "bentoml": {"serving"},
-    "_bentoml_sdk": {"serving"},
     "starlette": {"serving"},
+    "fastapi": {"serving"},
+    "httpx": {"client.py"},
     "prefect": set(),
     "dvc": {"registry"},
     "dvc_data": {"registry"},

@@ -174,7 +174,7 @@ def test_a_damaged_tar_file_is_refused_not_half_read(tmp_path: Path, how: str) -
 
 def test_a_wrapping_folder_is_refused(tmp_path: Path) -> None:
     tar_of(tmp_path / "a.tar", "photos/cat/1.png", "photos/dog/1.png")
-    with pytest.raises(DataError, match="the only folder in the tar files is 'photos'") as refused:
+    with pytest.raises(DataError, match="the only folder here is 'photos'") as refused:
         find(tmp_path)
     assert refused.value.remedy == "pack what is in it: `tar -C photos -cf photos.tar .`"
 

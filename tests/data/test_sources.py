@@ -108,8 +108,8 @@ def test_stray_files_beside_class_folders_make_no_class_of_a_split(make_classes:
     found = find(folder)
     assert Counter(item.split for item in found.records) == {"train": 4, "test": 2}
     assert why(found) == {
-        "train/README.txt": "not in a class folder",
-        "test/labels.csv": "not in a class folder",
+        "train/README.txt": "not an image by its name",
+        "test/labels.csv": "not an image by its name",
         "test/Thumbs.db": "left by a file manager or archiver",
     }
 

@@ -100,7 +100,7 @@ def _check(arch: str) -> None:
 def _check_units(original: nn.Module, network: Network, head: nn.Module) -> None:
     own_head = {id(parameter) for parameter in head.parameters()}
     own = [id(parameter) for parameter in original.parameters() if id(parameter) not in own_head]
-    covered = [id(parameter) for unit in network.units() for module in unit for parameter in module.parameters()]
+    covered = [id(parameter) for unit in network.layer_groups() for module in unit for parameter in module.parameters()]
     assert sorted(covered) == sorted(own), "blocks must cover every parameter exactly once"
 
 

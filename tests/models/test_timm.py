@@ -154,7 +154,7 @@ def _check(family: str) -> None:
     assert network(images).shape == (2, CLASSES) != logits.shape
     assert len(pooled) == len(network.blocks)
     assert all(part.ndim == 2 and len(part) == 2 for part in pooled)
-    covered = [id(parameter) for unit in network.units() for part in unit for parameter in part.parameters()]
+    covered = [id(parameter) for unit in network.layer_groups() for part in unit for parameter in part.parameters()]
     assert len(covered) == len(set(covered)), "a parameter lies in two blocks"
     assert used <= set(covered), "a parameter that the features need lies in no block"
     _check_learns(network, images, used)

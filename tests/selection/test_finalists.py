@@ -139,7 +139,7 @@ def test_kept_activations_give_the_loss_of_running_the_frozen_part(
     )
     with torch.no_grad():
         whole = kept.network(preprocessing.normalise(torch.from_numpy(keeps.images[rows])))
-        ending = kept.network.ending(start)(keeps.activations(network, start, rows))
+        ending = kept.network.classifier_from(start)(keeps.activations(network, start, rows))
     torch.testing.assert_close(ending, whole, rtol=1e-3, atol=1e-4)
     # Nothing before the boundary moved, parameters and buffers: else what was kept would be another network's.
     before, after = (frozen_part(item, start).state_dict() for item in (network, kept.network))

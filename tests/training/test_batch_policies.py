@@ -109,7 +109,7 @@ def test_the_loss_is_the_cross_entropy_of_the_shares(name: str, smoothing: float
     for indices in batches(COUNT, 8, 0, "still", 0):
         x, targets = batch_of(given, indices, labels, 0)
         smoothed = targets * (1 - smoothing) + smoothing / CLASSES
-        log_p = torch.log_softmax(logits_of(still.ending(0), x), dim=1)
+        log_p = torch.log_softmax(logits_of(still.classifier_from(0), x), dim=1)
         losses.append(float(-(smoothed * log_p).sum(dim=1).mean()))
     assert points[0].train_loss == pytest.approx(np.mean(losses), abs=1e-5)
 
@@ -132,7 +132,7 @@ def test_a_network_learns_from_mixed_batches(name: str, extractor: Extractor) ->
     settings = dataclasses.replace(SETTINGS, epochs=30, learning_rate=0.02)
     task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), build_policy(chosen(name), SIZE))
     trained = finetune(network(), scratch(2, settings), task, settings, 0, fabric_for("cpu")).network
-    logits = logits_of(trained.ending(0), PREPROCESSING.normalise(torch.from_numpy(images())))
+    logits = logits_of(trained.classifier_from(0), PREPROCESSING.normalise(torch.from_numpy(images())))
     assert float((logits.argmax(1).numpy() == LABELS).mean()) > 0.9
 
 

@@ -90,7 +90,7 @@ def _frozen(network: Network, before: int) -> dict[str, torch.Tensor]:
 def _unit(network: Network, index: int) -> dict[str, torch.Tensor]:
     return {
         f"{index}.{part}.{name}": value
-        for part, module in enumerate(network.units()[index])
+        for part, module in enumerate(network.layer_groups()[index])
         for name, value in module.state_dict().items()
     }
 

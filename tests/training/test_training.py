@@ -80,7 +80,7 @@ def _state(network: Network, units: range) -> dict[str, torch.Tensor]:
     return {
         f"{index}.{part}.{name}": value.clone()
         for index in units
-        for part, module in enumerate(network.units()[index])
+        for part, module in enumerate(network.layer_groups()[index])
         for name, value in module.state_dict().items()
     }
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from graft.core.progress import track
 from graft.features.cache import Store
 from graft.features.keys import digest_of, key_of, row_keys, running_version
-from graft.models.backbone import Network
+from graft.models.backbone import Backbone
 from graft.models.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Extractor:
         assert not isinstance(self.images_key, str), "images that are known by their number stay together"
         return replace(self, images=self.images[rows], images_key=self.images_key[rows])
 
-    def every_depth(self, network: Network) -> list[NDArray[np.float32]]:
+    def every_depth(self, network: Backbone[Tensor]) -> list[NDArray[np.float32]]:
         """Pooled output of every block, float32 (n, channels) each; the last one is what the head receives."""
 
         def forward(batch: Tensor) -> Rows:
@@ -73,11 +73,11 @@ class Extractor:
                 rows[str(number)] = depth
             return rows
 
-        rows = self._kept("features", network.tail(0), forward)
+        rows = self._kept("features", network.blocks_from(0), forward)
         # In one memory order, whether just computed or kept: kernels, and so the last bits, differ by the order.
         return [np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()]
 
-    def activations(self, network: Network, stop: int, rows: NDArray[np.bool_]) -> Tensor:
+    def activations(self, network: Backbone[Tensor], stop: int, rows: NDArray[np.bool_]) -> Tensor:
         """What block ``stop`` receives for the images ``rows`` (bool, n), with everything before it in eval mode.
 
         For ``stop`` past the last block: the feature vector that the head receives, (rows, features).
@@ -93,7 +93,7 @@ class Extractor:
     def _kept(self, kind: str, module: nn.Sequential, forward: Callable[[Tensor], Rows]) -> Rows:
         """A row of what ``forward`` gives for each image, (n, ...); ``module`` is all that it depends on."""
         where = (self.device.type, self._batch, running_version())
-        table = key_of(kind, str(self.preprocessing), digest_of(module), str(module), where)
+        table = key_of(kind, self.preprocessing.cache_key, digest_of(module), str(module), where)
         names = self.images_key
         keys = row_keys([f"{names}/{row}" for row in range(len(self.images))] if isinstance(names, str) else names)
 
@@ -142,6 +142,6 @@ def _spread(work: Callable[[NDArray[np.intp]], None], parts: list[NDArray[np.int
         torch.set_num_threads(threads)  # this thread kept its own, but new ones would take the last that was set
 
 
-def frozen_part(network: Network, stop: int) -> nn.Sequential:
+def frozen_part(network: Backbone[Tensor], stop: int) -> nn.Sequential:
     """Everything before unit ``stop``: blocks only, or past the last block the neck as well."""
-    return network.trunk(stop) if stop < len(network.blocks) else network.tail(0)
+    return network.blocks_before(stop) if stop < len(network.blocks) else network.blocks_from(0)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from graft.calibration.card import Trust
 from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, sha256, write_json
-from graft.models.preprocessing import Geometry, Preprocessing
+from graft.models.preprocessing import Preprocessing, preprocessor_from_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -134,7 +134,8 @@ def save_artifact(
         if reference is not None and artifact.trust.novelty.distance is not None:
             novelty = dataclasses.replace(artifact.trust.novelty, sha256=write_reference(beside, reference))
             written = dataclasses.replace(written, trust=dataclasses.replace(artifact.trust, novelty=novelty))
-        write_json(beside / CARD_FILE, {"format": FORMAT, **dataclasses.asdict(written)})
+        card = {**dataclasses.asdict(written), "preprocessing": written.preprocessing.to_json()}
+        write_json(beside / CARD_FILE, {"format": FORMAT, **card})
     return written
 
 
@@ -149,23 +150,13 @@ def read_card(folder: Path) -> Artifact:
         card = json.loads(path.read_text(encoding="utf-8"))
         if card.pop("format") != FORMAT or card.get("kind", "architecture") not in FORMATS:
             raise WeightsError("this model was written by another version of graft", where=path)
-        geometry = _geometry(card["preprocessing"].pop("geometry"))
-        values = {name: tuple(value) for name, value in card.pop("preprocessing").items()}
-        preprocessing = Preprocessing(geometry, **values)
+        preprocessing = preprocessor_from_json(card.pop("preprocessing"))
         trust = Trust.from_json(card.pop("trust", None))
         return Artifact(classes=tuple(card.pop("classes")), preprocessing=preprocessing, trust=trust, **card)
     except (FileNotFoundError, NotADirectoryError):
         raise WeightsError("there is no model here", where=path, remedy=_how_to_get(folder)) from None
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the model's card is damaged: {error}", where=path, remedy="make the model again") from None
-
-
-def _geometry(values: dict[str, Any]) -> Geometry:
-    """What the card says; one from before there was a choice says nothing of fit and depth, and means the defaults."""
-    if values.get("depth_range") is not None:
-        low, high = values["depth_range"]
-        values["depth_range"] = (low, high)
-    return Geometry(**values)
 
 
 def _how_to_get(folder: Path) -> str:

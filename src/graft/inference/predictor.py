@@ -75,7 +75,7 @@ class Answerer:
 
     def prepare(self, image: StoredImage | bytes) -> NDArray[np.uint8]:
         """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
-        return self.artifact.preprocessing.geometry.load(image)
+        return self.artifact.preprocessing.load(image)
 
     def no_answers(self) -> Answers:
         """What is said of no images."""
@@ -117,7 +117,7 @@ class Predictor(Answerer):
         if not images:
             return self.no_answers()
         with torch.inference_mode():
-            batch = self.artifact.preprocessing.normalise(torch.from_numpy(np.stack(images)))
+            batch = self.artifact.preprocessing.collate(images)
             features = None if self.reference is None else self.network.features(batch)
             logits = self.network(batch) if features is None else self.network.head(features)
         return judge(

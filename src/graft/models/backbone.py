@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,31 @@ Layout = Literal["NCHW", "NHWC", "NLC", "NC"]
 # The dimensions of a block's output that are positions.
 POSITIONS: dict[Layout, tuple[int, ...]] = {"NCHW": (2, 3), "NHWC": (1, 2), "NLC": (1,), "NC": ()}
 LEAST_BATCH_NORM_MOMENTUM = 0.1
+
+
+# What a backbone takes: a tensor, or a mapping of tensors.
+BatchT = TypeVar("BatchT", contravariant=True)
+
+
+class Backbone(Protocol[BatchT]):
+    """A network in ordered blocks, whose output can be pooled after each of them."""
+
+    blocks: nn.ModuleList
+
+    def pooled(self, batch: BatchT) -> Iterator[Tensor]:
+        """Yield the pooled output of every block, (n, channels of that block), padding left out where there is any."""
+
+    def features(self, batch: BatchT) -> Tensor:
+        """What a head receives, (n, features)."""
+
+    def blocks_before(self, stop: int) -> nn.Sequential:
+        """The blocks before ``stop``, sharing this network's modules."""
+
+    def blocks_from(self, start: int) -> nn.Sequential:
+        """The blocks from ``start`` on, up to what a head receives."""
+
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """The modules that are frozen together, in order: a group for each block."""
 
 
 class Pool(nn.Module):
@@ -78,28 +103,28 @@ class Network(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Normalised images -> what the head receives, (n, features)."""
-        out: Tensor = self.tail(0)(images)
+        out: Tensor = self.blocks_from(0)(images)
         return out
 
-    def trunk(self, stop: int) -> nn.Sequential:
+    def blocks_before(self, stop: int) -> nn.Sequential:
         """The blocks before ``stop``, sharing this network's modules."""
         return nn.Sequential(*list(self.blocks)[:stop])
 
-    def tail(self, start: int) -> nn.Sequential:
+    def blocks_from(self, start: int) -> nn.Sequential:
         """The blocks from ``start`` on and the neck; for ``start`` past the last block, nothing at all."""
         if start >= len(self.blocks):
             return nn.Sequential()
         return nn.Sequential(*list(self.blocks)[start:], self.neck)
 
-    def ending(self, start: int) -> nn.Sequential:
-        """The tail from ``start`` on with the head: what unit ``start`` receives -> logits."""
-        return nn.Sequential(*self.tail(start), self.head)
+    def classifier_from(self, start: int) -> nn.Sequential:
+        """The blocks from ``start`` on, the neck and the head: what block ``start`` receives -> logits."""
+        return nn.Sequential(*self.blocks_from(start), self.head)
 
-    def units(self) -> list[list[nn.Module]]:
-        """What is frozen together, in order: a block each; the neck goes with the last one."""
-        units: list[list[nn.Module]] = [[block] for block in self.blocks]
-        units[-1].append(self.neck)
-        return units
+    def layer_groups(self) -> list[list[nn.Module]]:
+        """The modules that are frozen together, in order: a block each; the neck goes with the last one."""
+        groups: list[list[nn.Module]] = [[block] for block in self.blocks]
+        groups[-1].append(self.neck)
+        return groups
 
     def pooled(self, images: Tensor) -> Iterator[Tensor]:
         """Yield the pooled output of every block, (n, channels of that block); the last is the neck's feature."""

@@ -31,7 +31,7 @@ def costs_by_depth(network: Network, size: int, classes: int) -> list[Cost]:
     counter = FlopCounterMode(display=False)
     costs, params = [], 0
     with torch.no_grad(), _attention_in_steps(), counter:
-        for unit, feature in zip(network.units(), network.pooled(torch.zeros(1, 3, size, size)), strict=True):
+        for unit, feature in zip(network.layer_groups(), network.pooled(torch.zeros(1, 3, size, size)), strict=True):
             params += sum(parameter.numel() for module in unit for parameter in module.parameters())
             head = feature.shape[1] * classes
             # One multiply-accumulate is two floating point operations.

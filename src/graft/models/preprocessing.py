@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,32 @@ Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 # The mean colour of ImageNet, which the published normalisations make zero.
 PADDING = (124, 116, 104)
+
+
+BatchT = TypeVar("BatchT", covariant=True)
+
+
+class Preprocessor(Protocol[BatchT]):
+    """From a sample's file to a backbone's input. It is stored with the model; training and serving use the same one.
+
+    Attributes:
+        kind: its key in :data:`PREPROCESSORS`, stored in the model's card.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def cache_key(self) -> str:
+        """Equal for preprocessors that give equal batches."""
+
+    def load(self, sample: StoredImage | bytes) -> NDArray[Any]:
+        """Decode one sample. Raises DataError."""
+
+    def collate(self, samples: Sequence[NDArray[Any]]) -> BatchT:
+        """Loaded samples -> a batch: a tensor, or a mapping of tensors."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that decides its batches, with its ``kind``."""
 
 
 @dataclass(frozen=True)
@@ -117,9 +143,39 @@ def load_for(image: StoredImage | bytes, geometries: Iterable[Geometry]) -> dict
 class Preprocessing:
     """Geometry plus normalisation: ``(x / 255 - mean) / std`` for each of the three channels."""
 
+    kind: ClassVar[str] = "image"
+
     geometry: Geometry
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """From :meth:`to_json`; cards written before there was a fit and a depth range mean the defaults."""
+        geometry = dict(values["geometry"])
+        if geometry.get("depth_range") is not None:
+            low, high = geometry["depth_range"]
+            geometry["depth_range"] = (low, high)
+        return cls(Geometry(**geometry), tuple(values["mean"]), tuple(values["std"]))
+
+    def to_json(self) -> dict[str, Any]:
+        """Geometry, mean and deviation."""
+        return {"kind": self.kind, **asdict(self)}
+
+    @property
+    def cache_key(self) -> str:
+        """Geometry, mean and deviation."""
+        return str(self)
+
+    def load(self, image: StoredImage | bytes) -> NDArray[np.uint8]:
+        """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
+        return self.geometry.load(image)
+
+    def collate(self, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
+        """Loaded images -> float32 (n, 3, size, size), normalised."""
+        import torch
+
+        return self.normalise(torch.from_numpy(np.stack(images)))
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 (n, size, size, 3) -> float32 (n, 3, size, size), in channels-last memory."""
@@ -145,3 +201,14 @@ class Preprocessing:
         level = np.arange(256, dtype=np.float32) / np.float32(255)
         mean, std = (np.asarray(values, dtype=np.float32)[:, None] for values in (self.mean, self.std))
         return np.asarray((level - mean) / std, dtype=np.float32)
+
+
+# To add a kind of preprocessor, add a row: its kind and how it is read from a model's card.
+PREPROCESSORS: Mapping[str, Callable[[Mapping[str, Any]], Preprocessing]] = {
+    Preprocessing.kind: Preprocessing.from_json
+}
+
+
+def preprocessor_from_json(values: Mapping[str, Any]) -> Preprocessing:
+    """From :meth:`Preprocessor.to_json`. Raises KeyError for a kind that is not in :data:`PREPROCESSORS`."""
+    return PREPROCESSORS[values.get("kind", Preprocessing.kind)](values)

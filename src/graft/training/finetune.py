@@ -190,7 +190,7 @@ def train_stage(network: Network, stage: Stage, data: StageData, run: StageRun) 
     trainer = Trainer(
         run.fabric, objective, run.mode, settings.grad_clip_norm, settings.ema_decay, run.checkpoint, run.report
     )
-    tail = with_dropout(network.ending(stage.start), settings.dropout)
+    tail = with_dropout(network.classifier_from(stage.start), settings.dropout)
     curve = trainer.fit(tail, optimizer, scheduler, data, order, run.seed, stage.name)
     network.eval()
     return curve
@@ -240,7 +240,7 @@ def _deciding(
     """Everything that decides the result of a fine-tuning but for the code and the augmentation's options."""
     return [
         # Without the head: it is reset from the seed, and what it was before is as random as it likes.
-        digest_of(network.tail(0)),
+        digest_of(network.blocks_from(0)),
         network,
         plan,
         task.extractor.images_key,

@@ -11,9 +11,9 @@ from graft.training.strategies import Stage
 
 
 def freeze(network: Network, stage: Stage) -> None:
-    """Let only the stage's units and the head learn; the rest neither learns nor updates its statistics."""
-    for index, unit in enumerate(network.units()):
-        for module in unit:
+    """Let only the stage's blocks and the head learn; the rest neither learns nor updates its statistics."""
+    for index, group in enumerate(network.layer_groups()):
+        for module in group:
             module.requires_grad_(index >= stage.start)
             module.train(index >= stage.start)
             if not stage.fresh_statistics:
@@ -36,10 +36,10 @@ def parameter_groups(network: Network, stage: Stage, weight_decay: float) -> lis
     the same rate share a group.
     """
     by_rate: dict[float, list[nn.Parameter]] = {}
-    units = network.units()
-    for index in range(stage.start, len(units)):
-        rate = stage.backbone_lr_ratio * stage.layer_decay ** (len(units) - 1 - index)
-        by_rate.setdefault(rate, []).extend(p for module in units[index] for p in module.parameters())
+    blocks = network.layer_groups()
+    for index in range(stage.start, len(blocks)):
+        rate = stage.backbone_lr_ratio * stage.layer_decay ** (len(blocks) - 1 - index)
+        by_rate.setdefault(rate, []).extend(p for module in blocks[index] for p in module.parameters())
     groups: list[dict[str, Any]] = []
     for rate, parameters in ((stage.rate, list(network.head.parameters())), *by_rate.items()):
         for decay, some in (

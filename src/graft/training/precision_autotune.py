@@ -131,8 +131,8 @@ def choose_mode(ahead: Ahead, compute: Compute, device: torch.device, folder: Pa
     images = torch.randn(min(ahead.batch, ahead.images), 3, ahead.size, ahead.size)
     network = ahead.network.eval()
     with torch.no_grad():
-        batch = torch.cat([network.trunk(ahead.start)(part) for part in torch.split(images, 8)])
-    tail, choices = network.ending(ahead.start), modes(device, threads)
+        batch = torch.cat([network.blocks_before(ahead.start)(part) for part in torch.split(images, 8)])
+    tail, choices = network.classifier_from(ahead.start), modes(device, threads)
     key = trial_key(tail, batch, choices)
     fabric_with, classes = partial(fabric_for, compute.device), network.head.out_features
     trial = kept_trial(folder, key, lambda: try_modes(tail, batch, classes, choices, fabric_with))

@@ -1,14 +1,15 @@
-"""Which folders of a source are its parts for training, validation and test: one rule for folders and for tar files."""
+"""Classes and splits from the folders that images lie in: one rule for folders and for tar files."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from graft.core.errors import DataError
-from graft.data.sources.records import SPLIT_NAMES, Record, honoured_split
+from graft.core.packed_files import StoredImage
+from graft.data.sources.records import SPLIT_NAMES, Record, Skipped, honoured_split, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,62 @@ class Division:
         if set(self.parts.values()) == {"train"}:
             return None
         return honoured_split(self.parts[folder], "test" in self.parts.values())
+
+
+def label_by_folders(
+    files: Mapping[PurePosixPath, StoredImage], root: Path, skipped: list[Skipped], unwrap: Callable[[str], str]
+) -> list[Record]:
+    """Label images by the first folder of their paths, or below train, val and test folders by the second.
+
+    Args:
+        files: images by their path below the source, with a folder at least.
+        root: the source, for messages.
+        skipped: gets what is no part of a divided source.
+        unwrap: for the name of a folder that holds everything, what the user can do.
+
+    Raises:
+        DataError: the folders contradict each other, or one of them holds all class folders.
+    """
+    contents = _contents(files)
+    division = division_of(contents, root)
+    parts = division.parts
+    _refuse_a_wrapping(files, contents, division, root, unwrap)
+    records = []
+    for path, file in files.items():
+        name = printable(str(path))
+        top, inner = path.parts[:2]
+        if not parts:
+            records.append(Record(file, name, top))
+        elif top in parts and len(path.parts) > 2:
+            records.append(Record(file, name, inner, division.split_of(top)))
+    if parts:
+        skipped += [Skipped(printable(top), "not a split folder") for top in contents if top not in parts]
+    return records
+
+
+def _contents(files: Iterable[PurePosixPath]) -> dict[str, Content]:
+    """What lies in each of the outermost folders, by its name."""
+    depths: dict[str, set[bool]] = {}
+    for path in files:
+        depths.setdefault(path.parts[0], set()).add(len(path.parts) > 2)
+    return {top: Content(folders=True in deeper, images=False in deeper) for top, deeper in sorted(depths.items())}
+
+
+def _refuse_a_wrapping(
+    files: Iterable[PurePosixPath],
+    contents: Mapping[str, Content],
+    division: Division,
+    root: Path,
+    unwrap: Callable[[str], str],
+) -> None:
+    """One folder that holds only folders is what unpacking an archive leaves; as a class it would hold everything."""
+    if division.parts or list(contents.values()) != [Content(True, False)]:
+        return
+    (top,) = contents
+    if len({path.parts[1] for path in files}) > 1:
+        raise DataError(
+            f"the only folder here is {top!r}, and it holds folders, not images", where=root, remedy=unwrap(top)
+        )
 
 
 def nested_classes(records: Iterable[Record]) -> dict[str, list[str]]:

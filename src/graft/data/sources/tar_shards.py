@@ -8,7 +8,7 @@ over with links and devices.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from graft.core.errors import DataError
@@ -19,13 +19,12 @@ from graft.data.sources.records import (
     FOREIGN_SUFFIXES,
     SUFFIXES,
     Found,
-    Record,
     Skipped,
     debris,
     printable,
 )
 from graft.data.sources.scan import LEADS_OUT, NO_FOLDER, is_folder, listed
-from graft.data.sources.split_folders import Content, division_of
+from graft.data.sources.split_folders import label_by_folders
 from graft.modalities.image.decode import MAX_BYTES
 
 
@@ -60,7 +59,10 @@ def read_shards(folder: Path, follow_links: bool = False, label_from: str | None
             elif not member.isdir():
                 files[path] = PackedFile(shard, member.name, member.offset_data, member.size)
     if label_from is None:
-        records = _labelled(files, root, skipped)
+        records = label_by_folders(
+            files, root, skipped, lambda top: f"pack what is in it: `tar -C {top} -cf {top}.tar .`"
+        )
+        refuse_folders_of_no_class(records, root)
     else:
         records = label_by(label_from, [(printable(str(path)), file) for path, file in files.items()], skipped)
     order = sorted(records, key=lambda record: record.source)
@@ -117,41 +119,6 @@ def _unfit(member: tarfile.TarInfo, path: PurePosixPath) -> str | None:
     if member.size > MAX_BYTES:
         return f"larger than {MAX_BYTES >> 20} MiB"
     return None if len(path.parts) > 1 else NO_FOLDER
-
-
-def _labelled(files: dict[PurePosixPath, PackedFile], root: Path, skipped: list[Skipped]) -> list[Record]:
-    """Labels by the first folder, or below train, val and test by the second."""
-    contents = _contents(files)
-    division = division_of(contents, root)
-    parts = division.parts
-    if not parts and list(contents.values()) == [Content(True, False)]:
-        (top,) = contents
-        raise DataError(
-            f"the only folder in the tar files is {top!r}, and it holds folders, not images",
-            where=root,
-            remedy=f"pack what is in it: `tar -C {top} -cf {top}.tar .`",
-        )
-    records = []
-    for path, file in files.items():
-        name = printable(str(path))
-        top, inner = path.parts[:2]
-        if not parts:
-            records.append(Record(file, name, top))
-        elif top in parts:
-            records.append(Record(file, name, inner, division.split_of(top)))
-        else:
-            skipped.append(Skipped(name, "not in a split folder"))
-    if not parts:
-        refuse_folders_of_no_class(records, root)
-    return records
-
-
-def _contents(files: Iterable[PurePosixPath]) -> dict[str, Content]:
-    """What lies in each of the outermost folders, by its name."""
-    depths: dict[str, set[bool]] = {}
-    for path in files:
-        depths.setdefault(path.parts[0], set()).add(len(path.parts) > 2)
-    return {top: Content(folders=True in deeper, images=False in deeper) for top, deeper in sorted(depths.items())}
 
 
 def _twice(path: PurePosixPath, first: Path, second: Path) -> DataError:

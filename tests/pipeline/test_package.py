@@ -19,7 +19,7 @@ from graft.inference import parity
 from graft.inference.packaged import read_package, version_of
 from graft.pipeline import package
 from graft.registry.rule import decide, held
-from graft.serving.model_location import model_folder
+from graft.serving.model.location import model_folder
 from tests.serving.conftest import bentoml_home, export_once, finetune
 
 FIGURES = {

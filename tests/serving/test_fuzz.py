@@ -11,8 +11,8 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 
 from benchmarks.fuzz_service import QUICK, Service, fuzz, is_well, served, write_project
-from graft.serving.environment import ServiceSettings
 from graft.serving.routes import create_app
+from graft.serving.settings import ServiceSettings
 
 
 def no_service() -> Any:

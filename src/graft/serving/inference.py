@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from graft.core.errors import DataError
-from graft.serving.answer_log import record_prediction
 from graft.serving.archive import Member
 from graft.serving.metrics import BATCH
-from graft.serving.model_bundle import ModelBundle
-from graft.serving.recorder import Recorder
+from graft.serving.model.bundle import ModelBundle
+from graft.serving.prediction_log.record import record_prediction
+from graft.serving.prediction_log.writer import Recorder
 from graft.serving.schemas import BatchResponse, FileError, FilePrediction, Prediction, PredictResponse
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from graft.core.errors import WeightsError
 from graft.core.workspace import Workspace
 from graft.inference.artifact import Artifact, read_card
 from graft.inference.packaged import Package, read_package
-from graft.serving.environment import VARIABLES
+from graft.serving.settings import VARIABLES
 
 _LIMITS = ("GRAFT_MAX_BODY", "GRAFT_WORKERS")
 _TEXT = """\

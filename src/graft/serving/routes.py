@@ -18,15 +18,15 @@ from starlette.exceptions import HTTPException
 from graft import __version__
 from graft.core.errors import DataError, GraftError
 from graft.serving.archive import Member, members
-from graft.serving.environment import ServiceSettings
 from graft.serving.error_response import error_response
-from graft.serving.feedback import UnknownPredictionError, record_feedback
 from graft.serving.inference import predict_many, predict_one
-from graft.serving.middleware.admission import TOO_LARGE
-from graft.serving.model_bundle import ModelBundle
+from graft.serving.middleware.body_limit import TOO_LARGE
+from graft.serving.model.bundle import ModelBundle
 from graft.serving.page import PAGE_ROUTES
-from graft.serving.recorder import Recorder
+from graft.serving.prediction_log.feedback import UnknownPredictionError, record_feedback
+from graft.serving.prediction_log.writer import Recorder
 from graft.serving.schemas import BatchResponse, ErrorResponse, Feedback, ModelCard, PredictResponse
+from graft.serving.settings import ServiceSettings
 
 MOST_IMAGES = 256  # in one request
 _UNPACKED = 4  # what a zip may unpack to, in units of the request's limit

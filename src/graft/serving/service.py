@@ -23,19 +23,19 @@ from bentoml.exceptions import BentoMLException
 
 from graft.core.errors import ConfigError, GraftError
 from graft.core.workspace import Workspace
-from graft.serving.answer_log import start_recorder
-from graft.serving.auth import AuthMiddleware, is_loopback
 from graft.serving.capacity import Capacity
-from graft.serving.environment import ServiceSettings, make_paths_absolute, text, unknown_variables
 from graft.serving.middleware.access_log import HEADER, AccessLogMiddleware, set_up_logs
-from graft.serving.middleware.admission import BodyLimitMiddleware
+from graft.serving.middleware.auth import AuthMiddleware, is_loopback
+from graft.serving.middleware.body_limit import BodyLimitMiddleware
 from graft.serving.middleware.origin import OriginMiddleware
-from graft.serving.model_bundle import ModelBundle
-from graft.serving.model_location import VARIABLE, ProjectModel, check_model, labels_of, model_folder
+from graft.serving.model.bundle import ModelBundle
+from graft.serving.model.location import VARIABLE, ProjectModel, check_model, labels_of, model_folder
+from graft.serving.model.reload import LiveModel
 from graft.serving.page import PAGE_ROUTES
+from graft.serving.prediction_log.record import start_recorder
 from graft.serving.readme import readme_of
-from graft.serving.reload import LiveModel
 from graft.serving.routes import body_limits, create_app
+from graft.serving.settings import ServiceSettings, make_paths_absolute, text, unknown_variables
 
 T = TypeVar("T")
 

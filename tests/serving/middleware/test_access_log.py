@@ -14,7 +14,7 @@ import pytest
 
 from graft.serving.metrics import REFUSED
 from graft.serving.middleware.access_log import SECURITY, AccessLogMiddleware, JsonFormatter, request_id, request_id_of
-from tests.serving import asgi
+from tests.serving.middleware import asgi
 
 
 async def refused(scope: Any, receive: Any, send: Any) -> None:

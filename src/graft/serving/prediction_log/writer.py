@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from graft.core.errors import GraftError
 from graft.monitoring.prediction_log import Answered, Journal
-from graft.serving.image_store import KeptImages
+from graft.serving.prediction_log.image_store import KeptImages
 
 _CAPACITY = 2000  # predictions that may wait to be written
 _CAPACITY_BYTES = 64 << 20  # and bytes of images

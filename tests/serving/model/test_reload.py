@@ -13,9 +13,9 @@ from graft.core.files import atomic_dir
 from graft.core.workspace import Workspace
 from graft.inference.packaged import version_of
 from graft.serving.capacity import Capacity
-from graft.serving.environment import ServiceSettings
-from graft.serving.model_bundle import ModelBundle
-from graft.serving.reload import LiveModel
+from graft.serving.model.bundle import ModelBundle
+from graft.serving.model.reload import LiveModel
+from graft.serving.settings import ServiceSettings
 from tests.serving.conftest import Export, finetune, package
 
 

@@ -18,7 +18,7 @@ from graft.inference.engines import choose
 from graft.inference.integrity import check_agreement
 from graft.inference.packaged import name_of, read_package, version_of
 from graft.inference.served_model import ServedModel
-from graft.serving import environment
+from graft.serving import settings
 
 VARIABLE = "GRAFT_MODEL"
 
@@ -33,7 +33,7 @@ def model_folder(bento: Any, root: Path) -> Path:
     Raises:
         WeightsError: the named folder holds no model, or the Bento's model is not in the store.
     """
-    named = environment.text(VARIABLE)
+    named = settings.text(VARIABLE)
     if named:
         if not Path(named, CARD_FILE).is_file():
             raise WeightsError(
@@ -136,7 +136,7 @@ class ProjectModel(BentoModel):  # type: ignore[misc]  # BentoML's class has no 
 
     def to_info(self, alias: str | None = None) -> Any:
         """Called by ``bentoml build``: register the model, and describe it."""
-        from graft.serving.model_store import register
+        from graft.serving.model.store import register
 
         workspace = Workspace(self.root)
         try:
@@ -148,7 +148,7 @@ class ProjectModel(BentoModel):  # type: ignore[misc]  # BentoML's class has no 
 
     def resolve(self, base_path: Any = None) -> Path:
         """Called by ``bentoml serve`` in a project's folder: the folder itself, whether or not a model is in it."""
-        return Path(environment.text(VARIABLE) or Workspace(self.root).in_use)
+        return Path(settings.text(VARIABLE) or Workspace(self.root).in_use)
 
 
 def require_onnx(root: Path) -> None:

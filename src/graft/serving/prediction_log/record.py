@@ -10,12 +10,12 @@ from graft.core.errors import DataError
 from graft.modalities.image.decode import upright_size
 from graft.modalities.image.stats import Tones
 from graft.monitoring.prediction_log import Answered, Journal
-from graft.serving.environment import OFF, ServiceSettings
-from graft.serving.image_store import KeptImages
 from graft.serving.metrics import LOST, count_prediction
-from graft.serving.model_bundle import ModelBundle
-from graft.serving.recorder import Recorder
+from graft.serving.model.bundle import ModelBundle
+from graft.serving.prediction_log.image_store import KeptImages
+from graft.serving.prediction_log.writer import Recorder
 from graft.serving.schemas import Prediction
+from graft.serving.settings import OFF, ServiceSettings
 
 if TYPE_CHECKING:
     import numpy as np

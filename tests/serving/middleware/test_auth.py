@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from graft.serving.auth import AuthMiddleware, is_loopback
-from tests.serving.asgi import ask
+from graft.serving.middleware.auth import AuthMiddleware, is_loopback
+from tests.serving.middleware.asgi import ask
 
 KEY = "s3cret-ü"
 PUBLIC = {"/", "/livez"}

@@ -15,12 +15,12 @@ import pytest
 
 from graft.core.errors import GraftError
 from graft.monitoring.prediction_log import Answered, Journal
-from graft.serving.answer_log import start_recorder
-from graft.serving.environment import ServiceSettings
-from graft.serving.feedback import record_feedback
-from graft.serving.image_store import KeptImages
-from graft.serving.recorder import Recorder
+from graft.serving.prediction_log.feedback import record_feedback
+from graft.serving.prediction_log.image_store import KeptImages
+from graft.serving.prediction_log.record import start_recorder
+from graft.serving.prediction_log.writer import Recorder
 from graft.serving.schemas import Feedback
+from graft.serving.settings import ServiceSettings
 
 ANSWER = Answered("a", 1.0, "0123", "cat", 0.9, False, None, 640, 480, 0.5, 0.2)
 PNG = b"\x89PNG\r\n\x1a\nrest"

@@ -12,10 +12,10 @@ from PIL import Image
 from graft.inference.packaged import PACKAGE_FILE, read_package
 from graft.inference.served_model import ServedModel
 from graft.serving.capacity import Capacity
-from graft.serving.card import reliance
-from graft.serving.environment import ServiceSettings
-from graft.serving.model_location import identity
+from graft.serving.model.card import reliance
+from graft.serving.model.location import identity
 from graft.serving.schemas import ModelIdentity
+from graft.serving.settings import ServiceSettings
 
 
 @dataclass(frozen=True)

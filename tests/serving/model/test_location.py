@@ -10,8 +10,8 @@ from bentoml.exceptions import BentoMLException
 
 from graft.core.errors import WeightsError
 from graft.core.workspace import Workspace
-from graft.serving.model_location import ProjectModel, check_model, identity, model_folder
-from graft.serving.model_store import register
+from graft.serving.model.location import ProjectModel, check_model, identity, model_folder
+from graft.serving.model.store import register
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from graft.core.errors import DataError, did_you_mean
 from graft.serving.metrics import FEEDBACK
-from graft.serving.recorder import Recorder
+from graft.serving.prediction_log.writer import Recorder
 from graft.serving.schemas import Feedback
 
 # Predictions are written by another thread or worker, some 0.2 s after they were answered.

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from graft.serving.middleware.origin import OriginMiddleware
-from tests.serving import asgi
+from tests.serving.middleware import asgi
 
 
 def ask(method: str, headers: dict[str, str], hosts: tuple[str, ...] = ()) -> httpx.Response:

@@ -16,7 +16,7 @@ from graft.calibration.novelty import REFERENCE_FILE
 from graft.core.errors import GraftError
 from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE
 from graft.inference.packaged import ONNX_FILE, PACKAGE_FILE
-from graft.serving.model_bundle import ModelBundle
+from graft.serving.model.bundle import ModelBundle
 
 POLL_SECONDS = 0.5
 _FILES = (CARD_FILE, WEIGHTS_FILE, PACKAGE_FILE, ONNX_FILE, REFERENCE_FILE)

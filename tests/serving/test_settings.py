@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 
 from graft.core.errors import ConfigError
-from graft.serving import environment
-from graft.serving.environment import ELSEWHERE, REMOVED, VARIABLES, ServiceSettings, Variable
+from graft.serving import settings
+from graft.serving.settings import (
+    ELSEWHERE,
+    REMOVED,
+    VARIABLES,
+    ServiceSettings,
+    Variable,
+    make_paths_absolute,
+    unknown_variables,
+)
 
-SERVE = Path(environment.__file__).parent
+SERVE = Path(settings.__file__).parent
 ROOT = SERVE.parents[2]
 NUMBERS = [variable for variable in VARIABLES if variable.least is not None]
 
@@ -42,9 +50,9 @@ def test_every_name_that_graft_reads_is_known() -> None:
 
 def test_a_slip_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRAFT_OFFLINE", "1")
-    assert environment.unknown_variables() == []
+    assert unknown_variables() == []
     monkeypatch.setenv("GRAFT_APIKEY", "secret")
-    (warning,) = environment.unknown_variables()
+    (warning,) = unknown_variables()
     assert warning.startswith("GRAFT_APIKEY sets nothing here; did you mean 'GRAFT_API_KEY'")
     assert "secret" not in warning
 
@@ -91,5 +99,5 @@ def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRAFT_MODEL", "model")
     monkeypatch.setenv("GRAFT_JOURNAL", "off")
-    environment.make_paths_absolute()
+    make_paths_absolute()
     assert (os.environ["GRAFT_MODEL"], os.environ["GRAFT_JOURNAL"]) == (str(tmp_path / "model"), "off")

@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from graft.serving.middleware.admission import BodyLimitMiddleware
-from tests.serving.asgi import ask
+from graft.serving.middleware.body_limit import BodyLimitMiddleware
+from tests.serving.middleware.asgi import ask
 
 LIMIT = 1048
 

@@ -1,0 +1,1 @@
+"""The served model: where it lies, loading, reloading, the model store."""

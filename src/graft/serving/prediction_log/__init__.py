@@ -1,0 +1,1 @@
+"""The prediction log: recorded predictions, kept images, feedback."""

@@ -28,8 +28,8 @@ from flows.project import project_id  # noqa: E402
 from graft.core.config import load_params  # noqa: E402
 from graft.core.errors import GraftError  # noqa: E402
 from graft.core.workspace import Workspace  # noqa: E402
-from graft.monitoring.drift import Monitored, examine  # noqa: E402
-from graft.monitoring.prediction_log import Journal  # noqa: E402
+from graft.monitoring.drift import DriftReport, drift_report  # noqa: E402
+from graft.monitoring.prediction_log import PredictionLog  # noqa: E402
 
 DAY = 86_400.0  # seconds
 NEEDS_SOMEBODY = {"drifted", "worse"}
@@ -56,21 +56,21 @@ def monitor(root: str = ".", days: float = 7.0) -> State[Any]:
         if not days >= 0:
             raise GraftError(f"there are no {days:g} days to look back on", where="days", remedy="give 0 or more")
         limit = load_params(workspace.params).validation.max_drift
-        found = examine(workspace, Journal(workspace.journal).read(time.time() - days * DAY), limit)
+        found = drift_report(workspace, PredictionLog(workspace.prediction_log).read(time.time() - days * DAY), limit)
     except GraftError as error:
         return Failed(message=error.message())
     words, project = found.describe(), project_id(workspace)
     description = f"Answers of the last {days:g} days: {words}"
     create_table_artifact(rows_of(found), key=f"{project}-monitor", description=description)
     # Too few answers do not say that what was found before is over.
-    if found.word != "too few answers" and (
-        new := tell_changes(workspace, "drift", f"graft-monitor: {project} {found.word}", found.causes)
+    if found.status != "too few answers" and (
+        new := tell_changes(workspace, "drift", f"graft-monitor: {project} {found.status}", found.causes)
     ):
-        emit(DRIFTED, workspace, verdict=found.word, what=words, cause=", ".join(new))
-    return Completed(name=found.word.capitalize(), message=words)
+        emit(DRIFTED, workspace, verdict=found.status, what=words, cause=", ".join(new))
+    return Completed(name=found.status.capitalize(), message=words)
 
 
-def rows_of(found: Monitored) -> list[dict[str, Any]]:
+def rows_of(found: DriftReport) -> list[dict[str, Any]]:
     """The table for people: a row per fact, one for the accuracy, and one for each answer whose label is wanted."""
     rows: list[dict[str, Any]] = [
         {

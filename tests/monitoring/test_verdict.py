@@ -23,8 +23,8 @@ from graft.core.workspace import Workspace
 from graft.inference.artifact import CARD_FILE, FORMAT, Artifact
 from graft.inference.packaged import PACKAGE_FILE, version_of
 from graft.models.preprocessing import Geometry, Preprocessing
-from graft.monitoring.drift import LEAST_ANSWERS, LEAST_LABELS, Accuracy, Monitored, examine
-from graft.monitoring.prediction_log import Answered, Journal
+from graft.monitoring.drift import LEAST_ANSWERS, LEAST_LABELS, Accuracy, DriftReport, drift_report
+from graft.monitoring.prediction_log import PredictionLog, PredictionRecord
 
 SIDE = 8
 LIMIT = 0.2
@@ -85,21 +85,23 @@ def answered(workspace: Workspace, count: int = 200, **changed: Any) -> list[str
     } | changed
     columns = {name: value if np.ndim(value) else [value] * count for name, value in usual.items()}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    made = [
-        Answered(id=uuid.uuid4().hex, at=time.time(), **{"unsure": bool(row["confidence"] < 0.7)} | row) for row in rows
-    ]
-    Journal(workspace.journal).add(made)
+    made = []
+    for row in rows:
+        stats = {name: float(row.pop(name)) for name in ("width", "height", "brightness", "contrast")}
+        unsure = bool(row.pop("unsure", row["confidence"] < 0.7))
+        made.append(PredictionRecord(id=uuid.uuid4().hex, at=time.time(), unsure=unsure, stats=stats, **row))
+    PredictionLog(workspace.prediction_log).add(made)
     return [one.id for one in made]
 
 
-def look(workspace: Workspace) -> Monitored:
-    return examine(workspace, Journal(workspace.journal).read(), LIMIT)
+def look(workspace: Workspace) -> DriftReport:
+    return drift_report(workspace, PredictionLog(workspace.prediction_log).read(), LIMIT)
 
 
 def test_what_is_like_the_training_images_is_steady(workspace: Workspace) -> None:
     answered(workspace)
     found = look(workspace)
-    assert found.word == "steady", found.describe()
+    assert found.status == "steady", found.describe()
     assert [shift.fact for shift in found.shifts] == [
         "class",
         "brightness",
@@ -129,7 +131,7 @@ def test_what_is_like_the_training_images_is_steady(workspace: Workspace) -> Non
 def test_each_planted_drift_is_found_and_named(workspace: Workspace, changed: dict[str, Any], fact: str) -> None:
     answered(workspace, **changed)
     found = look(workspace)
-    assert found.word == "drifted"
+    assert found.status == "drifted"
     assert fact in [shift.fact for shift in found.drifted]
     assert f"{fact} moved by" in found.describe()
     # One change of one fact: only what follows from it moved too.
@@ -144,17 +146,17 @@ def test_the_distance_of_numbers_is_scipys(workspace: Workspace) -> None:
 
 
 def test_few_answers_tell_nothing(workspace: Workspace) -> None:
-    assert look(workspace).word == "too few answers"
+    assert look(workspace).status == "too few answers"
     answered(workspace, LEAST_ANSWERS - 2, brightness=0.9)
-    assert look(workspace).word == "too few answers"
+    assert look(workspace).status == "too few answers"
     answered(workspace, 2, brightness=0.9, label="ant", novelty=0.5)
-    assert look(workspace).word == "drifted"
+    assert look(workspace).status == "drifted"
 
 
 def test_answers_of_another_model_are_not_held_against_this_ones_tests(workspace: Workspace) -> None:
     answered(workspace, model="another", confidence=0.75)
     found = look(workspace)
-    assert found.word == "steady", found.describe()
+    assert found.status == "steady", found.describe()
     assert "confidence" not in [shift.fact for shift in found.shifts]
 
 
@@ -170,7 +172,7 @@ def test_accuracy_has_an_exact_interval_and_is_worse_only_beyond_doubt(
     ids = answered(workspace)
     correct(workspace, sorted(ids)[:40], right)
     found = look(workspace)
-    assert found.word == word
+    assert found.status == word
     assert found.accuracy is not None
     expected = binomtest(right, 40).proportion_ci(0.95, method="exact")
     assert found.accuracy.interval == pytest.approx((expected.low, expected.high))
@@ -184,7 +186,7 @@ def test_one_wrong_label_is_no_verdict_and_labels_of_random_answers_are_asked_fo
     ids = answered(workspace)
     correct(workspace, ids[:1], right=0)
     found = look(workspace)
-    assert found.word == "steady" and found.accuracy is not None
+    assert found.status == "steady" and found.accuracy is not None
     assert found.describe().endswith(
         "; accuracy is not judged: 1 labels came back, and people correct what is wrong; give the labels, right or "
         "wrong, of 20 answers that were drawn at random"
@@ -200,7 +202,7 @@ def test_corrections_of_all_that_is_wrong_do_not_make_a_good_model_worse(workspa
     """Nine of ten answers are right, as promised; people give the label of each wrong one and of no other."""
     correct(workspace, answered(workspace, 400)[::10], right=0)
     found = look(workspace)
-    assert found.accuracy is not None and found.word == "steady"
+    assert found.accuracy is not None and found.status == "steady"
     assert (found.accuracy.judged, found.accuracy.right, found.accuracy.sampled) == (400, 360, False)
     assert "accuracy at most 0.900 (" in found.describe()
     assert "40 of 400 answers have a label, and the others count as right" in found.describe()
@@ -208,14 +210,14 @@ def test_corrections_of_all_that_is_wrong_do_not_make_a_good_model_worse(workspa
 
 def test_what_would_be_too_many_wrong_even_if_all_others_were_right_is_worse(workspace: Workspace) -> None:
     correct(workspace, answered(workspace, 200)[::4], right=0)
-    assert look(workspace).word == "worse"
+    assert look(workspace).status == "worse"
 
 
 def test_what_so_few_labels_can_show_is_said_and_holds(workspace: Workspace) -> None:
     """50 of 60 right is no proof where 0.9 was promised: the fall that would be one is named."""
     correct(workspace, answered(workspace, 60), right=50)
     found = look(workspace)
-    assert found.word == "steady" and found.accuracy is not None and found.accuracy.noticed is not None
+    assert found.status == "steady" and found.accuracy is not None and found.accuracy.noticed is not None
     assert f"; a fall to {found.accuracy.noticed:.2f} would show 80% of the time" in found.describe()
     worse = [Accuracy(60, 60, right, True, 0.9).is_worse for right in range(61)]
     drawn = np.random.default_rng(0).binomial(60, found.accuracy.noticed, 20_000)
@@ -227,7 +229,7 @@ def test_what_so_few_labels_can_show_is_said_and_holds(workspace: Workspace) -> 
 
 def correct(workspace: Workspace, ids: Sequence[str], right: int) -> None:
     """Give labels: the answer's own for the first ``right``, another for the rest."""
-    journal = Journal(workspace.journal)
+    journal = PredictionLog(workspace.prediction_log)
     said = dict(journal.read()[["id", "label"]].itertuples(index=False))
     for number, one in enumerate(ids):
         journal.correct(one, said[one] if number < right else "wasp", time.time())

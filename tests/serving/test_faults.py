@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from graft.core.workspace import Workspace
-from graft.monitoring.prediction_log import Journal
+from graft.monitoring.prediction_log import PredictionLog
 from tests.serving.conftest import package
 from tests.serving.process import (
     BENTOML,
@@ -198,7 +198,7 @@ def test_log_journal_and_figures(running: Running, png: bytes) -> None:
         "id": body["id"],
         "label": "bee",
     }
-    rows = Journal(running.workspace.journal).read()
+    rows = PredictionLog(running.workspace.prediction_log).read()
     assert rows[rows["id"] == body["id"]]["truth"].tolist() == ["bee"]
     httpx.post(f"{running.url}/predict_batch", files=[("image", png)] * 2, timeout=PATIENCE)
     httpx.post(f"{running.url}/predict", timeout=PATIENCE)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import schemathesis
 
-from graft.monitoring.prediction_log import Journal
+from graft.monitoring.prediction_log import PredictionLog
 from graft.serving.schemas import ModelCard
 from tests.data.faults import FAULTS, Fault
 from tests.data.faults import png as hand_made
@@ -132,15 +132,17 @@ def test_top_k(ask, png: bytes) -> None:
 
 
 @pytest.fixture
-def journal(ask) -> Journal:
+def journal(ask) -> PredictionLog:
     import bentoml
 
     found = bentoml.get_current_service().recorder.journal
-    assert isinstance(found, Journal)
+    assert isinstance(found, PredictionLog)
     return found
 
 
-def test_what_was_answered_stands_in_the_journal_with_what_people_say_of_it(ask, png: bytes, journal: Journal) -> None:
+def test_what_was_answered_stands_in_the_journal_with_what_people_say_of_it(
+    ask, png: bytes, journal: PredictionLog
+) -> None:
     answer = ask("POST", "/predict", files={"image": png}).json()
     said = ask("POST", "/feedback", json={"id": answer["id"], "label": "wasp"})
     assert (said.status_code, said.json()) == (200, {"id": answer["id"], "label": "wasp"})

@@ -234,18 +234,14 @@ def fetch(
     names: Annotated[
         list[str], typer.Argument(metavar="NAME...", help="architectures, such as resnet18 or resnet50:IMAGENET1K_V1")
     ],
-    weights: Annotated[
-        str, typer.Option(help="which weights of the names that do not say: pretrained, bundled, or torchvision's name")
-    ] = "pretrained",
-    offline: Annotated[bool, typer.Option("--offline", help="download nothing, only verify what is here")] = False,
 ) -> None:
-    """Download weights for a time without a network; those already here are verified.
+    """Download weights for a time without a network.
 
     Prints for each: file, size, licence and sha256. Exit code 1 where any cannot be had.
     """
     from graft.cli.weights import fetch_weights
 
-    _finish(lambda: fetch_weights(names, weights, offline))
+    _finish(lambda: fetch_weights(names))
 
 
 if __name__ == "__main__":

@@ -8,23 +8,21 @@ from graft.core.errors import ConfigError, GraftError, each
 from graft.core.settings import Candidate
 
 
-def fetch_weights(names: Sequence[str], weights: str, offline: bool) -> None:
-    """Fetch what is not here, and print for each its file, size in MB, licence and SHA-256.
+def fetch_weights(names: Sequence[str]) -> None:
+    """Download weights that are not on this machine, and print for each file, size in MB, licence and SHA-256.
 
     Args:
-        names: architectures as in params.yaml, each with its own weights where written ``arch:weights``.
-        weights: of the names that have none of their own.
-        offline: only say what is here.
+        names: architectures as in params.yaml, or ``arch:weights``; ``pretrained`` weights by default.
 
     Raises:
-        ConfigError: an architecture that nobody builds; then nothing is fetched.
-        WeightsError: weights that cannot be had; the others were fetched all the same.
+        ConfigError: an unknown architecture; nothing is downloaded then.
+        WeightsError: weights that cannot be had; the others are downloaded all the same.
     """
-    candidates = [_candidate(name, weights) for name in names]
-    each(candidates, lambda candidate: print(_fetched(candidate, offline), flush=True))
+    candidates = [_candidate(name) for name in names]
+    each(candidates, lambda candidate: print(_fetched(candidate), flush=True))
 
 
-def _candidate(name: str, weights: str) -> Candidate:
+def _candidate(name: str) -> Candidate:
     from graft.models.zoo.registry import family_of
     from graft.models.zoo.timm_builder import TIMM
 
@@ -35,22 +33,16 @@ def _candidate(name: str, weights: str) -> Candidate:
     except ConfigError as error:
         # It speaks of params.yaml, where names stand as a rule.
         raise ConfigError(error.what, where=name, remedy=error.remedy) from None
-    return Candidate(library + arch, own or weights)
+    return Candidate(library + arch, own or "pretrained")
 
 
-def _fetched(candidate: Candidate, offline: bool) -> str:
+def _fetched(candidate: Candidate) -> str:
     from graft.cli.zoo import licence_of
     from graft.core.files import sha256
     from graft.core.workspace import Workspace
     from graft.models.weights.weights import Surroundings, locate
 
-    nowhere = Surroundings(Workspace.find().source_models, offline=True, seed=0)
-    try:
-        path, how = locate(candidate, nowhere), "was here"
-    except GraftError:
-        if offline:
-            raise
-        path, how = locate(candidate, Surroundings(nowhere.sources, offline=False, seed=0)), "fetched"
+    path = locate(candidate, Surroundings(Workspace.find().source_models, offline=False, seed=0))
     if path is None or not path.is_file():
         raise GraftError(
             f"{candidate.weights!r} are no weights that can be fetched",
@@ -60,6 +52,6 @@ def _fetched(candidate: Candidate, offline: bool) -> str:
     size = path.stat().st_size / 1e6
     licence = licence_of(candidate.arch)
     return (
-        f"{candidate.arch} ({candidate.weights}): {how}\n"
+        f"{candidate.arch} ({candidate.weights})\n"
         f"  file:    {path}\n  size:    {size:.1f} MB\n  licence: {licence}\n  sha256:  {sha256(path)}"
     )

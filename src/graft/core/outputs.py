@@ -1,6 +1,6 @@
-"""What graft writes and replaces, so that nothing of the user's goes with it.
+"""Protects the user's files in and around what graft writes and replaces.
 
-DVC deletes no output (all of them persist), so what is here holds also for a plain ``dvc repro``:
+DVC deletes no output (all of them persist), so this holds for a plain ``dvc repro`` too:
 
 - :func:`refuse_output` refuses data and weights that lie where graft writes;
 - :class:`StageOutputs` refuses to run a stage that would replace files which graft did not write.
@@ -50,8 +50,7 @@ def _read(path: Path) -> Mapping[str, tuple[Path, ...]]:
 def refuse_output(path: Path, root: Path, error: type[GraftError] = DataError) -> None:
     """Refuse a path that is, holds, or lies inside anything that graft writes, however it is spelled.
 
-    Links are followed, and files are compared by what they are, not by name: so ``..``, an absolute path, and another
-    case on a disk that knows none are seen through.
+    Links are followed and files compared by identity: ``..``, absolute paths and another case make no difference.
 
     Args:
         path: data, weights, or a place that the user wants something written to.
@@ -77,27 +76,17 @@ def refuse_output(path: Path, root: Path, error: type[GraftError] = DataError) -
 
 
 def _lies_inside(path: Path, folder: Path) -> bool:
-    """Is ``path`` the folder itself, or below it? Both may be missing."""
-    within, sought = _steps(path), _steps(folder)
-    anchor = next((place for place in range(len(sought) - 1, -1, -1) if isinstance(sought[place], tuple)), None)
-    if anchor is None or sought[anchor] not in within:
-        return False
-    start = within.index(sought[anchor])
-    return within[start : start + len(sought) - anchor] == sought[anchor:]
+    """Whether ``path`` is the folder, or below it. Both may be missing."""
+    top, real = (Path(os.path.realpath(item)) for item in (folder, path))
+    return any(_is_same(place, top) for place in (real, *real.parents))
 
 
-def _steps(path: Path) -> list[tuple[int, int] | str]:
-    """The way from the root of the file system: what each folder is, or where there is none its name without case."""
-    real = Path(os.path.realpath(path))
-    steps: list[tuple[int, int] | str] = []
-    for place in (*reversed(real.parents), real):
-        try:
-            found = place.stat()
-        except OSError:
-            steps.append(place.name.casefold())
-        else:
-            steps.append((found.st_dev, found.st_ino))
-    return steps
+def _is_same(first: Path, second: Path) -> bool:
+    """Whether two paths are one file; where neither exists, whether they could be on a disk without case."""
+    try:
+        return first.samefile(second)
+    except OSError:
+        return str(first).casefold() == str(second).casefold() and not (first.exists() or second.exists())
 
 
 @dataclass(frozen=True)

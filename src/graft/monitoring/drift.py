@@ -1,4 +1,4 @@
-"""From the journal of answers to a verdict: steady, drifted, worse, or too few answers to tell."""
+"""Compares the prediction log with training and evaluation: steady, drifted, worse, or too few predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from graft.core.workspace import Workspace
 
-Word = Literal["steady", "drifted", "worse", "too few answers"]
+Status = Literal["steady", "drifted", "worse", "too few answers"]
 LEAST_ANSWERS = 50
 LEAST_LABELS = 20
 LEVEL = 0.95
@@ -31,20 +31,19 @@ COMPLETE = 0.9
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How often answers were right, by the labels that people gave.
+    """Accuracy of the predictions by the labels that people gave.
 
-    People correct what is wrong and pass over what is right, so labels that came by themselves are no fair sample.
-    The ids of answers are random: the first of them in order are one, whatever anybody chose to correct. Where nearly
-    all of these have a label, they are judged; else all answers are. An answer without a label counts as right, so
-    that ``worse`` holds even if it was.
+    People correct what is wrong and pass over what is right, so their labels are no random sample. Ids are random:
+    the first predictions in the order of their ids are a random sample. Where nearly all of these have a label, they
+    are judged, else all predictions are. One without a label counts as right, so that ``worse`` is certain.
 
     Attributes:
-        labels: how many came back.
-        judged: answers that are judged; 0 with less than ``LEAST_LABELS`` labels among them.
+        labels: labels that came back.
+        judged: predictions that are judged; 0 with less than ``LEAST_LABELS`` labels among them.
         right: of those judged, how many were right or have no label.
-        sampled: whether those judged are a random sample with a label for nearly each.
-        promised: the lower bound of the evaluation's 95% interval; None where there is none.
-        wanted: ids of answers drawn at random whose label is lacking.
+        sampled: whether those judged are a random sample, labelled for the most part.
+        promised: lower bound of the evaluation's 95% interval; None where there is none.
+        wanted: ids of a random sample whose label is missing.
     """
 
     labels: int
@@ -56,7 +55,7 @@ class Accuracy:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Clopper and Pearson's 95% interval of the accuracy."""
+        """Clopper-Pearson 95% interval of the accuracy."""
         from scipy.stats import binomtest
 
         found = binomtest(self.right, self.judged).proportion_ci(LEVEL, method="exact")
@@ -64,12 +63,12 @@ class Accuracy:
 
     @property
     def is_worse(self) -> bool:
-        """Whether even the best that it can be is under the worst that was promised."""
+        """Whether the upper bound of the accuracy is under the promised lower bound."""
         return bool(self.judged) and self.promised is not None and self.interval[1] < self.promised
 
     @property
     def noticed(self) -> float | None:
-        """The accuracy that would be called worse in ``POWER`` of cases with so many labels; None: none would be."""
+        """The accuracy that so many labels detect as worse with ``POWER``; None where they detect none."""
         from scipy.stats import beta
 
         rights = np.arange(self.judged)
@@ -78,7 +77,7 @@ class Accuracy:
         return None if most < 0 else float(beta.ppf(1 - POWER, most + 1, self.judged - most))
 
     def describe(self) -> str:
-        """What the labels say, how sure that is, and what it takes to say more."""
+        """For people: the accuracy with its interval, and the fall that would be detected."""
         if not self.judged:
             return (
                 f"accuracy is not judged: {self.labels:,} labels came back, and people correct what is wrong; give the "
@@ -103,13 +102,13 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
-class Monitored:
-    """What became of the answers of some time.
+class DriftReport:
+    """Drift and accuracy of the predictions in a time window.
 
     Attributes:
-        answers: how many there were.
-        shifts: how each fact moved against the training or test images.
-        limit: the distance over which a fact counts as drifted, 0 to 1.
+        answers: number of predictions.
+        shifts: distance of each feature to the training or test set.
+        limit: distance over which a feature counts as drifted, 0 to 1.
         accuracy: None where no label came back.
     """
 
@@ -120,12 +119,12 @@ class Monitored:
 
     @property
     def drifted(self) -> tuple[Shift, ...]:
-        """The facts that moved farther than the limit, and than chance moves them."""
+        """The features beyond the limit and beyond what chance explains."""
         return tuple(shift for shift in self.shifts if shift.beyond_chance > self.limit)
 
     @property
-    def word(self) -> Word:
-        """The verdict; being wrong outweighs being asked other things."""
+    def status(self) -> Status:
+        """The verdict; accuracy outweighs drift."""
         if self.accuracy is not None and self.accuracy.is_worse:
             return "worse"
         if self.answers < LEAST_ANSWERS:
@@ -134,7 +133,7 @@ class Monitored:
 
     @property
     def causes(self) -> dict[str, str]:
-        """What somebody has to see to: the fact, or ``accuracy``, and what is found of it."""
+        """Causes for alarm: the feature, or ``accuracy``, and what was found."""
         found = {}
         if self.accuracy is not None and self.accuracy.is_worse:
             found["accuracy"] = self.accuracy.describe()
@@ -146,8 +145,7 @@ class Monitored:
 
     @property
     def noticed(self) -> float:
-        """The share of images that must be of another kind for the fact that is the hardest to tell to be called
-        drifted in ``POWER`` of cases."""
+        """The share of samples of another kind that is detected with ``POWER``, by the least sensitive feature."""
         from scipy.stats import beta
 
         least = max([self.limit, *(shift.chance for shift in self.shifts)])
@@ -155,49 +153,46 @@ class Monitored:
         return float(beta.ppf(POWER, most + 1, self.answers - most))
 
     def describe(self) -> str:
-        """The verdict in a sentence, with what could have escaped it."""
-        parts = [f"{self.word}: {self.answers:,} answers"]
-        if self.word == "steady":
+        """For people: the verdict, with the drift that it would have detected."""
+        parts = [f"{self.status}: {self.answers:,} answers"]
+        if self.status == "steady":
             parts[0] += f", of which {self.noticed:.0%} of another kind would show {POWER:.0%} of the time"
         if self.accuracy is not None:
             parts.append(self.accuracy.describe())
         return "; ".join([*parts, *(told for cause, told in self.causes.items() if cause != "accuracy")])
 
 
-def examine(workspace: Workspace, answers: pd.DataFrame, limit: float) -> Monitored:
-    """Compare what the service was asked and said with what the model was trained and tested on.
+def drift_report(workspace: Workspace, answers: pd.DataFrame, limit: float) -> DriftReport:
+    """Compare logged predictions with the training and test sets.
 
-    Sizes, tones and classes are compared with the training images'; confidence and doubt with the test images', and
-    only those of the model that was tested.
+    Statistics of samples and classes are compared with the training set; confidence, abstentions and novelty with the
+    test set, for predictions of the model that was tested.
 
     Args:
         workspace: the project.
-        answers: rows of the journal (:meth:`graft.monitoring.prediction_log.Journal.read`).
+        answers: the prediction log (:meth:`graft.monitoring.prediction_log.PredictionLog.read`).
         limit: ``validation.max_drift``: the distance (Kolmogorov-Smirnov or total variation, see
-            graft.data.validation.drift) over which a fact has drifted.
+            graft.data.validation.drift) over which a feature has drifted.
 
     Raises:
         GraftError: there is no training data or no model.
     """
     if not len(answers):
-        return Monitored(0, (), limit, None)
+        return DriftReport(0, (), limit, None)
     novelty = answers["novelty"].astype(float)
     # The last bits of a mean depend on the order of the sum: flat images would differ from themselves.
-    answers = answers.round({"brightness": 4, "contrast": 4}).assign(
+    answers = answers.round({name: 4 for name in ("brightness", "contrast") if name in answers}).assign(
         unsure=answers["unsure"].astype(bool), unlike=(novelty > 1).astype(object).where(novelty.notna())
     )
     shifts = measure_drift(training_facts(workspace), answers, WATCHED)
     tested = answers[answers["model"] == evaluated_version(workspace)]
     if len(tested):
         shifts += measure_drift(test_facts(workspace), tested, WATCHED)
-    return Monitored(len(answers), shifts, limit, _accuracy(workspace, answers))
+    return DriftReport(len(answers), shifts, limit, _accuracy(workspace, answers))
 
 
 def _accuracy(workspace: Workspace, answers: pd.DataFrame) -> Accuracy | None:
-    """How often the model in use was right, else the one that was evaluated last, else whatever answered.
-
-    The answers of a model that was replaced say nothing of the next one, nor does its promise.
-    """
+    """Accuracy of the production model, else of the one that was evaluated last, else of all that predicted."""
     labelled = set(answers.loc[answers["truth"].notna(), "model"])
     if not labelled:
         return None
@@ -208,7 +203,7 @@ def _accuracy(workspace: Workspace, answers: pd.DataFrame) -> Accuracy | None:
 
 
 def _promises(workspace: Workspace) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
-    """Versions of models, and the figures of their evaluation."""
+    """Versions of models, with their evaluation's metrics, the production model first."""
     with suppress(GraftError):
         package = read_package(workspace.in_use)
         yield package.version, package.metrics

@@ -1,16 +1,16 @@
-"""What the service said, and what people answered: one SQLite file that the service writes and monitoring reads.
+"""The prediction log: one SQLite file that the service writes and monitoring reads, with the labels people give.
 
-No image is in it. It is bounded: the oldest answers go when there are more than ``limit``.
+It holds no image, and at most ``limit`` predictions; the oldest are deleted.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,37 +19,34 @@ from graft.core.errors import GraftError
 if TYPE_CHECKING:
     import pandas as pd
 
-LIMIT = 100_000  # answers that are kept
-# Finding the oldest takes 12 ms where there are 100,000: only after so many more have come, as a part of the limit.
+LIMIT = 100_000  # predictions that are kept
+# Finding the oldest of 100,000 takes 12 ms: only when this share of the limit has been added since.
 _SLACK = 100
-_WAIT_SECONDS = 30.0  # how long one process waits for another that writes
+_TIMEOUT_SECONDS = 30.0  # for another process that writes
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS answers (
+CREATE TABLE IF NOT EXISTS predictions (
     id TEXT PRIMARY KEY, at REAL NOT NULL, model TEXT NOT NULL, label TEXT NOT NULL, confidence REAL NOT NULL,
-    unsure INTEGER NOT NULL, novelty REAL, width INTEGER NOT NULL, height INTEGER NOT NULL,
-    brightness REAL NOT NULL, contrast REAL NOT NULL
+    unsure INTEGER NOT NULL, novelty REAL, stats TEXT NOT NULL
 );
-CREATE INDEX IF NOT EXISTS answers_at ON answers (at);
+CREATE INDEX IF NOT EXISTS predictions_at ON predictions (at);
 CREATE TABLE IF NOT EXISTS feedback (id TEXT PRIMARY KEY, at REAL NOT NULL, label TEXT NOT NULL);
 """
 
 
 @dataclass(frozen=True)
-class Answered:
-    """One answer of the service.
+class PredictionRecord:
+    """One prediction of the service.
 
     Attributes:
-        id: what the sender was told it is called; feedback names it.
+        id: its id in the response, which feedback names.
         at: when, in seconds since 1970 (UTC).
-        model: version of the model that answered.
-        label: what it said.
-        confidence: the label's calibrated probability.
-        unsure: whether it was marked `not sure`.
-        novelty: how unlike the training images the image was, over 1 unlike; None where the model cannot tell.
-        width: of the image, in pixels.
-        height: of the image, in pixels.
-        brightness: mean of the image as the model saw it, 0 to 1.
-        contrast: standard deviation of its brightness, 0 to 0.5.
+        model: version of the model.
+        label: the predicted class.
+        confidence: its calibrated probability.
+        unsure: whether the confidence is under the model's threshold.
+        novelty: how unlike the training samples it is, over 1 unlike; None where the model has no novelty detection.
+        stats: statistics of the sample that the modality names, as in the manifest: for an image ``width``,
+            ``height``, ``brightness`` and ``contrast``.
     """
 
     id: str
@@ -59,102 +56,105 @@ class Answered:
     confidence: float
     unsure: bool
     novelty: float | None
-    width: int
-    height: int
-    brightness: float
-    contrast: float
+    stats: Mapping[str, float]
 
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(Answered))
+COLUMNS = tuple(field.name for field in fields(PredictionRecord))
 
 
 @dataclass(frozen=True)
-class Journal:
-    """The file ``path``, made when something is first written; several processes may write at once.
+class PredictionLog:
+    """The log in the file ``path``, which is made on the first write. Several processes may write at once.
 
     Attributes:
         path: the SQLite file.
-        limit: answers that are kept, and for a while up to a hundredth more.
+        limit: predictions that are kept, and for a while up to a hundredth more.
     """
 
     path: Path
     limit: int = LIMIT
 
-    def add(self, answers: Sequence[Answered]) -> None:
-        """Write answers, and let the oldest go where there are too many, with their feedback.
+    def add(self, records: Sequence[PredictionRecord]) -> None:
+        """Write predictions, and delete the oldest beyond the limit with their feedback.
 
         Raises:
             GraftError: the file cannot be written.
         """
-        rows = [dataclasses.astuple(answer) for answer in answers]
+        rows = [(*(getattr(record, name) for name in COLUMNS[:-1]), json.dumps(record.stats)) for record in records]
         with self._open() as database:
-            database.executemany(f"INSERT OR REPLACE INTO answers VALUES ({', '.join('?' * len(COLUMNS))})", rows)
-            # No more rows than this: an answer that is written again leaves a gap.
-            (most,) = database.execute("SELECT coalesce(max(rowid) - min(rowid) + 1, 0) FROM answers").fetchone()
+            marks = ", ".join("?" * len(COLUMNS))
+            database.executemany(f"INSERT OR REPLACE INTO predictions VALUES ({marks})", rows)
+            # An upper bound of the count: a replaced row leaves a gap.
+            (most,) = database.execute("SELECT coalesce(max(rowid) - min(rowid) + 1, 0) FROM predictions").fetchone()
             if most <= self.limit + self.limit // _SLACK:
                 return
-            kept = "SELECT id FROM answers ORDER BY at DESC, rowid DESC LIMIT -1 OFFSET ?"
-            database.execute(f"DELETE FROM feedback WHERE id IN ({kept})", (self.limit,))
-            database.execute(f"DELETE FROM answers WHERE id IN ({kept})", (self.limit,))
+            oldest = "SELECT id FROM predictions ORDER BY at DESC, rowid DESC LIMIT -1 OFFSET ?"
+            database.execute(f"DELETE FROM feedback WHERE id IN ({oldest})", (self.limit,))
+            database.execute(f"DELETE FROM predictions WHERE id IN ({oldest})", (self.limit,))
 
-    def correct(self, answer: str, label: str, at: float) -> bool:
-        """Write down the right ``label`` of an answer (a later one replaces it); False where there is no such answer.
+    def correct(self, prediction: str, label: str, at: float) -> bool:
+        """Write the true label of a prediction, over an earlier one; False where there is no such prediction.
 
         Raises:
             GraftError: the file cannot be written.
         """
         with self._open() as database:
-            if database.execute("SELECT 1 FROM answers WHERE id = ?", (answer,)).fetchone() is None:
+            if database.execute("SELECT 1 FROM predictions WHERE id = ?", (prediction,)).fetchone() is None:
                 return False
-            database.execute("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)", (answer, at, label))
+            database.execute("INSERT OR REPLACE INTO feedback VALUES (?, ?, ?)", (prediction, at, label))
             return True
 
     def read(self, since: float = 0.0) -> pd.DataFrame:
-        """The answers from ``since`` (seconds since 1970) on, oldest first, with ``truth`` where people gave one.
+        """Predictions from ``since`` (seconds since 1970) on, oldest first.
+
+        Returns:
+            The columns of a :class:`PredictionRecord`, one for each of its ``stats``, and ``truth``, the label that
+            people gave, or None.
 
         Raises:
             GraftError: the file cannot be read.
         """
         import pandas as pd
 
-        columns = [*COLUMNS, "truth"]
-        if not self.path.exists():
-            return pd.DataFrame(columns=columns)
-        named = ", ".join(f"answers.{name}" for name in COLUMNS)
-        with self._open() as database:
-            rows = database.execute(
-                f"SELECT {named}, feedback.label FROM answers LEFT JOIN feedback ON feedback.id = answers.id "
-                "WHERE answers.at >= ? ORDER BY answers.at, answers.rowid",
-                (since,),
-            ).fetchall()
-        return pd.DataFrame(rows, columns=columns)
+        rows = []
+        if self.path.exists():
+            named = ", ".join(f"predictions.{name}" for name in COLUMNS)
+            with self._open() as database:
+                rows = database.execute(
+                    f"SELECT {named}, feedback.label FROM predictions LEFT JOIN feedback USING (id) "
+                    "WHERE predictions.at >= ? ORDER BY predictions.at, predictions.rowid",
+                    (since,),
+                ).fetchall()
+        table = pd.DataFrame(rows, columns=[*COLUMNS, "truth"])
+        stats = pd.DataFrame([json.loads(text) for text in table.pop("stats")], index=table.index)
+        return table.join(stats)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         """The file, in one transaction."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.path, timeout=_WAIT_SECONDS)) as database:
-                _let_read_while_written(database)
-                # A crash of the machine may cost the last answers, and never the file; every commit would wait for it.
+            with closing(sqlite3.connect(self.path, timeout=_TIMEOUT_SECONDS)) as database:
+                _use_write_ahead_log(database)
+                # A crash of the machine may cost the last predictions, never the file; commits need not wait for it.
                 database.execute("PRAGMA synchronous = NORMAL")
                 database.executescript(_SCHEMA)
                 with database:
                     yield database
         except (OSError, sqlite3.Error) as error:
             raise GraftError(
-                f"the journal of answers cannot be used: {error}",
+                f"the prediction log cannot be used: {error}",
                 where=self.path,
-                remedy="make room or mend its permissions; a damaged journal may be deleted",
+                remedy="make room or mend its permissions; a damaged log may be deleted",
             ) from None
 
 
-def _let_read_while_written(database: sqlite3.Connection) -> None:
-    """Have readers and a writer not wait for one another; the file remembers it from the first time on.
+def _use_write_ahead_log(database: sqlite3.Connection) -> None:
+    """Let readers and a writer work at the same time.
 
-    Of two who do that to a new file at the same moment SQLite refuses one at once, however long it was told to wait.
+    SQLite refuses one of two processes that do this to a new file at the same moment, whatever its time-out.
     """
-    until = time.monotonic() + _WAIT_SECONDS
+    until = time.monotonic() + _TIMEOUT_SECONDS
     while True:
         try:
             database.execute("PRAGMA journal_mode = WAL")

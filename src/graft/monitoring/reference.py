@@ -1,4 +1,4 @@
-"""What answers are compared with: the training images' facts, and what the model said of the test images."""
+"""The reference of monitoring: features of the training set, and predictions on the test set."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ WATCHED = (*(_FACTS[name] for name in _KNOWN_BEFOREHAND), CONFIDENCE, UNSURE, UN
 def training_facts(workspace: Workspace) -> dict[str, Distribution]:
     """Classes, sizes and tones of the training images.
 
-    The journal has the tones of images as the model saw them, made small; those of the manifest are of the files. So a
-    sample of the training images is opened the model's own way.
+    The log has the tones of the network's input, the manifest those of the files. So a sample of the training images is
+    preprocessed again.
 
     Raises:
         GraftError: the project has no data or no model.
@@ -53,7 +53,7 @@ def training_facts(workspace: Workspace) -> dict[str, Distribution]:
 
 
 def test_facts(workspace: Workspace) -> dict[str, Distribution]:
-    """How sure the model was of the test images, and how many it called unlike; nothing where that is not known."""
+    """Confidence, abstentions and novelty on the test set; empty where they are not known."""
     import pandas as pd
 
     try:

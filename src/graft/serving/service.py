@@ -64,7 +64,7 @@ class ImageClassifier:
         )
         if bento is None or text(VARIABLE):
             self.live.watch()  # a Bento's own model never changes
-        self.recorder = start_recorder(SETTINGS, Workspace(ROOT).journal if bento is None else None)
+        self.recorder = start_recorder(SETTINGS, Workspace(ROOT).prediction_log if bento is None else None)
         self.threads = anyio.CapacityLimiter(CAPACITY.threads)
         # What is loaded now stays: collecting it as garbage stopped every request for 0.07 to 0.09 s.
         gc.collect()

@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 from graft.client import Client, Prediction
 from graft.core.errors import DataError, ServiceError
 from graft.core.workspace import Workspace
-from graft.monitoring.prediction_log import Journal
+from graft.monitoring.prediction_log import PredictionLog
 from tests.serving.process import ROOT
 
 _KEY = "a key"
@@ -48,7 +48,7 @@ def test_feedback_reaches_the_journal(served_colours: tuple[str, Workspace], pic
     answer = client.predict(pictures["between"])
     assert answer.id is not None
     client.feedback(answer.id, "green")
-    assert Journal(workspace.journal).read().set_index("id").loc[answer.id, "truth"] == "green"
+    assert PredictionLog(workspace.prediction_log).read().set_index("id").loc[answer.id, "truth"] == "green"
     with pytest.raises(DataError, match="there is no answer of this id"):
         client.feedback("0" * 32, "green")
     with pytest.raises(DataError, match="the label is no class of this model"):

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from graft.core.workspace import Workspace
-from graft.monitoring.prediction_log import Journal
+from graft.monitoring.prediction_log import PredictionLog
 from tests.serving.process import PATIENCE
 
 ID = "0123456789abcdef"
@@ -68,7 +68,7 @@ def test_right_answer_is_confirmed(watched, noted, url: str, pictures, served_co
     expect(question.get_by_role("button", name="Change")).to_be_focused()
     assert [each["label"] for each in noted] == ["red"]
     if takes_feedback(url):
-        kept = Journal(served_colours[1].journal).read().set_index("id")
+        kept = PredictionLog(served_colours[1].prediction_log).read().set_index("id")
         assert kept.loc[noted[0]["id"], "truth"] == "red"
 
 

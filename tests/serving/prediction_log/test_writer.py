@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from graft.core.errors import GraftError
-from graft.monitoring.prediction_log import Answered, Journal
+from graft.monitoring.prediction_log import PredictionLog, PredictionRecord
 from graft.serving.prediction_log.feedback import record_feedback
 from graft.serving.prediction_log.image_store import KeptImages
 from graft.serving.prediction_log.record import start_recorder
@@ -22,16 +22,17 @@ from graft.serving.prediction_log.writer import Recorder
 from graft.serving.schemas import Feedback
 from graft.serving.settings import ServiceSettings
 
-ANSWER = Answered("a", 1.0, "0123", "cat", 0.9, False, None, 640, 480, 0.5, 0.2)
+STATS = {"width": 640, "height": 480, "brightness": 0.5, "contrast": 0.2}
+ANSWER = PredictionRecord("a", 1.0, "0123", "cat", 0.9, False, None, STATS)
 PNG = b"\x89PNG\r\n\x1a\nrest"
 
 
-def answer(number: int) -> Answered:
+def answer(number: int) -> PredictionRecord:
     return dataclasses.replace(ANSWER, id=f"{number:032x}", at=float(number))
 
 
 def test_everything_is_written_by_the_end(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal.sqlite")
+    journal = PredictionLog(tmp_path / "journal.sqlite")
     made = Recorder(journal)
     made.start()
     for number in range(1200):
@@ -51,13 +52,13 @@ def test_nothing_is_begun_where_nothing_is_wanted() -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Stuck(Journal):
+class Stuck(PredictionLog):
     """A journal on a disk that hangs, then is full, then works."""
 
     go_on: threading.Event = dataclasses.field(default_factory=threading.Event)
     faults: list[GraftError] = dataclasses.field(default_factory=list)
 
-    def add(self, answers: Sequence[Answered]) -> None:
+    def add(self, answers: Sequence[PredictionRecord]) -> None:
         self.go_on.wait(200)
         if self.faults:
             raise self.faults.pop()
@@ -78,7 +79,7 @@ def test_a_disk_that_hangs_delays_nothing_and_what_does_not_fit_is_counted(tmp_p
 
 
 def test_feedback_waits_for_a_prediction_that_is_still_to_be_written(tmp_path: Path) -> None:
-    made = Recorder(Journal(tmp_path / "journal.sqlite"))
+    made = Recorder(PredictionLog(tmp_path / "journal.sqlite"))
     made.start()
 
     async def predict_and_correct() -> None:
@@ -89,12 +90,12 @@ def test_feedback_waits_for_a_prediction_that_is_still_to_be_written(tmp_path: P
 
     asyncio.run(predict_and_correct())
     made.close(60)
-    assert Journal(tmp_path / "journal.sqlite").read()["truth"].tolist() == ["dog"]
+    assert PredictionLog(tmp_path / "journal.sqlite").read()["truth"].tolist() == ["dog"]
 
 
 def test_a_full_disk_is_said_once_and_when_it_is_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lost: list[int] = []
-    what = "the journal of answers cannot be used: database or disk is full"
+    what = "the prediction log cannot be used: database or disk is full"
     full = GraftError(what, where="there", remedy="make room")
     journal = Stuck(tmp_path / "journal.sqlite", faults=[full, full, full])
     journal.go_on.set()

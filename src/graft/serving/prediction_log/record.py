@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from graft.core.errors import DataError
 from graft.modalities.image.decode import upright_size
 from graft.modalities.image.stats import Tones
-from graft.monitoring.prediction_log import Answered, Journal
+from graft.monitoring.prediction_log import PredictionLog, PredictionRecord
 from graft.serving.metrics import LOST, count_prediction
 from graft.serving.model.bundle import ModelBundle
 from graft.serving.prediction_log.image_store import KeptImages
@@ -33,7 +33,7 @@ def start_recorder(settings: ServiceSettings, project_journal: Path | None) -> R
     path = None if named.lower() == OFF else Path(named) if named else project_journal
     folder = settings.keep_images
     images = KeptImages(folder, settings.keep_images_limit) if folder else None
-    recorder = Recorder(Journal(path) if path else None, images, on_lost=LOST.inc)
+    recorder = Recorder(PredictionLog(path) if path else None, images, on_lost=LOST.inc)
     recorder.start()
     return recorder
 
@@ -64,7 +64,7 @@ def record_prediction(
     except DataError:
         return  # it was decoded a moment ago
     tones = Tones.of_pixels(prepared)
-    record = Answered(
+    record = PredictionRecord(
         id=prediction.id,
         at=time.time(),
         model=bundle.identity.version,
@@ -72,9 +72,6 @@ def record_prediction(
         confidence=confidence,
         unsure=prediction.unsure,
         novelty=prediction.novelty,
-        width=width,
-        height=height,
-        brightness=tones.brightness,
-        contrast=tones.contrast,
+        stats={"width": width, "height": height, "brightness": tones.brightness, "contrast": tones.contrast},
     )
     recorder.add(record, image)

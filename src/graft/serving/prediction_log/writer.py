@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from graft.core.errors import GraftError
-from graft.monitoring.prediction_log import Answered, Journal
+from graft.monitoring.prediction_log import PredictionLog, PredictionRecord
 from graft.serving.prediction_log.image_store import KeptImages
 
 _CAPACITY = 2000  # predictions that may wait to be written
@@ -24,7 +24,7 @@ _log = logging.getLogger("graft.monitoring.prediction_log")
 class Entry:
     """A prediction, and its image where images are kept."""
 
-    record: Answered
+    record: PredictionRecord
     image: bytes | None = None
 
 
@@ -38,7 +38,7 @@ class Recorder:
         on_lost: called with the number of predictions that could not be written.
     """
 
-    journal: Journal | None
+    journal: PredictionLog | None
     images: KeptImages | None = None
     on_lost: Callable[[int], object] = lambda count: None
     _queue: queue.Queue[Entry | None] = field(default_factory=lambda: queue.Queue(_CAPACITY))
@@ -58,7 +58,7 @@ class Recorder:
             self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
             self._thread.start()
 
-    def add(self, record: Answered, image: bytes) -> None:
+    def add(self, record: PredictionRecord, image: bytes) -> None:
         """Queue a prediction without waiting; where the queue is full it is lost, and counted."""
         if self._thread is None:
             return

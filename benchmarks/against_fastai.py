@@ -83,7 +83,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.features.extraction import Extractor
     from graft.features.image_cache import ImageSet
     from graft.models.backbone import cut
-    from graft.models.weights.weights import Surroundings, pretrained
+    from graft.models.weights.weights import WeightsContext, pretrained
     from graft.selection.candidates import extractor_for
     from graft.training.devices import fabric_for
     from graft.training.finetune import Task, finetune
@@ -99,7 +99,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     with tempfile.TemporaryDirectory() as cache:
         store, folder = Store(Path(cache)), Path(cache)
         found = pretrained(
-            Candidate(arch="resnet18", weights=str(weights), size=SIZE), Surroundings(folder, True, seed)
+            Candidate(arch="resnet18", weights=str(weights), size=SIZE), WeightsContext(folder, True, seed)
         )
         network = cut(found.network, len(found.network.blocks) - 1, len(classes))
         settings = Train(

@@ -28,7 +28,7 @@ from graft.core.progress import track
 from graft.modalities.image.decode import decode
 from graft.models.weights.bundled import bundled_file, map_by_order
 from graft.models.weights.weights import read_state
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOGRAPHS = ROOT.parent / "shared/data/hymenoptera"
@@ -74,9 +74,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 def measure(count: int, noise: float, quality: int) -> dict[str, object]:
     """All figures for one kind of file."""
-    model = family_of(ARCH).model(ARCH).eval()
+    model = builder_for(ARCH).model(ARCH).eval()
     model.load_state_dict(map_by_order(read_state(bundled_file(ARCH)), model.state_dict(), bundled_file(ARCH)))
-    preprocessing = family_of(ARCH).preprocessing(ARCH, None)
+    preprocessing = builder_for(ARCH).preprocessing(ARCH, None)
     geometry = preprocessing.geometry
     roads: dict[str, Callable[[bytes], object]] = {
         "full_decode": decode,

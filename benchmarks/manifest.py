@@ -29,10 +29,10 @@ from PIL import Image
 
 from graft.core.file_identity import SETTLED_NS
 from graft.data import image_stats
-from graft.data.ingest import table_of
+from graft.data.ingest import ingested_table
 from graft.data.manifest import build_manifest
 from graft.data.near_duplicates import near_pairs
-from graft.data.sources.records import Record
+from graft.data.sources.listing import Sample
 from graft.data.splits.groups import group_rows
 from graft.data.stats_cache import FactsCache
 
@@ -86,7 +86,7 @@ def measure_speed(scratch: Path, count: int, rounds: int) -> dict[str, object]:
     """Building, rebuilding with nothing changed, and after 1% was added and all was taken in anew."""
     files = write_jpegs(scratch / "images", count)
     pixels = sum(SHAPES[number % len(SHAPES)][0] * SHAPES[number % len(SHAPES)][1] for number in range(count))
-    table = table_of([Record(file, file.name, file.parent.name) for file in files], [str(file) for file in files])
+    table = ingested_table([Sample(file, file.name, file.parent.name) for file in files], [str(file) for file in files])
     files = [Path(path) for path in table["path"]]
     time.sleep(SETTLED_NS / 1e9)
     times: dict[str, list[float]] = {name: [] for name in ("bare", "build", "rescan")}
@@ -97,7 +97,7 @@ def measure_speed(scratch: Path, count: int, rounds: int) -> dict[str, object]:
         times["build"].append(seconds(build))
         times["rescan"] += [seconds(build) for _ in range(3)]
     copies = copy_with_more(scratch, files)
-    table = table_of([Record(file, file.name, "a") for file in copies], [str(file) for file in copies])
+    table = ingested_table([Sample(file, file.name, "a") for file in copies], [str(file) for file in copies])
     times["copied"] = [seconds(partial(build_manifest, table, copies, PROCESSES, cache))]
     best = {name: min(values) for name, values in times.items()}
     return {

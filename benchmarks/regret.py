@@ -40,7 +40,7 @@ from typing import Any
 
 import numpy as np
 
-from graft.augmentation.auto_policy import AUTO, ENOUGH, SAMPLE, Look, found_for
+from graft.augmentation.auto_policy import AUTO, ENOUGH, SAMPLE, VisualTraits, detect_domain
 from graft.core.config import parse_params
 from graft.core.determinism import available_cores, make_deterministic
 from graft.core.files import sha256
@@ -219,8 +219,8 @@ def study(part: Part, params: Params, scratch: Path) -> dict[str, Any]:
 def with_policy(params: Params, data: TrainSet) -> Params:
     """The settings with the augmentation that the stage `augment` would find for these images."""
     some = data.images.paths[:: -(-len(data.images.paths) // SAMPLE)]
-    looks = [Look.of(decode(data.images.root / path, least_side=ENOUGH)) for path in some]
-    policy = found_for(data.classes, looks, AUTO).policy
+    looks = [VisualTraits.of(decode(data.images.root / path, least_side=ENOUGH)) for path in some]
+    policy = detect_domain(data.classes, looks, AUTO).policy
     return dataclasses.replace(params, augment=dataclasses.replace(params.augment, policy=(policy,)))
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from graft.core.files import atomic_dir
-from graft.core.packed_files import open_raw
+from graft.core.packed_files import open_folder
 from graft.data.packing import pack_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -78,7 +78,7 @@ def round_trip(scratch: Path, name: str, images: Path, remote: str, shards: int)
     figures["push_s"] = round(taken + dvc(here, "add", "data") + dvc(here, "push"), 2)
     (there / "data.dvc").write_bytes((here / "data.dvc").read_bytes())
     figures["pull_s"] = round(dvc(there, "pull"), 2)
-    arrived = open_raw(there / "data")
+    arrived = open_folder(there / "data")
     files = sorted(images.rglob("*.png"))
     # Nothing is unpacked: whatever reads images reads these where they lie.
     assert all((arrived / path.relative_to(images).as_posix()).read_bytes() == path.read_bytes() for path in files)

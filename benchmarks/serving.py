@@ -79,10 +79,10 @@ def make_model(folder: Path) -> Path:
     from graft.models.backbone import Network
     from graft.models.weights.bundled import bundled_file, map_by_order
     from graft.models.weights.weights import read_state
-    from graft.models.zoo.registry import family_of
+    from graft.models.zoo.registry import builder_for
 
     torch.manual_seed(0)
-    family = family_of(ARCH)
+    family = builder_for(ARCH)
     model = family.model(ARCH)
     model.load_state_dict(map_by_order(read_state(bundled_file(ARCH)), model.state_dict(), bundled_file(ARCH)))
     network = Network(family.parts(ARCH, model), 2)

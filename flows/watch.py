@@ -31,7 +31,7 @@ from flows.turn import SKIPPED, BusyError, leave_if_busy  # noqa: E402
 from graft.core.config import load_params  # noqa: E402
 from graft.core.errors import GraftError  # noqa: E402
 from graft.core.workspace import Workspace  # noqa: E402
-from graft.data.changes import compare  # noqa: E402
+from graft.data.changes import compare_with_ingested  # noqa: E402
 from graft.pipeline.locate import refuse_missing  # noqa: E402
 
 # What reads the user's data; their other inputs are graft's own code.
@@ -109,7 +109,7 @@ def what_changed(workspace: Workspace) -> Found | None:
     content = hashlib.sha256(repr(data).encode()).hexdigest()
     if not workspace.params.exists():
         return Found(words, words, content)
-    changes = compare(load_params(workspace.params), workspace)
+    changes = compare_with_ingested(load_params(workspace.params), workspace)
     return Found(f"{words}: {changes.describe()}", changes.brief(), content)
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.augmentation.auto_policy import ENOUGH, Look, found_for, with_augmentation, with_candidates
-from graft.augmentation.domains import DOMAINS, beyond
-from graft.augmentation.policy_config import chosen_as
+from graft.augmentation.auto_policy import ENOUGH, VisualTraits, detect_domain, with_augmentation, with_candidates
+from graft.augmentation.domains import DOMAINS, exceeds
+from graft.augmentation.policy_config import single_policy
 from graft.core.config import parse_params
 from graft.core.errors import DataError
 from graft.core.settings import NamedPolicy
 from graft.modalities.image.decode import decode
-from graft.models.zoo.default_candidates import candidates_for
+from graft.models.zoo.default_candidates import default_candidates
 from tests.conftest import picture
 
 
@@ -55,11 +55,11 @@ def glyph(seed: int, ground: int = 0, size: tuple[int, int] = (28, 28)) -> Image
 def test_what_images_are_told_to_be(
     images: list[Image.Image], classes: tuple[str, ...], domain: str, policy: str, why: str
 ) -> None:
-    found = found_for(classes, [Look.of(image) for image in images], "auto")
+    found = detect_domain(classes, [VisualTraits.of(image) for image in images], "auto")
     assert (found.domain, found.policy.name) == (domain, policy)
     assert found.why.startswith(why)
-    changes = chosen_as(found.policy).changes
-    assert not beyond(chosen_as(found.policy), DOMAINS[domain])
+    changes = single_policy(found.policy).changes
+    assert not exceeds(single_policy(found.policy), DOMAINS[domain])
     if domain != "natural":
         assert "mirror" not in changes
     if policy == "light":
@@ -68,23 +68,23 @@ def test_what_images_are_told_to_be(
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_every_domain_has_a_policy_that_it_allows(domain: str) -> None:
-    found = found_for(("a", "b"), [Look.of(photograph(0))], domain)
+    found = detect_domain(("a", "b"), [VisualTraits.of(photograph(0))], domain)
     assert found.domain == domain and found.why == f"augment.domain is {domain}"
-    assert not beyond(chosen_as(found.policy), DOMAINS[domain])
+    assert not exceeds(single_policy(found.policy), DOMAINS[domain])
 
 
 @pytest.mark.parametrize(("folder", "domain", "policy"), [("hymenoptera/train", "natural", "standard")])
 def test_real_photographs(shared_data: Path, folder: str, domain: str, policy: str) -> None:
     files = sorted((shared_data / folder).rglob("*.jpg"))[::8]
-    looks = [Look.of(decode(file, least_side=ENOUGH)) for file in files]
-    found = found_for(("ants", "bees"), looks, "auto")
+    looks = [VisualTraits.of(decode(file, least_side=ENOUGH)) for file in files]
+    found = detect_domain(("ants", "bees"), looks, "auto")
     assert (found.domain, found.policy) == (domain, NamedPolicy(policy))
-    assert candidates_for(found.domain, np.median([look.side for look in looks]).item())[0].size == 224
+    assert default_candidates(found.domain, np.median([look.side for look in looks]).item())[0].size == 224
 
 
 @pytest.mark.parametrize(("side", "size"), [(8, 64), (32, 64), (100, 128), (200, 224), (4000, 224)])
 def test_the_input_is_bounded_by_the_images_and_the_weights(side: float, size: int) -> None:
-    (only,) = candidates_for("natural", side)
+    (only,) = default_candidates("natural", side)
     assert (only.weights, only.depth, only.size) == ("bundled", "auto", size)
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import Choice, as_yaml, choose
+from graft.augmentation.policy_config import PolicyConfig, as_yaml, parse_policies
 from graft.core.config import parse_params
 from graft.core.errors import ConfigError
 
 
-def read(policy: Any) -> Choice:
+def read(policy: Any) -> PolicyConfig:
     values = {"zoo": {"candidates": ["resnet18"]}, "augment": {"policy": policy}}
-    return choose(parse_params(values, "p").augment)
+    return parse_policies(parse_params(values, "p").augment)
 
 
 @pytest.mark.parametrize(

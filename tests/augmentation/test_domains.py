@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from graft.augmentation.auto_policy import Look, found_for
-from graft.augmentation.domains import DOMAINS, allowed, check_domain
+from graft.augmentation.auto_policy import VisualTraits, detect_domain
+from graft.augmentation.domains import DOMAINS, allowed_policies, check_domain
 from graft.augmentation.policies import POLICIES
-from graft.augmentation.policy_config import Choice, choose, chosen, chosen_as
+from graft.augmentation.policy_config import PolicyConfig, default_policies, parse_policies, single_policy
 from graft.augmentation.transforms import CHANGES
 from graft.core.config import load_params, parse_params
 from graft.core.errors import ConfigError
@@ -19,9 +19,9 @@ from graft.core.settings import Augment
 from tests.test_config import SHIPPED
 
 
-def read(policy: object) -> Choice:
+def read(policy: object) -> PolicyConfig:
     values = {"zoo": {"candidates": ["resnet18"]}, "augment": {"policy": policy}}
-    return choose(parse_params(values, "p").augment)
+    return parse_policies(parse_params(values, "p").augment)
 
 
 @pytest.mark.parametrize("name", DOMAINS)
@@ -29,14 +29,14 @@ def test_every_domain_is_explained_and_allows_something(name: str) -> None:
     domain = DOMAINS[name]
     assert domain.says and set(domain.limits) <= set(CHANGES)
     assert all(limit.most >= 0 and limit.why for limit in domain.limits.values())
-    assert "none" in allowed(name) and len(allowed(name)) > 1
+    assert "none" in allowed_policies(name) and len(allowed_policies(name)) > 1
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("name", DOMAINS)
 def test_every_policy_in_every_domain_is_let_through_or_refused_with_a_remedy(name: str, policy: str) -> None:
     for choice in {(policy,), *([(policy, "mixup")] if policy not in ("none", "mixup", "cutmix") else [])}:
-        picked = chosen(*choice)
+        picked = default_policies(*choice)
         over = {kind for kind, limit in DOMAINS[name].limits.items() if picked.changes.get(kind, 0) > limit.most}
         if not over:
             check_domain(picked, name)
@@ -49,7 +49,7 @@ def test_every_policy_in_every_domain_is_let_through_or_refused_with_a_remedy(na
         offered = re.search(r"use one of (.+?); or", message)
         assert offered is not None
         for other in offered[1].split(", "):
-            check_domain(chosen(other), name)
+            check_domain(default_policies(other), name)
         copied = re.search(r"write `policy: (.+?)`", message)
         if copied is not None:
             check_domain(read(YAML(typ="safe", pure=True).load(copied[1])), name)
@@ -59,12 +59,12 @@ def test_every_policy_in_every_domain_is_let_through_or_refused_with_a_remedy(na
 @pytest.mark.parametrize("name", ["digits", "text"])
 def test_what_would_change_a_character_is_refused(name: str, policy: str) -> None:
     with pytest.raises(ConfigError):
-        check_domain(chosen(policy), name)
+        check_domain(default_policies(policy), name)
 
 
 def test_the_message_names_change_domain_and_remedy() -> None:
     with pytest.raises(ConfigError) as caught:
-        check_domain(chosen("geometric"), "digits")
+        check_domain(default_policies("geometric"), "digits")
     assert str(caught.value) == (
         "the augmentation 'geometric' would not keep the labels of the domain 'digits':\n"
         "  - it mirrors 50% of the images (not allowed): a mirrored digit or letter is another one or none\n"
@@ -90,7 +90,7 @@ def test_amounts_of_several_policies_add_up() -> None:
 
 def test_an_unknown_domain_names_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
-        check_domain(chosen("light"), "digit")
+        check_domain(default_policies("light"), "digit")
     assert str(caught.value) == (
         "there is no augmentation domain 'digit'\n  where: augment.domain\n  remedy: did you mean 'digits'?"
     )
@@ -99,6 +99,6 @@ def test_an_unknown_domain_names_the_nearest() -> None:
 def test_the_shipped_settings_keep_the_labels_of_the_built_in_digits() -> None:
     augment = load_params(SHIPPED).augment
     assert augment == Augment(preview_images=augment.preview_images), "else other data would inherit the demo's"
-    found = found_for("0123456789", [Look.of(Image.new("RGB", (8, 8)))], augment.domain)
+    found = detect_domain("0123456789", [VisualTraits.of(Image.new("RGB", (8, 8)))], augment.domain)
     assert found.domain == "digits", "else the demo would let digits be mirrored"
-    check_domain(chosen_as(found.policy), found.domain)
+    check_domain(single_policy(found.policy), found.domain)

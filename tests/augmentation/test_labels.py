@@ -17,7 +17,7 @@ from PIL import Image
 
 from graft.augmentation.domains import DOMAINS, check_domain
 from graft.augmentation.policies import POLICIES, augment_batch, build_policy
-from graft.augmentation.policy_config import Choice, choose, chosen
+from graft.augmentation.policy_config import PolicyConfig, default_policies, parse_policies
 from graft.core.config import parse_params
 from graft.core.errors import ConfigError
 
@@ -28,9 +28,9 @@ MARGIN = 0.08
 Read = Callable[[np.ndarray], np.ndarray]
 
 
-def read(policy: Any) -> Choice:
+def read(policy: Any) -> PolicyConfig:
     values = {"zoo": {"candidates": ["resnet18"]}, "augment": {"policy": policy}}
-    return choose(parse_params(values, "p").augment)
+    return parse_policies(parse_params(values, "p").augment)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def accuracy(digits: tuple[np.ndarray, ...]) -> Callable[[Choice], float]:
+def accuracy(digits: tuple[np.ndarray, ...]) -> Callable[[PolicyConfig], float]:
     """The reader's accuracy on test images that were varied."""
     from sklearn.svm import SVC
 
@@ -61,7 +61,7 @@ def accuracy(digits: tuple[np.ndarray, ...]) -> Callable[[Choice], float]:
     x = np.concatenate([train[..., 0], np.stack(moved)]).reshape(-1, SIZE * SIZE) / 255
     reader = SVC(C=10, gamma=10 / SIZE**2).fit(x, np.tile(labels, COPIES + 1))
 
-    def score(choice: Choice) -> float:
+    def score(choice: PolicyConfig) -> float:
         varied = augment_batch(build_policy(choice, SIZE), torch.from_numpy(test), range(len(test)))
         return float(reader.score(varied[..., 0].numpy().reshape(-1, SIZE * SIZE) / 255, truth))
 
@@ -97,10 +97,12 @@ def _limits(*kinds: str) -> dict[str, float]:
     ],
     ids=str,
 )
-def test_what_the_domain_of_digits_allows_keeps_accuracy(policy: Any, accuracy: Callable[[Choice], float]) -> None:
+def test_what_the_domain_of_digits_allows_keeps_accuracy(
+    policy: Any, accuracy: Callable[[PolicyConfig], float]
+) -> None:
     choice = read(policy)
     check_domain(choice, "digits")
-    plain = accuracy(chosen("none"))
+    plain = accuracy(default_policies("none"))
     assert plain > 0.97
     assert accuracy(choice) > plain - MARGIN
 
@@ -108,12 +110,12 @@ def test_what_the_domain_of_digits_allows_keeps_accuracy(policy: Any, accuracy: 
 @pytest.mark.parametrize(
     "policy", ["light", "symmetries", "trivialaugment", {"light": {"crop": 0}}, {"digits": {"rotation": 90}}], ids=str
 )
-def test_what_it_refuses_does_not(policy: Any, accuracy: Callable[[Choice], float]) -> None:
+def test_what_it_refuses_does_not(policy: Any, accuracy: Callable[[PolicyConfig], float]) -> None:
     """The measure can fail: by several times its margin for digits that are mirrored or turned too far."""
     choice = read(policy)
     with pytest.raises(ConfigError):
         check_domain(choice, "digits")
-    assert accuracy(choice) < accuracy(chosen("none")) - 3 * MARGIN
+    assert accuracy(choice) < accuracy(default_policies("none")) - 3 * MARGIN
 
 
 @pytest.mark.slow
@@ -123,9 +125,9 @@ def test_policies_for_photographs_keep_the_accuracy_of_a_trained_head(shared_dat
 
     from graft.core.settings import Candidate
     from graft.models.preprocessing import Geometry
-    from graft.models.weights.weights import Surroundings, pretrained
+    from graft.models.weights.weights import WeightsContext, pretrained
 
-    found = pretrained(Candidate("timm:tf_efficientnet_lite0", "bundled"), Surroundings(Path("x"), True, 0))
+    found = pretrained(Candidate("timm:tf_efficientnet_lite0", "bundled"), WeightsContext(Path("x"), True, 0))
     network, size = found.network.eval(), 128
     geometry = Geometry(size, 1.0, "bicubic")
 
@@ -143,8 +145,8 @@ def test_policies_for_photographs_keep_the_accuracy_of_a_trained_head(shared_dat
     head = LogisticRegression(C=0.01, max_iter=2000).fit(features(train[0]), train[1])
     scores = {}
     for name in [name for name, recipe in POLICIES.items() if recipe.mixing is None]:
-        check_domain(chosen(name), "natural")
-        varied = augment_batch(build_policy(chosen(name), size), test[0], range(len(test[0])))
+        check_domain(default_policies(name), "natural")
+        varied = augment_batch(build_policy(default_policies(name), size), test[0], range(len(test[0])))
         scores[name] = float(head.score(features(varied), test[1]))
     print(scores)
     assert scores["none"] > 0.9

@@ -7,15 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graft.augmentation.mixing import Mixing
+from graft.augmentation.mixing import BatchMixing
 from graft.augmentation.policies import POLICIES, build_policy
-from graft.augmentation.policy_config import chosen
+from graft.augmentation.policy_config import default_policies
 
 NAMES = [name for name, recipe in POLICIES.items() if recipe.mixing is not None]
 
 
-def mixing(name: str) -> Mixing:
-    built = build_policy(chosen(name), 8).mixing
+def mixing(name: str) -> BatchMixing:
+    built = build_policy(default_policies(name), 8).mixing
     assert built is not None
     return built
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.augmentation.policies import POLICIES, Policy, augment_batch, build_policy
-from graft.augmentation.policy_config import Choice, Pick, chosen
+from graft.augmentation.policy_config import PolicyConfig, PolicySpec, default_policies
 from graft.augmentation.transforms import CHANGES, trivialaugment
 from tests.conftest import picture
 
@@ -24,8 +24,8 @@ def batch(count: int = 5, size: int = 24) -> torch.Tensor:
 
 
 def policy(name: str, size: int = 24, **values: float) -> Policy:
-    defaults = chosen(name).picks[0].values
-    return build_policy(Choice((Pick(name, {**defaults, **values}),)), size)
+    defaults = default_policies(name).picks[0].values
+    return build_policy(PolicyConfig((PolicySpec(name, {**defaults, **values}),)), size)
 
 
 def test_the_issue_s_policies_are_there() -> None:
@@ -92,7 +92,7 @@ def test_every_option_is_in_its_range_and_works_at_both_ends(name: str) -> None:
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_change_is_one_that_domains_can_limit(name: str) -> None:
-    changes = chosen(name).changes
+    changes = default_policies(name).changes
     assert set(changes) <= set(CHANGES)
     assert bool(changes) == (name != "none")
     assert all(CHANGES[kind].format(amount) for kind, amount in changes.items())

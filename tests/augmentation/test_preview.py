@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from graft.augmentation.policies import POLICIES, build_policy
-from graft.augmentation.policy_config import chosen
+from graft.augmentation.policy_config import default_policies
 from graft.augmentation.preview import _caption, preview_sheet
 from tests.conftest import picture
 
@@ -21,7 +21,7 @@ def images(count: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("count", [1, 3])
 @pytest.mark.parametrize("name", [*POLICIES, "geometric+mixup"])
 def test_the_sheet_is_a_picture_and_the_same_every_time(name: str, count: int, tmp_path: Path) -> None:
-    policy = build_policy(chosen(*name.split("+")), 24)
+    policy = build_policy(default_policies(*name.split("+")), 24)
     for file in ("a.png", "b.png"):
         preview_sheet(
             tmp_path / file, "title", policy, {"original": images(count)}, ["cat", "dog", "a" * 40][:count], seed=0
@@ -39,7 +39,12 @@ def test_the_sheet_is_a_picture_and_the_same_every_time(name: str, count: int, t
 def test_originals_stand_first_and_unchanged(tmp_path: Path) -> None:
     shown = images(2)
     preview_sheet(
-        tmp_path / "s.png", "t", build_policy(chosen("cutmix"), 24), {"original": shown}, ["cat", "dog"], seed=0
+        tmp_path / "s.png",
+        "t",
+        build_policy(default_policies("cutmix"), 24),
+        {"original": shown},
+        ["cat", "dog"],
+        seed=0,
     )
     with Image.open(tmp_path / "s.png") as sheet:
         cell = np.asarray(sheet)[64 : 64 + 128, 132 : 132 + 128]
@@ -54,7 +59,7 @@ def test_a_caption_names_the_row_s_own_class_first() -> None:
 
 
 def test_a_long_title_is_wrapped(tmp_path: Path) -> None:
-    policy = build_policy(chosen("none"), 24)
+    policy = build_policy(default_policies("none"), 24)
     preview_sheet(tmp_path / "s.png", "word " * 60, policy, {"original": images(1)}, ["cat"], seed=0)
     with Image.open(tmp_path / "s.png") as sheet:
         assert sheet.size[1] > 64 + 136 + 20

@@ -22,7 +22,7 @@ from graft.calibration.novelty import features_of
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.packaged import version_of
 from graft.models.backbone import build_network
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 from tests.serving.conftest import Export, package
 from tests.serving.conftest import export as export  # fixtures
 from tests.serving.conftest import finetuned as finetuned
@@ -49,7 +49,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
     torch.manual_seed(0)
     arch = "shufflenet_v2_x0_5"
-    artifact = Artifact(("cat", "dog"), arch, "none", 1, family_of(arch).preprocessing(arch, 32))
+    artifact = Artifact(("cat", "dog"), arch, "none", 1, builder_for(arch).preprocessing(arch, 32))
     save_artifact(root / "models" / "packaged", artifact, build_network(arch, 2, depth=1))
     doubtful(root / "models" / "doubtful", artifact)
     Image.new("RGB", (50, 40), (200, 10, 10)).save(root / "red one.png")

@@ -14,7 +14,7 @@ from graft.cli.rank_candidates import rank_candidates
 from graft.core.errors import DataError, WeightsError
 from graft.inference.artifact import Artifact, load_artifact, save_artifact
 from graft.models.backbone import build_network
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 
 ARCH = "shufflenet_v2_x0_5"
 
@@ -29,7 +29,7 @@ def _save(folder: Path, classes: tuple[str, ...], bias: tuple[float, ...]) -> Pa
     with torch.no_grad():
         head.weight.zero_()
         head.bias.copy_(torch.tensor(bias))
-    save_artifact(folder, Artifact(classes, ARCH, "none", 1, family_of(ARCH).preprocessing(ARCH, 32)), network)
+    save_artifact(folder, Artifact(classes, ARCH, "none", 1, builder_for(ARCH).preprocessing(ARCH, 32)), network)
     return folder
 
 

@@ -25,7 +25,7 @@ from graft.core.files import sha256
 from graft.inference.artifact import Artifact, load_artifact, save_artifact
 from graft.inference.predictor import Predictor
 from graft.models.backbone import build_network
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 
 CLASSES = ("cat", "dog", "owl")
 
@@ -34,7 +34,7 @@ def save_model(folder: Path, classes: tuple[str, ...] = CLASSES, seed: int = 0, 
     """A small network of random weights."""
     arch = "shufflenet_v2_x0_5"
     torch.manual_seed(seed)
-    artifact = Artifact(classes, arch, "none", 1, family_of(arch).preprocessing(arch, 32), provenance=provenance)
+    artifact = Artifact(classes, arch, "none", 1, builder_for(arch).preprocessing(arch, 32), provenance=provenance)
     save_artifact(folder, artifact, build_network(arch, len(classes), depth=1))
     return folder
 

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from graft.core.errors import DataError
-from graft.data.doctor.cleaned_copy import write_cleaned
+from graft.data.doctor.cleaned_copy import write_cleaned_copy
 from graft.data.doctor.diagnosis import show
 from graft.data.doctor.doctor import DEFAULTS, doctor, examine
-from graft.data.ingest import table_of
-from graft.data.sources.records import Found, Problem
+from graft.data.ingest import ingested_table
+from graft.data.sources.listing import SourceListing, TableProblem
 from graft.data.sources.spelling import label_key, tidy
-from graft.data.sources.table_cleaning import RULES, Draft, check_rows
-from graft.data.sources.tables import look_at_table, read_table
+from graft.data.sources.table_cleaning import RULES, TableDraft, check_rows
+from graft.data.sources.tables import audit_table, read_table
 from tests.conftest import picture, write_classes
 
 Row = tuple[str, str, str]
@@ -56,7 +56,7 @@ def write(folder: Path, rows: list[Row], name: str = "table.csv") -> Path:
     return folder / name
 
 
-def broken(found: Found) -> dict[str, Problem]:
+def broken(found: SourceListing) -> dict[str, TableProblem]:
     return {problem.check: problem for problem in found.problems if not problem.met}
 
 
@@ -96,7 +96,7 @@ PLANTED: dict[str, tuple[list[Row], list[tuple[int, str, str | None]]]] = {
 def test_each_rule_finds_its_fault_and_nothing_else(rule: Any, images: Path) -> None:
     rows, wanted = PLANTED[rule.check]
     path = write(images, GOOD + rows)
-    found = broken(look_at_table(path))
+    found = broken(audit_table(path))
     assert list(found) == [rule.check]
     assert [(change.row, change.column, change.after) for change in found[rule.check].changes] == wanted
     if rule.severity == "critical":
@@ -105,7 +105,7 @@ def test_each_rule_finds_its_fault_and_nothing_else(rule: Any, images: Path) -> 
         assert f"`graft doctor {path} --fix OUT.csv` writes a cleaned copy" in str(caught.value.remedy)
         assert "(row " in caught.value.what
     else:
-        assert read_table(path).records[-1].label == "dog"
+        assert read_table(path).samples[-1].label == "dog"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_cell_with_several_labels_is_no_class_but_a_name_with_a_comma_is(
     images: Path, cells: list[str], several: list[str]
 ) -> None:
     path = write(images, [(f"cat/cat_{row:03d}.png", cell, "train") for row, cell in enumerate(cells)])
-    changes = [change for problem in broken(look_at_table(path)).values() for change in problem.changes]
+    changes = [change for problem in broken(audit_table(path)).values() for change in problem.changes]
     assert [cells[change.row - 1] for change in changes] == several
     if several:
         with pytest.raises(DataError) as caught:
@@ -132,7 +132,7 @@ def test_a_cell_with_several_labels_is_no_class_but_a_name_with_a_comma_is(
             f"{len(several)} of the {len(cells)} rows have several labels in one cell: "
         )
     else:
-        assert {record.label for record in read_table(path).records} == set(cells)
+        assert {sample.label for sample in read_table(path).samples} == set(cells)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_comma_at_the_end_of_lines_loses_nothing(images: Path, heading: str, e
     path.write_text("\n".join([heading, *(f"{file},{label}{end}" for file, label, _ in GOOD)]) + "\n")
     found = read_table(path)
     assert broken(found) == {}
-    assert [(record.source, record.label, record.facts) for record in found.records] == [
+    assert [(sample.source, sample.label, sample.facts) for sample in found.samples] == [
         (file, label, ()) for file, label, _ in GOOD
     ]
 
@@ -188,12 +188,12 @@ def test_a_column_that_divides_the_images_is_never_ignored(
         caught.value.remedy
     )
     out = tmp_path / "clean.csv"
-    write_cleaned(look_at_table(path), {}, out)
+    write_cleaned_copy(audit_table(path), {}, out)
     assert pd.read_csv(out)["split"].tolist() == wanted
-    assert {record.split for record in read_table(out).records} == {"train", "test"}
+    assert {sample.split for sample in read_table(out).samples} == {"train", "test"}
     # The way out that the message names.
     frame.assign(split="").to_csv(path, index=False)
-    assert {record.split for record in read_table(path).records} == {None}
+    assert {sample.split for sample in read_table(path).samples} == {None}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_column_that_does_not_divide_is_a_fact(images: Path, name: str, values
     path = images / "table.csv"
     rows = {"path": [row[0] for row in GOOD], "label": [row[1] for row in GOOD], name: values}
     pd.DataFrame(rows).to_csv(path, index=False)
-    assert [record.facts for record in read_table(path).records] == [((name, value),) for value in values]
+    assert [sample.facts for sample in read_table(path).samples] == [((name, value),) for value in values]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_where_one_rule_makes_all_paths_files_it_is_proposed(
     rows = [(written.format(f"{number:03d}"), "cat" if number % 2 else "dog", "") for number in range(12)]
     path = write(home, rows)
     assert doctor(str(path), True, fix=tmp_path / "clean.csv") == 0
-    assert len(read_table(tmp_path / "clean.csv").records) == 12
+    assert len(read_table(tmp_path / "clean.csv").samples) == 12
     with pytest.raises(DataError) as caught:
         read_table(path)
     assert caught.value.what.startswith("12 of the 12 files that the table lists are not there: ")
@@ -268,8 +268,8 @@ def test_a_table_whose_paths_all_fail_says_so_in_doctor_and_pipeline(
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
 def test_a_good_table_breaks_no_rule(images: Path, name: str) -> None:
     path = write(images, GOOD, name)
-    assert broken(look_at_table(path)) == {}
-    assert read_table(path).records == look_at_table(path).records
+    assert broken(audit_table(path)) == {}
+    assert read_table(path).samples == audit_table(path).samples
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_a_good_table_breaks_no_rule(images: Path, name: str) -> None:
 def test_columns_by_another_name_are_renamed(images: Path, heading: str, wanted: dict[str, str]) -> None:
     path = write(images, GOOD)
     path.write_text(path.read_text().replace("path,label,split", heading))
-    changes = broken(look_at_table(path))["columns"].changes
+    changes = broken(audit_table(path))["columns"].changes
     assert {change.before: change.after for change in changes} == wanted
     # Were it read, a column called Split that is passed over would let the test be trained on.
     with pytest.raises(DataError, match="the table has no column"):
@@ -296,17 +296,17 @@ def test_other_columns_are_facts_of_the_images_and_stay_in_a_cleaned_copy(images
     frame.assign(camera=[f"no. {row}" for row in range(len(frame))], night=["yes", "", "no", "no"]).to_csv(
         path, index=False
     )
-    found = look_at_table(path)
+    found = audit_table(path)
     assert broken(found) == {}
-    facts = {record.source: dict(record.facts) for record in found.records}
+    facts = {sample.source: dict(sample.facts) for sample in found.samples}
     assert facts == {
         source: {"camera": f"no. {row}", "night": night}
         for row, (source, night) in enumerate(zip(frame["path"], ["yes", "", "no", "no"], strict=True))
     }
     out = images.parent / "clean.csv"
-    write_cleaned(found, {}, out)
+    write_cleaned_copy(found, {}, out)
     assert {"camera", "night"} <= set(pd.read_csv(out).columns)
-    table = table_of(found.records, [record.source for record in found.records])
+    table = ingested_table(found.samples, [sample.source for sample in found.samples])
     assert table.set_index("source").loc[frame["path"][0], "camera"] == "no. 0"
 
 
@@ -314,24 +314,24 @@ def test_a_column_with_a_name_of_grafts_own_is_not_read_and_a_warning(images: Pa
     path = write(images, GOOD)
     frame = pd.read_csv(path).assign(brightness="x", source="y", camera="z")
     frame.to_csv(path, index=False)
-    (problem,) = broken(look_at_table(path)).values()
+    (problem,) = broken(audit_table(path)).values()
     assert (problem.check, problem.severity) == ("known_columns", "warning")
     assert [change.before for change in problem.changes] == ["brightness", "source"]
-    assert [record.facts for record in read_table(path).records] == [(("camera", "z"),)] * 4
+    assert [sample.facts for sample in read_table(path).samples] == [(("camera", "z"),)] * 4
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
 def test_columns_separated_otherwise_are_a_finding(images: Path, separator: str) -> None:
     path = write(images, GOOD)
     path.write_text(path.read_text().replace(",", separator))
-    assert len(look_at_table(path).records) == 4
+    assert len(audit_table(path).samples) == 4
     with pytest.raises(DataError, match="the table's columns are not separated by commas"):
         read_table(path)
 
 
 def test_no_row_to_train_on_is_left_to_the_user(images: Path) -> None:
     path = write(images, [(file, label, "test") for file, label, _ in GOOD])
-    found = broken(look_at_table(path))
+    found = broken(audit_table(path))
     assert (list(found), found["train_rows"].by_hand, found["train_rows"].changes) == (["train_rows"], True, ())
 
 
@@ -359,7 +359,7 @@ def test_the_most_frequent_spelling_is_taken(images: Path) -> None:
     labels = ["CAT", "Cat", "Cat ", "cat", "dog", "dog"]
     files = [f"{name}/{name}_{number:03d}.png" for name in ("cat", "dog") for number in range(3)]
     path = write(images, [(file, label, "train") for file, label in zip(files, labels, strict=True)])
-    assert [item.label for item in look_at_table(path).records] == ["Cat", "Cat", "Cat", "Cat", "dog", "dog"]
+    assert [item.label for item in audit_table(path).samples] == ["Cat", "Cat", "Cat", "Cat", "dog", "dog"]
 
 
 labels = st.sampled_from(["cat", "Cat", "cat ", "dog", "", "a", "A", "caf\u00e9", "cafe\u0301", "nan", "\u200b"])
@@ -370,10 +370,10 @@ splits = st.sampled_from(["train", "test", "val", "", "tset", "zzz", "TRAIN "])
 @given(rows=st.lists(st.tuples(paths, labels, splits), min_size=1, max_size=12))
 def test_a_cleaned_table_breaks_no_rule_and_a_good_row_is_never_lost(images: Path, rows: list[Row]) -> None:
     columns = {name: [row[place] for row in rows] for place, name in enumerate(("path", "label", "split"))}
-    draft = Draft(images, {name: list(values) for name, values in columns.items()})
+    draft = TableDraft(images, {name: list(values) for name, values in columns.items()})
     check_rows(draft)
     kept = {name: [values[row] for row in draft.kept] for name, values in draft.columns.items()}
-    assert all(problem.met for problem in check_rows(Draft(images, kept)))
+    assert all(problem.met for problem in check_rows(TableDraft(images, kept)))
     for row, (file, label, split) in enumerate(rows):
         alone = sum((images / other).resolve() == (images / file).resolve() for other, _, _ in rows) == 1
         twin = any(other.lower().removeprefix("./") == file for place, (other, _, _) in enumerate(rows) if place != row)
@@ -459,7 +459,7 @@ def test_the_command_writes_a_clean_copy_and_its_log(
     assert files == expected
     # Whoever runs it on the copy finds nothing, and the pipeline takes it.
     assert not any(not finding.success for finding in examine(str(out), DEFAULTS).findings)
-    assert len(read_table(out).records) == len(expected)
+    assert len(read_table(out).samples) == len(expected)
     log = list(csv.DictReader(io.StringIO(Path(said["cleaned"]["log"]).read_text(encoding="utf-8"))))
     assert Path(said["cleaned"]["log"]) == out.with_suffix(".changes.csv")
     assert len(log) == said["cleaned"]["changes"]
@@ -522,8 +522,8 @@ def test_a_copy_behind_a_link_still_finds_its_images(tmp_path: Path, make_classe
     (tmp_path / "far" / "away" / "real").mkdir(parents=True)
     (tmp_path / "link").symlink_to("far/away/real")
     assert doctor(str(folder), True, fix=tmp_path / "link" / "clean.csv") == 0
-    assert len(read_table(tmp_path / "link" / "clean.csv").records) == 20
-    assert len(read_table(tmp_path / "far" / "away" / "real" / "clean.csv").records) == 20
+    assert len(read_table(tmp_path / "link" / "clean.csv").samples) == 20
+    assert len(read_table(tmp_path / "far" / "away" / "real" / "clean.csv").samples) == 20
 
 
 def test_paths_that_go_up_through_a_link_are_those_of_the_file_system(tmp_path: Path) -> None:
@@ -549,7 +549,7 @@ def test_what_no_copy_can_mend_still_refuses(
 
 def test_built_in_data_has_nothing_to_clean(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is nothing to clean"):
-        write_cleaned(Found(()), {}, tmp_path / "clean.csv")
+        write_cleaned_copy(SourceListing(()), {}, tmp_path / "clean.csv")
     assert list(tmp_path.iterdir()) == []
 
 

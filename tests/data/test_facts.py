@@ -14,9 +14,9 @@ from PIL import Image
 
 from graft.core.errors import DataError
 from graft.data import image_stats
-from graft.data.ingest import table_of
+from graft.data.ingest import ingested_table
 from graft.data.manifest import build_manifest, usable
-from graft.data.sources.records import Record
+from graft.data.sources.listing import Sample
 from graft.modalities.image.stats import NAMES, Facts, Tones, examine, perceptual_hash, sharpness
 from tests.conftest import picture
 
@@ -130,7 +130,7 @@ def rows(tmp_path: Path, count: int) -> tuple[pd.DataFrame, list[Path]]:
     files = [save(tmp_path / f"{number}.png", picture(number)) for number in range(count)]
     files[1].write_bytes(b"text")
     names = [f"a/{file.name}" for file in files]
-    return table_of([Record(file, file.name, "a") for file in files], names), files
+    return ingested_table([Sample(file, file.name, "a") for file in files], names), files
 
 
 def test_the_manifest_has_a_typed_row_for_every_file_however_many_processes(tmp_path: Path) -> None:

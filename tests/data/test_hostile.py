@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from graft.core.errors import DataError
-from graft.data.ingest import place_images
-from graft.data.sources.records import Found
-from graft.data.sources.registry import find_images
-from graft.data.sources.source_links import watch
+from graft.data.ingest import copy_images
+from graft.data.sources.listing import SourceListing
+from graft.data.sources.registry import list_source
+from graft.data.sources.source_links import link_source
 from tests.conftest import picture, write_classes
 from tests.data import faults
 from tests.data.hostile import ODD_NAMES, clean, plant
@@ -28,11 +28,11 @@ GRAFT = (sys.executable, "-m", "graft.cli.main")
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
-def find(source: Path, follow_links: bool = False) -> Found:
-    return find_images(str(source), Path(), Path("/nonexistent"), follow_links)
+def find(source: Path, follow_links: bool = False) -> SourceListing:
+    return list_source(str(source), Path(), Path("/nonexistent"), follow_links)
 
 
-def why(found: Found) -> dict[str, str]:
+def why(found: SourceListing) -> dict[str, str]:
     return {item.path: item.why for item in found.skipped}
 
 
@@ -82,11 +82,11 @@ def test_a_clean_folder_of_odd_names_raises_no_alarm(tmp_path: Path) -> None:
 def test_odd_names_survive_taking_in(tmp_path: Path) -> None:
     folder = clean(tmp_path / "images")
     found = find(folder)
-    table = place_images(found.records, tmp_path / "raw")
+    table = copy_images(found.samples, tmp_path / "raw")
     table.to_parquet(tmp_path / "ingested.parquet", index=False)
     again = pd.read_parquet(tmp_path / "ingested.parquet")
     assert len(again) == 24 + len(ODD_NAMES) == again["path"].nunique() == again["path"].str.casefold().nunique()
-    by_source = {item.source: item.file.read_bytes() for item in found.records}
+    by_source = {item.source: item.file.read_bytes() for item in found.samples}
     for path, source in zip(again["path"], again["source"], strict=True):
         assert (tmp_path / "raw" / path).read_bytes() == by_source[source]
         assert len(Path(path).name.encode()) <= 255
@@ -94,14 +94,14 @@ def test_odd_names_survive_taking_in(tmp_path: Path) -> None:
 
 def test_links_are_followed_out_where_that_is_asked_for_and_never_in_circles(tmp_path: Path) -> None:
     folder = clean(tmp_path / "images")
-    before = {item.source for item in find(folder).records}
+    before = {item.source for item in find(folder).samples}
     plant(folder, tmp_path / "outside")
     # A way back from outside, and a circle out there.
     (tmp_path / "outside" / "more" / "back").symlink_to(folder)
     (tmp_path / "outside" / "more" / "x" / "round").symlink_to(tmp_path / "outside" / "more")
-    assert {item.source for item in find(folder).records} == before
+    assert {item.source for item in find(folder).samples} == before
     found = find(folder, follow_links=True)
-    added = {item.source: item.label for item in found.records if item.source not in before}
+    added = {item.source: item.label for item in found.samples if item.source not in before}
     assert added == {
         "bees/out.png": "bees",
         "bees/out/x/x_000.png": "bees",
@@ -132,7 +132,7 @@ def test_split_folders_may_be_links_where_links_are_followed(tmp_path: Path) -> 
     (folder / "train").symlink_to(tmp_path / "a")
     (folder / "test").symlink_to(tmp_path / "b")
     found = find(folder, follow_links=True)
-    assert [(item.label, item.split) for item in found.records if item.split == "test"] == [
+    assert [(item.label, item.split) for item in found.samples if item.split == "test"] == [
         ("cat", "test"),
         ("dog", "test"),
     ]
@@ -146,8 +146,8 @@ def test_what_lies_behind_a_followed_link_is_not_watched_and_that_is_said(tmp_pa
     (folder / "bird").symlink_to(tmp_path / "outside" / "bird")
     (tmp_path / "project").mkdir()
     link = tmp_path / "project" / "data" / ".links" / "data.source"
-    assert watch(find(folder), str(folder), link) is None
-    trouble = watch(find(folder, follow_links=True), str(folder), link)
+    assert link_source(find(folder), str(folder), link) is None
+    trouble = link_source(find(folder, follow_links=True), str(folder), link)
     assert trouble == f"{folder / 'bird'} was read through a link out of {folder}"
     assert not link.is_symlink()
 
@@ -166,11 +166,11 @@ def test_folders_deeper_than_python_calls(tmp_path: Path) -> None:
         os.chdir(here)
     found = find(folder)
     (tmp_path / "project").mkdir()
-    trouble = watch(found, str(folder), tmp_path / "project" / "data" / ".links" / "data.source")
+    trouble = link_source(found, str(folder), tmp_path / "project" / "data" / ".links" / "data.source")
     # Python's own ways to remove a tree call themselves once for each folder.
     subprocess.run(["rm", "-rf", str(folder)], check=True)
-    assert len(found.records) == 3
-    assert max(len(item.source) for item in found.records) > 3000
+    assert len(found.samples) == 3
+    assert max(len(item.source) for item in found.samples) > 3000
     assert trouble is not None and trouble.endswith("lies more than 500 folders deep")
 
 
@@ -186,7 +186,7 @@ def test_a_tree_too_deep_for_a_path_is_said_to_be(tmp_path: Path) -> None:
         os.chdir(here)
     found = find(folder)
     subprocess.run(["rm", "-rf", str(folder)], check=True)
-    assert len(found.records) == 2
+    assert len(found.samples) == 2
     assert [item.why for item in found.skipped] == ["cannot be listed: File name too long"]
 
 
@@ -255,16 +255,16 @@ PROBE = """
 import sys
 from pathlib import Path
 from graft.core.errors import exit_code
-from graft.data.doctor.cleaned_copy import write_cleaned
-from graft.data.ingest import place_images
-from graft.data.sources.registry import find_images
+from graft.data.doctor.cleaned_copy import write_cleaned_copy
+from graft.data.ingest import copy_images
+from graft.data.sources.registry import list_source
 found = []
 work = {
     "find": lambda: None,
-    "clean": lambda: write_cleaned(found[0], {}, Path("closed/clean.csv")),
-    "place": lambda: place_images(found[0].records, Path("raw")),
+    "clean": lambda: write_cleaned_copy(found[0], {}, Path("closed/clean.csv")),
+    "place": lambda: copy_images(found[0].samples, Path("raw")),
 }[sys.argv[1]]
-sys.exit(exit_code(lambda: found.append(find_images("images", Path(), Path()))) or exit_code(work))
+sys.exit(exit_code(lambda: found.append(list_source("images", Path(), Path()))) or exit_code(work))
 """
 
 

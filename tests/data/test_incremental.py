@@ -22,9 +22,9 @@ from graft.core import file_identity
 from graft.core.code_version import code_of
 from graft.core.file_identity import identify, read_steadily
 from graft.data import image_stats, stats_cache
-from graft.data.ingest import table_of
+from graft.data.ingest import ingested_table
 from graft.data.manifest import build_manifest
-from graft.data.sources.records import Record
+from graft.data.sources.listing import Sample
 from graft.data.stats_cache import FactsCache, facts_version
 from graft.modalities.image.stats import Facts
 from tests.conftest import picture
@@ -68,7 +68,7 @@ class Folder:
     def built(self, cache: FactsCache | None, workers: int = 1) -> pd.DataFrame:
         self.read, self.decoded = [], 0
         files = sorted(self.root.iterdir())
-        table = table_of([Record(file, file.name, "a") for file in files], [f"a/{file.name}" for file in files])
+        table = ingested_table([Sample(file, file.name, "a") for file in files], [f"a/{file.name}" for file in files])
         return build_manifest(table, files, workers, cache)
 
     def parquet(self, manifest: pd.DataFrame) -> bytes:
@@ -347,14 +347,13 @@ def test_a_file_that_may_not_be_read_is_a_problem(folder: Folder, monkeypatch: p
 WORK = """
 import sys, time
 from pathlib import Path
-from graft.data import identity
 from graft.data.stats_cache import FactsCache
-from graft.data.ingest import table_of
+from graft.data.ingest import ingested_table
 from graft.data.manifest import build_manifest
-from graft.data.sources.records import Record
+from graft.data.sources.listing import Sample
 root, out = Path(sys.argv[1]), sys.argv[2]
 files = sorted((root / "images").iterdir())
-table = table_of([Record(file, file.name, "a") for file in files], [f"a/{file.name}" for file in files])
+table = ingested_table([Sample(file, file.name, "a") for file in files], [f"a/{file.name}" for file in files])
 build_manifest(table, files, 1, FactsCache(root / "cache")).to_parquet(root / out, index=False)
 """
 

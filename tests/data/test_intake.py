@@ -9,23 +9,23 @@ import pytest
 
 from graft.core.errors import DataError
 from graft.data import ingest
-from graft.data.ingest import place_images, raw_paths
-from graft.data.sources.records import Record
+from graft.data.ingest import copy_images, raw_paths
+from graft.data.sources.listing import Sample
 
 
-def records(tmp_path: Path, *named: tuple[str, str]) -> list[Record]:
+def samples(tmp_path: Path, *named: tuple[str, str]) -> list[Sample]:
     found = []
     for source, label in named:
         file = tmp_path / "user" / source
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(source.encode())
-        found.append(Record(file, source, label))
+        found.append(Sample(file, source, label))
     return found
 
 
 def test_images_are_placed_by_class_and_the_users_files_stay_their_own(tmp_path: Path) -> None:
-    items = records(tmp_path, ("b/2.png", "b"), ("a/1.png", "a"))
-    table = place_images(items, tmp_path / "raw")
+    items = samples(tmp_path, ("b/2.png", "b"), ("a/1.png", "a"))
+    table = copy_images(items, tmp_path / "raw")
     assert table["path"].tolist() == ["a/1.png", "b/2.png"]
     assert table["source"].tolist() == ["a/1.png", "b/2.png"]
     assert table["split"].isna().all()
@@ -35,7 +35,7 @@ def test_images_are_placed_by_class_and_the_users_files_stay_their_own(tmp_path:
 
 
 def test_names_that_collide_get_a_mark_of_their_source(tmp_path: Path) -> None:
-    items = records(tmp_path, ("train/ants/1.jpg", "ants"), ("val/ants/1.jpg", "ants"), ("val/ants/1.JPG", "ants"))
+    items = samples(tmp_path, ("train/ants/1.jpg", "ants"), ("val/ants/1.jpg", "ants"), ("val/ants/1.JPG", "ants"))
     paths = raw_paths(items)
     assert paths[0] == "ants/1.jpg"
     assert [path[:7] for path in paths[1:]] == ["ants/1-", "ants/1-"]
@@ -45,21 +45,21 @@ def test_names_that_collide_get_a_mark_of_their_source(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label", ["../../etc", "/etc", "..", "", "a/b", "a\x00b", "x" * 300, ".hidden"])
 def test_no_label_leads_out_of_the_folder(tmp_path: Path, label: str) -> None:
-    (item,) = records(tmp_path, ("1.png", label))
-    table = place_images([item], tmp_path / "raw")
+    (item,) = samples(tmp_path, ("1.png", label))
+    table = copy_images([item], tmp_path / "raw")
     (placed,) = [path for path in (tmp_path / "raw").rglob("*") if path.is_file()]
     assert placed.parent.parent == tmp_path / "raw"
     assert table["label"].tolist() == [label]
 
 
 def test_labels_that_a_file_system_could_confuse_get_folders_of_their_own(tmp_path: Path) -> None:
-    paths = raw_paths(records(tmp_path, ("1.png", "Cat"), ("2.png", "cat"), ("3.png", "a/b"), ("4.png", "a_b")))
+    paths = raw_paths(samples(tmp_path, ("1.png", "Cat"), ("2.png", "cat"), ("3.png", "a/b"), ("4.png", "a_b")))
     assert len({path.split("/")[0].casefold() for path in paths}) == 4
 
 
 def test_the_longest_name_still_fits_when_it_is_marked(tmp_path: Path) -> None:
     name = "é" * 125 + ".png"
-    paths = raw_paths(records(tmp_path, (f"x/{name}", "a"), (f"y/{name}", "a")))
+    paths = raw_paths(samples(tmp_path, (f"x/{name}", "a"), (f"y/{name}", "a")))
     assert max(len(path.split("/")[1].encode()) for path in paths) <= 255
 
 
@@ -68,21 +68,21 @@ def test_where_the_kernel_cannot_copy_the_bytes_are_copied(tmp_path: Path, monke
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
-    place_images(records(tmp_path, ("a/1.png", "a")), tmp_path / "raw")
+    copy_images(samples(tmp_path, ("a/1.png", "a")), tmp_path / "raw")
     assert (tmp_path / "raw/a/1.png").read_bytes() == b"a/1.png"
 
 
 def test_a_file_that_went_and_a_full_disk_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    items = records(tmp_path, ("a/1.png", "a"))
+    items = samples(tmp_path, ("a/1.png", "a"))
     items[0].file.unlink()
     with pytest.raises(DataError, match="the image cannot be taken in: No such file or directory"):
-        place_images(items, tmp_path / "raw")
+        copy_images(items, tmp_path / "raw")
 
     def full(*_: object) -> bool:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ingest, "_clone", full)
     with pytest.raises(DataError) as caught:
-        place_images(records(tmp_path, ("a/2.png", "a")), tmp_path / "raw")
+        copy_images(samples(tmp_path, ("a/2.png", "a")), tmp_path / "raw")
     assert caught.value.what == "the image cannot be taken in: No space left on device"
     assert caught.value.where == str(tmp_path / "user/a/2.png")

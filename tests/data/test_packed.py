@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from graft.core.errors import DataError
 from graft.core.file_identity import identify, read_steadily
-from graft.core.packed_files import INDEX_FILE, PackedFile, PackedFolder, open_raw
-from graft.data.ingest import place_images
+from graft.core.packed_files import INDEX_FILE, PackedFile, PackedFolder, open_folder
+from graft.data.ingest import copy_images
 from graft.data.packing import pack_files, pack_images, shard_of
-from graft.data.sources.records import Record, Skipped
-from graft.data.sources.scan import Scope, walk
+from graft.data.sources.listing import Sample, Skipped
+from graft.data.sources.scan import ScanScope, scan
 from graft.modalities.image import decode
 from graft.modalities.image.stats import examine
 
@@ -51,7 +51,7 @@ def packed(files: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def image_of(folder: Path, path: str) -> PackedFile:
-    found = open_raw(folder) / path
+    found = open_folder(folder) / path
     assert isinstance(found, PackedFile)
     return found
 
@@ -63,7 +63,7 @@ def rewrite_index(folder: Path, change: Callable[[dict[str, list[object]]], obje
 
 
 def test_every_image_comes_back_as_it_was(files: dict[str, Path], packed: Path) -> None:
-    raw = open_raw(packed)
+    raw = open_folder(packed)
     assert isinstance(raw, PackedFolder)
     assert raw.paths() == sorted(files)
     assert {path: (raw / path).read_bytes() for path in files} == {p: f.read_bytes() for p, f in files.items()}
@@ -96,7 +96,7 @@ def test_what_is_packed_is_what_is_read(
         files["/".join(parts)] = home / str(place)
         (home / str(place)).write_bytes(data)
     pack_files(files, folder, shards)
-    raw = open_raw(folder)
+    raw = open_folder(folder)
     assert {path: (raw / path).read_bytes() for path in files} == {
         "/".join(parts): data for parts, data in contents.items()
     }
@@ -141,7 +141,7 @@ def test_one_image_changes_one_tar_file_and_the_index(
 
 
 def test_a_packed_folder_goes_to_other_processes_and_threads_small(files: dict[str, Path], packed: Path) -> None:
-    raw = open_raw(packed)
+    raw = open_folder(packed)
     sent = pickle.dumps(raw)
     assert len(sent) < 600
     there = pickle.loads(sent)
@@ -153,11 +153,11 @@ def test_a_packed_folder_goes_to_other_processes_and_threads_small(files: dict[s
 
 
 def test_loose_images_are_paths(tmp_path: Path) -> None:
-    assert open_raw(tmp_path) == tmp_path
+    assert open_folder(tmp_path) == tmp_path
     # A class may be called as the index is, or as a tar file is.
     (tmp_path / INDEX_FILE).mkdir()
     (tmp_path / "00.tar").mkdir()
-    assert open_raw(tmp_path) == tmp_path
+    assert open_folder(tmp_path) == tmp_path
 
 
 def test_facts_pixels_and_table_are_those_of_the_loose_images(
@@ -165,16 +165,16 @@ def test_facts_pixels_and_table_are_those_of_the_loose_images(
 ) -> None:
     folder = make_classes({"ant": 3, "bee": 3})
     (folder / "ant" / "broken.png").write_bytes(b"no image")
-    records = [
-        Record(path, path.relative_to(folder).as_posix(), path.parent.name)
-        for path in sorted(walk(folder, Scope(folder)), key=str)
+    samples = [
+        Sample(path, path.relative_to(folder).as_posix(), path.parent.name)
+        for path in sorted(scan(folder, ScanScope(folder)), key=str)
         if not isinstance(path, Skipped)
     ]
     for name in ("loose", "packed"):
         (tmp_path / name).mkdir()
-    table = place_images(records, tmp_path / "loose")
-    assert pack_images(records, tmp_path / "packed", 2).equals(table)
-    loose, packed = (open_raw(tmp_path / name) for name in ("loose", "packed"))
+    table = copy_images(samples, tmp_path / "loose")
+    assert pack_images(samples, tmp_path / "packed", 2).equals(table)
+    loose, packed = (open_folder(tmp_path / name) for name in ("loose", "packed"))
     for path in table["path"]:
         assert examine(packed / path) == examine(loose / path)
         if path != "ant/broken.png":
@@ -202,7 +202,7 @@ def test_a_cut_tar_file_is_refused_when_the_folder_is_opened(packed: Path) -> No
     shard = min(packed.glob("*.tar"))
     shard.write_bytes(shard.read_bytes()[:700])
     with pytest.raises(DataError, match="cut off or is gone: 700 bytes are there") as refused:
-        open_raw(packed)
+        open_folder(packed)
     assert refused.value.where == str(shard)
     assert "dvc checkout --force data/raw" in (refused.value.remedy or "")
 
@@ -222,7 +222,7 @@ def test_what_is_cut_later_is_refused_when_it_is_read(packed: Path) -> None:
 def test_a_missing_index_is_named(packed: Path) -> None:
     (packed / INDEX_FILE).unlink()
     with pytest.raises(DataError, match=r"images are packed here \(0\d.tar\), but their index is missing"):
-        open_raw(packed)
+        open_folder(packed)
 
 
 @pytest.mark.parametrize(
@@ -247,13 +247,13 @@ def test_an_index_that_does_not_fit_is_refused(
     rewrite_index(packed, change)
     path = pq.read_table(packed / INDEX_FILE)["path"][0].as_py()
     with pytest.raises(DataError, match=says):
-        (open_raw(packed) / path).read_bytes()
+        (open_folder(packed) / path).read_bytes()
 
 
 def test_an_index_that_is_no_table_is_refused(packed: Path) -> None:
     (packed / INDEX_FILE).write_bytes(b"none")
     with pytest.raises(DataError, match="the index of the packed images cannot be read"):
-        open_raw(packed)
+        open_folder(packed)
 
 
 def test_images_that_changed_places_are_not_taken_for_each_other(tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_images_that_changed_places_are_not_taken_for_each_other(tmp_path: Path)
 
 def test_an_image_that_the_index_does_not_list_is_named(packed: Path) -> None:
     with pytest.raises(DataError, match=r"the index of the packed images does not list \.\./user/0"):
-        open_raw(packed) / "../user/0"
+        open_folder(packed) / "../user/0"
 
 
 def test_an_image_that_cannot_be_read_is_named(files: dict[str, Path], tmp_path: Path) -> None:

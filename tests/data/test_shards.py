@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from graft.core.errors import DataError
-from graft.core.packed_files import PackedFile, open_raw
-from graft.data.doctor.cleaned_copy import write_cleaned
-from graft.data.ingest import place_images
+from graft.core.packed_files import PackedFile, open_folder
+from graft.data.doctor.cleaned_copy import write_cleaned_copy
+from graft.data.ingest import copy_images
 from graft.data.packing import pack_files, pack_images
 from graft.data.sources import tar_shards
-from graft.data.sources.records import Found
-from graft.data.sources.registry import find_images
+from graft.data.sources.listing import SourceListing
+from graft.data.sources.registry import list_source
 from graft.modalities.image.decode import decode, read_bytes
 from graft.pipeline import ingest, locate, validate
 from graft.pipeline.runner import run_stage
@@ -27,8 +27,8 @@ from graft.pipeline.runner import run_stage
 DIVIDED = {f"{part}/{name}": 2 for part in ("train", "val", "test") for name in ("cat", "dog")}
 
 
-def find(folder: Path, follow_links: bool = False) -> Found:
-    return find_images(str(folder), Path(), Path("/nonexistent"), follow_links)
+def find(folder: Path, follow_links: bool = False) -> SourceListing:
+    return list_source(str(folder), Path(), Path("/nonexistent"), follow_links)
 
 
 def tar_of(path: Path, *members: tarfile.TarInfo | str, **options: int) -> Path:
@@ -49,7 +49,7 @@ def link(name: str, kind: bytes, target: str) -> tarfile.TarInfo:
     return entry
 
 
-def why(found: Found) -> dict[str, str]:
+def why(found: SourceListing) -> dict[str, str]:
     return {item.path: item.why for item in found.skipped}
 
 
@@ -66,7 +66,7 @@ def test_records_are_those_of_the_folder(
             pytest.skip("there is no tar program here")
         subprocess.run(["tar", "-C", str(folder), "-cf", str(home / "a.tar"), "."], check=True)
     elif packed_by == "graft":
-        pack_files({record.source: record.file for record in expected.records}, home, 3)
+        pack_files({sample.source: sample.file for sample in expected.samples}, home, 3)
     else:
         kinds = {"gnu": tarfile.GNU_FORMAT, "ustar": tarfile.USTAR_FORMAT}
         with tarfile.open(home / "a.tar", "w", format=kinds[packed_by]) as tar:
@@ -74,20 +74,20 @@ def test_records_are_those_of_the_folder(
     found = find(home)
     assert found.watched == home
     assert found.skipped == ()
-    facts = [[(r.source, r.label, r.split, r.file.name) for r in each.records] for each in (found, expected)]
+    facts = [[(r.source, r.label, r.split, r.file.name) for r in each.samples] for each in (found, expected)]
     assert facts[0] == facts[1]
-    for record, loose in zip(found.records, expected.records, strict=True):
-        assert read_bytes(record.file) == read_bytes(loose.file)
-        assert decode(record.file).tobytes() == decode(loose.file).tobytes()
-    for take_in in (place_images, lambda records, target: pack_images(records, target, 2)):
+    for sample, loose in zip(found.samples, expected.samples, strict=True):
+        assert read_bytes(sample.file) == read_bytes(loose.file)
+        assert decode(sample.file).tobytes() == decode(loose.file).tobytes()
+    for take_in in (copy_images, lambda samples, target: pack_images(samples, target, 2)):
         pair = [tmp_path / "raw" / str(number) for number in range(2)]
         tables = []
         for target, each in zip(pair, (found, expected), strict=True):
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
-            tables.append(take_in(each.records, target))
+            tables.append(take_in(each.samples, target))
         assert tables[0].equals(tables[1])
-        one, other = map(open_raw, pair)
+        one, other = map(open_folder, pair)
         assert all((one / path).read_bytes() == (other / path).read_bytes() for path in tables[0]["path"])
 
 
@@ -110,7 +110,7 @@ def test_no_member_leads_out_and_nothing_is_followed(tmp_path: Path) -> None:
         "loose.png",
     )
     found = find(tmp_path / "s")
-    assert [record.source for record in found.records] == ["cat/1.png", "dog/1.png"]
+    assert [sample.source for sample in found.samples] == ["cat/1.png", "dog/1.png"]
     no_file, out = "neither a file nor a folder", "its path leads out of the tar file"
     assert why(found) == {
         "a.tar: ../out/1.png": out,
@@ -194,7 +194,7 @@ def test_what_could_be_a_split_or_a_class_is_refused(tmp_path: Path) -> None:
 
 def test_a_class_called_train_may_hold_folders_of_images(tmp_path: Path) -> None:
     tar_of(tmp_path / "a.tar", "train/1.png", "train/steam/2.png", "test/3.png", "car/4.png")
-    labels = {(record.source, record.label, record.split) for record in find(tmp_path).records}
+    labels = {(sample.source, sample.label, sample.split) for sample in find(tmp_path).samples}
     assert labels == {
         ("train/1.png", "train", None),
         ("train/steam/2.png", "train", None),
@@ -206,7 +206,7 @@ def test_a_class_called_train_may_hold_folders_of_images(tmp_path: Path) -> None
 def test_a_folder_with_class_folders_is_no_folder_of_tar_files(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"cat": 2, "dog": 2})
     tar_of(folder / "a.tar", "bird/1.png")
-    assert {record.label for record in find(folder).records} == {"cat", "dog"}
+    assert {sample.label for sample in find(folder).samples} == {"cat", "dog"}
 
 
 def test_a_link_out_of_the_folder_is_followed_only_when_asked(tmp_path: Path) -> None:
@@ -214,23 +214,23 @@ def test_a_link_out_of_the_folder_is_followed_only_when_asked(tmp_path: Path) ->
     tar_of(tmp_path / "elsewhere.tar", "dog/1.png")
     (tmp_path / "s" / "b.tar").symlink_to(tmp_path / "elsewhere.tar")
     assert why(find(tmp_path / "s")) == {"b.tar": "a link that leads out of the data folder"}
-    assert len(find(tmp_path / "s", follow_links=True).records) == 2
+    assert len(find(tmp_path / "s", follow_links=True).samples) == 2
 
 
 def test_an_image_that_is_no_longer_where_it_was_listed_is_named(tmp_path: Path) -> None:
     path = tar_of(tmp_path / "a.tar", "cat/1.png", "cat/2.png")
-    record = find(tmp_path).records[1]
+    sample = find(tmp_path).samples[1]
     tar_of(path, "dog/1.png", "dog/2.png")
     with pytest.raises(DataError, match="the tar file does not hold the image where") as refused:
-        place_images([record], tmp_path / "raw")
-    assert isinstance(record.file, PackedFile)
+        copy_images([sample], tmp_path / "raw")
+    assert isinstance(sample.file, PackedFile)
     assert refused.value.where == f"{tmp_path}/cat/2.png (in a.tar)"
 
 
 def test_a_table_cannot_name_what_lies_in_tar_files(tmp_path: Path) -> None:
     tar_of(tmp_path / "a.tar", "cat/1.png", "dog/1.png")
     with pytest.raises(DataError, match="these images lie in tar files, which a table cannot name"):
-        write_cleaned(find(tmp_path), {}, tmp_path / "out.csv")
+        write_cleaned_copy(find(tmp_path), {}, tmp_path / "out.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
 
 
@@ -240,7 +240,7 @@ def test_the_first_stages_take_tar_files(
     folder, made = make_classes({"cat": 6, "dog": 6}), []
     home = tmp_path / "tars"
     home.mkdir()
-    pack_files({record.source: record.file for record in find(folder).records}, home, 2)
+    pack_files({sample.source: sample.file for sample in find(folder).samples}, home, 2)
     for source, pack in (("../images", 0), ("../tars", 0), ("../tars", 4)):
         root = workspace_with(data={"source": source, "pack": pack})
         for stage in (locate, ingest, validate):

@@ -12,31 +12,31 @@ import pandas as pd
 import pytest
 
 from graft.core.errors import DataError
-from graft.data.sources.records import Found
-from graft.data.sources.registry import find_images
+from graft.data.sources.listing import SourceListing
+from graft.data.sources.registry import list_source
 from tests.conftest import picture, write_classes
 
 
-def find(source: Path | str, root: Path | None = None) -> Found:
-    return find_images(str(source), root or Path(), Path("/nonexistent"))
+def find(source: Path | str, root: Path | None = None) -> SourceListing:
+    return list_source(str(source), root or Path(), Path("/nonexistent"))
 
 
-def why(found: Found) -> dict[str, str]:
+def why(found: SourceListing) -> dict[str, str]:
     return {item.path: item.why for item in found.skipped}
 
 
 def test_class_folders(make_classes: Callable[..., Path]) -> None:
     found = find(make_classes({"cat": 3, "dog": 2}))
-    assert Counter((item.label, item.split, item.group) for item in found.records) == {
+    assert Counter((item.label, item.split, item.group) for item in found.samples) == {
         ("cat", None, None): 3,
         ("dog", None, None): 2,
     }
-    assert found.records[0].source == "cat/cat_000.png"
+    assert found.samples[0].source == "cat/cat_000.png"
 
 
 def test_images_in_folders_below_a_class_belong_to_it(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"cat/indoors": 2, "cat/outdoors": 1, "dog": 1})
-    assert Counter(item.label for item in find(folder).records) == {"cat": 3, "dog": 1}
+    assert Counter(item.label for item in find(folder).samples) == {"cat": 3, "dog": 1}
 
 
 def test_debris_is_passed_over_and_said_to_be(make_classes: Callable[..., Path], tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_debris_is_passed_over_and_said_to_be(make_classes: Callable[..., Path],
     (folder / "cat" / "out.png").symlink_to(tmp_path / "outside.png")
     os.mkfifo(folder / "dog" / "pipe.png")
     found = find(folder)
-    assert [item.source for item in found.records] == ["cat/cat_000.png", "dog/dog_000.png"]
+    assert [item.source for item in found.samples] == ["cat/cat_000.png", "dog/dog_000.png"]
     assert why(found) == {
         ".ipynb_checkpoints": "hidden",
         "__MACOSX": "left by a file manager or archiver",
@@ -70,8 +70,8 @@ def test_debris_is_passed_over_and_said_to_be(make_classes: Callable[..., Path],
 def test_a_line_break_in_a_name_is_printed_as_an_escape(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"cat": 1, "dog": 0})
     picture(5).save(folder / "dog" / "a\n😀 b.png")
-    record = find(folder).records[1]
-    assert (record.source, record.file.name) == ("dog/a\\n😀 b.png", "a\n😀 b.png")
+    sample = find(folder).samples[1]
+    assert (sample.source, sample.file.name) == ("dog/a\\n😀 b.png", "a\n😀 b.png")
 
 
 def test_a_name_that_is_not_utf_8_is_passed_over(make_classes: Callable[..., Path]) -> None:
@@ -84,19 +84,19 @@ def test_a_name_that_is_not_utf_8_is_passed_over(make_classes: Callable[..., Pat
 @pytest.mark.parametrize("val", ["val", "valid", "validation", "dev", "Val"])
 def test_val_is_the_test_where_there_is_no_test(make_classes: Callable[..., Path], val: str) -> None:
     found = find(make_classes({"train/cat": 2, "train/dog": 2, f"{val}/cat": 1, f"{val}/dog": 1}))
-    assert Counter(item.split for item in found.records) == {"train": 4, "test": 2}
-    assert {item.label for item in found.records} == {"cat", "dog"}
+    assert Counter(item.split for item in found.samples) == {"train": 4, "test": 2}
+    assert {item.label for item in found.samples} == {"cat", "dog"}
 
 
 def test_val_joins_train_where_there_is_a_test(make_classes: Callable[..., Path]) -> None:
     found = find(make_classes({"train/cat": 2, "val/cat": 3, "test/cat": 1, "extra/cat": 1}))
-    assert Counter(item.split for item in found.records) == {"train": 5, "test": 1}
+    assert Counter(item.split for item in found.samples) == {"train": 5, "test": 1}
     assert why(found) == {"extra": "not a split folder"}
 
 
 def test_a_test_folder_without_class_folders_has_no_labels(make_classes: Callable[..., Path]) -> None:
     found = find(make_classes({"train/cat": 2, "val/cat": 1, "test": 1}))
-    assert Counter(item.split for item in found.records) == {"train": 2, "test": 1}
+    assert Counter(item.split for item in found.samples) == {"train": 2, "test": 1}
     assert why(found) == {"test": "not a split folder"}
 
 
@@ -106,7 +106,7 @@ def test_stray_files_beside_class_folders_make_no_class_of_a_split(make_classes:
     (folder / "test" / "labels.csv").write_text("x")
     (folder / "test" / "Thumbs.db").write_text("x")
     found = find(folder)
-    assert Counter(item.split for item in found.records) == {"train": 4, "test": 2}
+    assert Counter(item.split for item in found.samples) == {"train": 4, "test": 2}
     assert why(found) == {
         "train/README.txt": "not an image by its name",
         "test/labels.csv": "not an image by its name",
@@ -123,7 +123,7 @@ def test_what_could_be_a_split_or_a_class_is_refused(make_classes: Callable[...,
 
 def test_a_class_called_train_may_hold_folders_of_images(make_classes: Callable[..., Path]) -> None:
     found = find(make_classes({"train": 1, "train/steam": 2, "test": 2, "car": 1}))
-    assert Counter((item.label, item.split) for item in found.records) == {
+    assert Counter((item.label, item.split) for item in found.samples) == {
         ("train", None): 3,
         ("test", None): 2,
         ("car", None): 1,
@@ -142,8 +142,8 @@ def test_hidden_folders_are_no_classes_at_any_depth(make_classes: Callable[..., 
     kept = {"train/cat": 2, "train/dog": 2, "test/cat": 1, "test/dog": 1}
     folder = make_classes({**kept, hidden: 1, f"train/{hidden}": 1, f"train/cat/{hidden}": 1, f"{hidden}/train/x": 1})
     found = find(folder)
-    assert {item.label for item in found.records} == {"cat", "dog"}
-    assert len(found.records) == 6
+    assert {item.label for item in found.samples} == {"cat", "dog"}
+    assert len(found.samples) == 6
     assert set(why(found)) == {hidden, f"train/{hidden}", f"train/cat/{hidden}"}
 
 
@@ -171,7 +171,7 @@ ROWS: list[dict[str, object]] = [
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
 def test_a_table_gives_labels_splits_and_groups(tmp_path: Path, name: str) -> None:
     found = find(table(tmp_path / "t", ROWS, name))
-    assert [(item.source, item.label, item.split, item.group) for item in found.records] == [
+    assert [(item.source, item.label, item.split, item.group) for item in found.samples] == [
         ("a.png", "1", "train", "p1"),
         ("b.png", "2", "test", None),
     ]
@@ -181,7 +181,7 @@ def test_a_table_gives_labels_splits_and_groups(tmp_path: Path, name: str) -> No
 def test_a_table_written_by_a_spreadsheet_has_a_byte_order_mark(tmp_path: Path) -> None:
     path = table(tmp_path / "t", ROWS)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert len(find(path).records) == 2
+    assert len(find(path).samples) == 2
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_bad_table_is_refused(tmp_path: Path, change: Callable[[str], str], wh
 
 def test_relative_sources_start_at_the_root(make_classes: Callable[..., Path], tmp_path: Path) -> None:
     make_classes({"cat": 1, "dog": 1})
-    assert len(find("images", root=tmp_path).records) == 2
+    assert len(find("images", root=tmp_path).samples) == 2
 
 
 def test_a_missing_source_names_what_is_like_it(make_classes: Callable[..., Path], tmp_path: Path) -> None:
@@ -258,12 +258,12 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_built_in_digits_are_the_same_bytes_every_time(tmp_path: Path) -> None:
-    first = find_images("digits", tmp_path, tmp_path / "1")
-    second = find_images("digits", tmp_path, tmp_path / "2")
-    assert len(first.records) == 1797
-    assert sorted({item.label for item in first.records}) == [str(digit) for digit in range(10)]
-    assert all(a.file.read_bytes() == b.file.read_bytes() for a, b in zip(first.records, second.records, strict=True))
-    assert first.records[0].source == "0/digit_0000.png"
+    first = list_source("digits", tmp_path, tmp_path / "1")
+    second = list_source("digits", tmp_path, tmp_path / "2")
+    assert len(first.samples) == 1797
+    assert sorted({item.label for item in first.samples}) == [str(digit) for digit in range(10)]
+    assert all(a.file.read_bytes() == b.file.read_bytes() for a, b in zip(first.samples, second.samples, strict=True))
+    assert first.samples[0].source == "0/digit_0000.png"
     assert first.watched is None
 
 
@@ -328,9 +328,9 @@ def test_folders_that_say_no_class_are_refused_with_what_they_need(
     assert caught.value.message() == f"{what}\n  where: {source}\n  remedy: {remedy}"
     if USUAL in remedy:
         pattern = remedy.split("'")[1]
-        found = find_images(str(source), Path(), Path("/nonexistent"), label_from=pattern)
-        assert [record.label for record in found.records] == ["cat", "cat", "dog", "dog"]
-        assert {record.split for record in found.records} == {None}
+        found = list_source(str(source), Path(), Path("/nonexistent"), label_from=pattern)
+        assert [sample.label for sample in found.samples] == ["cat", "cat", "dog", "dog"]
+        assert {sample.split for sample in found.samples} == {None}
         skipped = {item.path: item.why for item in found.skipped}
         assert skipped == {name: "data.label_from does not match its path" for name in names if name.startswith("test")}
 
@@ -340,13 +340,13 @@ def test_loose_images_alone_are_refused_with_the_pattern_of_their_names(tmp_path
     with pytest.raises(DataError) as caught:
         find(folder)
     assert str(caught.value.remedy).startswith(USUAL + "; or data.source must hold a subfolder")
-    assert len(find_images(str(folder), Path(), Path("/nonexistent"), label_from=USUAL.split("'")[1]).records) == 4
+    assert len(list_source(str(folder), Path(), Path("/nonexistent"), label_from=USUAL.split("'")[1]).samples) == 4
 
 
 def test_a_pattern_finds_labels_in_split_folders_too(tmp_path: Path) -> None:
     folder = flat(tmp_path / "images", *PETS, "valid/cat.7.png", "test/dog.8.png")
-    found = find_images(str(folder), Path(), Path("/nonexistent"), label_from=r"([a-z]+)\.\d+\.png$")
-    assert {(record.source, record.label, record.split) for record in found.records} == {
+    found = list_source(str(folder), Path(), Path("/nonexistent"), label_from=r"([a-z]+)\.\d+\.png$")
+    assert {(sample.source, sample.label, sample.split) for sample in found.samples} == {
         *((name, name[6:9], "train") for name in PETS),
         ("valid/cat.7.png", "cat", "train"),
         ("test/dog.8.png", "dog", "test"),
@@ -357,7 +357,7 @@ def test_a_pattern_finds_labels_in_split_folders_too(tmp_path: Path) -> None:
 def test_a_pattern_is_refused_where_the_source_says_its_labels(tmp_path: Path) -> None:
     path = table(tmp_path / "t", ROWS)
     with pytest.raises(DataError) as caught:
-        find_images(str(path), Path(), Path("/nonexistent"), label_from="(a)")
+        list_source(str(path), Path(), Path("/nonexistent"), label_from="(a)")
     assert caught.value.message() == (
         f"data.label_from is for folders and tar files, and a source of the kind 'table' says its labels itself\n"
         f"  where: {path}\n  remedy: set data.label_from to null"
@@ -366,7 +366,7 @@ def test_a_pattern_is_refused_where_the_source_says_its_labels(tmp_path: Path) -
 
 def test_a_class_may_be_called_as_a_split_is_beside_others(make_classes: Callable[..., Path]) -> None:
     found = find(make_classes({"train": 2, "test": 1, "plane": 2}))
-    assert Counter((item.label, item.split) for item in found.records) == {
+    assert Counter((item.label, item.split) for item in found.samples) == {
         ("train", None): 2,
         ("test", None): 1,
         ("plane", None): 2,

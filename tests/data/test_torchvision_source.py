@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from graft.core.errors import DataError
-from graft.data.sources.records import Found
-from graft.data.sources.registry import find_images
+from graft.data.sources.listing import SourceListing
+from graft.data.sources.registry import list_source
 from graft.data.sources.torchvision_datasets import SPLITS
 from graft.modalities.image.decode import decode
 from tests.data.torchvision_files import MAKERS, grey, idx, md5, mnist, numbers, rgb
@@ -29,8 +29,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "sets"
 
 
-def find(name: str) -> Found:
-    return find_images(f"torchvision:{name}", Path(), Path("/nonexistent"))
+def find(name: str) -> SourceListing:
+    return list_source(f"torchvision:{name}", Path(), Path("/nonexistent"))
 
 
 def test_every_row_has_a_maker() -> None:
@@ -41,28 +41,28 @@ def test_every_row_has_a_maker() -> None:
 def test_every_set_is_read_with_its_labels_and_splits(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = MAKERS[name](home / name, monkeypatch)
     found = find(name)
-    assert Counter((item.label, item.split) for item in found.records) == wanted
-    contents = {decode(item.file).tobytes() for item in found.records}
-    assert len(contents) == len(found.records), "every record is an image of its own"
+    assert Counter((item.label, item.split) for item in found.samples) == wanted
+    contents = {decode(item.file).tobytes() for item in found.samples}
+    assert len(contents) == len(found.samples), "every sample is an image of its own"
     assert (found.watched, found.table) == (None, None)
     again = find(name)
-    assert again.records == found.records
+    assert again.samples == found.samples
 
 
 def test_a_set_is_also_found_where_torchvision_alone_would_have_put_it(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     MAKERS["MNIST"](home, monkeypatch)
-    assert len(find("MNIST").records) == 10
+    assert len(find("MNIST").samples) == 10
 
 
 @pytest.mark.parametrize(("name", "side"), [("MNIST", 28), ("CIFAR10", 32), ("STL10", 96)])
 def test_pixels_are_those_of_the_arrays(name: str, side: int, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     MAKERS[name](home / name, monkeypatch)
-    records = [item for item in find(name).records if item.split == "train"]
+    samples = [item for item in find(name).samples if item.split == "train"]
     arrays = rgb("train", side) if side != 28 else np.repeat(grey("train", side)[..., None], 3, axis=3)
-    for record, array in zip(records, arrays, strict=True):
-        assert np.array_equal(np.asarray(decode(record.file)), array)
+    for sample, array in zip(samples, arrays, strict=True):
+        assert np.array_equal(np.asarray(decode(sample.file)), array)
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(home: Path) -> None:
@@ -124,7 +124,7 @@ def test_archives_put_there_by_hand_are_unpacked_without_a_network(
     archived_mnist(home, tmp_path, monkeypatch)
     monkeypatch.delenv("GRAFT_OFFLINE")
     monkeypatch.setattr("urllib.request.urlopen", None)
-    assert len(find("MNIST").records) == 10
+    assert len(find("MNIST").samples) == 10
     assert sorted(path.name for path in home.iterdir()) == ["MNIST", "png-1"]
 
 
@@ -175,7 +175,7 @@ def test_other_data_sets_unpickle_nothing(name: str, home: Path, monkeypatch: py
     MAKERS[name](home / name, monkeypatch)
     for reader in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, reader, None)
-    assert find(name).records
+    assert find(name).samples
 
 
 def test_images_are_written_whole_or_not_at_all(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,17 +188,17 @@ def test_images_are_written_whole_or_not_at_all(home: Path, monkeypatch: pytest.
     assert not (home / "png-1" / "MNIST").exists()
     assert list((home / "png-1").iterdir()) == []
     labels.write_bytes(whole)
-    assert len(find("MNIST").records) == 10
+    assert len(find("MNIST").samples) == 10
     # What was written is used from then on, whatever becomes of torchvision's files.
     shutil.rmtree(home / "MNIST")
-    assert len(find("MNIST").records) == 10
+    assert len(find("MNIST").samples) == 10
 
 
 def test_the_same_files_give_the_same_pictures(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     MAKERS["SVHN"](home / "SVHN", monkeypatch)
 
     def digest() -> str:
-        return hashlib.sha256(b"".join(item.file.read_bytes() for item in find("SVHN").records)).hexdigest()
+        return hashlib.sha256(b"".join(item.file.read_bytes() for item in find("SVHN").samples)).hexdigest()
 
     first = digest()
     shutil.rmtree(home / "png-1")

@@ -13,7 +13,7 @@ from graft.core.compat.torchvision import models
 from graft.evaluation.explain.gradcam import Attention, grad_cam, mapped_block
 from graft.inference.artifact import Artifact
 from graft.inference.predictor import Predictor
-from graft.models.backbone import Network, Parts, Pool, build_network, cut
+from graft.models.backbone import BackboneParts, Network, Pool, build_network, cut
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.models.zoo.torchvision_families import family_row
 
@@ -78,10 +78,10 @@ class _ChannelsLast(nn.Module):
 def _seeing(kind: str) -> Network:
     """A network that names the colour of the square and is blind for all else, in the shape of a family."""
     shapes = {
-        "cnn": Parts((_Colours(), nn.ReLU()), Pool("NCHW"), 2, "NCHW"),
-        "swin": Parts((nn.Sequential(_Colours(), _ChannelsLast()), nn.ReLU()), Pool("NHWC"), 2, "NHWC"),
-        "vit": Parts((nn.Sequential(_Colours(), _Tokens()), nn.Identity(), _Gather()), _First(), 2, "NLC"),
-        "cut": Parts((_Colours(), nn.ReLU(), nn.AdaptiveAvgPool2d(1)), Pool("NCHW"), 2, "NCHW"),
+        "cnn": BackboneParts((_Colours(), nn.ReLU()), Pool("NCHW"), 2, "NCHW"),
+        "swin": BackboneParts((nn.Sequential(_Colours(), _ChannelsLast()), nn.ReLU()), Pool("NHWC"), 2, "NHWC"),
+        "vit": BackboneParts((nn.Sequential(_Colours(), _Tokens()), nn.Identity(), _Gather()), _First(), 2, "NLC"),
+        "cut": BackboneParts((_Colours(), nn.ReLU(), nn.AdaptiveAvgPool2d(1)), Pool("NCHW"), 2, "NCHW"),
     }
     network = Network(shapes[kind], 2)
     network = cut(network, 1, 2) if kind == "cut" else network
@@ -127,7 +127,7 @@ class _Redness(nn.Module):
 
 
 def _redness() -> Network:
-    network = Network(Parts((_Redness(),), nn.Identity(), 2, "NC"), 2)
+    network = Network(BackboneParts((_Redness(),), nn.Identity(), 2, "NC"), 2)
     with torch.no_grad():
         network.head.weight.copy_(20 * torch.eye(2))
         network.head.bias.zero_()
@@ -137,7 +137,7 @@ def _redness() -> Network:
 def test_grad_cam_is_its_formula() -> None:
     """One channel is what is red, the other what is blue; the head weighs them 1 and -2 for class 0."""
     first = nn.Conv2d(3, 2, 1, bias=False)
-    network = Network(Parts((first,), Pool("NCHW"), 2, "NCHW"), 2).eval()
+    network = Network(BackboneParts((first,), Pool("NCHW"), 2, "NCHW"), 2).eval()
     with torch.no_grad():
         first.weight.copy_(torch.tensor([[1.0, 0, 0], [0, 0, 1.0]])[:, :, None, None])
         network.head.weight.copy_(torch.tensor([[1.0, -2.0], [0.0, 1.0]]))
@@ -148,7 +148,7 @@ def test_grad_cam_is_its_formula() -> None:
 
 
 def test_where_nothing_speaks_for_the_answer_there_is_no_map() -> None:
-    network = Network(Parts((nn.Conv2d(3, 4, 1),), Pool("NCHW"), 4, "NCHW"), 2)
+    network = Network(BackboneParts((nn.Conv2d(3, 4, 1),), Pool("NCHW"), 4, "NCHW"), 2)
     nn.init.zeros_(network.head.weight)
     attention = Attention(_predictor(network), 0)
     assert attention.look(np.zeros((SIDE, SIDE, 3), np.uint8), 0) is None

@@ -15,7 +15,7 @@ from graft.core.settings import Pretrain, Train
 from graft.evaluation.compare.transfer import compare
 from graft.features.cache import Store
 from graft.features.extraction import Extractor
-from graft.models.backbone import Network, Parts, Pool
+from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pretraining.pretrain import Labelled, pretrain, probabilities
 from graft.stats.intervals import Resampling
@@ -46,7 +46,7 @@ def small() -> Network:
         nn.Sequential(nn.Conv2d(a, b, 3, stride=s, padding=1), nn.BatchNorm2d(b), nn.ReLU())
         for (a, b), s in zip(itertools.pairwise((3, 16, 32, 32)), (1, 2, 1), strict=True)
     )
-    return Network(Parts(blocks, Pool("NCHW"), 32, "NCHW"), CLASSES)
+    return Network(BackboneParts(blocks, Pool("NCHW"), 32, "NCHW"), CLASSES)
 
 
 def source(kind: str) -> Network:

@@ -14,7 +14,7 @@ from graft.features.cache import Store
 from graft.features.extraction import Extractor, frozen_part
 from graft.features.keys import digest_of
 from graft.models.backbone import Network, build_network
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 
 COUNT = 37
 # A CNN at two sizes, odd ones among them, and a transformer; how many of the images fill a batch differs.
@@ -28,7 +28,7 @@ def images_of(size: int, count: int = COUNT) -> np.ndarray:
 
 def extractor_of(arch: str, images: np.ndarray, names: tuple[str, ...], folder: Path) -> Extractor:
     """What runs ``arch`` over the images."""
-    preprocessing = family_of(arch).preprocessing(arch, images.shape[1])
+    preprocessing = builder_for(arch).preprocessing(arch, images.shape[1])
     return Extractor(images, names, preprocessing, Store(folder), torch.device("cpu"))
 
 
@@ -174,7 +174,7 @@ def test_other_libraries_or_code_make_other_features(tmp_path: Path, monkeypatch
 def test_an_array_without_names_goes_by_its_own(tmp_path: Path) -> None:
     """Callers that have an array and no files give it one name."""
     network, images = network_of("resnet18", 32), images_of(32, 3)
-    preprocessing = family_of("resnet18").preprocessing("resnet18", 32)
+    preprocessing = builder_for("resnet18").preprocessing("resnet18", 32)
     store = Store(tmp_path)
     some = Extractor(images, "some", preprocessing, store, torch.device("cpu")).every_depth(network)
     other = Extractor(255 - images, "other", preprocessing, store, torch.device("cpu")).every_depth(network)

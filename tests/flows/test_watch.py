@@ -18,7 +18,7 @@ from flows.turn import turn
 from flows.watch import main, watch
 from graft.core.config import load_params
 from graft.core.workspace import Workspace
-from graft.data.changes import compare
+from graft.data.changes import compare_with_ingested
 from graft.pipeline import ingest
 from tests.flows.toy import Toy
 
@@ -121,14 +121,14 @@ def test_images_are_compared_by_name_and_label(
     images = make_classes({"ant": 4, "bee": 3})
     workspace = Workspace(workspace_with(data={"source": str(images)}))
     params = load_params(workspace.params)
-    assert compare(params, workspace).describe() == "7 images, 7 new"
+    assert compare_with_ingested(params, workspace).describe() == "7 images, 7 new"
     ingest.run(params, workspace)
-    assert compare(params, workspace).describe() == "7 images, some changed in place"
+    assert compare_with_ingested(params, workspace).describe() == "7 images, some changed in place"
     (images / "ant" / "ant_000.png").unlink()
     shutil.copy(images / "bee" / "bee_000.png", images / "bee" / "another.png")
     shutil.copy(images / "bee" / "bee_000.png", images / "bee" / "a_third.png")
-    assert compare(params, workspace).describe() == "8 images, 2 new, 1 gone"
-    assert compare(params, workspace).brief() == "2 new images, 1 images gone"
+    assert compare_with_ingested(params, workspace).describe() == "8 images, 2 new, 1 gone"
+    assert compare_with_ingested(params, workspace).brief() == "2 new images, 1 images gone"
 
 
 def test_a_source_that_is_gone_since_is_named_with_the_nearest_name(

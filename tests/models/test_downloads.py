@@ -18,8 +18,8 @@ from graft.core.compat.torchvision import models
 from graft.core.errors import ConfigError, WeightsError
 from graft.core.settings import Candidate
 from graft.models.weights.bundled import bundled_file
-from graft.models.weights.weights import Surroundings, locate, pretrained
-from graft.models.zoo.registry import TORCHVISION_BUILDER, family_of
+from graft.models.weights.weights import WeightsContext, locate, pretrained
+from graft.models.zoo.registry import TORCHVISION_BUILDER, builder_for
 from tests.models.hub import Hub, serving
 
 ARCH, TIMM_ARCH = "squeezenet1_1", "timm:test_resnet"
@@ -34,9 +34,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
     file = io.BytesIO()
-    torch.save(family_of(ARCH).model(ARCH).state_dict(), file)
+    torch.save(builder_for(ARCH).model(ARCH).state_dict(), file)
     name = f"{ARCH}-{hashlib.sha256(file.getvalue()).hexdigest()[:8]}.pth"
-    safetensors = save(family_of(TIMM_ARCH).model(TIMM_ARCH).state_dict())
+    safetensors = save(builder_for(TIMM_ARCH).model(TIMM_ARCH).state_dict())
     monkeypatch.setattr(models.get_model_weights(ARCH)["DEFAULT"].value, "url", f"https://nowhere.example/{name}")
     files = {f"/{name}": file.getvalue(), f"/{REPOSITORY}/resolve/main/model.safetensors": safetensors}
     with serving(Hub(files=files)) as found:
@@ -55,12 +55,12 @@ def point_at(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def around(tmp_path: Path) -> Surroundings:
-    return Surroundings(tmp_path / "source", offline=False, seed=0)
+def around(tmp_path: Path) -> WeightsContext:
+    return WeightsContext(tmp_path / "source", offline=False, seed=0)
 
 
 @pytest.mark.parametrize("arch", [ARCH, TIMM_ARCH])
-def test_fetched_once_and_loaded(hub: Hub, around: Surroundings, arch: str) -> None:
+def test_fetched_once_and_loaded(hub: Hub, around: WeightsContext, arch: str) -> None:
     first = pretrained(Candidate(arch), around).network.state_dict()
     assert hub.asked
     hub.asked.clear()
@@ -70,7 +70,7 @@ def test_fetched_once_and_loaded(hub: Hub, around: Surroundings, arch: str) -> N
 
 
 @pytest.mark.parametrize("arch", [ARCH, TIMM_ARCH])
-def test_a_download_that_breaks_off_is_not_used(hub: Hub, around: Surroundings, arch: str) -> None:
+def test_a_download_that_breaks_off_is_not_used(hub: Hub, around: WeightsContext, arch: str) -> None:
     hub.sends = 0.5
     with pytest.raises(WeightsError, match=r"are not on this machine, and they cannot be downloaded \("):
         locate(Candidate(arch), around)
@@ -78,7 +78,7 @@ def test_a_download_that_breaks_off_is_not_used(hub: Hub, around: Surroundings, 
     assert locate(Candidate(arch), around) is not None
 
 
-def test_a_file_that_is_not_the_published_one_is_refused(hub: Hub, around: Surroundings) -> None:
+def test_a_file_that_is_not_the_published_one_is_refused(hub: Hub, around: WeightsContext) -> None:
     path = next(path for path in hub.files if path.endswith(".pth"))
     hub.files[path] = hub.files[path][:-1] + b"x"
     with pytest.raises(WeightsError, match=r"they cannot be downloaded \(invalid hash value"):
@@ -86,14 +86,14 @@ def test_a_file_that_is_not_the_published_one_is_refused(hub: Hub, around: Surro
 
 
 @pytest.mark.parametrize("arch", [ARCH, TIMM_ARCH])
-def test_a_file_that_the_server_does_not_have(hub: Hub, around: Surroundings, arch: str) -> None:
+def test_a_file_that_the_server_does_not_have(hub: Hub, around: WeightsContext, arch: str) -> None:
     hub.files.clear()
     with pytest.raises(WeightsError, match=r"they cannot be downloaded \(.*404"):
         locate(Candidate(arch), around)
 
 
 @pytest.mark.parametrize("arch", [ARCH, TIMM_ARCH])
-def test_no_network(hub: Hub, around: Surroundings, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network(hub: Hub, around: WeightsContext, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     point_at("http://127.0.0.1:9", monkeypatch)
     with pytest.raises(WeightsError, match=r"they cannot be downloaded(?s:.*)remedy: fetch http"):
         locate(Candidate(arch), around)
@@ -101,9 +101,9 @@ def test_no_network(hub: Hub, around: Surroundings, arch: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("arch", [ARCH, TIMM_ARCH])
-def test_offline_asks_nobody(hub: Hub, around: Surroundings, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_asks_nobody(hub: Hub, around: WeightsContext, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match="downloads are switched off"):
-        locate(Candidate(arch), Surroundings(around.sources, offline=True, seed=0))
+        locate(Candidate(arch), WeightsContext(around.sources, offline=True, seed=0))
     monkeypatch.setenv("GRAFT_OFFLINE", "1")
     with pytest.raises(WeightsError, match="downloads are switched off"):
         locate(Candidate(arch), around)
@@ -118,16 +118,16 @@ def _put_by_hand(hub: Hub, checkpoints: Path, size: int | None) -> tuple[Path, b
     return planted, content
 
 
-def test_a_truncated_file_of_torchvision_is_not_used(hub: Hub, around: Surroundings, tmp_path: Path) -> None:
+def test_a_truncated_file_of_torchvision_is_not_used(hub: Hub, around: WeightsContext, tmp_path: Path) -> None:
     _put_by_hand(hub, tmp_path / "hub" / "checkpoints", 1000)
     with pytest.raises(WeightsError, match=r"damaged or not whole(?s:.*)checkpoints(?s:.*)delete the file and fetch"):
         locate(Candidate(ARCH), around)
 
 
-def test_a_whole_file_of_torchvision_is_taken(hub: Hub, around: Surroundings, tmp_path: Path) -> None:
+def test_a_whole_file_of_torchvision_is_taken(hub: Hub, around: WeightsContext, tmp_path: Path) -> None:
     """As the refusal says: put there by hand, or by torchvision itself."""
     planted, _ = _put_by_hand(hub, tmp_path / "hub" / "checkpoints", None)
-    found = pretrained(Candidate(ARCH), Surroundings(around.sources, offline=True, seed=0)).network
+    found = pretrained(Candidate(ARCH), WeightsContext(around.sources, offline=True, seed=0)).network
     assert torch.equal(found.state_dict()["blocks.0.0.weight"], torch.load(planted)["features.0.weight"])
     assert not hub.asked
 

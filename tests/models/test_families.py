@@ -11,7 +11,7 @@ from torch import nn
 from graft.core.compat.torchvision import models
 from graft.core.errors import ConfigError
 from graft.models.backbone import Network, Pool, build_network, cut
-from graft.models.zoo.registry import TORCHVISION_BUILDER, family_of, require_size
+from graft.models.zoo.registry import TORCHVISION_BUILDER, builder_for, check_input_size
 from graft.models.zoo.torchvision_families import FAMILIES, family_row
 
 CLASSES = 33
@@ -44,12 +44,12 @@ EVERY = (*TORCHVISION_BUILDER.names(),)
 
 def _size(arch: str) -> int:
     """The least side from 64 px on that the architecture takes."""
-    step = family_of(arch).step(arch)
-    return -(-max(64, family_of(arch).smallest(arch)) // step) * step
+    step = builder_for(arch).step(arch)
+    return -(-max(64, builder_for(arch).smallest(arch)) // step) * step
 
 
 def _apart(arch: str) -> tuple[Any, Network, int]:
-    builder = family_of(arch)
+    builder = builder_for(arch)
     torch.manual_seed(0)
     model = builder.model(arch, _size(arch))
     return model, Network(builder.parts(arch, model), CLASSES), _size(arch)
@@ -77,10 +77,10 @@ def test_no_builder_of_a_classifier_is_left_out() -> None:
 def _check(arch: str) -> None:
     received: list[torch.Tensor] = []
     size = _size(arch)
-    original = family_of(arch).model(arch, size).eval()
+    original = builder_for(arch).model(arch, size).eval()
     head = original.get_classifier() if arch.startswith("timm:") else _head_of(original)
     head.register_forward_pre_hook(lambda _, given: received.append(given[0]))
-    network = Network(family_of(arch).parts(arch, original), CLASSES).eval()
+    network = Network(builder_for(arch).parts(arch, original), CLASSES).eval()
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     whole = getattr(original, "num_classes", 1) != 0  # a network kept as one block has lost its own head
     with torch.no_grad():
@@ -154,9 +154,9 @@ def test_no_such_block() -> None:
 
 def test_unknown_architecture_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"unknown architecture 'resnet19'(?s:.*)did you mean 'resnet18'"):
-        family_of("resnet19")
+        builder_for("resnet19")
     with pytest.raises(ConfigError, match=r"did you mean 'timm:tf_efficientnet_lite0'\?"):
-        family_of("tf_efficientnet_lite0")
+        builder_for("tf_efficientnet_lite0")
 
 
 @pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
@@ -169,7 +169,7 @@ def test_inception_sees_what_its_own_input_transform_would_give(arch: str) -> No
     model.transform_input, model.fc = True, nn.Identity()
     with torch.no_grad():
         wanted = model.eval()((images.permute(0, 3, 1, 2) / 255 - mean) / std)
-        own = family_of(arch).preprocessing(arch, size).normalise(images)
+        own = builder_for(arch).preprocessing(arch, size).normalise(images)
         torch.testing.assert_close(own, model._transform_input((images.permute(0, 3, 1, 2) / 255 - mean) / std))
         torch.testing.assert_close(network.eval().features(own), wanted)
     assert isinstance(network.train()(own), torch.Tensor)
@@ -192,13 +192,13 @@ def test_tokens_are_pooled_by_their_mean() -> None:
 )
 def test_a_size_that_does_not_divide_is_refused(arch: str, size: int, remedy: str) -> None:
     with pytest.raises(ConfigError, match=f"{arch} cannot take images of {size} px") as raised:
-        require_size(arch, size)
+        check_input_size(arch, size)
     assert raised.value.remedy == remedy
 
 
 @pytest.mark.parametrize("arch", EVERY)
 def test_published_size_is_one_it_can_take(arch: str) -> None:
-    require_size(arch, family_of(arch).preprocessing(arch, None).geometry.size)
+    check_input_size(arch, builder_for(arch).preprocessing(arch, None).geometry.size)
 
 
 def test_slow_batch_norm_is_quickened() -> None:

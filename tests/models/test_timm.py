@@ -14,8 +14,8 @@ from graft.core.compat.torchvision import models  # the guard: timm imports torc
 from graft.core.errors import ConfigError
 from graft.core.settings import Candidate
 from graft.models.backbone import Network, cut
-from graft.models.weights.weights import Surroundings, pretrained
-from graft.models.zoo.registry import family_of, require_size
+from graft.models.weights.weights import WeightsContext, pretrained
+from graft.models.zoo.registry import builder_for, check_input_size
 from graft.models.zoo.timm_builder import TimmBuilder
 
 assert models
@@ -214,30 +214,30 @@ def test_every_family_of_timm(family: str) -> None:
 )
 def test_an_impossible_size_is_refused_before_any_work(name: str, size: int, remedy: str) -> None:
     with pytest.raises(ConfigError, match=f"timm:{name} cannot take images of {size} px") as raised:
-        require_size(f"timm:{name}", size)
+        check_input_size(f"timm:{name}", size)
     assert raised.value.remedy == remedy
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "swin_tiny_patch4_window7_224"])
 def test_possible_sizes(name: str) -> None:
-    require_size(f"timm:{name}", 64)
-    require_size(f"timm:{name}", None)
+    check_input_size(f"timm:{name}", 64)
+    check_input_size(f"timm:{name}", None)
 
 
 def test_positions_are_fitted_to_the_size_by_timm(tmp_path: Path) -> None:
     """A ramp stays a ramp, and the class token keeps its own."""
     arch = "timm:vit_tiny_patch16_224"
-    state = family_of(arch).model(arch).state_dict()
+    state = builder_for(arch).model(arch).state_dict()
     ramp = torch.linspace(0, 1, 14).repeat(14)  # by column, row after row
     state["pos_embed"] = torch.cat([torch.tensor([5.0]), ramp]).view(1, 197, 1).repeat(1, 1, 192)
     save_file(state, file := tmp_path / "vit.safetensors")
-    model = family_of(arch).model(arch, 96)
-    positions = family_of(arch).translate(arch, model, state)["pos_embed"]
+    model = builder_for(arch).model(arch, 96)
+    positions = builder_for(arch).translate(arch, model, state)["pos_embed"]
     assert positions.shape == (1, 1 + 6 * 6, 192)
     assert torch.all(positions[0, 0] == 5.0)
     grid = positions[0, 1:, 0].view(6, 6)
     torch.testing.assert_close(grid, (torch.arange(6) + 0.5).div(6).expand(6, 6), atol=0.05, rtol=0)
-    found = pretrained(Candidate(arch, str(file), size=96), Surroundings(tmp_path, offline=True, seed=0)).network
+    found = pretrained(Candidate(arch, str(file), size=96), WeightsContext(tmp_path, offline=True, seed=0)).network
     assert any(torch.equal(value, positions) for value in found.state_dict().values())
 
 

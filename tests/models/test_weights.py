@@ -19,38 +19,38 @@ from graft.inference.artifact import Artifact, load_artifact, save_artifact
 from graft.models.backbone import Network, cut
 from graft.models.weights.bundled import BUNDLED, bundled_file, map_by_order
 from graft.models.weights.state_dict import read_state
-from graft.models.weights.weights import Surroundings, locate, preprocessing_of, pretrained, source_folder
-from graft.models.zoo.registry import family_of
+from graft.models.weights.weights import WeightsContext, locate, preprocessing_of, pretrained, source_folder
+from graft.models.zoo.registry import builder_for
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 LITE0 = "timm:tf_efficientnet_lite0"
 
 
 @pytest.fixture
-def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
+def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsContext:
     """No network, and empty caches of torchvision's and timm's hubs."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
-    return Surroundings(sources=tmp_path / "source", offline=True, seed=3)
+    return WeightsContext(sources=tmp_path / "source", offline=True, seed=3)
 
 
-def test_random_weights_come_from_the_seed(around: Surroundings) -> None:
+def test_random_weights_come_from_the_seed(around: WeightsContext) -> None:
     first = pretrained(Candidate("squeezenet1_1", "none"), around).network.state_dict()
     again = pretrained(Candidate("squeezenet1_1", "none"), around).network.state_dict()
-    elsewhere = Surroundings(around.sources, True, seed=4)
+    elsewhere = WeightsContext(around.sources, True, seed=4)
     other = pretrained(Candidate("squeezenet1_1", "none"), elsewhere).network.state_dict()
     key = next(iter(first))
     assert torch.equal(first[key], again[key])
     assert not torch.equal(first[key], other[key])
 
 
-def test_a_size_too_small_is_refused_before_any_work(around: Surroundings) -> None:
+def test_a_size_too_small_is_refused_before_any_work(around: WeightsContext) -> None:
     with pytest.raises(ConfigError, match=r"resnet18 cannot take images of 8 px") as raised:
         locate(Candidate("resnet18", "none", size=8), around)
     assert raised.value.remedy == "its least size is 32 px"
 
 
-def test_missing_torchvision_weights_say_where_to_put_them(around: Surroundings, tmp_path: Path) -> None:
+def test_missing_torchvision_weights_say_where_to_put_them(around: WeightsContext, tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         locate(Candidate("resnet18", "DEFAULT"), around)
     message = str(caught.value)
@@ -59,35 +59,35 @@ def test_missing_torchvision_weights_say_where_to_put_them(around: Surroundings,
     assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in message
 
 
-def test_missing_timm_weights_say_where_to_put_them(around: Surroundings) -> None:
+def test_missing_timm_weights_say_where_to_put_them(around: WeightsContext) -> None:
     with pytest.raises(WeightsError, match=r"model.safetensors are not on this machine(?s:.*)models--timm--resnet18"):
         locate(Candidate("timm:resnet18", "pretrained"), around)
 
 
-def test_offline_by_environment(around: Surroundings, monkeypatch: pytest.MonkeyPatch) -> None:
-    online = Surroundings(around.sources, offline=False, seed=0)
+def test_offline_by_environment(around: WeightsContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    online = WeightsContext(around.sources, offline=False, seed=0)
     assert online.may_download
     monkeypatch.setenv("GRAFT_OFFLINE", "1")
     assert not online.may_download
 
 
-def test_unknown_weights_name(around: Surroundings) -> None:
+def test_unknown_weights_name(around: WeightsContext) -> None:
     with pytest.raises(
         WeightsError, match=r"resnet18 has no weights named 'IMAGENET1K_V7'(?s:.*)did you mean 'IMAGENET1K_V1'"
     ):
         locate(Candidate("resnet18", "IMAGENET1K_V7"), around)
 
 
-def test_local_file_that_is_not_there(around: Surroundings) -> None:
+def test_local_file_that_is_not_there(around: WeightsContext) -> None:
     with pytest.raises(WeightsError, match=r"the weights file is not there\n  where: .*nowhere\.pth"):
         locate(Candidate("resnet18", "nowhere.pth"), around)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_local_file_with_a_head_of_other_classes(
-    around: Surroundings, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+    around: WeightsContext, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = family_of("resnet18").model("resnet18")
+    model = builder_for("resnet18").model("resnet18")
     model.fc = torch.nn.Linear(512, 7)
     file = tmp_path / f"mine{suffix}"
     save = save_file if suffix == ".safetensors" else torch.save
@@ -101,19 +101,19 @@ def test_local_file_with_a_head_of_other_classes(
 
 
 def test_a_head_that_fits_is_not_spoken_of(
-    around: Surroundings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    around: WeightsContext, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_file(family_of("resnet18").model("resnet18").state_dict(), file := tmp_path / "same.safetensors")
+    save_file(builder_for("resnet18").model("resnet18").state_dict(), file := tmp_path / "same.safetensors")
     pretrained(Candidate("resnet18", str(file)), around)
     assert capsys.readouterr().err == ""
 
 
 def test_a_head_of_timm_with_other_classes(
-    around: Surroundings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    around: WeightsContext, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """timm says which tensors are the head's: the last module of a network without one is none."""
     arch = "timm:test_vit"
-    model = family_of(arch).model(arch)
+    model = builder_for(arch).model(arch)
     model.reset_classifier(7)
     save_file(model.state_dict(), file := tmp_path / "mine.safetensors")
     pretrained(Candidate(arch, str(file)), around)
@@ -125,9 +125,9 @@ def test_a_head_of_timm_with_other_classes(
         pretrained(Candidate(arch, str(file)), around)
 
 
-def test_weights_of_another_architecture_name_the_first_keys(around: Surroundings, tmp_path: Path) -> None:
+def test_weights_of_another_architecture_name_the_first_keys(around: WeightsContext, tmp_path: Path) -> None:
     file = tmp_path / "resnet18.safetensors"
-    save_file(family_of("resnet18").model("resnet18").state_dict(), file)
+    save_file(builder_for("resnet18").model("resnet18").state_dict(), file)
     with pytest.raises(
         WeightsError, match=r"not this architecture's: layer1\.2\.conv1\.weight is missing;(?s:.*)and \d+ more"
     ):
@@ -160,21 +160,21 @@ def _published(
     ],
 )
 def test_files_as_torchvision_published_them(
-    around: Surroundings, tmp_path: Path, arch: str, renamed: dict[str, str], extra: tuple[str, ...]
+    around: WeightsContext, tmp_path: Path, arch: str, renamed: dict[str, str], extra: tuple[str, ...]
 ) -> None:
-    model = family_of(arch).model(arch)
+    model = builder_for(arch).model(arch)
     file = tmp_path / "old.pth"
     torch.save(_published(model.state_dict(), renamed, extra), file)
     network = pretrained(Candidate(arch, str(file)), around).network
-    wanted = Network(family_of(arch).parts(arch, model), 1).state_dict()
+    wanted = Network(builder_for(arch).parts(arch, model), 1).state_dict()
     for key, value in network.state_dict().items():
         assert key.startswith("head.") or torch.equal(value, wanted[key]), key
 
 
-def test_positions_are_fitted_to_the_size(around: Surroundings, tmp_path: Path) -> None:
+def test_positions_are_fitted_to_the_size(around: WeightsContext, tmp_path: Path) -> None:
     """A ramp stays a ramp with the same ends, and the class token keeps its own."""
     arch = "vit_b_32"
-    state = family_of(arch).model(arch, 224).state_dict()
+    state = builder_for(arch).model(arch, 224).state_dict()
     ramp = torch.linspace(0, 1, 7).repeat(7)  # by column, row after row
     state["encoder.pos_embedding"] = torch.cat([torch.tensor([5.0]), ramp]).view(1, 50, 1).repeat(1, 1, 768)
     save_file(state, file := tmp_path / "vit.safetensors")
@@ -187,8 +187,8 @@ def test_positions_are_fitted_to_the_size(around: Surroundings, tmp_path: Path) 
     torch.testing.assert_close(grid[:, ::2], ramp.view(7, 7)[0].expand(13, 7))
 
 
-def test_positions_that_are_no_square_are_refused(around: Surroundings, tmp_path: Path) -> None:
-    state = family_of("vit_b_32").model("vit_b_32", 64).state_dict()
+def test_positions_that_are_no_square_are_refused(around: WeightsContext, tmp_path: Path) -> None:
+    state = builder_for("vit_b_32").model("vit_b_32", 64).state_dict()
     state["encoder.pos_embedding"] = torch.zeros(1, 8, 768)
     save_file(state, file := tmp_path / "vit.safetensors")
     with pytest.raises(WeightsError, match=r"encoder\.pos_embedding \(1, 8, 768\) is not \(1, 5, 768\)"):
@@ -196,7 +196,7 @@ def test_positions_that_are_no_square_are_refused(around: Surroundings, tmp_path
 
 
 def test_a_network_of_another_size_is_read_again(tmp_path: Path) -> None:
-    builder = family_of("vit_b_32")
+    builder = builder_for("vit_b_32")
     network = cut(Network(builder.build("vit_b_32", 64), 3), 1, 3).eval()
     artifact = Artifact(("a", "b", "c"), "vit_b_32", "none", 1, builder.preprocessing("vit_b_32", 64))
     save_artifact(tmp_path / "model", artifact, network)
@@ -206,9 +206,9 @@ def test_a_network_of_another_size_is_read_again(tmp_path: Path) -> None:
         torch.testing.assert_close(again.eval()(images), network(images))
 
 
-def test_only_the_last_layer_is_a_head(around: Surroundings, tmp_path: Path) -> None:
+def test_only_the_last_layer_is_a_head(around: WeightsContext, tmp_path: Path) -> None:
     """MaxViT's head has no bias, so that the last but one tensor belongs to the network."""
-    state = family_of("maxvit_t").model("maxvit_t").state_dict()
+    state = builder_for("maxvit_t").model("maxvit_t").state_dict()
     state["classifier.5.weight"] = torch.zeros(7, 512)
     save_file(state, file := tmp_path / "maxvit.safetensors")
     pretrained(Candidate("maxvit_t", str(file)), around)
@@ -218,7 +218,7 @@ def test_only_the_last_layer_is_a_head(around: Surroundings, tmp_path: Path) -> 
         pretrained(Candidate("maxvit_t", str(file)), around)
 
 
-def test_preprocessing_is_that_of_the_weights_named(around: Surroundings) -> None:
+def test_preprocessing_is_that_of_the_weights_named(around: WeightsContext) -> None:
     """vit_b_16 has weights for 224 px and for 384 px, with other interpolations."""
     own = preprocessing_of(Candidate("vit_b_16", "DEFAULT"), around).geometry
     swag = preprocessing_of(Candidate("vit_b_16", "IMAGENET1K_SWAG_E2E_V1"), around).geometry
@@ -251,7 +251,7 @@ def test_a_damaged_file(tmp_path: Path, name: str) -> None:
         read_state(tmp_path / name)
 
 
-def test_bundled_only_where_there_are_some(around: Surroundings) -> None:
+def test_bundled_only_where_there_are_some(around: WeightsContext) -> None:
     with pytest.raises(WeightsError, match=r"no bundled weights for 'resnet18'(?s:.*)tf_efficientnet_lite0"):
         locate(Candidate("resnet18", "bundled"), around)
 
@@ -271,11 +271,11 @@ def _hits(arch: str, change: Callable[[dict[str, torch.Tensor]], None], each: in
         pytest.skip("needs ../shared/data/hymenoptera")
     from graft.modalities.image.decode import decode
 
-    model = family_of(arch).model(arch).eval()
+    model = builder_for(arch).model(arch).eval()
     state = map_by_order(read_state(bundled_file(arch)), model.state_dict(), bundled_file(arch))
     change(state)
     model.load_state_dict(state)
-    preprocessing = family_of(arch).preprocessing(arch, None)
+    preprocessing = builder_for(arch).preprocessing(arch, None)
     hits = []
     for folder, label in (("ants", 310), ("bees", 309)):  # ImageNet's class indices
         for path in sorted((SHARED / "hymenoptera" / "val" / folder).iterdir())[:each]:
@@ -316,9 +316,9 @@ def test_bundled_weights_that_were_damaged(tmp_path: Path, monkeypatch: pytest.M
         bundled_file(LITE0)
 
 
-def test_source_model_is_found_and_brings_its_preprocessing(around: Surroundings) -> None:
+def test_source_model_is_found_and_brings_its_preprocessing(around: WeightsContext) -> None:
     candidate = Candidate("squeezenet1_1", "source", size=32)
-    builder = family_of("squeezenet1_1")
+    builder = builder_for("squeezenet1_1")
     network = Network(builder.build("squeezenet1_1"), 4)
     artifact = Artifact(("a", "b", "c", "d"), "squeezenet1_1", "none", None, builder.preprocessing("squeezenet1_1", 32))
     save_artifact(source_folder(around.sources, candidate), artifact, network)
@@ -327,6 +327,6 @@ def test_source_model_is_found_and_brings_its_preprocessing(around: Surroundings
     assert torch.equal(found.network.head.weight, network.head.weight)
 
 
-def test_source_model_that_is_missing(around: Surroundings) -> None:
+def test_source_model_that_is_missing(around: WeightsContext) -> None:
     with pytest.raises(WeightsError, match="there is no model here"):
         pretrained(Candidate("squeezenet1_1", "source", size=32), around)

@@ -14,7 +14,7 @@ import torch
 from graft.core.workspace import Workspace
 from graft.inference.artifact import Artifact, save_artifact
 from graft.models.backbone import build_network
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 from graft.pipeline import ingest, split, tune, validate
 from graft.pipeline.runner import run_stage
 from graft.pipeline.select import train_set
@@ -40,7 +40,7 @@ TRAIN = {
 def write_source(workspace: Workspace) -> None:
     """A model that was pretrained here, as far as anybody can tell."""
     torch.manual_seed(0)
-    artifact = Artifact(("a", "b", "c"), ARCH, "none", None, family_of(ARCH).preprocessing(ARCH, 32))
+    artifact = Artifact(("a", "b", "c"), ARCH, "none", None, builder_for(ARCH).preprocessing(ARCH, 32))
     save_artifact(workspace.source_models / f"{ARCH}-32px", artifact, build_network(ARCH, 3))
 
 

@@ -72,7 +72,7 @@ def test_a_run_that_fails_leaves_what_was_there(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(ingest, "place_images", fail)
+    monkeypatch.setattr(ingest, "copy_images", fail)
     assert run_stage("ingest", ingest.run) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert sorted(root.rglob("data/**/*")) == before

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from graft.core.packed_files import open_raw
+from graft.core.packed_files import open_folder
 from graft.core.workspace import Workspace
 from graft.features.cache import Store
 from graft.features.image_cache import ImageSet, decoded
@@ -53,7 +53,7 @@ def test_packed_images_give_the_same_tables_reports_and_pixels(run_with: Callabl
     for pack in (0, 3):
         workspace = run_with(pack)
         rows = pd.read_parquet(workspace.manifest).dropna(subset=["sha256", "width"])
-        images = ImageSet(open_raw(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
+        images = ImageSet(open_folder(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
         pixels.append(decoded(images, Geometry(32, 1.0, "bilinear"), Store(workspace.root / "kept")).tobytes())
         found.append(written(workspace, *MADE, *SHOWN))
         # What the package is compared on.

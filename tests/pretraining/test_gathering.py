@@ -37,8 +37,8 @@ def facts(source: Path, params: Params = PARAMS) -> pd.DataFrame:
     """The manifest of a source, as the stage makes it."""
     named = dataclasses.replace(params, pretrain=dataclasses.replace(params.pretrain, source=str(source)))
     found = find_source(named, Path(), source)
-    records, table = by_path(found), listed(found)
-    return build_manifest(table, [records[path].file for path in table["path"]], workers=1)
+    samples, table = by_path(found), listed(found)
+    return build_manifest(table, [samples[path].file for path in table["path"]], workers=1)
 
 
 def sides(gathered: Gathered) -> dict[str, set[str]]:
@@ -160,7 +160,7 @@ def test_a_missing_or_empty_source_is_named_by_its_own_key(tmp_path: Path, name:
 
 
 def test_glyphs_are_not_looked_for(tmp_path: Path) -> None:
-    assert find_source(Params(zoo=PARAMS.zoo), tmp_path, tmp_path).records == ()
+    assert find_source(Params(zoo=PARAMS.zoo), tmp_path, tmp_path).samples == ()
 
 
 def test_held_out_images_follow_their_pixels(source: Path, make_classes: Callable[..., Path]) -> None:

@@ -8,7 +8,7 @@ import torch
 from graft.core.settings import Pretrain
 from graft.models.backbone import Network, build_network
 from graft.models.preprocessing import Preprocessing
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 from graft.pretraining.glyphs import CANVAS, CLASSES, LEVELS, fonts, glyphs, render
 from graft.pretraining.pretrain import Labelled, at_geometry, pretrain, probabilities
 from graft.training.devices import fabric_for
@@ -42,7 +42,7 @@ def accuracy(network: Network, preprocessing: Preprocessing, data: Labelled) -> 
 
 
 def test_the_source_task_is_learned() -> None:
-    preprocessing = family_of("resnet18").preprocessing("resnet18", 32)
+    preprocessing = builder_for("resnet18").preprocessing("resnet18", 32)
     images, labels = glyphs(40, 0, "train")
     few = labels < 4
     data = at_geometry(images[few], labels[few], preprocessing)

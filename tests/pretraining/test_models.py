@@ -102,11 +102,11 @@ def split_counts(workspace: Workspace) -> dict[str, int]:
 
 
 def test_reused_by_weights_source(project: Callable[..., Workspace]) -> None:
-    from graft.models.weights.weights import Surroundings, pretrained
+    from graft.models.weights.weights import WeightsContext, pretrained
 
     workspace = project(SHUFFLENET)
     run(workspace)
-    around = Surroundings(workspace.source_models, True, 0)
+    around = WeightsContext(workspace.source_models, True, 0)
     found = pretrained(Candidate("shufflenet_v2_x0_5", "source", size=32), around)
     _, network = load_artifact(workspace.source_models / "shufflenet_v2_x0_5-32px")
     assert all((a == b).all() for a, b in zip(found.network.parameters(), network.parameters(), strict=True))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from graft.models.backbone import Network, Parts, build_network
+from graft.models.backbone import BackboneParts, Network, build_network
 from graft.selection.forward_memory import peak_memory_mb
 from graft.selection.measure import TOGETHER, Served, _parts, measure, timing
 
@@ -35,7 +35,7 @@ class Flat(nn.Module):
 
 def test_memory_is_parameters_and_what_lives_at_once() -> None:
     """At the second convolution its input (8 channels), its output (4) and the image (3) live, at 4 bytes a number."""
-    network = Network(Parts((Two(),), Flat(), 4, "NCHW"), 2)
+    network = Network(BackboneParts((Two(),), Flat(), 4, "NCHW"), 2)
     parameters = 3 * 8 * 9 + 8 * 4 * 9 + 4 * 2 + 2
     for side in (16, 40):
         assert peak_memory_mb(network, side) == pytest.approx(4 * (parameters + (8 + 4 + 3) * side**2) / 1e6)
@@ -47,7 +47,7 @@ def test_memory_is_the_same_again_and_counts_shared_weights_once() -> None:
     own = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers())) / 1e6
     assert own < peak_memory_mb(network, 32) < peak_memory_mb(network, 64)
     twin = nn.Linear(10, 10, bias=False)
-    tied = Network(Parts((nn.Sequential(Flat(), nn.Linear(3, 10), twin, twin),), nn.Identity(), 10, "NC"), 2)
+    tied = Network(BackboneParts((nn.Sequential(Flat(), nn.Linear(3, 10), twin, twin),), nn.Identity(), 10, "NC"), 2)
     numbers = 3 * 10 + 10 + 100 + 10 * 2 + 2
     assert peak_memory_mb(tied, 8) == pytest.approx(4 * (numbers + 3 * 64 + 20) / 1e6)
 

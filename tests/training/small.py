@@ -15,12 +15,12 @@ import torch
 from torch import nn
 
 from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import chosen
+from graft.augmentation.policy_config import default_policies
 from graft.core.settings import Train
 from graft.features.cache import Store
 from graft.features.extraction import Extractor
-from graft.models.backbone import Network, Parts, Pool
-from graft.models.zoo.registry import family_of
+from graft.models.backbone import BackboneParts, Network, Pool
+from graft.models.zoo.registry import builder_for
 from graft.training.devices import fabric_for
 from graft.training.finetune import StageRun, Task, train_stage
 from graft.training.precision import Mode
@@ -41,7 +41,7 @@ def tiny() -> Network:
         nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU())
         for a, b in itertools.pairwise(channels)
     )
-    return Network(Parts(blocks, nn.Sequential(Pool("NCHW"), nn.Dropout(0.1)), 16, "NCHW"), CLASSES)
+    return Network(BackboneParts(blocks, nn.Sequential(Pool("NCHW"), nn.Dropout(0.1)), 16, "NCHW"), CLASSES)
 
 
 def images() -> np.ndarray:
@@ -54,10 +54,10 @@ def images() -> np.ndarray:
 
 def task(folder: Path, policy: str | None = None) -> Task:
     """All images, at a store in ``folder``."""
-    preprocessing = family_of("resnet18").preprocessing("resnet18", SIZE)
+    preprocessing = builder_for("resnet18").preprocessing("resnet18", SIZE)
     extractor = Extractor(images(), "small", preprocessing, Store(folder), torch.device("cpu"))
     names = tuple(f"{number:02d}.png" for number in range(COUNT))
-    built = build_policy(chosen(policy), SIZE) if policy else None
+    built = build_policy(default_policies(policy), SIZE) if policy else None
     return Task(extractor, LABELS, EVERY, built, names)
 
 

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 import graft
-from graft.augmentation.mixing import Mixing
+from graft.augmentation.mixing import BatchMixing
 from graft.augmentation.policies import Policy, build_policy
-from graft.augmentation.policy_config import chosen
+from graft.augmentation.policy_config import default_policies
 from graft.core.settings import Train
 from graft.features.cache import Store
 from graft.features.extraction import Extractor
-from graft.models.backbone import Network, Parts, Pool
-from graft.models.zoo.registry import family_of
+from graft.models.backbone import BackboneParts, Network, Pool
+from graft.models.zoo.registry import builder_for
 from graft.training.devices import fabric_for
 from graft.training.finetune import Task, finetune
 from graft.training.inference import logits_of
@@ -32,7 +32,7 @@ from tests.training.small import fit_stage
 
 CLASSES, SIZE, COUNT = 3, 16, 24
 SETTINGS = dataclasses.replace(Train(), epochs=2, batch_size=8, learning_rate=0.003, label_smoothing=0.0)
-PREPROCESSING = family_of("resnet18").preprocessing("resnet18", SIZE)
+PREPROCESSING = builder_for("resnet18").preprocessing("resnet18", SIZE)
 LABELS = np.arange(COUNT) % CLASSES
 MIXED = ["mixup", "cutmix", "geometric+mixup", "light+cutmix"]
 
@@ -41,7 +41,7 @@ def network() -> Network:
     torch.manual_seed(0)
     widths = ((3, 8), (8, 16))
     blocks = tuple(nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU()) for a, b in widths)
-    return Network(Parts(blocks, nn.Sequential(Pool("NCHW")), 16, "NCHW"), CLASSES)
+    return Network(BackboneParts(blocks, nn.Sequential(Pool("NCHW")), 16, "NCHW"), CLASSES)
 
 
 def images() -> np.ndarray:
@@ -59,7 +59,7 @@ def extractor(tmp_path: Path) -> Extractor:
 
 
 def inputs(name: str, seed: int = 0) -> Augmented:
-    policy = build_policy(chosen(*name.split("+")), SIZE)
+    policy = build_policy(default_policies(*name.split("+")), SIZE)
     return Augmented(
         images(), np.arange(COUNT), policy, PREPROCESSING, nn.Identity(), seed, torch.device("cpu"), CLASSES
     )
@@ -118,7 +118,7 @@ def test_the_loss_is_the_cross_entropy_of_the_shares(name: str, smoothing: float
 def test_same_seed_same_bytes(name: str, extractor: Extractor) -> None:
     states = []
     for seed in (1, 1, 2):
-        policy = build_policy(chosen(*name.split("+")), SIZE)
+        policy = build_policy(default_policies(*name.split("+")), SIZE)
         task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), policy)
         torch.rand(3)  # what was drawn before does not matter
         states.append(finetune(network(), finetune_plan(2, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")).network)
@@ -130,14 +130,14 @@ def test_same_seed_same_bytes(name: str, extractor: Extractor) -> None:
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_a_network_learns_from_mixed_batches(name: str, extractor: Extractor) -> None:
     settings = dataclasses.replace(SETTINGS, epochs=30, learning_rate=0.02)
-    task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), build_policy(chosen(name), SIZE))
+    task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), build_policy(default_policies(name), SIZE))
     trained = finetune(network(), scratch(2, settings), task, settings, 0, fabric_for("cpu")).network
     logits = logits_of(trained.classifier_from(0), PREPROCESSING.normalise(torch.from_numpy(images())))
     assert float((logits.argmax(1).numpy() == LABELS).mean()) > 0.9
 
 
 @dataclass(frozen=True)
-class Recording(Mixing):
+class Recording(BatchMixing):
     """Mixing that keeps a list of what it was given."""
 
     seen: list[list[int]] = dataclasses.field(default_factory=list)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from graft.core.errors import TrainingError, WeightsError
 from graft.inference.artifact import Artifact, save_artifact
 from graft.models.backbone import Network
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 from graft.training.checkpoint import CheckpointStore
 from graft.training.devices import FULL_PRECISION, fabric_for, precision_of
 from graft.training.divergence import NAMED, DivergedError, diverged
@@ -140,7 +140,7 @@ def test_no_model_is_saved_with_weights_that_are_not_finite(value: float, part: 
     network = tiny()
     network.state_dict()[part].view(-1)[0] = value
     artifact = Artifact(
-        ("a", "b", "c"), "resnet18", "none", None, family_of("resnet18").preprocessing("resnet18", SIZE)
+        ("a", "b", "c"), "resnet18", "none", None, builder_for("resnet18").preprocessing("resnet18", SIZE)
     )
     with pytest.raises(WeightsError) as caught:
         save_artifact(tmp_path / "model", artifact, network)

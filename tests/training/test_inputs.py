@@ -8,21 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from graft.augmentation.policies import augment_batch, build_policy
-from graft.augmentation.policy_config import chosen
+from graft.augmentation.policy_config import default_policies
 from graft.augmentation.transforms import ENLARGEMENT
 from graft.features.extraction import frozen_part
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 from graft.training import inputs
 from graft.training.inputs import VIEWS, Augmented, CachedViews, cached_views
 from tests.training.small import CLASSES, COUNT, EVERY, LABELS, SIZE, images, tiny
 
-PREPROCESSING = family_of("resnet18").preprocessing("resnet18", SIZE)
+PREPROCESSING = builder_for("resnet18").preprocessing("resnet18", SIZE)
 EPOCHS = VIEWS + 1
 
 
 def augmented(policy: str = "light", start: int = 2, workers: int | None = None, rows: np.ndarray = EVERY) -> Augmented:
     frozen = frozen_part(tiny(), start).eval() if start else nn.Sequential()
-    built, places = build_policy(chosen(policy), SIZE), np.flatnonzero(rows)
+    built, places = build_policy(default_policies(policy), SIZE), np.flatnonzero(rows)
     return Augmented(images(), places, built, PREPROCESSING, frozen, 0, torch.device("cpu"), CLASSES, workers)
 
 
@@ -101,7 +101,7 @@ def test_augmentation_seeds_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("every GPU was seeded anew")
 
     monkeypatch.setattr(torch, "manual_seed", refuse)
-    policy = build_policy(chosen("standard"), SIZE)
+    policy = build_policy(default_policies("standard"), SIZE)
     assert augment_batch(policy, torch.from_numpy(images()), list(range(COUNT))).shape == (COUNT, SIZE, SIZE, 3)
 
 
@@ -112,7 +112,7 @@ def test_augmentation_seeds_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_images_are_larger_where_they_are_cropped_and_leave_at_the_size_of_the_network(
     policy: str, enlargement: float
 ) -> None:
-    built = build_policy(chosen(policy), SIZE)
+    built = build_policy(default_policies(policy), SIZE)
     assert built.enlargement == enlargement
     side = round(SIZE * enlargement)
     made = augment_batch(built, torch.zeros(2, side, side, 3, dtype=torch.uint8), [0, 1])
@@ -121,7 +121,7 @@ def test_images_are_larger_where_they_are_cropped_and_leave_at_the_size_of_the_n
 
 def test_a_usual_crop_of_a_larger_image_is_not_enlarged() -> None:
     """A line of single pixels stays as sharp as it is: what is enlarged turns grey."""
-    built = build_policy(chosen("standard"), SIZE)
+    built = build_policy(default_policies("standard"), SIZE)
     side = round(SIZE * ENLARGEMENT)
     board = (np.indices((side, side)).sum(0) % 2 * 255).astype(np.uint8)
     large = torch.from_numpy(np.repeat(board[:, :, None], 3, axis=2))[None]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
 from graft.core.settings import Compute
-from graft.models.backbone import Layout, Network, Parts, build_network
+from graft.models.backbone import BackboneParts, Layout, Network, build_network
 from graft.training import precision_autotune as trial
 from graft.training.precision import (
     LARGE,
@@ -223,7 +223,7 @@ def test_large_maps_and_those_of_grouped_convolutions_lie_channels_last_without_
     layout: Layout, size: int, groups: int, device: str, taken: Mode | None
 ) -> None:
     block = torch.nn.Conv2d(3, 3, 1, groups=groups)
-    given = Network(Parts((block,), torch.nn.Identity(), 3, layout), 2)
+    given = Network(BackboneParts((block,), torch.nn.Identity(), 3, layout), 2)
     assert untried(given, size, torch.device(device), 2) == taken
 
 

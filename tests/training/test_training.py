@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import chosen
+from graft.augmentation.policy_config import default_policies
 from graft.core.errors import TrainingError
 from graft.core.settings import Train
 from graft.features.cache import Store
 from graft.features.extraction import Extractor, frozen_part
-from graft.models.backbone import Network, Parts, Pool, build_network
-from graft.models.zoo.registry import family_of
+from graft.models.backbone import BackboneParts, Network, Pool, build_network
+from graft.models.zoo.registry import builder_for
 from graft.training.devices import fabric_for
 from graft.training.finetune import Task, finetune
 from graft.training.inference import logits_of
@@ -47,7 +47,7 @@ def tiny() -> Network:
         nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU())
         for a, b in itertools.pairwise(channels)
     )
-    return Network(Parts(blocks, nn.Sequential(Pool("NCHW"), nn.Dropout(0.1)), 16, "NCHW"), CLASSES)
+    return Network(BackboneParts(blocks, nn.Sequential(Pool("NCHW"), nn.Dropout(0.1)), 16, "NCHW"), CLASSES)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def extractor(tmp_path: Path, labels: np.ndarray) -> Extractor:
     images = random.integers(0, 60, (COUNT, SIZE, SIZE, 3)).astype(np.uint8)
     for image, label in zip(images, labels, strict=True):
         image[:16, :16, label] = 250
-    preprocessing = family_of("resnet18").preprocessing("resnet18", SIZE)
+    preprocessing = builder_for("resnet18").preprocessing("resnet18", SIZE)
     return Extractor(images, "tiny", preprocessing, Store(tmp_path), torch.device("cpu"))
 
 
@@ -168,7 +168,7 @@ def test_training_from_the_boundary_is_training_through_the_frozen_part(
             inputs = Kept(extractor.activations(network, 2, _rows()))
         else:
             frozen = frozen_part(network, 2).eval()
-            policy = build_policy(chosen("none"), SIZE)
+            policy = build_policy(default_policies("none"), SIZE)
             inputs = Augmented(
                 extractor.images,
                 np.arange(COUNT),
@@ -188,7 +188,7 @@ def test_training_from_the_boundary_is_training_through_the_frozen_part(
 def test_same_seed_same_bytes(policy: str | None, extractor: Extractor, labels: np.ndarray) -> None:
     states = []
     for seed in (1, 1, 2):
-        built = build_policy(chosen(policy), SIZE) if policy else None
+        built = build_policy(default_policies(policy), SIZE) if policy else None
         task = Task(extractor, labels, _rows(), built)
         network = finetune(
             _network("tiny"), finetune_plan(4, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")
@@ -231,7 +231,7 @@ def test_what_is_made_of_an_image_depends_on_no_number_of_threads(policy: str, e
     try:
         for threads in (1, 2, 4):
             torch.set_num_threads(threads)
-            built = build_policy(chosen(policy), SIZE)
+            built = build_policy(default_policies(policy), SIZE)
             inputs = Augmented(
                 extractor.images,
                 np.arange(COUNT),
@@ -255,7 +255,7 @@ def test_a_frozen_part_that_runs_in_every_step_stays_as_it_is(extractor: Extract
     network.blocks[0].append(nn.Dropout(0.9))
     frozen = frozen_part(network, 2).eval()
     before = {name: value.clone() for name, value in frozen.state_dict().items()}
-    built = build_policy(chosen("light"), SIZE)
+    built = build_policy(default_policies("light"), SIZE)
     inputs = Augmented(
         extractor.images, np.arange(COUNT), built, extractor.preprocessing, frozen, 0, torch.device("cpu"), CLASSES
     )

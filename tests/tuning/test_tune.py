@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.augmentation.domains import DOMAINS, allowed
+from graft.augmentation.domains import DOMAINS, allowed_policies
 from graft.core.errors import ConfigError, TrainingError, WorkerKilledError
 from graft.core.settings import Train, Tune
 from graft.metrics.scorer import scorer
@@ -233,7 +233,7 @@ def test_what_the_issue_names_can_be_searched() -> None:
 def test_only_policies_that_keep_the_labels_are_tried(domain: str) -> None:
     space = space_of([POLICY], domain=domain)
     names = [point[POLICY] for point in space.grid()]
-    assert names[:2] == [AS_SET, "none"] and set(names[1:]) <= set(allowed(domain))
+    assert names[:2] == [AS_SET, "none"] and set(names[1:]) <= set(allowed_policies(domain))
     assert space.distributions()[POLICY].choices == tuple(names)  # type: ignore[attr-defined]
     assert space.defaults(Train()) == {POLICY: AS_SET}
     assert ("light" in names) == (domain in {"any", "natural", "aerial", "colour"})

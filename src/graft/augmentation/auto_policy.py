@@ -46,7 +46,7 @@ _GREY = NamedPolicy("light", {"crop": 0.6})
 
 
 @dataclass(frozen=True)
-class Look:
+class VisualTraits:
     """What one image looks like.
 
     Attributes:
@@ -66,7 +66,7 @@ class Look:
     side: int
 
     @classmethod
-    def of(cls, image: Image.Image) -> Look:
+    def of(cls, image: Image.Image) -> VisualTraits:
         """Of a decoded RGB image."""
         proportion, side = image.width / image.height, min(image.size)
         if max(image.size) > _SIDE:
@@ -85,7 +85,7 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedDomain:
     """What the images are, what they are trained with, and why."""
 
     domain: str
@@ -93,7 +93,7 @@ class Found:
     why: str
 
 
-def found_for(classes: Sequence[str], looks: Sequence[Look], domain: str) -> Found:
+def detect_domain(classes: Sequence[str], looks: Sequence[VisualTraits], domain: str) -> DetectedDomain:
     """What suits images that look so.
 
     Args:
@@ -102,20 +102,20 @@ def found_for(classes: Sequence[str], looks: Sequence[Look], domain: str) -> Fou
         domain: the one that was set, or ``auto``.
     """
     if domain != AUTO:
-        return Found(domain, _POLICIES.get(domain, _POLICIES["any"]), f"augment.domain is {domain}")
+        return DetectedDomain(domain, _POLICIES.get(domain, _POLICIES["any"]), f"augment.domain is {domain}")
     found, why = _domain(classes, looks)
     if found == "digits" and np.median([look.ground for look in looks]) >= 64:
-        return Found(found, _ON_ANY_GROUND, why)
+        return DetectedDomain(found, _ON_ANY_GROUND, why)
     if found == "natural" and not _are_coloured(looks):
-        return Found(found, _GREY, why)
-    return Found(found, _POLICIES[found], why)
+        return DetectedDomain(found, _GREY, why)
+    return DetectedDomain(found, _POLICIES[found], why)
 
 
-def _are_coloured(looks: Sequence[Look]) -> bool:
+def _are_coloured(looks: Sequence[VisualTraits]) -> bool:
     return float(np.mean([look.coloured > 0.01 for look in looks])) >= 0.25
 
 
-def _domain(classes: Sequence[str], looks: Sequence[Look]) -> tuple[str, str]:
+def _domain(classes: Sequence[str], looks: Sequence[VisualTraits]) -> tuple[str, str]:
     """The domain, and for people what it was told by."""
     if all(len(name) == 1 for name in classes):
         return "digits", "every class is called by one character"

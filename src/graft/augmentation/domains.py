@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from graft.augmentation.policies import POLICIES
-from graft.augmentation.policy_config import Choice, Pick, as_yaml, chosen
+from graft.augmentation.policy_config import PolicyConfig, PolicySpec, as_yaml, default_policies
 from graft.augmentation.transforms import CHANGES
 from graft.core.errors import ConfigError, did_you_mean
 
@@ -111,7 +111,7 @@ DOMAINS = {
 }
 
 
-def check_domain(choice: Choice, name: str) -> None:
+def check_domain(choice: PolicyConfig, name: str) -> None:
     """Refuse a choice of policies that would not keep the labels of the domain called ``name``.
 
     Amounts of several policies add up.
@@ -124,7 +124,7 @@ def check_domain(choice: Choice, name: str) -> None:
         raise ConfigError(
             f"there is no augmentation domain {name!r}", where="augment.domain", remedy=did_you_mean(name, DOMAINS)
         )
-    broken = beyond(choice, DOMAINS[name])
+    broken = exceeds(choice, DOMAINS[name])
     if not broken:
         return
     guilty = [pick.name for pick in choice.picks if set(broken) & set(pick.changes)]
@@ -137,7 +137,7 @@ def check_domain(choice: Choice, name: str) -> None:
     )
 
 
-def beyond(choice: Choice, domain: Domain) -> dict[str, float]:
+def exceeds(choice: PolicyConfig, domain: Domain) -> dict[str, float]:
     """Kind of change -> amount, of those that go beyond the domain's limits."""
     total = choice.changes
     # A hair's breadth more is due to adding up.
@@ -145,9 +145,9 @@ def beyond(choice: Choice, domain: Domain) -> dict[str, float]:
     return {kind: total[kind] for kind in over}
 
 
-def allowed(name: str) -> list[str]:
+def allowed_policies(name: str) -> list[str]:
     """The policies that keep the labels of the domain with their default options."""
-    return [policy for policy in POLICIES if not beyond(chosen(policy), DOMAINS[name])]
+    return [policy for policy in POLICIES if not exceeds(default_policies(policy), DOMAINS[name])]
 
 
 def _reason(kind: str, amount: float, limit: Limit) -> str:
@@ -162,24 +162,24 @@ def _amount(kind: str, amount: float) -> str:
     return says[says.index("up to") :] if "up to" in says else says
 
 
-def _remedy(choice: Choice, name: str) -> str:
-    others = f"use one of {', '.join(allowed(name))}; or set augment.domain to what the images are"
+def _remedy(choice: PolicyConfig, name: str) -> str:
+    others = f"use one of {', '.join(allowed_policies(name))}; or set augment.domain to what the images are"
     tamed = _tamed(choice, DOMAINS[name])
     return f"write `policy: {as_yaml(tamed)}`; or {others}" if tamed is not None else others
 
 
-def _tamed(choice: Choice, domain: Domain) -> Choice | None:
+def _tamed(choice: PolicyConfig, domain: Domain) -> PolicyConfig | None:
     """The same policies with options lowered to the limits; None where that cannot be done by options alone."""
-    broken = beyond(choice, domain)
+    broken = exceeds(choice, domain)
     picks = []
     for pick in choice.picks:
         lower = {kind: _share(pick, kind, choice, domain) for kind in broken if kind in pick.recipe.options}
-        picks.append(Pick(pick.name, {**pick.values, **lower}))
-    tamed = Choice(tuple(picks))
-    return None if beyond(tamed, domain) else tamed
+        picks.append(PolicySpec(pick.name, {**pick.values, **lower}))
+    tamed = PolicyConfig(tuple(picks))
+    return None if exceeds(tamed, domain) else tamed
 
 
-def _share(pick: Pick, kind: str, choice: Choice, domain: Domain) -> float:
+def _share(pick: PolicySpec, kind: str, choice: PolicyConfig, domain: Domain) -> float:
     """What a policy may keep of a change that several make together: the same share for all of them."""
     exact = pick.values[kind] * domain.limits[kind].most / choice.changes[kind]
     # Three decimals are enough for all units, and rounding down keeps the sum within the limit.

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Mixing:
+class BatchMixing:
     """How the images of a batch are mixed: torchvision's MixUp or CutMix.
 
     Every image is mixed with the one before it in the batch, the first with the last; the share that an image keeps is
@@ -23,7 +23,7 @@ class Mixing:
     Attributes:
         kind: the name of torchvision's v2 transform.
         alpha: of the Beta distribution; small: most images keep nearly all of themselves or nearly nothing.
-        changes: see :class:`graft.augmentation.transforms.Step`.
+        changes: see :class:`graft.augmentation.transforms.TransformStep`.
     """
 
     kind: Literal["MixUp", "CutMix"]

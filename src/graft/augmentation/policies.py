@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from graft.augmentation import transforms as steps
-from graft.augmentation.mixing import Mixing
-from graft.augmentation.transforms import GREY, Move, Step
+from graft.augmentation.mixing import BatchMixing
+from graft.augmentation.transforms import GREY, AffineRange, TransformStep
 
 if TYPE_CHECKING:
     import torch
 
-    from graft.augmentation.policy_config import Choice
+    from graft.augmentation.policy_config import PolicyConfig
 
     Vary = Callable[[torch.Tensor], torch.Tensor]
 
@@ -25,7 +25,7 @@ Values = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Option:
+class PolicyOption:
     """A number that a policy can be given: its default, what it may be at least and at most, and whether it is whole.
 
     An option that is named like a kind of change (:data:`graft.augmentation.transforms.CHANGES`) is the most of that
@@ -39,7 +39,7 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class PolicyDefinition:
     """One named policy: either steps, done to each image by itself, or a mixing, done to a whole batch.
 
     Attributes:
@@ -50,9 +50,9 @@ class Recipe:
     """
 
     says: str
-    options: Mapping[str, Option] = field(default_factory=dict)
-    steps: Callable[[Values], list[Step]] = lambda values: []
-    mixing: Callable[[Values], Mixing] | None = None
+    options: Mapping[str, PolicyOption] = field(default_factory=dict)
+    steps: Callable[[Values], list[TransformStep]] = lambda values: []
+    mixing: Callable[[Values], BatchMixing] | None = None
 
     def changes(self, values: Values) -> dict[str, float]:
         """Kind of change -> largest amount, of all steps together; the amounts of steps add up."""
@@ -66,7 +66,7 @@ class Recipe:
         return {kind: amount for kind, amount in total.items() if amount}
 
 
-def _geometric(v: Values) -> list[Step]:
+def _geometric(v: Values) -> list[TransformStep]:
     return [
         steps.mirror(v["mirror"]),
         steps.affine_mirrored(_move(v)),
@@ -74,40 +74,40 @@ def _geometric(v: Values) -> list[Step]:
     ]
 
 
-def _digits(v: Values) -> list[Step]:
+def _digits(v: Values) -> list[TransformStep]:
     # Turned by less than what makes a 7 of a 1 or a 9 of a 6. What moves in from outside is black, as is the ground of
     # the digits; for another ground set `geometric`'s mirror to 0.
     return [steps.affine_on_black(_move(v))]
 
 
-def _move(v: Values) -> Move:
-    return Move(v["rotation"], v["shift"], v["scale"], v["shear"])
+def _move(v: Values) -> AffineRange:
+    return AffineRange(v["rotation"], v["shift"], v["scale"], v["shear"])
 
 
-_MIRROR = Option(0.5, 0, 1)
+_MIRROR = PolicyOption(0.5, 0, 1)
 _AFFINE = {"rotation": 180.0, "shift": 1.0, "scale": 0.9, "shear": 60.0}
 
 
-def _affine_options(**defaults: float) -> dict[str, Option]:
-    return {name: Option(default, 0, _AFFINE[name]) for name, default in defaults.items()}
+def _affine_options(**defaults: float) -> dict[str, PolicyOption]:
+    return {name: PolicyOption(default, 0, _AFFINE[name]) for name, default in defaults.items()}
 
 
 POLICIES = {
-    "none": Recipe("nothing is varied"),
-    "light": Recipe(
+    "none": PolicyDefinition("nothing is varied"),
+    "light": PolicyDefinition(
         "flip and a small crop: a safe start for photographs",
-        {"mirror": _MIRROR, "crop": Option(0.2, 0, 0.95)},
+        {"mirror": _MIRROR, "crop": PolicyOption(0.2, 0, 0.95)},
         lambda v: [steps.crop(v["crop"], 1.1), steps.mirror(v["mirror"])],
     ),
-    "standard": Recipe(
+    "standard": PolicyDefinition(
         "random resized crop, flip and colour: photographs of many scales and lights",
         {
             "mirror": _MIRROR,
-            "crop": Option(0.6, 0, 0.95),
-            "brightness": Option(0.2, 0, 1),
-            "saturation": Option(0.2, 0, 1),
+            "crop": PolicyOption(0.6, 0, 0.95),
+            "brightness": PolicyOption(0.2, 0, 1),
+            "saturation": PolicyOption(0.2, 0, 1),
             # Hues take longer to turn than all the rest together, and few classes are told by less.
-            "hue": Option(0.0, 0, 0.5),
+            "hue": PolicyOption(0.0, 0, 0.5),
         },
         lambda v: [
             steps.crop(v["crop"], 4 / 3),
@@ -115,49 +115,53 @@ POLICIES = {
             steps.colour(v["brightness"], v["saturation"], v["hue"]),
         ],
     ),
-    "geometric": Recipe(
+    "geometric": PolicyDefinition(
         "flip, rotation, shift, scale, shear, a little blur: things seen from many sides",
         {
             "mirror": _MIRROR,
             **_affine_options(rotation=20, shift=0.1, scale=0.2, shear=10),
-            "blur": Option(0.005, 0, 0.1),
+            "blur": PolicyOption(0.005, 0, 0.1),
         },
         _geometric,
     ),
-    "digits": Recipe(
+    "digits": PolicyDefinition(
         "small rotation, shift, scale, shear, no flip: characters, on a black ground",
         _affine_options(rotation=12, shift=0.08, scale=0.12, shear=8),
         _digits,
     ),
-    "symmetries": Recipe(
+    "symmetries": PolicyDefinition(
         "quarter turns and flips: what has no up and no left, such as aerial and microscope images",
         {},
         lambda v: [steps.symmetries()],
     ),
-    "randaugment": Recipe(
+    "randaugment": PolicyDefinition(
         "flip and random operations of one strength (RandAugment): photographs",
-        {"mirror": _MIRROR, "magnitude": Option(9, 0, 30, whole=True), "operations": Option(2, 1, 10, whole=True)},
+        {
+            "mirror": _MIRROR,
+            "magnitude": PolicyOption(9, 0, 30, whole=True),
+            "operations": PolicyOption(2, 1, 10, whole=True),
+        },
         lambda v: [steps.mirror(v["mirror"]), steps.randaugment(int(v["magnitude"]), int(v["operations"]), GREY)],
     ),
-    "trivialaugment": Recipe(
+    "trivialaugment": PolicyDefinition(
         "flip and one random operation of any strength (TrivialAugment): photographs",
         {"mirror": _MIRROR},
         lambda v: [steps.mirror(v["mirror"]), steps.trivialaugment(GREY)],
     ),
-    "augmix": Recipe(
+    "augmix": PolicyDefinition(
         "flip and a mixture of random operations (AugMix): photographs that may come damaged or in other weather",
-        {"mirror": _MIRROR, "severity": Option(3, 1, 10, whole=True)},
+        {"mirror": _MIRROR, "severity": PolicyOption(3, 1, 10, whole=True)},
         lambda v: [steps.mirror(v["mirror"]), steps.augmix(int(v["severity"]), GREY)],
     ),
-    "mixup": Recipe(
+    "mixup": PolicyDefinition(
         "every image laid over another of its batch, labels in the same shares (mixup)",
-        {"alpha": Option(0.2, 0.01, 10)},
-        mixing=lambda v: Mixing("MixUp", v["alpha"], {"overlay": 1.0}),
+        {"alpha": PolicyOption(0.2, 0.01, 10)},
+        mixing=lambda v: BatchMixing("MixUp", v["alpha"], {"overlay": 1.0}),
     ),
-    "cutmix": Recipe(
+    "cutmix": PolicyDefinition(
         "a part of another image of the batch pasted into every image, labels by area (CutMix)",
-        {"alpha": Option(1.0, 0.01, 10)},
-        mixing=lambda v: Mixing("CutMix", v["alpha"], {"paste": 1.0}),
+        {"alpha": PolicyOption(1.0, 0.01, 10)},
+        mixing=lambda v: BatchMixing("CutMix", v["alpha"], {"paste": 1.0}),
     ),
 }
 
@@ -175,7 +179,7 @@ class Policy:
     """
 
     vary: Vary | None = None
-    mixing: Mixing | None = None
+    mixing: BatchMixing | None = None
     enlargement: float = 1.0
 
     @property
@@ -184,8 +188,8 @@ class Policy:
         return self.vary is not None or self.mixing is not None
 
 
-def build_policy(choice: Choice, size: int) -> Policy:
-    """What was chosen (:func:`graft.augmentation.policy_config.choose`), for images of ``size`` x ``size`` pixels."""
+def build_policy(choice: PolicyConfig, size: int) -> Policy:
+    """Build the transforms of parsed policies for images of ``size`` x ``size`` pixels."""
     from graft.core.compat.torchvision import v2
 
     parts = [step for pick in choice.picks for step in pick.recipe.steps(pick.values)]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graft.augmentation.policies import POLICIES, Option, Recipe
+from graft.augmentation.policies import POLICIES, PolicyDefinition, PolicyOption
 from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import Augment, NamedPolicy
 
@@ -14,14 +14,14 @@ WHERE = "augment.policy"
 
 
 @dataclass(frozen=True)
-class Pick:
+class PolicySpec:
     """One policy of a choice, with a value for each of its options."""
 
     name: str
     values: Mapping[str, float]
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> PolicyDefinition:
         """The policy's row in the table."""
         return POLICIES[self.name]
 
@@ -32,10 +32,10 @@ class Pick:
 
 
 @dataclass(frozen=True)
-class Choice:
+class PolicyConfig:
     """Policies in the order in which they are applied; at most one is a batch policy, and it is the last."""
 
-    picks: tuple[Pick, ...]
+    picks: tuple[PolicySpec, ...]
 
     @property
     def changes(self) -> dict[str, float]:
@@ -48,25 +48,25 @@ class Choice:
         return [{"name": pick.name, "options": dict(pick.values)} for pick in self.picks]
 
 
-def choose(settings: Augment) -> Choice:
+def parse_policies(settings: Augment) -> PolicyConfig:
     """What ``settings.policy`` asks for. The domain is held against it by :mod:`graft.augmentation.domains`.
 
     Raises:
         ConfigError: a name or option is unknown, a number is out of range, or a policy stands where it cannot.
     """
-    picks = tuple(Pick(item.name, _values(item)) for item in settings.policy)
+    picks = tuple(PolicySpec(item.name, _values(item)) for item in settings.policy)
     _check_places([pick.name for pick in picks])
-    return Choice(picks)
+    return PolicyConfig(picks)
 
 
-def chosen(*names: str) -> Choice:
+def default_policies(*names: str) -> PolicyConfig:
     """Policies by name, with their default options."""
-    return choose(Augment(tuple(NamedPolicy(name) for name in names)))
+    return parse_policies(Augment(tuple(NamedPolicy(name) for name in names)))
 
 
-def chosen_as(policy: NamedPolicy) -> Choice:
+def single_policy(policy: NamedPolicy) -> PolicyConfig:
     """One policy, with its options."""
-    return choose(Augment((policy,)))
+    return parse_policies(Augment((policy,)))
 
 
 def _values(item: NamedPolicy) -> dict[str, float]:
@@ -85,7 +85,7 @@ def _values(item: NamedPolicy) -> dict[str, float]:
     return {name: _value(item, name, option) for name, option in known.items()}
 
 
-def _value(item: NamedPolicy, name: str, option: Option) -> float:
+def _value(item: NamedPolicy, name: str, option: PolicyOption) -> float:
     value = item.options.get(name, option.default)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not option.least <= value <= option.most or (option.whole and value != int(value)):
@@ -129,13 +129,13 @@ def _listed(names: Iterable[str]) -> str:
     return f"[{', '.join(names)}]"
 
 
-def as_yaml(choice: Choice) -> str:
+def as_yaml(choice: PolicyConfig) -> str:
     """The choice as it is written in params.yaml, in one line: options only where they are not the default."""
     written = [_pick_as_yaml(pick) for pick in choice.picks]
     return written[0] if len(written) == 1 else _listed(written)
 
 
-def _pick_as_yaml(pick: Pick) -> str:
+def _pick_as_yaml(pick: PolicySpec) -> str:
     told = {name: value for name, value in pick.values.items() if value != pick.recipe.options[name].default}
     inner = ", ".join(f"{name}: {value:g}" for name, value in told.items())
     return f"{{{pick.name}: {{{inner}}}}}" if told else pick.name

@@ -38,7 +38,7 @@ CHANGES = {
 
 
 @dataclass(frozen=True)
-class Step:
+class TransformStep:
     """One transformation.
 
     Attributes:
@@ -50,32 +50,32 @@ class Step:
     transforms: Callable[[Any, int], list[Any]]
 
 
-def mirror(chance: float) -> Step:
+def mirror(chance: float) -> TransformStep:
     """Left and right change places in a share ``chance`` of the images."""
-    return Step({"mirror": chance}, lambda v2, size: [v2.RandomHorizontalFlip(chance)] if chance else [])
+    return TransformStep({"mirror": chance}, lambda v2, size: [v2.RandomHorizontalFlip(chance)] if chance else [])
 
 
-def crop(most: float, stretch: float) -> Step:
+def crop(most: float, stretch: float) -> TransformStep:
     """Cut away up to a share ``most`` of the area, sides' ratio up to ``stretch``, and resize to what it was."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
         ratio = (1 / stretch, stretch)
         return [v2.RandomResizedCrop(size, scale=(1 - most, 1.0), ratio=ratio, antialias=True)] if most else []
 
-    return Step({"crop": most}, transforms)
+    return TransformStep({"crop": most}, transforms)
 
 
-def colour(brightness: float, saturation: float, hue: float) -> Step:
+def colour(brightness: float, saturation: float, hue: float) -> TransformStep:
     """Vary brightness and contrast (both by ``brightness``), saturation, and hue (share of the colour circle)."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
         return [v2.ColorJitter(brightness=brightness, contrast=brightness, saturation=saturation, hue=hue)]
 
-    return Step({"brightness": brightness, "saturation": saturation, "hue": hue}, transforms)
+    return TransformStep({"brightness": brightness, "saturation": saturation, "hue": hue}, transforms)
 
 
 @dataclass(frozen=True)
-class Move:
+class AffineRange:
     """What an affine map may do at most: turn and slant (degrees), shift (share of the side), enlarge or shrink."""
 
     rotation: float
@@ -95,12 +95,12 @@ class Move:
         )
 
 
-def affine_on_black(move: Move) -> Step:
+def affine_on_black(move: AffineRange) -> TransformStep:
     """An affine map; what moves in from outside is black."""
-    return Step(asdict(move), lambda v2, size: [move.transform(v2, 1.0, 0)])
+    return TransformStep(asdict(move), lambda v2, size: [move.transform(v2, 1.0, 0)])
 
 
-def affine_mirrored(move: Move) -> Step:
+def affine_mirrored(move: AffineRange) -> TransformStep:
     """An affine map of the image continued by its mirror images, so that no wedges tell how it was moved."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
@@ -108,10 +108,10 @@ def affine_mirrored(move: Move) -> Step:
         moved = move.transform(v2, (size + 2 * border) / size, GREY)
         return [v2.Pad(border, padding_mode="reflect"), moved, v2.CenterCrop(size)]
 
-    return Step(asdict(move), transforms)
+    return TransformStep(asdict(move), transforms)
 
 
-def blur(most: float) -> Step:
+def blur(most: float) -> TransformStep:
     """Blur half of the images by a Gaussian whose deviation is up to a share ``most`` of the side."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
@@ -122,20 +122,20 @@ def blur(most: float) -> Step:
             return []
         return [v2.RandomApply([v2.GaussianBlur(2 * reach + 1, sigma=(min(0.1, sigma), sigma))], p=0.5)]
 
-    return Step({"blur": most}, transforms)
+    return TransformStep({"blur": most}, transforms)
 
 
-def symmetries() -> Step:
+def symmetries() -> TransformStep:
     """The eight symmetries of the square, each as likely as the others."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
         quarter = v2.RandomApply([v2.RandomRotation((90, 90))], p=0.5)
         return [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), quarter]
 
-    return Step({"mirror": 0.5, "rotation": 180.0}, transforms)
+    return TransformStep({"mirror": 0.5, "rotation": 180.0}, transforms)
 
 
-def trivialaugment(fill: int) -> Step:
+def trivialaugment(fill: int) -> TransformStep:
     """One operation of any strength (S. Müller, F. Hutter, TrivialAugment, 2021, arXiv:2103.10158).
 
     Its shift of up to 32 pixels was meant for 224; here it is that share of the side, since 32 pixels would move a
@@ -155,10 +155,10 @@ def trivialaugment(fill: int) -> Step:
     # torchvision shears about a corner, so the middle is shifted by half of the slant, which is more than its shifts.
     shear, shift = math.degrees(math.atan(0.99)), 0.99 / 2
     most = {"rotation": 135.0, "shear": shear, "shift": shift, "brightness": 0.99, "saturation": 0.99}
-    return Step({**most, **_AUTOMATIC}, transforms)
+    return TransformStep({**most, **_AUTOMATIC}, transforms)
 
 
-def randaugment(magnitude: int, operations: int, fill: int) -> Step:
+def randaugment(magnitude: int, operations: int, fill: int) -> TransformStep:
     """``operations`` random operations of strength ``magnitude`` (0 to 30).
 
     E. D. Cubuk et al., RandAugment: Practical automated data augmentation with a reduced search space, 2019,
@@ -169,10 +169,10 @@ def randaugment(magnitude: int, operations: int, fill: int) -> Step:
         return [v2.RandAugment(operations, magnitude, interpolation=_bilinear(v2), fill=fill)]
 
     share = magnitude / 30
-    return Step({**_repeated(share, 150 / 331, operations), **_AUTOMATIC}, transforms)
+    return TransformStep({**_repeated(share, 150 / 331, operations), **_AUTOMATIC}, transforms)
 
 
-def augmix(severity: int, fill: int) -> Step:
+def augmix(severity: int, fill: int) -> TransformStep:
     """The image and three chains of one to three operations each, mixed.
 
     D. Hendrycks et al., AugMix: A Simple Data Processing Method to Improve Robustness and Uncertainty, 2019,
@@ -182,7 +182,7 @@ def augmix(severity: int, fill: int) -> Step:
     def transforms(v2: Any, size: int) -> list[Any]:
         return [v2.AugMix(severity=severity, interpolation=_bilinear(v2), fill=fill)]
 
-    return Step({**_repeated((severity - 1) / 9, 1 / 3, 3), **_AUTOMATIC}, transforms)
+    return TransformStep({**_repeated((severity - 1) / 9, 1 / 3, 3), **_AUTOMATIC}, transforms)
 
 
 # What the automatic policies do whatever their strength. Their sharpness smooths with a kernel of 3 x 3 pixels, which

@@ -46,10 +46,10 @@ def _of_name(name: str) -> Iterator[Path | DataError]:
 
 
 def _in_folder(folder: Path) -> Iterator[Path | DataError]:
-    from graft.data.sources.scan import Scope, walk
+    from graft.data.sources.scan import ScanScope, scan
 
     root = folder.resolve()
-    found = sorted(item for item in walk(root, Scope(root)) if isinstance(item, Path))
+    found = sorted(item for item in scan(root, ScanScope(root)) if isinstance(item, Path))
     if not found:
         yield DataError("there is no image in this folder", where=folder, remedy="name image files, or their folder")
     yield from (folder / path.relative_to(root) for path in found)

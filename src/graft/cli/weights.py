@@ -23,13 +23,13 @@ def fetch_weights(names: Sequence[str]) -> None:
 
 
 def _candidate(name: str) -> Candidate:
-    from graft.models.zoo.registry import family_of
+    from graft.models.zoo.registry import builder_for
     from graft.models.zoo.timm_builder import TIMM
 
     library = TIMM if name.startswith(TIMM) else ""
     arch, _, own = name.removeprefix(library).partition(":")
     try:
-        family_of(library + arch)
+        builder_for(library + arch)
     except ConfigError as error:
         # It speaks of params.yaml, where names stand as a rule.
         raise ConfigError(error.what, where=name, remedy=error.remedy) from None
@@ -40,9 +40,9 @@ def _fetched(candidate: Candidate) -> str:
     from graft.cli.zoo import licence_of
     from graft.core.files import sha256
     from graft.core.workspace import Workspace
-    from graft.models.weights.weights import Surroundings, locate
+    from graft.models.weights.weights import WeightsContext, locate
 
-    path = locate(candidate, Surroundings(Workspace.find().source_models, offline=False, seed=0))
+    path = locate(candidate, WeightsContext(Workspace.find().source_models, offline=False, seed=0))
     if path is None or not path.is_file():
         raise GraftError(
             f"{candidate.weights!r} are no weights that can be fetched",

@@ -133,9 +133,9 @@ def _names() -> tuple[str, ...]:
 
 def _look_up(arch: str) -> tuple[int, int]:
     """How many parameters, and the side of the published weights' input."""
-    from graft.models.zoo.registry import family_of
+    from graft.models.zoo.registry import builder_for
 
-    return parameters(arch), family_of(arch).preprocessing(arch, None).geometry.size
+    return parameters(arch), builder_for(arch).preprocessing(arch, None).geometry.size
 
 
 def _entry(arch: str, count: int, size: int, licence: str, offline: tuple[str, ...]) -> Entry:
@@ -176,16 +176,16 @@ def parameters(arch: str) -> int:
     import torch
 
     from graft.core.compat.torchvision import models
-    from graft.models.zoo.registry import family_of
+    from graft.models.zoo.registry import builder_for
     from graft.models.zoo.timm_builder import TIMM
 
     if not arch.startswith(TIMM):
         return int(models.get_model_weights(arch).DEFAULT.meta["num_params"])
     try:
         with torch.device("meta"):
-            model = family_of(arch).model(arch)
+            model = builder_for(arch).model(arch)
     except NotImplementedError:  # some compute with values while they are built, which needs memory
-        model = family_of(arch).model(arch)
+        model = builder_for(arch).model(arch)
     return sum(parameter.numel() for parameter in model.parameters())
 
 
@@ -193,9 +193,9 @@ def _offline(arch: str) -> tuple[str, ...]:
     """Kinds of weights whose file is on this machine; `source` and `none` always can be had."""
     from graft.core.settings import Candidate
     from graft.core.workspace import Workspace
-    from graft.models.weights.weights import Surroundings, locate
+    from graft.models.weights.weights import WeightsContext, locate
 
-    around = Surroundings(Workspace.find().source_models, offline=True, seed=0)
+    around = WeightsContext(Workspace.find().source_models, offline=True, seed=0)
     here = []
     for kind in ("bundled", "pretrained"):
         try:

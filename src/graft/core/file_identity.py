@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 
 from graft.core.errors import DataError
-from graft.core.packed_files import PackedFile, StoredImage
+from graft.core.packed_files import PackedFile, StoredFile
 from graft.modalities.image.decode import read_bytes
 
 SETTLED_NS = 2_000_000_000
@@ -43,13 +43,13 @@ class Reading:
     identity: bytes | None
 
 
-def identify(path: StoredImage) -> bytes | None:
+def identify(path: StoredFile) -> bytes | None:
     """16 bytes that are others once the file has changed; None where it is not there, or not yet at rest."""
     now = time.time_ns()
     return _identity(path, _look(path), now)
 
 
-def read_steadily(path: StoredImage) -> Reading:
+def read_steadily(path: StoredFile) -> Reading:
     """Read a file that is not changed meanwhile; where it is, read it again.
 
     Raises:
@@ -66,7 +66,7 @@ def read_steadily(path: StoredImage) -> Reading:
     )
 
 
-def _look(file: StoredImage) -> tuple[int, int, int, int, int] | None:
+def _look(file: StoredFile) -> tuple[int, int, int, int, int] | None:
     """Device, inode, size in bytes, times of modification and of change in nanoseconds; None where it is not there."""
     path = file.shard if isinstance(file, PackedFile) else file
     try:
@@ -76,18 +76,18 @@ def _look(file: StoredImage) -> tuple[int, int, int, int, int] | None:
     return seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
 
-def _is_whole(file: StoredImage, seen: tuple[int, int, int, int, int], data: bytes) -> bool:
+def _is_whole(file: StoredFile, seen: tuple[int, int, int, int, int], data: bytes) -> bool:
     return len(data) == (file.size if isinstance(file, PackedFile) else seen[2])
 
 
-def _identity(path: StoredImage, seen: tuple[int, int, int, int, int] | None, now: int) -> bytes | None:
+def _identity(path: StoredFile, seen: tuple[int, int, int, int, int] | None, now: int) -> bytes | None:
     if seen is None or max(seen[3], seen[4]) > now - SETTLED_NS:
         return None
     text = f"{_absolute(path)}\0{seen}"
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=IDENTITY_BYTES).digest()
 
 
-def _absolute(file: StoredImage) -> str:
+def _absolute(file: StoredFile) -> str:
     if isinstance(file, PackedFile):
         return f"{_absolute(file.shard)}\0{file.member}"
     text = str(file)

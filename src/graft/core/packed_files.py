@@ -1,6 +1,6 @@
 """Images inside tar files, read where they lie: data/raw as loose files or packed, behind one way to ask for an image.
 
-``open_raw(folder) / "cat/1.jpg"`` is a path where the images are loose, and a :class:`PackedFile` where
+``open_folder(folder) / "cat/1.jpg"`` is a path where the images are loose, and a :class:`PackedFile` where
 :mod:`graft.data.packing` packed them; whatever opens an image takes either. A packed image is one read at its place:
 nothing is unpacked, and no file is held open, so threads and processes share nothing.
 """
@@ -84,7 +84,7 @@ class PackedFile:
         )
 
 
-StoredImage = Path | PackedFile
+StoredFile = Path | PackedFile
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,11 @@ class PackedFolder:
             ) from None
 
 
-RawFolder = Path | PackedFolder
+ImageFolder = Path | PackedFolder
 
 
-def open_raw(folder: Path) -> RawFolder:
-    """data/raw, so that ``open_raw(folder) / path`` is an image whether they are loose or packed.
+def open_folder(folder: Path) -> ImageFolder:
+    """data/raw, so that ``open_folder(folder) / path`` is an image whether they are loose or packed.
 
     Raises:
         DataError: they are packed, and the index or a tar file is missing or damaged. Whether a tar file holds an image
@@ -176,7 +176,7 @@ def open_raw(folder: Path) -> RawFolder:
     return folder
 
 
-def open_stored(file: StoredImage) -> BinaryIO:
+def open_file(file: StoredFile) -> BinaryIO:
     """Open a file, or what a tar file holds of it, for reading.
 
     Raises:
@@ -186,6 +186,6 @@ def open_stored(file: StoredImage) -> BinaryIO:
     return io.BytesIO(file.read_bytes()) if isinstance(file, PackedFile) else file.open("rb")
 
 
-def size_of(file: StoredImage) -> int:
+def size_of(file: StoredFile) -> int:
     """Bytes of an image file. Raises OSError where a loose one cannot be asked."""
     return file.size if isinstance(file, PackedFile) else file.stat().st_size

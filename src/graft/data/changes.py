@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.data.sources.registry import find_images
+from graft.data.sources.registry import list_source
 
 if TYPE_CHECKING:
     from graft.core.settings import Params
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Changes:
+class SourceChanges:
     """How many images are new, gone, or have another label.
 
     Attributes:
@@ -45,7 +45,7 @@ class Changes:
         return ", ".join(f"{count:,} {word}" for count, word in words if count) or "images changed in place"
 
 
-def compare(params: Params, workspace: Workspace) -> Changes:
+def compare_with_ingested(params: Params, workspace: Workspace) -> SourceChanges:
     """List the source of ``params`` (no image is read) and compare it with data/ingested.parquet.
 
     Raises:
@@ -54,16 +54,16 @@ def compare(params: Params, workspace: Workspace) -> Changes:
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as scratch:
-        found = find_images(
+        found = list_source(
             params.data.source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from
         )
-    now = {record.source: record.label for record in found.records}
+    now = {sample.source: sample.label for sample in found.samples}
     before: dict[str, str] = {}
     if workspace.ingested.exists():
         table = pd.read_parquet(workspace.ingested, columns=["source", "label"])
         before = dict(zip(table["source"], table["label"], strict=True))
     kept = now.keys() & before.keys()
-    return Changes(
+    return SourceChanges(
         new=len(now.keys() - before.keys()),
         gone=len(before.keys() - now.keys()),
         relabelled=sum(now[name] != before[name] for name in kept),

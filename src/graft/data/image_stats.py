@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from graft.core.determinism import available_cores
 from graft.core.errors import DataError
 from graft.core.file_identity import read_steadily
-from graft.core.packed_files import StoredImage, size_of
+from graft.core.packed_files import StoredFile, size_of
 from graft.core.progress import track
 from graft.data.stats_cache import facts_schema
 from graft.modalities.image.stats import NAMES, Facts, facts_of
@@ -36,7 +36,7 @@ _ROWS_AT_ONCE = 4096
 _values = attrgetter(*NAMES)
 
 
-def examine_all(files: Sequence[StoredImage], workers: int | None) -> pa.Table:
+def examine_all(files: Sequence[StoredFile], workers: int | None) -> pa.Table:
     """Identity and facts (:func:`graft.data.stats_cache.facts_schema`) in the order of ``files``.
 
     Raises:
@@ -64,7 +64,7 @@ def _columns(rows: Sequence[Row]) -> pa.RecordBatch:
     )
 
 
-def examine_one(path: StoredImage) -> Row:
+def examine_one(path: StoredFile) -> Row:
     """Identity and facts of one file; never raises for a bad file."""
     try:
         reading = read_steadily(path)
@@ -74,11 +74,11 @@ def examine_one(path: StoredImage) -> Row:
     return (reading.identity, *_values(facts))
 
 
-def _examine_some(files: Sequence[StoredImage | str]) -> list[Row]:
+def _examine_some(files: Sequence[StoredFile | str]) -> list[Row]:
     return [examine_one(Path(file) if isinstance(file, str) else file) for file in files]
 
 
-def _rows(files: Sequence[StoredImage], workers: int | None) -> Iterator[Row]:
+def _rows(files: Sequence[StoredFile], workers: int | None) -> Iterator[Row]:
     """In the order of ``files``, whatever the number of processes."""
     count = workers or (1 if _are_few(files) else min(available_cores(), 8))
     if count == 1:
@@ -108,7 +108,7 @@ def _one_thread() -> None:
     threadpool_limits(1)
 
 
-def _are_few(files: Sequence[StoredImage]) -> bool:
+def _are_few(files: Sequence[StoredFile]) -> bool:
     """Would starting processes take longer than it saves?"""
     seconds = 0.0
     for file in files:

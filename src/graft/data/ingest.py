@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from graft.core.errors import DataError
-from graft.core.packed_files import PackedFile, StoredImage, open_stored
+from graft.core.packed_files import PackedFile, StoredFile, open_file
 from graft.core.progress import track
-from graft.data.sources.records import Record
+from graft.data.sources.listing import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ _LONGEST_NAME = 255  # bytes, on every common file system
 _NO_CLONE = {errno.EXDEV, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM}
 
 
-def place_images(records: Sequence[Record], folder: Path) -> pd.DataFrame:
+def copy_images(samples: Sequence[Sample], folder: Path) -> pd.DataFrame:
     """Clone or copy every image to ``folder/<class>/<name>`` and return the table.
 
     Names are kept. Where two images of one class have the same name, as in ``train/ants/1.jpg`` and
@@ -41,40 +41,40 @@ def place_images(records: Sequence[Record], folder: Path) -> pd.DataFrame:
     Raises:
         DataError: a file cannot be read or written.
     """
-    paths = raw_paths(records)
+    paths = raw_paths(samples)
     for name in sorted({path.split("/", 1)[0] for path in paths}):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for record, path in track(list(zip(records, paths, strict=True)), "taking images in"):
-        _copy(record.file, folder / path)
-    return table_of(records, paths)
+    for sample, path in track(list(zip(samples, paths, strict=True)), "taking images in"):
+        _copy(sample.file, folder / path)
+    return ingested_table(samples, paths)
 
 
-def table_of(records: Sequence[Record], paths: Sequence[str]) -> pd.DataFrame:
+def ingested_table(samples: Sequence[Sample], paths: Sequence[str]) -> pd.DataFrame:
     """The table of ``data/ingested.parquet``: text columns only, None where the source says nothing.
 
     The user's own facts follow the columns that every source has.
     """
     import pandas as pd
 
-    facts = [dict(record.facts) for record in records]
+    facts = [dict(sample.facts) for sample in samples]
     names = list(dict.fromkeys(name for each in facts for name in each))
     rows = [
-        (path, record.label, record.split, record.group, record.source, *(own.get(name) for name in names))
-        for record, path, own in zip(records, paths, facts, strict=True)
+        (path, sample.label, sample.split, sample.group, sample.source, *(own.get(name) for name in names))
+        for sample, path, own in zip(samples, paths, facts, strict=True)
     ]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *names]).astype("str")
     return table.sort_values("path", ignore_index=True)
 
 
-def raw_paths(records: Sequence[Record]) -> list[str]:
-    """Where each record goes, relative to data/raw and with ``/``: the same for the same records, none twice."""
-    folders = _class_folders({record.label for record in records})
+def raw_paths(samples: Sequence[Sample]) -> list[str]:
+    """Where each sample goes, relative to data/raw and with ``/``: the same for the same samples, none twice."""
+    folders = _class_folders({sample.label for sample in samples})
     taken: set[str] = set()
     paths = []
-    for record in records:
-        path = f"{folders[record.label]}/{record.file.name}"
+    for sample in samples:
+        path = f"{folders[sample.label]}/{sample.file.name}"
         if _key(path) in taken:
-            path = f"{folders[record.label]}/{_distinct(record.file.name, record.source)}"
+            path = f"{folders[sample.label]}/{_distinct(sample.file.name, sample.source)}"
         taken.add(_key(path))
         paths.append(path)
     return paths
@@ -106,16 +106,16 @@ def _distinct(name: str, source: str) -> str:
     return stem.encode()[:room].decode(errors="ignore") + mark + suffix
 
 
-def _copy(file: StoredImage, target: Path) -> None:
+def _copy(file: StoredFile, target: Path) -> None:
     try:
-        with open_stored(file) as source, target.open("xb") as copy:
+        with open_file(file) as source, target.open("xb") as copy:
             if isinstance(file, PackedFile) or not _clone(source.fileno(), copy.fileno()):
                 shutil.copyfileobj(source, copy, 1 << 20)
     except OSError as error:
-        raise not_taken_in(file if error.filename != str(target) else target, error) from None
+        raise ingest_error(file if error.filename != str(target) else target, error) from None
 
 
-def not_taken_in(where: StoredImage, error: OSError) -> DataError:
+def ingest_error(where: StoredFile, error: OSError) -> DataError:
     """What is said where an image cannot be copied, or where its copy cannot be written."""
     return DataError(
         f"the image cannot be taken in: {error.strerror or error}",

@@ -11,7 +11,7 @@ import numpy as np
 from graft.core.determinism import available_cores
 from graft.core.errors import DataError
 from graft.core.file_identity import IDENTITY_BYTES, identify, read_steadily
-from graft.core.packed_files import StoredImage
+from graft.core.packed_files import StoredFile
 from graft.core.progress import track
 from graft.data.image_stats import examine_all
 from graft.data.stats_cache import IDENTITY, FactsCache, Known
@@ -28,7 +28,7 @@ _PART = 256
 
 
 def build_manifest(
-    table: pd.DataFrame, files: Sequence[StoredImage], workers: int | None = None, cache: FactsCache | None = None
+    table: pd.DataFrame, files: Sequence[StoredFile], workers: int | None = None, cache: FactsCache | None = None
 ) -> pd.DataFrame:
     """Examine every image of ``table``.
 
@@ -63,7 +63,7 @@ def as_frame(facts: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _incremental(files: Sequence[StoredImage], workers: int | None, cache: FactsCache) -> pa.Table:
+def _incremental(files: Sequence[StoredFile], workers: int | None, cache: FactsCache) -> pa.Table:
     """Identity and facts of every file: looked up by its identity, else by its content, else found anew."""
     import pyarrow as pa
 
@@ -87,7 +87,7 @@ def _incremental(files: Sequence[StoredImage], workers: int | None, cache: Facts
     return rows
 
 
-def _by_identity(files: Sequence[StoredImage], known: Known) -> tuple[list[bytes | None], Ints]:
+def _by_identity(files: Sequence[StoredFile], known: Known) -> tuple[list[bytes | None], Ints]:
     """Each file's identity, and its row in what is known or -1; no file is opened."""
     import pyarrow as pa
 
@@ -98,7 +98,7 @@ def _by_identity(files: Sequence[StoredImage], known: Known) -> tuple[list[bytes
 
 
 def _by_content(
-    files: Sequence[StoredImage], known: Known, unseen: Ints, identities: list[bytes | None], places: Ints
+    files: Sequence[StoredFile], known: Known, unseen: Ints, identities: list[bytes | None], places: Ints
 ) -> None:
     """Read the ``unseen`` files, and fill in the identities and places of those whose bytes are known."""
     import pyarrow as pa
@@ -118,7 +118,7 @@ def _by_content(
             places[row], identities[row] = place, identity
 
 
-def _hash(file: StoredImage) -> tuple[str | None, bytes | None]:
+def _hash(file: StoredFile) -> tuple[str | None, bytes | None]:
     """A file's SHA-256 and identity; None for both where it cannot be read."""
     try:
         reading = read_steadily(file)

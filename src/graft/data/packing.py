@@ -17,32 +17,32 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.core.packed_files import COLUMNS, INDEX_FILE, SUFFIX, StoredImage, open_stored
+from graft.core.packed_files import COLUMNS, INDEX_FILE, SUFFIX, StoredFile, open_file
 from graft.core.progress import track
-from graft.data.ingest import not_taken_in, raw_paths, table_of
-from graft.data.sources.records import Record
+from graft.data.ingest import ingest_error, ingested_table, raw_paths
+from graft.data.sources.listing import Sample
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def pack_images(records: Sequence[Record], folder: Path, shards: int) -> pd.DataFrame:
+def pack_images(samples: Sequence[Sample], folder: Path, shards: int) -> pd.DataFrame:
     """Pack every image into ``folder``, under the path that it would have there as a file, and return the same table.
 
     Args:
-        records: the images.
+        samples: the images.
         folder: exists and is empty; gets the tar files and the index.
         shards: the most tar files, 1 or more.
 
     Raises:
         DataError: a file cannot be read, is changed meanwhile, or cannot be written.
     """
-    paths = raw_paths(records)
-    pack_files({path: record.file for path, record in zip(paths, records, strict=True)}, folder, shards)
-    return table_of(records, paths)
+    paths = raw_paths(samples)
+    pack_files({path: sample.file for path, sample in zip(paths, samples, strict=True)}, folder, shards)
+    return ingested_table(samples, paths)
 
 
-def pack_files(files: Mapping[str, StoredImage], folder: Path, shards: int) -> None:
+def pack_files(files: Mapping[str, StoredFile], folder: Path, shards: int) -> None:
     """Write the tar files and their index; of the images, memory holds a small part of one at a time.
 
     Args:
@@ -77,10 +77,10 @@ def shard_of(path: str, shards: int) -> str:
     return f"{number:0{max(2, len(str(shards - 1)))}d}{SUFFIX}"
 
 
-def _add(tar: tarfile.TarFile, path: str, file: StoredImage) -> tuple[int, int]:
+def _add(tar: tarfile.TarFile, path: str, file: StoredFile) -> tuple[int, int]:
     """Append one image; where its bytes begin and how many they are."""
     try:
-        with open_stored(file) as source:
+        with open_file(file) as source:
             entry = tarfile.TarInfo(path)  # of no time, no owner, mode 644
             entry.size = source.seek(0, os.SEEK_END)
             source.seek(0)
@@ -88,6 +88,6 @@ def _add(tar: tarfile.TarFile, path: str, file: StoredImage) -> tuple[int, int]:
             if source.read(1):
                 raise OSError("it grew while it was read")
     except OSError as error:
-        raise not_taken_in(file, error) from None
+        raise ingest_error(file, error) from None
     blocks = -(-entry.size // tarfile.BLOCKSIZE)
     return tar.offset - blocks * tarfile.BLOCKSIZE, entry.size

@@ -14,8 +14,8 @@ import numpy as np
 from graft.core.errors import DataError, WeightsError, nearest
 from graft.core.files import sha256
 from graft.data.near_duplicates import chain_equal, join
-from graft.data.sources.records import Record, Skipped
-from graft.data.sources.registry import find_images
+from graft.data.sources.listing import Sample, Skipped
+from graft.data.sources.registry import list_source
 from graft.evaluation.inference import answers_of
 from graft.evaluation.test_set import HeldOut, listed
 from graft.modalities.image.decode import read_bytes
@@ -37,21 +37,21 @@ class Labelled:
     Attributes:
         source: as the user named it.
         divided: the source says which images are for the test, and only these are taken.
-        records: the images to measure on.
+        samples: the images to measure on.
         unused: how many images were left alone because the source says that they are for training.
         skipped: what was passed over, and why.
     """
 
     source: str
     divided: bool
-    records: tuple[Record, ...]
+    samples: tuple[Sample, ...]
     unused: int
     skipped: tuple[Skipped, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes that the images have, sorted."""
-        return tuple(sorted({record.label for record in self.records}))
+        return tuple(sorted({sample.label for sample in self.samples}))
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def data_facts(labelled: Labelled, answers: Asked, seen: int | None) -> dict[str
     return {
         "source": labelled.source,
         "side": "test" if labelled.divided else "all",
-        "images": len(labelled.records),
+        "images": len(labelled.samples),
         "left_for_training": labelled.unused,
         "seen_in_training": seen,
         "unreadable": [asdict(item) for item in answers.unreadable],
@@ -97,16 +97,16 @@ def read_labelled(source: str, root: Path, scratch: Path) -> Labelled:
     Raises:
         DataError: there is no such source, it holds no labelled image, or all its images are for training.
     """
-    found = find_images(source, root, scratch)
-    test = tuple(record for record in found.records if record.split == "test")
-    if not test and any(record.split == "train" for record in found.records):
+    found = list_source(source, root, scratch)
+    test = tuple(sample for sample in found.samples if sample.split == "test")
+    if not test and any(sample.split == "train" for sample in found.samples):
         raise DataError(
-            f"the test side is empty: all {len(found.records)} images are for training",
+            f"the test side is empty: all {len(found.samples)} images are for training",
             where=source,
             remedy="name data with test images, or leave out the division to measure on all of them",
         )
-    records = test or found.records
-    return Labelled(source, bool(test), records, len(found.records) - len(records), found.skipped)
+    samples = test or found.samples
+    return Labelled(source, bool(test), samples, len(found.samples) - len(samples), found.skipped)
 
 
 def answers_on(source: str, models: Mapping[str, Predictor], whose: str) -> tuple[Labelled, Asked]:
@@ -156,7 +156,7 @@ def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[s
         DataError: no image can be decoded, or the same file has two labels.
     """
     damaged: dict[int, DataError] = {}
-    files = [record.file for record in labelled.records]
+    files = [sample.file for sample in labelled.samples]
     said = answers_of(models, files, classes, damaged.__setitem__)
     if len(damaged) == len(files):
         first = damaged[0]
@@ -166,18 +166,18 @@ def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[s
             remedy="run `graft doctor` on this data: it names what is wrong with each file",
         )
     kept = [place for place in range(len(files)) if place not in damaged]
-    records = [labelled.records[place] for place in kept]
-    hashes = [hashlib.sha256(read_bytes(record.file)).hexdigest() for record in records]
-    _refuse_two_labels(records, hashes)
+    samples = [labelled.samples[place] for place in kept]
+    hashes = [hashlib.sha256(read_bytes(sample.file)).hexdigest() for sample in samples]
+    _refuse_two_labels(samples, hashes)
     index = {name: place for place, name in enumerate(classes)}
     held_out = HeldOut(
         classes=tuple(classes),
-        paths=tuple(record.source for record in records),
-        labels=np.array([index[record.label] for record in records], dtype=np.intp),
-        units=_units(records, hashes),
+        paths=tuple(sample.source for sample in samples),
+        labels=np.array([index[sample.label] for sample in samples], dtype=np.intp),
+        units=_units(samples, hashes),
         n_train=np.zeros(len(classes), dtype=np.intp),
     )
-    unreadable = tuple(Skipped(labelled.records[place].source, error.what) for place, error in damaged.items())
+    unreadable = tuple(Skipped(labelled.samples[place].source, error.what) for place, error in damaged.items())
     taken = {name: answers.taken(kept) for name, answers in said.items()}
     return Asked(held_out, taken, unreadable, tuple(hashes))
 
@@ -216,21 +216,21 @@ def seen_in_training(asked: Asked, model: Artifact, workspace: Workspace) -> int
     return sum(value in trained for value in asked.sha256)
 
 
-def _refuse_two_labels(records: Sequence[Record], hashes: Sequence[str]) -> None:
-    first: dict[str, Record] = {}
-    for record, value in zip(records, hashes, strict=True):
-        other = first.setdefault(value, record)
-        if other.label != record.label:
+def _refuse_two_labels(samples: Sequence[Sample], hashes: Sequence[str]) -> None:
+    first: dict[str, Sample] = {}
+    for sample, value in zip(samples, hashes, strict=True):
+        other = first.setdefault(value, sample)
+        if other.label != sample.label:
             raise DataError(
-                f"the same image has two labels: {other.source} ({other.label}) and {record.source} ({record.label})",
+                f"the same image has two labels: {other.source} ({other.label}) and {sample.source} ({sample.label})",
                 remedy="decide for one label and take the other copy out; `graft doctor` lists all such images",
             )
 
 
-def _units(records: Sequence[Record], hashes: Sequence[str]) -> NDArray[np.intp]:
+def _units(samples: Sequence[Sample], hashes: Sequence[str]) -> NDArray[np.intp]:
     """0..u-1: equal for images of one group and for copies, joined transitively."""
     import pandas as pd
 
-    groups = pd.Series([record.group for record in records], dtype=object)
-    joined = join(len(records), [chain_equal(groups), chain_equal(pd.Series(hashes))])
+    groups = pd.Series([sample.group for sample in samples], dtype=object)
+    joined = join(len(samples), [chain_equal(groups), chain_equal(pd.Series(hashes))])
     return np.unique(joined, return_inverse=True)[1].astype(np.intp)

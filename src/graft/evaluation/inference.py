@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.core.errors import DataError
-from graft.core.packed_files import StoredImage
+from graft.core.packed_files import StoredFile
 from graft.core.progress import track
 from graft.inference.predictor import Answers
 from graft.models.preprocessing import load_for
@@ -28,7 +28,7 @@ def _refuse(place: int, error: DataError) -> None:
 
 def answers_of(
     models: Mapping[str, Predictor],
-    images: Sequence[StoredImage],
+    images: Sequence[StoredFile],
     classes: Sequence[str],
     on_damaged: Callable[[int, DataError], None] = _refuse,
 ) -> dict[str, Answers]:

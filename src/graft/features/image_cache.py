@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.core.determinism import available_cores
-from graft.core.packed_files import RawFolder, StoredImage
+from graft.core.packed_files import ImageFolder, StoredFile
 from graft.core.progress import track
 from graft.features.cache import Draft, Store
 from graft.features.keys import decoding_version, key_of, row_keys
@@ -27,9 +27,9 @@ KIND = "images"
 class ListedFiles:
     """Images that lie anywhere, by the paths that they are known by; ``self / path`` is one of them."""
 
-    files: Mapping[str, StoredImage]
+    files: Mapping[str, StoredFile]
 
-    def __truediv__(self, path: str) -> StoredImage:
+    def __truediv__(self, path: str) -> StoredFile:
         """The image of this path."""
         return self.files[path]
 
@@ -38,7 +38,7 @@ class ListedFiles:
 class ImageSet:
     """An ordered list of image files and the hashes of their bytes."""
 
-    root: RawFolder | ListedFiles
+    root: ImageFolder | ListedFiles
     paths: tuple[str, ...]
     digests: tuple[str, ...]
 

@@ -22,7 +22,7 @@ from graft.inference.predictor import judge
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.core.packed_files import StoredImage
+    from graft.core.packed_files import StoredFile
     from graft.inference.engines import Engine
 
 LEAST_SAME = 0.999  # share of images with the same answer
@@ -55,7 +55,7 @@ class Proof:
         return self.same_answer >= LEAST_SAME and self.largest_difference <= self.tolerance
 
 
-def write_onnx(folder: Path, images: Sequence[StoredImage]) -> dict[str, Any]:
+def write_onnx(folder: Path, images: Sequence[StoredFile]) -> dict[str, Any]:
     """Write model.onnx into ``folder`` beside the model, if it answers as torch does.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 
 from graft.calibration.card import Trust
 from graft.calibration.novelty import Reference, read_reference
-from graft.core.packed_files import StoredImage
+from graft.core.packed_files import StoredFile
 from graft.inference.artifact import Artifact, load_artifact
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Answerer:
         """The class names, in the order of the probabilities' columns."""
         return self.artifact.classes
 
-    def prepare(self, image: StoredImage | bytes) -> NDArray[np.uint8]:
+    def prepare(self, image: StoredFile | bytes) -> NDArray[np.uint8]:
         """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
         return self.artifact.preprocessing.load(image)
 
@@ -128,7 +128,7 @@ class Predictor(Answerer):
         """Prepared images -> calibrated probabilities (n, classes); every row sums to one."""
         return self.answer(images).probabilities
 
-    def predict(self, images: Iterable[StoredImage | bytes], batch_size: int = 64) -> NDArray[np.float64]:
+    def predict(self, images: Iterable[StoredFile | bytes], batch_size: int = 64) -> NDArray[np.float64]:
         """Image files or bytes -> probabilities (n, classes), decoded and run in batches."""
         rows, waiting = [np.empty((0, len(self.classes)))], []
         for image in images:

@@ -66,7 +66,7 @@ class Pool(nn.Module):
 
 
 @dataclass(frozen=True)
-class Parts:
+class BackboneParts:
     """An architecture taken apart.
 
     Attributes:
@@ -87,14 +87,14 @@ class Parts:
 class Network(nn.Module):
     """Blocks in order, neck, linear head: images (n, 3, size, size) -> logits (n, classes)."""
 
-    def __init__(self, parts: Parts, classes: int) -> None:
+    def __init__(self, parts: BackboneParts, classes: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(parts.blocks)
         self.neck = parts.neck
         self.layout: Layout = parts.layout
         self.side = parts.side
         self.head = nn.Linear(parts.features, classes)
-        quicken_batch_norm(self)
+        raise_batch_norm_momentum(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (n, 3, size, size) -> logits (n, classes)."""
@@ -135,7 +135,7 @@ class Network(nn.Module):
             yield self.neck(x) if index == len(self.blocks) - 1 else pool(x)
 
 
-def quicken_batch_norm(network: nn.Module) -> None:
+def raise_batch_norm_momentum(network: nn.Module) -> None:
     """Let running statistics follow within tens of steps.
 
     Some architectures publish a momentum of 0.01 or less, made for hundreds of thousands of steps. In a short
@@ -158,9 +158,9 @@ def cut(network: Network, depth: int, classes: int) -> Network:
     blocks = list(network.blocks)
     layout, side = network.layout, network.side
     if depth == len(blocks) - 1:
-        parts = Parts(tuple(blocks), network.neck, network.head.in_features, layout, side)
+        parts = BackboneParts(tuple(blocks), network.neck, network.head.in_features, layout, side)
     else:
-        parts = Parts(tuple(blocks[: depth + 1]), Pool(layout), _channels(network, depth), layout, side)
+        parts = BackboneParts(tuple(blocks[: depth + 1]), Pool(layout), _channels(network, depth), layout, side)
     return Network(parts, classes)
 
 
@@ -196,7 +196,7 @@ def build_network(arch: str, classes: int, depth: int | None = None, size: int |
     Raises:
         ConfigError: unknown architecture (with the nearest names) or no such block.
     """
-    from graft.models.zoo.registry import family_of
+    from graft.models.zoo.registry import builder_for
 
-    network = Network(family_of(arch).build(arch, size), classes)
+    network = Network(builder_for(arch).build(arch, size), classes)
     return network if depth is None else cut(network, depth, classes)

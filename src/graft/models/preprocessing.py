@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from graft.core.packed_files import StoredImage
+from graft.core.packed_files import StoredFile
 from graft.modalities.image.colour import FULL_DEPTH, DepthRange
 from graft.modalities.image.conversion import Fit
 from graft.modalities.image.decode import decode, decode_for
@@ -40,7 +40,7 @@ class Preprocessor(Protocol[BatchT]):
     def cache_key(self) -> str:
         """Equal for preprocessors that give equal batches."""
 
-    def load(self, sample: StoredImage | bytes) -> NDArray[Any]:
+    def load(self, sample: StoredFile | bytes) -> NDArray[Any]:
         """Decode one sample. Raises DataError."""
 
     def collate(self, samples: Sequence[NDArray[Any]]) -> BatchT:
@@ -75,7 +75,7 @@ class Geometry:
         """The shorter side to which an image is resized, pixels: what its decoder must at least deliver."""
         return round(self.size / self.crop)
 
-    def load(self, image: StoredImage | bytes) -> NDArray[np.uint8]:
+    def load(self, image: StoredFile | bytes) -> NDArray[np.uint8]:
         """An image file or its bytes -> uint8 array (size, size, 3): the one road of training, evaluation, serving.
 
         Raises:
@@ -127,7 +127,7 @@ class Geometry:
         return image.resize(size, Image.Resampling[self.interpolation.upper()], box)
 
 
-def load_for(image: StoredImage | bytes, geometries: Iterable[Geometry]) -> dict[Geometry, NDArray[np.uint8]]:
+def load_for(image: StoredFile | bytes, geometries: Iterable[Geometry]) -> dict[Geometry, NDArray[np.uint8]]:
     """What :meth:`Geometry.load` gives for each geometry, with no more decoding than they need together."""
     by_range: dict[DepthRange | None, list[Geometry]] = {}
     for geometry in geometries:
@@ -167,7 +167,7 @@ class Preprocessing:
         """Geometry, mean and deviation."""
         return str(self)
 
-    def load(self, image: StoredImage | bytes) -> NDArray[np.uint8]:
+    def load(self, image: StoredFile | bytes) -> NDArray[np.uint8]:
         """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
         return self.geometry.load(image)
 

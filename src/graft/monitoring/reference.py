@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.core.errors import DataError, GraftError
-from graft.core.packed_files import open_raw
+from graft.core.packed_files import open_folder
 from graft.data.validation.drift import FACTS, Distribution, Numbers, Shares, column_fact, summarise_facts
 from graft.inference.artifact import read_card
 from graft.inference.packaged import version_of
@@ -83,7 +83,7 @@ def _tones(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
 
     geometry = read_card(workspace.in_use).preprocessing.geometry
     chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, min(MOST_OPENED, len(paths)), dtype=np.intp))]
-    raw, rows = open_raw(workspace.raw), []
+    raw, rows = open_folder(workspace.raw), []
     for path in chosen:
         try:
             prepared = geometry.load(raw / path)

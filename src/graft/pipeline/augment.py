@@ -7,20 +7,20 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from graft.augmentation.auto_policy import AUTO, ENOUGH, SAMPLE, Found, Look, found_for
-from graft.augmentation.domains import DOMAINS, allowed, beyond, check_domain
+from graft.augmentation.auto_policy import AUTO, ENOUGH, SAMPLE, DetectedDomain, VisualTraits, detect_domain
+from graft.augmentation.domains import DOMAINS, allowed_policies, check_domain, exceeds
 from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import as_yaml, choose
+from graft.augmentation.policy_config import as_yaml, parse_policies
 from graft.augmentation.preview import preview_sheet
 from graft.core.determinism import derive_seed
 from graft.core.files import atomic_dir, write_json
-from graft.core.packed_files import RawFolder, open_raw
+from graft.core.packed_files import ImageFolder, open_folder
 from graft.core.settings import NamedPolicy, Params
 from graft.core.workspace import Workspace
 from graft.modalities.image.conversion import ELONGATED, depth_range, fits_to_try, usual_cut
 from graft.modalities.image.decode import decode
 from graft.models.preprocessing import Geometry
-from graft.models.zoo.default_candidates import candidates_for
+from graft.models.zoo.default_candidates import default_candidates
 from graft.pipeline.runner import run_stage
 
 # The sheet's own size, whatever the candidates' inputs: changing a candidate is no reason to draw it again.
@@ -37,14 +37,14 @@ def run(params: Params, workspace: Workspace) -> None:
     Raises:
         ConfigError: a policy, an option or the domain is unknown, or the domain forbids what a policy does.
     """
-    splits, raw = pd.read_parquet(workspace.splits), open_raw(workspace.raw)
+    splits, raw = pd.read_parquet(workspace.splits), open_folder(workspace.raw)
     found, side = _found(params, splits, raw)
     own = params.augment.policy != (NamedPolicy(AUTO),)
-    choice = choose(params.augment if own else dataclasses.replace(params.augment, policy=(found.policy,)))
+    choice = parse_policies(params.augment if own else dataclasses.replace(params.augment, policy=(found.policy,)))
     # A policy that the user names is refused by a domain that the user names, and not by a guess.
     if not own or params.augment.domain != AUTO:
         check_domain(choice, found.domain)
-    elif broken := beyond(choice, DOMAINS[found.domain]):
+    elif broken := exceeds(choice, DOMAINS[found.domain]):
         print(
             f"augment: {found.why}, and {as_yaml(choice)} changes their {' and '.join(broken)}: do labels stay right?"
         )
@@ -68,20 +68,20 @@ def run(params: Params, workspace: Workspace) -> None:
             },
         )
         write_json(folder / "policy.json", {"policy": choice.as_json()})
-        write_json(folder / "allowed.json", {"allowed": allowed(found.domain)})
-        candidates = params.zoo.candidates or candidates_for(found.domain, side)
+        write_json(folder / "allowed.json", {"allowed": allowed_policies(found.domain)})
+        candidates = params.zoo.candidates or default_candidates(found.domain, side)
         write_json(folder / "candidates.json", {"candidates": [dataclasses.asdict(one) for one in candidates]})
     print(
         f"augment: {as_yaml(choice)}, domain {found.domain} ({found.why}); see {workspace.augmentation / 'preview.png'}"
     )
 
 
-def _found(params: Params, splits: pd.DataFrame, raw: RawFolder) -> tuple[Found, float]:
+def _found(params: Params, splits: pd.DataFrame, raw: ImageFolder) -> tuple[DetectedDomain, float]:
     """What the training images are, and their median shorter side in pixels."""
     shown = sample(splits, SAMPLE, params.seed)
-    looks = [Look.of(decode(raw / path, least_side=ENOUGH)) for path in shown["path"]]
+    looks = [VisualTraits.of(decode(raw / path, least_side=ENOUGH)) for path in shown["path"]]
     side = float(np.median([look.side for look in looks]))
-    return found_for(sorted(splits["label"].unique()), looks, params.augment.domain), side
+    return detect_domain(sorted(splits["label"].unique()), looks, params.augment.domain), side
 
 
 def _views(params: Params, workspace: Workspace) -> dict[str, Geometry]:

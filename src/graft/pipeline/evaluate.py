@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from graft.core.config import deciding
-from graft.core.packed_files import open_raw
+from graft.core.packed_files import open_folder
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.pipeline.runner import run_stage
@@ -54,7 +54,7 @@ def run(params: Params, workspace: Workspace) -> None:
     held_out = read_held_out(workspace.splits, model.classes)
     in_use = find_incumbent(workspace.in_use, workspace.finetuned, model.classes, sha256(workspace.splits))
     said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, in_use)
-    raw = open_raw(workspace.raw)
+    raw = open_folder(workspace.raw)
     images = [raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
     memory = Footprint(None, NOT_MEASURED)
     if params.evaluate.measure_memory:
@@ -111,7 +111,7 @@ def predict_all(
     from graft.selection.similarity import SIMILARITY_FILE, read_similarity
     from graft.stats.corrected_ttest import PAIRS_FILE, over_folds, read_pairs
 
-    raw = open_raw(workspace.raw)
+    raw = open_folder(workspace.raw)
     images = [raw / path for path in held_out.paths]
     asked = models if in_use is None or in_use.model is None else {**models, IN_USE: in_use.model}
     answers = answers_of(asked, images, held_out.classes)
@@ -159,7 +159,7 @@ def report_context(params: Params, workspace: Workspace, model: Predictor, found
     from graft.reporting.gallery import show_mistakes, show_suspects
     from graft.reporting.leaderboard import read_agreement, read_leaderboard
 
-    raw = open_raw(workspace.raw)
+    raw = open_folder(workspace.raw)
     mistakes, saliency = show_mistakes(model, raw, found.held_out, found.probabilities)
     suspects = find_suspects(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
     return ReportContext(

@@ -71,7 +71,7 @@ def resolve(params: Params, workspace: Workspace) -> Finetuning:
         ConfigError: there is no such strategy, or a network from scratch has no epochs.
         DataError: a stage before this one has not run, or its results are of other images.
     """
-    from graft.augmentation.policy_config import choose
+    from graft.augmentation.policy_config import parse_policies
     from graft.metrics.scorer import scorer
     from graft.pipeline.tune import tuned
     from graft.selection.candidate_training import score_by_fold
@@ -94,7 +94,7 @@ def resolve(params: Params, workspace: Workspace) -> Finetuning:
     STRATEGIES[choice.strategy].plan(winner.blocks, params.train)
     if found is None or choice.strategy != searched:
         found = read_logits(workspace.selection / FILE, trainer.data)
-    identity = json.dumps(choose(trainer.augment).as_json())
+    identity = json.dumps(parse_policies(trainer.augment).as_json())
     checkpoints = CheckpointStore(workspace.checkpoints / "finetune", identity)
     return Finetuning(
         winner,

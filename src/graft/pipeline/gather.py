@@ -50,17 +50,17 @@ def run(params: Params, workspace: Workspace) -> None:
 
 def _gathered(params: Params, workspace: Workspace) -> Gathered:
     from graft.data.manifest import build_manifest
-    from graft.data.sources.source_links import watch
+    from graft.data.sources.source_links import link_source
     from graft.data.stats_cache import FactsCache
 
     with tempfile.TemporaryDirectory() as scratch:
         found = find_source(params, workspace.root, Path(scratch))
-        records, table = by_path(found), listed(found)
-        files = [records[path].file for path in table["path"]]
+        samples, table = by_path(found), listed(found)
+        files = [samples[path].file for path in table["path"]]
         # A cache of its own: one keeps only so many facts of images that were not asked for last.
         manifest = build_manifest(table, files, cache=FactsCache(workspace.cache / "pretraining"))
     # Once more after `locate`: a table that gained rows may need a higher folder to be watched.
-    watch(found, params.pretrain.source, workspace.pretraining_link)
+    link_source(found, params.pretrain.source, workspace.pretraining_link)
     return gather(manifest, tested_images(workspace), params)
 
 

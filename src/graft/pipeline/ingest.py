@@ -10,11 +10,11 @@ from pathlib import Path
 from graft.core.files import atomic_dir, atomic_file
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.data.ingest import place_images
+from graft.data.ingest import copy_images
 from graft.data.packing import pack_images
-from graft.data.sources.records import Found
-from graft.data.sources.registry import find_images
-from graft.data.sources.source_links import watch
+from graft.data.sources.listing import SourceListing
+from graft.data.sources.registry import list_source
+from graft.data.sources.source_links import link_source
 from graft.data.sources.split_folders import nested_classes
 from graft.pipeline.runner import run_stage
 
@@ -24,28 +24,28 @@ _NAMED = 5
 def run(params: Params, workspace: Workspace) -> None:
     """Read: data.source. Write: data/raw/, data/ingested.parquet, and the links of data/.links/ anew."""
     source = params.data.source
-    take_in = partial(pack_images, shards=params.data.pack) if params.data.pack else place_images
+    take_in = partial(pack_images, shards=params.data.pack) if params.data.pack else copy_images
     workspace.cache.mkdir(parents=True, exist_ok=True)
     # The second one goes before the first is flushed to disk: removing files that were written out is slow.
     with (
         atomic_dir(workspace.raw) as folder,
         tempfile.TemporaryDirectory(dir=workspace.cache, prefix="ingest.") as scratch,
     ):
-        found = find_images(source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from)
-        table = take_in(found.records, folder)
+        found = list_source(source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from)
+        table = take_in(found.samples, folder)
     with atomic_file(workspace.ingested) as beside:
         table.to_parquet(beside, index=False)
     # Once more after `locate`: a table that gained rows may need a higher folder to be watched.
-    watch(found, source, workspace.source_link)
+    link_source(found, source, workspace.source_link)
     print(summary(found, source))
 
 
-def summary(found: Found, source: str) -> str:
+def summary(found: SourceListing, source: str) -> str:
     """What was taken in and what was passed over, for the log."""
-    classes = Counter(record.label for record in found.records)
-    lines = [f"ingest: {len(found.records)} images of {len(classes)} classes from {source}"]
+    classes = Counter(sample.label for sample in found.samples)
+    lines = [f"ingest: {len(found.samples)} images of {len(classes)} classes from {source}"]
     if found.table is None and found.watched is not None:
-        nested = nested_classes(found.records)
+        nested = nested_classes(found.samples)
         lines += [
             f"  class {label!r} is divided into {len(names)} folders, which are no classes: {', '.join(names[:3])}"
             + (", ..." if len(names) > 3 else "")

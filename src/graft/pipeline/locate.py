@@ -9,9 +9,9 @@ from graft.core.errors import WeightsError
 from graft.core.outputs import refuse_output
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.data.sources.records import Found
-from graft.data.sources.registry import Place, find_images, kind_of
-from graft.data.sources.source_links import watch, watch_weights
+from graft.data.sources.listing import SourceListing
+from graft.data.sources.registry import SourceSpec, list_source, reader_for
+from graft.data.sources.source_links import link_source, link_weights
 from graft.pipeline.runner import run_stage
 from graft.pretraining.source_dataset import GLYPHS, find_source, under_its_key
 
@@ -19,7 +19,7 @@ from graft.pretraining.source_dataset import GLYPHS, find_source, under_its_key
 def run(params: Params, workspace: Workspace) -> None:
     """Read: data.source, pretrain.source, the weights files of zoo.candidates. Write: data/.links/."""
     with tempfile.TemporaryDirectory() as scratch:
-        found = find_images(
+        found = list_source(
             params.data.source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from
         )
     with tempfile.TemporaryDirectory() as scratch:
@@ -27,7 +27,7 @@ def run(params: Params, workspace: Workspace) -> None:
     own = [candidate.weights_file for candidate in params.zoo.candidates if candidate.weights_file is not None]
     for file in own:
         refuse_output(workspace.root / file, workspace.root, WeightsError)
-    watch_weights(own, workspace.root, workspace.weights_links)
+    link_weights(own, workspace.root, workspace.weights_links)
     _link(found, params.data.source, workspace.source_link, "ingest")
     _link(pretraining, params.pretrain.source, workspace.pretraining_link, "gather")
 
@@ -41,20 +41,20 @@ def refuse_missing(params: Params, root: Path) -> None:
         DataError: there is no such source; the nearest name is proposed.
         WeightsError: there is no such file.
     """
-    kind_of(Place(params.data.source, root, root))
+    reader_for(SourceSpec(params.data.source, root, root))
     if params.pretrain.source != GLYPHS:
         with under_its_key():
-            kind_of(Place(params.pretrain.source, root, root))
+            reader_for(SourceSpec(params.pretrain.source, root, root))
     for candidate in params.zoo.candidates:
         if candidate.weights_file is not None and not (root / candidate.weights_file).is_file():
             raise WeightsError.no_file(root / candidate.weights_file)
 
 
-def _link(found: Found, source: str, link: Path, reader: str) -> None:
+def _link(found: SourceListing, source: str, link: Path, reader: str) -> None:
     """Watch one source, and say what was found; ``reader`` is the stage that reads it."""
-    trouble = watch(found, source, link)
-    if source != GLYPHS or found.records:
-        print(f"locate: {len(found.records)} images in {source}")
+    trouble = link_source(found, source, link)
+    if source != GLYPHS or found.samples:
+        print(f"locate: {len(found.samples)} images in {source}")
     if trouble:
         print(
             f"locate: changes of the data will not be noticed, because {trouble}; "

@@ -10,7 +10,7 @@ from typing import Any
 
 from graft.core.determinism import derive_seed, make_deterministic
 from graft.core.errors import GateError
-from graft.core.packed_files import StoredImage, open_raw
+from graft.core.packed_files import StoredFile, open_folder
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.inference.artifact import CARD_FILE, read_card
@@ -85,7 +85,7 @@ def told(taken: Taken, metrics: Mapping[str, Any]) -> str:
     )
 
 
-def training_images(workspace: Workspace) -> list[StoredImage]:
+def training_images(workspace: Workspace) -> list[StoredFile]:
     """Training images for the comparison, in an order that is the same everywhere; none where there are no splits."""
     if not workspace.splits.is_file():
         return []
@@ -93,7 +93,7 @@ def training_images(workspace: Workspace) -> list[StoredImage]:
 
     splits = pd.read_parquet(workspace.splits, columns=["path", "split"])
     train = sorted(splits.loc[splits["split"] == "train", "path"], key=lambda path: derive_seed(0, "onnx", path))
-    raw = open_raw(workspace.raw)
+    raw = open_folder(workspace.raw)
     return [raw / path for path in train[:_MOST_COMPARED]]
 
 

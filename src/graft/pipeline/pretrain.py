@@ -27,12 +27,12 @@ def run(params: Params, workspace: Workspace) -> None:
         WeightsError: weights that a candidate names cannot be had.
     """
     from graft.augmentation.auto_policy import with_candidates
-    from graft.models.weights.weights import Surroundings, locate
+    from graft.models.weights.weights import WeightsContext, locate
     from graft.pretraining.source_tasks import task_of
 
     params = with_candidates(params, workspace.augmentation)
 
-    around = Surroundings(workspace.source_models, params.zoo.offline, params.seed)
+    around = WeightsContext(workspace.source_models, params.zoo.offline, params.seed)
     for candidate in params.zoo.candidates:
         locate(candidate, around)
     workspace.cache.mkdir(parents=True, exist_ok=True)

@@ -95,7 +95,7 @@ def train_set(workspace: Workspace) -> TrainSet:
     """The training rows of the splits, in a fixed order, with the hashes that the manifest holds."""
     import pandas as pd
 
-    from graft.core.packed_files import open_raw
+    from graft.core.packed_files import open_folder
     from graft.features.image_cache import ImageSet
     from graft.selection.candidates import TrainSet
 
@@ -104,7 +104,7 @@ def train_set(workspace: Workspace) -> TrainSet:
     facts = known[[name for name in known if name not in splits or name == "path"]]
     rows = splits[splits["split"] == "train"].merge(facts, on="path", how="left").sort_values("path")
     classes = tuple(sorted(splits["label"].unique()))
-    images = ImageSet(open_raw(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
+    images = ImageSet(open_folder(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
     return TrainSet.of(rows, images, classes)
 
 

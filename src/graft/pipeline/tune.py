@@ -68,7 +68,7 @@ def trials_of(winner: Winner, trainer: CandidateTrainer, params: Params, mapper:
 
 def search_of(winner: Winner, trainer: CandidateTrainer, params: Params, workspace: Workspace) -> Search:
     """The search that params.yaml asks for, kept under everything that decides its trials."""
-    from graft.augmentation.policy_config import choose
+    from graft.augmentation.policy_config import parse_policies
     from graft.features.keys import key_of
     from graft.metrics.scorer import scorer
     from graft.models.weights.weights import weights_digest
@@ -80,7 +80,7 @@ def search_of(winner: Winner, trainer: CandidateTrainer, params: Params, workspa
     asked = dataclasses.replace(params.tune, trials=0, minutes=None)
     # Of the augmentation, what decides: the policy, however it is written, and the policies that may be tried. Another
     # domain that allows the same goes on with the same search.
-    augmentation = (choose(trainer.augment).as_json(), space.distributions())
+    augmentation = (parse_policies(trainer.augment).as_json(), space.distributions())
     # Not names alone: a source model that was trained anew, or another file of the same name, is another network.
     weights = weights_digest(winner.candidate, trainer.transfer.weights)
     shown = (sha256(workspace.splits), trainer.data.images.digests)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from graft.core.errors import DataError
 from graft.core.files import atomic_file
-from graft.core.packed_files import open_raw
+from graft.core.packed_files import open_folder
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.data.manifest import build_manifest
@@ -32,7 +32,7 @@ def run(params: Params, workspace: Workspace) -> None:
     check_severities(params.validation)
     history = read_history(workspace.validated)
     table = pd.read_parquet(workspace.ingested)
-    raw = open_raw(workspace.raw)
+    raw = open_folder(workspace.raw)
     files = [raw / path for path in table["path"]]
     manifest = build_manifest(table, files, cache=FactsCache(workspace.cache))
     data = summarise_data(manifest)

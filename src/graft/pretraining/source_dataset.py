@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.core.errors import DataError
-from graft.data.ingest import raw_paths, table_of
+from graft.data.ingest import ingested_table, raw_paths
 from graft.data.near_duplicates import cluster_duplicates
-from graft.data.sources.records import Found, Record
-from graft.data.sources.registry import find_images
+from graft.data.sources.listing import Sample, SourceListing
+from graft.data.sources.registry import list_source
 from graft.data.splits.groups import conflicting, join_groups, straddling
 from graft.data.splits.hash_split import draw_test
 
@@ -67,16 +67,16 @@ class Gathered:
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def find_source(params: Params, root: Path, scratch: Path) -> Found:
+def find_source(params: Params, root: Path, scratch: Path) -> SourceListing:
     """The images of ``pretrain.source``; none for glyphs, which are rendered.
 
     Raises:
         DataError: there is no such source, or it lists no image.
     """
     if params.pretrain.source == GLYPHS:
-        return Found(())
+        return SourceListing(())
     with under_its_key():
-        return find_images(params.pretrain.source, root, scratch, params.data.follow_links)
+        return list_source(params.pretrain.source, root, scratch, params.data.follow_links)
 
 
 @contextmanager
@@ -90,14 +90,14 @@ def under_its_key() -> Iterator[None]:
         raise DataError(error.what, where=error.where, remedy=remedy) from None
 
 
-def by_path(found: Found) -> dict[str, Record]:
+def by_path(found: SourceListing) -> dict[str, Sample]:
     """Every image by the path that names it in tables."""
-    return dict(zip(raw_paths(found.records), found.records, strict=True))
+    return dict(zip(raw_paths(found.samples), found.samples, strict=True))
 
 
-def listed(found: Found) -> pd.DataFrame:
+def listed(found: SourceListing) -> pd.DataFrame:
     """A row per image: path, label, split, group, source."""
-    return table_of(found.records, raw_paths(found.records))
+    return ingested_table(found.samples, raw_paths(found.samples))
 
 
 def gather(manifest: pd.DataFrame, tested: pd.DataFrame, params: Params) -> Gathered:

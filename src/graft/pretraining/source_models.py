@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import choose
+from graft.augmentation.policy_config import parse_policies
 from graft.core.code_version import code_of
 from graft.core.determinism import derive_seed
 from graft.core.errors import WeightsError
@@ -28,7 +28,7 @@ from graft.inference.artifact import WEIGHTS_FILE, Artifact, read_card, save_art
 from graft.metrics.metrics import headline_intervals
 from graft.models.backbone import Network, build_network
 from graft.models.preprocessing import Preprocessing
-from graft.models.zoo.registry import family_of
+from graft.models.zoo.registry import builder_for
 from graft.pretraining.pretrain import Labelled, pretrain, probabilities
 from graft.pretraining.source_tasks import SourceTask
 from graft.stats.intervals import Resampling
@@ -79,7 +79,7 @@ class Sources:
         seed = derive_seed(self.params.seed, "pretrain", candidate.arch, candidate.size)
         preprocessing = _preprocessing(candidate)
         size = preprocessing.geometry.size
-        policy = build_policy(choose(Augment(policy=self.params.pretrain.policy)), size)
+        policy = build_policy(parse_policies(Augment(policy=self.params.pretrain.policy)), size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(candidate.arch, len(self.task.classes), size=size)
@@ -113,7 +113,7 @@ def score_of(network: Network, preprocessing: Preprocessing, held_out: Labelled,
 
 
 def _preprocessing(candidate: Candidate) -> Preprocessing:
-    return family_of(candidate.arch).preprocessing(candidate.arch, candidate.size)
+    return builder_for(candidate.arch).preprocessing(candidate.arch, candidate.size)
 
 
 def _save_features(path: Path, network: Network, preprocessing: Preprocessing, held_out: Labelled, seed: int) -> None:

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from graft.core.errors import DataError
-from graft.core.packed_files import StoredImage
+from graft.core.packed_files import StoredFile
 from graft.features.cache import Store
 from graft.features.image_cache import ImageSet, ListedFiles, decoded
 from graft.models.preprocessing import Preprocessing
@@ -115,7 +115,7 @@ class ImageTask:
     name: str
     digest: str
     table: pd.DataFrame
-    files: tuple[StoredImage, ...]
+    files: tuple[StoredFile, ...]
     store: Store
 
     @property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from graft.core.packed_files import RawFolder, StoredImage
+    from graft.core.packed_files import ImageFolder, StoredFile
     from graft.evaluation.explain.label_issues import Suspect
     from graft.evaluation.test_set import HeldOut
     from graft.inference.predictor import Predictor
@@ -35,7 +35,7 @@ def worst_mistakes(held_out: HeldOut, probabilities: NDArray[np.float64], most: 
 
 
 def show_mistakes(
-    model: Predictor, folder: RawFolder, held_out: HeldOut, probabilities: NDArray[np.float64]
+    model: Predictor, folder: ImageFolder, held_out: HeldOut, probabilities: NDArray[np.float64]
 ) -> tuple[tuple[Exhibit, ...], str]:
     """The most confident mistakes with their saliency maps, and in a sentence how those came about.
 
@@ -72,7 +72,7 @@ def show_mistakes(
     return tuple(shown), attention.method
 
 
-def show_suspects(folder: RawFolder, suspects: Sequence[Suspect]) -> tuple[Exhibit, ...]:
+def show_suspects(folder: ImageFolder, suspects: Sequence[Suspect]) -> tuple[Exhibit, ...]:
     """Training images whose label is doubted. Raises DataError where one cannot be decoded."""
     return tuple(
         Exhibit(
@@ -87,7 +87,7 @@ def show_suspects(folder: RawFolder, suspects: Sequence[Suspect]) -> tuple[Exhib
     )
 
 
-def thumbnail(image: StoredImage) -> str:
+def thumbnail(image: StoredFile) -> str:
     """``data:`` address of a picture of at most 160 px a side; a tiny image stays as it is."""
     return _encoded(decode(image, least_side=SIDE, depth_range=None))
 

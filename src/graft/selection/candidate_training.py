@@ -15,7 +15,7 @@ import torch
 from scipy.special import softmax
 
 from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import choose
+from graft.augmentation.policy_config import parse_policies
 from graft.core.determinism import derive_seed
 from graft.core.settings import Augment, Candidate, Train
 from graft.features.cache import Store
@@ -23,7 +23,7 @@ from graft.features.image_cache import decoded
 from graft.metrics.scorer import Scorer
 from graft.models.backbone import Network, cut
 from graft.models.preprocessing import Preprocessing
-from graft.models.weights.weights import Surroundings, pretrained
+from graft.models.weights.weights import WeightsContext, pretrained
 from graft.selection.candidates import TrainSet, extractor_for
 from graft.training.devices import fabric_for
 from graft.training.finetune import Task, Trained, finetune
@@ -54,7 +54,7 @@ class Start:
 
     candidate: Candidate
     preprocessing: Preprocessing
-    weights: Surroundings
+    weights: WeightsContext
 
     def network(self, depth: int, classes: int) -> Network:
         """The network with its weights, cut after block ``depth``, with a head for so many classes.
@@ -144,7 +144,7 @@ class CandidateTrainer:
     def _task(self, strategy: str, rows: Rows, device: torch.device) -> Task:
         """The images as the network is trained on them, larger ones where the policy crops."""
         preprocessing, images = self.start(strategy).preprocessing, self.data.images
-        policy = build_policy(choose(self.augment), preprocessing.geometry.size)
+        policy = build_policy(parse_policies(self.augment), preprocessing.geometry.size)
         larger = None
         if policy.enlargement > 1:
             # Of the whole side: what the centre crop leaves out may be cropped to.

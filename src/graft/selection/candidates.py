@@ -20,7 +20,7 @@ from graft.modalities.image.conversion import depth_range, fits_to_try, usual_cu
 from graft.models.backbone import Network, cut, require_block
 from graft.models.flops import Cost, costs_by_depth
 from graft.models.preprocessing import Preprocessing
-from graft.models.weights.weights import Surroundings, preprocessing_of, pretrained
+from graft.models.weights.weights import WeightsContext, preprocessing_of, pretrained
 from graft.models.zoo.registry import published_accuracy
 from graft.selection.limits import Excess
 from graft.selection.measure import Measured
@@ -132,9 +132,9 @@ class Result:
         return float(np.mean(self.scores))
 
 
-def around(params: Params, sources: Path) -> Surroundings:
+def around(params: Params, sources: Path) -> WeightsContext:
     """What the candidates' weights are found with."""
-    return Surroundings(sources, params.zoo.offline, params.seed)
+    return WeightsContext(sources, params.zoo.offline, params.seed)
 
 
 def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, device: torch.device) -> Extractor:

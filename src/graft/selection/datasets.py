@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.core.settings import Candidate, Params
-from graft.data.ingest import raw_paths, table_of
+from graft.data.ingest import ingested_table, raw_paths
 from graft.data.manifest import build_manifest
-from graft.data.sources.registry import find_images
+from graft.data.sources.registry import list_source
 from graft.data.splits.splits import divide
 from graft.data.stats_cache import FactsCache
 from graft.features.cache import Store
 from graft.features.image_cache import ImageSet, ListedFiles
 from graft.metrics.scorer import ACCURACY, Scorer, scorer
-from graft.models.zoo.default_candidates import candidates_for
+from graft.models.zoo.default_candidates import default_candidates
 from graft.selection.candidates import Result, TrainSet, probe_candidate
 from graft.selection.failures import Failed, attempt, refuse_all
 from graft.selection.names import name_of_candidate, unique_names
@@ -74,10 +74,10 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
         DataError: there is no such source, or it cannot be divided, such as for a class with fewer images than folds.
     """
     places.scratch.mkdir(parents=True, exist_ok=True)
-    records = find_images(source, places.root, places.scratch, params.data.follow_links).records
-    paths = raw_paths(records)
-    files = dict(zip(paths, (record.file for record in records), strict=True))
-    table = table_of(records, paths)
+    samples = list_source(source, places.root, places.scratch, params.data.follow_links).samples
+    paths = raw_paths(samples)
+    files = dict(zip(paths, (sample.file for sample in samples), strict=True))
+    table = ingested_table(samples, paths)
     manifest = build_manifest(table, [files[path] for path in table["path"]], cache=FactsCache(places.cache))
     splits = divide(manifest, params).table
     rows = splits[splits["split"] == "train"].merge(
@@ -91,7 +91,7 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
 
 def candidates_of(params: Params) -> tuple[Candidate, ...]:
     """Those of params.yaml; for ``auto``, which differs from data set to data set, those that suit photographs."""
-    return params.zoo.candidates or candidates_for("natural", 224)
+    return params.zoo.candidates or default_candidates("natural", 224)
 
 
 def rank_on(source: str, params: Params, places: Places, say: Callable[[str], None]) -> Ranking:

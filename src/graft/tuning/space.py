@@ -119,9 +119,9 @@ class Space:
         row = DIMENSIONS[name]
         if name != POLICY or not isinstance(row, Names):
             return row
-        from graft.augmentation.domains import allowed
+        from graft.augmentation.domains import allowed_policies
 
-        keeping = allowed(self.domain)
+        keeping = allowed_policies(self.domain)
         return Names(tuple(policy for policy in row.names if policy in keeping))
 
     def defaults(self, train: Train) -> dict[str, Value]:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import DataError
-from graft.core.packed_files import StoredImage
+from graft.core.packed_files import StoredFile
 from graft.core.settings import Params
 from graft.core.workspace import Workspace, user_cache
-from graft.data.ingest import raw_paths, table_of
+from graft.data.ingest import ingested_table, raw_paths
 from graft.data.manifest import build_manifest
 from graft.data.sources.label_pattern import INNERMOST_FOLDER
-from graft.data.sources.records import Change, Found, Problem, Record, Skipped
-from graft.data.sources.registry import look_at_images
+from graft.data.sources.listing import Sample, Skipped, SourceListing, TableChange, TableProblem
+from graft.data.sources.registry import audit_source
 from graft.data.sources.spelling import spellings
 from graft.data.sources.split_folders import nested_classes
 from graft.data.splits.groups import conflicting
@@ -120,26 +120,26 @@ class Specimen:
     Attributes:
         source: its name, as the user gave it.
         found: what it lists.
-        records: every image by the path it would have under data/raw.
+        samples: every image by the path it would have under data/raw.
         manifest: a row per image, with those paths.
     """
 
     source: str
-    found: Found
-    records: dict[str, Record]
+    found: SourceListing
+    samples: dict[str, Sample]
     manifest: pd.DataFrame
 
-    def unfit(self) -> dict[StoredImage, str]:
+    def unfit(self) -> dict[StoredFile, str]:
         """The files that no training could use, and why: they cannot be decoded, or have two labels."""
         rows = self.manifest[self.manifest["problems"].notna()]
         said = dict(zip(rows["path"], rows["problems"], strict=True))
         twice = self.manifest.loc[conflicting(self.manifest), "path"]
         said |= dict.fromkeys(twice, "another file shows the same image under another label")
-        return {self.records[path].file: why for path, why in said.items()}
+        return {self.samples[path].file: why for path, why in said.items()}
 
-    def without(self, files: set[StoredImage]) -> Specimen:
+    def without(self, files: set[StoredFile]) -> Specimen:
         """What is left when some files are left out."""
-        kept = {path: record for path, record in self.records.items() if record.file not in files}
+        kept = {path: sample for path, sample in self.samples.items() if sample.file not in files}
         manifest = self.manifest[self.manifest["path"].isin(kept)].reset_index(drop=True)
         mended = dataclasses.replace(self.found, problems=(), skipped=())
         return Specimen(self.source, mended, kept, manifest)
@@ -159,14 +159,14 @@ def look(source: str, settings: Settings, root: Path | None = None) -> Specimen:
     root = Path.cwd() if root is None else root
     cache = user_cache() if settings.project is None else settings.project.cache
     with tempfile.TemporaryDirectory() as scratch:
-        found = look_at_images(
+        found = audit_source(
             source, root, Path(scratch), settings.params.data.follow_links, settings.params.data.label_from
         )
-        records = dict(zip(raw_paths(found.records), found.records, strict=True))
-        table = table_of(found.records, list(records))
-        files = [records[path].file for path in table["path"]]
+        samples = dict(zip(raw_paths(found.samples), found.samples, strict=True))
+        table = ingested_table(found.samples, list(samples))
+        files = [samples[path].file for path in table["path"]]
         manifest = build_manifest(table, files, cache=FactsCache(cache))
-    return Specimen(source, found, records, manifest)
+    return Specimen(source, found, samples, manifest)
 
 
 def unreadable(source: str, error: DataError, settings: Settings) -> Examination:
@@ -220,12 +220,12 @@ def _large_enough(manifest: pd.DataFrame, findings: Iterable[Finding]) -> pd.Dat
     return rest if rest["label"].nunique() > 1 or not few else None
 
 
-def _of_the_table(found: Found) -> tuple[Finding, ...]:
+def _of_the_table(found: SourceListing) -> tuple[Finding, ...]:
     """A table's rules as findings; what is proposed is said for each row."""
     return tuple(_finding(problem, str(found.table)) for problem in found.problems)
 
 
-def _finding(problem: Problem, table: str) -> Finding:
+def _finding(problem: TableProblem, table: str) -> Finding:
     changes = problem.changes
     return Finding(
         problem.check,
@@ -238,22 +238,22 @@ def _finding(problem: Problem, table: str) -> Finding:
     )
 
 
-def _place(change: Change) -> str:
+def _place(change: TableChange) -> str:
     return change.path or ("(empty)" if change.row else "heading")
 
 
-def _of_the_classes(found: Found) -> tuple[Finding, ...]:
+def _of_the_classes(found: SourceListing) -> tuple[Finding, ...]:
     """Class folders that are called the same but for case or form; a table's rules say it of a table."""
     if found.table is not None or found.watched is None:
         return ()
-    labels = sorted({record.label for record in found.records})
+    labels = sorted({sample.label for sample in found.samples})
     alike = [sorted(counts) for counts in spellings(labels).values() if len(counts) > 1]
     says = "no two classes are called the same but for case, white space or Unicode form"
     named = {name: f"classes {' and '.join(map(repr, names))}" for names in alike for name in names}
-    first = {record.label: record for record in reversed(found.records)}
+    first = {sample.label: sample for sample in reversed(found.samples)}
     offenders = tuple(Offender(first[name].source, first[name].source, said) for name, said in named.items())
     remedy = "put their images into one folder, or call them something that differs in more than that"
-    nested = nested_classes(found.records)
+    nested = nested_classes(found.samples)
     inner = tuple(
         Offender(first[label].source, label, f"{len(names)} sub-folders, such as {', '.join(names[:3])}")
         for label, names in nested.items()

@@ -11,15 +11,15 @@ from typing import Any
 from graft.core.errors import DataError
 from graft.core.files import atomic_file
 from graft.core.outputs import refuse_output
-from graft.core.packed_files import PackedFile, StoredImage
-from graft.data.sources.records import Change, Found, Record
+from graft.core.packed_files import PackedFile, StoredFile
+from graft.data.sources.listing import Sample, SourceListing, TableChange
 from graft.data.sources.tables import SUFFIXES
 
 LOG_COLUMNS = ("row", "path", "column", "before", "after", "check", "why")
 
 
 @dataclass(frozen=True)
-class Cleaned:
+class CleanedCopy:
     """What was written.
 
     Attributes:
@@ -47,12 +47,12 @@ class Cleaned:
         }
 
 
-def log_of(out: Path) -> Path:
+def change_log_path(out: Path) -> Path:
     """Where the log of a cleaned copy lies: ``clean.csv`` -> ``clean.changes.csv``."""
     return out.with_suffix(".changes.csv")
 
 
-def check_target(out: Path) -> None:
+def check_output(out: Path) -> None:
     """Refuse, before any work, what could not be written or would be written over.
 
     Raises:
@@ -65,12 +65,12 @@ def check_target(out: Path) -> None:
             remedy=f"give --fix a name that ends in {' or '.join(sorted(SUFFIXES))}",
         )
     refuse_output(out, Path.cwd())
-    for path in (out, log_of(out)):
+    for path in (out, change_log_path(out)):
         if os.path.lexists(path):
             raise DataError("this is already there, and is not written over", where=path, remedy="give another name")
 
 
-def write_cleaned(found: Found, unfit: Mapping[StoredImage, str], out: Path) -> Cleaned:
+def write_cleaned_copy(found: SourceListing, unfit: Mapping[StoredFile, str], out: Path) -> CleanedCopy:
     """Write the table without what is unfit, and its log.
 
     Args:
@@ -83,25 +83,25 @@ def write_cleaned(found: Found, unfit: Mapping[StoredImage, str], out: Path) -> 
     """
     import pandas as pd
 
-    check_target(out)
+    check_output(out)
     if found.watched is None:
         raise DataError(
             "this data is graft's or torchvision's own, so there is nothing to clean",
             where=out,
             remedy="--fix is for folders and tables",
         )
-    if any(isinstance(record.file, PackedFile) for record in found.records):
+    if any(isinstance(sample.file, PackedFile) for sample in found.samples):
         raise DataError(
             "these images lie in tar files, which a table cannot name",
             where=out,
             remedy="unpack them into a folder, and clean that",
         )
-    rows = found.rows or tuple((record, record.split or "") for record in found.records)
-    kept = [(record, split) for record, split in rows if record.file not in unfit]
+    rows = found.rows or tuple((sample, sample.split or "") for sample in found.samples)
+    kept = [(sample, split) for sample, split in rows if sample.file not in unfit]
     log = pd.DataFrame(_log(found, unfit), columns=list(LOG_COLUMNS)).astype({"row": "Int64"})
     table = pd.DataFrame(_columns(kept, out))
     try:
-        with atomic_file(log_of(out)) as beside:
+        with atomic_file(change_log_path(out)) as beside:
             log.to_csv(beside, index=False)
         with atomic_file(out) as beside:
             if out.suffix.lower() == ".csv":
@@ -109,27 +109,27 @@ def write_cleaned(found: Found, unfit: Mapping[StoredImage, str], out: Path) -> 
             else:
                 table.to_parquet(beside, index=False)
     except OSError as error:
-        log_of(out).unlink(missing_ok=True)
+        change_log_path(out).unlink(missing_ok=True)
         raise DataError(
             f"the cleaned copy cannot be written: {error.strerror or error}",
             where=out,
             remedy="name a place that may be written and has space left",
         ) from None
     dropped = sum(change.row > 0 and change.after is None for problem in found.problems for change in problem.changes)
-    return Cleaned(out, log_of(out), len(kept), len(rows) + dropped, len(log))
+    return CleanedCopy(out, change_log_path(out), len(kept), len(rows) + dropped, len(log))
 
 
-def _columns(kept: list[tuple[Record, str]], out: Path) -> dict[str, list[str]]:
+def _columns(kept: list[tuple[Sample, str]], out: Path) -> dict[str, list[str]]:
     """The columns to write; split and group only where a row has one, and then the user's own."""
     home = os.path.realpath(out.parent)
     columns = {
-        "path": [_relative(record.file, home) for record, _ in kept if isinstance(record.file, Path)],
-        "label": [record.label for record, _ in kept],
+        "path": [_relative(sample.file, home) for sample, _ in kept if isinstance(sample.file, Path)],
+        "label": [sample.label for sample, _ in kept],
         "split": [split for _, split in kept],
-        "group": [record.group or "" for record, _ in kept],
+        "group": [sample.group or "" for sample, _ in kept],
     }
     read = {name: values for name, values in columns.items() if name in {"path", "label"} or any(values)}
-    facts = [dict(record.facts) for record, _ in kept]
+    facts = [dict(sample.facts) for sample, _ in kept]
     names = list(dict.fromkeys(name for each in facts for name in each))
     return read | {name: [each.get(name, "") for each in facts] for name in names}
 
@@ -141,14 +141,14 @@ def _relative(file: Path, home: str) -> str:
     return Path(os.path.relpath(real, home)).as_posix()
 
 
-def _log(found: Found, unfit: Mapping[StoredImage, str]) -> list[tuple[object, ...]]:
+def _log(found: SourceListing, unfit: Mapping[StoredFile, str]) -> list[tuple[object, ...]]:
     """A line for every change, for every file left out, and for what was passed over to begin with."""
     lines = [_line(change, problem.check) for problem in found.problems for change in problem.changes]
-    named = {record.file: record for record in found.records}
+    named = {sample.file: sample for sample in found.samples}
     lines += [(None, named[file].source, None, None, "left out", "image", why) for file, why in unfit.items()]
     return lines + [(None, item.path, None, None, "left out", "passed_over", item.why) for item in found.skipped]
 
 
-def _line(change: Change, check: str) -> tuple[object, ...]:
+def _line(change: TableChange, check: str) -> tuple[object, ...]:
     after = "left out" if change.after is None else change.after
     return (change.row, change.path, change.column or None, change.before or None, after, check, change.why)

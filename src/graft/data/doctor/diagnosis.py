@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.data.sources.records import counted
+from graft.data.sources.listing import counted
 from graft.data.sources.scan import FOLLOWABLE
 from graft.data.sources.tables import SUFFIXES
 from graft.data.validation.findings import Finding, by_cause
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from graft.data.doctor.audit import Examination
-    from graft.data.doctor.cleaned_copy import Cleaned
+    from graft.data.doctor.cleaned_copy import CleanedCopy
 
 _NO_PROJECT = "graft's defaults: no params.yaml is here, nor in a folder above"
 _MARKS = {"critical": "bold red", "quarantine": "magenta", "warning": "yellow"}
@@ -50,7 +50,7 @@ def show_way_out(examination: Examination, console: Console) -> None:
         _say(console, hint, hanging="  ")
 
 
-def show_cleaned(cleaned: Cleaned, before: Examination, after: Examination, console: Console) -> None:
+def show_cleaned(cleaned: CleanedCopy, before: Examination, after: Examination, console: Console) -> None:
     """Print what was written, and whether the copy can be trained on; what was said of the original is not repeated."""
     _say(
         console,

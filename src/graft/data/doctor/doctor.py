@@ -12,7 +12,7 @@ from graft.core.errors import DataError
 from graft.core.settings import Candidate, Params, Zoo
 from graft.core.workspace import Workspace
 from graft.data.doctor.audit import Examination, Settings, judge, look, unreadable
-from graft.data.doctor.cleaned_copy import check_target, write_cleaned
+from graft.data.doctor.cleaned_copy import check_output, write_cleaned_copy
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,11 +70,11 @@ def doctor(source: str, as_json: bool, settings: Settings | None = None, fix: Pa
 
 def _clean(source: str, settings: Settings, fix: Path, as_json: bool) -> int:
     """Examine, write the copy, and say what becomes of it."""
-    check_target(fix)
+    check_output(fix)
     specimen = look(source, settings)
     before = judge(specimen, settings)
     unfit = specimen.unfit()
-    cleaned = write_cleaned(specimen.found, unfit, fix)
+    cleaned = write_cleaned_copy(specimen.found, unfit, fix)
     after = judge(specimen.without(set(unfit)), settings)
     if as_json:
         _print_json({**before.to_json(), "cleaned": {**cleaned.to_json(), "refused": after.refused}})

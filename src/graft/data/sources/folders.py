@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from graft.core.errors import DataError
-from graft.data.sources.label_pattern import label_by, refuse_folders_of_no_class
-from graft.data.sources.records import Found, Record, Skipped
-from graft.data.sources.scan import Scope, listed, unfit_folder, walk
+from graft.data.sources.label_pattern import check_class_folders, label_by_pattern
+from graft.data.sources.listing import Sample, Skipped, SourceListing
+from graft.data.sources.scan import ScanScope, list_dir, scan, skipped_folder_reason
 from graft.data.sources.split_folders import label_by_folders
 
 
-def read_folder(folder: Path, follow_links: bool = False, label_from: str | None = None) -> Found:
+def read_folder(folder: Path, follow_links: bool = False, label_from: str | None = None) -> SourceListing:
     """List the images of a folder; whether it is divided into splits is seen from its subfolders.
 
     Args:
@@ -24,40 +24,40 @@ def read_folder(folder: Path, follow_links: bool = False, label_from: str | None
         DataError: the folder cannot be listed, it has a test folder but no train folder, what it holds can be
             read as classes and as splits, or no folder of it is called as a class could be.
     """
-    scope = Scope(folder.resolve(), follow_links)
+    scope = ScanScope(folder.resolve(), follow_links)
     skipped: list[Skipped] = []
     tops = [scope.root] if label_from is not None else _class_folders(scope, skipped)
     files: dict[PurePosixPath, Path] = {}
     for top in tops:
-        for item in walk(top, scope):
+        for item in scan(top, scope):
             if isinstance(item, Skipped):
                 skipped.append(item)
             else:
                 files[PurePosixPath(item.relative_to(scope.root).as_posix())] = item
     if label_from is not None:
-        records = label_by(label_from, [(scope.name(file), file) for file in files.values()], skipped)
+        samples = label_by_pattern(label_from, [(scope.name(file), file) for file in files.values()], skipped)
     else:
         skipped += _empty(tops, files, skipped, scope)
-        records = label_by_folders(
+        samples = label_by_folders(
             files, scope.root, skipped, lambda top: f"name the inner folder instead: {scope.root / top}"
         )
-        refuse_folders_of_no_class(records, scope.root)
-    return Found(
-        tuple(sorted(records, key=lambda record: record.source)),
+        check_class_folders(samples, scope.root)
+    return SourceListing(
+        tuple(sorted(samples, key=lambda sample: sample.source)),
         tuple(sorted(skipped, key=lambda item: item.path)),
         watched=scope.root,
-        linked=_beyond(records, scope.root),
+        linked=_beyond(samples, scope.root),
     )
 
 
-def _class_folders(scope: Scope, skipped: list[Skipped]) -> list[Path]:
+def _class_folders(scope: ScanScope, skipped: list[Skipped]) -> list[Path]:
     """The folders of a source; what else lies beside them is skipped."""
-    entries, trouble = listed(scope.root)
+    entries, trouble = list_dir(scope.root)
     if trouble:
         raise DataError(f"the folder {trouble}", where=scope.root, remedy="check that it may be read")
     folders = []
     for entry in entries:
-        if why := unfit_folder(entry, scope):
+        if why := skipped_folder_reason(entry, scope):
             skipped.append(Skipped(scope.name(Path(entry.path)), why))
         else:
             folders.append(Path(entry.path))
@@ -65,13 +65,13 @@ def _class_folders(scope: Scope, skipped: list[Skipped]) -> list[Path]:
 
 
 def _empty(
-    tops: Iterable[Path], files: Mapping[PurePosixPath, Path], skipped: Iterable[Skipped], scope: Scope
+    tops: Iterable[Path], files: Mapping[PurePosixPath, Path], skipped: Iterable[Skipped], scope: ScanScope
 ) -> list[Skipped]:
     told = {path.parts[0] for path in files} | {item.path for item in skipped}
     return [Skipped(scope.name(top), "a class folder without images") for top in tops if top.name not in told]
 
 
-def _beyond(records: list[Record], root: Path) -> Path | None:
+def _beyond(samples: list[Sample], root: Path) -> Path | None:
     """The first folder of images that lies out of ``root`` in truth."""
-    folders = sorted({record.file.parent for record in records if isinstance(record.file, Path)})
+    folders = sorted({sample.file.parent for sample in samples if isinstance(sample.file, Path)})
     return next((folder for folder in folders if not folder.resolve().is_relative_to(root)), None)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from graft.core.errors import DataError
-from graft.core.packed_files import StoredImage
-from graft.data.sources.records import SPLIT_NAMES, Record, Skipped
-from graft.data.sources.split_folders import Division
+from graft.core.packed_files import StoredFile
+from graft.data.sources.listing import SPLIT_NAMES, Sample, Skipped
+from graft.data.sources.split_folders import SplitFolders
 
 # A name, then a number: ``cat.0.jpg``, ``great_pyrenees_12.jpg``, ``cat-0001.png``, ``cat (3).jpg``.
 USUAL = r"([^/]+?)[ ._(-]+\d+\)?\.\w+$"
@@ -19,7 +19,7 @@ INNERMOST_FOLDER = "([^/]+)/[^/]+$"
 NO_MATCH = "data.label_from does not match its path"
 
 
-def label_by(pattern: str, files: Iterable[tuple[str, StoredImage]], skipped: list[Skipped]) -> list[Record]:
+def label_by_pattern(pattern: str, files: Iterable[tuple[str, StoredFile]], skipped: list[Skipped]) -> list[Sample]:
     """The files with the label that a pattern finds in their paths; outermost folders called as splits are splits.
 
     Args:
@@ -35,9 +35,9 @@ def label_by(pattern: str, files: Iterable[tuple[str, StoredImage]], skipped: li
             skipped.append(Skipped(path, NO_MATCH))
     tops = {PurePosixPath(path).parts[0] for path, *_ in labelled}
     parts = {top: SPLIT_NAMES[top.lower()] for top in tops if top.lower() in SPLIT_NAMES}
-    division = Division(parts if "train" in parts.values() and tops == parts.keys() else {})
+    division = SplitFolders(parts if "train" in parts.values() and tops == parts.keys() else {})
     return [
-        Record(file, path, label, division.split_of(PurePosixPath(path).parts[0]) if division.parts else None)
+        Sample(file, path, label, division.split_of(PurePosixPath(path).parts[0]) if division.parts else None)
         for path, file, label in labelled
     ]
 
@@ -48,7 +48,7 @@ def label_of(path: str, pattern: str) -> str | None:
     return (found[1] or None) if found else None
 
 
-def suggestion(paths: Iterable[str]) -> str | None:
+def suggest_pattern(paths: Iterable[str]) -> str | None:
     """The usual pattern and the labels that it gives, where it gives several."""
     labels = Counter(filter(None, (label_of(PurePosixPath(path).name, USUAL) for path in paths)))
     usual = [label for label, count in labels.most_common() if count > 1]
@@ -56,15 +56,15 @@ def suggestion(paths: Iterable[str]) -> str | None:
     return f"set data.label_from to '{USUAL}', which finds {shown} in the files' names" if len(usual) > 1 else None
 
 
-def refuse_folders_of_no_class(records: Iterable[Record], root: Path) -> None:
+def check_class_folders(samples: Iterable[Sample], root: Path) -> None:
     """Refuse class folders that say no classes: all called as splits are, or one for files of several names.
 
     Raises:
         DataError: the message proposes a pattern where one fits.
     """
-    records = list(records)
-    names = sorted({record.label for record in records})
-    advice = suggestion(record.source for record in records)
+    samples = list(samples)
+    names = sorted({sample.label for sample in samples})
+    advice = suggest_pattern(sample.source for sample in samples)
     if names and all(name.lower() in SPLIT_NAMES for name in names):
         what = f"every class folder is called as a split is ({', '.join(map(repr, names))}), so no class is named"
         how = "set data.label_from to a regular expression whose group is the label in a file's path"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from graft.data.sources.records import SUFFIXES, debris
+from graft.data.sources.listing import SUFFIXES, ignored_reason
 from graft.data.sources.spelling import is_file
 
 # Files that are listed to look for the first path's name, and places of it that are tried on all paths.
@@ -20,7 +20,7 @@ _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 @dataclass(frozen=True)
-class Rule:
+class PathRule:
     """What makes paths name files.
 
     Attributes:
@@ -48,7 +48,7 @@ class Rule:
         return f"there is no such file, but one with {' and '.join(filter(None, steps))}"
 
 
-def find_rule(home: Path, names: Sequence[str]) -> Rule | None:
+def find_path_rule(home: Path, names: Sequence[str]) -> PathRule | None:
     """The rule that makes every one of ``names``, which name no file, name one; None where none does.
 
     Args:
@@ -71,7 +71,7 @@ def path_parts(name: str) -> list[str]:
     return [part for part in path.split("/") if part not in {"", "."} and not part.endswith(":")]
 
 
-def of_another_place(name: str) -> str | None:
+def foreign_path_advice(name: str) -> str | None:
     """What to do about a path that can name no file of this machine."""
     if "://" in name:
         return "these are addresses, and graft downloads nothing: fetch the files, and name those"
@@ -85,7 +85,7 @@ def _files_by_name(top: Path, home: Path) -> Mapping[str, list[PurePosixPath]]:
     found: dict[str, list[PurePosixPath]] = defaultdict(list)
     listed = 0
     for folder, inner, files in os.walk(top):
-        inner[:] = sorted(name for name in inner if debris(name) is None)
+        inner[:] = sorted(name for name in inner if ignored_reason(name) is None)
         place = PurePosixPath(Path(os.path.relpath(folder, home)).as_posix())
         for name in sorted(files):
             if Path(name).suffix.lower() in SUFFIXES:
@@ -97,7 +97,7 @@ def _files_by_name(top: Path, home: Path) -> Mapping[str, list[PurePosixPath]]:
     return found
 
 
-def _rules_for(parts: Sequence[str], files: Mapping[str, list[PurePosixPath]]) -> Iterator[Rule]:
+def _rules_for(parts: Sequence[str], files: Mapping[str, list[PurePosixPath]]) -> Iterator[PathRule]:
     """What makes one path name a file; the fewest folders are taken off."""
     for place in files.get(parts[-1], [])[:_MOST_PLACES] if parts else ():
         suffix = "" if place.name == parts[-1] else place.suffix
@@ -105,5 +105,5 @@ def _rules_for(parts: Sequence[str], files: Mapping[str, list[PurePosixPath]]) -
             tail = (*parts[dropped:-1], parts[-1] + suffix)
             if place.parts[-len(tail) :] == tail:
                 base = PurePosixPath(*place.parts[: -len(tail)])
-                yield Rule(dropped, "" if base == PurePosixPath() else str(base), suffix)
+                yield PathRule(dropped, "" if base == PurePosixPath() else str(base), suffix)
                 break

@@ -1,6 +1,6 @@
 """Ways in: what ``data.source`` names -> a list of labelled image files, and what was passed over and why.
 
-To add a kind of source, add a row to ``KINDS``: how it is recognised and how it is read. Whether a file that looks
+To add a kind of source, add a row to ``READERS``: how it is recognised and how it is read. Whether a file that looks
 like an image can be decoded is not asked here; the manifest finds that out and names it.
 """
 
@@ -15,13 +15,13 @@ from pathlib import Path
 from graft.core.errors import DataError, did_you_mean
 from graft.core.outputs import refuse_output
 from graft.data.sources import builtin, folders, tables, tar_shards, torchvision_datasets
-from graft.data.sources.label_pattern import suggestion
-from graft.data.sources.records import Found
+from graft.data.sources.label_pattern import suggest_pattern
+from graft.data.sources.listing import SourceListing
 from graft.data.sources.scan import NO_FOLDER
 
 
 @dataclass(frozen=True)
-class Place:
+class SourceSpec:
     """What a source is read from, and how.
 
     Attributes:
@@ -53,65 +53,68 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Kind:
+class SourceReader:
     """One kind of source.
 
     Attributes:
         name: for people.
-        is_meant: is it this kind that a place names?
+        matches: whether it reads a given source.
         read: lists its images, or raises.
-        look: lists what could be read if all that can be mended were, and what that is.
+        audit: like ``read``, with problems that can be fixed in the result instead of an error.
     """
 
     name: str
-    is_meant: Callable[[Place], bool]
-    read: Callable[[Place], Found]
-    look: Callable[[Place], Found]
+    matches: Callable[[SourceSpec], bool]
+    read: Callable[[SourceSpec], SourceListing]
+    audit: Callable[[SourceSpec], SourceListing]
 
 
-def _read_digits(place: Place) -> Found:
+def _read_digits(place: SourceSpec) -> SourceListing:
     folder = place.scratch / builtin.NAME
     builtin.write_digits(folder)
     # Nothing of the user's to watch: what is built in changes with graft itself.
     return dataclasses.replace(folders.read_folder(folder), watched=None)
 
 
-def _read_torchvision(place: Place) -> Found:
-    return torchvision_datasets.read_set(place.source)
+def _read_torchvision(place: SourceSpec) -> SourceListing:
+    return torchvision_datasets.read_dataset(place.source)
 
 
-def _read_shards(place: Place) -> Found:
-    return tar_shards.read_shards(place.path, place.follow_links, place.label_from)
+def _read_shards(place: SourceSpec) -> SourceListing:
+    return tar_shards.read_tar_files(place.path, place.follow_links, place.label_from)
 
 
-def _read_folder(place: Place) -> Found:
+def _read_folder(place: SourceSpec) -> SourceListing:
     return folders.read_folder(place.path, place.follow_links, place.label_from)
 
 
-KINDS = (
-    Kind("digits", lambda place: place.source == builtin.NAME, _read_digits, _read_digits),
-    Kind(
+READERS = (
+    SourceReader("digits", lambda place: place.source == builtin.NAME, _read_digits, _read_digits),
+    SourceReader(
         "torchvision",
         lambda place: place.source.startswith(torchvision_datasets.PREFIX),
         _read_torchvision,
         _read_torchvision,
     ),
-    Kind(
+    SourceReader(
         "table",
         lambda place: place.path.suffix.lower() in tables.SUFFIXES and not place.is_folder(),
         lambda place: tables.read_table(place.path),
-        lambda place: tables.look_at_table(place.path),
+        lambda place: tables.audit_table(place.path),
     ),
-    Kind(
-        "tar files", lambda place: place.is_folder() and tar_shards.holds_shards(place.path), _read_shards, _read_shards
+    SourceReader(
+        "tar files",
+        lambda place: place.is_folder() and tar_shards.has_tar_files(place.path),
+        _read_shards,
+        _read_shards,
     ),
-    Kind("folder", Place.is_folder, _read_folder, _read_folder),
+    SourceReader("folder", SourceSpec.is_folder, _read_folder, _read_folder),
 )
 
 
-def find_images(
+def list_source(
     source: str, root: Path, scratch: Path, follow_links: bool = False, label_from: str | None = None
-) -> Found:
+) -> SourceListing:
     """List the images of ``source``, sorted, so that the same data gives the same list on every machine.
 
     Args:
@@ -125,43 +128,43 @@ def find_images(
         DataError: there is no such source, it holds no image with a label, it contradicts itself, or it lies where
             graft writes.
     """
-    place = Place(source, root, scratch, follow_links, label_from)
+    place = SourceSpec(source, root, scratch, follow_links, label_from)
     _refuse_output(place)
-    return _own(_some(kind_of(place).read(place), place), place)
+    return _own(_some(reader_for(place).read(place), place), place)
 
 
-def look_at_images(
+def audit_source(
     source: str, root: Path, scratch: Path, follow_links: bool = False, label_from: str | None = None
-) -> Found:
-    """Like :func:`find_images`, but what can be mended is a problem in the result, and no error."""
-    place = Place(source, root, scratch, follow_links, label_from)
+) -> SourceListing:
+    """Like :func:`list_source`, but what can be mended is a problem in the result, and no error."""
+    place = SourceSpec(source, root, scratch, follow_links, label_from)
     _refuse_output(place)
-    return _own(_some(kind_of(place).look(place), place), place)
+    return _own(_some(reader_for(place).audit(place), place), place)
 
 
-def _refuse_output(place: Place) -> None:
+def _refuse_output(place: SourceSpec) -> None:
     if place.source != builtin.NAME and not place.source.startswith(torchvision_datasets.PREFIX):
         refuse_output(place.path, place.root)
 
 
-def _own(found: Found, place: Place) -> Found:
+def _own(found: SourceListing, place: SourceSpec) -> SourceListing:
     """Refuse a table whose images lie where graft writes."""
     if found.table is not None:
-        for folder in sorted({record.file.parent for record in found.records if isinstance(record.file, Path)}):
+        for folder in sorted({sample.file.parent for sample in found.samples if isinstance(sample.file, Path)}):
             refuse_output(folder, place.root)
         if found.watched is not None:
             refuse_output(found.watched, place.root)
     return found
 
 
-def kind_of(place: Place) -> Kind:
+def reader_for(place: SourceSpec) -> SourceReader:
     """Which kind of source is meant.
 
     Raises:
         DataError: none is.
     """
-    for kind in KINDS:
-        if kind.is_meant(place):
+    for kind in READERS:
+        if kind.matches(place):
             if place.label_from is not None and not place.is_folder():
                 raise DataError(
                     f"data.label_from is for folders and tar files, and a source of the kind {kind.name!r} says its "
@@ -173,18 +176,18 @@ def kind_of(place: Place) -> Kind:
     raise _no_such_source(place)
 
 
-def _some(found: Found, place: Place) -> Found:
-    if found.records:
+def _some(found: SourceListing, place: SourceSpec) -> SourceListing:
+    if found.samples:
         return found
     for problem in found.problems:
         if problem.severity == "critical" and not problem.met:
-            raise tables.refusal(problem, place.path, mendable=False)
+            raise tables.table_error(problem, place.path, mendable=False)
     raise _nothing(place, found)
 
 
-def _nothing(place: Place, found: Found) -> DataError:
+def _nothing(place: SourceSpec, found: SourceListing) -> DataError:
     why = "".join(f"\n    {item.path}: {item.why}" for item in found.skipped[:5])
-    advice = suggestion(item.path for item in found.skipped if item.why == NO_FOLDER)
+    advice = suggest_pattern(item.path for item in found.skipped if item.why == NO_FOLDER)
     return DataError(
         "there are no labelled images here" + (f"; passed over:{why}" if why else ""),
         where=place.path,
@@ -193,7 +196,7 @@ def _nothing(place: Place, found: Found) -> DataError:
     )
 
 
-def _no_such_source(place: Place) -> DataError:
+def _no_such_source(place: SourceSpec) -> DataError:
     try:
         present = place.path.exists()
     except (OSError, ValueError) as error:

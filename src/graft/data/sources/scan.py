@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.data.sources.records import FOREIGN_SUFFIXES, SUFFIXES, Skipped, debris, printable
+from graft.data.sources.listing import FOREIGN_SUFFIXES, SUFFIXES, Skipped, ignored_reason, printable
 
 NOT_FOLLOWED = "a link to a folder, which is not followed"
 LEADS_OUT = "a link that leads out of the data folder"
@@ -22,7 +22,7 @@ NO_FOLDER = "not in a class folder"
 
 
 @dataclass(frozen=True)
-class Scope:
+class ScanScope:
     """How far a source is read.
 
     Attributes:
@@ -38,7 +38,7 @@ class Scope:
         return printable(path.relative_to(self.root).as_posix())
 
 
-def listed(folder: Path) -> tuple[list[os.DirEntry[str]], str | None]:
+def list_dir(folder: Path) -> tuple[list[os.DirEntry[str]], str | None]:
     """A folder's entries by name, and why it could not be listed, if so."""
     try:
         with os.scandir(folder) as entries:
@@ -55,7 +55,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def is_image(entry: os.DirEntry[str]) -> bool:
+def has_image_suffix(entry: os.DirEntry[str]) -> bool:
     """Is it a file, or a link to one, that is an image by its name?"""
     try:
         return entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES | FOREIGN_SUFFIXES
@@ -63,9 +63,9 @@ def is_image(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def unfit_folder(entry: os.DirEntry[str], scope: Scope) -> str | None:
+def skipped_folder_reason(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
     """Why this entry is no folder to enter, or None where it is one."""
-    if reason := debris(entry.name):
+    if reason := ignored_reason(entry.name):
         return reason
     if entry.is_symlink():
         target = _target(entry)
@@ -75,7 +75,7 @@ def unfit_folder(entry: os.DirEntry[str], scope: Scope) -> str | None:
     return None if is_folder(entry) else NO_FOLDER
 
 
-def _unfit_link(target: Path, scope: Scope) -> str | None:
+def _unfit_link(target: Path, scope: ScanScope) -> str | None:
     """Why a link to the folder ``target`` is not followed, or None where it is."""
     if not scope.follow_links:
         return NOT_FOLLOWED
@@ -86,7 +86,7 @@ def _unfit_link(target: Path, scope: Scope) -> str | None:
     return None
 
 
-def _unfit_file(entry: os.DirEntry[str], scope: Scope) -> str | None:
+def _unfit_file(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
     """Why this entry, which is no folder, is no image to list, or None where it is one."""
     if entry.is_symlink():
         target = _target(entry)
@@ -99,7 +99,7 @@ def _unfit_file(entry: os.DirEntry[str], scope: Scope) -> str | None:
             return "neither a file nor a folder"
     except OSError as error:
         return f"cannot be looked at: {error.strerror}"
-    return None if is_image(entry) else "not an image by its name"
+    return None if has_image_suffix(entry) else "not an image by its name"
 
 
 def _target(entry: os.DirEntry[str]) -> Path | None:
@@ -110,7 +110,7 @@ def _target(entry: os.DirEntry[str]) -> Path | None:
         return None
 
 
-def walk(folder: Path, scope: Scope) -> Iterator[Path | Skipped]:
+def scan(folder: Path, scope: ScanScope) -> Iterator[Path | Skipped]:
     """Every image file under ``folder`` and what is passed over; every real folder is entered once."""
     waiting, seen = [folder], set[tuple[int, int]]()
     while waiting:
@@ -118,12 +118,12 @@ def walk(folder: Path, scope: Scope) -> Iterator[Path | Skipped]:
         if scope.follow_links and not _first_time(current, seen):
             yield Skipped(scope.name(current), "a folder that was read already through a link")
             continue
-        entries, trouble = listed(current)
+        entries, trouble = list_dir(current)
         if trouble:
             yield Skipped(scope.name(current), trouble)
         for entry in entries:
             path, folderish = Path(entry.path), is_folder(entry)
-            why = debris(entry.name) or (unfit_folder if folderish else _unfit_file)(entry, scope)
+            why = ignored_reason(entry.name) or (skipped_folder_reason if folderish else _unfit_file)(entry, scope)
             if why:
                 yield Skipped(scope.name(path), why)
             elif folderish:

@@ -25,8 +25,8 @@ from pathlib import Path
 
 from graft.core.errors import WeightsError
 from graft.core.files import write_json, write_text
-from graft.data.sources.records import Found, is_text, printable
-from graft.data.sources.scan import listed
+from graft.data.sources.listing import SourceListing, is_utf8, printable
+from graft.data.sources.scan import list_dir
 
 # DVC walks with a function that calls itself for each folder, up to Python 3.11.
 _DEEPEST = 500
@@ -34,7 +34,7 @@ NOTE = "note.txt"
 _NOTHING = "Nothing outside the project is watched here.\n"
 
 
-def watch(found: Found, source: str, link: Path) -> str | None:
+def link_source(found: SourceListing, source: str, link: Path) -> str | None:
     """Point ``link``, and the one to the table beside it, at what ``source`` is read from.
 
     Args:
@@ -48,26 +48,26 @@ def watch(found: Found, source: str, link: Path) -> str | None:
     relative = not Path(source).expanduser().is_absolute()
     trouble = None
     if found.watched is not None:
-        trouble = unwatchable(found.watched)
+        trouble = unwatchable_reason(found.watched)
         if found.linked is not None:
             trouble = f"{found.linked} was read through a link out of {found.watched}"
     folder = None if trouble else found.watched
     if folder is None:
-        _forget(link)
+        _remove_link(link)
         write_text(link / NOTE, _NOTHING)
     else:
-        _point(link, folder, relative)
+        _set_link(link, folder, relative)
     table = link.with_name(f"{link.name}.table")
     if found.table is None:
-        _forget(table)
+        _remove_link(table)
         write_text(table, _NOTHING)
     else:
-        _point(table, found.table, relative)
+        _set_link(table, found.table, relative)
     write_json(link.with_name(f"{link.name}.json"), {"source": source, "watched": trouble is None})
     return trouble
 
 
-def watch_weights(files: Iterable[Path], root: Path, links: Path) -> None:
+def link_weights(files: Iterable[Path], root: Path, links: Path) -> None:
     """Keep in the folder ``links`` a link to each of the user's own weights files (relative to ``root``), and no other.
 
     Raises:
@@ -84,10 +84,10 @@ def watch_weights(files: Iterable[Path], root: Path, links: Path) -> None:
         if other.is_symlink() and other.name not in aims:
             other.unlink()
     for name, file in aims.items():
-        _point(links / name, root / file, not file.is_absolute())
+        _set_link(links / name, root / file, not file.is_absolute())
 
 
-def unwatchable(folder: Path) -> str | None:
+def unwatchable_reason(folder: Path) -> str | None:
     """The first thing in ``folder`` on which DVC would stop or hang, or None."""
     if (folder / ".dvcignore").exists():
         return f"{folder} has a .dvcignore file of its own"
@@ -96,11 +96,11 @@ def unwatchable(folder: Path) -> str | None:
         current, depth = waiting.pop()
         if depth > _DEEPEST:
             return f"{current} lies more than {_DEEPEST} folders deep"
-        entries, trouble = listed(Path(current))
+        entries, trouble = list_dir(Path(current))
         if trouble:
             return f"{printable(current)} {trouble}"
         for entry in entries:
-            if not is_text(entry.name):
+            if not is_utf8(entry.name):
                 return f"{printable(entry.path)} has a name that is not UTF-8"
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((entry.path, depth + 1))
@@ -120,13 +120,13 @@ def _stops_dvc(entry: os.DirEntry[str]) -> str | None:
     return None if stat.S_ISREG(mode) and os.access(entry.path, os.R_OK) else "is not a file that can be read"
 
 
-def _point(link: Path, target: Path, relative: bool) -> None:
+def _set_link(link: Path, target: Path, relative: bool) -> None:
     """Make ``link`` lead to ``target``."""
     # A relative source stays relative, so that project and data can be moved together.
     aim = os.path.relpath(target.resolve(), link.parent.resolve()) if relative else str(target.resolve())
     if link.is_symlink() and os.readlink(link) == aim:  # noqa: PTH115
         return
-    _forget(link)
+    _remove_link(link)
     link.parent.mkdir(parents=True, exist_ok=True)
     beside = link.with_name(f".{link.name}.new")
     beside.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ def _point(link: Path, target: Path, relative: bool) -> None:
     beside.replace(link)
 
 
-def _forget(link: Path) -> None:
+def _remove_link(link: Path) -> None:
     """Remove a link or a note, never what a link leads to. Raises OSError where a folder holds more than its note."""
     if link.is_symlink() or link.is_file():
         link.unlink()

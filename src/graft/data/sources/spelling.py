@@ -48,7 +48,7 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def file_alike(home: Path, name: str, folders: dict[Path, dict[str, list[str]]]) -> str | None:
+def find_similar_path(home: Path, name: str, folders: dict[Path, dict[str, list[str]]]) -> str | None:
     """The one file whose path is ``name`` but for case, Unicode form, outer white space, or ``\\`` for ``/``."""
     current = home
     parts = name.strip().replace("\\", "/").split("/")

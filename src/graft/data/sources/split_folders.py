@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from graft.core.errors import DataError
-from graft.core.packed_files import StoredImage
-from graft.data.sources.records import SPLIT_NAMES, Record, Skipped, honoured_split, printable
+from graft.core.packed_files import StoredFile
+from graft.data.sources.listing import SPLIT_NAMES, Sample, Skipped, effective_split, printable
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class FolderContent:
     """What lies directly in a folder: folders that could be classes, images, both or neither."""
 
     folders: bool
@@ -21,7 +21,7 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Division:
+class SplitFolders:
     """How a source is divided.
 
     Attributes:
@@ -37,12 +37,12 @@ class Division:
         """
         if set(self.parts.values()) == {"train"}:
             return None
-        return honoured_split(self.parts[folder], "test" in self.parts.values())
+        return effective_split(self.parts[folder], "test" in self.parts.values())
 
 
 def label_by_folders(
-    files: Mapping[PurePosixPath, StoredImage], root: Path, skipped: list[Skipped], unwrap: Callable[[str], str]
-) -> list[Record]:
+    files: Mapping[PurePosixPath, StoredFile], root: Path, skipped: list[Skipped], unwrap: Callable[[str], str]
+) -> list[Sample]:
     """Label images by the first folder of their paths, or below train, val and test folders by the second.
 
     Args:
@@ -55,39 +55,41 @@ def label_by_folders(
         DataError: the folders contradict each other, or one of them holds all class folders.
     """
     contents = _contents(files)
-    division = division_of(contents, root)
+    division = find_split_folders(contents, root)
     parts = division.parts
     _refuse_a_wrapping(files, contents, division, root, unwrap)
-    records = []
+    samples = []
     for path, file in files.items():
         name = printable(str(path))
         top, inner = path.parts[:2]
         if not parts:
-            records.append(Record(file, name, top))
+            samples.append(Sample(file, name, top))
         elif top in parts and len(path.parts) > 2:
-            records.append(Record(file, name, inner, division.split_of(top)))
+            samples.append(Sample(file, name, inner, division.split_of(top)))
     if parts:
         skipped += [Skipped(printable(top), "not a split folder") for top in contents if top not in parts]
-    return records
+    return samples
 
 
-def _contents(files: Iterable[PurePosixPath]) -> dict[str, Content]:
+def _contents(files: Iterable[PurePosixPath]) -> dict[str, FolderContent]:
     """What lies in each of the outermost folders, by its name."""
     depths: dict[str, set[bool]] = {}
     for path in files:
         depths.setdefault(path.parts[0], set()).add(len(path.parts) > 2)
-    return {top: Content(folders=True in deeper, images=False in deeper) for top, deeper in sorted(depths.items())}
+    return {
+        top: FolderContent(folders=True in deeper, images=False in deeper) for top, deeper in sorted(depths.items())
+    }
 
 
 def _refuse_a_wrapping(
     files: Iterable[PurePosixPath],
-    contents: Mapping[str, Content],
-    division: Division,
+    contents: Mapping[str, FolderContent],
+    division: SplitFolders,
     root: Path,
     unwrap: Callable[[str], str],
 ) -> None:
     """One folder that holds only folders is what unpacking an archive leaves; as a class it would hold everything."""
-    if division.parts or list(contents.values()) != [Content(True, False)]:
+    if division.parts or list(contents.values()) != [FolderContent(True, False)]:
         return
     (top,) = contents
     if len({path.parts[1] for path in files}) > 1:
@@ -96,17 +98,17 @@ def _refuse_a_wrapping(
         )
 
 
-def nested_classes(records: Iterable[Record]) -> dict[str, list[str]]:
+def nested_classes(samples: Iterable[Sample]) -> dict[str, list[str]]:
     """The classes whose images lie in several sub-folders of the class's folder, and these."""
     inner: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        folders = record.source.split("/")[:-1]
-        if record.label in folders:
-            inner[record.label].add("/".join(folders[folders.index(record.label) + 1 :]))
+    for sample in samples:
+        folders = sample.source.split("/")[:-1]
+        if sample.label in folders:
+            inner[sample.label].add("/".join(folders[folders.index(sample.label) + 1 :]))
     return {label: sorted(names - {""}) for label, names in sorted(inner.items()) if len(names - {""}) > 1}
 
 
-def division_of(contents: Mapping[str, Content], root: Path) -> Division:
+def find_split_folders(contents: Mapping[str, FolderContent], root: Path) -> SplitFolders:
     """How a source is divided, by the folders in it that are called as splits are.
 
     Such a folder is a split where it holds folders but no image of its own: a class called "train" holds images.
@@ -119,8 +121,8 @@ def division_of(contents: Mapping[str, Content], root: Path) -> Division:
         DataError: a folder could be both a split and a class, or there is a split folder but none to train on.
     """
     named = {name: inside for name, inside in contents.items() if name.lower() in SPLIT_NAMES}
-    parts = {name: SPLIT_NAMES[name.lower()] for name, inside in named.items() if inside == Content(True, False)}
-    mixed = [name for name, inside in named.items() if inside == Content(True, True)]
+    parts = {name: SPLIT_NAMES[name.lower()] for name, inside in named.items() if inside == FolderContent(True, False)}
+    mixed = [name for name, inside in named.items() if inside == FolderContent(True, True)]
     if mixed and sum(inside.folders for inside in named.values()) > 1:
         raise DataError(
             f"the folder {mixed[0]!r} holds both folders and loose images, so that it could be a split or a class",
@@ -133,4 +135,4 @@ def division_of(contents: Mapping[str, Content], root: Path) -> Division:
             where=root,
             remedy="add a folder 'train', or let data.source have class folders alone",
         )
-    return Division(parts)
+    return SplitFolders(parts)

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from graft.core.settings import Severity
-from graft.data.sources.path_repair import find_rule, path_parts
-from graft.data.sources.records import SPLIT_NAMES, Change, Problem, printable
-from graft.data.sources.spelling import file_alike, is_file, label_key, spellings, tidy, usual_spelling
+from graft.data.sources.listing import SPLIT_NAMES, TableChange, TableProblem, printable
+from graft.data.sources.path_repair import find_path_rule, path_parts
+from graft.data.sources.spelling import find_similar_path, is_file, label_key, spellings, tidy, usual_spelling
 
 _BETWEEN_LABELS = re.compile(r"[,;|]")
 # What programs write for a label that is not there; a class may well be called "none" or "NA".
@@ -25,7 +25,7 @@ _NO_LABEL = frozenset({"", "nan", "<na>", "#n/a"})
 
 
 @dataclass
-class Draft:
+class TableDraft:
     """A table while it is being cleaned: columns of text, and the rows that are still in it.
 
     Attributes:
@@ -47,16 +47,16 @@ class Draft:
         """Where the row's image lies."""
         return self.home / self.columns["path"][row]
 
-    def leave_out(self, row: int, why: str) -> Change:
+    def leave_out(self, row: int, why: str) -> TableChange:
         """Propose to leave a row out."""
-        return Change(row + 1, printable(self.columns["path"][row]), "", "", None, why)
+        return TableChange(row + 1, printable(self.columns["path"][row]), "", "", None, why)
 
-    def rewrite(self, row: int, column: str, after: str, why: str) -> Change:
+    def rewrite(self, row: int, column: str, after: str, why: str) -> TableChange:
         """Propose another value."""
         path, before = self.columns["path"][row], self.columns[column][row]
-        return Change(row + 1, printable(path), column, before, after, why)
+        return TableChange(row + 1, printable(path), column, before, after, why)
 
-    def apply(self, changes: list[Change]) -> None:
+    def apply(self, changes: list[TableChange]) -> None:
         """Make the changes."""
         gone = set()
         for change in changes:
@@ -68,7 +68,7 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Rule:
+class RowRule:
     """One thing that every row must meet.
 
     Attributes:
@@ -85,34 +85,34 @@ class Rule:
     says: str
     broken: str
     remedy: str
-    find: Callable[[Draft], Iterator[Change]]
+    find: Callable[[TableDraft], Iterator[TableChange]]
 
 
-def check_rows(draft: Draft) -> tuple[Problem, ...]:
+def check_rows(draft: TableDraft) -> tuple[TableProblem, ...]:
     """A problem for every rule, empty where it is met; afterwards ``draft`` is as it would be after all changes."""
     problems, total = [], len(draft.kept)
     for rule in RULES:
         changes = list(rule.find(draft))
         draft.apply(changes)
         what = rule.broken.format(count=len(changes), total=total)
-        problems.append(Problem(rule.check, rule.severity, rule.says, what, rule.remedy, tuple(changes)))
+        problems.append(TableProblem(rule.check, rule.severity, rule.says, what, rule.remedy, tuple(changes)))
     return tuple(problems)
 
 
-def _unnamed(draft: Draft) -> Iterator[Change]:
+def _unnamed(draft: TableDraft) -> Iterator[TableChange]:
     for row in draft.kept:
         if not draft.columns["path"][row].strip():
             yield draft.leave_out(row, "it names no file")
 
 
-def _not_there(draft: Draft) -> Iterator[Change]:
+def _not_there(draft: TableDraft) -> Iterator[TableChange]:
     paths = draft.columns["path"]
     missing = [row for row in draft.kept if not is_file(draft.file(row))]
     folders: dict[Path, dict[str, list[str]]] = {}
-    alike = {row: file_alike(draft.home, paths[row], folders) for row in missing}
+    alike = {row: find_similar_path(draft.home, paths[row], folders) for row in missing}
     unlike = [row for row in missing if alike[row] is None]
     # Of one file that is missing among many, another folder's file of its name need not be a copy.
-    rule = find_rule(draft.home, [paths[row] for row in unlike]) if unlike and unlike == draft.kept else None
+    rule = find_path_rule(draft.home, [paths[row] for row in unlike]) if unlike and unlike == draft.kept else None
     for row in missing:
         found = alike[row]
         if found is not None:
@@ -123,13 +123,13 @@ def _not_there(draft: Draft) -> Iterator[Change]:
             yield draft.leave_out(row, "there is no such file")
 
 
-def _unlabelled(draft: Draft) -> Iterator[Change]:
+def _unlabelled(draft: TableDraft) -> Iterator[TableChange]:
     for row in draft.kept:
         if label_key(draft.columns["label"][row]).lower() in _NO_LABEL:
             yield draft.leave_out(row, "it has no label")
 
 
-def _several_spellings(draft: Draft) -> Iterator[Change]:
+def _several_spellings(draft: TableDraft) -> Iterator[TableChange]:
     labels = draft.columns["label"]
     best = {
         key: usual_spelling(counts)
@@ -142,14 +142,14 @@ def _several_spellings(draft: Draft) -> Iterator[Change]:
             yield draft.rewrite(row, "label", usual, "the usual spelling of this label")
 
 
-def _untidy(draft: Draft) -> Iterator[Change]:
+def _untidy(draft: TableDraft) -> Iterator[TableChange]:
     for row in draft.kept:
         label = draft.columns["label"][row]
         if tidy(label) != label:
             yield draft.rewrite(row, "label", tidy(label), "white space or Unicode form that cannot be seen")
 
 
-def _several_labels(draft: Draft) -> Iterator[Change]:
+def _several_labels(draft: TableDraft) -> Iterator[TableChange]:
     labels = draft.columns["label"]
     cells = {labels[row] for row in draft.kept}
     holders = Counter(part for cell in cells for part in set(_parts_of(cell)))
@@ -165,7 +165,7 @@ def _parts_of(label: str) -> list[str]:
     return [part.strip() for part in _BETWEEN_LABELS.split(label) if part.strip()]
 
 
-def _listed_again(draft: Draft) -> Iterator[Change]:
+def _listed_again(draft: TableDraft) -> Iterator[TableChange]:
     rows: dict[str, list[int]] = defaultdict(list)
     for row in draft.kept:
         rows[os.path.normpath(draft.file(row))].append(row)
@@ -183,7 +183,7 @@ def _listed_again(draft: Draft) -> Iterator[Change]:
                     yield draft.leave_out(row, f"row {keeper + 1} lists the same file")
 
 
-def _tested_first(draft: Draft, rows: list[int]) -> int:
+def _tested_first(draft: TableDraft, rows: list[int]) -> int:
     """The row to keep of several: one of the test, if there is one, so that nothing tested is trained on."""
     given = draft.columns.get("split")
     if given is None:
@@ -191,7 +191,7 @@ def _tested_first(draft: Draft, rows: list[int]) -> int:
     return min(rows, key=lambda row: (SPLIT_NAMES.get(given[row].strip().lower()) != "test", row))
 
 
-def _wrong_split(draft: Draft) -> Iterator[Change]:
+def _wrong_split(draft: TableDraft) -> Iterator[TableChange]:
     given = draft.columns.get("split")
     if given is None or not any(given[row].strip() for row in draft.kept):
         return
@@ -207,7 +207,7 @@ def _wrong_split(draft: Draft) -> Iterator[Change]:
 
 
 RULES = (
-    Rule(
+    RowRule(
         "row_path",
         "critical",
         "every row names a file",
@@ -215,7 +215,7 @@ RULES = (
         "fill in the column path, or take the rows out",
         _unnamed,
     ),
-    Rule(
+    RowRule(
         "file_there",
         "critical",
         "every file that the table lists is there",
@@ -223,7 +223,7 @@ RULES = (
         "paths are relative to the table's folder; mend them or take the rows out",
         _not_there,
     ),
-    Rule(
+    RowRule(
         "row_label",
         "critical",
         "every row has a label",
@@ -231,7 +231,7 @@ RULES = (
         "fill in the label, or take the rows out",
         _unlabelled,
     ),
-    Rule(
+    RowRule(
         "label_spelling",
         "critical",
         "every label is spelled in one way",
@@ -239,7 +239,7 @@ RULES = (
         "spell each label in one way; if two are meant, call them something that differs in more than case",
         _several_spellings,
     ),
-    Rule(
+    RowRule(
         "label_space",
         "warning",
         "no label has white space around it",
@@ -247,7 +247,7 @@ RULES = (
         "take the white space out",
         _untidy,
     ),
-    Rule(
+    RowRule(
         "one_label",
         "critical",
         "every row has one label",
@@ -255,7 +255,7 @@ RULES = (
         "graft tells classes apart of which an image has one: leave one label in each cell, or take the rows out",
         _several_labels,
     ),
-    Rule(
+    RowRule(
         "listed_once",
         "critical",
         "every file is listed once",
@@ -263,7 +263,7 @@ RULES = (
         "keep one row for each file",
         _listed_again,
     ),
-    Rule(
+    RowRule(
         "known_split",
         "critical",
         "every row says train, val or test, or no row says anything",

@@ -14,10 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.core.errors import DataError, did_you_mean
-from graft.data.sources.path_repair import of_another_place
-from graft.data.sources.records import SPLIT_NAMES, Change, Found, Problem, Record, honoured_split, printable
+from graft.data.sources.listing import (
+    SPLIT_NAMES,
+    Sample,
+    SourceListing,
+    TableChange,
+    TableProblem,
+    effective_split,
+    printable,
+)
+from graft.data.sources.path_repair import foreign_path_advice
 from graft.data.sources.spelling import is_file
-from graft.data.sources.table_cleaning import Draft, check_rows
+from graft.data.sources.table_cleaning import TableDraft, check_rows
 from graft.modalities.image.stats import OWN_COLUMNS
 
 if TYPE_CHECKING:
@@ -40,7 +48,7 @@ _OF_PART = re.compile(rf"(?:is|in|for)?[ _-]*({'|'.join(SPLIT_NAMES)})[ _-]*(?:s
 _TRUE, _FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
 
 
-def read_table(path: Path) -> Found:
+def read_table(path: Path) -> SourceListing:
     """List the images of a table.
 
     Raises:
@@ -51,25 +59,25 @@ def read_table(path: Path) -> Found:
     draft, problems = _check(path)
     for problem in problems:
         if problem.severity == "critical" and not problem.met:
-            raise refusal(problem, path, mendable=bool(draft.kept))
-    return _found(draft, path, problems)
+            raise table_error(problem, path, mendable=bool(draft.kept))
+    return _listing(draft, path, problems)
 
 
-def look_at_table(path: Path) -> Found:
+def audit_table(path: Path) -> SourceListing:
     """List the images that a cleaned copy of the table would list, and every problem with its changes.
 
     Raises:
         DataError: there is no table, it cannot be read, or a column is missing that no other looks like.
     """
     draft, problems = _check(path)
-    return _found(draft, path, problems)
+    return _listing(draft, path, problems)
 
 
-def _check(path: Path) -> tuple[Draft, tuple[Problem, ...]]:
+def _check(path: Path) -> tuple[TableDraft, tuple[TableProblem, ...]]:
     """The table as a cleaned copy would be, and every rule with the changes it asks for."""
     table, separated = _load(path)
     heading = _heading([str(name) for name in table.columns], path)
-    division = None if _has("split", table, heading) else _division(table, heading)
+    division = None if _has("split", table, heading) else _find_split_column(table, heading)
     unknown = _unknown([str(name) for name in table.columns], heading)
     table = table.rename(columns={change.before: change.after for change in heading})
     if division is not None:
@@ -77,20 +85,20 @@ def _check(path: Path) -> tuple[Draft, tuple[Problem, ...]]:
         table = table.rename(columns={division.column: "split"})
     facts = tuple(str(name) for name in table.columns if str(name) not in _KNOWN and _is_fact(str(name)))
     columns = {name: table[name].tolist() for name in (*_KNOWN, *facts) if name in table}
-    draft = Draft(path.parent, columns, facts=facts)
+    draft = TableDraft(path.parent, columns, facts=facts)
     heading_problems = (
         _heading_problem((*separated, *heading)),
-        _division_problem(division),
+        _split_column_problem(division),
         _unknown_problem(unknown),
     )
     return draft, (*heading_problems, *check_rows(draft), _train_problem(draft))
 
 
-def _found(draft: Draft, path: Path, problems: tuple[Problem, ...]) -> Found:
+def _listing(draft: TableDraft, path: Path, problems: tuple[TableProblem, ...]) -> SourceListing:
     splits = _splits(draft)
     groups = draft.columns.get("group")
-    records = [
-        Record(
+    samples = [
+        Sample(
             draft.file(row),
             printable(draft.columns["path"][row]),
             draft.columns["label"][row],
@@ -100,23 +108,23 @@ def _found(draft: Draft, path: Path, problems: tuple[Problem, ...]) -> Found:
         )
         for row in draft.kept
     ]
-    return Found(
-        tuple(sorted(records, key=lambda record: record.source)),
-        watched=_common_folder([record.file for record in records if isinstance(record.file, Path)], path.parent),
+    return SourceListing(
+        tuple(sorted(samples, key=lambda sample: sample.source)),
+        watched=_common_folder([sample.file for sample in samples if isinstance(sample.file, Path)], path.parent),
         table=path.resolve(),
         problems=problems,
-        rows=tuple((record, draft.columns["split"][row]) for record, row in zip(records, draft.kept, strict=True))
+        rows=tuple((sample, draft.columns["split"][row]) for sample, row in zip(samples, draft.kept, strict=True))
         if "split" in draft.columns
-        else tuple((record, "") for record in records),
+        else tuple((sample, "") for sample in samples),
     )
 
 
-def refusal(problem: Problem, path: Path, mendable: bool) -> DataError:
+def table_error(problem: TableProblem, path: Path, mendable: bool) -> DataError:
     """Why a table is refused; ``mendable``: a cleaned copy of it would still list images."""
     named = [change.named() for change in problem.changes]
     more = f" and {len(named) - 5} more" if len(named) > 5 else ""
     hints = dict.fromkeys(
-        change.why if change.after is not None else of_another_place(change.path)
+        change.why if change.after is not None else foreign_path_advice(change.path)
         for change in problem.changes
         if problem.check == "file_there"
     )
@@ -129,7 +137,7 @@ def refusal(problem: Problem, path: Path, mendable: bool) -> DataError:
     )
 
 
-def _load(path: Path) -> tuple[pd.DataFrame, tuple[Change, ...]]:
+def _load(path: Path) -> tuple[pd.DataFrame, tuple[TableChange, ...]]:
     """The table with text in the columns that are read, and the change where it is not separated by commas."""
     import pandas as pd
 
@@ -146,7 +154,7 @@ def _load(path: Path) -> tuple[pd.DataFrame, tuple[Change, ...]]:
         raise DataError(f"the table cannot be read: {error}", where=path, remedy="save it again as UTF-8 CSV") from None
 
 
-def _read_csv(path: Path) -> tuple[pd.DataFrame, tuple[Change, ...]]:
+def _read_csv(path: Path) -> tuple[pd.DataFrame, tuple[TableChange, ...]]:
     import pandas as pd
 
     # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
@@ -157,7 +165,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, tuple[Change, ...]]:
     table = _without_empty_ends(table)
     if separator == ",":
         return table, ()
-    return table, (Change(0, "", "", separator, ",", "columns are separated by commas"),)
+    return table, (TableChange(0, "", "", separator, ",", "columns are separated by commas"),)
 
 
 def _without_empty_ends(table: pd.DataFrame) -> pd.DataFrame:
@@ -189,16 +197,16 @@ def _missing(value: object) -> bool:
     return value is None or bool(value != value)
 
 
-def _heading(names: list[str], path: Path) -> tuple[Change, ...]:
+def _heading(names: list[str], path: Path) -> tuple[TableChange, ...]:
     """The columns to rename: those that stand where a known one is missing."""
-    changes: list[Change] = []
+    changes: list[TableChange] = []
     for known in _KNOWN:
         if known in names:
             continue
         taken = {change.before for change in changes}
         likely = _likely(known, [name for name in names if name not in _KNOWN and name not in taken])
         if likely is not None:
-            changes.append(Change(0, "", "heading", likely, known, f"there is no column {known!r}"))
+            changes.append(TableChange(0, "", "heading", likely, known, f"there is no column {known!r}"))
         elif known in _NEEDED:
             raise DataError(
                 f"the table has no column {known!r}; its columns are: {', '.join(names)}",
@@ -219,7 +227,7 @@ def _likely(known: str, names: list[str]) -> str | None:
 
 
 @dataclass(frozen=True)
-class _Division:
+class _SplitColumn:
     """A column by another name that says which rows are trained on and which tested.
 
     Attributes:
@@ -243,11 +251,11 @@ class _Division:
         return self.true if plain in _TRUE else self.false
 
 
-def _has(known: str, table: pd.DataFrame, heading: tuple[Change, ...]) -> bool:
+def _has(known: str, table: pd.DataFrame, heading: tuple[TableChange, ...]) -> bool:
     return known in table or known in {change.after for change in heading}
 
 
-def _division(table: pd.DataFrame, heading: tuple[Change, ...]) -> _Division | None:
+def _find_split_column(table: pd.DataFrame, heading: tuple[TableChange, ...]) -> _SplitColumn | None:
     """The column that, by its values, must be meant as the split; None where there is none."""
     renamed = {change.before for change in heading}
     for name in map(str, table.columns):
@@ -256,21 +264,21 @@ def _division(table: pd.DataFrame, heading: tuple[Change, ...]) -> _Division | N
         values = {value.strip().lower() for value in table[name].unique()} - {""}
         parts = {SPLIT_NAMES.get(value) for value in values}
         if None not in parts and "train" in parts and len(parts) > 1:
-            return _Division(name)
+            return _SplitColumn(name)
         part = _OF_PART.fullmatch(name.strip().lower())
         if part and values & _TRUE and values & _FALSE and values <= _TRUE | _FALSE:
-            return _Division(name, SPLIT_NAMES[part[1]])
+            return _SplitColumn(name, SPLIT_NAMES[part[1]])
     return None
 
 
-def _division_problem(division: _Division | None) -> Problem:
-    changes: tuple[Change, ...] = ()
+def _split_column_problem(division: _SplitColumn | None) -> TableProblem:
+    changes: tuple[TableChange, ...] = ()
     values = ""
     if division is not None:
         values = "" if division.true is None else f" with {division.true!r} for true and {division.false!r} for false"
-        changes = (Change(0, "", "heading", division.column, "split", f"it says which rows are tested{values}"),)
+        changes = (TableChange(0, "", "heading", division.column, "split", f"it says which rows are tested{values}"),)
     name = division.column if division is not None else ""
-    return Problem(
+    return TableProblem(
         "split_column",
         "critical",
         "what says which rows are for training and which for testing is called split",
@@ -285,18 +293,18 @@ def _is_fact(name: str) -> bool:
     return bool(name.strip()) and name not in OWN_COLUMNS
 
 
-def _unknown(names: list[str], heading: tuple[Change, ...]) -> tuple[Change, ...]:
+def _unknown(names: list[str], heading: tuple[TableChange, ...]) -> tuple[TableChange, ...]:
     renamed = {change.before for change in heading}
     return tuple(
-        Change(0, "", "heading", name, None, "graft has a column of this name itself and does not read this one")
+        TableChange(0, "", "heading", name, None, "graft has a column of this name itself and does not read this one")
         for name in names
         if name not in _KNOWN and name not in renamed and not _is_fact(name)
     )
 
 
-def _heading_problem(changes: tuple[Change, ...]) -> Problem:
+def _heading_problem(changes: tuple[TableChange, ...]) -> TableProblem:
     asked = " and ".join(repr(change.after) for change in changes if change.column == "heading")
-    return Problem(
+    return TableProblem(
         "columns",
         "critical",
         "the columns are called path, label, and if wanted split and group",
@@ -306,12 +314,12 @@ def _heading_problem(changes: tuple[Change, ...]) -> Problem:
     )
 
 
-def _renaming(changes: tuple[Change, ...]) -> str:
+def _renaming(changes: tuple[TableChange, ...]) -> str:
     return "rename " + " and ".join(f"{change.before!r} to {change.after!r}" for change in changes if change.column)
 
 
-def _unknown_problem(changes: tuple[Change, ...]) -> Problem:
-    return Problem(
+def _unknown_problem(changes: tuple[TableChange, ...]) -> TableProblem:
+    return TableProblem(
         "known_columns",
         "warning",
         "every column is path, label, split, group, or a fact with a name of its own",
@@ -321,9 +329,9 @@ def _unknown_problem(changes: tuple[Change, ...]) -> Problem:
     )
 
 
-def _train_problem(draft: Draft) -> Problem:
+def _train_problem(draft: TableDraft) -> TableProblem:
     names = _given(draft).values()
-    return Problem(
+    return TableProblem(
         "train_rows",
         "critical",
         "some rows are to be trained on",
@@ -333,7 +341,7 @@ def _train_problem(draft: Draft) -> Problem:
     )
 
 
-def _given(draft: Draft) -> dict[int, str]:
+def _given(draft: TableDraft) -> dict[int, str]:
     """``train``, ``val`` or ``test`` for every row; empty where the table does not say."""
     given = draft.columns.get("split")
     if given is None or not any(given[row].strip() for row in draft.kept):
@@ -341,13 +349,13 @@ def _given(draft: Draft) -> dict[int, str]:
     return {row: SPLIT_NAMES[given[row].strip().lower()] for row in draft.kept}
 
 
-def _splits(draft: Draft) -> dict[int, str]:
+def _splits(draft: TableDraft) -> dict[int, str]:
     """``train`` or ``test`` for every row; empty where the table does not say, or says only one."""
     names = _given(draft)
     if len(set(names.values())) < 2:
         return {}
     has_test = "test" in names.values()
-    return {row: honoured_split(name, has_test) for row, name in names.items()}
+    return {row: effective_split(name, has_test) for row, name in names.items()}
 
 
 def _common_folder(files: list[Path], home: Path) -> Path:

@@ -14,27 +14,27 @@ from pathlib import Path, PurePosixPath
 from graft.core.errors import DataError
 from graft.core.packed_files import INDEX_FILE, SUFFIX, PackedFile
 from graft.core.progress import track
-from graft.data.sources.label_pattern import label_by, refuse_folders_of_no_class
-from graft.data.sources.records import (
+from graft.data.sources.label_pattern import check_class_folders, label_by_pattern
+from graft.data.sources.listing import (
     FOREIGN_SUFFIXES,
     SUFFIXES,
-    Found,
     Skipped,
-    debris,
+    SourceListing,
+    ignored_reason,
     printable,
 )
-from graft.data.sources.scan import LEADS_OUT, NO_FOLDER, is_folder, listed
+from graft.data.sources.scan import LEADS_OUT, NO_FOLDER, is_folder, list_dir
 from graft.data.sources.split_folders import label_by_folders
 from graft.modalities.image.decode import MAX_BYTES
 
 
-def holds_shards(folder: Path) -> bool:
+def has_tar_files(folder: Path) -> bool:
     """Are there tar files here, and no folders that could be classes?"""
-    kept = [entry for entry in listed(folder)[0] if debris(entry.name) is None]
+    kept = [entry for entry in list_dir(folder)[0] if ignored_reason(entry.name) is None]
     return any(entry.name.endswith(SUFFIX) for entry in kept) and not any(is_folder(entry) for entry in kept)
 
 
-def read_shards(folder: Path, follow_links: bool = False, label_from: str | None = None) -> Found:
+def read_tar_files(folder: Path, follow_links: bool = False, label_from: str | None = None) -> SourceListing:
     """List the images of a folder's tar files; train, val and test folders inside them are honoured.
 
     Args:
@@ -59,20 +59,22 @@ def read_shards(folder: Path, follow_links: bool = False, label_from: str | None
             elif not member.isdir():
                 files[path] = PackedFile(shard, member.name, member.offset_data, member.size)
     if label_from is None:
-        records = label_by_folders(
+        samples = label_by_folders(
             files, root, skipped, lambda top: f"pack what is in it: `tar -C {top} -cf {top}.tar .`"
         )
-        refuse_folders_of_no_class(records, root)
+        check_class_folders(samples, root)
     else:
-        records = label_by(label_from, [(printable(str(path)), file) for path, file in files.items()], skipped)
-    order = sorted(records, key=lambda record: record.source)
-    return Found(tuple(order), tuple(sorted(skipped, key=lambda item: item.path)), watched=root)
+        samples = label_by_pattern(label_from, [(printable(str(path)), file) for path, file in files.items()], skipped)
+    order = sorted(samples, key=lambda sample: sample.source)
+    return SourceListing(tuple(order), tuple(sorted(skipped, key=lambda item: item.path)), watched=root)
 
 
 def _shards(root: Path, follow_links: bool, skipped: list[Skipped]) -> Iterator[Path]:
-    for entry in listed(root)[0]:
+    for entry in list_dir(root)[0]:
         path = Path(entry.path)
-        why = debris(entry.name) or (None if entry.name.endswith(SUFFIX) and entry.is_file() else "not a tar file")
+        why = ignored_reason(entry.name) or (
+            None if entry.name.endswith(SUFFIX) and entry.is_file() else "not a tar file"
+        )
         if why is None and not follow_links and not path.resolve().is_relative_to(root):
             why = LEADS_OUT
         if why is None:
@@ -105,7 +107,7 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
 
 def _unfit(member: tarfile.TarInfo, path: PurePosixPath) -> str | None:
     """Why a member is no image to list, or None where it is one, or a folder."""
-    reasons = [reason for reason in map(debris, path.parts) if reason]
+    reasons = [reason for reason in map(ignored_reason, path.parts) if reason]
     if path.is_absolute() or ".." in path.parts:
         return "its path leads out of the tar file"
     if reasons:

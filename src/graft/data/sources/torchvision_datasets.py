@@ -23,7 +23,7 @@ from graft.core.errors import DataError, did_you_mean
 from graft.core.files import atomic_dir
 from graft.core.network import downloads_allowed, socket_timeout
 from graft.core.progress import track
-from graft.data.sources.records import SUFFIXES, Found, Record, honoured_split, printable
+from graft.data.sources.listing import SUFFIXES, Sample, SourceListing, effective_split, printable
 from graft.data.sources.tables import read_table
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ _CLASSES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def home() -> Path:
+def datasets_dir() -> Path:
     """Where data sets are looked for and fetched to."""
     if given := os.environ.get("GRAFT_DATASETS"):
         return Path(given).expanduser().absolute()
@@ -74,7 +74,7 @@ def home() -> Path:
     return Path(torch_home).expanduser().absolute() / "datasets" / "vision"
 
 
-def read_set(source: str) -> Found:
+def read_dataset(source: str) -> SourceListing:
     """List the images of ``torchvision:<Dataset>``, downloading it first where it is not on this machine.
 
     Raises:
@@ -87,7 +87,7 @@ def read_set(source: str) -> Found:
             where="data.source",
             remedy=did_you_mean(_as_spelled(name), SPLITS),
         )
-    pictures = home() / _PICTURES / name
+    pictures = datasets_dir() / _PICTURES / name
     if not (pictures / _TABLE).is_file():
         splits = _load(name)
         with _named_errors(name, "read"):
@@ -107,9 +107,9 @@ def _as_spelled(name: str) -> str:
 
 def _load(name: str) -> dict[str, Any]:
     """torchvision's ``Dataset`` of every split."""
-    own = home() / name
+    own = datasets_dir() / name
     why = ""
-    for root in filter(Path.is_dir, (own, home())):
+    for root in filter(Path.is_dir, (own, datasets_dir())):
         try:
             return _construct(name, root, download=False)
         except DataError as error:
@@ -117,7 +117,7 @@ def _load(name: str) -> dict[str, Any]:
     if not downloads_allowed():
         raise DataError(
             f"the data set {name} is not on this machine, and downloads are switched off (GRAFT_OFFLINE){why}",
-            where=f"looked in {own} and {home()}",
+            where=f"looked in {own} and {datasets_dir()}",
             remedy=_by_hand(name),
         )
     # Whole or not at all: torchvision takes a data set whose unpacking was killed half-way for a whole one.
@@ -148,8 +148,8 @@ def _named_errors(name: str, doing: str) -> Iterator[None]:
     except Exception as error:
         raise DataError(
             f"torchvision cannot {doing} the data set {name}: {error}",
-            where=home() / name,
-            remedy=f"remove {home() / name} if it is damaged, and run again; or {_by_hand(name)}",
+            where=datasets_dir() / name,
+            remedy=f"remove {datasets_dir() / name} if it is damaged, and run again; or {_by_hand(name)}",
         ) from None
 
 
@@ -157,7 +157,7 @@ def _by_hand(name: str) -> str:
     arguments = "".join(f", {key}={value!r}" for key, value in next(iter(SPLITS[name].values())).items())
     code = f"from torchvision.datasets import {name}; {name}('{name}'{arguments}, download=True)"
     return (
-        f'on a machine with a network run python -c "{code}" and copy the folder {name} into {home()}; '
+        f'on a machine with a network run python -c "{code}" and copy the folder {name} into {datasets_dir()}; '
         "or let GRAFT_DATASETS name the folder that holds it"
     )
 
@@ -191,16 +191,16 @@ def _samples(name: str, dataset: Any) -> Iterator[tuple[Any, str]]:
             yield image, label if isinstance(label, str) else label[0]  # of synonyms the first
 
 
-def _from_files(name: str, splits: Mapping[str, Any]) -> Found:
+def _from_files(name: str, splits: Mapping[str, Any]) -> SourceListing:
     """Image files as they are."""
-    records = []
+    samples = []
     for part, dataset in splits.items():
-        split = honoured_split(part, "test" in splits) if part else None
+        split = effective_split(part, "test" in splits) if part else None
         for image, label in _samples(name, dataset):
             file = _file(image)
             assert file is not None
-            records.append(Record(file, printable(os.path.relpath(file, home())), label, split))
-    return Found(tuple(sorted(records, key=lambda record: record.source)))
+            samples.append(Sample(file, printable(os.path.relpath(file, datasets_dir())), label, split))
+    return SourceListing(tuple(sorted(samples, key=lambda sample: sample.source)))
 
 
 def _write_pictures(name: str, splits: Mapping[str, Any], folder: Path) -> None:

@@ -40,7 +40,7 @@ import numpy as np
 from graft.core.determinism import derive_seed
 from graft.core.errors import DataError
 from graft.data.manifest import usable
-from graft.data.sources.records import counted
+from graft.data.sources.listing import counted
 from graft.data.splits.groups import group_rows, refuse_conflicts
 from graft.data.splits.hash_split import Draw, draw_test
 from graft.data.splits.stratified import SplitHistory, draw_stratified

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import DataError
 from graft.core.files import write_json, write_text
-from graft.core.packed_files import StoredImage
+from graft.core.packed_files import StoredFile
 from graft.data.manifest import usable
 from graft.data.validation.findings import Finding, by_cause, refuses
 from graft.modalities.image.decode import decode
@@ -64,7 +64,7 @@ def summarise(manifest: pd.DataFrame, source: str, not_checked: Mapping[str, str
 
 
 def write_report(
-    folder: Path, summary: Summary, findings: Sequence[Finding], locate: Callable[[str], StoredImage]
+    folder: Path, summary: Summary, findings: Sequence[Finding], locate: Callable[[str], StoredFile]
 ) -> None:
     """Write all files into ``folder``, each whole.
 
@@ -105,7 +105,7 @@ def quarantine_table(summary: Summary, findings: Sequence[Finding]) -> str:
     return text.getvalue()
 
 
-def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[[str], StoredImage]) -> str:
+def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[[str], StoredFile]) -> str:
     """The page as HTML that needs nothing else: styles inside, pictures as data."""
     from jinja2 import Environment, PackageLoader
 
@@ -145,7 +145,7 @@ class Picture:
     tiny: bool
 
 
-def thumbnail(path: StoredImage) -> Picture | None:
+def thumbnail(path: StoredFile) -> Picture | None:
     """A small picture, or None where the file cannot be decoded."""
     try:
         image = decode(path, least_side=PICTURE_SIDE, depth_range=None)

@@ -20,7 +20,7 @@ import numpy as np
 from graft.inference.artifact import WEIGHTS_FILE
 
 if TYPE_CHECKING:
-    from graft.core.packed_files import StoredImage
+    from graft.core.packed_files import StoredFile
     from graft.inference.predictor import Predictor
 
 WARM_UP = 5
@@ -83,7 +83,7 @@ class Footprint:
 
 
 def measure_cost(
-    predictor: Predictor, folder: Path, images: Sequence[StoredImage], runs: int, footprint: Footprint
+    predictor: Predictor, folder: Path, images: Sequence[StoredFile], runs: int, footprint: Footprint
 ) -> Cost:
     """Time predictions as a service makes them: encoded bytes in, probabilities out; reading the file is not timed.
 
@@ -140,7 +140,7 @@ def _milliseconds(work: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - start) / 1e6
 
 
-def measure_footprint(folder: Path, images: Sequence[StoredImage], threads: int) -> Footprint:
+def measure_footprint(folder: Path, images: Sequence[StoredFile], threads: int) -> Footprint:
     """Peak memory of a process that loads the model in ``folder`` and answers for the first few images."""
     command = [sys.executable, "-m", "graft.evaluation.cost.cost", str(folder), str(threads)]
     try:

@@ -34,7 +34,7 @@ from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from pillow_heif import register_heif_opener
 
 from graft.core.errors import DataError
-from graft.core.packed_files import StoredImage, size_of
+from graft.core.packed_files import StoredFile, size_of
 from graft.modalities.image.colour import FULL_DEPTH, DepthRange, is_deep, own_range, to_srgb
 from graft.modalities.image.signatures import end_is_missing, scans_of, what_is_damaged, what_it_is, without_texts
 
@@ -91,7 +91,7 @@ class Decoded:
 
 
 def decode(
-    image: StoredImage | bytes, *, least_side: int | None = None, depth_range: DepthRange | None = FULL_DEPTH
+    image: StoredFile | bytes, *, least_side: int | None = None, depth_range: DepthRange | None = FULL_DEPTH
 ) -> Image.Image:
     """Decode a file, or its bytes, to an upright sRGB image.
 
@@ -110,7 +110,7 @@ def decode(
 
 
 def decode_for(
-    image: StoredImage | bytes, least_sides: Iterable[int], depth_range: DepthRange | None = FULL_DEPTH
+    image: StoredFile | bytes, least_sides: Iterable[int], depth_range: DepthRange | None = FULL_DEPTH
 ) -> dict[int, Image.Image]:
     """What :func:`decode` gives for each of the least sides; those of equal reduction share one decoding.
 
@@ -127,7 +127,7 @@ def decode_for(
     return {side: images[reduction] for side, reduction in zip(sides, reductions, strict=True)}
 
 
-def decode_fully(image: StoredImage | bytes, *, least_side: int | None = None) -> Decoded:
+def decode_fully(image: StoredFile | bytes, *, least_side: int | None = None) -> Decoded:
     """Like :func:`decode` by the image's own range, with all that the manifest wants to know of it in one pass."""
     with _opened(image) as opened:
         rgb, mode, (width, height) = _decoded(opened, least_side, None)
@@ -153,7 +153,7 @@ def upright_size(data: bytes) -> tuple[int, int]:
         raise DataError(what_it_is(data), remedy=_REMEDY) from None
 
 
-def read_bytes(path: StoredImage) -> bytes:
+def read_bytes(path: StoredFile) -> bytes:
     """The bytes of a regular file of at most ``MAX_BYTES``; a pipe or device, which would hang, is refused.
 
     Raises:
@@ -176,7 +176,7 @@ def read_bytes(path: StoredImage) -> bytes:
 
 
 @contextmanager
-def _opened(image: StoredImage | bytes) -> Iterator[ImageFile.ImageFile]:
+def _opened(image: StoredFile | bytes) -> Iterator[ImageFile.ImageFile]:
     """The opened file, its header read and its size checked; whatever goes wrong until it is closed is a DataError."""
     where = None if isinstance(image, bytes) else image
     data = image if isinstance(image, bytes) else read_bytes(image)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from graft.core.errors import DataError
 from graft.core.file_identity import Reading, read_steadily
-from graft.core.packed_files import StoredImage
+from graft.core.packed_files import StoredFile
 from graft.modalities.image.decode import decode_fully
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ NAMES = tuple(field.name for field in fields(Facts))
 OWN_COLUMNS = frozenset({"path", "label", "split", "group", "source", "quarantine", "fold", *NAMES})
 
 
-def examine(path: StoredImage) -> Facts:
+def examine(path: StoredFile) -> Facts:
     """Read and decode one file. Never raises for a bad file: what is wrong is in ``problems``."""
     try:
         return facts_of(read_steadily(path))

@@ -1,6 +1,6 @@
 """Where a candidate's weights come from, kind by kind; never unpickled, never downloaded unless asked for.
 
-``weights`` of a candidate names a kind (a row of ``KINDS``), a torchvision weights name, or a file. Each kind
+``weights`` of a candidate names a kind (a row of ``LOCATORS``), a torchvision weights name, or a file. Each kind
 finds its file first (:func:`locate`, quick, before any work is done) and reads it later (:func:`pretrained`).
 """
 
@@ -20,12 +20,12 @@ from graft.models.preprocessing import Preprocessing
 from graft.models.weights import downloads
 from graft.models.weights.bundled import bundled_file, map_by_order
 from graft.models.weights.state_dict import load_state, read_state
-from graft.models.zoo.registry import family_of, require_size
+from graft.models.zoo.registry import builder_for, check_input_size
 from graft.models.zoo.timm_builder import TIMM
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class WeightsContext:
     """What finding and initialising weights needs to know besides the candidate.
 
     Attributes:
@@ -58,26 +58,26 @@ def source_folder(sources: Path, candidate: Candidate) -> Path:
     return sources / f"{candidate.arch.replace(':', '_')}-{size}"
 
 
-def _locate_none(candidate: Candidate, around: Surroundings) -> None:
+def _locate_none(candidate: Candidate, around: WeightsContext) -> None:
     return None
 
 
-def _locate_source(candidate: Candidate, around: Surroundings) -> Path:
+def _locate_source(candidate: Candidate, around: WeightsContext) -> Path:
     return source_folder(around.sources, candidate)
 
 
-def _locate_bundled(candidate: Candidate, around: Surroundings) -> Path:
+def _locate_bundled(candidate: Candidate, around: WeightsContext) -> Path:
     return bundled_file(candidate.arch)
 
 
-def _locate_pretrained(candidate: Candidate, around: Surroundings) -> Path:
+def _locate_pretrained(candidate: Candidate, around: WeightsContext) -> Path:
     if candidate.arch.startswith(TIMM):
         return downloads.timm_file(candidate.arch, around.may_download)
     return downloads.torchvision_file(candidate.arch, "DEFAULT", around.may_download)
 
 
 # The named kinds; anything else is a file's path or one of torchvision's weights names.
-KINDS: dict[str, Callable[[Candidate, Surroundings], Path | None]] = {
+LOCATORS: dict[str, Callable[[Candidate, WeightsContext], Path | None]] = {
     "none": _locate_none,
     "source": _locate_source,
     "bundled": _locate_bundled,
@@ -85,7 +85,7 @@ KINDS: dict[str, Callable[[Candidate, Surroundings], Path | None]] = {
 }
 
 
-def locate(candidate: Candidate, around: Surroundings) -> Path | None:
+def locate(candidate: Candidate, around: WeightsContext) -> Path | None:
     """The file or folder that holds the weights, downloaded first where that is allowed; None for random ones.
 
     Raises:
@@ -93,9 +93,9 @@ def locate(candidate: Candidate, around: Surroundings) -> Path | None:
         WeightsError: the weights do not exist, or are not here and cannot be had; the message names the file,
             where it was looked for and where to put it.
     """
-    require_size(candidate.arch, candidate.size)
-    if candidate.weights in KINDS:
-        return KINDS[candidate.weights](candidate, around)
+    check_input_size(candidate.arch, candidate.size)
+    if candidate.weights in LOCATORS:
+        return LOCATORS[candidate.weights](candidate, around)
     if candidate.weights_file is not None:
         return _local_file(candidate.weights_file)
     if candidate.arch.startswith(TIMM):
@@ -104,7 +104,7 @@ def locate(candidate: Candidate, around: Surroundings) -> Path | None:
         raise WeightsError(
             f"timm has no weights named {candidate.weights!r}",
             where=f"zoo.candidates: {candidate.arch}",
-            remedy=did_you_mean(candidate.weights, KINDS),
+            remedy=did_you_mean(candidate.weights, LOCATORS),
         )
     return downloads.torchvision_file(candidate.arch, candidate.weights, around.may_download)
 
@@ -115,7 +115,7 @@ def _local_file(path: Path) -> Path:
     return path
 
 
-def weights_digest(candidate: Candidate, around: Surroundings) -> str | None:
+def weights_digest(candidate: Candidate, around: WeightsContext) -> str | None:
     """The SHA-256 of the file that holds the weights, by which other ones of the same name are told; None: random ones.
 
     Raises:
@@ -134,7 +134,7 @@ def weights_digest(candidate: Candidate, around: Surroundings) -> str | None:
         raise WeightsError("the weights are not there", where=path, remedy="run `.venv/bin/dvc repro`") from None
 
 
-def pretrained(candidate: Candidate, around: Surroundings) -> Pretrained:
+def pretrained(candidate: Candidate, around: WeightsContext) -> Pretrained:
     """Build the candidate's whole network (not cut, its head not yet the task's) and load its weights.
 
     Raises:
@@ -150,7 +150,7 @@ def pretrained(candidate: Candidate, around: Surroundings) -> Pretrained:
         assert found is not None
         artifact, network = load_artifact(found)
         return Pretrained(network, artifact.preprocessing)
-    builder = family_of(candidate.arch)
+    builder = builder_for(candidate.arch)
     preprocessing = preprocessing_of(candidate, around)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(around.seed, "initial weights", candidate.arch))
@@ -165,10 +165,10 @@ def pretrained(candidate: Candidate, around: Surroundings) -> Pretrained:
     return Pretrained(network, preprocessing)
 
 
-def preprocessing_of(candidate: Candidate, around: Surroundings) -> Preprocessing:
+def preprocessing_of(candidate: Candidate, around: WeightsContext) -> Preprocessing:
     """The preprocessing that belongs to a candidate's weights, without loading them."""
     from graft.inference.artifact import read_card
 
     if candidate.weights == "source":
         return read_card(source_folder(around.sources, candidate)).preprocessing
-    return family_of(candidate.arch).preprocessing(candidate.arch, candidate.size, candidate.weights)
+    return builder_for(candidate.arch).preprocessing(candidate.arch, candidate.size, candidate.weights)

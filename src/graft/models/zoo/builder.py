@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from graft.models.backbone import Parts
+from graft.models.backbone import BackboneParts
 from graft.models.preprocessing import Geometry, Interpolation, Preprocessing
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ class Builder(Protocol):
     def head(self, arch: str, model: Any) -> frozenset[str]:
         """The names of that model's tensors that belong to its own head, and not to any task of ours."""
 
-    def parts(self, arch: str, model: Any, size: int | None = None) -> Parts:
+    def parts(self, arch: str, model: Any, size: int | None = None) -> BackboneParts:
         """Take that model apart, for images of the ``size`` it was built for."""
 
-    def build(self, arch: str, size: int | None = None) -> Parts:
+    def build(self, arch: str, size: int | None = None) -> BackboneParts:
         """Build with random weights and take apart."""
 
     def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
@@ -60,7 +60,7 @@ def geometry_for(size: int | None, own_size: int, own_crop: float, interpolation
     return Geometry(size=own_size, crop=own_crop, interpolation=kind) if size is None else Geometry(size, 1.0, kind)
 
 
-def three(values: Iterable[float]) -> tuple[float, float, float]:
+def rgb_triple(values: Iterable[float]) -> tuple[float, float, float]:
     """One value for each of red, green and blue."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue

@@ -22,7 +22,7 @@ def names() -> tuple[str, ...]:
     return (*TORCHVISION_BUILDER.names(), *TIMM_BUILDER.names())
 
 
-def family_of(arch: str) -> Builder:
+def builder_for(arch: str) -> Builder:
     """Who builds ``arch``.
 
     Raises:
@@ -34,14 +34,14 @@ def family_of(arch: str) -> Builder:
     return builder
 
 
-def require_size(arch: str, size: int | None) -> None:
+def check_input_size(arch: str, size: int | None) -> None:
     """Refuse a side of the input that an architecture cannot take, before any work is done.
 
     Raises:
         ConfigError: nobody builds ``arch``, or ``size`` pixels are fewer than it can take, or do not divide into
             the patches or partitions it is built of.
     """
-    builder = family_of(arch)
+    builder = builder_for(arch)
     if size is None or builder.takes(arch, size):
         return
     smallest, step = builder.smallest(arch), builder.step(arch)
@@ -63,7 +63,7 @@ def published_accuracy(candidate: Candidate) -> float | None:
     Raises:
         ConfigError: nobody builds the architecture.
     """
-    family_of(candidate.arch)
+    builder_for(candidate.arch)
     if candidate.arch.startswith(TIMM):
         # timm's own weights of these names are the same ones, published once more.
         package = BUNDLED.get(candidate.arch)

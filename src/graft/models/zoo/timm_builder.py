@@ -9,9 +9,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import ConfigError
-from graft.models.backbone import Parts
+from graft.models.backbone import BackboneParts
 from graft.models.preprocessing import Preprocessing
-from graft.models.zoo.builder import geometry_for, three
+from graft.models.zoo.builder import geometry_for, rgb_triple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,13 +70,13 @@ class TimmBuilder:
         modules = (named,) if isinstance(named, str) else tuple(named)
         return frozenset(name for name in model.state_dict() if name.rpartition(".")[0] in modules)
 
-    def parts(self, arch: str, model: Any, size: int | None = None) -> Parts:
+    def parts(self, arch: str, model: Any, size: int | None = None) -> BackboneParts:
         """Take the model apart along timm's groups of its parameters."""
         from graft.models.zoo.timm_families import take_apart
 
         return take_apart(model, size or _own_size(arch))
 
-    def build(self, arch: str, size: int | None = None) -> Parts:
+    def build(self, arch: str, size: int | None = None) -> BackboneParts:
         """Build and take apart."""
         return self.parts(arch, self.model(arch, size), size)
 
@@ -90,7 +90,7 @@ class TimmBuilder:
                 remedy="take an architecture with published weights",
             )
         geometry = geometry_for(size, found.input_size[1], found.crop_pct or 1.0, found.interpolation)
-        return Preprocessing(geometry, three(found.mean), three(found.std))
+        return Preprocessing(geometry, rgb_triple(found.mean), rgb_triple(found.std))
 
     def takes(self, arch: str, size: int) -> bool:
         """Found by trying: without memory for values first, since a model that could then run takes the size."""

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from graft.models.backbone import Layout, Parts
+from graft.models.backbone import BackboneParts, Layout
 from graft.models.zoo.tracing import BATCH, Trace, cuts, piece, trace
 
 # What timm's models call their stem and their blocks, for those that have no groups.
@@ -58,7 +58,7 @@ class Segment:
     wide: bool
 
 
-def take_apart(model: Any, size: int) -> Parts:
+def take_apart(model: Any, size: int) -> BackboneParts:
     """A built timm model -> its parts, for images of ``size`` px, in eval mode, without its own head."""
     model.eval()
     whole = Features(model)
@@ -67,7 +67,7 @@ def take_apart(model: Any, size: int) -> Parts:
     blocks, neck, layout, side = _in_blocks(whole, images, wanted)
     if wanted.ndim == 4:
         neck = nn.Sequential(neck, nn.Flatten(1))  # its own head is a convolution
-    return Parts(blocks, neck, wanted.shape[1], layout, side)
+    return BackboneParts(blocks, neck, wanted.shape[1], layout, side)
 
 
 def _tried(whole: nn.Module, side: int) -> tuple[Tensor, Tensor]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from graft.models.backbone import Parts
+from graft.models.backbone import BackboneParts
 from graft.models.preprocessing import Preprocessing
-from graft.models.zoo.builder import geometry_for, three
+from graft.models.zoo.builder import geometry_for, rgb_triple
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,11 +44,11 @@ class TorchvisionBuilder:
         last = names[-1].rpartition(".")[0]
         return frozenset(name for name in names if name.rpartition(".")[0] == last)
 
-    def parts(self, arch: str, model: Any, size: int | None = None) -> Parts:
+    def parts(self, arch: str, model: Any, size: int | None = None) -> BackboneParts:
         """Take the model apart by the family's row."""
         return _row(arch).take_apart(model)
 
-    def build(self, arch: str, size: int | None = None) -> Parts:
+    def build(self, arch: str, size: int | None = None) -> BackboneParts:
         """Build and take apart."""
         return self.parts(arch, self.model(arch, size))
 
@@ -60,7 +60,7 @@ class TorchvisionBuilder:
         preset = published.get(weights, published["DEFAULT"]).transforms()
         own = preset.crop_size[0]
         geometry = geometry_for(size, own, own / preset.resize_size[0], preset.interpolation.value)
-        mean, std = _row(arch).normalisation or (three(preset.mean), three(preset.std))
+        mean, std = _row(arch).normalisation or (rgb_triple(preset.mean), rgb_triple(preset.std))
         return Preprocessing(geometry, mean, std)
 
     def takes(self, arch: str, size: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graft.models.backbone import Parts, Pool
+from graft.models.backbone import BackboneParts, Pool
 from graft.models.weights.torchvision_published import (
     State,
     as_published,
@@ -33,66 +33,66 @@ def _pieces(modules: Iterable[nn.Module], starts: Iterable[int]) -> tuple[nn.Mod
     return tuple(nn.Sequential(*listed[a:b]) for a, b in itertools.pairwise(edges))
 
 
-def _resnet(model: Any) -> Parts:
+def _resnet(model: Any) -> BackboneParts:
     stem = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool, model.layer1)
-    return Parts((stem, model.layer2, model.layer3, model.layer4), Pool("NCHW"), model.fc.in_features, "NCHW")
+    return BackboneParts((stem, model.layer2, model.layer3, model.layer4), Pool("NCHW"), model.fc.in_features, "NCHW")
 
 
-def _densenet(model: Any) -> Parts:
+def _densenet(model: Any) -> BackboneParts:
     names = [name for name, _ in model.features.named_children()]
     modules = [*model.features.children(), nn.ReLU()]
     starts = [names.index(f"transition{number}") for number in (1, 2, 3)]
-    return Parts(_pieces(modules, starts), Pool("NCHW"), model.classifier.in_features, "NCHW")
+    return BackboneParts(_pieces(modules, starts), Pool("NCHW"), model.classifier.in_features, "NCHW")
 
 
-def _mobilenet(model: Any) -> Parts:
+def _mobilenet(model: Any) -> BackboneParts:
     """MobileNet v2 and v3, EfficientNet v1 and v2: numbered feature blocks, then a classifier that ends in the head."""
     *between, head = model.classifier
-    return Parts(tuple(model.features), nn.Sequential(Pool("NCHW"), *between), head.in_features, "NCHW")
+    return BackboneParts(tuple(model.features), nn.Sequential(Pool("NCHW"), *between), head.in_features, "NCHW")
 
 
-def _convnext(model: Any) -> Parts:
+def _convnext(model: Any) -> BackboneParts:
     norm, flatten, head = model.classifier
     # Stem and first stage, then each downsampling with the stage that follows it.
     blocks = _pieces(model.features, (2, 4, 6))
-    return Parts(blocks, nn.Sequential(model.avgpool, norm, flatten), head.in_features, "NCHW")
+    return BackboneParts(blocks, nn.Sequential(model.avgpool, norm, flatten), head.in_features, "NCHW")
 
 
-def _regnet(model: Any) -> Parts:
+def _regnet(model: Any) -> BackboneParts:
     first, *rest = model.trunk_output.children()
-    return Parts((nn.Sequential(model.stem, first), *rest), Pool("NCHW"), model.fc.in_features, "NCHW")
+    return BackboneParts((nn.Sequential(model.stem, first), *rest), Pool("NCHW"), model.fc.in_features, "NCHW")
 
 
-def _shufflenet(model: Any) -> Parts:
+def _shufflenet(model: Any) -> BackboneParts:
     first = nn.Sequential(model.conv1, model.maxpool, model.stage2)
-    return Parts((first, model.stage3, model.stage4, model.conv5), Pool("NCHW"), model.fc.in_features, "NCHW")
+    return BackboneParts((first, model.stage3, model.stage4, model.conv5), Pool("NCHW"), model.fc.in_features, "NCHW")
 
 
-def _squeezenet(model: Any) -> Parts:
+def _squeezenet(model: Any) -> BackboneParts:
     # Its own head is a 1x1 convolution, a ReLU and a pooling; a linear head on pooled features takes their place.
     modules = list(model.features)
     starts = [index + 1 for index, module in enumerate(modules) if isinstance(module, nn.MaxPool2d)]
-    return Parts(_pieces(modules, starts), Pool("NCHW"), model.classifier[1].in_channels, "NCHW")
+    return BackboneParts(_pieces(modules, starts), Pool("NCHW"), model.classifier[1].in_channels, "NCHW")
 
 
-def _mnasnet(model: Any) -> Parts:
-    return Parts(
+def _mnasnet(model: Any) -> BackboneParts:
+    return BackboneParts(
         _pieces(model.layers, (8, 9, 10, 11, 12, 13, 14)), Pool("NCHW"), model.classifier[1].in_features, "NCHW"
     )
 
 
-def _vgg(model: Any) -> Parts:
+def _vgg(model: Any) -> BackboneParts:
     """AlexNet and VGG: convolutions, then a perceptron whose hidden layers belong to the neck."""
     modules = list(model.features)
     starts = [index + 1 for index, module in enumerate(modules[:-1]) if isinstance(module, nn.MaxPool2d)]
     *hidden, head = model.classifier
     neck = nn.Sequential(model.avgpool, nn.Flatten(1), *hidden)
-    return Parts(_pieces(modules, starts), neck, head.in_features, "NCHW")
+    return BackboneParts(_pieces(modules, starts), neck, head.in_features, "NCHW")
 
 
-def _swin(model: Any) -> Parts:
+def _swin(model: Any) -> BackboneParts:
     neck = nn.Sequential(model.norm, model.permute, model.avgpool, model.flatten)
-    return Parts(_pieces(model.features, (2, 4, 6)), neck, model.head.in_features, "NHWC")
+    return BackboneParts(_pieces(model.features, (2, 4, 6)), neck, model.head.in_features, "NHWC")
 
 
 # Where blocks of the Inceptions begin: one per inception module, and a pooling goes with what follows it.
@@ -104,21 +104,21 @@ INCEPTION_V3 = (
 )
 
 
-def _googlenet(model: Any) -> Parts:
+def _googlenet(model: Any) -> BackboneParts:
     return _inceptions(model, GOOGLENET, side=64)
 
 
-def _inception_v3(model: Any) -> Parts:
+def _inception_v3(model: Any) -> BackboneParts:
     return _inceptions(model, INCEPTION_V3, side=75)
 
 
-def _inceptions(model: Any, starts: str, side: int) -> Parts:
+def _inceptions(model: Any, starts: str, side: int) -> BackboneParts:
     """Modules in the order they run (auxiliary heads were never built), then pooling, dropout and the head."""
     names = [name for name, _ in model.named_children()]
     modules = list(model.children())[: names.index("avgpool")]
     neck = nn.Sequential(Pool("NCHW"), model.dropout)
     blocks = _pieces(modules, (names.index(start) for start in starts.split()))
-    return Parts(blocks, neck, model.fc.in_features, "NCHW", side)
+    return BackboneParts(blocks, neck, model.fc.in_features, "NCHW", side)
 
 
 class _Patches(nn.Module):
@@ -145,19 +145,21 @@ class _ClassToken(nn.Module):
         return tokens[:, 0]
 
 
-def _vit(model: Any) -> Parts:
+def _vit(model: Any) -> BackboneParts:
     first, *rest = model.encoder.layers
     # Its last norm looks at one token at a time, so only the one that the head receives needs it.
     neck = nn.Sequential(_ClassToken(), model.encoder.ln)
     blocks = (nn.Sequential(_Patches(model), first), *rest)
-    return Parts(blocks, neck, model.heads.head.in_features, "NLC", model.image_size)
+    return BackboneParts(blocks, neck, model.heads.head.in_features, "NLC", model.image_size)
 
 
-def _maxvit(model: Any) -> Parts:
+def _maxvit(model: Any) -> BackboneParts:
     first, *rest = model.blocks
     *between, head = model.classifier
     side = 4 * first.grid_size[0]  # the stem and the first block halve it once each
-    return Parts((nn.Sequential(model.stem, first), *rest), nn.Sequential(*between), head.in_features, "NCHW", side)
+    return BackboneParts(
+        (nn.Sequential(model.stem, first), *rest), nn.Sequential(*between), head.in_features, "NCHW", side
+    )
 
 
 def _no_options(size: int) -> dict[str, Any]:
@@ -206,7 +208,7 @@ class Family:
     """
 
     prefixes: tuple[str, ...]
-    take_apart: Callable[[Any], Parts]
+    take_apart: Callable[[Any], BackboneParts]
     smallest: int = 32
     step: Callable[[str], int] = _any_size
     options: Callable[[int], dict[str, Any]] = _no_options

@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.core.packed_files import StoredImage
+from graft.core.packed_files import StoredFile
 from graft.core.settings import Severity
 
 SUFFIXES = frozenset(
@@ -30,7 +30,7 @@ SPLIT_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Sample:
     """One labelled image file, as the source gives it.
 
     Attributes:
@@ -42,7 +42,7 @@ class Record:
         facts: what else the source says of it, column and value; the evaluation looks for weak slices among these.
     """
 
-    file: StoredImage
+    file: StoredFile
     source: str
     label: str
     split: str | None = None
@@ -59,7 +59,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class TableChange:
     """One change that would clean a table.
 
     Attributes:
@@ -92,7 +92,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class TableProblem:
     """A rule that a table should meet, and the changes that would make it; none where it is met.
 
     Attributes:
@@ -110,7 +110,7 @@ class Problem:
     says: str
     what: str
     remedy: str
-    changes: tuple[Change, ...] = ()
+    changes: tuple[TableChange, ...] = ()
     by_hand: bool = False
 
     @property
@@ -120,11 +120,11 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceListing:
     """What a source holds.
 
     Attributes:
-        records: the images, sorted by ``source``.
+        samples: the images, sorted by ``source``.
         skipped: what was passed over, sorted.
         watched: the folder that changes when the images do, if there is one.
         table: the table that lists them, if there is one.
@@ -133,34 +133,34 @@ class Found:
         rows: a table's rows in its own order, each with its split in the table's own words.
     """
 
-    records: tuple[Record, ...]
+    samples: tuple[Sample, ...]
     skipped: tuple[Skipped, ...] = ()
     watched: Path | None = None
     table: Path | None = None
     linked: Path | None = None
-    problems: tuple[Problem, ...] = ()
-    rows: tuple[tuple[Record, str], ...] = ()
+    problems: tuple[TableProblem, ...] = ()
+    rows: tuple[tuple[Sample, str], ...] = ()
 
 
-def honoured_split(given: str, has_test: bool) -> str:
+def effective_split(given: str, has_test: bool) -> str:
     """``train``, ``val`` or ``test`` as given -> ``train`` or ``test``: val is the test where there is no other."""
     if given == "val":
         return "train" if has_test else "test"
     return given
 
 
-def debris(name: str) -> str | None:
+def ignored_reason(name: str) -> str | None:
     """Why a file or folder of this name is never data, or None where it may be."""
     if name.startswith("."):
         return "hidden"
     if name.lower() in _DEBRIS:
         return "left by a file manager or archiver"
-    if not is_text(name):
+    if not is_utf8(name):
         return "its name is not valid UTF-8"
     return None
 
 
-def is_text(name: str) -> bool:
+def is_utf8(name: str) -> bool:
     """Can the name be written as UTF-8? Those that cannot hold the bytes of another encoding."""
     try:
         name.encode("utf-8")

@@ -86,9 +86,9 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.models.weights.weights import WeightsContext, pretrained
     from graft.selection.candidates import extractor_for
     from graft.training.devices import fabric_for
-    from graft.training.finetune import Task, finetune
+    from graft.training.finetune import Task, TrainingRun, finetune
     from graft.training.inference import logits_of
-    from graft.training.precision_autotune import Ahead, choose_mode
+    from graft.training.precision_autotune import TrialledMode
     from graft.training.strategies import STRATEGIES
 
     make_deterministic()
@@ -121,10 +121,9 @@ def graft(data: Path, weights: Path, seed: int) -> None:
             return extractor_for(given, found.preprocessing, store, fabric.device), labels
 
         shown, labels = images("train")
-        ahead = Ahead(network, 0, SIZE, len(labels), plan.epochs, BATCH)
-        mode = choose_mode(ahead, Compute(device="cpu"), fabric.device, folder)
-        every = np.ones(len(labels), dtype=bool)
-        trained = finetune(network, plan, Task(shown, labels, every), settings, seed, fabric, mode=mode).network
+        task = Task(shown, labels, np.ones(len(labels), dtype=bool))
+        mode = TrialledMode(Compute(device="cpu"), folder)(network, plan, task, settings, fabric.device)
+        trained = finetune(network, plan, task, TrainingRun(settings, seed, fabric, mode=mode)).network
         unseen, truth = images("val")
         logits = logits_of(trained, unseen.activations(trained, 0, np.ones(len(truth), dtype=bool)))
         accuracy = float(np.mean(logits.argmax(1).numpy() == truth))

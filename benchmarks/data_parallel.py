@@ -35,7 +35,7 @@ from graft.core.determinism import available_cores, make_deterministic  # noqa: 
 from graft.core.settings import Compute, Train  # noqa: E402
 from graft.models.backbone import build_network  # noqa: E402
 from graft.training.distributed import launch  # noqa: E402
-from graft.training.finetune import StageRun, train_stage  # noqa: E402
+from graft.training.finetune import TrainingRun, train_stage  # noqa: E402
 from graft.training.inference import logits_of  # noqa: E402
 from graft.training.inputs import Kept  # noqa: E402
 from graft.training.strategies import finetune  # noqa: E402
@@ -78,7 +78,7 @@ def train(fabric: Fabric, size: Size, threads: int, kind: torch.dtype, out: Path
 
     fabric.barrier()
     began = time.perf_counter()
-    points = train_stage(network, stage, StageData(Kept(images), labels), StageRun(settings, 0, fabric, report=note))
+    points = train_stage(network, stage, StageData(Kept(images), labels), TrainingRun(settings, 0, fabric, report=note))
     if fabric.is_global_zero:
         logits = logits_of(network, images[: size.batch])
         losses = torch.tensor([point.train_loss for point in points], dtype=torch.float64)

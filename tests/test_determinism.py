@@ -11,7 +11,7 @@ from torch.utils import deterministic
 
 from graft.core.determinism import derive_seed, make_deterministic, torch_generator
 from graft.training.devices import fabric_for
-from graft.training.finetune import finetune
+from graft.training.finetune import TrainingRun, finetune
 from graft.training.strategies import scratch
 from tests.training.small import SETTINGS, digest, task, tiny
 
@@ -41,7 +41,9 @@ def test_no_byte_depends_on_what_new_memory_holds(policy: str | None, tmp_path: 
         assert deterministic.fill_uninitialized_memory is False  # type: ignore[attr-defined]
         deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
         what = task(tmp_path / str(filled), policy)
-        digests.append(digest(finetune(tiny(), scratch(4, SETTINGS), what, SETTINGS, 0, fabric_for("cpu")).network))
+        digests.append(
+            digest(finetune(tiny(), scratch(4, SETTINGS), what, TrainingRun(SETTINGS, 0, fabric_for("cpu"))).network)
+        )
     assert digests[0] == digests[1]
 
 

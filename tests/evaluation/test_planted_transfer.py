@@ -20,7 +20,7 @@ from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pretraining.pretrain import Labelled, pretrain, probabilities
 from graft.stats.intervals import Resampling
 from graft.training.devices import fabric_for
-from graft.training.finetune import Task, finetune
+from graft.training.finetune import Task, TrainingRun, finetune
 from graft.training.strategies import STRATEGIES
 
 CLASSES, SIDE = 4, 16
@@ -87,7 +87,9 @@ def verdict_on(network: Network, strategy: str, per_class: int, settings: Train,
     said = []
     for number, (start, name) in enumerate(sides):
         plan = STRATEGIES[name].plan(len(start.blocks), settings)
-        trained = finetune(start, plan, Task(extractor, labels, rows), settings, number, fabric_for("cpu")).network
+        trained = finetune(
+            start, plan, Task(extractor, labels, rows), TrainingRun(settings, number, fabric_for("cpu"))
+        ).network
         said.append(probabilities(trained, PREPROCESSING, data))
     found = compare(truth.astype(np.intp), *said, Resampling(np.arange(400), 500, 0))
     return found.verdict

@@ -36,7 +36,7 @@ from graft.selection.leaderboard import agreement, table
 from graft.selection.out_of_fold import out_of_fold_table
 from graft.selection.selection import run_contest
 from graft.training.devices import fabric_for
-from graft.training.finetune import Task, Trained, finetune
+from graft.training.finetune import Task, Trained, TrainingRun, finetune
 from graft.training.strategies import STRATEGIES
 
 from .conftest import SMALL, planted
@@ -130,7 +130,7 @@ def test_kept_activations_give_the_loss_of_running_the_frozen_part(
     reruns = Rerun(keeps.images, keeps.images_key, preprocessing, Store(tmp_path / "unused"), fabric.device)
     rows = task.folds != 0
     kept, rerun = (
-        finetune(network, plan, Task(extractor, task.labels, rows), settings, 0, fabric)
+        finetune(network, plan, Task(extractor, task.labels, rows), TrainingRun(settings, 0, fabric))
         for extractor in (keeps, reruns)
     )
     assert len(kept.curve) == 3 and any(store.folder.rglob("*")) and not (tmp_path / "unused").exists()

@@ -83,7 +83,7 @@ def work(case: Case, moment: Moment | None) -> None:
     from graft.models.backbone import build_network
     from graft.training.checkpoint import CheckpointStore
     from graft.training.devices import fabric_for
-    from graft.training.finetune import finetune
+    from graft.training.finetune import TrainingRun, finetune
     from graft.training.strategies import STRATEGIES
     from tests.training import small
 
@@ -98,7 +98,7 @@ def work(case: Case, moment: Moment | None) -> None:
     kept = CheckpointStore(case.folder / "kept", seconds=0.0)
     plan = chosen.plan(len(network.blocks), settings)
     plan = dataclasses.replace(plan, head_first=plan.head_first and case.solve)
-    trained = finetune(network, plan, task, settings, 0, fabric_for("cpu"), kept)
+    trained = finetune(network, plan, task, TrainingRun(settings, 0, fabric_for("cpu"), kept))
     epochs = {"epochs": trained.epochs}
     artifact = Artifact(("a", "b", "c"), case.arch, "none", None, task.extractor.preprocessing, provenance=epochs)
     save_artifact(case.folder / "model", artifact, trained.network)

@@ -22,7 +22,7 @@ from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.zoo.registry import builder_for
 from graft.training.devices import fabric_for
-from graft.training.finetune import StageRun, Task, train_stage
+from graft.training.finetune import Task, TrainingRun, train_stage
 from graft.training.precision import Mode
 from graft.training.strategies import Stage
 from graft.training.trainer import Epoch, StageData, Trainer
@@ -83,4 +83,4 @@ def fit_stage(
             after_step(run)
 
     with mock.patch.object(Trainer, "_descend", descend):
-        return train_stage(network, stage, data, StageRun(settings, 0, fabric_for("cpu"), mode))
+        return train_stage(network, stage, data, TrainingRun(settings, 0, fabric_for("cpu"), mode=mode))

@@ -22,7 +22,7 @@ from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.zoo.registry import builder_for
 from graft.training.devices import fabric_for
-from graft.training.finetune import Task, finetune
+from graft.training.finetune import Task, TrainingRun, finetune
 from graft.training.inference import logits_of
 from graft.training.inputs import Augmented
 from graft.training.strategies import Stage, scratch
@@ -121,7 +121,11 @@ def test_same_seed_same_bytes(name: str, extractor: Extractor) -> None:
         policy = build_policy(default_policies(*name.split("+")), SIZE)
         task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), policy)
         torch.rand(3)  # what was drawn before does not matter
-        states.append(finetune(network(), finetune_plan(2, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")).network)
+        states.append(
+            finetune(
+                network(), finetune_plan(2, SETTINGS), task, TrainingRun(SETTINGS, seed, fabric_for("cpu"))
+            ).network
+        )
     first, second, other = (list(each.state_dict().values()) for each in states)
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert any(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
@@ -131,7 +135,7 @@ def test_same_seed_same_bytes(name: str, extractor: Extractor) -> None:
 def test_a_network_learns_from_mixed_batches(name: str, extractor: Extractor) -> None:
     settings = dataclasses.replace(SETTINGS, epochs=30, learning_rate=0.02)
     task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), build_policy(default_policies(name), SIZE))
-    trained = finetune(network(), scratch(2, settings), task, settings, 0, fabric_for("cpu")).network
+    trained = finetune(network(), scratch(2, settings), task, TrainingRun(settings, 0, fabric_for("cpu"))).network
     logits = logits_of(trained.classifier_from(0), PREPROCESSING.normalise(torch.from_numpy(images())))
     assert float((logits.argmax(1).numpy() == LABELS).mean()) > 0.9
 
@@ -153,12 +157,12 @@ def test_only_what_is_trained_on_is_mixed(extractor: Extractor) -> None:
     rows = np.arange(COUNT) >= 6
     mixing = Recording("MixUp", 0.2, {})
     task = Task(extractor, LABELS, rows, Policy(None, mixing))
-    trained = finetune(network(), finetune_plan(2, SETTINGS), task, SETTINGS, 0, fabric_for("cpu"))
+    trained = finetune(network(), finetune_plan(2, SETTINGS), task, TrainingRun(SETTINGS, 0, fabric_for("cpu")))
     assert len(mixing.seen) == 2 * 3, "two epochs of 18 images in batches of 8"
     assert sorted(number for batch in mixing.seen[:3] for number in batch) == list(range(6, COUNT))
     assert all(number >= 6 for batch in mixing.seen for number in batch)
     plain = Task(extractor, LABELS, rows)
-    curve = finetune(network(), finetune_plan(2, SETTINGS), plain, SETTINGS, 0, fabric_for("cpu")).curve
+    curve = finetune(network(), finetune_plan(2, SETTINGS), plain, TrainingRun(SETTINGS, 0, fabric_for("cpu"))).curve
     assert curve[0] == trained.curve[0], "the head is fitted to plain images"
 
 

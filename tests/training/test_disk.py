@@ -13,7 +13,7 @@ import torch
 
 from graft.training.checkpoint import Checkpoint, CheckpointStore
 from graft.training.devices import fabric_for
-from graft.training.finetune import finetune
+from graft.training.finetune import TrainingRun, finetune
 from graft.training.strategies import scratch
 from tests.training.small import SETTINGS, digest, task, tiny
 
@@ -41,11 +41,11 @@ def test_a_full_disk_costs_the_checkpoints_and_nothing_else(
     free: int, disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     what, plan, fabric = task(tmp_path / "store"), scratch(4, SETTINGS), fabric_for("cpu")
-    whole = digest(finetune(tiny(), plan, what, SETTINGS, 0, fabric).network)
+    whole = digest(finetune(tiny(), plan, what, TrainingRun(SETTINGS, 0, fabric)).network)
     room = os.statvfs(disk)
     (disk / "ballast").write_bytes(b"x" * (room.f_bavail * room.f_frsize - free))
     kept = CheckpointStore(disk / "kept", seconds=0.0)
-    assert digest(finetune(tiny(), plan, what, SETTINGS, 0, fabric, kept).network) == whole
+    assert digest(finetune(tiny(), plan, what, TrainingRun(SETTINGS, 0, fabric, kept)).network) == whole
     said = capfd.readouterr().err
     assert "warning: no checkpoint could be written (" in said and "No space left on device" in said
     assert "the training goes on without" in said and "remedy: make room there" in said

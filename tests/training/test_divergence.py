@@ -17,7 +17,7 @@ from graft.models.zoo.registry import builder_for
 from graft.training.checkpoint import CheckpointStore
 from graft.training.devices import FULL_PRECISION, fabric_for, precision_of
 from graft.training.divergence import NAMED, DivergedError, diverged
-from graft.training.finetune import finetune
+from graft.training.finetune import TrainingRun, finetune
 from graft.training.inputs import Kept
 from graft.training.schedule import rate_at
 from graft.training.strategies import Plan, Stage, scratch
@@ -94,7 +94,7 @@ def breaking(after: int, only: str = "") -> Network:
 def test_the_last_good_checkpoint_is_kept_and_nothing_else(tmp_path: Path) -> None:
     kept = CheckpointStore(tmp_path / "kept", seconds=0.0)
     with pytest.raises(DivergedError, match="stage 'from scratch', epoch 1, step 1"):
-        finetune(breaking(4), scratch(4, SETTINGS), task(tmp_path), SETTINGS, 0, fabric_for("cpu"), kept)
+        finetune(breaking(4), scratch(4, SETTINGS), task(tmp_path), TrainingRun(SETTINGS, 0, fabric_for("cpu"), kept))
     (file,) = kept.folder.iterdir()
     saved = torch.load(file, weights_only=True)
     assert [point["epoch"] for point in saved["curve"]] == [0]
@@ -106,7 +106,7 @@ def test_weights_that_are_not_finite_are_never_kept(tmp_path: Path) -> None:
     plan = Plan(False, Stage("from scratch", 0, 2, math.inf, math.inf, True))
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT)
     with pytest.raises(DivergedError, match="weights are not finite in stage 'from scratch', epoch 0, after its last"):
-        finetune(tiny(), plan, task(tmp_path), settings, 0, fabric_for("cpu"), kept)
+        finetune(tiny(), plan, task(tmp_path), TrainingRun(settings, 0, fabric_for("cpu"), kept))
     assert not kept.folder.exists()
 
 
@@ -118,20 +118,22 @@ def test_half_precision_that_diverges_is_done_once_more_in_full(
     assert (precision_of(half), precision_of(fabric_for("cpu"))) == ("bf16-mixed", FULL_PRECISION)
     store = CheckpointStore(tmp_path / "kept", seconds=0.0) if kept else None
     what, plan = task(tmp_path), scratch(4, SETTINGS)
-    trained = finetune(breaking(4, "bf16"), plan, what, SETTINGS, 0, half, store)
+    trained = finetune(breaking(4, "bf16"), plan, what, TrainingRun(SETTINGS, 0, half, store))
     said = capfd.readouterr().err
     assert "warning: the loss is nan in stage 'from scratch', epoch 1, step 1" in said
     assert "in bf16-mixed: once more in 32-true" in said
     assert trained.precision == FULL_PRECISION
-    whole = finetune(tiny(), plan, what, SETTINGS, 0, fabric_for("cpu"))
+    whole = finetune(tiny(), plan, what, TrainingRun(SETTINGS, 0, fabric_for("cpu")))
     assert digest(trained.network) == digest(whole.network), "as if it had been done so from the start"
-    sound = finetune(tiny(), plan, what, SETTINGS, 0, half)
+    sound = finetune(tiny(), plan, what, TrainingRun(SETTINGS, 0, half))
     assert sound.precision == "bf16-mixed" and digest(sound.network) != digest(whole.network)
 
 
 def test_it_is_done_once_more_only_once(tmp_path: Path) -> None:
     with pytest.raises(DivergedError):
-        finetune(breaking(0), scratch(4, SETTINGS), task(tmp_path), SETTINGS, 0, fabric_for("cpu", "bf16-mixed"))
+        finetune(
+            breaking(0), scratch(4, SETTINGS), task(tmp_path), TrainingRun(SETTINGS, 0, fabric_for("cpu", "bf16-mixed"))
+        )
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

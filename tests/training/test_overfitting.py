@@ -14,7 +14,7 @@ from torch import nn
 
 from graft.training.devices import fabric_for
 from graft.training.ema import decay_after
-from graft.training.finetune import finetune, with_dropout
+from graft.training.finetune import TrainingRun, finetune, with_dropout
 from graft.training.imbalance import IMBALANCE, class_weights, even_chances
 from graft.training.inference import logits_of
 from graft.training.inputs import Kept
@@ -40,7 +40,11 @@ def test_each_setting_changes_what_comes_out(change: dict[str, object], tmp_path
     what = task(tmp_path)
     outs = []
     for settings in (SETTINGS, dataclasses.replace(SETTINGS, **change)):  # type: ignore[arg-type]
-        outs.append(digest(finetune(tiny(), finetune_plan(4, settings), what, settings, 0, fabric_for("cpu")).network))
+        outs.append(
+            digest(
+                finetune(tiny(), finetune_plan(4, settings), what, TrainingRun(settings, 0, fabric_for("cpu"))).network
+            )
+        )
     assert outs[0] != outs[1]
 
 
@@ -61,7 +65,9 @@ def test_dropout_hides_its_share_of_the_features_from_the_head_while_training_on
 
 def test_dropout_is_no_part_of_the_network_that_is_kept(tmp_path: Path) -> None:
     settings = dataclasses.replace(SETTINGS, dropout=0.5)
-    trained = finetune(tiny(), finetune_plan(4, settings), task(tmp_path), settings, 0, fabric_for("cpu")).network
+    trained = finetune(
+        tiny(), finetune_plan(4, settings), task(tmp_path), TrainingRun(settings, 0, fabric_for("cpu"))
+    ).network
     assert list(trained.state_dict()) == list(tiny().state_dict())
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
-from graft.core.settings import Compute
+from graft.core.settings import Compute, Train
+from graft.features.cache import Store
+from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Layout, Network, build_network
+from graft.models.zoo.registry import builder_for
 from graft.training import precision_autotune as trial
+from graft.training.finetune import Task
 from graft.training.precision import (
     LARGE,
     Mode,
@@ -29,13 +34,14 @@ from graft.training.precision import (
 from graft.training.precision_autotune import (
     MARGIN,
     ROUNDS,
-    Ahead,
     Trial,
-    choose_mode,
+    TrialledMode,
     kept_trial,
     trial_key,
     try_modes,
+    work,
 )
+from graft.training.strategies import STRATEGIES
 
 CPU = torch.device("cpu")
 CHOICES = modes(CPU, 2)
@@ -178,13 +184,19 @@ def test_a_finding_holds_for_one_network_batch_and_share_of_frozen_blocks(networ
     assert trial_key(frozen, batch, CHOICES) != key
 
 
-def ahead(network: Network, epochs: int, size: int = 32) -> Ahead:
-    return Ahead(network, 2, size, images=8, epochs=epochs, batch=4)
+def chosen(network: Network, compute: Compute, folder: Path, size: int = 32, epochs: int = 1) -> Mode | None:
+    """The mode of a training of eight images."""
+    images = np.zeros((8, size, size, 3), np.uint8)
+    preprocessing = builder_for("resnet18").preprocessing("resnet18", size)
+    task = Task(Extractor(images, "none", preprocessing, Store(folder), CPU), np.arange(8) % 3, np.ones(8, dtype=bool))
+    settings = Train(epochs=epochs, batch_size=4)
+    plan = STRATEGIES["finetune"].plan(len(network.blocks), settings)
+    return TrialledMode(compute, folder)(network, plan, task, settings, CPU)
 
 
 def test_a_short_training_has_no_trial_and_is_computed_as_torch_is_set(tmp_path: Path) -> None:
     network = build_network("resnet18", 3, size=32)
-    assert choose_mode(ahead(network, 1), Compute(), CPU, tmp_path) is None
+    assert chosen(network, Compute(), tmp_path) is None
     assert not (tmp_path / "trials").exists()
 
 
@@ -192,20 +204,20 @@ def test_a_long_training_has_a_trial_and_keeps_it(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(trial, "WORTH_A_TRIAL", 1e-6)
-    assert ahead(network, 2).work == pytest.approx(2 * ahead(network, 1).work)
-    chosen = choose_mode(ahead(network, 1), Compute(threads=1), CPU, tmp_path)
-    assert chosen in modes(CPU, 1)
-    assert f"computing in {chosen}: " in capsys.readouterr().out
+    assert work(network, 32, 8, 2) == pytest.approx(2 * work(network, 32, 8, 1))
+    mode = chosen(network, Compute(threads=1, device="cpu"), tmp_path)
+    assert mode in modes(CPU, 1)
+    assert f"computing in {mode}: " in capsys.readouterr().out
     (kept,) = (tmp_path / "trials").glob("*.json")
     before = kept.read_bytes()
-    assert choose_mode(ahead(network, 1), Compute(threads=1), CPU, tmp_path) == chosen
+    assert chosen(network, Compute(threads=1, device="cpu"), tmp_path) == mode
     assert kept.read_bytes() == before
 
 
 @pytest.mark.parametrize(("name", "precision"), [("fp32", "32-true"), ("bf16", "bf16-mixed"), ("fp16", "16-mixed")])
 def test_a_named_precision_is_taken(network: Network, tmp_path: Path, name: str, precision: str) -> None:
     compute = Compute(precision=name, threads=2)  # type: ignore[arg-type]
-    assert choose_mode(ahead(network, 100_000), compute, CPU, tmp_path) == Mode(precision, False, 2)  # type: ignore[arg-type]
+    assert chosen(network, compute, tmp_path, epochs=100_000) == Mode(precision, False, 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -230,6 +242,6 @@ def test_large_maps_and_those_of_grouped_convolutions_lie_channels_last_without_
 @pytest.mark.parametrize(("arch", "size"), [("resnet18", LARGE), ("shufflenet_v2_x0_5", 32)])
 def test_a_short_training_takes_what_is_usual_for_its_images_and_network(arch: str, size: int, tmp_path: Path) -> None:
     network = build_network(arch, 3, size=size)
-    taken = choose_mode(ahead(network, 1, size), Compute(threads=1), CPU, tmp_path)
+    taken = chosen(network, Compute(threads=1), tmp_path, size)
     assert taken == Mode("32-true", True, 1)
     assert not (tmp_path / "trials").exists()

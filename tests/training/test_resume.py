@@ -16,7 +16,7 @@ import torch
 from graft.core.settings import Train
 from graft.training.checkpoint import Checkpoint, CheckpointStore
 from graft.training.devices import fabric_for
-from graft.training.finetune import Task, Trained, finetune
+from graft.training.finetune import Task, Trained, TrainingRun, finetune
 from graft.training.precision import Mode, plain
 from graft.training.strategies import STRATEGIES
 from graft.training.trainer import Trainer
@@ -78,7 +78,9 @@ def train(
     network = tiny()
     torch.seed()  # a process that starts again has drawn other numbers before, and so its network has another head
     network.head.reset_parameters()
-    return finetune(network, STRATEGIES[name].plan(4, settings), what, settings, 0, fabric_for("cpu"), kept, mode)
+    return finetune(
+        network, STRATEGIES[name].plan(4, settings), what, TrainingRun(settings, 0, fabric_for("cpu"), kept, mode)
+    )
 
 
 def killed_at(step: int, what: Task, kept: CheckpointStore, fuse: Fuse, **other: Any) -> Path:

@@ -18,7 +18,7 @@ from graft.core.errors import ConfigError, TrainingError
 from graft.core.settings import Compute
 from graft.training.checkpoint import CheckpointStore
 from graft.training.distributed import fabric_of, launch, share_of, weight_of, written_once
-from graft.training.finetune import finetune
+from graft.training.finetune import TrainingRun, finetune
 from graft.training.strategies import finetune as finetune_plan
 from tests.training.small import COUNT, LABELS, SETTINGS, task, tiny
 
@@ -58,7 +58,9 @@ def trained_in(fabric: Any, folder: Path) -> None:
     plan = finetune_plan(len(network.blocks), UNEVEN)
     # Each process has its own folder for what it keeps: the point here is training.
     job = task(folder / f"cache{fabric.global_rank}")
-    result = finetune(network, plan, job, UNEVEN, 0, fabric, CheckpointStore(folder / "checkpoints", seconds=0.0))
+    result = finetune(
+        network, plan, job, TrainingRun(UNEVEN, 0, fabric, CheckpointStore(folder / "checkpoints", seconds=0.0))
+    )
     with written_once(folder / "out", fabric) as out:
         save_file(result.network.state_dict(), out / "network.safetensors")
 

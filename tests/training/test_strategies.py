@@ -16,7 +16,7 @@ from graft.core.settings import Train
 from graft.models.backbone import Network, build_network
 from graft.training.auto_strategy import StrategyChoice, choose_strategy, strategies_to_try
 from graft.training.devices import fabric_for
-from graft.training.finetune import finetune
+from graft.training.finetune import TrainingRun, finetune
 from graft.training.freezing import freeze, parameter_groups
 from graft.training.strategies import STRATEGIES, Plan, Stage, require_strategy
 from tests.training.small import CLASSES, SETTINGS, task, tiny
@@ -110,7 +110,7 @@ def test_what_is_frozen_stays_with_its_buffers_and_the_rest_moves(name: str, arc
     start = blocks if plan.start is None else plan.start
     assert start == {"extract": blocks, "finetune": blocks - math.ceil(0.4 * blocks), "scratch": 0}[name]
     before = _frozen(network, blocks)
-    trained = finetune(network, plan, task(tmp_path), train, 0, fabric_for("cpu")).network
+    trained = finetune(network, plan, task(tmp_path), TrainingRun(train, 0, fabric_for("cpu"))).network
     after = _frozen(trained, blocks)
     moved = {key for key, value in before.items() if not torch.equal(after[key], value)}
     frozen = {key for key in before if int(key.split(".")[0]) < start}

@@ -21,7 +21,7 @@ from graft.features.extraction import Extractor, frozen_part
 from graft.models.backbone import BackboneParts, Network, Pool, build_network
 from graft.models.zoo.registry import builder_for
 from graft.training.devices import fabric_for
-from graft.training.finetune import Task, finetune
+from graft.training.finetune import Task, TrainingRun, finetune
 from graft.training.inference import logits_of
 from graft.training.inputs import Augmented, Kept
 from graft.training.linear_head import solve_head
@@ -111,7 +111,7 @@ def test_loss_starts_near_the_logarithm_of_the_classes(extractor: Extractor, lab
     """Where no head is solved first."""
     task = Task(extractor, labels, _rows())
     plan = STRATEGIES["scratch"].plan(4, SETTINGS)
-    curve = finetune(_network("tiny"), plan, task, SETTINGS, 0, fabric_for("cpu")).curve
+    curve = finetune(_network("tiny"), plan, task, TrainingRun(SETTINGS, 0, fabric_for("cpu"))).curve
     assert curve[0].train_loss == pytest.approx(math.log(CLASSES), abs=0.5)
 
 
@@ -191,7 +191,7 @@ def test_same_seed_same_bytes(policy: str | None, extractor: Extractor, labels: 
         built = build_policy(default_policies(policy), SIZE) if policy else None
         task = Task(extractor, labels, _rows(), built)
         network = finetune(
-            _network("tiny"), finetune_plan(4, SETTINGS), task, SETTINGS, seed, fabric_for("cpu")
+            _network("tiny"), finetune_plan(4, SETTINGS), task, TrainingRun(SETTINGS, seed, fabric_for("cpu"))
         ).network
         states.append(network.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
@@ -201,7 +201,12 @@ def test_same_seed_same_bytes(policy: str | None, extractor: Extractor, labels: 
 def test_finetune_leaves_its_network_alone(extractor: Extractor, labels: np.ndarray) -> None:
     network = _network("tiny")
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    finetune(network, finetune_plan(4, SETTINGS), Task(extractor, labels, _rows()), SETTINGS, 0, fabric_for("cpu"))
+    finetune(
+        network,
+        finetune_plan(4, SETTINGS),
+        Task(extractor, labels, _rows()),
+        TrainingRun(SETTINGS, 0, fabric_for("cpu")),
+    )
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 

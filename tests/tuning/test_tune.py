@@ -22,7 +22,7 @@ from graft.core.errors import ConfigError, TrainingError, WorkerKilledError
 from graft.core.settings import Train, Tune
 from graft.metrics.scorer import scorer
 from graft.tuning.outcome import LEAST_FOR_IMPORTANCE, decide, draw, importances, table
-from graft.tuning.search import PRUNERS, SAMPLERS, Search, Tried
+from graft.tuning.search import PRUNERS, Search, Tried
 from graft.tuning.space import AS_SET, DIMENSIONS, POLICY, Dimension, Values, space_of
 
 NAMES = ("learning_rate", "unfreeze")
@@ -32,9 +32,9 @@ def always(finished: int) -> bool:
     return True
 
 
-def search(folder: Path, trials: int = 6, sampler: str = "tpe", pruner: str = "none", seed: int = 3) -> Search:
+def search(folder: Path, trials: int = 6, pruner: str = "none", seed: int = 3) -> Search:
     space = space_of(NAMES)
-    settings = Tune(trials=trials, sampler=sampler, pruner=pruner, search=NAMES)  # type: ignore[arg-type]
+    settings = Tune(trials=trials, pruner=pruner, search=NAMES)  # type: ignore[arg-type]
     return Search(space, space.defaults(Train()), settings, seed, folder / "tune.db")
 
 
@@ -44,17 +44,15 @@ def best_at_one_percent(values: Values) -> Iterator[float]:
         yield 0.9 - 0.05 * fold - 0.1 * abs(math.log10(values["learning_rate"] / 0.01))
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_the_settings_at_hand_are_trial_0_and_no_trial_is_lost(sampler: str, tmp_path: Path) -> None:
-    found = search(tmp_path, sampler=sampler).run(best_at_one_percent, always)
+def test_the_settings_at_hand_are_trial_0_and_no_trial_is_lost(tmp_path: Path) -> None:
+    found = search(tmp_path).run(best_at_one_percent, always)
     assert len(found) == 6
     assert found[0].values == {"learning_rate": 0.001, "unfreeze": 0.6}
     assert all(trial.whole and len(trial.fold_scores) == 5 for trial in found)
     assert len({tuple(trial.values.items()) for trial in found}) == 6
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_settings_at_hand_outside_the_ranges_are_tried_as_they_are(sampler: str, tmp_path: Path) -> None:
+def test_settings_at_hand_outside_the_ranges_are_tried_as_they_are(tmp_path: Path) -> None:
     """No weight decay, a rate over the range's end, and a small batch: Optuna knows none of these numbers."""
     at_hand: Values = {"weight_decay": 0.0, "learning_rate": 0.5, "batch_size": 4}
     space = space_of(tuple(at_hand))
@@ -65,7 +63,7 @@ def test_settings_at_hand_outside_the_ranges_are_tried_as_they_are(sampler: str,
         yield 0.5 + float(values["weight_decay"])
         yield 0.6
 
-    settings = Tune(trials=10, sampler=sampler, pruner="none")  # type: ignore[arg-type]
+    settings = Tune(trials=10, pruner="none")  # type: ignore[arg-type]
     found = Search(space, space.defaults(dataclasses.replace(Train(), **at_hand)), settings, 3, tmp_path / "tune.db")  # type: ignore[arg-type]
     trials = found.run(objective, always)
     assert trials[0].values == tried[0] == at_hand
@@ -74,20 +72,20 @@ def test_settings_at_hand_outside_the_ranges_are_tried_as_they_are(sampler: str,
     assert max(importances(trials, seed=0).items(), key=lambda item: item[1])[0] == "weight_decay"
 
 
-@pytest.mark.parametrize(("sampler", "stop"), [("tpe", 0), ("tpe", 4), ("grid", 2)])
-def test_a_search_that_goes_on_makes_the_trials_it_would_have_made(sampler: str, stop: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [0, 4])
+def test_a_search_that_goes_on_makes_the_trials_it_would_have_made(stop: int, tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
-    whole = search(tmp_path / "whole", sampler=sampler).run(best_at_one_percent, always)
-    search(tmp_path / "parts", sampler=sampler).run(best_at_one_percent, lambda finished: finished < stop)
+    whole = search(tmp_path / "whole").run(best_at_one_percent, always)
+    search(tmp_path / "parts").run(best_at_one_percent, lambda finished: finished < stop)
 
     def interrupted(values: Values) -> Iterator[float]:
         yield 0.5
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search(tmp_path / "parts", sampler=sampler).run(interrupted, always)
-    assert search(tmp_path / "parts", sampler=sampler).run(best_at_one_percent, always) == whole
+        search(tmp_path / "parts").run(interrupted, always)
+    assert search(tmp_path / "parts").run(best_at_one_percent, always) == whole
 
 
 def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
@@ -117,7 +115,6 @@ def test_a_search_that_was_killed_goes_on(tmp_path: Path) -> None:
 GPU = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 8 GiB"
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -131,7 +128,7 @@ GPU = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacit
     ],
 )
 def test_a_trial_that_cannot_be_trained_is_given_up_and_the_search_goes_on(
-    sampler: str, error: Exception, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    error: Exception, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tried: list[Values] = []
 
@@ -142,7 +139,7 @@ def test_a_trial_that_cannot_be_trained_is_given_up_and_the_search_goes_on(
             raise error
         yield 0.8
 
-    found = search(tmp_path, trials=5, sampler=sampler).run(diverging, always)
+    found = search(tmp_path, trials=5).run(diverging, always)
     assert [trial.fold_scores for trial in found] == [(0.7, 0.8)] * 2 + [(0.7, 0.0)] + [(0.7, 0.8)] * 2
     assert [trial.whole for trial in found] == [True, True, False, True, True]
     assert capsys.readouterr().err == f"warning: trial 2 is given up: {reason}\n"
@@ -190,29 +187,20 @@ def test_pruners_cut_hopeless_trials_short_and_never_trial_0(pruner: str, tmp_pa
         for fold in range(8):
             yield (0.9 if good else 0.1) + 0.001 * fold
 
-    found = search(tmp_path, trials=20, sampler="random", pruner=pruner).run(objective, always)
+    found = search(tmp_path, trials=20, pruner=pruner).run(objective, always)
     assert found[0].whole
     poor = [trial for trial in found[6:] if trial.mean < 0.5]
     assert poor, "the seed has to give poor trials"
     assert all(trial.whole == (pruner == "none") for trial in poor)
 
 
-def test_a_grid_ends_with_its_last_point(tmp_path: Path) -> None:
-    found = search(tmp_path, trials=100, sampler="grid").run(best_at_one_percent, always)
-    grid = space_of(NAMES).grid()
-    assert [trial.values for trial in found[1:]] == [point for point in grid if point != found[0].values]
-    assert len(grid) == 9 and len(found) == 9
-
-
 @pytest.mark.parametrize("name", [name for name, row in DIMENSIONS.items() if isinstance(row, Dimension)])
-def test_every_row_is_a_key_of_train_whose_grid_and_default_lie_in_its_range(name: str) -> None:
+def test_every_row_is_a_key_of_train_whose_default_lies_in_its_range(name: str) -> None:
     row = DIMENSIONS[name]
     assert isinstance(row, Dimension)
     assert name in Train.__dataclass_fields__
-    for value in (*row.grid, space_of([name]).defaults(Train())[name]):
-        assert row.low <= float(value) <= row.high
-        assert row.distribution()._contains(value)
-    assert isinstance(row.distribution().to_internal_repr(row.grid[0]), int | float)
+    value = space_of([name]).defaults(Train())[name]
+    assert row.low <= float(value) <= row.high and row.nearest(value) == value
 
 
 def test_what_the_issue_names_can_be_searched() -> None:
@@ -232,9 +220,8 @@ def test_what_the_issue_names_can_be_searched() -> None:
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_only_policies_that_keep_the_labels_are_tried(domain: str) -> None:
     space = space_of([POLICY], domain=domain)
-    names = [point[POLICY] for point in space.grid()]
-    assert names[:2] == [AS_SET, "none"] and set(names[1:]) <= set(allowed_policies(domain))
-    assert space.distributions()[POLICY].choices == tuple(names)  # type: ignore[attr-defined]
+    names = space.distributions()[POLICY].choices  # type: ignore[attr-defined]
+    assert names[:2] == (AS_SET, "none") and set(names[1:]) <= set(allowed_policies(domain))
     assert space.defaults(Train()) == {POLICY: AS_SET}
     assert ("light" in names) == (domain in {"any", "natural", "aerial", "colour"})
 

@@ -30,6 +30,7 @@ REMOVED = {
     "train.gradual_epochs": "leave it out: train.layer_decay lets early blocks move less",
     "train.patience": "leave it out: a schedule ends after train.epochs, and is never cut short",
     "train.checkpoint_seconds": "leave it out: a killed training goes on from the end of an epoch",
+    "tune.sampler": "leave it out: TPE proposes, as it did by default",
     "compute.compile": "leave it out: networks are trained as PyTorch runs them",
     "select.finetune_epochs": "leave it out: finalists are trained as the winner is, for train.epochs",
 }

@@ -421,12 +421,9 @@ class Tune:
 
     trials: Annotated[Count, Field(description="settings to try, those at hand being the first; 0: no search")] = 0
     minutes: Annotated[Rate | None, Field(description="no new trial is begun after so many minutes; null: any")] = None
-    sampler: Annotated[
-        Literal["tpe", "random", "grid"], Field(description="who proposes: tpe learns from the trials so far")
-    ] = "tpe"
-    pruner: Annotated[
-        Literal["none", "median", "halving"], Field(description="who cuts a trial short after its first folds")
-    ] = "median"
+    pruner: Annotated[Literal["none", "median"], Field(description="who cuts a trial short after its first folds")] = (
+        "median"
+    )
     search: Annotated[
         tuple[str, ...],
         Field(

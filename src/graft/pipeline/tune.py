@@ -99,7 +99,7 @@ def searched(search: Search, trials: Trials, minutes: float | None) -> list[Trie
     began = time.monotonic()
     # Decoded here once, and not by each worker.
     trials.trainer.images(trials.strategy)
-    bar = iter(track(range(search.most), "trying settings"))
+    bar = iter(track(range(search.settings.trials), "trying settings"))
 
     def more(finished: int) -> bool:
         next(bar, None)

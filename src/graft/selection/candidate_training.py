@@ -26,7 +26,7 @@ from graft.models.preprocessing import Preprocessing
 from graft.models.weights.weights import WeightsContext, pretrained
 from graft.selection.candidates import TrainSet, extractor_for
 from graft.training.devices import fabric_for
-from graft.training.finetune import Task, Trained, finetune
+from graft.training.finetune import Task, Trained, TrainingRun, finetune
 from graft.training.inference import logits_of
 from graft.training.precision import Mode
 from graft.training.precision_autotune import usual_mode
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.training.checkpoint import CheckpointStore
-    from graft.training.finetune import Report
+    from graft.training.finetune import Report, TrainingRun
 
     # Which images are meant, bool (n).
     Rows = NDArray[np.bool_]
@@ -139,7 +139,7 @@ class CandidateTrainer:
         if mode is not None:
             fabric = fabric_for(self.device, mode.precision)
         seed = derive_seed(self.seed, *purpose, strategy)
-        return finetune(network, plan, task, self.settings, seed, fabric, checkpoints, mode, report)
+        return finetune(network, plan, task, TrainingRun(self.settings, seed, fabric, checkpoints, mode, report))
 
     def _task(self, strategy: str, rows: Rows, device: torch.device) -> Task:
         """The images as the network is trained on them, larger ones where the policy crops."""

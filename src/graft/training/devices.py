@@ -61,4 +61,4 @@ def device_for(device: str) -> torch.device:
 
 def precision_of(fabric: Fabric) -> str:
     """What Fabric calculates in, by its own names, such as ``32-true`` or ``bf16-mixed``."""
-    return str(fabric._precision.precision)
+    return str(fabric.strategy.precision.precision)

@@ -84,88 +84,82 @@ class Trained:
     precision: str = FULL_PRECISION
 
 
-def finetune(
-    network: Network,
-    plan: Plan,
-    task: Task,
-    settings: Train,
-    seed: int,
-    fabric: Fabric,
-    checkpoints: CheckpointStore | None = None,
-    mode: Mode | None = None,
-    report: Report | None = None,
-) -> Trained:
-    """Train a copy of ``network`` by ``plan``; ``network`` itself is left as it is.
-
-    With ``checkpoints`` a training that was killed goes on from the end of its last saved epoch, and gives the bytes
-    that it would have given; one that had come to its end is read and not done again. A training that comes to a
-    number that is not finite in less than full precision is done again, once, in full precision, from its beginning.
-
-    Raises:
-        DivergedError: the loss or the weights are not finite.
-    """
-    try:
-        return _finetune(network, plan, task, settings, seed, fabric, checkpoints, mode, report)
-    except DivergedError as error:
-        if precision_of(fabric) == FULL_PRECISION:
-            raise
-        print(f"warning: {error.what}\n  in {precision_of(fabric)}: once more in {FULL_PRECISION}", file=sys.stderr)
-        exact = fabric_for(str(fabric.device))
-        plain = None if mode is None else dataclasses.replace(mode, precision=FULL_PRECISION)
-        return _finetune(network, plan, task, settings, seed, exact, checkpoints, plain, report)
-
-
-def _finetune(
-    network: Network,
-    plan: Plan,
-    task: Task,
-    settings: Train,
-    seed: int,
-    fabric: Fabric,
-    checkpoints: CheckpointStore | None,
-    mode: Mode | None,
-    report: Report | None,
-) -> Trained:
-    own = copy.deepcopy(network).to(fabric.device)
-    reset_head(own, derive_seed(seed, "head"))
-    checkpoint = None
-    if checkpoints is not None:
-        checkpoint = checkpoints.open(_deciding(network, plan, task, settings, seed, fabric, mode))
-    curve = [_fit_head(own, plan, task, settings)] if plan.head_first else []
-    if plan.stage is not None:
-        inputs = _inputs(own, plan.stage, task, derive_seed(seed, plan.stage.name))
-        names = [task.names[i] for i in np.flatnonzero(task.rows)] if task.names else []
-        data = StageData(inputs, torch.from_numpy(task.labels[task.rows]), names)
-        run = StageRun(settings, seed, fabric, mode, checkpoint, report, task.objective)
-        curve += train_stage(own, plan.stage, data, run)
-    return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(fabric))
-
-
 @dataclass(frozen=True)
-class StageRun:
-    """How a stage is trained: hyper-parameters and seed, and what computes it.
+class TrainingRun:
+    """How a network is trained, and what computes it.
 
     Attributes:
-        settings: batch size, and what holds training back.
-        seed: for the order of the images and for dropout.
-        fabric: device and precision.
-        mode: memory format and threads.
-        checkpoint: where its epochs are kept.
+        settings: hyper-parameters.
+        seed: of the head, the order of the images, augmentation and dropout.
+        fabric: device, precision and processes.
+        checkpoints: where a training goes on from if it was killed; None: from its beginning.
+        mode: memory format and threads; its precision is ``fabric``'s. None: as torch is set.
         report: told of every epoch.
-        objective: what is minimised; None: cross-entropy as ``settings`` say.
     """
 
     settings: Train
     seed: int
     fabric: Fabric
+    checkpoints: CheckpointStore | None = None
     mode: Mode | None = None
-    checkpoint: Checkpoint | None = None
     report: Report | None = None
-    objective: Objective | None = None
+
+    def in_full_precision(self) -> TrainingRun:
+        """The same in float32, on one device."""
+        mode = None if self.mode is None else dataclasses.replace(self.mode, precision=FULL_PRECISION)
+        return dataclasses.replace(self, fabric=fabric_for(str(self.fabric.device)), mode=mode)
 
 
-def train_stage(network: Network, stage: Stage, data: StageData, run: StageRun) -> tuple[Epoch, ...]:
+def finetune(network: Network, plan: Plan, task: Task, run: TrainingRun) -> Trained:
+    """Train a copy of ``network`` by ``plan``; ``network`` itself is left as it is.
+
+    With ``run.checkpoints`` a training that was killed goes on from the end of its last saved epoch, and gives the
+    bytes that it would have given; one that had come to its end is read and not done again. A training that comes to a
+    number that is not finite in less than full precision is done again, once, in full precision, from its beginning.
+
+    Raises:
+        DivergedError: the loss or the weights are not finite.
+    """
+    precision = precision_of(run.fabric)
+    try:
+        return _finetune(network, plan, task, run)
+    except DivergedError as error:
+        if precision == FULL_PRECISION:
+            raise
+        print(f"warning: {error.what}\n  in {precision}: once more in {FULL_PRECISION}", file=sys.stderr)
+        return _finetune(network, plan, task, run.in_full_precision())
+
+
+def _finetune(network: Network, plan: Plan, task: Task, run: TrainingRun) -> Trained:
+    own = copy.deepcopy(network).to(run.fabric.device)
+    reset_head(own, derive_seed(run.seed, "head"))
+    curve = [_fit_head(own, plan, task, run.settings)] if plan.head_first else []
+    if plan.stage is not None:
+        inputs = _inputs(own, plan.stage, task, derive_seed(run.seed, plan.stage.name))
+        names = [task.names[i] for i in np.flatnonzero(task.rows)] if task.names else []
+        data = StageData(inputs, torch.from_numpy(task.labels[task.rows]), names)
+        checkpoint = None if run.checkpoints is None else run.checkpoints.open(_deciding(network, plan, task, run))
+        curve += train_stage(own, plan.stage, data, run, task.objective, checkpoint)
+    return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(run.fabric))
+
+
+def train_stage(
+    network: Network,
+    stage: Stage,
+    data: StageData,
+    run: TrainingRun,
+    objective: Objective | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[Epoch, ...]:
     """Train ``network`` in place; its blocks before ``stage.start`` are frozen and are not run.
+
+    Args:
+        network: with a head for the task.
+        stage: what is trained, how long, at which rates.
+        data: images and labels.
+        run: how, and by what.
+        objective: what is minimised; None: cross-entropy as the settings say.
+        checkpoint: of this stage.
 
     Returns:
         A point of the learning curve per epoch.
@@ -173,22 +167,22 @@ def train_stage(network: Network, stage: Stage, data: StageData, run: StageRun) 
     Raises:
         DivergedError: the loss or the weights are not finite.
     """
-    settings, classes = run.settings, network.head.out_features
+    settings = run.settings
     if run.mode is not None:
         lay_out(network, run.mode)
     freeze(network, stage)
-    class_weights, chances = (even(data.labels, classes) for even in IMBALANCE[settings.imbalance])
-    objective = run.objective or CrossEntropy(class_weights, settings.label_smoothing)
+    class_weights, chances = (even(data.labels, network.head.out_features) for even in IMBALANCE[settings.imbalance])
+    if class_weights is not None:
+        data = dataclasses.replace(data, weights=class_weights[data.labels])
+    objective = objective or CrossEntropy(class_weights, settings.label_smoothing)
     groups = parameter_groups(network, stage, settings.weight_decay)
     groups += [{"params": list(part.parameters()), "lr": stage.rate} for part in objective.modules.values()]
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
     count, size = len(data.labels), settings.batch_size
     order = epoch_order(count, size, stage.epochs, run.seed, stage.name, chances=chances)
-    if class_weights is not None:
-        data = dataclasses.replace(data, weights=class_weights[data.labels])
     scheduler = warmup_cosine(optimizer, len(order[0]), stage.epochs)
     trainer = Trainer(
-        run.fabric, objective, run.mode, settings.grad_clip_norm, settings.ema_decay, run.checkpoint, run.report
+        run.fabric, objective, run.mode, settings.grad_clip_norm, settings.ema_decay, checkpoint, run.report
     )
     tail = with_dropout(network.classifier_from(stage.start), settings.dropout)
     curve = trainer.fit(tail, optimizer, scheduler, data, order, run.seed, stage.name)
@@ -234,10 +228,9 @@ def _inputs(network: Network, stage: Stage, task: Task, seed: int) -> Inputs:
     return cached_views(augmented, stage.epochs) or augmented
 
 
-def _deciding(
-    network: Network, plan: Plan, task: Task, settings: Train, seed: int, fabric: Fabric, mode: Mode | None
-) -> list[object]:
+def _deciding(network: Network, plan: Plan, task: Task, run: TrainingRun) -> list[object]:
     """Everything that decides the result of a fine-tuning but for the code and the augmentation's options."""
+    fabric = run.fabric
     return [
         # Without the head: it is reset from the seed, and what it was before is as random as it likes.
         digest_of(network.blocks_from(0)),
@@ -250,7 +243,7 @@ def _deciding(
         None if task.larger is None else task.larger.shape,
         task.objective,
         # Not what the stage does besides.
-        dataclasses.replace(settings, control=False, label_counts=(), strategy="any"),
-        seed,
-        *(fabric.device, precision_of(fabric), mode, fabric.world_size),
+        dataclasses.replace(run.settings, control=False, label_counts=(), strategy="any"),
+        run.seed,
+        *(fabric.device, precision_of(fabric), run.mode, fabric.world_size),
     ]

@@ -62,35 +62,14 @@ class Trial:
         return mode if speed_up >= MARGIN else self.speed_ups[0][0]
 
 
-@dataclass(frozen=True)
-class Ahead:
-    """The training that lies ahead.
-
-    Attributes:
-        network: whole, with its head for the task.
-        start: first unit that is trained in the longest of its stages.
-        size: side of the images in pixels.
-        images: how many there are.
-        epochs: how often each is seen.
-        batch: images per step.
-    """
-
-    network: Network
-    start: int
-    size: int
-    images: int
-    epochs: int
-    batch: int
-
-    @property
-    def work(self) -> float:
-        """Multiply-accumulates in billions; forward and backward pass are three forward passes."""
-        return 3 * cost_of(self.network, self.size).gmacs * self.images * self.epochs
+def usual_mode(network: Network, plan: Plan, task: Task, settings: Train, device: torch.device) -> Mode | None:
+    """The mode that is taken without a trial; None: as torch is set."""
+    return untried(network, task.extractor.preprocessing.geometry.size, device, torch.get_num_threads())
 
 
 @dataclass(frozen=True)
 class TrialledMode:
-    """Chooses a network's mode by :func:`choose_mode`; can be sent to another process.
+    """Chooses the mode that a network is trained in; can be sent to another process.
 
     Attributes:
         compute: the settings.
@@ -101,44 +80,29 @@ class TrialledMode:
     folder: Path
 
     def __call__(self, network: Network, plan: Plan, task: Task, settings: Train, device: torch.device) -> Mode | None:
-        """The mode that ``network`` is trained in by ``plan`` on ``task``."""
+        """What ``compute.precision`` names; if that is ``auto``, what a trial finds where the training is worth one."""
+        threads = self.compute.threads or available_cores()
+        if self.compute.precision != "auto":
+            return Mode(PRECISIONS[self.compute.precision], device.type == "cuda", threads)
         size, images = task.extractor.preprocessing.geometry.size, int(task.rows.sum())
-        ahead = Ahead(network, plan.start or 0, size, images, plan.epochs, settings.batch_size)
-        return choose_mode(ahead, self.compute, device, self.folder)
+        if plan.stage is None or work(network, size, images, plan.epochs) < WORTH_A_TRIAL:
+            return untried(network, size, device, threads)
+        batch = torch.randn(min(settings.batch_size, images), 3, size, size)
+        frozen, tail = network.eval().blocks_before(plan.stage.start), network.classifier_from(plan.stage.start)
+        with torch.no_grad():
+            inputs = torch.cat([frozen(part) for part in torch.split(batch, 8)])
+        choices, classes = modes(device, threads), network.head.out_features
+        fabric_with = partial(fabric_for, self.compute.device)
+        key = trial_key(tail, inputs, choices)
+        trial = kept_trial(self.folder, key, lambda: try_modes(tail, inputs, classes, choices, fabric_with))
+        speed_up = dict(trial.speed_ups)[trial.chosen]
+        print(f"computing in {trial.chosen}: {speed_up:.2f} times as fast as {choices[0]}", flush=True)
+        return trial.chosen
 
 
-def usual_mode(network: Network, plan: Plan, task: Task, settings: Train, device: torch.device) -> Mode | None:
-    """The mode that is taken without a trial."""
-    return untried(network, task.extractor.preprocessing.geometry.size, device, torch.get_num_threads())
-
-
-def choose_mode(ahead: Ahead, compute: Compute, device: torch.device, folder: Path) -> Mode | None:
-    """What ``compute.precision`` names; where it is ``auto``, what a trial finds, if the training is worth one.
-
-    None leaves everything as torch is set: float32, weights as they come.
-
-    Args:
-        ahead: the training that lies ahead.
-        compute: the settings.
-        device: what it runs on.
-        folder: where trials are kept.
-    """
-    threads = compute.threads or available_cores()
-    if compute.precision != "auto":
-        return Mode(PRECISIONS[compute.precision], device.type == "cuda", threads)
-    if not ahead.epochs or ahead.work < WORTH_A_TRIAL:
-        return untried(ahead.network, ahead.size, device, threads)
-    images = torch.randn(min(ahead.batch, ahead.images), 3, ahead.size, ahead.size)
-    network = ahead.network.eval()
-    with torch.no_grad():
-        batch = torch.cat([network.blocks_before(ahead.start)(part) for part in torch.split(images, 8)])
-    tail, choices = network.classifier_from(ahead.start), modes(device, threads)
-    key = trial_key(tail, batch, choices)
-    fabric_with, classes = partial(fabric_for, compute.device), network.head.out_features
-    trial = kept_trial(folder, key, lambda: try_modes(tail, batch, classes, choices, fabric_with))
-    speed_up = dict(trial.speed_ups)[trial.chosen]
-    print(f"computing in {trial.chosen}: {speed_up:.2f} times as fast as {choices[0]}", flush=True)
-    return trial.chosen
+def work(network: Network, size: int, images: int, epochs: int) -> float:
+    """Multiply-accumulates of a training in billions; forward and backward pass are three forward passes."""
+    return 3 * cost_of(network, size).gmacs * images * epochs
 
 
 def try_modes(

@@ -1,7 +1,9 @@
 """The trials: Optuna proposes, the caller scores each fold, and what was found survives a kill.
 
-The settings at hand are always trial 0. Every proposal is seeded by how many trials were finished before it, not by a
-state that is lost with the process: a search that was killed and goes on makes the trials it would have made anyway.
+The settings at hand are trial 0; the others are proposed by the tree-structured Parzen estimator (TPE; J. Bergstra et
+al., Algorithms for Hyper-Parameter Optimization, NIPS 2011). Every proposal is seeded by how many trials were finished
+before it, not by a state that is lost with the process: a search that was killed and goes on makes the trials it would
+have made anyway.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Search:
     Attributes:
         space: the hyper-parameters.
         defaults: the settings at hand, trial 0.
-        settings: sampler, pruner and budget.
+        settings: pruner and budget.
         seed: the project's.
         storage: an SQLite file that the search is kept in.
         worst: the score of a fold on which a setting cannot be trained.
@@ -92,9 +94,9 @@ class Search:
 
         study = self._study()
         finished = self._finished(study)
-        while len(finished) < self.most and more(len(finished)):
+        while len(finished) < self.settings.trials and more(len(finished)):
             study.sampler, study.pruner = self._sampler(len(finished)), PRUNERS[self.settings.pruner]()
-            fixed = self._fixed(len(finished))
+            fixed = None if finished else self.defaults
             # One may have been left waiting by a kill; the next trial takes it.
             if fixed is not None and not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
                 # Optuna knows numbers of the ranges only, such as no weight decay of 0.
@@ -134,27 +136,11 @@ class Search:
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         return study
 
-    @property
-    def most(self) -> int:
-        """How many trials there may be; a grid has no more than its points and the settings at hand."""
-        if self.settings.sampler == "grid":
-            return min(self.settings.trials, 1 + len(self._grid()))
-        return self.settings.trials
-
-    def _grid(self) -> list[dict[str, Value]]:
-        return [point for point in self.space.grid() if point != self.defaults]
-
-    def _fixed(self, finished: int) -> Values | None:
-        """What the next trial has to try: the settings at hand first, then a grid's points; None: it is free.
-
-        Optuna's own grid counts trials that a kill has cut off as well, and so would skip their points.
-        """
-        if finished == 0:
-            return self.defaults
-        return self._grid()[finished - 1] if self.settings.sampler == "grid" else None
-
     def _sampler(self, finished: int) -> Any:
-        return SAMPLERS[self.settings.sampler](derive_seed(self.seed, "tune", finished) % 2**32)
+        import optuna
+
+        seed = derive_seed(self.seed, "tune", finished) % 2**32
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
 
     def _finished(self, study: optuna.Study) -> list[Tried]:
         from optuna.trial import TrialState
@@ -191,28 +177,10 @@ def _scored(trial: optuna.Trial, objective: Objective) -> float:
     return float(np.mean(scores))
 
 
-def _tpe(seed: int) -> Any:
-    import optuna
-
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
-
-
-def _random(seed: int) -> Any:
-    import optuna
-
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
 def _median() -> Any:
     import optuna
 
     return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
-
-
-def _halving() -> Any:
-    import optuna
-
-    return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2)
 
 
 def _never() -> Any:
@@ -221,6 +189,5 @@ def _never() -> Any:
     return optuna.pruners.NopPruner()
 
 
-# By the names of tune.sampler and tune.pruner in params.yaml. A grid's points are given: nothing is drawn.
-SAMPLERS: dict[str, Callable[[int], Any]] = {"tpe": _tpe, "random": _random, "grid": _random}
-PRUNERS: dict[str, Callable[[], Any]] = {"none": _never, "median": _median, "halving": _halving}
+# By the names of tune.pruner in params.yaml.
+PRUNERS: dict[str, Callable[[], Any]] = {"none": _never, "median": _median}

@@ -1,4 +1,4 @@
-"""What a search may vary: one row per hyper-parameter, with its range and the values that a grid takes of it.
+"""What a search may vary: one row per hyper-parameter, with its range.
 
 To add one, add a row to ``DIMENSIONS`` under the name that it has in the ``train`` section of params.yaml.
 ``policy`` is the one that is not there: it stands for ``augment.policy``.
@@ -7,7 +7,6 @@ To add one, add a row to ``DIMENSIONS`` under the name that it has in the ``trai
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,14 +32,12 @@ class Dimension:
     Attributes:
         low: least value.
         high: largest value.
-        grid: what a grid search takes.
         log: whether equal factors, not equal steps, count as equally far apart.
         whole: whether only whole numbers are meant.
     """
 
     low: float
     high: float
-    grid: tuple[float | int, ...]
     log: bool = False
     whole: bool = False
 
@@ -64,16 +61,11 @@ class Names:
 
     names: tuple[str, ...]
 
-    @property
-    def grid(self) -> tuple[str, ...]:
-        """What a grid search takes: all."""
-        return (AS_SET, *self.names)
-
     def distribution(self) -> BaseDistribution:
         """Optuna's form of it."""
         from optuna.distributions import CategoricalDistribution
 
-        return CategoricalDistribution(self.grid)
+        return CategoricalDistribution((AS_SET, *self.names))
 
     def nearest(self, value: Value) -> Value:
         """``value`` itself: it was chosen among the names."""
@@ -81,15 +73,15 @@ class Names:
 
 
 DIMENSIONS: dict[str, Dimension | Names] = {
-    "learning_rate": Dimension(3e-5, 3e-2, (3e-4, 1e-3, 3e-3), log=True),
-    "backbone_lr_ratio": Dimension(0.01, 1.0, (0.1, 0.3, 0.75), log=True),
-    "unfreeze": Dimension(0.1, 1.0, (0.3, 0.6, 1.0)),
-    "epochs": Dimension(1, 100, (6, 12, 24), log=True, whole=True),
-    "batch_size": Dimension(8, 128, (16, 32, 64), log=True, whole=True),
-    "weight_decay": Dimension(1e-4, 0.3, (1e-3, 1e-2, 1e-1), log=True),
-    "label_smoothing": Dimension(0.0, 0.3, (0.0, 0.1)),
-    "dropout": Dimension(0.0, 0.6, (0.0, 0.2, 0.5)),
-    "layer_decay": Dimension(0.3, 1.0, (0.5, 0.7, 1.0)),
+    "learning_rate": Dimension(3e-5, 3e-2, log=True),
+    "backbone_lr_ratio": Dimension(0.01, 1.0, log=True),
+    "unfreeze": Dimension(0.1, 1.0),
+    "epochs": Dimension(1, 100, log=True, whole=True),
+    "batch_size": Dimension(8, 128, log=True, whole=True),
+    "weight_decay": Dimension(1e-4, 0.3, log=True),
+    "label_smoothing": Dimension(0.0, 0.3),
+    "dropout": Dimension(0.0, 0.6),
+    "layer_decay": Dimension(0.3, 1.0),
     # Of these those that keep the labels of augment.domain.
     POLICY: Names(("none", "light", "standard", "geometric", "digits", "trivialaugment", "mixup", "cutmix")),
 }
@@ -109,11 +101,6 @@ class Space:
     def nearest(self, values: Values) -> dict[str, Value]:
         """The point of :meth:`distributions` that is nearest to ``values``: settings at hand may lie outside."""
         return {name: self._row(name).nearest(value) for name, value in values.items()}
-
-    def grid(self) -> list[dict[str, Value]]:
-        """Every combination of the rows' grid values, in order."""
-        rows: list[Sequence[Value]] = [self._row(name).grid for name in self.names]
-        return [dict(zip(self.names, values, strict=True)) for values in itertools.product(*rows)]
 
     def _row(self, name: str) -> Dimension | Names:
         row = DIMENSIONS[name]

@@ -111,7 +111,7 @@ def measure(workspace: Workspace, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         start = time.perf_counter()
         for first in range(0, len(files), BATCH):
-            model.probabilities([model.prepare(file) for file in files[first : first + BATCH]])
+            model.predict_batch([model.preprocess(file) for file in files[first : first + BATCH]])
         bare.append(time.perf_counter() - start)
         start = time.perf_counter()
         said = predict_all(params, workspace, held_out, {MODEL: model})

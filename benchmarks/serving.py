@@ -180,7 +180,7 @@ def ceiling(model: Path, images: list[Path]) -> dict[str, float]:
     decode, forward = [], []
     for image in data:
         begun = time.perf_counter()
-        pixels = loaded.prepare(image)
+        pixels = loaded.preprocess(image)
         between = time.perf_counter()
         loaded.engine.run(pixels[None])
         forward.append(time.perf_counter() - between)

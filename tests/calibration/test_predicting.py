@@ -53,21 +53,21 @@ def test_seen_images_are_not_novel_and_batches_do_not_matter(
     written = save_artifact(tmp_path / "m", artifact, network, features_of(network, PREPROCESSING, shown))
     assert len(written.trust.novelty.sha256) == 64 and read_card(tmp_path / "m") == written
     model = Predictor.load(tmp_path / "m")
-    prepared = [model.prepare(image) for image in images]
-    together = model.answer(prepared)
+    prepared = [model.preprocess(image) for image in images]
+    together = model.predict_batch(prepared)
     assert together.novelty is not None
     assert (together.novelty[:4] < 0.5).all() and (together.novelty[4:] > 0.5).all()
-    alone = np.array([model.answer([image]).novelty for image in prepared]).ravel()
+    alone = np.array([model.predict_batch([image]).novelty for image in prepared]).ravel()
     np.testing.assert_allclose(alone, together.novelty, atol=0.05)
     np.testing.assert_allclose(together.probabilities, model.predict(images), atol=1e-7)
-    none = model.answer([])
+    none = model.predict_batch([])
     assert none.probabilities.shape == (0, 3) and none.novelty is not None and none.novelty.shape == (0,)
 
 
 def test_unsure_is_under_the_threshold(network: Network) -> None:
     model = Predictor(dataclasses.replace(PLAIN, trust=TRUST), network)
     rows = np.array([[0.7, 0.2, 0.1], [0.69, 0.21, 0.1]])
-    assert model.is_unsure(rows).tolist() == [False, True]
+    assert model.abstains(rows).tolist() == [False, True]
 
 
 def test_a_card_from_before_is_temperature_one(network: Network, images: list[Path], tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_card_from_before_is_temperature_one(network: Network, images: list[Pa
     path.write_text(json.dumps(card))
     model = Predictor.load(tmp_path / "m")
     assert (model.artifact.trust.temperature.value, model.artifact.trust.threshold.confidence) == (1.0, 0.5)
-    assert model.answer([model.prepare(images[0])]).novelty is None
+    assert model.predict_batch([model.preprocess(images[0])]).novelty is None
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 from graft.calibration.card import Novelty, Temperature, Threshold, Trust
 from graft.calibration.temperature import softmax_at
 from graft.evaluation.calibration_check import look_at, to_json
-from graft.inference.predictor import Answers
+from graft.inference.predictor import Predictions
 from graft.metrics.metrics import METRICS
 from graft.stats.intervals import Resampling
 
@@ -29,7 +29,7 @@ def case() -> tuple[np.ndarray, np.ndarray]:
 def test_calibration_is_told_before_and_after(case: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = case
     after, before = softmax_at(logits, 3.0), softmax_at(logits, 1.0)
-    found = look_at(labels, Answers(after, None), TRUST, Resampling(np.arange(N), 300, 0)).calibration
+    found = look_at(labels, Predictions(after, None), TRUST, Resampling(np.arange(N), 300, 0)).calibration
     assert found is not None and found.gained_interval is not None
     assert found.log_loss_before == pytest.approx(log_loss(labels, before, labels=range(4)))
     assert found.log_loss_after == pytest.approx(log_loss(labels, after, labels=range(4)))
@@ -44,7 +44,7 @@ def test_coverage_and_accuracy_of_what_is_answered(case: tuple[np.ndarray, np.nd
     logits, labels = case
     p = softmax_at(logits, 3.0)
     novelty = np.linspace(0, 1.25, N)
-    found = look_at(labels, Answers(p, novelty), TRUST, Resampling(np.arange(N), 300, 0))
+    found = look_at(labels, Predictions(p, novelty), TRUST, Resampling(np.arange(N), 300, 0))
     sure, right = p.max(axis=1) >= 0.6, p.argmax(axis=1) == labels
     assert found.coverage.value == sure.mean() and found.answered.value == right[sure].mean()
     assert found.unsure.value == right[~sure].mean() < found.answered.value
@@ -61,7 +61,7 @@ def test_coverage_and_accuracy_of_what_is_answered(case: tuple[np.ndarray, np.nd
 
 def test_what_cannot_be_told_is_null_with_a_reason() -> None:
     p = np.tile([0.9, 0.1], (4, 1))
-    found = look_at(np.zeros(4, dtype=np.intp), Answers(p, None), Trust(), Resampling(np.arange(4), 100, 0))
+    found = look_at(np.zeros(4, dtype=np.intp), Predictions(p, None), Trust(), Resampling(np.arange(4), 100, 0))
     assert found.coverage.value == 1.0
     assert (found.unsure.value, found.unsure.reason) == (None, "the model is sure of every test image")
     assert (found.usual.value, found.usual.reason) == (None, "the training held out no images")
@@ -70,11 +70,17 @@ def test_what_cannot_be_told_is_null_with_a_reason() -> None:
     assert said["unsure"]["accuracy_of_unsure_reason"] == "the model is sure of every test image"
     assert said["novelty"]["usual_reason"] == "the training held out no images"
     sure_of_none = look_at(
-        np.zeros(4, dtype=np.intp), Answers(p, None), Trust(threshold=Threshold(0.95)), Resampling(np.arange(4), 100, 0)
+        np.zeros(4, dtype=np.intp),
+        Predictions(p, None),
+        Trust(threshold=Threshold(0.95)),
+        Resampling(np.arange(4), 100, 0),
     )
     assert sure_of_none.answered.reason == "the model is sure of no test image"
     nothing = look_at(
-        np.array([], dtype=np.intp), Answers(np.empty((0, 2)), None), Trust(), Resampling(np.array([], dtype=int), 9, 0)
+        np.array([], dtype=np.intp),
+        Predictions(np.empty((0, 2)), None),
+        Trust(),
+        Resampling(np.array([], dtype=int), 9, 0),
     )
     assert nothing.calibration is None and nothing.coverage.reason == "there are no test images"
     assert to_json(nothing)["calibration"]["log_loss_after"] is None

@@ -44,15 +44,15 @@ def test_every_engine_answers_as_evaluation_does(whole: Path, name: str, count: 
     assert usable(whole) == ["onnxruntime", "torch"], "an engine without a test"
     images = list(np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8))
     model = ServedModel.load(whole, wanted=name)
-    said, wanted = model.answer(images), Predictor.load(whole).answer(images)
+    said, wanted = model.predict_batch(images), Predictor.load(whole).predict_batch(images)
     assert model.kind.name == name
     np.testing.assert_allclose(said.probabilities, wanted.probabilities, atol=1e-6)
     assert said.novelty is not None and wanted.novelty is not None
     # A distance near zero is a small difference of large numbers.
     np.testing.assert_allclose(said.novelty, wanted.novelty, atol=2e-3)
-    assert model.answer([]).probabilities.shape == (0, 3)
+    assert model.predict_batch([]).probabilities.shape == (0, 3)
     np.testing.assert_array_equal(
-        model.is_unsure(said.probabilities), Predictor.load(whole).is_unsure(wanted.probabilities)
+        model.abstains(said.probabilities), Predictor.load(whole).abstains(wanted.probabilities)
     )
 
 
@@ -105,7 +105,7 @@ def test_unknown_engine(tmp_path: Path) -> None:
 def test_engines_may_be_asked_from_several_threads(whole: Path, name: str) -> None:
     model = ServedModel.load(whole, wanted=name)
     images = list(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8))
-    wanted = [model.answer([image]).probabilities for image in images]
+    wanted = [model.predict_batch([image]).probabilities for image in images]
     with ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda image: model.answer([image]).probabilities, images))
+        said = list(pool.map(lambda image: model.predict_batch([image]).probabilities, images))
     np.testing.assert_allclose(said, wanted, atol=1e-6)

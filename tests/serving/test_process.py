@@ -158,7 +158,7 @@ from graft.serving.service import Classifier
 service = Classifier.inner()
 now = service.live.current
 print(now.card["runtime"]["engine"], now.identity.version)
-said = now.model.answer([now.model.prepare(Path(sys.argv[1]))])
+said = now.model.predict_batch([now.model.preprocess(Path(sys.argv[1]))])
 print(*said.probabilities[0].tolist(), said.novelty[0])
 service.live.stop()
 print(len(gc.get_objects()), gc.get_freeze_count())
@@ -180,7 +180,7 @@ def test_serving_needs_nothing_that_the_bento_does_not_bring(
     )
     engine, answer, objects, modules = (line for line in run.stdout.splitlines() if not line.startswith("{"))
     predictor = Predictor.load(project.packaged)
-    wanted = predictor.answer([predictor.prepare(image)])
+    wanted = predictor.predict_batch([predictor.preprocess(image)])
     assert wanted.novelty is not None
     assert engine.split()[0] == "onnxruntime"
     *probabilities, novelty = map(float, answer.split())

@@ -159,8 +159,8 @@ def _answers(
     with ThreadPoolExecutor(cores) as pool:
         while batch := list(itertools.islice(remaining, _BATCH)):
             prepared = list(pool.map(lambda file: _prepared(model, file), batch))
-            said = model.answer([image for image in prepared if not isinstance(image, DataError)])
-            unsure = model.is_unsure(said.probabilities)
+            said = model.predict_batch([image for image in prepared if not isinstance(image, DataError)])
+            unsure = model.abstains(said.probabilities)
             row = 0
             for file, image in zip(batch, prepared, strict=True):
                 if isinstance(image, DataError):
@@ -178,7 +178,7 @@ def _prepared(model: ServedModel, file: Path | DataError) -> NDArray[np.uint8] |
     if isinstance(file, DataError):
         return file
     try:
-        return model.prepare(file)
+        return model.preprocess(file)
     except DataError as error:
         return error
 

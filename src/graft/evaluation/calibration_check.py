@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.calibration.card import Trust
-    from graft.inference.predictor import Answers
+    from graft.inference.predictor import Predictions
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Trusted:
     usual: Share
 
 
-def look_at(labels: NDArray[np.intp], said: Answers, trust: Trust, resampling: Resampling) -> Trusted:
+def look_at(labels: NDArray[np.intp], said: Predictions, trust: Trust, resampling: Resampling) -> Trusted:
     """Measure on test images what was fitted on training images.
 
     Args:

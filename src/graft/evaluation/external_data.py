@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from graft.core.workspace import Workspace
     from graft.inference.artifact import Artifact
-    from graft.inference.predictor import Answers, Predictor
+    from graft.inference.predictor import Predictions, Predictor
 
 _MOST_NAMES = 20
 
@@ -66,7 +66,7 @@ class Asked:
     """
 
     held_out: HeldOut
-    said: Mapping[str, Answers]
+    said: Mapping[str, Predictions]
     unreadable: tuple[Skipped, ...]
     sha256: tuple[str, ...]
 
@@ -178,7 +178,7 @@ def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[s
         n_train=np.zeros(len(classes), dtype=np.intp),
     )
     unreadable = tuple(Skipped(labelled.samples[place].source, error.what) for place, error in damaged.items())
-    taken = {name: answers.taken(kept) for name, answers in said.items()}
+    taken = {name: answers.take(kept) for name, answers in said.items()}
     return Asked(held_out, taken, unreadable, tuple(hashes))
 
 

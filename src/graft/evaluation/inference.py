@@ -10,7 +10,7 @@ import numpy as np
 from graft.core.errors import DataError
 from graft.core.packed_files import StoredFile
 from graft.core.progress import track
-from graft.inference.predictor import Answers
+from graft.inference.predictor import Predictions
 from graft.models.preprocessing import load_for
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def answers_of(
     images: Sequence[StoredFile],
     classes: Sequence[str],
     on_damaged: Callable[[int, DataError], None] = _refuse,
-) -> dict[str, Answers]:
+) -> dict[str, Predictions]:
     """Run every model over every image.
 
     An image is decoded once (a large JPEG once for each fraction of its size that is needed), and resized once for
@@ -59,7 +59,7 @@ def answers_of(
 
     def answer() -> None:
         for name, model in models.items():
-            said = model.answer(waiting[model.artifact.preprocessing.geometry])
+            said = model.predict_batch(waiting[model.artifact.preprocessing.geometry])
             found[name][places] = said.probabilities[:, columns[name]]
             if said.novelty is not None:
                 novelty[name][places] = said.novelty
@@ -79,4 +79,4 @@ def answers_of(
         if len(places) == BATCH:
             answer()
     answer()
-    return {name: Answers(found[name], novelty.get(name)) for name in models}
+    return {name: Predictions(found[name], novelty.get(name)) for name in models}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from graft.calibration.card import Trust
     from graft.evaluation.external_data import Asked
     from graft.evaluation.test_set import HeldOut
-    from graft.inference.predictor import Answers
+    from graft.inference.predictor import Predictions
 
 METRICS_FILE = "metrics.json"
 
@@ -62,7 +62,7 @@ def resampling_of(held_out: HeldOut, samples: int = Evaluate().bootstrap_samples
     return Resampling(held_out.units, samples, seed, strata_of(held_out.labels, held_out.units))
 
 
-def judge(held_out: HeldOut, said: Answers, trust: Trust, resampling: Resampling) -> Judgement:
+def judge(held_out: HeldOut, said: Predictions, trust: Trust, resampling: Resampling) -> Judgement:
     """Compute every figure of a model's answers; ``trust`` is the part of its card about their calibration.
 
     Raises:

@@ -15,7 +15,7 @@ from graft.core.files import write_json
 from graft.evaluation.compare.champion import Incumbent, Standing, standing
 from graft.evaluation.compare.transfer import Comparison, agreed, compare, label_curve
 from graft.evaluation.model_metrics import Judgement, figures, judge, reasons, tables, write_csv
-from graft.inference.predictor import Answers
+from graft.inference.predictor import Predictions
 from graft.stats.intervals import Resampling
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
     )
     if curve and transfer.control is not None and transfer.labels_per_class is not None:
         curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
-    found = judge(held_out, Answers(said.model, said.novelty), said.trust, resampling)
+    found = judge(held_out, Predictions(said.model, said.novelty), said.trust, resampling)
     scratch = said.scratch if transfer.control_is_better else None
 
     def against_incumbent(new: NDArray[np.float64] | None) -> Standing | None:
@@ -116,7 +116,7 @@ def evaluate(held_out: HeldOut, said: Probabilities, cost: Cost, resampling: Res
         curve=curve,
         cost=cost,
         resampling=resampling,
-        control=None if scratch is None else judge(held_out, Answers(scratch, None), Trust(), resampling),
+        control=None if scratch is None else judge(held_out, Predictions(scratch, None), Trust(), resampling),
         incumbent=against_incumbent(said.model),
         control_incumbent=against_incumbent(scratch),
     )

@@ -17,7 +17,7 @@ from graft.inference.artifact import load_artifact
 from graft.inference.engines import OnnxEngine, TorchEngine
 from graft.inference.onnx_export import ExportError, export
 from graft.inference.packaged import ONNX_FILE
-from graft.inference.predictor import judge
+from graft.inference.predictor import to_predictions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,7 +93,7 @@ def compare(onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], tr
     same, largest = 0, 0.0
     for start, stop in _batches(len(images)):
         batch = np.stack(images[start:stop])
-        one, other = (judge(engine.run(batch)[0], None, trust, None).probabilities for engine in (onnx, torch))
+        one, other = (to_predictions(engine.run(batch)[0], None, trust, None).probabilities for engine in (onnx, torch))
         same += int((one.argmax(axis=1) == other.argmax(axis=1)).sum())
         # A probability that is no number must not pass for a small difference.
         largest = max(largest, float(np.nan_to_num(np.abs(one - other), nan=1.0).max()))

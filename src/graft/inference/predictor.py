@@ -1,4 +1,4 @@
-"""artifact + images -> probabilities, and how far to trust them: the one road of evaluation, commands and service."""
+"""The inference path shared by evaluation, CLI and service: preprocessing, network, calibration, novelty."""
 
 from __future__ import annotations
 
@@ -22,47 +22,47 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model says of n images.
+class Predictions:
+    """Predictions for n samples.
 
     Attributes:
         probabilities: calibrated, (n, classes); every row sums to one.
-        novelty: how unlike the training images each is, (n,): its features' distance to theirs in units of the
-            threshold, so that over 1 is unlike; None where the model keeps no features to compare with.
+        novelty: how unlike the training samples each is, (n,): distance of its features to theirs in units of the
+            threshold, so that over 1 is unlike; None where the model has no reference features.
     """
 
     probabilities: NDArray[np.float64]
     novelty: NDArray[np.float64] | None
 
-    def taken(self, places: Sequence[int]) -> Answers:
-        """Those of some images, in that order."""
-        rows = np.asarray(places, dtype=np.intp)
-        return Answers(self.probabilities[rows], None if self.novelty is None else self.novelty[rows])
+    def take(self, indices: Sequence[int]) -> Predictions:
+        """Those of some samples, in that order."""
+        rows = np.asarray(indices, dtype=np.intp)
+        return Predictions(self.probabilities[rows], None if self.novelty is None else self.novelty[rows])
 
 
-def judge(
+def to_predictions(
     logits: NDArray[np.floating], features: NDArray[np.floating] | None, trust: Trust, reference: Reference | None
-) -> Answers:
-    """What a network gave -> what is answered, whichever engine ran it.
+) -> Predictions:
+    """Outputs of a network, whichever engine ran it, to predictions.
 
     Args:
         logits: (n, classes).
-        features: what the head received, (n, d); None where nobody asked for novelty.
+        features: input of the head, (n, d); None where no novelty is wanted.
         trust: the model's temperature.
-        reference: the training images' features, where there are any.
+        reference: features of training samples; None without novelty detection.
     """
-    wide = np.asarray(logits, dtype=np.float64) / trust.temperature.value
-    powers = np.exp(wide - wide.max(axis=1, keepdims=True, initial=-np.inf))
+    scaled = np.asarray(logits, dtype=np.float64) / trust.temperature.value
+    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
     novelty = None if reference is None or features is None else reference.score(features)
-    return Answers(powers / powers.sum(axis=1, keepdims=True), novelty)
+    return Predictions(exponentials / exponentials.sum(axis=1, keepdims=True), novelty)
 
 
-class Answerer:
-    """What every loaded model has in common, whatever runs it: its card says how an image is prepared and judged.
+class BasePredictor:
+    """What every loaded model shares, whichever engine runs it.
 
     Attributes:
         artifact: its card.
-        reference: the training images' features that lie beside it, where there are any.
+        reference: features of training samples for novelty detection, if it has any.
     """
 
     artifact: Artifact
@@ -70,30 +70,40 @@ class Answerer:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The class names, in the order of the probabilities' columns."""
+        """Class names, in the order of the probabilities' columns."""
         return self.artifact.classes
 
-    def prepare(self, image: StoredFile | bytes) -> NDArray[np.uint8]:
-        """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
+    def preprocess(self, image: StoredFile | bytes) -> NDArray[np.uint8]:
+        """Decode and resize an image file or its bytes to uint8 (size, size, 3).
+
+        Raises:
+            DataError: it cannot be decoded.
+        """
         return self.artifact.preprocessing.load(image)
 
-    def no_answers(self) -> Answers:
-        """What is said of no images."""
-        return Answers(np.empty((0, len(self.classes))), None if self.reference is None else np.empty(0))
+    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> Predictions:
+        """Predict preprocessed images."""
+        if images:
+            return self._run(np.stack(images))
+        return Predictions(np.empty((0, len(self.classes))), None if self.reference is None else np.empty(0))
 
-    def is_unsure(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Probabilities (n, classes) -> which answers it is not sure of, (n,): those under its threshold."""
+    def abstains(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Probabilities (n, classes) -> whether the highest is under the model's threshold, (n,)."""
         return np.asarray(probabilities.max(axis=1, initial=0.0) < self.artifact.trust.threshold.confidence)
+
+    def _run(self, batch: NDArray[np.uint8]) -> Predictions:
+        """Predict a batch (n, size, size, 3), n > 0."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Predictor(Answerer):
-    """A loaded model in eval mode, with the preprocessing it was trained with.
+class Predictor(BasePredictor):
+    """A model run by torch in eval mode.
 
     Attributes:
         artifact: its card.
-        network: its weights.
-        reference: the training images' features that lie beside it, where there are any.
+        network: the network.
+        reference: features of training samples for novelty detection, if it has any.
     """
 
     artifact: Artifact
@@ -102,7 +112,7 @@ class Predictor(Answerer):
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
-        """Load the artifact in ``folder`` (see :func:`graft.inference.artifact.load_artifact` for what it refuses).
+        """Load the artifact in ``folder``.
 
         Raises:
             WeightsError: a file is missing, or is not the one that the card was written for.
@@ -110,34 +120,27 @@ class Predictor(Answerer):
         artifact, network = load_artifact(folder)
         return cls(artifact, network.eval(), read_reference(folder, artifact.trust.novelty))
 
-    def answer(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
-        """Prepared images -> calibrated probabilities, and how unlike the training images they are."""
+    def predict(self, images: Iterable[StoredFile | bytes], batch_size: int = 64) -> NDArray[np.float64]:
+        """Image files or bytes -> probabilities (n, classes), in batches."""
+        rows, batch = [np.empty((0, len(self.classes)))], []
+        for image in images:
+            batch.append(self.preprocess(image))
+            if len(batch) == batch_size:
+                rows.append(self.predict_batch(batch).probabilities)
+                batch = []
+        rows.append(self.predict_batch(batch).probabilities)
+        return np.concatenate(rows)
+
+    def _run(self, batch: NDArray[np.uint8]) -> Predictions:
         import torch
 
-        if not images:
-            return self.no_answers()
         with torch.inference_mode():
-            batch = self.artifact.preprocessing.collate(images)
-            features = None if self.reference is None else self.network.features(batch)
-            logits = self.network(batch) if features is None else self.network.head(features)
-        return judge(
+            inputs = self.artifact.preprocessing.normalise(torch.from_numpy(batch))
+            features = None if self.reference is None else self.network.features(inputs)
+            logits = self.network(inputs) if features is None else self.network.head(features)
+        return to_predictions(
             _numpy(logits), None if features is None else _numpy(features), self.artifact.trust, self.reference
         )
-
-    def probabilities(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """Prepared images -> calibrated probabilities (n, classes); every row sums to one."""
-        return self.answer(images).probabilities
-
-    def predict(self, images: Iterable[StoredFile | bytes], batch_size: int = 64) -> NDArray[np.float64]:
-        """Image files or bytes -> probabilities (n, classes), decoded and run in batches."""
-        rows, waiting = [np.empty((0, len(self.classes)))], []
-        for image in images:
-            waiting.append(self.prepare(image))
-            if len(waiting) == batch_size:
-                rows.append(self.probabilities(waiting))
-                waiting = []
-        rows.append(self.probabilities(waiting))
-        return np.concatenate(rows)
 
 
 def _numpy(tensor: torch.Tensor) -> NDArray[np.floating]:

@@ -1,33 +1,31 @@
-"""The model as the service has it: card, engine, reference features; from prepared images to answers without torch."""
+"""The predictor of the service and of `graft predict`: a checked model, run by the fastest engine, without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from graft.calibration.novelty import Reference, read_reference
 from graft.inference.artifact import Artifact
 from graft.inference.engines import Engine, Kind, choose
 from graft.inference.integrity import check_agreement, check_engine
-from graft.inference.predictor import Answerer, Answers, judge
+from graft.inference.predictor import BasePredictor, Predictions, to_predictions
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class ServedModel(Answerer):
-    """A loaded model that answers as :class:`graft.inference.predictor.Predictor` does, by the engine that was chosen.
+class ServedModel(BasePredictor):
+    """A model run by an engine; its predictions agree with :class:`graft.inference.predictor.Predictor`.
 
     Attributes:
         artifact: its card.
         engine: what runs it.
         kind: which engine that is.
-        reference: the training images' features that lie beside it, where there are any.
+        reference: features of training samples for novelty detection, if it has any.
     """
 
     artifact: Artifact
@@ -55,9 +53,6 @@ class ServedModel(Answerer):
         check_engine(folder, card, engine, model.reference)
         return model
 
-    def answer(self, images: Sequence[NDArray[np.uint8]]) -> Answers:
-        """Prepared images -> calibrated probabilities, and how unlike the training images they are."""
-        if not images:
-            return self.no_answers()
-        logits, features = self.engine.run(np.stack(images))
-        return judge(logits, features, self.artifact.trust, self.reference)
+    def _run(self, batch: NDArray[np.uint8]) -> Predictions:
+        logits, features = self.engine.run(batch)
+        return to_predictions(logits, features, self.artifact.trust, self.reference)

@@ -53,12 +53,12 @@ def show_mistakes(
     rows = worst_mistakes(held_out, probabilities)
     if not len(rows):
         return (), ""
-    attention = Attention.of(model, model.prepare(folder / held_out.paths[rows[0]]))
+    attention = Attention.of(model, model.preprocess(folder / held_out.paths[rows[0]]))
     shown = []
     for row in track(rows.tolist(), "looking at mistakes"):
         path, p = held_out.paths[row], probabilities[row]
         said, true = held_out.classes[p.argmax()], held_out.classes[held_out.labels[row]]
-        pixels = model.prepare(folder / path)
+        pixels = model.preprocess(folder / path)
         heat = attention.look(pixels, model.classes.index(said))
         looked: Picture | str = "no place spoke for it"
         if heat is not None:

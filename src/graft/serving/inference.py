@@ -60,8 +60,8 @@ def predict(
     """Predict and record a batch of files; a DataError for each that cannot be decoded."""
     model = bundle.model
     prepared = [_prepare(model, file.data) for file in files]
-    predictions = model.answer([image for image in prepared if not isinstance(image, DataError)])
-    unsure = model.is_unsure(predictions.probabilities)
+    predictions = model.predict_batch([image for image in prepared if not isinstance(image, DataError)])
+    unsure = model.abstains(predictions.probabilities)
     results: list[Prediction | DataError] = []
     row = 0
     for file, image in zip(files, prepared, strict=True):
@@ -89,7 +89,7 @@ def _prepare(model: ServedModel, image: bytes | DataError) -> NDArray[np.uint8] 
     if isinstance(image, DataError):
         return image
     try:
-        return model.prepare(image)
+        return model.preprocess(image)
     except DataError as error:
         # The decoder's remedies are for a folder of images; a request has nothing to take out.
         return DataError(error.what, remedy=(error.remedy or "").removesuffix(", or take it out") or None)

@@ -106,7 +106,7 @@ def measure_cost(
 
     def answer(count: int, first: int = 0) -> None:
         chosen = [payloads[(first + turn) % len(payloads)] for turn in range(count)]
-        predictor.answer([predictor.prepare(payload) for payload in chosen])
+        predictor.predict_batch([predictor.preprocess(payload) for payload in chosen])
 
     for turn in range(WARM_UP):
         answer(1, turn)
@@ -178,7 +178,7 @@ def main(folder: str, threads: str, *images: str) -> None:
     make_deterministic(int(threads))
     predictor = Predictor.load(Path(folder))
     for image in images:
-        predictor.answer([predictor.prepare(Path(image))])
+        predictor.predict_batch([predictor.preprocess(Path(image))])
     print(peak_bytes())
 
 

@@ -39,7 +39,7 @@ class ModelBundle:
         model = ServedModel.load(folder, threads=1)
         who = ModelIdentity(**identity(folder, model.artifact))
         # Pillow imports its decoders with the first image.
-        model.answer([model.prepare(_jpeg())])
+        model.predict_batch([model.preprocess(_jpeg())])
         return cls(model, who, describe(folder, model, who, capacity, settings))
 
 

@@ -74,11 +74,18 @@ class Record:
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> Record:
     made, fit, logits = Record(), CandidateTrainer.fit, CandidateTrainer.logits
+    fit_each = CandidateTrainer.fit_each
 
     def recorded(self: CandidateTrainer, strategy: str, rows: Any, *more: Any, **other: Any) -> Trained:
         trained = fit(self, strategy, rows, *more, **other)
         made.fits.append(Fit(strategy, self.depth, tuple(rows.tolist()), trained))
         return trained
+
+    def recorded_each(self: CandidateTrainer, names: Any, rows: Any, *more: Any) -> dict[str, Trained]:
+        found = fit_each(self, names, rows, *more)
+        averages = [name for name in names if STRATEGIES[name].members]
+        made.fits.extend(Fit(name, self.depth, tuple(rows.tolist()), found[name]) for name in averages)
+        return found
 
     def asked(self: CandidateTrainer, trained: Trained, strategy: str, rows: Any) -> Any:
         (one,) = (one for one in made.fits if one.trained is trained)
@@ -86,6 +93,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
         return logits(self, trained, strategy, rows)
 
     monkeypatch.setattr(CandidateTrainer, "fit", recorded)
+    monkeypatch.setattr(CandidateTrainer, "fit_each", recorded_each)
     monkeypatch.setattr(CandidateTrainer, "logits", asked)
     return made
 
@@ -158,8 +166,8 @@ def test_out_of_fold_logits_are_those_of_a_network_that_did_not_see_the_fold(
     training = inputs(params)
     probed = unsure(probe_candidate(params.zoo.candidates[0], task, params, training.sources, training.store))
     tuned = with_scores(probed, [train_in_folds(probed, (0, 1), training)], task, params)
-    assert set(tuned.trained) == set(tuned.out_of_fold) == {"extract", "finetune"}
-    assert len(record.asked) == len(record.fits) == 4
+    assert set(tuned.trained) == set(tuned.out_of_fold) == {"extract", "wise_ft", "finetune"}
+    assert len(record.asked) == len(record.fits) == 6
     for made, rows in record.asked:
         told = np.unique(task.folds[np.array(rows)])
         assert len(told) == 1 and np.array_equal(rows, task.folds == told), "a network is asked for a whole fold"
@@ -197,7 +205,9 @@ def test_a_fold_is_trained_at_the_depth_that_was_chosen_without_it(
     for folds in ((1,), (0,)):
         train_in_folds(probed, folds, training)
     used = {(int(task.folds[~np.array(one.rows)][0]), one.strategy): one.depth for one in record.fits}
-    assert used == {(0, "extract"): 2, (0, "finetune"): 2, (1, "extract"): 0, (1, "finetune"): 0}
+    strategies = ("extract", "wise_ft", "finetune")
+    assert used == {(fold, name): depth for fold, depth in ((0, 2), (1, 0)) for name in strategies}
+    assert len(record.fits) == len(used), "the members of the mean are trained once"
     for one in record.fits:
         wanted = task_network(probed.candidate, one.depth, 3, params, training.sources)
         assert len(one.trained.network.blocks) == len(wanted.blocks), "cut there"
@@ -260,9 +270,9 @@ def outputs_of(task: TrainSet, folds: tuple[int, ...], right: dict[str, float], 
 @pytest.mark.parametrize(
     ("extract", "tuned", "delivered", "why"),
     [
-        (0.5, 0.75, "finetune", "the better mean over the folds: head alone 0.500, fine-tuned 0.750"),
-        (0.75, 0.5, "extract", "the better mean over the folds: head alone 0.750, fine-tuned 0.500"),
-        (0.5, 0.5, "extract", "the better mean over the folds: head alone 0.500, fine-tuned 0.500"),
+        (0.5, 0.75, "finetune", "the best mean over the folds: head alone 0.500, fine-tuned 0.750"),
+        (0.75, 0.5, "extract", "the best mean over the folds: head alone 0.750, fine-tuned 0.500"),
+        (0.5, 0.5, "extract", "the best mean over the folds: head alone 0.500, fine-tuned 0.500"),
     ],
 )
 def test_the_strategy_with_the_better_mean_over_the_folds_is_delivered(
@@ -292,7 +302,7 @@ def test_the_delivered_strategy_is_the_better_by_the_metric(task: TrainSet, aske
     # ln(1 + 2 exp(-0.1)) for the half that is right and 0.1 more for the other; 20 for each wrong one of four.
     loss = np.log(1 + 2 * np.exp(-0.1)) + 0.05
     assert found.trained["extract"] == pytest.approx((-loss, -loss)) and found.trained["finetune"][0] < -4.9
-    assert found.delivers.why == f"the better mean over the folds: head alone {loss:.3f}, fine-tuned 5.000"
+    assert found.delivers.why == f"the best mean over the folds: head alone {loss:.3f}, fine-tuned 5.000"
     by_accuracy = with_scores(probed, [head, tuned], task, asked(SMALL))
     assert by_accuracy.delivers is not None and by_accuracy.delivers.strategy == "finetune"
 

@@ -16,7 +16,7 @@ from graft.core.settings import Train
 from graft.models.backbone import Network, build_network
 from graft.training.auto_strategy import StrategyChoice, choose_strategy, strategies_to_try
 from graft.training.devices import fabric_for
-from graft.training.finetune import TrainingRun, finetune
+from graft.training.finetune import TrainingRun, finetune, mean_of_weights
 from graft.training.freezing import freeze, parameter_groups
 from graft.training.strategies import STRATEGIES, Plan, Stage, require_strategy
 from tests.training.small import CLASSES, SETTINGS, task, tiny
@@ -29,6 +29,7 @@ TRAIN = Train(epochs=8, unfreeze=0.5, learning_rate=0.01, backbone_lr_ratio=0.1)
 PLANS = {
     "extract": Plan(True, None),
     "finetune": Plan(True, Stage("fine-tuning", 2, 8, 0.01, 0.001, False, 0.75)),
+    "wise_ft": Plan(True, Stage("fine-tuning", 2, 8, 0.01, 0.001, False, 0.75)),
     "scratch": Plan(False, Stage("from scratch", 0, 8, 0.01, 0.01, True)),
 }
 
@@ -108,7 +109,8 @@ def test_what_is_frozen_stays_with_its_buffers_and_the_rest_moves(name: str, arc
     train = dataclasses.replace(SETTINGS, epochs=1, learning_rate=0.01, backbone_lr_ratio=0.1, unfreeze=0.4)
     plan = STRATEGIES[name].plan(blocks, train)
     start = blocks if plan.start is None else plan.start
-    assert start == {"extract": blocks, "finetune": blocks - math.ceil(0.4 * blocks), "scratch": 0}[name]
+    tuned = blocks - math.ceil(0.4 * blocks)
+    assert start == {"extract": blocks, "finetune": tuned, "wise_ft": tuned, "scratch": 0}[name]
     before = _frozen(network, blocks)
     trained = finetune(network, plan, task(tmp_path), TrainingRun(train, 0, fabric_for("cpu"))).network
     after = _frozen(trained, blocks)
@@ -130,22 +132,27 @@ SCORES = {"extract": (0.8, 0.7), "finetune": (0.9, 0.8)}
 @pytest.mark.parametrize(
     ("scores", "strategy", "why"),
     [
-        (SCORES, "finetune", "the better mean over the folds: head alone 0.750, fine-tuned 0.850"),
+        (SCORES, "finetune", "the best mean over the folds: head alone 0.750, fine-tuned 0.850"),
         (
             {"extract": (0.9, 0.8), "finetune": (0.8, 0.7)},
             "extract",
-            "the better mean over the folds: head alone 0.850, fine-tuned 0.750",
+            "the best mean over the folds: head alone 0.850, fine-tuned 0.750",
         ),
         (
             {"extract": (0.9, 0.7), "finetune": (0.8, 0.8)},
             "extract",
-            "the better mean over the folds: head alone 0.800, fine-tuned 0.800",
+            "the best mean over the folds: head alone 0.800, fine-tuned 0.800",
+        ),
+        (
+            {"extract": (0.8, 0.7), "wise_ft": (0.9, 0.8), "finetune": (0.9, 0.8)},
+            "wise_ft",
+            "the best mean over the folds: head alone 0.750, mean of both weights 0.850, fine-tuned 0.850",
         ),
         ({"extract": (1.0, 1.0)}, "extract", "the head alone scored 1.000: nothing to gain"),
         ({}, "finetune", "nothing was tried on the folds"),
     ],
 )
-def test_auto_delivers_the_better_mean_over_the_folds_and_of_equals_the_head(
+def test_auto_delivers_the_best_mean_over_the_folds_and_of_equals_the_cheaper(
     scores: dict[str, tuple[float, ...]], strategy: str, why: str
 ) -> None:
     assert choose_strategy(Train(), "bundled", scores) == StrategyChoice(strategy, "auto", why)
@@ -168,11 +175,11 @@ def test_without_weights_there_is_nothing_to_transfer(name: str) -> None:
 @pytest.mark.parametrize(
     ("probe", "classes", "tried"),
     [
-        (None, 2, ("extract", "finetune")),
-        (0.5, 2, ("extract", "finetune")),
-        (0.99, 2, ("extract", "finetune")),
+        (None, 2, ("extract", "wise_ft", "finetune")),
+        (0.5, 2, ("extract", "wise_ft", "finetune")),
+        (0.99, 2, ("extract", "wise_ft", "finetune")),
         (1.0, 2, ("extract",)),
-        (1.0, 1, ("extract", "finetune")),
+        (1.0, 1, ("extract", "wise_ft", "finetune")),
     ],
 )
 def test_fine_tuning_is_not_tried_where_it_could_not_be_shown_to_gain(
@@ -180,6 +187,20 @@ def test_fine_tuning_is_not_tried_where_it_could_not_be_shown_to_gain(
 ) -> None:
     assert strategies_to_try(Train(), "bundled", probe, classes) == tried
     assert strategies_to_try(Train(epochs=0), "bundled", probe, classes) == ("extract",)
+
+
+def test_the_mean_of_two_networks_is_that_of_their_parameters_and_buffers(tmp_path: Path) -> None:
+    network = build_network("shufflenet_v2_x0_5", CLASSES, size=32)
+    settings = dataclasses.replace(SETTINGS, epochs=1, unfreeze=0.5)
+    plans = [STRATEGIES[name].plan(len(network.blocks), settings) for name in ("extract", "finetune")]
+    members = [finetune(network, plan, task(tmp_path), TrainingRun(settings, 0, fabric_for("cpu"))) for plan in plans]
+    first, second = (member.network.state_dict() for member in members)
+    mean = mean_of_weights(members)
+    for name, value in mean.network.state_dict().items():
+        wanted = (first[name] + second[name]) / 2 if value.is_floating_point() else second[name]
+        torch.testing.assert_close(value, wanted)
+    assert not torch.equal(mean.network.head.weight, second["head.weight"])
+    assert mean.epochs == 1 and mean.curve == members[1].curve
 
 
 def test_an_unknown_strategy_is_refused_with_the_nearest() -> None:

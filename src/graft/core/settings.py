@@ -357,9 +357,8 @@ class Train:
         str,
         Field(
             min_length=1,
-            description="extract (the head alone), finetune or scratch (graft.training.strategies); auto: extract or "
-            "finetune, "
-            "whichever was better in the folds, see reports/training/strategy.json",
+            description="extract (the head alone), finetune, wise_ft (the mean of both networks' weights) or scratch; "
+            "auto: which of the first three was best in the folds, see reports/training/strategy.json",
         ),
     ] = "auto"
     epochs: Annotated[

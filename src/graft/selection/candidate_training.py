@@ -6,7 +6,7 @@ One recipe for all of them, so that what is compared on folds is what is deliver
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from graft.models.preprocessing import Preprocessing
 from graft.models.weights.weights import WeightsContext, pretrained
 from graft.selection.candidates import TrainSet, extractor_for
 from graft.training.devices import fabric_for
-from graft.training.finetune import Task, Trained, TrainingRun, finetune
+from graft.training.finetune import Task, Trained, TrainingRun, finetune, mean_of_weights
 from graft.training.inference import logits_of
 from graft.training.precision import Mode
 from graft.training.precision_autotune import usual_mode
@@ -129,6 +129,8 @@ class CandidateTrainer:
             WeightsError: the weights cannot be had.
             TrainingError: the loss is not finite.
         """
+        if members := STRATEGIES[strategy].members:
+            return mean_of_weights([self.fit(own, rows, purpose, fabric, checkpoints, report) for own in members])
         fabric = fabric or fabric_for(self.device)
         network = self.start(strategy).network(self.depth, len(self.data.classes))
         plan = STRATEGIES[strategy].plan(len(network.blocks), self.settings)
@@ -164,6 +166,15 @@ class CandidateTrainer:
         parts = [places[start : start + AT_ONCE] for start in range(0, len(places), AT_ONCE)]
         logits = [logits_of(trained.network, normalise(torch.from_numpy(images[part]))).numpy() for part in parts]
         return np.concatenate(logits).astype(np.float32)
+
+    def fit_each(self, strategies: Sequence[str], rows: Rows, purpose: tuple[object, ...]) -> dict[str, Trained]:
+        """What :meth:`fit` gives for each of ``strategies``; members of an average are trained once."""
+        single = [name for name in strategies if not STRATEGIES[name].members]
+        trained = {name: self.fit(name, rows, purpose) for name in single}
+        for name in strategies:
+            if members := STRATEGIES[name].members:
+                trained[name] = mean_of_weights([trained.get(own) or self.fit(own, rows, purpose) for own in members])
+        return trained
 
     def fold_logits(self, strategy: str, purpose: tuple[object, ...], fold: int) -> NDArray[np.float32]:
         """Logits (m, classes) of a fold's images by a network that is trained on the other folds."""

@@ -101,7 +101,8 @@ def train_in_folds(result: Result, folds: Sequence[int], given: SelectionInputs)
     logits: dict[str, list[NDArray[np.float32]]] = {strategy: [] for strategy in strategies}
     for fold in map(int, folds):
         cut = dataclasses.replace(trainer, depth=depths[fold])
-        for strategy in strategies:
-            logits[strategy].append(cut.fold_logits(strategy, ("select", candidate.arch, fold), fold))
+        held_out = data.folds == fold
+        for strategy, trained in cut.fit_each(strategies, ~held_out, ("select", candidate.arch, fold)).items():
+            logits[strategy].append(cut.logits(trained, strategy, held_out))
     found = {strategy: tuple(values) for strategy, values in logits.items()}
     return FoldOutputs(tuple(map(int, folds)), found, time.perf_counter() - begun)

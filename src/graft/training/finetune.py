@@ -33,7 +33,7 @@ from graft.training.strategies import Plan, Stage
 from graft.training.trainer import Epoch, StageData, Trainer, epoch_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
@@ -82,6 +82,22 @@ class Trained:
     curve: tuple[Epoch, ...]
     epochs: int
     precision: str = FULL_PRECISION
+
+
+def mean_of_weights(members: Sequence[Trained]) -> Trained:
+    """The network whose parameters and buffers are the means of the members', with the last member's learning curve.
+
+    M. Wortsman et al., Robust fine-tuning of zero-shot models, 2022, arXiv:2109.01903 (WiSE-FT, with a share of one
+    half). The members started from the same weights, so that the way between them has a low loss.
+    """
+    network = copy.deepcopy(members[-1].network)
+    states = [member.network.state_dict() for member in members]
+    mean = {
+        name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
+        for name, value in states[-1].items()
+    }
+    network.load_state_dict(mean)
+    return dataclasses.replace(members[-1], network=network)
 
 
 @dataclass(frozen=True)

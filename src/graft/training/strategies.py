@@ -101,16 +101,23 @@ class Strategy:
         plan: takes the number of blocks and the settings.
         says: what it does and when it is right, for people.
         blank: whether it starts from random weights, whatever weights were chosen.
+        members: strategies whose networks it averages; empty: it trains one by its own plan.
     """
 
     plan: Callable[[int, Train], Plan]
     says: str
     blank: bool = False
+    members: tuple[str, ...] = ()
 
 
 STRATEGIES: dict[str, Strategy] = {
     "extract": Strategy(extract, "the head alone, on a frozen backbone: features that fit already"),
     "finetune": Strategy(finetune, "the head, then the blocks at rates that fall with depth: most data"),
+    "wise_ft": Strategy(
+        finetune,
+        "the mean of the weights of `extract` and `finetune`: features that nearly fit",
+        members=("extract", "finetune"),
+    ),
     "scratch": Strategy(scratch, "everything from random weights: the control", blank=True),
 }
 # What earlier versions called them, and what does the same now.

@@ -72,6 +72,7 @@ def asked_for(name: str) -> Iterator[Path]:
             if file.parent.relative_to(GRAFT).as_posix() in {
                 "data",
                 "data/sources",
+                "data/sources/tables",
                 "data/splits",
                 "modalities/image",
             } or (file.parent == GRAFT / "pipeline" and file.stem not in STAGES):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from graft.cli.main import zoo
+from graft.cli import zoo
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,11 @@ from graft.core.workspace import Workspace, user_cache
 from graft.data.ingest import ingested_table, raw_paths
 from graft.data.manifest import build_manifest
 from graft.data.sources.label_pattern import INNERMOST_FOLDER
-from graft.data.sources.listing import Sample, Skipped, SourceListing, TableChange, TableProblem
+from graft.data.sources.listing import Sample, Skipped, SourceListing
 from graft.data.sources.registry import audit_source
-from graft.data.sources.spelling import spellings
 from graft.data.sources.split_folders import nested_classes
+from graft.data.sources.tables.problems import TableChange, TableProblem
+from graft.data.sources.tables.spelling import spellings
 from graft.data.splits.groups import conflicting
 from graft.data.splits.splits import divide
 from graft.data.splits.stratified import SplitHistory, read_split_history

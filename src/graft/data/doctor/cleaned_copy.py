@@ -12,8 +12,9 @@ from graft.core.errors import DataError
 from graft.core.files import atomic_file
 from graft.core.outputs import refuse_output
 from graft.core.packed_files import PackedFile, StoredFile
-from graft.data.sources.listing import Sample, SourceListing, TableChange
-from graft.data.sources.tables import SUFFIXES
+from graft.data.sources.listing import Sample, SourceListing
+from graft.data.sources.tables.problems import TableChange
+from graft.data.sources.tables.reader import SUFFIXES
 
 LOG_COLUMNS = ("row", "path", "column", "before", "after", "check", "why")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from graft.data.sources.listing import counted
 from graft.data.sources.scan import FOLLOWABLE
-from graft.data.sources.tables import SUFFIXES
+from graft.data.sources.tables.reader import SUFFIXES
 from graft.data.validation.findings import Finding, by_cause
 
 if TYPE_CHECKING:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from graft.core.errors import DataError, did_you_mean
 from graft.core.outputs import refuse_output
-from graft.data.sources import builtin, folders, tables, tar_shards, torchvision_datasets
+from graft.data.sources import builtin, folders, tar_files, torchvision_datasets
 from graft.data.sources.label_pattern import suggest_pattern
 from graft.data.sources.listing import SourceListing
 from graft.data.sources.scan import NO_FOLDER
+from graft.data.sources.tables import reader as tables
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def _read_torchvision(place: SourceSpec) -> SourceListing:
 
 
 def _read_shards(place: SourceSpec) -> SourceListing:
-    return tar_shards.read_tar_files(place.path, place.follow_links, place.label_from)
+    return tar_files.read_tar_files(place.path, place.follow_links, place.label_from)
 
 
 def _read_folder(place: SourceSpec) -> SourceListing:
@@ -104,7 +105,7 @@ READERS = (
     ),
     SourceReader(
         "tar files",
-        lambda place: place.is_folder() and tar_shards.has_tar_files(place.path),
+        lambda place: place.is_folder() and tar_files.has_tar_files(place.path),
         _read_shards,
         _read_shards,
     ),

@@ -24,7 +24,7 @@ from graft.core.files import atomic_dir
 from graft.core.network import downloads_allowed, socket_timeout
 from graft.core.progress import track
 from graft.data.sources.listing import SUFFIXES, Sample, SourceListing, effective_split, printable
-from graft.data.sources.tables import read_table
+from graft.data.sources.tables.reader import read_table
 
 if TYPE_CHECKING:
     import pandas as pd

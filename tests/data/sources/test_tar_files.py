@@ -17,7 +17,7 @@ from graft.core.packed_files import PackedFile, open_folder
 from graft.data.doctor.cleaned_copy import write_cleaned_copy
 from graft.data.ingest import copy_images
 from graft.data.packing import pack_files, pack_images
-from graft.data.sources import tar_shards
+from graft.data.sources import tar_files
 from graft.data.sources.listing import SourceListing
 from graft.data.sources.registry import list_source
 from graft.modalities.image.decode import decode, read_bytes
@@ -129,7 +129,7 @@ def test_no_member_leads_out_and_nothing_is_followed(tmp_path: Path) -> None:
 
 
 def test_a_huge_member_is_passed_over_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tar_shards, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(tar_files, "MAX_BYTES", 1 << 20)
     huge = tarfile.TarInfo("cat/huge.png")
     huge.size = (1 << 20) + 1
     with tarfile.open(tmp_path / "a.tar", "w") as tar:

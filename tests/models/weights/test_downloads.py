@@ -20,7 +20,7 @@ from graft.core.settings import Candidate
 from graft.models.weights.bundled import bundled_file
 from graft.models.weights.weights import WeightsContext, locate, pretrained
 from graft.models.zoo.registry import TORCHVISION_BUILDER, builder_for
-from tests.models.hub import Hub, serving
+from tests.models.weights.hub import Hub, serving
 
 ARCH, TIMM_ARCH = "squeezenet1_1", "timm:test_resnet"
 REPOSITORY = "timm/test_resnet.r160_in1k"

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from graft.core.settings import Severity
-from graft.data.sources.listing import SPLIT_NAMES, TableChange, TableProblem, printable
-from graft.data.sources.path_repair import find_path_rule, path_parts
-from graft.data.sources.spelling import find_similar_path, is_file, label_key, spellings, tidy, usual_spelling
+from graft.data.sources.listing import SPLIT_NAMES, printable
+from graft.data.sources.tables.path_repair import find_path_rule, path_parts
+from graft.data.sources.tables.problems import TableChange, TableProblem
+from graft.data.sources.tables.spelling import find_similar_path, is_file, label_key, spellings, tidy, usual_spelling
 
 _BETWEEN_LABELS = re.compile(r"[,;|]")
 # What programs write for a label that is not there; a class may well be called "none" or "NA".

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from graft.data.sources.listing import SUFFIXES, ignored_reason
-from graft.data.sources.spelling import is_file
+from graft.data.sources.tables.spelling import is_file
 
 # Files that are listed to look for the first path's name, and places of it that are tried on all paths.
 _MOST_FILES = 100_000

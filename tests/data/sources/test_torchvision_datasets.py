@@ -19,7 +19,7 @@ from graft.data.sources.listing import SourceListing
 from graft.data.sources.registry import list_source
 from graft.data.sources.torchvision_datasets import SPLITS
 from graft.modalities.image.decode import decode
-from tests.data.torchvision_files import MAKERS, grey, idx, md5, mnist, numbers, rgb
+from tests.data.sources.torchvision_files import MAKERS, grey, idx, md5, mnist, numbers, rgb
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from graft.models.weights.state_dict import read_state
 from graft.models.weights.weights import WeightsContext, locate, preprocessing_of, pretrained, source_folder
 from graft.models.zoo.registry import builder_for
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 LITE0 = "timm:tf_efficientnet_lite0"
 
 

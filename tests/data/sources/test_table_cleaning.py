@@ -24,10 +24,11 @@ from graft.data.doctor.cleaned_copy import write_cleaned_copy
 from graft.data.doctor.diagnosis import show
 from graft.data.doctor.doctor import DEFAULTS, doctor, examine
 from graft.data.ingest import ingested_table
-from graft.data.sources.listing import SourceListing, TableProblem
-from graft.data.sources.spelling import label_key, tidy
-from graft.data.sources.table_cleaning import RULES, TableDraft, check_rows
-from graft.data.sources.tables import audit_table, read_table
+from graft.data.sources.listing import SourceListing
+from graft.data.sources.tables.cleaning import RULES, TableDraft, check_rows
+from graft.data.sources.tables.problems import TableProblem
+from graft.data.sources.tables.reader import audit_table, read_table
+from graft.data.sources.tables.spelling import label_key, tidy
 from tests.conftest import picture, write_classes
 
 Row = tuple[str, str, str]

@@ -21,7 +21,7 @@ from graft.data.sources.registry import list_source
 from graft.data.sources.source_links import link_source
 from tests.conftest import picture, write_classes
 from tests.data import faults
-from tests.data.hostile import ODD_NAMES, clean, plant
+from tests.data.sources.hostile import ODD_NAMES, clean, plant
 
 GRAFT = (sys.executable, "-m", "graft.cli.main")
 # Somebody without rights, whom root can become; the interpreter must be theirs to read.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,9 @@ from PIL import Image
 from graft.core.errors import DataError
 from graft.core.settings import Candidate, Params, Pretrain, Zoo
 from graft.data.manifest import build_manifest
+from graft.pipeline.gather import held_out
 from graft.pretraining.source_dataset import (
+    GLYPHS,
     HELD_OUT,
     STRADDLING,
     TESTED,
@@ -35,10 +38,14 @@ SIZE = (40, 40)  # of which perceptual hashes are taken
 
 def facts(source: Path, params: Params = PARAMS) -> pd.DataFrame:
     """The manifest of a source, as the stage makes it."""
-    named = dataclasses.replace(params, pretrain=dataclasses.replace(params.pretrain, source=str(source)))
-    found = find_source(named, Path(), source)
+    found = find_source(str(source), Path(), source, params.data.follow_links)
     samples, table = by_path(found), listed(found)
     return build_manifest(table, [samples[path].file for path in table["path"]], workers=1)
+
+
+def gathered(manifest: pd.DataFrame, tested: pd.DataFrame, params: Params) -> Gathered:
+    """The source divided as the stage divides it."""
+    return gather(manifest, tested, params.validation.near_duplicate_distance, partial(held_out, params))
 
 
 def sides(gathered: Gathered) -> dict[str, set[str]]:
@@ -51,12 +58,12 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_every_image_has_a_side_and_each_class_both(source: Path) -> None:
-    found = gather(facts(source), NOTHING, PARAMS)
+    found = gathered(facts(source), NOTHING, PARAMS)
     assert len(found.table) == 40 and found.left_out == {} and found.classes == ("cat", "dog")
     counts = found.table.groupby(["label", "split"]).size()
     assert set(counts.index) == {(label, side) for label in ("cat", "dog") for side in (TRAIN, HELD_OUT)}
     assert 4 <= counts.xs(HELD_OUT, level="split").sum() <= 20
-    assert gather(facts(source), NOTHING, PARAMS).table.equals(found.table)
+    assert gathered(facts(source), NOTHING, PARAMS).table.equals(found.table)
 
 
 def test_images_that_the_target_is_tested_on_are_left_out(source: Path, tmp_path: Path) -> None:
@@ -68,7 +75,7 @@ def test_images_that_the_target_is_tested_on_are_left_out(source: Path, tmp_path
     picture(5_000, SIZE).save(target / "one/other.png")
     write_classes(target, {"two": 1}, seed=900)
     tested = facts(target)
-    found = gather(facts(source), tested, PARAMS)
+    found = gathered(facts(source), tested, PARAMS)
     assert found.left_out == {TESTED: 2}
     assert set(facts(source)["path"]) - set(found.table["path"]) == {"cat/cat_000.png", "cat/cat_001.png"}
 
@@ -76,7 +83,7 @@ def test_images_that_the_target_is_tested_on_are_left_out(source: Path, tmp_path
 def test_what_cannot_be_used_is_left_out_and_counted(source: Path) -> None:
     (source / "cat/broken.png").write_bytes(b"no image")
     picture(3, SIZE).save(source / "dog/twice.png")  # cat_003 is a cat
-    found = gather(facts(source), NOTHING, PARAMS)
+    found = gathered(facts(source), NOTHING, PARAMS)
     assert found.left_out == {UNREADABLE: 1, TWO_LABELS: 2}
     assert not {"cat/broken.png", "dog/twice.png", "cat/cat_003.png"} & set(found.table["path"])
 
@@ -85,7 +92,7 @@ def test_copies_never_lie_on_both_sides(source: Path) -> None:
     for number in range(20):
         image = Image.open(source / f"cat/cat_{number:03d}.png")
         image.save(source / f"cat/copy_{number:03d}.bmp")
-    found = gather(facts(source), NOTHING, PARAMS)
+    found = gathered(facts(source), NOTHING, PARAMS)
     by_number = found.table[found.table["label"] == "cat"]
     number = by_number["path"].str.extract(r"_(\d+)\.", expand=False)
     assert (by_number.groupby(number)["split"].nunique() == 1).all()
@@ -98,26 +105,26 @@ def test_a_source_that_comes_divided_is_used_as_it_is(tmp_path: Path) -> None:
     write_classes(source / "train", {"cat": 6, "dog": 6}, size=SIZE)
     write_classes(source / "test", {"cat": 2, "dog": 2}, seed=500, size=SIZE)
     picture(0, SIZE).save(source / "test/cat/copy.png")  # of train/cat/cat_000.png
-    found = gather(facts(source), NOTHING, PARAMS)
+    found = gathered(facts(source), NOTHING, PARAMS)
     assert found.left_out == {STRADDLING: 1}
     assert {side: len(paths) for side, paths in sides(found).items()} == {TRAIN: 11, HELD_OUT: 5}
 
 
 def test_the_hash_is_of_images_labels_and_sides_and_not_of_names(source: Path) -> None:
-    before = gather(facts(source), NOTHING, PARAMS).digest
+    before = gathered(facts(source), NOTHING, PARAMS).digest
     (source / "cat/cat_000.png").rename(source / "cat/renamed.png")
-    assert gather(facts(source), NOTHING, PARAMS).digest == before
+    assert gathered(facts(source), NOTHING, PARAMS).digest == before
     more = dataclasses.replace(PARAMS, pretrain=dataclasses.replace(PARAMS.pretrain, held_out=0.5))
-    assert gather(facts(source), NOTHING, more).digest != before
+    assert gathered(facts(source), NOTHING, more).digest != before
     picture(800, SIZE).save(source / "cat/renamed.png")
-    assert gather(facts(source), NOTHING, PARAMS).digest != before
+    assert gathered(facts(source), NOTHING, PARAMS).digest != before
 
 
 def test_a_source_of_one_class_is_refused(tmp_path: Path) -> None:
     source = write_classes(tmp_path / "source", {"cat": 3, "dog": 1})
     (source / "dog/dog_000.png").write_bytes(b"no image")
     with pytest.raises(DataError) as refused:
-        gather(facts(source), NOTHING, PARAMS)
+        gathered(facts(source), NOTHING, PARAMS)
     assert str(refused.value) == (
         "the source has only one class, 'cat'; 1 of its images cannot be decoded and are left out\n"
         "  where: pretrain.source\n"
@@ -130,14 +137,14 @@ def test_a_source_without_a_readable_image_is_refused(tmp_path: Path) -> None:
     for file in source.rglob("*.png"):
         file.write_bytes(b"no image")
     with pytest.raises(DataError, match="the source has no image that can be used; 4 of its images cannot be decoded"):
-        gather(facts(source), NOTHING, PARAMS)
+        gathered(facts(source), NOTHING, PARAMS)
 
 
 def test_a_source_that_is_the_targets_test_is_refused(source: Path) -> None:
     with pytest.raises(
         DataError, match="no image that can be used; 40 of its images show what the target is tested on"
     ):
-        gather(facts(source), facts(source), PARAMS)
+        gathered(facts(source), facts(source), PARAMS)
 
 
 def test_a_class_that_is_only_held_out_is_refused(tmp_path: Path) -> None:
@@ -145,27 +152,26 @@ def test_a_class_that_is_only_held_out_is_refused(tmp_path: Path) -> None:
     write_classes(source / "train", {"cat": 3, "dog": 3})
     write_classes(source / "test", {"cat": 2, "cow": 2}, seed=500)
     with pytest.raises(DataError, match="class 'cow' of the source has no image to train on"):
-        gather(facts(source), NOTHING, PARAMS)
+        gathered(facts(source), NOTHING, PARAMS)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_a_missing_or_empty_source_is_named_by_its_own_key(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty/cat").mkdir(parents=True)
-    params = dataclasses.replace(PARAMS, pretrain=Pretrain(source=str(tmp_path / name)))
     with pytest.raises(DataError) as refused:
-        find_source(params, Path(), tmp_path)
+        find_source(str(tmp_path / name), Path(), tmp_path, False)
     assert refused.value.where == str(tmp_path / name)
     assert refused.value.remedy is not None and "pretrain.source" in refused.value.remedy
     assert "data.source" not in str(refused.value)
 
 
 def test_glyphs_are_not_looked_for(tmp_path: Path) -> None:
-    assert find_source(Params(zoo=PARAMS.zoo), tmp_path, tmp_path).samples == ()
+    assert find_source(GLYPHS, tmp_path, tmp_path, False).samples == ()
 
 
 def test_held_out_images_follow_their_pixels(source: Path, make_classes: Callable[..., Path]) -> None:
     """More images never move one that is held out to training, so a longer source can be compared with a shorter."""
-    before = sides(gather(facts(source), NOTHING, PARAMS))
+    before = sides(gathered(facts(source), NOTHING, PARAMS))
     write_classes(source, {"cow": 5}, seed=300_000, size=SIZE)
-    after = sides(gather(facts(source), NOTHING, PARAMS))
+    after = sides(gathered(facts(source), NOTHING, PARAMS))
     assert before[HELD_OUT] <= after[HELD_OUT]

@@ -11,13 +11,13 @@ import pytest
 
 from graft.core.config import load_params
 from graft.core.errors import TrainingError
-from graft.core.settings import Candidate, NamedPolicy, Params, Pretrain, Zoo
+from graft.core.settings import Candidate, NamedPolicy, Pretrain
 from graft.core.workspace import Workspace
 from graft.inference.artifact import load_artifact, read_card
 from graft.pipeline import gather, ingest, locate, pretrain, split, validate
 from graft.pipeline.runner import run_stage
 from graft.pretraining.source_dataset import TESTED
-from graft.pretraining.source_models import FEATURE_IMAGES, Sources, source_features
+from graft.pretraining.source_models import FEATURE_IMAGES, SourceModelStore, source_features
 from graft.pretraining.source_tasks import GlyphTask
 from tests.conftest import picture, write_classes
 
@@ -70,7 +70,6 @@ def test_the_whole_road(project: Callable[..., Workspace], capsys: pytest.Captur
     assert told["train_images"] + told["held_out_images"] == 34 - tested
     scores = json.loads((workspace.pretraining / "scores.json").read_text())
     assert scores[folder.name]["accuracy"] == told["accuracy"]
-    assert (workspace.pretraining / "images.png").stat().st_size > 0
     features = source_features(folder, len(network.blocks) - 1)
     assert features is not None and features.shape == (min(told["held_out_images"], FEATURE_IMAGES), 1024)
     assert "unseen images of 3 classes" in capsys.readouterr().out
@@ -129,8 +128,8 @@ def test_a_new_candidate_trains_no_other_anew(
 
 def key(candidate: Candidate | None = None, task: GlyphTask | None = None, **changes: object) -> str:
     candidate = candidate or Candidate("resnet18", "source", size=32)
-    params = Params(zoo=Zoo((candidate,)), pretrain=dataclasses.replace(Pretrain(), **changes))
-    return Sources(task or GlyphTask(2, 0), params, Path()).key(candidate)
+    settings = dataclasses.replace(Pretrain(), **changes)  # type: ignore[arg-type]
+    return SourceModelStore(task or GlyphTask(2, 0), settings, 0, "auto", Path()).key(candidate)
 
 
 def test_a_model_is_kept_under_all_that_it_follows_from() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,9 @@ from graft.pretraining.source_dataset import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -54,14 +58,27 @@ def _gathered(params: Params, workspace: Workspace) -> Gathered:
     from graft.data.stats_cache import FactsCache
 
     with tempfile.TemporaryDirectory() as scratch:
-        found = find_source(params, workspace.root, Path(scratch))
+        found = find_source(params.pretrain.source, workspace.root, Path(scratch), params.data.follow_links)
         samples, table = by_path(found), listed(found)
         files = [samples[path].file for path in table["path"]]
         # A cache of its own: one keeps only so many facts of images that were not asked for last.
         manifest = build_manifest(table, files, cache=FactsCache(workspace.cache / "pretraining"))
     # Once more after `locate`: a table that gained rows may need a higher folder to be watched.
     link_source(found, params.pretrain.source, workspace.pretraining_link)
-    return gather(manifest, tested_images(workspace), params)
+    distance = params.validation.near_duplicate_distance
+    return gather(manifest, tested_images(workspace), distance, partial(held_out, params))
+
+
+def held_out(params: Params, rows: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which source images are scored by: the stateless draw of the target's test, with a share of its own.
+
+    One group of each class always stays to be trained on.
+    """
+    from graft.data.splits.hash_split import draw_test
+
+    data = dataclasses.replace(params.data, test_fraction=params.pretrain.held_out, train_per_class=None)
+    select = dataclasses.replace(params.select, folds=2)
+    return draw_test(rows, groups, dataclasses.replace(params, data=data, select=select)).tested
 
 
 def tested_images(workspace: Workspace) -> pd.DataFrame:

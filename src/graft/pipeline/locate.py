@@ -23,7 +23,7 @@ def run(params: Params, workspace: Workspace) -> None:
             params.data.source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from
         )
     with tempfile.TemporaryDirectory() as scratch:
-        pretraining = find_source(params, workspace.root, Path(scratch))
+        pretraining = find_source(params.pretrain.source, workspace.root, Path(scratch), params.data.follow_links)
     own = [candidate.weights_file for candidate in params.zoo.candidates if candidate.weights_file is not None]
     for file in own:
         refuse_output(workspace.root / file, workspace.root, WeightsError)

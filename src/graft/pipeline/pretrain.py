@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.core.files import atomic_dir, atomic_file, write_json
+from graft.core.errors import DataError
+from graft.core.files import atomic_dir, write_json
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.pipeline.runner import run_stage
@@ -28,7 +30,6 @@ def run(params: Params, workspace: Workspace) -> None:
     """
     from graft.augmentation.auto_policy import with_candidates
     from graft.models.weights.weights import WeightsContext, locate
-    from graft.pretraining.source_tasks import task_of
 
     params = with_candidates(params, workspace.augmentation)
 
@@ -45,19 +46,19 @@ def run(params: Params, workspace: Workspace) -> None:
             write_json(models / "source.json", {"task": _described(task), "models": scores})
         with atomic_dir(workspace.pretraining) as reports:
             write_json(reports / "scores.json", scores)
-            _draw(task, reports / ("characters.png" if params.pretrain.source == GLYPHS else "images.png"))
 
 
 def _provide(task: SourceTask, params: Params, cache: Path, models: Path) -> dict[str, Artifact]:
     from graft.models.weights.weights import source_folder
-    from graft.pretraining.source_models import Sources
+    from graft.pretraining.source_models import SourceModelStore
 
-    sources = Sources(task, params, cache / "source models")
+    kept = cache / "source models"
+    store = SourceModelStore(task, params.pretrain, params.seed, params.compute.device, kept)
     made: dict[str, Artifact] = {}
     for candidate in params.zoo.candidates:
         folder = source_folder(models, candidate)
         if candidate.weights == "source" and folder.name not in made:
-            made[folder.name] = sources.provide(candidate, folder)
+            made[folder.name] = store.provide(candidate, folder)
             print(f"  {_sentence(_score(made[folder.name]))}", flush=True)
     return made
 
@@ -79,13 +80,46 @@ def _sentence(score: dict[str, Any]) -> str:
     )
 
 
-def _draw(task: SourceTask, path: Path) -> None:
-    """Some images of each class, as people would look at the source task."""
-    import numpy as np
-    from PIL import Image
+def task_of(params: Params, workspace: Workspace, scratch: Path) -> SourceTask:
+    """The source task that ``pretrain.source`` names.
 
-    with atomic_file(path) as beside:
-        Image.fromarray(np.ascontiguousarray(task.sheet())).save(beside)
+    Args:
+        params: all settings.
+        workspace: where the gather stage left what it found.
+        scratch: a folder that stays as long as the task is used; built-in images are written there.
+
+    Raises:
+        DataError: the source was not gathered, or was changed since.
+    """
+    import pandas as pd
+
+    from graft.features.cache import Store
+    from graft.pretraining.source_dataset import FACTS_FILE, TABLE_FILE, by_path, find_source
+    from graft.pretraining.source_tasks import GlyphTask, ImageTask
+
+    source = params.pretrain.source
+    if source == GLYPHS:
+        return GlyphTask(params.pretrain.images_per_class, params.seed)
+    try:
+        facts = json.loads((workspace.gathered / FACTS_FILE).read_text(encoding="utf-8"))
+        table = pd.read_parquet(workspace.gathered / TABLE_FILE)
+    except FileNotFoundError as error:
+        raise DataError(
+            "the source's images were not gathered yet",
+            where=error.filename,
+            remedy="run `.venv/bin/dvc repro pretrain`",
+        ) from None
+    samples = by_path(find_source(source, workspace.root, scratch, params.data.follow_links))
+    gone = [path for path in table["path"] if path not in samples]
+    if gone:
+        raise DataError(
+            f"an image of the source is gone since it was gathered: {gone[0]}"
+            + (f"; so are {len(gone) - 1} more" if len(gone) > 1 else ""),
+            where=source,
+            remedy="run `.venv/bin/dvc repro pretrain`",
+        )
+    files = tuple(samples[path].file for path in table["path"])
+    return ImageTask(source, facts["data_sha256"], table, files, Store(workspace.cache, params.compute.cache_gb))
 
 
 if __name__ == "__main__":

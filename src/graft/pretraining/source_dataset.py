@@ -6,10 +6,9 @@ So images of the source that show a test image of the target, to the pixel or ne
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +22,12 @@ from graft.data.near_duplicates import cluster_duplicates
 from graft.data.sources.listing import Sample, SourceListing
 from graft.data.sources.registry import list_source
 from graft.data.splits.groups import conflicting, join_groups, straddling
-from graft.data.splits.hash_split import draw_test
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from graft.core.settings import Params
+    DrawTest = Callable[[pd.DataFrame, NDArray[np.int64]], NDArray[np.bool_]]
 
 GLYPHS = "glyphs"
 FACTS_FILE, TABLE_FILE = "gathered.json", "images.parquet"
@@ -67,16 +65,22 @@ class Gathered:
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def find_source(params: Params, root: Path, scratch: Path) -> SourceListing:
+def find_source(source: str, root: Path, scratch: Path, follow_links: bool) -> SourceListing:
     """The images of ``pretrain.source``; none for glyphs, which are rendered.
+
+    Args:
+        source: the value of the key.
+        root: the project's folder.
+        scratch: where built-in images are written.
+        follow_links: see ``data.follow_links``.
 
     Raises:
         DataError: there is no such source, or it lists no image.
     """
-    if params.pretrain.source == GLYPHS:
+    if source == GLYPHS:
         return SourceListing(())
     with under_its_key():
-        return list_source(params.pretrain.source, root, scratch, params.data.follow_links)
+        return list_source(source, root, scratch, follow_links)
 
 
 @contextmanager
@@ -100,7 +104,7 @@ def listed(found: SourceListing) -> pd.DataFrame:
     return ingested_table(found.samples, raw_paths(found.samples))
 
 
-def gather(manifest: pd.DataFrame, tested: pd.DataFrame, params: Params) -> Gathered:
+def gather(manifest: pd.DataFrame, tested: pd.DataFrame, distance: int, draw: DrawTest) -> Gathered:
     """Divide the source's images into those to train on and those to score by.
 
     A source that comes divided is used as it is: its test is held out. Else images are held out as the target's are
@@ -109,12 +113,12 @@ def gather(manifest: pd.DataFrame, tested: pd.DataFrame, params: Params) -> Gath
     Args:
         manifest: the source's images with their facts.
         tested: ``pixel_sha256`` and ``phash`` of the target's test images.
-        params: ``pretrain.held_out``, ``seed``, ``validation.near_duplicate_distance``.
+        distance: bits of the perceptual hash up to which images are near copies.
+        draw: which rows are held out where the source does not come divided, from the rows and their groups.
 
     Raises:
         DataError: fewer than two classes are left, or a side has no image.
     """
-    distance = params.validation.near_duplicate_distance
     left_out: dict[str, int] = {}
 
     def without(rows: pd.DataFrame, unwanted: NDArray[np.bool_], why: str) -> pd.DataFrame:
@@ -128,7 +132,7 @@ def gather(manifest: pd.DataFrame, tested: pd.DataFrame, params: Params) -> Gath
     rows = without(rows, shown_in(rows, tested, distance), TESTED)
     _refuse_few(rows, left_out)
     groups = join_groups(rows, cluster_duplicates(rows, distance))
-    rows = rows.assign(split=_sides(rows, groups, params), group=groups)
+    rows = rows.assign(split=_sides(rows, groups, draw), group=groups)
     parted = straddling(rows, groups) & (rows["split"] == TRAIN).to_numpy()
     rows = without(rows, parted, STRADDLING)
     _refuse_one_sided(rows, left_out)
@@ -145,14 +149,9 @@ def shown_in(rows: pd.DataFrame, tested: pd.DataFrame, distance: int) -> NDArray
     return np.isin(clusters[len(tested) :], clusters[: len(tested)])
 
 
-def _sides(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params) -> NDArray[np.str_]:
-    if rows["split"].notna().any():
-        return np.where(rows["split"] == "test", HELD_OUT, TRAIN)
-    # The stateless draw, with a share and a seed of its own; one group of each class always stays to be trained on.
-    data = dataclasses.replace(params.data, test_fraction=params.pretrain.held_out, train_per_class=None)
-    select = dataclasses.replace(params.select, folds=2)
-    drawn = draw_test(rows, groups, dataclasses.replace(params, data=data, select=select))
-    return np.where(drawn.tested, HELD_OUT, TRAIN)
+def _sides(rows: pd.DataFrame, groups: NDArray[np.int64], draw: DrawTest) -> NDArray[np.str_]:
+    held_out = (rows["split"] == "test").to_numpy() if rows["split"].notna().any() else draw(rows, groups)
+    return np.where(held_out, HELD_OUT, TRAIN)
 
 
 def _refuse_few(rows: pd.DataFrame, left_out: Mapping[str, int]) -> None:

@@ -22,7 +22,7 @@ from graft.core.code_version import code_of
 from graft.core.determinism import derive_seed
 from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, atomic_file, sha256
-from graft.core.settings import Augment, Candidate, Params
+from graft.core.settings import Augment, Candidate, Pretrain
 from graft.features.keys import key_of
 from graft.inference.artifact import WEIGHTS_FILE, Artifact, read_card, save_artifact
 from graft.metrics.metrics import headline_intervals
@@ -42,16 +42,26 @@ FEATURES_FILE = "features.safetensors"
 FEATURE_IMAGES = 300
 # The settings of how a source model is trained.
 _SETTINGS = ("policy", "epochs", "batch_size", "learning_rate", "weight_decay")
-# The rooms whose code a source model follows from; dvc.yaml names them as dependencies of the stage.
-_ROOMS = ("augment", "pretrain", "train", "zoo")
+# The packages whose code a source model follows from; dvc.yaml names them as dependencies of the stage.
+_PACKAGES = ("augmentation", "models", "pretraining", "training")
 
 
 @dataclass(frozen=True)
-class Sources:
-    """Where source models come from: the task, the settings, and the folder in which they are kept by content."""
+class SourceModelStore:
+    """Trains source models, and keeps each under a hash of everything that decides its bytes.
+
+    Attributes:
+        task: what they are trained on.
+        settings: how they are trained.
+        seed: the project's.
+        device: by its name in params.yaml.
+        kept: the folder that they are kept in.
+    """
 
     task: SourceTask
-    params: Params
+    settings: Pretrain
+    seed: int
+    device: str
     kept: Path
 
     def provide(self, candidate: Candidate, folder: Path) -> Artifact:
@@ -69,30 +79,30 @@ class Sources:
         """Changes with whatever could change the model's bytes; other candidates are no part of it."""
         preprocessing = _preprocessing(candidate)
         # Not where the images lie nor how they are divided: the hash of the data says what matters of that.
-        settings = {name: dataclasses.asdict(self.params.pretrain)[name] for name in _SETTINGS}
-        device = device_for(self.params.compute.device).type
-        made_with = (self.params.seed, torch.__version__, torch.get_num_threads(), device, code_version())
+        settings = {name: dataclasses.asdict(self.settings)[name] for name in _SETTINGS}
+        device = device_for(self.device).type
+        made_with = (self.seed, torch.__version__, torch.get_num_threads(), device, code_version())
         network = (candidate.arch, candidate.size, dataclasses.asdict(preprocessing))
         return key_of("source model", self.task.digest, settings, network, made_with)
 
     def _train(self, candidate: Candidate, folder: Path) -> None:
-        seed = derive_seed(self.params.seed, "pretrain", candidate.arch, candidate.size)
+        seed = derive_seed(self.seed, "pretrain", candidate.arch, candidate.size)
         preprocessing = _preprocessing(candidate)
         size = preprocessing.geometry.size
-        policy = build_policy(parse_policies(Augment(policy=self.params.pretrain.policy)), size)
+        policy = build_policy(parse_policies(Augment(policy=self.settings.policy)), size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = build_network(candidate.arch, len(self.task.classes), size=size)
         train, held_out = self.task.train(preprocessing), self.task.held_out(preprocessing)
-        fabric = fabric_for(self.params.compute.device)
-        losses = pretrain(network, preprocessing, train, self.params.pretrain, seed, fabric, policy)
+        fabric = fabric_for(self.device)
+        losses = pretrain(network, preprocessing, train, self.settings, seed, fabric, policy)
         score: dict[str, Any] = {
             **score_of(network, preprocessing, held_out, seed),
             "classes": len(self.task.classes),
             "train_images": len(train.labels),
             "losses": losses,
         }
-        told = {**score, "source": self.task.name, "data_sha256": self.task.digest, "seed": self.params.seed}
+        told = {**score, "source": self.task.name, "data_sha256": self.task.digest, "seed": self.seed}
         artifact = Artifact(self.task.classes, candidate.arch, "none", None, preprocessing, provenance=told)
         # Whole or not at all: what is kept is not trained again.
         with atomic_dir(folder) as beside:
@@ -150,4 +160,4 @@ def _is_whole(folder: Path) -> bool:
 @cache
 def code_version() -> str:
     """A hash of the code that a source model follows from."""
-    return key_of(*code_of(f"{room}/**/*.py" for room in _ROOMS))
+    return key_of(*code_of(f"{name}/**/*.py" for name in _PACKAGES))

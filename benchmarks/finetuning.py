@@ -4,7 +4,7 @@ Run from the project's folder: `.venv/bin/python benchmarks/finetuning.py [--riv
 ../shared/data: steel surfaces of NEU (20 images a class), cartoons and photographs of PACS (10), caltech20 (10); what
 is absent is left out, and said to be. The test is the rest, at most 100 images a class; the draw follows from the seed.
 The whole of EfficientNet-Lite0, with ImageNet weights, at 128 px and with default settings: the head alone (`extract`)
-and head and blocks (`finetune`). Seconds run from features, which are kept before the clock starts, to weights.
+head and blocks (`finetune`), and the mean of both networks' weights (`wise_ft`). Seconds run from features, which are kept before the clock starts, to weights.
 
 `--rival PATH` runs a script on the same images after each of graft's turns, as `PATH TRAIN TEST --size 128 --epochs 12
 --lr 3e-4 --seeds 1`; its last line is JSON with `lp`, `ft` and `ema` (test accuracy of the head alone, of the
@@ -42,6 +42,7 @@ from graft.features.image_cache import ImageSet  # noqa: E402
 from graft.models.weights.weights import pretrained  # noqa: E402
 from graft.selection.candidates import TrainSet, around, extractor_for  # noqa: E402
 from graft.selection.finalists import SelectionInputs, trainer_for  # noqa: E402
+from graft.training.finetune import mean_of_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -88,7 +89,7 @@ def unpacked(part: Part, seed: int, target: Path) -> Path:
 
 
 def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
-    """Test accuracy of the head alone and fine-tuned, and the seconds from features to weights."""
+    """Test accuracy of the head alone, fine-tuned and the mean of both, and the seconds from features to weights."""
     files = sorted(folder.glob("*/*/*"))
     classes = tuple(sorted({file.parent.name for file in files}))
     images = ImageSet(folder, tuple(str(file.relative_to(folder)) for file in files), tuple(map(sha256, files)))
@@ -105,12 +106,15 @@ def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
     extractor = extractor_for(images, preprocessing, given.store, torch.device("cpu"))
     extractor.activations(whole, len(whole.blocks), train)
     found: dict[str, Any] = {"images": int(train.sum()), "tested": int((~train).sum())}
+    trained = {}
     for strategy, short in (("extract", "lp"), ("finetune", "ft")):
         began = time.perf_counter()
-        trained = trainer.fit(strategy, train, purpose=())
+        trained[short] = trainer.fit(strategy, train, purpose=())
         found[f"{short}_s"] = round(time.perf_counter() - began, 1)
-        said = trainer.logits(trained, strategy, ~train).argmax(1)
-        found[short] = round(float((said == labels[~train]).mean()), 4)
+    trained["mean"] = mean_of_weights([trained["lp"], trained["ft"]])
+    for short, network in trained.items():
+        predicted = trainer.logits(network, "finetune", ~train).argmax(1)
+        found[short] = round(float((predicted == labels[~train]).mean()), 4)
     return found
 
 

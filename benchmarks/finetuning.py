@@ -3,8 +3,9 @@
 Run from the project's folder: `.venv/bin/python benchmarks/finetuning.py [--rival PATH] [--quick]`. Data, out of
 ../shared/data: steel surfaces of NEU (20 images a class), cartoons and photographs of PACS (10), caltech20 (10); what
 is absent is left out, and said to be. The test is the rest, at most 100 images a class; the draw follows from the seed.
-The whole of EfficientNet-Lite0, with ImageNet weights, at 128 px and with default settings: the head alone (`extract`)
-head and blocks (`finetune`), and the mean of both networks' weights (`wise_ft`). Seconds run from features, which are kept before the clock starts, to weights.
+The whole of EfficientNet-Lite0, with ImageNet weights, at 128 px and with default settings: the head alone
+(`extract`), head and blocks (`finetune`), and the mean of both networks' weights (`wise_ft`). Seconds run from
+features, which are kept before the clock starts, to weights.
 
 `--rival PATH` runs a script on the same images after each of graft's turns, as `PATH TRAIN TEST --size 128 --epochs 12
 --lr 3e-4 --seeds 1`; its last line is JSON with `lp`, `ft` and `ema` (test accuracy of the head alone, of the

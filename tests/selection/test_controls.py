@@ -31,7 +31,7 @@ from graft.selection.controls import (
     unbeaten,
 )
 from graft.selection.leaderboard import CONTROL, table
-from graft.selection.probes.probe import fold_scores
+from graft.selection.probes.probe import LinearProbe
 from graft.selection.selection import run_contest
 
 from .conftest import SMALL, planted
@@ -84,7 +84,8 @@ def test_raw_pixels_are_judged_by_the_head_that_the_candidates_are(
     data = dataclasses.replace(asked.data, labels=labels, groups=np.arange(len(labels)) // 2)
     pixels = decoded(data.images, PIXELS, asked.store).reshape(len(labels), -1).astype(np.float32)
     ridge, logistic = (
-        tuple(fold_scores(pixels, labels, data.folds, other.seed, head, data.groups)) for head in ("ridge", "logistic")
+        LinearProbe(labels, data.folds, data.groups, other.seed, head).fold_scores(pixels)
+        for head in ("ridge", "logistic")
     )
     assert raw_pixels(dataclasses.replace(asked, params=other, data=data)).scores == logistic != ridge
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.core.errors import TrainingError
-from graft.selection.nested_folds import nest
+from graft.selection.nested_folds import nested_folds
 
 
 def _grouped(seed: int, folds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,7 +22,7 @@ def _grouped(seed: int, folds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 @given(seed=st.integers(0, 1000), folds=st.integers(2, 6))
 def test_groups_never_straddle_inner_folds(seed: int, folds: int) -> None:
     labels, where, groups = _grouped(seed, folds)
-    nested = nest(labels, where, seed, groups)
+    nested = nested_folds(labels, where, seed, groups)
     for number in range(folds):
         outer = nested.rows(nested.outer[number])
         assert np.array_equal(outer, where == number)
@@ -40,9 +40,9 @@ def test_groups_never_straddle_inner_folds(seed: int, folds: int) -> None:
 
 def test_two_folds_are_cut_class_by_class_and_by_the_seed() -> None:
     labels, folds = np.arange(60) % 2, np.arange(60) // 2 % 2
-    one, other = nest(labels, folds, 0), nest(labels, folds, 1)
+    one, other = nested_folds(labels, folds, 0), nested_folds(labels, folds, 1)
     assert not np.array_equal(one.cells, other.cells)
-    assert np.array_equal(one.cells, nest(labels, folds, 0).cells)
+    assert np.array_equal(one.cells, nested_folds(labels, folds, 0).cells)
     for cell in range(6):
         assert np.bincount(labels[one.cells == cell]).tolist() == [5, 5]
 
@@ -50,7 +50,7 @@ def test_two_folds_are_cut_class_by_class_and_by_the_seed() -> None:
 def test_what_cannot_be_nested_is_refused() -> None:
     labels = np.arange(6) % 2
     with pytest.raises(TrainingError, match="lie in one fold") as caught:
-        nest(labels, np.zeros(6, dtype=np.int64), 0)
+        nested_folds(labels, np.zeros(6, dtype=np.int64), 0)
     assert caught.value.remedy == "set select.folds to 3 or more, or add images"
     with pytest.raises(TrainingError, match="single group of images and cannot be cut"):
-        nest(labels, np.array([0, 0, 0, 1, 1, 1]), 0, np.array([0, 1, 2, 3, 3, 3]))
+        nested_folds(labels, np.array([0, 0, 0, 1, 1, 1]), 0, np.array([0, 1, 2, 3, 3, 3]))

@@ -11,14 +11,12 @@ from scipy.stats import ttest_1samp
 from sklearn import metrics as sk
 from sklearn.model_selection import StratifiedKFold
 
-from graft.core.config import parse_params
 from graft.core.errors import ConfigError, TrainingError
 from graft.core.settings import Rule
 from graft.metrics.scorer import scorer
 from graft.selection.best import best_by, may_be_chance, standard_error
-from graft.selection.probes.cross_validation import out_of_fold_probabilities
-from graft.selection.probes.heads import HEADS, head_for
-from graft.selection.probes.probe import fold_scores, probe_at, probe_auto
+from graft.selection.probes.heads import HEADS, head_name
+from graft.selection.probes.probe import LinearProbe
 
 Set = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 
@@ -70,7 +68,7 @@ def test_the_score_is_the_metric_on_each_fold(metric: str) -> None:
     features, labels, folds = _data(1, 1.0)
     keep = (labels < 2) | (np.arange(len(labels)) % 4 == 0)  # a rare class, so that the metrics differ
     features, labels, folds = features[keep], labels[keep], folds[keep]
-    probe = probe_at([features], labels, folds, 0, head="logistic", scorer=scorer(metric))
+    probe = LinearProbe(labels, folds, head="logistic", scorer=scorer(metric)).at_depth([features], 0)
     said = probe.probabilities
     assert said is not None
     by_hand = {
@@ -86,12 +84,9 @@ def test_the_score_is_the_metric_on_each_fold(metric: str) -> None:
 
 def test_ranks_need_no_probabilities_and_losses_do() -> None:
     features, labels, folds = _data(1, 1.0)
-    ridge = probe_at([features], labels, folds, 0, head="ridge", scorer=scorer("roc_auc"))
+    ridge = LinearProbe(labels, folds, head="ridge", scorer=scorer("roc_auc")).at_depth([features], 0)
     assert 0.6 < ridge.mean < 1
-    heads = {
-        metric: head_for(parse_params({"zoo": {"candidates": ["resnet18"]}, "metric": metric}, "p"))
-        for metric in ("accuracy", "macro_f1", "roc_auc", "log_loss")
-    }
+    heads = {metric: head_name("ridge", metric) for metric in ("accuracy", "macro_f1", "roc_auc", "log_loss")}
     assert heads == {"accuracy": "ridge", "macro_f1": "ridge", "roc_auc": "ridge", "log_loss": "logistic"}
 
 
@@ -109,23 +104,23 @@ def test_a_fold_without_the_metric_is_refused_in_words() -> None:
 def test_auto_takes_the_depth_with_the_signal(head: str) -> None:
     noise, labels, folds = _data(1, 0.0)
     signal, _, _ = _data(1, 3.0)
-    probe = probe_auto([noise, signal, noise], labels, folds, seed=0, head=head)
+    probe = LinearProbe(labels, folds, head=head).best_depth([noise, signal, noise])
     assert probe.depth == 1
     assert probe.fold_depths == (1, 1, 1, 1)
     assert probe.mean > 0.9
     assert probe.curve[1] == max(probe.curve)
-    scores = fold_scores(signal, labels, folds, head=head)
+    scores = LinearProbe(labels, folds, head=head).fold_scores(signal)
     assert probe.curve_errors[1] == pytest.approx(standard_error(scores))
-    assert list(probe.fold_scores) == scores
+    assert probe.fold_scores == scores
     assert probe.predicted is not None
-    assert [np.mean((probe.predicted == labels)[folds == fold]) for fold in range(4)] == scores
+    assert tuple(np.mean((probe.predicted == labels)[folds == fold]) for fold in range(4)) == scores
     assert (probe.probabilities is not None) == HEADS[head].gives_probabilities
 
 
 def test_a_given_depth_is_the_one_that_is_scored() -> None:
     noise, labels, folds = _data(1, 0.0)
     signal, _, _ = _data(1, 3.0)
-    probe = probe_at([signal, noise], labels, folds, 1)
+    probe = LinearProbe(labels, folds).at_depth([signal, noise], 1)
     assert probe.depth == 1
     assert probe.mean < 0.6 < probe.curve[0]
 
@@ -143,7 +138,7 @@ def test_shuffled_labels_stay_at_chance(head: str, seeds: int, count: int) -> No
         _, labels, folds = _data(seed, 0.0)
         order = np.random.default_rng(seed).permutation(120)
         depths = [_data(100 * seed + depth, 2.0)[0][order] for depth in range(count)]
-        probe = probe_auto(depths, labels, folds, seed, head)
+        probe = LinearProbe(labels, folds, seed=seed, head=head).best_depth(depths)
         means.append(probe.mean)
         flattered.append(max(probe.curve))
     interval = 3 * np.sqrt(2 / 9 / (120 * seeds))
@@ -160,10 +155,10 @@ def test_a_fold_has_no_say_in_the_depth_it_is_scored_at() -> None:
     medium, labels, folds = _data(7, 2.8)
     noise, _, _ = _data(8, 0.0)
     knows = noise + np.where(folds[:, None] == 2, 0, 5 * np.eye(3, 12)[labels]).astype(np.float32)
-    probe = probe_auto([medium, knows], labels, folds, 0)
+    probe = LinearProbe(labels, folds).best_depth([medium, knows])
     assert probe.depth == 0, "what all folds together choose"
     assert probe.fold_depths[2] == 1
-    assert probe.fold_scores[2] < 0.55 < probe_at([medium, knows], labels, folds, 0).fold_scores[2]
+    assert probe.fold_scores[2] < 0.55 < LinearProbe(labels, folds).at_depth([medium, knows], 0).fold_scores[2]
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -173,7 +168,7 @@ def test_features_that_are_not_finite_are_refused_with_their_depth(head: str, va
     broken = features.copy()
     broken[5, 0] = broken[5, 1] = broken[7, 2] = value
     with pytest.raises(TrainingError) as caught:
-        probe_auto([features, broken], labels, folds, 0, head)
+        LinearProbe(labels, folds, seed=0, head=head).best_depth([features, broken])
     assert caught.value.what == "the network's features are not finite for 2 of 120 images"
     assert caught.value.where == "depth 1 of 1"
     assert caught.value.remedy is not None and "weights" in caught.value.remedy
@@ -186,7 +181,7 @@ def test_a_class_with_fewer_images_than_folds(head: str) -> None:
     kept = np.flatnonzero((labels != 2) | (np.arange(120) == 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        probe = probe_auto([features[kept]], labels[kept], folds[kept], 0, head)
+        probe = LinearProbe(labels[kept], folds[kept], head=head).best_depth([features[kept]])
     assert probe.mean > 0.9
     assert probe.predicted is not None
     assert probe.predicted[np.flatnonzero(labels[kept] == 2)] != 2
@@ -196,33 +191,21 @@ def test_a_class_with_fewer_images_than_folds(head: str) -> None:
 def test_constant_features_give_equal_scores_and_the_first_depth(head: str) -> None:
     _, labels, folds = _data(0, 0.0)
     constant = np.full((120, 3), 0.1, np.float32)
-    probe = probe_auto([constant, constant * 3, constant], labels, folds, 0, head)
+    probe = LinearProbe(labels, folds, seed=0, head=head).best_depth([constant, constant * 3, constant])
     assert probe.depth == 0
     assert len(set(probe.curve)) == 1
-    assert probe == probe_auto([constant, constant * 3, constant], labels, folds, 0, head)
+    assert probe == LinearProbe(labels, folds, seed=0, head=head).best_depth([constant, constant * 3, constant])
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_huge_and_tiny_features_are_scored_as_others(head: str) -> None:
     features, labels, folds = _data(0, 2.0)
-    wanted = fold_scores(features, labels, folds, head=head)
+    wanted = LinearProbe(labels, folds, head=head).fold_scores(features)
     for scale in (1e-30, 1e30):
-        assert fold_scores(features * np.float32(scale), labels, folds, head=head) == wanted
+        assert LinearProbe(labels, folds, head=head).fold_scores(features * np.float32(scale)) == wanted
 
 
 def test_an_unknown_head_lists_the_known() -> None:
     features, labels, folds = _data(0, 1.0)
     with pytest.raises(ConfigError, match="did you mean 'ridge'"):
-        fold_scores(features, labels, folds, head="rigde")
-
-
-def test_out_of_fold_probabilities_do_not_know_their_own_label() -> None:
-    features, labels, folds = _data(4, 3.0)
-    found = out_of_fold_probabilities(features, labels, folds)
-    assert found.shape == (120, 3)
-    assert found.sum(axis=1) == pytest.approx(np.ones(120))
-    assert np.mean(found.argmax(1) == labels) > 0.85
-    wrong = labels.copy()
-    wrong[folds == 1] = (wrong[folds == 1] + 1) % 3  # labels of a fold have no part in its own probabilities
-    again = out_of_fold_probabilities(features, wrong, folds)
-    assert np.mean(again[folds == 1].argmax(1) == labels[folds == 1]) > 0.85
+        LinearProbe(labels, folds, head="rigde").fold_scores(features)

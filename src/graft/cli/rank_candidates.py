@@ -89,8 +89,8 @@ def short_name(source: str) -> str:
 
 
 def _cell(item: Result | Failed, best: bool, scorer: Scorer) -> str:
+    from graft.selection.best import standard_error
     from graft.selection.failures import Failed
-    from graft.selection.probes.probe import standard_error
 
     if isinstance(item, Failed):
         return "failed"

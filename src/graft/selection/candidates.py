@@ -24,10 +24,10 @@ from graft.models.weights.weights import WeightsContext, preprocessing_of, pretr
 from graft.models.zoo.registry import published_accuracy
 from graft.selection.limits import Excess
 from graft.selection.measure import Measured
-from graft.selection.probes.heads import head_for
+from graft.selection.probes.heads import head_name
 from graft.selection.probes.knn import knn_accuracy
 from graft.selection.probes.logme import logme
-from graft.selection.probes.probe import Probe, best_of, probe_at, probe_auto
+from graft.selection.probes.probe import LinearProbe, Probe, best_probe
 from graft.selection.rule import Criterion
 from graft.training.auto_strategy import StrategyChoice, choose_strategy
 from graft.training.devices import device_for
@@ -185,7 +185,7 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
     device, tried = device_for(params.compute.device), preprocessings_for(candidate, data, params, sources)
     features = [extractor_for(data.images, one, store, device).every_depth(found.network) for one in tried]
     probes = [_probe(candidate, depths, found.network, data, params) for depths in features]
-    best, probe = best_of(probes)
+    best, probe = best_probe(probes)
     depths, last = features[best], len(features[best]) - 1
     costs = costs_by_depth(found.network.cpu(), found.preprocessing.geometry.size, len(data.classes))
     return Result(
@@ -206,12 +206,18 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
 def _probe(
     candidate: Candidate, depths: Sequence[NDArray[np.float32]], network: Network, data: TrainSet, params: Params
 ) -> Probe:
-    head, by = head_for(params), Criterion.of(params)
+    probe = linear_probe(data, params)
     if candidate.depth == "auto":
-        return probe_auto(depths, data.labels, data.folds, params.seed, head, data.groups, by.scorer, by.rule)
+        return probe.best_depth(depths)
     depth = len(depths) - 1 if candidate.depth == "last" else candidate.depth
     require_block(network, depth)
-    return probe_at(depths, data.labels, data.folds, depth, params.seed, head, data.groups, by.scorer)
+    return probe.at_depth(depths, depth)
+
+
+def linear_probe(data: TrainSet, params: Params) -> LinearProbe:
+    """The linear probe on the training images."""
+    head, by = head_name(params.select.probe, params.metric), Criterion.of(params)
+    return LinearProbe(data.labels, data.folds, data.groups, params.seed, head, by.scorer, by.rule)
 
 
 def task_network(candidate: Candidate, depth: int, classes: int, params: Params, sources: Path) -> Network:

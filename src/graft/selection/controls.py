@@ -19,11 +19,9 @@ from graft.features.image_cache import decoded
 from graft.metrics.scorer import Scorer, scorer
 from graft.models.preprocessing import Geometry
 from graft.parallel.mapper import Mapper, SerialMapper
-from graft.selection.candidates import Result, TrainSet
+from graft.selection.candidates import Result, TrainSet, linear_probe
 from graft.selection.finalists import SelectionInputs
 from graft.selection.names import name_of
-from graft.selection.probes.heads import head_for
-from graft.selection.probes.probe import fold_scores
 from graft.selection.workers import probed
 
 if TYPE_CHECKING:
@@ -89,8 +87,7 @@ def raw_pixels(given: Contestants) -> Control:
     geometry = dataclasses.replace(PIXELS, fit=seen.fit, depth_range=seen.depth_range)
     images = decoded(given.data.images, geometry, given.store)
     pixels: NDArray[np.float32] = images.reshape(len(images), -1).astype(np.float32)
-    data, head = given.data, head_for(given.params)
-    scores = tuple(fold_scores(pixels, data.labels, data.folds, given.params.seed, head, data.groups, given.scorer))
+    scores = linear_probe(given.data, given.params).fold_scores(pixels)
     side = PIXELS.size
     return Control("raw pixels", scores, f"control: a linear head on pixels at {side} px, without any network")
 

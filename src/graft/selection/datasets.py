@@ -20,10 +20,10 @@ from graft.features.cache import Store
 from graft.features.image_cache import ImageSet, ListedFiles
 from graft.metrics.scorer import ACCURACY, Scorer, scorer
 from graft.models.zoo.default_candidates import default_candidates
+from graft.selection.best import standard_error
 from graft.selection.candidates import Result, TrainSet, probe_candidate
 from graft.selection.failures import Failed, attempt, refuse_all
 from graft.selection.names import name_of_candidate, unique_names
-from graft.selection.probes.probe import standard_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.metrics.scorer import ACCURACY, Scorer
+from graft.selection.best import standard_error
 from graft.selection.controls import Control, unbeaten
 from graft.selection.failures import Failed
 from graft.selection.measure import Timing
 from graft.selection.names import name_of, name_of_candidate, unique_names
-from graft.selection.probes.probe import standard_error
 from graft.selection.proxy_correlation import agreements, to_json
 from graft.selection.rule import DEFAULT, Criterion, ranked, reasons
 

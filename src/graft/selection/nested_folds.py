@@ -1,4 +1,4 @@
-"""Folds within folds: what is held out to score a head, and what is held out inside its training part to choose it."""
+"""Nested folds: outer ones to score a head, inner ones inside each training part to choose its strength and depth."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from graft.core.errors import TrainingError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Cells = frozenset[int]
+FoldIds = frozenset[int]
 
-CELLS = 3  # parts that each of two folds is cut into, since the training part is then one fold and has no folds inside
+PARTS = 3  # parts that each of two folds is cut into, since the training part is then one fold and has no folds inside
 
 
 @dataclass(frozen=True)
-class Nest:
+class NestedFolds:
     """The outer folds, and the inner folds of each one's training part.
 
     The inner folds are the other outer folds. These are grouped already, so that near duplicates never lie on both
@@ -32,26 +32,23 @@ class Nest:
     """
 
     cells: NDArray[np.int64]
-    outer: tuple[Cells, ...]
+    outer: tuple[FoldIds, ...]
 
-    def inner(self, fold: int) -> tuple[Cells, ...]:
+    def inner(self, fold: int) -> tuple[FoldIds, ...]:
         """The folds inside the training part of outer fold number ``fold``, at least two."""
         others = self.outer[:fold] + self.outer[fold + 1 :]
         return others if len(others) > 1 else tuple(frozenset({cell}) for cell in sorted(others[0]))
 
-    def fewest(self) -> int:
-        """How many images the smallest training part of an inner fold has."""
-        pairs = [held | part for fold, held in enumerate(self.outer) for part in self.inner(fold)]
-        return int(min(np.sum(~self.rows(pair)) for pair in pairs))
-
-    def rows(self, cells: Cells) -> NDArray[np.bool_]:
+    def rows(self, cells: FoldIds) -> NDArray[np.bool_]:
         """The images of ``cells``, bool (n)."""
         chosen = np.zeros(int(self.cells.max()) + 1, dtype=np.bool_)
         chosen[list(cells)] = True
         return chosen[self.cells]
 
 
-def nest(labels: NDArray[np.int64], folds: NDArray[np.int64], seed: int, groups: NDArray[Any] | None = None) -> Nest:
+def nested_folds(
+    labels: NDArray[np.int64], folds: NDArray[np.int64], seed: int, groups: NDArray[Any] | None = None
+) -> NestedFolds:
     """Nest the folds (n) of images with ``labels`` (n); ``groups`` (n) are needed for two folds only.
 
     With two folds a training part is a single fold. It is cut into three, class by class and group by group; without
@@ -65,22 +62,22 @@ def nest(labels: NDArray[np.int64], folds: NDArray[np.int64], seed: int, groups:
     if len(names) < 2:
         raise TrainingError("the training images lie in one fold, so none are left to fit a head to", remedy=remedy)
     if len(names) > 2:
-        return Nest(index.astype(np.int64), tuple(frozenset({fold}) for fold in range(len(names))))
-    cells = index * CELLS + _deal(labels, index, np.arange(len(labels)) if groups is None else groups, seed)
+        return NestedFolds(index.astype(np.int64), tuple(frozenset({fold}) for fold in range(len(names))))
+    cells = index * PARTS + _deal(labels, index, np.arange(len(labels)) if groups is None else groups, seed)
     present, cells = np.unique(cells, return_inverse=True)
-    outer = tuple(frozenset(np.flatnonzero(present // CELLS == fold).tolist()) for fold in (0, 1))
+    outer = tuple(frozenset(np.flatnonzero(present // PARTS == fold).tolist()) for fold in (0, 1))
     if min(len(part) for part in outer) < 2:
         raise TrainingError("one of the two folds holds a single group of images and cannot be cut", remedy=remedy)
-    return Nest(cells.astype(np.int64), outer)
+    return NestedFolds(cells.astype(np.int64), outer)
 
 
 def _deal(labels: NDArray[np.int64], folds: NDArray[Any], groups: NDArray[Any], seed: int) -> NDArray[np.int64]:
-    """A number in 0..CELLS-1 per image: groups in random order, those of a class after each other, dealt in turn."""
+    """A number in 0..PARTS-1 per image: groups in random order, those of a class after each other, dealt in turn."""
     _, first, index = np.unique(groups, return_index=True, return_inverse=True)
     random = np.random.default_rng(derive_seed(seed, "inner folds"))
     dealt = np.empty(len(first), dtype=np.int64)
     for fold in np.unique(folds):
         here = np.flatnonzero(folds[first] == fold)
         order = here[np.lexsort((random.random(len(here)), labels[first[here]]))]
-        dealt[order] = np.arange(len(order)) % CELLS
+        dealt[order] = np.arange(len(order)) % PARTS
     return dealt[index]

@@ -10,10 +10,10 @@ import numpy as np
 
 from graft.core.plotting import plotting, save_svg
 from graft.metrics.scorer import ACCURACY, Scorer
+from graft.selection.best import standard_error
 from graft.selection.candidates import Result
 from graft.selection.controls import Control
 from graft.selection.leaderboard import names_of
-from graft.selection.probes.probe import standard_error
 from graft.selection.rule import DEFAULT, Criterion, choose, ranked
 
 # Okabe and Ito's colours, with a line style each, so that more curves than colours stay apart.

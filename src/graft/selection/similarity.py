@@ -21,7 +21,7 @@ import numpy as np
 
 from graft.core.determinism import derive_seed
 from graft.metrics.scorer import ACCURACY, Scorer, scorer
-from graft.selection.probes.probe import HEAD, fold_scores
+from graft.selection.probes.probe import LinearProbe
 from graft.stats.corrected_ttest import corrected_interval
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _KINDS = ((0.5, "near to"), (1.5, "akin to"), (2.0, "far from"))
 
 
 def a_distance(
-    source: Features, target: Features, seed: int, head: str = HEAD, groups: NDArray[Any] | None = None
+    source: Features, target: Features, seed: int, head: str = "ridge", groups: NDArray[Any] | None = None
 ) -> float:
     """The proxy A-distance in [0, 2] of source (n, d) and target (m, d) features; as many of each are taken.
 
@@ -68,7 +68,7 @@ def a_distance(
     splitter = StratifiedGroupKFold(most, shuffle=True, random_state=derive_seed(seed, "sides") % 2**32)
     for number, (_, part) in enumerate(splitter.split(features, sides, together)):
         folds[part] = number
-    right = float(np.mean(fold_scores(features, sides, folds, seed, head, together)))
+    right = float(np.mean(LinearProbe(sides, folds, together, seed, head).fold_scores(features)))
     return max(0.0, 2 * (2 * right - 1))
 
 
@@ -82,7 +82,7 @@ def as_pixels(images: NDArray[np.uint8]) -> Features:
     return np.asarray(torch.cat(small).numpy())
 
 
-def over_pixels(features: tuple[float, ...], pixels: list[float], scorer: Scorer = ACCURACY) -> dict[str, Any]:
+def over_pixels(features: tuple[float, ...], pixels: tuple[float, ...], scorer: Scorer = ACCURACY) -> dict[str, Any]:
     """Score by fold of a head on features and on pixels -> the means, and by what features are better."""
     differences = [ours - theirs for ours, theirs in zip(features, pixels, strict=True)]
     interval = corrected_interval(differences, 1 / (len(differences) - 1), scorer.metric.high)
@@ -125,8 +125,7 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
     """
     from graft.models.weights.weights import pretrained, source_folder
     from graft.pretraining.source_models import source_features
-    from graft.selection.candidates import around, extractor_for
-    from graft.selection.probes.heads import head_for
+    from graft.selection.candidates import around, extractor_for, linear_probe
     from graft.training.devices import device_for
 
     candidate = winner.candidate
@@ -135,8 +134,8 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
     device = device_for(params.compute.device)
     extractor = extractor_for(data.images, winner.preprocessing, store, device)
     scores = scorer(params.metric)
-    shown, head = as_pixels(extractor.images), head_for(params)
-    pixels = fold_scores(shown, data.labels, data.folds, params.seed, head, data.groups, scores)
+    probe = linear_probe(data, params)
+    pixels = probe.fold_scores(as_pixels(extractor.images))
     gain = over_pixels(winner.probe.fold_scores, pixels, scores)
     distance: float | None = None
     reason: str | None = "there are no source images for these weights"
@@ -145,7 +144,7 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
         reason = "the source model was made without features of its images; run the stage pretrain again"
         if source is not None:
             target = extractor.every_depth(pretrained(candidate, around(params, sources)).network)[winner.probe.depth]
-            distance, reason = a_distance(source, target, params.seed, head, data.groups), None
+            distance, reason = a_distance(source, target, params.seed, probe.head, data.groups), None
     return {"a_distance": distance, "a_distance_reason": reason, **gain, "says": in_words(distance, gain, scores)}
 
 

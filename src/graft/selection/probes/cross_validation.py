@@ -1,29 +1,30 @@
-"""Cross-validation of a linear head on one depth's features: strength chosen inside each fold's training part."""
+"""Nested cross-validation of a linear head on one depth's features: strength chosen inside each training part."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graft.metrics.scorer import ACCURACY, Scorer
-from graft.selection.nested_folds import Cells, nest
-from graft.selection.probes.blas import Threads
-from graft.selection.probes.heads import Head, head_kind
-from graft.selection.probes.input_checks import require_usable
+from graft.selection.nested_folds import FoldIds, NestedFolds
+from graft.selection.probes.heads import Head
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.selection.nested_folds import Nest
+# Below this many multiplications in the largest step, threads of linear algebra wait for each other: up to 50 times as
+# long as one thread takes where other work goes on beside it.
+SMALL_WORK = 5e9
 
 
 @dataclass(frozen=True)
 class CrossValidated:
-    """What one head on one depth gave.
+    """Scores of one head on one depth.
 
     Attributes:
         outer: score on each outer fold, fitted on the others at a strength chosen among these alone.
@@ -38,84 +39,75 @@ class CrossValidated:
     scores: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class CrossValidation:
+    """A head on features (n, d) with labels (n) in 0..classes-1, to be scored on nested folds."""
+
+    head: Head
+    features: NDArray[Any]
+    labels: NDArray[np.int64]
+    classes: int
+    folds: NestedFolds
+    scorer: Scorer = ACCURACY
+
+    def run(self) -> CrossValidated:
+        """Score on every outer fold."""
+        chosen, inner = self._inside()
+        strengths = tuple(self.head.strengths[place] for place in chosen)
+        scores = np.empty((len(self.labels), self.classes))
+        outer = []
+        for held, strength in zip(self.folds.outer, strengths, strict=True):
+            tested = self.folds.rows(held)
+            scores[tested] = self._fit(held, (strength,))[0]
+            outer.append(self.scorer(self.labels[tested], scores[tested]))
+        return CrossValidated(tuple(outer), inner, strengths, scores)
+
+    def _fit(self, held: FoldIds, strengths: Sequence[float]) -> NDArray[np.float64]:
+        """Scores (s, rows of ``held``, k) by heads fitted to all other rows, standardised by these."""
+        from sklearn.preprocessing import StandardScaler
+
+        tested = self.folds.rows(held)
+        scaler = StandardScaler().fit(self.features[~tested].astype(np.float64))
+        train, rows = (scaler.transform(self.features[part].astype(np.float64)) for part in (~tested, tested))
+        return self.head.scores(train, self.labels[~tested], rows, strengths, self.classes)
+
+    def _inside(self) -> tuple[tuple[int, ...], tuple[tuple[float, ...], ...]]:
+        """For each outer fold, the place of the strength of least loss over its inner folds, and its score on each.
+
+        With three folds or more one fit without folds f and g is an inner fit of both outer folds.
+        """
+        uses: dict[FoldIds, list[tuple[int, FoldIds]]] = defaultdict(list)
+        for fold, held in enumerate(self.folds.outer):
+            for part in self.folds.inner(fold):
+                uses[held | part].append((fold, part))
+        losses = np.zeros((len(self.folds.outer), len(self.head.strengths)))
+        scored: list[dict[FoldIds, list[float]]] = [{} for _ in self.folds.outer]
+        for held, users in uses.items():
+            rows, scores = self.folds.rows(held), self._fit(held, self.head.strengths)
+            for fold, part in users:
+                tested = self.folds.rows(part)
+                found, labels = scores[:, tested[rows]], self.labels[tested]
+                losses[fold] += [self.head.loss(one, labels) for one in found]
+                scored[fold][part] = [self.scorer(labels, one) for one in found]
+        chosen = tuple(losses.argmin(axis=1).tolist())
+        return chosen, tuple(
+            tuple(scored[fold][part][place] for part in self.folds.inner(fold)) for fold, place in enumerate(chosen)
+        )
+
+
+def limited_threads(features: NDArray[Any]) -> AbstractContextManager[object]:
+    """One thread of linear algebra for small features (n, d), all for large ones."""
+    import scipy.linalg  # noqa: F401  # loads a library of its own, which would else be missed
+    from threadpoolctl import threadpool_limits
+
+    small = float(features.size) * min(features.shape) < SMALL_WORK
+    limit: AbstractContextManager[object] = threadpool_limits(1 if small else None)
+    return limit
+
+
 def cross_validated(
-    head: Head, labels: NDArray[np.int64], nested: Nest, classes: int, scorer: Scorer = ACCURACY
+    features: NDArray[Any], labels: NDArray[np.int64], folds: NestedFolds, head: Head, scorer: Scorer = ACCURACY
 ) -> CrossValidated:
-    """Score ``head`` on every outer fold of ``nested``; labels (n) in 0..classes-1."""
-    chosen, inner = _inside(head, labels, nested, scorer)
-    scores = np.empty((len(labels), classes))
-    outer = []
-    for fold, held in enumerate(nested.outer):
-        tested = nested.rows(held)
-        scores[tested] = head.scores(held, (head.strengths[chosen[fold]],))[0]
-        outer.append(scorer(labels[tested], scores[tested]))
-    return CrossValidated(tuple(outer), inner, tuple(head.strengths[place] for place in chosen), scores)
-
-
-def _inside(
-    head: Head, labels: NDArray[np.int64], nested: Nest, scorer: Scorer
-) -> tuple[tuple[int, ...], tuple[tuple[float, ...], ...]]:
-    """For each outer fold, the place of the strength of least loss over its inner folds, and its score on each.
-
-    What is held out of an inner fit is the outer fold and the inner one; with three folds or more both orders hold out
-    the same images, so that one fit serves two outer folds.
-    """
-    uses: dict[Cells, list[tuple[int, Cells]]] = defaultdict(list)
-    for fold, held in enumerate(nested.outer):
-        for part in nested.inner(fold):
-            uses[held | part].append((fold, part))
-    losses = [np.zeros(len(head.strengths)) for _ in nested.outer]
-    scored: list[dict[Cells, list[float]]] = [{} for _ in nested.outer]
-    for held, users in uses.items():
-        rows = nested.rows(held)
-        scores = head.scores(held, head.strengths)
-        for fold, part in users:
-            tested = nested.rows(part)
-            found = scores[:, tested[rows]]
-            losses[fold] += head.losses(found, labels[tested])
-            scored[fold][part] = [scorer(labels[tested], one) for one in found]
-    chosen = tuple(int(np.argmin(loss)) for loss in losses)
-    return chosen, tuple(
-        tuple(scored[fold][part][chosen[fold]] for part in nested.inner(fold)) for fold in range(len(nested.outer))
-    )
-
-
-def each_cross_validated(
-    many: Sequence[NDArray[Any]], labels: NDArray[np.int64], nested: Nest, head: str, scorer: Scorer = ACCURACY
-) -> list[CrossValidated]:
-    """Cross-validate the head called ``head`` on each of several features (n, d); labels (n), class indices."""
-    kind, classes, threads = head_kind(head), int(labels.max()) + 1, Threads()
-    found = []
-    for features in many:
-        with threads.for_work(float(features.size) * min(features.shape)):
-            ready = kind.make(features, labels, classes, nested)
-            found.append(cross_validated(ready, labels, nested, classes, scorer))
-    return found
-
-
-def out_of_fold_probabilities(
-    features: NDArray[Any],
-    labels: NDArray[np.int64],
-    folds: NDArray[np.int64],
-    seed: int = 0,
-    groups: NDArray[Any] | None = None,
-) -> NDArray[np.float64]:
-    """Class probabilities (n, k) of each image by a logistic head that has seen no image of its fold.
-
-    Scaler and strength of the penalty are fitted and chosen in the other folds. k is the highest label and one; a
-    class that the other folds have no image of has probability 0. Rows sum to one.
-
-    Args:
-        features: (n, d), finite.
-        labels: class indices (n).
-        folds: fold of each image (n).
-        seed: cuts the inner folds where there are two folds only.
-        groups: near duplicates (n), for the same.
-
-    Raises:
-        TrainingError: features that are not finite, one class, one fold.
-    """
-    require_usable(features, labels)
-    classes, nested = int(labels.max()) + 1, nest(labels, folds, seed, groups)
-    head = head_kind("logistic").make(features, labels, classes, nested)
-    return cross_validated(head, labels, nested, classes).scores
+    """Cross-validate a head on features (n, d) with labels (n), class indices."""
+    with limited_threads(features):
+        return CrossValidation(head, features, labels, int(labels.max()) + 1, folds, scorer).run()

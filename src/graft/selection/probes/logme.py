@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.selection.probes.blas import Threads
+from graft.selection.probes.cross_validation import limited_threads
 from graft.selection.probes.input_checks import require_usable
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def logme(features: NDArray[Any], labels: NDArray[np.int64]) -> float:
     """
     require_usable(features, labels)
     targets = (labels[:, None] == np.unique(labels)[None, :]).astype(np.float64)
-    with Threads().for_work(float(features.size) * min(features.shape)):
+    with limited_threads(features):
         return float(np.mean(_evidence(_spectrum(features.astype(np.float64), targets))) / len(labels))
 
 

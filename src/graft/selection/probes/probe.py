@@ -12,27 +12,20 @@ import numpy as np
 from graft.core.settings import Rule
 from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.best import best_by, standard_error
-from graft.selection.nested_folds import nest
-from graft.selection.probes.cross_validation import CrossValidated, each_cross_validated
-from graft.selection.probes.heads import head_kind
+from graft.selection.nested_folds import nested_folds
+from graft.selection.probes.cross_validation import CrossValidated, cross_validated
+from graft.selection.probes.heads import head_named
 from graft.selection.probes.input_checks import require_usable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Features = NDArray[np.float32]
-    Labels = NDArray[np.int64]
-    Folds = NDArray[np.int64]
-    Groups = NDArray[Any]
-
-__all__ = ["Probe", "fold_scores", "probe_at", "probe_auto", "standard_error"]
-
-HEAD = "ridge"
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What probing one candidate gave.
+    """The scores of a candidate's probes.
 
     Attributes:
         depth: index of the block it is to be cut after.
@@ -43,9 +36,7 @@ class Probe:
         fold_depths: the depth that ``fold_scores`` are of, in each fold.
         inner_scores: accuracy on the folds inside each fold's training part at that depth, by which to choose further.
         predicted: out-of-fold class index of each image at ``depth``, (n).
-        probabilities: out-of-fold probabilities at ``depth``, (n, k); None where the head has scores only, as the
-            ridge: :func:`graft.selection.probes.cross_validation.out_of_fold_probabilities` gives them for any
-            features.
+        probabilities: out-of-fold probabilities at ``depth``, (n, k); None where the head has scores only.
     """
 
     depth: int
@@ -63,59 +54,76 @@ class Probe:
         return float(np.mean(self.fold_scores))
 
 
-def probe_auto(
-    depths: Sequence[Features],
-    labels: Labels,
-    folds: Folds,
-    seed: int,
-    head: str = HEAD,
-    groups: Groups | None = None,
-    scorer: Scorer = ACCURACY,
-    rule: Rule = "accurate",
-) -> Probe:
-    """Probe every depth and choose one; the score is that of the whole procedure, choice included.
+@dataclass(frozen=True)
+class LinearProbe:
+    """A linear head, and the images and folds that features are probed on.
 
-    In each fold the depth is the one that ``rule`` takes on the folds inside the training part, where earlier is
-    cheaper, and that depth's score on the fold, which had no say, is the score. The depth to use is then chosen in the
-    same way on all folds.
-
-    Args:
-        depths: features (n, d) of each block, first block first.
+    Attributes:
         labels: class indices (n).
         folds: fold of each image (n), near duplicates in the same one.
+        groups: near duplicates (n); needed for two folds only.
         seed: cuts the inner folds where there are two folds only.
         head: a row of :data:`graft.selection.probes.heads.HEADS`.
-        groups: near duplicates (n); needed for two folds only.
-        scorer: what is scored; one of probabilities needs a head that gives them.
+        scorer: the metric; one of probabilities needs a head that gives them.
         rule: see :func:`graft.selection.best.best_by`.
-
-    Raises:
-        TrainingError: features that are not finite, naming the depth; one class; one fold.
-        ConfigError: no such head.
     """
-    found = _every_depth(depths, labels, folds, seed, head, groups, scorer)
-    chosen = [best_by(rule, [depth.inner[fold] for depth in found]) for fold in range(len(found[0].outer))]
-    scores = tuple(found[depth].outer[fold] for fold, depth in enumerate(chosen))
-    return _probe(found, best_by(rule, [depth.outer for depth in found]), scores, tuple(chosen), head)
+
+    labels: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    groups: NDArray[Any] | None = None
+    seed: int = 0
+    head: str = "ridge"
+    scorer: Scorer = ACCURACY
+    rule: Rule = "accurate"
+
+    def best_depth(self, depths: Sequence[Features]) -> Probe:
+        """Probe every depth and choose one; the score is that of the whole procedure, choice included.
+
+        In each fold the depth is the one that ``rule`` takes on the folds inside the training part, where earlier is
+        cheaper, and that depth's score on the fold, which had no say, is the score. The depth to use is then chosen in
+        the same way on all folds.
+
+        Args:
+            depths: features (n, d) of each block, first block first.
+
+        Raises:
+            TrainingError: features that are not finite, naming the depth; one class; one fold.
+            ConfigError: no such head.
+        """
+        found = self._every_depth(depths)
+        chosen = [best_by(self.rule, [depth.inner[fold] for depth in found]) for fold in range(len(found[0].outer))]
+        return self._probe(found, best_by(self.rule, [depth.outer for depth in found]), chosen)
+
+    def at_depth(self, depths: Sequence[Features], depth: int) -> Probe:
+        """Probe every depth for the curve, and score the given one; errors as of :meth:`best_depth`."""
+        found = self._every_depth(depths)
+        return self._probe(found, depth, [depth] * len(found[depth].outer))
+
+    def fold_scores(self, features: Features) -> tuple[float, ...]:
+        """Score on each fold of a head fitted on the others; errors as of :meth:`best_depth`."""
+        return self._every_depth([features])[0].outer
+
+    def _every_depth(self, depths: Sequence[Features]) -> list[CrossValidated]:
+        for depth, features in enumerate(depths):
+            require_usable(features, self.labels, where=f"depth {depth} of {len(depths) - 1}")
+        folds, head = nested_folds(self.labels, self.folds, self.seed, self.groups), head_named(self.head)
+        return [cross_validated(features, self.labels, folds, head, self.scorer) for features in depths]
+
+    def _probe(self, found: Sequence[CrossValidated], depth: int, chosen: Sequence[int]) -> Probe:
+        """``chosen``: the depth in each fold."""
+        return Probe(
+            depth,
+            tuple(found[place].outer[fold] for fold, place in enumerate(chosen)),
+            tuple(float(np.mean(one.outer)) for one in found),
+            tuple(standard_error(one.outer) for one in found),
+            tuple(chosen),
+            tuple(float(np.mean(found[place].inner[fold])) for fold, place in enumerate(chosen)),
+            found[depth].scores.argmax(axis=1),
+            found[depth].scores if head_named(self.head).gives_probabilities else None,
+        )
 
 
-def probe_at(
-    depths: Sequence[Features],
-    labels: Labels,
-    folds: Folds,
-    depth: int,
-    seed: int = 0,
-    head: str = HEAD,
-    groups: Groups | None = None,
-    scorer: Scorer = ACCURACY,
-) -> Probe:
-    """Probe every depth for the curve, and score the given one; arguments and errors as of :func:`probe_auto`."""
-    found = _every_depth(depths, labels, folds, seed, head, groups, scorer)
-    scores = found[depth].outer
-    return _probe(found, depth, scores, (depth,) * len(scores), head)
-
-
-def best_of(probes: Sequence[Probe]) -> tuple[int, Probe]:
+def best_probe(probes: Sequence[Probe]) -> tuple[int, Probe]:
     """The best of several probes of the same images, such as one for each way of fitting them, and its place.
 
     Its score is that of the whole procedure: in each fold that of the probe which is best inside the training part.
@@ -127,45 +135,3 @@ def best_of(probes: Sequence[Probe]) -> tuple[int, Probe]:
     scores = tuple(probes[place].fold_scores[fold] for fold, place in enumerate(inside.tolist()))
     best = int(np.argmax([probe.mean for probe in probes]))
     return best, dataclasses.replace(probes[best], fold_scores=scores)
-
-
-def fold_scores(
-    features: Features,
-    labels: Labels,
-    folds: Folds,
-    seed: int = 0,
-    head: str = HEAD,
-    groups: Groups | None = None,
-    scorer: Scorer = ACCURACY,
-) -> list[float]:
-    """Score of a linear head on each fold, fitted on the others; arguments and errors as of :func:`probe_auto`."""
-    return list(_every_depth([features], labels, folds, seed, head, groups, scorer)[0].outer)
-
-
-def _every_depth(
-    depths: Sequence[Features],
-    labels: Labels,
-    folds: Folds,
-    seed: int,
-    head: str,
-    groups: Groups | None,
-    scorer: Scorer,
-) -> list[CrossValidated]:
-    for depth, features in enumerate(depths):
-        require_usable(features, labels, where=f"depth {depth} of {len(depths) - 1}")
-    return each_cross_validated(depths, labels, nest(labels, folds, seed, groups), head, scorer)
-
-
-def _probe(
-    found: Sequence[CrossValidated], depth: int, scores: tuple[float, ...], chosen: tuple[int, ...], head: str
-) -> Probe:
-    return Probe(
-        depth,
-        scores,
-        tuple(float(np.mean(one.outer)) for one in found),
-        tuple(standard_error(one.outer) for one in found),
-        chosen,
-        tuple(float(np.mean(found[place].inner[fold])) for fold, place in enumerate(chosen)),
-        found[depth].scores.argmax(axis=1),
-        found[depth].scores if head_kind(head).gives_probabilities else None,
-    )

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.core.errors import ConfigError, WeightsError
+from graft.core.errors import WeightsError
 from graft.inference import engines
-from graft.inference.engines import ENGINES, choose
+from graft.inference.engines import ENGINES, QUICK_START, EngineSpec, choose_engine
 from graft.inference.predictor import Predictor
 from graft.inference.served_model import ServedModel
 from graft.models.preprocessing import Geometry, Preprocessing
@@ -34,8 +34,12 @@ def test_normalising_without_torch_gives_the_same_bits(
     np.testing.assert_array_equal(found, wanted)
 
 
+def on_cpu(name: str) -> list[EngineSpec]:
+    return [spec for spec in ENGINES if (spec.name, spec.device) == (name, "cpu")]
+
+
 def usable(folder: Path) -> list[str]:
-    return sorted({kind.name for kind in ENGINES if kind.why_not(folder) is None and kind.device == "cpu"})
+    return sorted({spec.name for spec in ENGINES if spec.why_not(folder) is None and spec.device == "cpu"})
 
 
 @pytest.mark.parametrize("name", ["onnxruntime", "torch"])
@@ -43,9 +47,9 @@ def usable(folder: Path) -> list[str]:
 def test_every_engine_answers_as_evaluation_does(whole: Path, name: str, count: int) -> None:
     assert usable(whole) == ["onnxruntime", "torch"], "an engine without a test"
     images = list(np.random.default_rng(count).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8))
-    model = ServedModel.load(whole, wanted=name)
+    model = ServedModel.load(whole, engines=on_cpu(name))
     said, wanted = model.predict_batch(images), Predictor.load(whole).predict_batch(images)
-    assert model.kind.name == name
+    assert model.spec.name == name
     np.testing.assert_allclose(said.probabilities, wanted.probabilities, atol=1e-6)
     assert said.novelty is not None and wanted.novelty is not None
     # A distance near zero is a small difference of large numbers.
@@ -64,29 +68,30 @@ def missing(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 
 def test_what_is_chosen(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_GPU", tmp_path / "no gpu")
-    assert (choose(whole).name, choose(whole, "torch").name) == ("onnxruntime", "torch")
-    assert choose(tmp_path).name == "torch"  # no ONNX file
+    assert choose_engine(whole).name == choose_engine(whole, QUICK_START).name == "onnxruntime"
+    assert choose_engine(tmp_path).name == "torch"  # no ONNX file
     with monkeypatch.context() as patch:
         missing(patch, "torch")
-        assert choose(whole).name == "onnxruntime"
+        assert choose_engine(whole).name == "onnxruntime"
     missing(monkeypatch, "onnxruntime")
-    assert choose(whole).name == "torch"
+    assert choose_engine(whole).name == "torch"
 
 
 def test_torch_is_chosen_where_there_is_a_gpu(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "_GPU", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose(whole).device == "cpu"
+    assert choose_engine(whole).device == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert (choose(whole).name, choose(whole).device) == ("torch", "cuda")
+    assert (choose_engine(whole).name, choose_engine(whole).device) == ("torch", "cuda")
+    assert choose_engine(whole, QUICK_START).name == "onnxruntime"
     missing(monkeypatch, "torch")
-    assert choose(whole).device == "cpu"
+    assert choose_engine(whole).device == "cpu"
 
 
 def test_nothing_can_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing(monkeypatch, "torch")
     with pytest.raises(WeightsError) as refused:
-        choose(tmp_path)
+        choose_engine(tmp_path)
     assert str(refused.value) == (
         "nothing here can run this model (torch on cuda: torch is not installed; onnxruntime on cpu: there is no "
         "model.onnx beside the model; torch on cpu: torch is not installed)\n"
@@ -95,15 +100,9 @@ def test_nothing_can_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
-def test_unknown_engine(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="there is no engine 'onnx'") as refused:
-        choose(tmp_path, "onnx")
-    assert refused.value.remedy == "did you mean 'onnxruntime'?"
-
-
 @pytest.mark.parametrize("name", ["onnxruntime", "torch"])
 def test_engines_may_be_asked_from_several_threads(whole: Path, name: str) -> None:
-    model = ServedModel.load(whole, wanted=name)
+    model = ServedModel.load(whole, engines=on_cpu(name))
     images = list(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8))
     wanted = [model.predict_batch([image]).probabilities for image in images]
     with ThreadPoolExecutor(4) as pool:

@@ -46,7 +46,7 @@ def test_the_file_says_what_goes_in_and_out_and_nothing_of_this_machine(whole: P
     assert b"site-packages" not in data and b".py" not in data and str(Path.home()).encode() + b"/" not in data
 
 
-def test_the_proof_stands_in_the_package(whole: Path) -> None:
+def test_parity_report_is_in_the_package(whole: Path) -> None:
     said = read_package(whole).onnx
     assert said["sha256"] == sha256(whole / "model.onnx")
     assert (said["images"], said["drawn_from"], said["same_answer"]) == (64, "random pixels (seed 0)", 1.0)
@@ -75,15 +75,15 @@ def test_engines_that_differ_are_noticed(engine: Planted, holds: bool) -> None:
     levels = np.linspace(120, 135, 40)
     images = [np.full((2, 2, 3), level, np.uint8) for level in levels]
     found = compare(engine, Planted(), images, Trust(), "planted")
-    assert found.holds is holds
+    assert found.passed is holds
     assert found.images == 40 and found.drawn_from == "planted"
 
 
 def test_limits_are_those_that_are_promised() -> None:
     assert LEAST_SAME == 0.999 and TOLERANCE <= 1e-3
-    assert parity.Proof(1000, "", 0.999, 1e-3).holds
-    assert not parity.Proof(1000, "", 0.998, 0.0).holds
-    assert not parity.Proof(1000, "", 1.0, 2e-3).holds
+    assert parity.ParityReport(1000, "", 0.999, 1e-3).passed
+    assert not parity.ParityReport(1000, "", 0.998, 0.0).passed
+    assert not parity.ParityReport(1000, "", 1.0, 2e-3).passed
 
 
 def test_what_does_not_answer_as_torch_does_is_not_packaged(

@@ -15,7 +15,7 @@ from bentoml.exceptions import BentoMLException
 
 from graft.core.files import write_json
 from graft.core.workspace import Workspace
-from graft.serving.model.location import ProjectModel
+from graft.serving.model.project_model import ProjectModel
 from tests.serving.process import BENTOML, PATIENCE, ROOT, serving, workers_in
 from tests.serving.test_process import predict, whole_project
 from tests.waiting import until

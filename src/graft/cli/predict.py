@@ -63,14 +63,14 @@ def predict_files(names: Sequence[str], model: Path | None, as_json: bool, to: P
     """
     from graft.core.determinism import available_cores
     from graft.core.workspace import Workspace
-    from graft.inference.engines import quickest_to_load
+    from graft.inference.engines import QUICK_START
     from graft.inference.packaged import title_of
     from graft.inference.served_model import ServedModel
 
     folder = Workspace.find().in_use if model is None else model
     check_replaceable(to)
     cores = available_cores()
-    loaded = ServedModel.load(folder, cores, quickest_to_load(folder))
+    loaded = ServedModel.load(folder, cores, QUICK_START)
     _tell(_answers(loaded, image_files(names), title_of(folder), cores), as_json, f"in {folder}", to)
 
 

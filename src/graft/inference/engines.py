@@ -1,4 +1,4 @@
-"""The engines that run a network, in one table: ONNX Runtime on a CPU, torch on a GPU or where there is no other way.
+"""Inference engines: torch on a GPU, ONNX Runtime on a CPU, torch on a CPU.
 
 To add one: a class with ``run``, a function that says why it cannot be used, and a row in ``ENGINES``.
 """
@@ -6,7 +6,7 @@ To add one: a class with ``run``, a function that says why it cannot be used, an
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from graft.core.errors import ConfigError, WeightsError, did_you_mean
+from graft.core.errors import WeightsError
 from graft.inference.artifact import Artifact, load_artifact
 from graft.inference.onnx_names import FEATURES, IMAGES, LOGITS
 from graft.inference.packaged import ONNX_FILE
@@ -28,22 +28,34 @@ if TYPE_CHECKING:
     from graft.models.backbone import Network
 
 
-_GPU = Path("/dev/nvidiactl")  # the driver's own file, of which there is one for all GPUs
+_GPU = Path("/dev/nvidiactl")  # the NVIDIA driver's control device
 
 
 class Engine(Protocol):
-    """Runs one model; may be called from several threads at once."""
+    """Runs one model; thread-safe."""
 
     def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Prepared images (n, size, size, 3) -> logits (n, classes), features (n, d)."""
+        """Forward pass.
+
+        Args:
+            images: preprocessed, uint8 (n, size, size, 3).
+
+        Returns:
+            logits (n, classes), and features (n, d), the head's input.
+        """
         ...
 
 
 class OnnxEngine:
-    """model.onnx by ONNX Runtime on the CPU.
+    """model.onnx by ONNX Runtime on the CPU, in the caller's thread.
 
-    Whoever calls computes: with one thread per run, as many runs go side by side as there are callers, and nobody waits
-    for the slowest part of a divided one.
+    Args:
+        folder: the model's.
+        artifact: its card.
+        threads: intra-op threads of one run; with 1, runs of several callers go in parallel.
+
+    Raises:
+        WeightsError: ONNX Runtime cannot load the file.
     """
 
     def __init__(self, folder: Path, artifact: Artifact, threads: int) -> None:
@@ -52,14 +64,14 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Threads that spin while they wait take cores away from decoding.
+        # Spinning threads take cores away from decoding.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # errors; warnings there are about its own optimisations
+        options.log_severity_level = 3  # errors
         try:
             self.session: Any = onnxruntime.InferenceSession(
                 folder / ONNX_FILE, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # ONNX Runtime's errors have no common parent but this one
+        except Exception as error:  # ONNX Runtime's errors have no other common base
             raise WeightsError(
                 f"ONNX Runtime cannot load the model: {str(error).splitlines()[0][:200]}",
                 where=folder / ONNX_FILE,
@@ -75,7 +87,7 @@ class OnnxEngine:
 
 
 class TorchEngine:
-    """The weights by torch, on whatever device."""
+    """The safetensors weights by torch, on ``device``."""
 
     def __init__(self, artifact: Artifact, network: Network, device: str) -> None:
         self.preprocessing = artifact.preprocessing
@@ -84,7 +96,7 @@ class TorchEngine:
 
     @classmethod
     def load(cls, folder: Path, artifact: Artifact, threads: int, device: str) -> TorchEngine:
-        """Load the weights in ``folder``. Raises WeightsError as :func:`~graft.inference.artifact.load_artifact`."""
+        """Load the artifact in ``folder``. Raises WeightsError as :func:`~graft.inference.artifact.load_artifact`."""
         from graft.core.determinism import make_deterministic
 
         make_deterministic(threads)
@@ -107,11 +119,11 @@ def _on_cpu(tensor: torch.Tensor) -> NDArray[np.floating]:
 
 
 @dataclass(frozen=True)
-class Kind:
+class EngineSpec:
     """A row of the table.
 
     Attributes:
-        name: as ``GRAFT_ENGINE`` and ``GET /model`` have it.
+        name: as ``GET /model`` shows it.
         device: where it runs.
         why_not: why it cannot run the model in a folder on this machine, None where it can; imports nothing heavy.
         load: folder, its card, threads of one run -> the engine.
@@ -130,7 +142,7 @@ def _no_torch(_: Path) -> str | None:
 def _no_gpu(folder: Path) -> str | None:
     if reason := _no_torch(folder):
         return reason
-    # To ask torch takes two seconds, which would be lost on every machine that has no GPU.
+    # Checked first: importing torch takes two seconds.
     if not _GPU.exists():
         return "there is no GPU"
     import torch
@@ -144,45 +156,29 @@ def _no_onnx(folder: Path) -> str | None:
     return None if importlib.util.find_spec("onnxruntime") else "onnxruntime is not installed"
 
 
-# In the order of preference: the first that can run the model does.
-ENGINES: tuple[Kind, ...] = (
-    Kind("torch", "cuda", _no_gpu, partial(TorchEngine.load, device="cuda")),
-    Kind("onnxruntime", "cpu", _no_onnx, OnnxEngine),
-    Kind("torch", "cpu", _no_torch, partial(TorchEngine.load, device="cpu")),
-)
+_ONNX = EngineSpec("onnxruntime", "cpu", _no_onnx, OnnxEngine)
+_TORCH_GPU = EngineSpec("torch", "cuda", _no_gpu, partial(TorchEngine.load, device="cuda"))
+_TORCH_CPU = EngineSpec("torch", "cpu", _no_torch, partial(TorchEngine.load, device="cpu"))
+# By throughput: for a service.
+ENGINES: tuple[EngineSpec, ...] = (_TORCH_GPU, _ONNX, _TORCH_CPU)
+# By start-up time: for a command, as importing torch takes longer than a thousand images.
+QUICK_START: tuple[EngineSpec, ...] = (_ONNX, _TORCH_GPU, _TORCH_CPU)
 
 
-def choose(folder: Path, wanted: str = "") -> Kind:
-    """The engine for the model in ``folder`` on this machine.
-
-    Args:
-        folder: the model's.
-        wanted: an engine's name, or empty for the first that can run it.
+def choose_engine(folder: Path, engines: Sequence[EngineSpec] = ENGINES) -> EngineSpec:
+    """The first of ``engines`` that can run the model in ``folder`` on this machine.
 
     Raises:
-        ConfigError: no engine has the name ``wanted``.
-        WeightsError: none can run the model; the message says why of each.
+        WeightsError: none can; the message says why of each.
     """
-    names = sorted({kind.name for kind in ENGINES})
-    if wanted and wanted not in names:
-        raise ConfigError(f"there is no engine {wanted!r}", where="GRAFT_ENGINE", remedy=did_you_mean(wanted, names))
     reasons = []
-    for kind in ENGINES:
-        if wanted in {"", kind.name}:
-            reason = kind.why_not(folder)
-            if reason is None:
-                return kind
-            reasons.append(f"{kind.name} on {kind.device}: {reason}")
+    for spec in engines:
+        reason = spec.why_not(folder)
+        if reason is None:
+            return spec
+        reasons.append(f"{spec.name} on {spec.device}: {reason}")
     raise WeightsError(
         f"nothing here can run this model ({'; '.join(reasons)})",
         where=folder,
         remedy="package it where onnxruntime and onnxscript are installed, or install torch, torchvision and timm",
     )
-
-
-def quickest_to_load(folder: Path) -> str:
-    """The engine, by its name, for a command that answers and ends; empty: as :func:`choose` prefers.
-
-    ONNX Runtime wherever it can: to import torch takes longer than a thousand images do.
-    """
-    return "onnxruntime" if _no_onnx(folder) is None else ""

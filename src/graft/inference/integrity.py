@@ -1,4 +1,4 @@
-"""Refuses a model whose parts do not agree: hashes, classes, preprocessing, ONNX; before it answers anybody."""
+"""Integrity of a packaged model: hashes, classes, preprocessing and the ONNX file must belong together."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 _REMEDY = "package the model again (`.venv/bin/dvc repro package`), or copy all files of its folder from one place"
 _HEAD = "head.weight"
-_MOST_HEADER = 100 << 20
+_LONGEST_HEADER = 100 << 20
 
 
-def check_agreement(folder: Path) -> Artifact:
-    """Read the card in ``folder`` and hold the other files against it, without loading a network; returns the card.
+def check_integrity(folder: Path) -> Artifact:
+    """Read the card in ``folder`` and check the other files against it, without loading a network.
 
     Raises:
         WeightsError: there is no model, or a part is missing, damaged, or was made for another.
@@ -45,18 +45,18 @@ def check_agreement(folder: Path) -> Artifact:
 
 
 def check_engine(folder: Path, card: Artifact, engine: Engine, reference: Reference | None) -> None:
-    """Run two images, which also warms the engine up, and look whether what comes out has the card's shape.
+    """Run two random images, which also warms the engine up, and check the outputs against the card.
 
     Raises:
         WeightsError: the engine cannot run it, or gives another number of classes or features, or no numbers.
     """
     size = card.preprocessing.geometry.size
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    _check_card_of(folder, engine)
+    _check_onnx_card(folder, engine)
     try:
         engine.run(images[:1])
         logits, features = engine.run(images)
-    except Exception as error:  # engines meet what does not fit with exceptions of every kind
+    except Exception as error:  # engines raise exceptions of every kind
         reason = next(iter(str(error).splitlines()), "")[:200]
         raise WeightsError(
             f"the model does not run on images of {size} px, which its card says: {reason}",
@@ -113,7 +113,7 @@ def _is_number(value: object) -> bool:
 def _check_classes(folder: Path, card: Artifact) -> None:
     if len(set(card.classes)) != len(card.classes) or not card.classes:
         raise WeightsError("the card names a class twice, or none", where=folder / CARD_FILE, remedy=_REMEDY)
-    head = _shape_of(folder / WEIGHTS_FILE, _HEAD)
+    head = _tensor_shape(folder / WEIGHTS_FILE, _HEAD)
     if head is not None and head[0] != len(card.classes):
         raise WeightsError(
             f"the card names {len(card.classes)} classes, and the weights are for {head[0]}",
@@ -122,12 +122,12 @@ def _check_classes(folder: Path, card: Artifact) -> None:
         )
 
 
-def _shape_of(path: Path, tensor: str) -> list[int] | None:
-    """A tensor's shape by the header of a safetensors file, without reading any tensor; None where there is none."""
+def _tensor_shape(path: Path, tensor: str) -> list[int] | None:
+    """A tensor's shape from the header of a safetensors file; None where there is no such tensor."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            if length > _MOST_HEADER:
+            if length > _LONGEST_HEADER:
                 raise ValueError("its header is too long")
             header = json.loads(file.read(length))
         shape: list[int] | None = header[tensor]["shape"] if tensor in header else None
@@ -137,7 +137,7 @@ def _shape_of(path: Path, tensor: str) -> list[int] | None:
 
 
 def _check_onnx_file(folder: Path, expected: str) -> None:
-    """The ONNX file is there exactly if the package says so, and is that one."""
+    """model.onnx exists exactly where package.json has its hash, and has that hash."""
     path = folder / ONNX_FILE
     if not expected:
         if path.exists():
@@ -151,8 +151,8 @@ def _check_onnx_file(folder: Path, expected: str) -> None:
         )
 
 
-def _check_card_of(folder: Path, engine: Engine) -> None:
-    """An ONNX file says for which card it was exported: a good file of another model is none for this one."""
+def _check_onnx_card(folder: Path, engine: Engine) -> None:
+    """The metadata of model.onnx hold the hash of the card that it was exported for."""
     session = getattr(engine, "session", None)
     if session is None:
         return

@@ -1,4 +1,4 @@
-"""From an artifact to model.onnx beside it: the same network for ONNX Runtime, same model and versions, same bytes."""
+"""ONNX export of a network; the same model and versions give the same bytes."""
 
 from __future__ import annotations
 
@@ -23,21 +23,25 @@ if TYPE_CHECKING:
 
 
 class ExportError(GraftError):
-    """A network that cannot be written as ONNX."""
+    """A network that cannot be exported to ONNX."""
 
 
 def export(network: Network, artifact: Artifact, folder: Path, path: Path) -> None:
-    """Write ``network`` as ONNX to ``path``: normalised images (n, 3, size, size) -> logits and features.
+    """Export ``network`` to ONNX: normalised images (n, 3, size, size) -> logits (n, classes), features (n, d).
 
-    The file carries the hash of the card in ``folder``, by which the engine knows that both belong together.
+    Args:
+        network: in whatever mode; exported in eval mode.
+        artifact: its card, for the input's size.
+        folder: holds the card, whose hash becomes metadata of the file.
+        path: the ONNX file to write.
 
     Raises:
-        ExportError: torch cannot write this network down.
+        ExportError: torch cannot export this network, or onnxscript is not installed.
     """
     import torch
 
     size = artifact.preprocessing.geometry.size
-    # Two images: an export of one alone takes the number of images for a constant.
+    # Two images: with one, the exporter takes the batch size for a constant.
     example = (torch.zeros(2, 3, size, size),)
     try:
         with _silenced():
@@ -54,17 +58,17 @@ def export(network: Network, artifact: Artifact, folder: Path, path: Path) -> No
         raise ExportError(
             f"the model cannot be written as ONNX: {error.name} is not installed", remedy="pip install 'graft[serve]'"
         ) from None
-    except Exception as error:  # the exporter meets what it does not know with exceptions of every kind
+    except Exception as error:  # the exporter raises exceptions of every kind
         raise ExportError(f"torch cannot write {artifact.arch} as ONNX: {_first_line(error)}") from None
     assert program is not None, "with dynamo a program is returned"
-    _forget_origin(program)
+    _strip_metadata(program)
     program.model.metadata_props[CARD_KEY] = sha256(folder / CARD_FILE)
     with atomic_file(path) as beside:
         program.save(str(beside), external_data=False)
 
 
 def _with_features(network: Network) -> nn.Module:
-    """The network, giving its features too; they are what novelty compares."""
+    """The network with its features as a second output, for novelty detection."""
     from torch import nn
 
     class WithFeatures(nn.Module):
@@ -79,8 +83,8 @@ def _with_features(network: Network) -> nn.Module:
     return WithFeatures()
 
 
-def _forget_origin(program: torch.onnx.ONNXProgram) -> None:
-    """Drop where each node came from, with this machine's paths in it: the bytes shall depend on the model alone."""
+def _strip_metadata(program: torch.onnx.ONNXProgram) -> None:
+    """Remove stack traces with this machine's paths, so that the bytes depend on the model alone."""
     parts: tuple[Any, ...] = (program.model.graph, *program.model.functions.values())
     for graph in parts:
         graph.metadata_props.clear()
@@ -97,11 +101,7 @@ def _forget_origin(program: torch.onnx.ONNXProgram) -> None:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep to itself what the exporter says to its own makers: deprecations inside of it, and its progress.
-
-    Nothing about the model is lost by that: what cannot be exported is an exception, and what was exported is compared
-    with torch on images before anybody uses it.
-    """
+    """Silence the exporter's deprecation warnings and progress; failures are exceptions."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""The names by which export and engine meet: its input, its outputs, and the key that ties it to a card."""
+"""Names of model.onnx: input, outputs, and the metadata key of the card's hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether ONNX Runtime answers as torch does, on images: what is packaged as ONNX was compared first."""
+"""Parity of ONNX Runtime and torch: model.onnx is packaged only where both predict the same."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Proof:
-    """What package.json says of the ONNX file.
+class ParityReport:
+    """Comparison of two engines, as package.json keeps it.
 
     Attributes:
         images: how many were compared.
@@ -50,8 +50,8 @@ class Proof:
     tolerance: float = TOLERANCE
 
     @property
-    def holds(self) -> bool:
-        """Whether ONNX Runtime may answer in torch's place."""
+    def passed(self) -> bool:
+        """Whether ONNX Runtime may take torch's place."""
         return self.same_answer >= LEAST_SAME and self.largest_difference <= self.tolerance
 
 
@@ -81,14 +81,16 @@ def write_onnx(folder: Path, images: Sequence[StoredFile]) -> dict[str, Any]:
         drawn_from = "random pixels (seed 0)"
     shown = track(pixels, "comparing ONNX Runtime with torch", total=len(images) or RANDOM_IMAGES)
     engines = OnnxEngine(folder, artifact, 1), TorchEngine(artifact, network, "cpu")
-    proof = compare(*engines, list(shown), artifact.trust, drawn_from)
-    if not proof.holds:
+    report = compare(*engines, list(shown), artifact.trust, drawn_from)
+    if not report.passed:
         path.unlink()
-        return {"refused": "ONNX Runtime does not answer as torch does", **asdict(proof)}
-    return {"sha256": sha256(path), **asdict(proof)}
+        return {"refused": "ONNX Runtime does not answer as torch does", **asdict(report)}
+    return {"sha256": sha256(path), **asdict(report)}
 
 
-def compare(onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], trust: Trust, drawn_from: str) -> Proof:
+def compare(
+    onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], trust: Trust, drawn_from: str
+) -> ParityReport:
     """Run prepared images through both engines, in batches of several sizes, and compare their answers."""
     same, largest = 0, 0.0
     for start, stop in _batches(len(images)):
@@ -97,7 +99,7 @@ def compare(onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], tr
         same += int((one.argmax(axis=1) == other.argmax(axis=1)).sum())
         # A probability that is no number must not pass for a small difference.
         largest = max(largest, float(np.nan_to_num(np.abs(one - other), nan=1.0).max()))
-    return Proof(len(images), drawn_from, same / max(1, len(images)), largest)
+    return ParityReport(len(images), drawn_from, same / max(1, len(images)), largest)
 
 
 def _batches(images: int) -> list[tuple[int, int]]:

@@ -1,15 +1,16 @@
-"""The predictor of the service and of `graft predict`: a checked model, run by the fastest engine, without torch."""
+"""The predictor of the service and of `graft predict`: a checked model, run by an inference engine, without torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.calibration.novelty import Reference, read_reference
 from graft.inference.artifact import Artifact
-from graft.inference.engines import Engine, Kind, choose
-from graft.inference.integrity import check_agreement, check_engine
+from graft.inference.engines import ENGINES, Engine, EngineSpec, choose_engine
+from graft.inference.integrity import check_engine, check_integrity
 from graft.inference.predictor import BasePredictor, Predictions, to_predictions
 
 if TYPE_CHECKING:
@@ -23,33 +24,32 @@ class ServedModel(BasePredictor):
 
     Attributes:
         artifact: its card.
-        engine: what runs it.
-        kind: which engine that is.
+        engine: runs the network.
+        spec: the engine's row of the table.
         reference: features of training samples for novelty detection, if it has any.
     """
 
     artifact: Artifact
     engine: Engine
-    kind: Kind
+    spec: EngineSpec
     reference: Reference | None = None
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 1, wanted: str = "") -> ServedModel:
-        """Check the model in ``folder``, load it and run it once.
+    def load(cls, folder: Path, threads: int = 1, engines: Sequence[EngineSpec] = ENGINES) -> ServedModel:
+        """Check the model in ``folder``, load it, and warm the engine up.
 
         Args:
             folder: the model's.
-            threads: of one run.
-            wanted: an engine's name; empty for the best that can run it (see :func:`graft.inference.engines.choose`).
+            threads: intra-op threads of one run.
+            engines: the first that can run the model does.
 
         Raises:
-            WeightsError: a file is missing, is another one than the card says, or does not fit it.
-            ConfigError: there is no such engine.
+            WeightsError: a file is missing or does not belong to the card, or no engine can run the model.
         """
-        card = check_agreement(folder)
-        kind = choose(folder, wanted)
-        engine = kind.load(folder, card, threads)
-        model = cls(card, engine, kind, read_reference(folder, card.trust.novelty))
+        card = check_integrity(folder)
+        spec = choose_engine(folder, engines)
+        engine = spec.load(folder, card, threads)
+        model = cls(card, engine, spec, read_reference(folder, card.trust.novelty))
         check_engine(folder, card, engine, model.reference)
         return model
 

@@ -15,7 +15,7 @@ from graft.core.errors import VersionError, WeightsError
 from graft.core.files import DEBRIS, atomic_dir
 from graft.core.workspace import Workspace
 from graft.inference.artifact import read_card
-from graft.inference.integrity import check_agreement
+from graft.inference.integrity import check_integrity
 from graft.inference.packaged import Package, files_of, read_package, version_of
 from graft.registry.git import Checkout
 from graft.registry.history import Promotion, history, record
@@ -61,7 +61,7 @@ def promote(workspace: Workspace, *, anyway: bool = False) -> Change:
     """
     with changing(workspace) as checkout:
         package, past = read_package(workspace.packaged), history(workspace)
-        check_agreement(workspace.packaged)
+        check_integrity(workspace.packaged)
         if past and past[-1].version == package.version:
             return Change(None, f"{past[-1].title} is in use already")
         decision = None if anyway else decide(package, past, workspace)
@@ -118,7 +118,7 @@ def replace_promoted(
     _check_replaceable(workspace.promoted, known)
     with atomic_dir(workspace.promoted) as beside:
         fill(beside)
-        check_agreement(beside)
+        check_integrity(beside)
         if version_of(beside) != version:
             raise VersionError(f"these files are not those of version {version}", where=workspace.promoted)
     # Files are not linked to the cache anew: a service may be reading them.
@@ -137,7 +137,7 @@ def _check_replaceable(folder: Path, known: set[str]) -> None:
     if not there:
         return
     try:
-        check_agreement(folder)
+        check_integrity(folder)
         is_ours = version_of(folder) in known
         foreign = there - set(files_of(read_card(folder), read_package(folder))) if is_ours else there
     except WeightsError:

@@ -29,7 +29,8 @@ from graft.serving.middleware.auth import AuthMiddleware, is_loopback
 from graft.serving.middleware.body_limit import BodyLimitMiddleware
 from graft.serving.middleware.origin import OriginMiddleware
 from graft.serving.model.bundle import ModelBundle
-from graft.serving.model.location import VARIABLE, ProjectModel, check_model, labels_of, model_folder
+from graft.serving.model.location import VARIABLE, check_model, model_folder
+from graft.serving.model.project_model import ProjectModel, labels_of
 from graft.serving.model.reload import LiveModel
 from graft.serving.page import PAGE_ROUTES
 from graft.serving.prediction_log.record import start_recorder

@@ -10,7 +10,8 @@ from bentoml.exceptions import BentoMLException
 
 from graft.core.errors import WeightsError
 from graft.core.workspace import Workspace
-from graft.serving.model.location import ProjectModel, check_model, identity, model_folder
+from graft.serving.model.location import check_model, identity, model_folder
+from graft.serving.model.project_model import ProjectModel
 from graft.serving.model.store import register
 
 

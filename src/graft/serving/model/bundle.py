@@ -58,8 +58,8 @@ def describe(
         "keeps_images": settings.keep_images is not None,
         **reliance(artifact),
         "runtime": {
-            "engine": model.kind.name,
-            "device": model.kind.device,
+            "engine": model.spec.name,
+            "device": model.spec.device,
             "threads": capacity.threads,
             "workers": capacity.workers,
         },

@@ -13,7 +13,7 @@ import pytest
 
 from graft.core.errors import WeightsError
 from graft.core.files import sha256, write_json
-from graft.inference.integrity import check_agreement
+from graft.inference.integrity import check_integrity
 from graft.inference.packaged import version_of
 from graft.inference.served_model import ServedModel
 
@@ -106,8 +106,8 @@ def test_what_does_not_agree_is_refused(packaged: Path, fault: str) -> None:
 
 
 def test_a_whole_model_is_served(packaged: Path) -> None:
-    assert check_agreement(packaged).classes == ("ant", "bee", "wasp")
-    assert ServedModel.load(packaged).kind.name == "onnxruntime"
+    assert check_integrity(packaged).classes == ("ant", "bee", "wasp")
+    assert ServedModel.load(packaged).spec.name == "onnxruntime"
 
 
 def test_another_models_onnx_file_is_refused_even_where_the_package_names_it(packaged: Path, other: Path) -> None:
@@ -119,7 +119,7 @@ def test_another_models_onnx_file_is_refused_even_where_the_package_names_it(pac
 
 def test_torch_is_held_against_the_card_too(packaged: Path) -> None:
     no_onnx(packaged)
-    assert ServedModel.load(packaged).kind.name == "torch"
+    assert ServedModel.load(packaged).spec.name == "torch"
     other_features(packaged)
     with pytest.raises(WeightsError, match="the training images' features have 7 values, and the model's"):
         ServedModel.load(packaged)
@@ -135,4 +135,4 @@ def test_an_onnx_file_that_is_none_is_refused(packaged: Path) -> None:
 def test_a_model_that_was_never_packaged_is_served_by_torch(packaged: Path) -> None:
     (packaged / "package.json").unlink()
     (packaged / "model.onnx").unlink()
-    assert ServedModel.load(packaged).kind.name == "torch"
+    assert ServedModel.load(packaged).spec.name == "torch"

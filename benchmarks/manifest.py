@@ -25,16 +25,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from graft.core.file_identity import SETTLED_NS
 from PIL import Image
 
-from graft.core.file_identity import SETTLED_NS
 from graft.data import image_stats
 from graft.data.ingest import ingested_table
 from graft.data.manifest import build_manifest
 from graft.data.near_duplicates import near_pairs
 from graft.data.sources.listing import Sample
 from graft.data.splits.groups import group_rows
-from graft.data.stats_cache import FactsCache
+from graft.data.stats_cache import StatsCache
 
 ROOT = Path(__file__).resolve().parents[1]
 PROCESSES = 2
@@ -91,7 +91,7 @@ def measure_speed(scratch: Path, count: int, rounds: int) -> dict[str, object]:
     time.sleep(SETTLED_NS / 1e9)
     times: dict[str, list[float]] = {name: [] for name in ("bare", "build", "rescan")}
     for number in range(rounds):
-        cache = FactsCache(scratch / f"cache{number}")
+        cache = StatsCache(scratch / f"cache{number}")
         build = partial(build_manifest, table, files, PROCESSES, cache)
         times["bare"].append(seconds(partial(decode_all, files)))
         times["build"].append(seconds(build))
@@ -168,7 +168,7 @@ def measure_memory(scratch: Path, count: int) -> dict[str, object]:
     figures["table_and_files_gb"] = peak_gb()
     image_stats._rows = synthetic_rows  # type: ignore[assignment]
     began = time.perf_counter()
-    manifest = build_manifest(table, files, cache=FactsCache(scratch))
+    manifest = build_manifest(table, files, cache=StatsCache(scratch))
     figures["build_gb"], figures["build_s"] = peak_gb(), round(time.perf_counter() - began, 1)
     del table, files
     manifest.to_parquet(scratch / "manifest.parquet", index=False)
@@ -181,7 +181,7 @@ def measure_memory(scratch: Path, count: int) -> dict[str, object]:
     group_rows(manifest, 15)
     figures["group_gb"], figures["group_s"] = peak_gb(), round(time.perf_counter() - began, 1)
     figures["parquet_gb"] = round((scratch / "manifest.parquet").stat().st_size / 1e9, 2)
-    figures["kept_facts_gb"] = round(FactsCache(scratch).path.stat().st_size / 1e9, 2)
+    figures["kept_facts_gb"] = round(StatsCache(scratch).path.stat().st_size / 1e9, 2)
     return figures
 
 

@@ -74,7 +74,7 @@ def rows_of(found: DriftReport) -> list[dict[str, Any]]:
     """The table for people: a row per fact, one for the accuracy, and one for each answer whose label is wanted."""
     rows: list[dict[str, Any]] = [
         {
-            "fact": shift.fact,
+            "fact": shift.feature,
             "distance": round(shift.distance, 3),
             "by chance up to": round(shift.chance, 3),
             "limit": found.limit,

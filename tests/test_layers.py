@@ -40,8 +40,6 @@ LAYERS = (
 # fmt: on
 # Imports that still point up.
 UPWARD = {
-    ("core.file_identity", "modalities.image.decode"),
-    ("data.validation.reference", "inference.artifact"),
     ("inference.packaged", "registry.gate"),
     ("metrics.curves", "evaluation.test_set"),
     ("metrics.formatting", "stats.intervals"),

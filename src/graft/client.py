@@ -112,7 +112,7 @@ class Client:
             DataError: the file cannot be read, or the service refuses it (no image, damaged, too large).
             ServiceError: the service is not there, wants another key, stays busy, or fails.
         """
-        from graft.modalities.image.decode import read_bytes
+        from graft.core.packed_files import read_bytes
 
         said = self._request("POST", "predict", file, files={"image": (file.name, read_bytes(file))})
         try:

@@ -11,8 +11,8 @@ from PIL import Image
 
 from graft.core.config import parse_params
 from graft.core.settings import DepthScaling
-from graft.data.doctor.audit import Examination, Settings
-from graft.data.doctor.doctor import examine
+from graft.data.doctor.audit import Audit, AuditSettings
+from graft.data.doctor.doctor import audit_path
 from graft.modalities.image.conversion import depth_range, range_used
 from graft.modalities.image.decode import decode, decode_fully
 from graft.models.preprocessing import Geometry, load_for
@@ -92,8 +92,10 @@ def test_faint_images_are_unlike_and_turned_ones_too() -> None:
     assert turned.numbers is not None and turned.numbers.size == turned.image.size == SIZE[::-1]
 
 
-def asked(scaling: DepthScaling) -> Settings:
-    return Settings(parse_params({"zoo": {"candidates": ["resnet18"]}, "image": {"depth_scaling": scaling}}, "test"))
+def asked(scaling: DepthScaling) -> AuditSettings:
+    return AuditSettings(
+        parse_params({"zoo": {"candidates": ["resnet18"]}, "image": {"depth_scaling": scaling}}, "test")
+    )
 
 
 @pytest.fixture
@@ -107,14 +109,14 @@ def faint(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def broken(examination: Examination) -> dict[str, str]:
+def broken(examination: Audit) -> dict[str, str]:
     return {finding.check: finding.sentence(1) for finding in examination.findings if not finding.success}
 
 
 def test_faint_images_are_no_label_conflicts_and_one_finding_says_that_they_are_faint(faint: Path) -> None:
-    assert broken(examine(str(faint), asked("dataset"))) == {}
-    assert broken(examine(str(faint), asked("file"))) == {}
-    assert broken(examine(str(faint), asked("fixed"))) == {
+    assert broken(audit_path(str(faint), asked("dataset"))) == {}
+    assert broken(audit_path(str(faint), asked("file"))) == {}
+    assert broken(audit_path(str(faint), asked("fixed"))) == {
         "depth": "depth: images of more than 8 bits use at least 10% of their range; broken by 16: "
         "cell/0.png (uses 0.153% of its range) and 15 more"
     }
@@ -122,4 +124,4 @@ def test_faint_images_are_no_label_conflicts_and_one_finding_says_that_they_are_
 
 def test_one_bright_image_takes_the_range_from_the_others_and_that_is_said(faint: Path) -> None:
     Image.fromarray(counts(9, 0, 65535)).save(faint / "cell" / "bright.png")
-    assert broken(examine(str(faint), asked("dataset"))).keys() == {"depth"}
+    assert broken(audit_path(str(faint), asked("dataset"))).keys() == {"depth"}

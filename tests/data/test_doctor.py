@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from graft.core.settings import Validation
-from graft.data import image_stats
-from graft.data.doctor.audit import Settings
+from graft.data.doctor.audit import AuditSettings
 from graft.data.doctor.doctor import DEFAULTS, doctor
 from graft.data.sources.registry import list_source
+from graft.modalities.image.modality import ImageModality
 from graft.pipeline import ingest
 
 
@@ -44,18 +44,18 @@ def test_a_second_look_decodes_nothing_and_says_the_same(
     folder = make_classes({"cat": 10, "dog": 15})
     doctor(str(folder), True)
     first = capsys.readouterr().out
-    monkeypatch.setattr(image_stats, "facts_of", None)
+    monkeypatch.setattr(ImageModality, "decode", None)
     doctor(str(folder), True)
     assert capsys.readouterr().out == first
 
 
-def test_in_a_workspace_the_doctor_and_the_pipeline_keep_facts_together(
+def test_in_a_workspace_the_doctor_and_the_pipeline_share_the_cache(
     make_classes: Callable[..., Path], workspace_with: Callable[..., Path]
 ) -> None:
     folder = make_classes({"cat": 10, "dog": 15})
     root = workspace_with()
     assert doctor(str(folder), False) == 0
-    assert (root / ".graft/cache/facts.cache").is_file()
+    assert (root / ".graft/cache/stats.parquet").is_file()
 
 
 def test_every_problem_is_said_at_once_with_its_file_and_remedy(
@@ -84,7 +84,7 @@ def test_what_is_put_into_quarantine_is_left_out_as_the_pipeline_would(
     folder = make_classes({"cat": 10, "dog": 10})
     shutil.copy(folder / "cat/cat_000.png", folder / "dog/same.png")
     limits = Validation(severity={"label_conflict": "quarantine"})
-    assert doctor(str(folder), False, Settings(replace(DEFAULTS.params, validation=limits))) == 0
+    assert doctor(str(folder), False, AuditSettings(replace(DEFAULTS.params, validation=limits))) == 0
     said = capsys.readouterr().out
     assert "quarantine label_conflict: expected that no image has two labels" in said
     assert "15 images to train on, 4 to test on, 2 left out." in said
@@ -149,6 +149,6 @@ def test_folders_of_species_in_those_of_a_genus_are_noted_and_can_be_the_classes
         ingest.summary(found, "trees") + "\n"
     )
     data = replace(DEFAULTS.params.data, label_from="([^/]+)/[^/]+$")
-    assert doctor(str(folder), False, Settings(replace(DEFAULTS.params, data=data))) == 0
+    assert doctor(str(folder), False, AuditSettings(replace(DEFAULTS.params, data=data))) == 0
     said = capsys.readouterr().out
     assert "30 images of 3 classes" in said and "nested_folders" not in said

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from graft.core.config import parse_params
 from graft.core.settings import Params
 from graft.data.near_duplicates import chain_equal, join
-from graft.data.splits.hash_split import Draw, draw_test
+from graft.data.splits.hash_split import TestSplit, hash_split
 
 
 class Image(NamedTuple):
@@ -35,15 +35,15 @@ def params_of(folds: int = 3, seed: int = 0, **data: Any) -> Params:
 def rows_of(images: Iterable[Image]) -> pd.DataFrame:
     table = pd.DataFrame(list(images), columns=list(Image._fields))
     return table.assign(
-        pixel_sha256=[f"{pixels:064x}" for pixels in table["pixels"]], group=table["group"].astype("str")
+        fingerprint=[f"{pixels:064x}" for pixels in table["pixels"]], group=table["group"].astype("str")
     )
 
 
-def drawn(images: Iterable[Image], params: Params) -> tuple[Draw, np.ndarray[Any, Any]]:
+def drawn(images: Iterable[Image], params: Params) -> tuple[TestSplit, np.ndarray[Any, Any]]:
     """The draw and the groups, in which equal looks stand for what the perceptual hashes would find."""
     rows = rows_of(images)
     groups = join(len(rows), [chain_equal(rows[name]) for name in ("pixels", "group", "look")])
-    return draw_test(rows, groups, params), groups
+    return hash_split(rows, groups, params), groups
 
 
 def unlike(count: int, label: str = "a", start: int = 0) -> list[Image]:
@@ -88,7 +88,7 @@ def test_adding_images_moves_none_from_test_to_train(
     first, groups = drawn(before, params)
     # Before the others, so that places in the table change as well.
     second, joined = drawn(added + before, params)
-    kept = np.flatnonzero(first.tested & ~np.isin(groups, list(first.lent.values()))) + len(added)
+    kept = np.flatnonzero(first.tested & ~np.isin(groups, list(first.borrowed.values()))) + len(added)
     assert second.tested[kept].all()
     # Neither they nor anything that now looks like them or shares a group with them is trained on.
     assert second.tested[np.isin(joined, joined[kept])].all()
@@ -114,10 +114,10 @@ def test_every_class_that_can_has_a_test_image(
     for label in {image.label for image in before}:
         inside = np.array([image.label == label for image in before])
         assert draw.tested[inside].any() or len(set(groups[inside])) == 1
-    for label, group in draw.lent.items():
+    for label, group in draw.borrowed.items():
         # Only a class that has nothing else there lends, but another class may have lent a group of its as well.
         there = set(groups[draw.tested & np.array([image.label == label for image in before])].tolist())
-        assert group in there <= set(draw.lent.values())
+        assert group in there <= set(draw.borrowed.values())
 
 
 @examples
@@ -148,7 +148,7 @@ def test_a_number_per_class_holds_to_the_image_where_all_are_unlike(
 ) -> None:
     draw, _ = drawn(unlike(count) + unlike(count + 5, "b", 1000), params_of(folds, seed, train_per_class=number))
     assert (~draw.tested[:count]).sum() == (~draw.tested[count:]).sum() == number
-    assert not draw.joined.any() and not draw.lent
+    assert not draw.pulled_in_by_group.any() and not draw.borrowed
 
 
 @examples
@@ -202,7 +202,7 @@ def test_over_many_classes_the_shares_spread_as_the_binomial_says(share: float, 
 def test_classes_without_a_test_image_are_as_rare_as_said(count: int, one_in: float) -> None:
     classes = 5_000 if count == 20 else 2_000
     rows = [image for number in range(classes) for image in unlike(count, f"c{number:05}", number * count)]
-    lent = len(draw_test(rows_of(rows), np.arange(len(rows)), params_of(5, test_fraction=0.2)).lent)
+    lent = len(hash_split(rows_of(rows), np.arange(len(rows)), params_of(5, test_fraction=0.2)).borrowed)
     expected = classes / one_in
     assert abs(lent - expected) <= 5 * np.sqrt(expected)
 
@@ -221,7 +221,7 @@ def test_taking_unlike_images_away_moves_none_while_the_class_is_large(
     rest = [image for image, keep in zip(everything, kept, strict=True) if keep]
     assume(len(rest) >= 40)
     whole, part = drawn(everything, params)[0], drawn(rest, params)[0]
-    assume(not part.lent)
+    assume(not part.borrowed)
     assert part.tested.tolist() == whole.tested[np.array(kept)].tolist()
 
 
@@ -242,7 +242,7 @@ def test_another_label_for_one_image_moves_at_most_one_other_of_each_class(
         image._replace(label="ab"["ba".index(image.label)]) if at == which else image for at, image in enumerate(rows)
     ]
     second, _ = drawn(changed, params)
-    assume(not first.lent and not second.lent)
+    assume(not first.borrowed and not second.borrowed)
     moved = np.flatnonzero(first.tested != second.tested)
     for label in "ab":
         assert len([at for at in moved if at != which and rows[at].label == label]) <= 1
@@ -263,15 +263,15 @@ def test_near_copies_of_a_test_image_are_tested_and_counted() -> None:
     copies = [Image("a", fresh, look=tested), Image("a", fresh + 1, look=trained)]
     draw, _ = drawn(rows + copies, params_of(test_fraction=0.3))
     assert draw.tested[-2:].tolist() == [True, False]
-    assert draw.joined.nonzero()[0].tolist() == [40]
+    assert draw.pulled_in_by_group.nonzero()[0].tolist() == [40]
 
 
 def test_the_one_exception_a_lent_image_goes_back_once_the_class_has_a_test_image_of_its_own() -> None:
     params = params_of(test_fraction=0.05)
     draw, groups = drawn(unlike(9), params)
-    assert draw.lent == {"a": int(groups[draw.tested][0])} and draw.tested.sum() == 1
+    assert draw.borrowed == {"a": int(groups[draw.tested][0])} and draw.tested.sum() == 1
     after, _ = drawn(unlike(400), params)
-    assert after.tested.sum() > 1 and not after.tested[:9][draw.tested].any() and not after.lent
+    assert after.tested.sum() > 1 and not after.tested[:9][draw.tested].any() and not after.borrowed
 
 
 def test_as_many_groups_as_there_are_folds_are_never_drawn_away_from_training() -> None:

@@ -56,10 +56,10 @@ def test_all_faults_together_fit_into_a_gibibyte_and_do_not_hang(tmp_path: Path)
     code = (
         "import resource, sys; from pathlib import Path\n"
         f"resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))\n"
-        "from graft.modalities.image.stats import examine\n"
+        "from graft.data.manifest import describe\n"
+        "from graft.modalities.image.modality import ImageModality\n"
         "for line in sys.stdin:\n"
-        "    facts = examine(Path(line.rstrip('\\n')))\n"
-        "    print(facts.problems or 'an image')\n"
+        "    print(describe(Path(line.rstrip('\\n')), ImageModality()).get('problems', 'an image'))\n"
     )
     names = "".join(f"{tmp_path / 'images' / path}\n" for path in planted)
     done = subprocess.run(
@@ -144,19 +144,18 @@ def test_what_is_written_without_loss_is_read_without_loss(values: np.ndarray, k
 
 
 def test_validation_names_exactly_the_files_that_the_table_says(tmp_path: Path) -> None:
-    from graft.core.settings import Validation
-    from graft.data.doctor.audit import look
+    from graft.data.doctor.audit import load
     from graft.data.doctor.doctor import DEFAULTS
     from graft.data.validation.suite import validate_manifest
 
     planted = plant(tmp_path / "images")
-    manifest = look(str(tmp_path / "images"), DEFAULTS).manifest
-    findings = {item.check: item for item in validate_manifest(manifest, Validation(min_side=8))}
+    manifest = load(str(tmp_path / "images"), DEFAULTS).manifest
+    findings = {item.check: item for item in validate_manifest(manifest, DEFAULTS.params)}
     for check in ("decodable", "one_frame", "resolution"):
-        named = {item.path for item in findings[check].offenders}
+        named = {item.path for item in findings[check].failing}
         assert named == {path for path, fault in planted.items() if check in fault.checks}, check
     for check in ("duplicates", "label_conflict"):
-        assert [item.path for item in findings[check].offenders] == [], check
+        assert [item.path for item in findings[check].failing] == [], check
 
 
 @pytest.mark.parametrize("quality,subsampling", [(75, 2), (100, 0), (100, 2), (30, 0)])

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from graft.cli.doctor import examine
+from graft.cli.doctor import run_doctor
 from graft.pipeline import ingest, split, validate
 from graft.pipeline.runner import run_stage
 
@@ -54,7 +54,7 @@ def test_one_camera_whose_classes_differ_by_a_thing_is_trained_on(
     film(tmp_path / "images/empty", scene(1), 20)
     film(tmp_path / "images/parcel", scene(1), 20, thing=6)
     root = workspace_with(data={"source": "../images"})
-    assert examine("../images", False, None, False, None) == 0
+    assert run_doctor("../images", False, None, False, None) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "warning one_scene: expected that most images do not look like images of another class" in said
     assert "nothing has to be done where one camera shows one scene: only equal hashes then count as copies" in said
@@ -69,7 +69,7 @@ def test_a_camera_for_each_class_is_refused_with_a_remedy_that_works(
     film(tmp_path / "images/day", scene(1), 20)
     film(tmp_path / "images/night", scene(2), 20)
     workspace_with(data={"source": "../images"})
-    assert examine("../images", False, None, False, None) == 1
+    assert run_doctor("../images", False, None, False, None) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert f"{MESSAGE} (validation.near_duplicate_distance)" in said
     assert f"remedy: {REMEDY}" in said
@@ -79,6 +79,6 @@ def test_a_camera_for_each_class_is_refused_with_a_remedy_that_works(
         in capsys.readouterr().err
     )
     root = workspace_with(data={"source": "../images"}, validation={"near_duplicate_distance": 0})
-    assert examine("../images", False, None, False, None) == 0
+    assert run_doctor("../images", False, None, False, None) == 0
     assert run()
     assert pd.read_parquet(root / "data/splits.parquet")["split"].value_counts().to_dict() == {"train": 32, "test": 8}

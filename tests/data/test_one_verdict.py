@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from graft.cli.doctor import examine
+from graft.cli.doctor import run_doctor
 from graft.core.errors import exit_code
 from graft.pipeline import ingest, locate, split, validate
 from graft.pipeline.runner import run_stage
@@ -120,7 +120,7 @@ def test_the_doctor_says_what_the_pipeline_does(
     sections = {"select": {"folds": 5}, **case.params}
     root = workspace_with(**{**sections, "data": {**sections.get("data", {}), "source": source}})
     codes: list[int] = []
-    code = exit_code(lambda: codes.append(examine(source, True, None, False, None)))
+    code = exit_code(lambda: codes.append(run_doctor(source, True, None, False, None)))
     said = capsys.readouterr().out
     stages = (locate, ingest, validate, split)
     went = all(run_stage(stage.__name__, stage.run) == 0 for stage in stages)
@@ -132,7 +132,7 @@ def test_the_doctor_says_what_the_pipeline_does(
         sizes = pd.read_parquet(root / "data/splits.parquet")["split"].value_counts()
         assert (found["split"]["train"], found["split"]["test"]) == (sizes["train"], sizes["test"])
         # By what the split has written down the second answer is the first one.
-        assert examine(source, True, None, False, None) == 0
+        assert run_doctor(source, True, None, False, None) == 0
         assert json.loads(capsys.readouterr().out)["split"] == found["split"]
 
 
@@ -144,7 +144,10 @@ def test_what_the_data_is_compared_with_is_the_projects(
     workspace_with(data={"source": "../images"}, validation={"severity": {"drift": "critical"}})
     for stage in (ingest, validate):
         assert run_stage(stage.__name__, stage.run) == 0
-    assert (examine("../images", False, None, False, None), examine("../others", False, None, False, None)) == (0, 1)
+    assert (run_doctor("../images", False, None, False, None), run_doctor("../others", False, None, False, None)) == (
+        0,
+        1,
+    )
     assert "critical drift: expected that no fact's distribution is further than 0.2" in capsys.readouterr().out
 
 
@@ -158,10 +161,10 @@ def test_from_a_folder_inside_the_project_its_settings_are_taken_and_named(
     root = workspace_with(select={"folds": 4})
     (root / "notes").mkdir()
     monkeypatch.chdir(root / "notes")
-    assert examine("../../images", False, None, False, None) == 0
+    assert run_doctor("../../images", False, None, False, None) == 0
     assert f"  held to {root / 'params.yaml'}\n" in capsys.readouterr().out
     monkeypatch.chdir(folder)
-    assert examine(".", False, None, False, None) == 1
+    assert run_doctor(".", False, None, False, None) == 1
     assert "  held to graft's defaults: no params.yaml is here, nor in a folder above\n" in capsys.readouterr().out
 
 
@@ -170,7 +173,7 @@ def test_a_params_yaml_that_cannot_be_read_is_no_verdict_on_the_data(
 ) -> None:
     make_classes({"cat": 12, "dog": 12})
     workspace_with(select={"fold": 4})
-    assert exit_code(lambda: examine("../images", False, None, False, None)) == 1
+    assert exit_code(lambda: run_doctor("../images", False, None, False, None)) == 1
     said = capsys.readouterr()
     assert said.err == "error: unknown key 'select.fold'\n  where: params.yaml\n  remedy: did you mean 'folds'?\n"
     assert said.out == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 import subprocess
@@ -18,14 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.core.errors import DataError
-from graft.core.file_identity import identify, read_steadily
 from graft.core.packed_files import INDEX_FILE, PackedFile, PackedFolder, open_folder
 from graft.data.ingest import copy_images
+from graft.data.manifest import describe
 from graft.data.packing import pack_files, pack_images, shard_of
 from graft.data.sources.listing import Sample, Skipped
 from graft.data.sources.scan import ScanScope, scan
 from graft.modalities.image import decode
-from graft.modalities.image.stats import examine
+from graft.modalities.image.modality import ImageModality
 
 NAMES = ["a b.png", "é中🐜.png", "n" * 180 + ".png", "empty.png", "c.png", "-d.png"]
 
@@ -176,26 +175,12 @@ def test_facts_pixels_and_table_are_those_of_the_loose_images(
     assert pack_images(samples, tmp_path / "packed", 2).equals(table)
     loose, packed = (open_folder(tmp_path / name) for name in ("loose", "packed"))
     for path in table["path"]:
-        assert examine(packed / path) == examine(loose / path)
+        assert describe(packed / path, ImageModality()) == describe(loose / path, ImageModality())
         if path != "ant/broken.png":
             assert decode.decode(packed / path).tobytes() == decode.decode(loose / path).tobytes()
     with pytest.raises(DataError) as refused:
         decode.decode(packed / "ant/broken.png")
     assert refused.value.where == f"{tmp_path}/packed/ant/broken.png (in {shard_of('ant/broken.png', 2)})"
-
-
-def test_an_image_is_unchanged_while_its_tar_file_is(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = image_of(packed, "cat/a b.png"), image_of(packed, "cat/c.png")
-    monkeypatch.setattr("graft.core.file_identity.SETTLED_NS", -(10**12))
-    assert identify(first) is not None
-    assert identify(first) == identify(first) != identify(second)
-    assert read_steadily(first).identity == identify(first)
-    before = identify(first)
-    written = first.shard.stat()
-    first.shard.write_bytes(first.shard.read_bytes())
-    # Later than before by more than the tick of any clock.
-    os.utime(first.shard, ns=(written.st_atime_ns, written.st_mtime_ns + 10**9))
-    assert identify(first) != before
 
 
 def test_a_cut_tar_file_is_refused_when_the_folder_is_opened(packed: Path) -> None:

@@ -15,7 +15,11 @@ from hypothesis import strategies as st
 from graft.core.config import parse_params
 from graft.core.errors import DataError
 from graft.core.settings import Params
-from graft.data.splits.splits import divide, make_splits
+from graft.data.splits.splits import divide
+
+
+def make_splits(rows: pd.DataFrame, params: Params) -> pd.DataFrame:
+    return divide(rows, params).table
 
 
 def settings_with(folds: int = 3, seed: int = 0, **data: Any) -> Params:
@@ -169,9 +173,9 @@ def test_the_built_in_digits_are_divided_to_the_image() -> None:
 
 def test_what_was_lent_is_named() -> None:
     divided = divide(manifest({"a": 60, "b": 6}), settings_with(test_fraction=0.02, split="hash"))
-    assert list(divided.lent) == ["b"]
+    assert list(divided.borrowed) == ["b"]
     tested = divided.table[(divided.table["split"] == "test") & (divided.table["label"] == "b")]
-    assert divided.lent["b"] == tuple(tested["path"])
+    assert divided.borrowed["b"] == tuple(tested["path"])
 
 
 def test_where_near_copies_took_a_class_to_the_test_the_remedy_is_a_column() -> None:

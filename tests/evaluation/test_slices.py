@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from graft.evaluation.slices import LEAST, NAMES, NUMBERS, slices, slices_table, weakest
+from graft.evaluation.slices import FOLDER, LEAST, slices_table, weakest
+from graft.evaluation.slices import slices as slices_by
+from graft.modalities.image.modality import ImageModality
+
+FEATURES = ImageModality.slice_features
+slices = partial(slices_by, features=FEATURES)
 
 
 def _manifest(n: int, seed: int = 0) -> pd.DataFrame:
@@ -46,7 +53,7 @@ def test_the_planted_weak_slice_is_named_and_no_other() -> None:
     assert found[0].low < found[0].accuracy < found[0].high
 
 
-@pytest.mark.parametrize("fact", [*NUMBERS, *NAMES, "season", "depth_m"])
+@pytest.mark.parametrize("fact", [*(feature.name for feature in (*FEATURES, FOLDER)), "season", "depth_m"])
 def test_every_fact_parts_all_images(fact: str) -> None:
     manifest = _manifest(400)
     manifest["mode"] = np.where(np.arange(400) % 3 == 0, "L", "RGB")

@@ -12,7 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from flows.pipeline import pipeline
-from graft.data.validation.findings import Finding, Offender
+from graft.data.validation.findings import FailingItem, Finding
 from graft.data.validation.report import Summary, as_json
 from tests.flows.toy import Toy
 
@@ -24,16 +24,19 @@ STAGE = """\
     deps: [validate.sh, found.json]
     outs: [reports/validation]
 """
+SMALL = FailingItem("a/1.png", "a/1.png", "class 'a'")
 FOUND = (
     Finding("decodable", "critical", True, "every file is an image"),
-    Finding("balance", "warning", False, "no class is small", 1, (Offender("a/1.png", "a/1.png", "class 'a'"),), "add"),
+    Finding(
+        "balance", "warning", False, "no class is small", 1, (FailingItem("a/1.png", "a/1.png", "class 'a'"),), "add"
+    ),
     Finding(
         "brightness",
         "critical",
         False,
         "none is dark",
         4,
-        tuple(Offender(f"a/{number}.png", f"a/{number}.png", "0.0") for number in range(4)),
+        tuple(FailingItem(f"a/{number}.png", f"a/{number}.png", "0.0") for number in range(4)),
         "look",
     ),
 )

@@ -102,7 +102,7 @@ def test_what_is_like_the_training_images_is_steady(workspace: Workspace) -> Non
     answered(workspace)
     found = look(workspace)
     assert found.status == "steady", found.describe()
-    assert [shift.fact for shift in found.shifts] == [
+    assert [shift.feature for shift in found.shifts] == [
         "class",
         "brightness",
         "contrast",
@@ -132,7 +132,7 @@ def test_each_planted_drift_is_found_and_named(workspace: Workspace, changed: di
     answered(workspace, **changed)
     found = look(workspace)
     assert found.status == "drifted"
-    assert fact in [shift.fact for shift in found.drifted]
+    assert fact in [shift.feature for shift in found.drifted]
     assert f"{fact} moved by" in found.describe()
     # One change of one fact: only what follows from it moved too.
     assert len(found.drifted) <= 2
@@ -140,7 +140,7 @@ def test_each_planted_drift_is_found_and_named(workspace: Workspace, changed: di
 
 def test_the_distance_of_numbers_is_scipys(workspace: Workspace) -> None:
     answered(workspace, brightness=np.linspace(0.35, 0.6, 200))
-    shift = next(shift for shift in look(workspace).shifts if shift.fact == "brightness")
+    shift = next(shift for shift in look(workspace).shifts if shift.feature == "brightness")
     shades = [np.asarray(grey(shade))[0, 0, 0] / 255 for shade in np.linspace(0.3, 0.5, TRAINED)]
     assert shift.distance == pytest.approx(ks_2samp(shades, np.linspace(0.35, 0.6, 200)).statistic, abs=0.01)
 
@@ -157,12 +157,12 @@ def test_answers_of_another_model_are_not_held_against_this_ones_tests(workspace
     answered(workspace, model="another", confidence=0.75)
     found = look(workspace)
     assert found.status == "steady", found.describe()
-    assert "confidence" not in [shift.fact for shift in found.shifts]
+    assert "confidence" not in [shift.feature for shift in found.shifts]
 
 
 def test_a_model_that_cannot_tell_novelty_has_none_to_drift(workspace: Workspace) -> None:
     answered(workspace, novelty=[None] * 200)
-    assert "unlike the training images" not in [shift.fact for shift in look(workspace).shifts]
+    assert "unlike the training images" not in [shift.feature for shift in look(workspace).shifts]
 
 
 @pytest.mark.parametrize(("right", "word"), [(38, "steady"), (34, "steady"), (30, "worse")])

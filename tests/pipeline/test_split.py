@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from graft.data.splits.splits import Division
+from graft.data.splits.splits import DataSplit
 from graft.pipeline import ingest, split, validate
 from graft.pipeline.runner import run_stage
 
@@ -137,7 +137,7 @@ def test_what_is_lent_to_the_test_is_said(
 def test_long_lists_are_cut_short_and_company_is_counted() -> None:
     table = pd.DataFrame({"split": ["train"] * 9 + ["test"] * 7})
     lent = {f"class {number}": (f"{number}.png", f"{number}b.png") for number in range(7)}
-    lines = split.summary(Division(table, {"a": 2, "b": 3}, lent), 16, 3).splitlines()
+    lines = split.summary(DataSplit(table, {"a": 2, "b": 3}, lent), 16, 3).splitlines()
     assert lines[1] == "  5 of these are tested because they look like a test image or share a group with one"
     assert lines[2].startswith("  none of class 'class 0' was drawn for the test, so it lends 0.png and 1 more, which")
     assert len(lines) == 8 and lines[-1] == "  and so do 2 more classes"

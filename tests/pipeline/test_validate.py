@@ -17,8 +17,8 @@ import pytest
 from PIL import Image
 
 from graft.core.files import write_json
-from graft.data import image_stats
 from graft.inference.artifact import FORMAT, Artifact
+from graft.modalities.image.modality import ImageModality
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pipeline import ingest, split, validate
 from graft.pipeline.runner import run_stage
@@ -55,7 +55,7 @@ def test_critical_findings_stop_the_run_after_the_report(
     assert capsys.readouterr().err == (
         "error: the data is refused:\n"
         "  decodable: every file is an image that can be decoded; broken by 1: cat/bad.jpg (this is not an image but "
-        "text; graft reads JPEG, PNG, WebP, BMP, GIF and TIFF)\n"
+        "text; graft reads JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF)\n"
         f"  where: {page}\n"
         "  remedy: mend or remove the files, or set validation.severity.decodable to quarantine to leave them out\n"
     )
@@ -196,8 +196,8 @@ def test_a_second_run_decodes_only_what_is_new_though_ingest_copies_everything(
     folder = make_classes({"cat": 6, "dog": 6})
     root = workspace_with(data={"source": "../images"})
     decoded: list[object] = []
-    facts_of = image_stats.facts_of
-    monkeypatch.setattr(image_stats, "facts_of", lambda reading: decoded.append(reading) or facts_of(reading))
+    decode = ImageModality.decode
+    monkeypatch.setattr(ImageModality, "decode", lambda self, raw: decoded.append(raw) or decode(self, raw))
     assert run(root) == 0
     assert len(decoded) == 12
     first = (root / "data/manifest.parquet").read_bytes()
@@ -208,7 +208,7 @@ def test_a_second_run_decodes_only_what_is_new_though_ingest_copies_everything(
     assert run(root) == 0
     assert len(decoded) == 13
     added = (root / "data/manifest.parquet").read_bytes()
-    (root / ".graft/cache/facts.cache").unlink()
+    (root / ".graft/cache/stats.parquet").unlink()
     assert run_stage("validate", validate.run) == 0
     assert (root / "data/manifest.parquet").read_bytes() == added != first
 

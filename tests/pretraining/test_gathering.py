@@ -13,7 +13,8 @@ from PIL import Image
 
 from graft.core.errors import DataError
 from graft.core.settings import Candidate, Params, Pretrain, Zoo
-from graft.data.manifest import build_manifest
+from graft.data.manifest import build_manifest, with_keys
+from graft.modalities.image.modality import ImageModality
 from graft.pipeline.gather import held_out
 from graft.pretraining.source_dataset import (
     GLYPHS,
@@ -32,7 +33,7 @@ from graft.pretraining.source_dataset import (
 from tests.conftest import picture, write_classes
 
 PARAMS = Params(zoo=Zoo(candidates=(Candidate("resnet18", "source"),)), pretrain=Pretrain(held_out=0.3))
-NOTHING = pd.DataFrame({"pixel_sha256": [], "phash": []}, dtype="str")
+NOTHING = pd.DataFrame({"fingerprint": [], "near_key": []}, dtype="str")
 SIZE = (40, 40)  # of which perceptual hashes are taken
 
 
@@ -40,7 +41,8 @@ def facts(source: Path, params: Params = PARAMS) -> pd.DataFrame:
     """The manifest of a source, as the stage makes it."""
     found = find_source(str(source), Path(), source, params.data.follow_links)
     samples, table = by_path(found), listed(found)
-    return build_manifest(table, [samples[path].file for path in table["path"]], workers=1)
+    files = [samples[path].file for path in table["path"]]
+    return with_keys(build_manifest(table, files, ImageModality(), workers=1), ImageModality())
 
 
 def gathered(manifest: pd.DataFrame, tested: pd.DataFrame, params: Params) -> Gathered:

@@ -21,6 +21,7 @@ from graft.data.splits.splits import divide
 from graft.features.cache import Store
 from graft.features.image_cache import decoded
 from graft.metrics.scorer import ACCURACY
+from graft.modalities.image.modality import ImageModality
 from graft.models.preprocessing import Geometry
 from graft.selection.datasets import Places, Ranking, mean_ranks, names, rank_on_all, to_json, train_part
 from graft.selection.failures import Failed
@@ -86,7 +87,7 @@ def test_the_training_part_is_that_of_the_pipeline(
         data = train_part(str(source), params, places)
         raw = tmp_path / f"raw-{source.name}"
         table = copy_images(list_source(str(source), tmp_path, tmp_path / "s").samples, raw)
-        manifest = build_manifest(table, [raw / path for path in table["path"]])
+        manifest = build_manifest(table, [raw / path for path in table["path"]], ImageModality())
         splits = divide(manifest, params).table
         rows = splits[splits["split"] == "train"].merge(manifest[["path", "sha256"]], on="path")
         assert data.images.digests == tuple(rows["sha256"])
@@ -118,8 +119,8 @@ def test_fewer_images_than_folds_is_refused(
 
 
 def _kept(places: Places) -> set[Path]:
-    """Files of rows; the facts of images have one of their own."""
-    return {path for path in places.cache.rglob("*") if path.is_file() and "facts" not in path.name}
+    """Files of rows; the statistics of images have one of their own."""
+    return {path for path in places.cache.rglob("*") if path.is_file() and path.name != "stats.parquet"}
 
 
 def test_a_second_data_set_and_a_second_run_read_what_is_kept(

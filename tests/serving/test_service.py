@@ -91,7 +91,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r
         ({"files": [("n", b"x")] * 1001}, "Too many files. Maximum number of files is 1000.", HOW),
         (
             {"files": {"image": b"hello"}},
-            "this is not an image but text; graft reads JPEG, PNG, WebP, BMP, GIF and TIFF",
+            "this is not an image but text; graft reads JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF",
             "save it again as JPEG or PNG",
         ),
     ],

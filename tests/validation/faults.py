@@ -9,16 +9,28 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from graft.core.settings import Validation
+from graft.core.settings import Params, Validation
+from graft.data.doctor.doctor import DEFAULTS
 from graft.data.validation.builtin_checks import LARGE_CLUSTER
-from graft.data.validation.drift import summarise_facts
+from graft.data.validation.drift import Distribution, summarise
 from graft.data.validation.suite import Known
+from graft.modalities.image.modality import ImageModality
 
 PER_CLASS = 30
 
 
+def params_with(limits: Validation) -> Params:
+    """graft's defaults but for these limits."""
+    return replace(DEFAULTS.params, validation=limits)
+
+
+def summarised(manifest: pd.DataFrame) -> dict[str, Distribution]:
+    """The distributions of the features of images."""
+    return summarise(manifest, ImageModality.drift_features)
+
+
 def clean_manifest() -> pd.DataFrame:
-    """60 unlike images of two classes, divided, with every fact a little spread."""
+    """60 unlike images of two classes, divided, with every statistic a little spread."""
     rng = np.random.default_rng(7)
     count = 2 * PER_CLASS
     labels = ["cat"] * PER_CLASS + ["dog"] * PER_CLASS
@@ -43,8 +55,9 @@ def clean_manifest() -> pd.DataFrame:
             "contrast": rng.uniform(0.2, 0.3, count),
             "sharpness": rng.uniform(20.0, 30.0, count),
             "entropy": rng.uniform(6.0, 7.0, count),
-            "cut_away": 25.0,
-            "range_used": 80.0,
+            # One image has more than 8 bits.
+            "depth_low": [0.0 if number == 4 else np.nan for number in range(count)],
+            "depth_high": [1.0 if number == 4 else np.nan for number in range(count)],
             "problems": pd.Series([None] * count, dtype="str"),
         }
     )
@@ -60,7 +73,7 @@ class Case:
     limits: Validation = field(
         default_factory=lambda: Validation(max_imbalance=2.0, allowed_modes=("RGB", "L"), allowed_formats=("JPEG",))
     )
-    known: Known = field(default_factory=lambda: Known(("cat", "dog"), summarise_facts(clean_manifest())))
+    known: Known = field(default_factory=lambda: Known(("cat", "dog"), summarised(clean_manifest())))
 
     def having(self, row: int, **values: object) -> Case:
         """The same with other values in a row."""
@@ -124,9 +137,9 @@ FAULTS: dict[str, Callable[[Case], Case]] = {
     "label_conflict": _conflict,
     "duplicates_across_splits": lambda case: case.having(24, group="patient 1").having(25, group="patient 1"),
     "balance": _balance,
-    "resolution": lambda case: case.having(5, width=7),
-    "proportions": lambda case: case.having(3, cut_away=66.7),
-    "depth": lambda case: case.having(2, range_used=6.25),
+    "resolution": lambda case: case.having(5, width=7, height=7),
+    "proportions": lambda case: case.having(3, width=900, height=300),
+    "depth": lambda case: case.having(2, depth_low=0.0, depth_high=0.0625),
     "transparency": lambda case: case.having(15, mode="RGBA", brightness=0.99, contrast=0.001),
     "brightness": lambda case: case.having(6, brightness=0.01),
     "contrast": lambda case: case.having(7, contrast=0.001),

@@ -9,21 +9,24 @@ import pytest
 
 from graft.core.errors import ConfigError
 from graft.core.settings import Validation
-from graft.data.manifest import usable
+from graft.data.manifest import usable, with_keys
 from graft.data.splits.groups import image_clusters
 from graft.data.validation import predicates
-from graft.data.validation.builtin_checks import CHECKS
-from graft.data.validation.check_spec import Check, severities
+from graft.data.validation.builtin_checks import checks_of
 from graft.data.validation.findings import Finding, by_cause, refuses
-from graft.data.validation.suite import Known, not_checked, validate_manifest, with_quarantine
-from tests.validation.faults import ENTAILED, FAULTS, NAMED, Case
+from graft.data.validation.suite import Known, not_checked, severities, validate_manifest, with_quarantine
+from graft.modalities.check_spec import CheckSpec
+from graft.modalities.image.modality import ImageModality
+from tests.validation.faults import ENTAILED, FAULTS, NAMED, Case, params_with
+
+CHECKS = checks_of(ImageModality())
 
 EVERY = pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
 BY_NAME = {check.name: check for check in CHECKS}
 FILE_CHECKS = [check for check in CHECKS if check.table == "images" and "quarantine" in check.choices]
 
 
-def planted(check: Check, **severity: str) -> Case:
+def planted(check: CheckSpec, **severity: str) -> Case:
     """The clean case with the fault of ``check``, and its severity as given."""
     assert check.name in FAULTS, f"plant a fault for the check {check.name!r} in tests/validation/faults.py"
     case = FAULTS[check.name](Case())
@@ -31,36 +34,36 @@ def planted(check: Check, **severity: str) -> Case:
 
 
 def validate(case: Case) -> dict[str, Finding]:
-    return {item.check: item for item in validate_manifest(case.manifest, case.limits, case.known)}
+    return {item.check: item for item in validate_manifest(case.manifest, params_with(case.limits), case.known)}
 
 
 def test_the_clean_table_meets_every_check() -> None:
     findings = validate(Case())
     assert list(findings) == [check.name for check in CHECKS]
     assert [name for name, finding in findings.items() if not finding.success] == []
-    assert not_checked(Case().manifest, Case().limits, Case().known) == {}
+    assert not_checked(Case().manifest, params_with(Case().limits), Case().known) == {}
 
 
 @EVERY
-def test_its_fault_breaks_it_and_nothing_else(check: Check) -> None:
+def test_its_fault_breaks_it_and_nothing_else(check: CheckSpec) -> None:
     broken = {name: item for name, item in validate(planted(check)).items() if not item.success}
     assert set(broken) - ENTAILED.get(check.name, set()) == {check.name}
     finding = broken[check.name]
     assert finding.severity == check.severity
     assert refuses(broken.values()) == (check.severity == "critical")
-    assert NAMED[check.name] in [item.source for item in finding.offenders]
+    assert NAMED[check.name] in [item.source for item in finding.failing]
     assert finding.remedy and finding.says and finding.count >= 1
     assert finding.left_out == ()
 
 
 @pytest.mark.parametrize("check", FILE_CHECKS, ids=lambda check: check.name)
-def test_in_quarantine_its_fault_leaves_out_files_and_refuses_nothing(check: Check) -> None:
+def test_in_quarantine_its_fault_leaves_out_files_and_refuses_nothing(check: CheckSpec) -> None:
     case = planted(check, **{check.name: "quarantine"})
     findings = validate(case)
     finding = findings[check.name]
     assert (finding.success, finding.severity, finding.stops) == (False, "quarantine", False)
     assert finding.left_out
-    assert set(finding.left_out) <= {item.path for item in finding.offenders}
+    assert set(finding.left_out) <= {item.path for item in finding.failing}
     assert not refuses(findings.values())
     marked = with_quarantine(case.manifest, tuple(findings.values()))
     assert marked.loc[marked["quarantine"] == check.name, "path"].tolist() == list(finding.left_out)
@@ -72,7 +75,7 @@ def test_what_all_quarantines_left_meets_everything() -> None:
     for check in FILE_CHECKS:
         case = FAULTS[check.name](case)
     limits = replace(case.limits, severity={check.name: "quarantine" for check in FILE_CHECKS})
-    findings = validate_manifest(case.manifest, limits, case.known)
+    findings = validate_manifest(case.manifest, params_with(limits), case.known)
     broken = {item.check for item in findings if not item.success}
     # Once the copies are reduced to one, no cluster is large.
     assert broken >= {check.name for check in FILE_CHECKS} - {"cluster_size"}
@@ -90,13 +93,13 @@ def test_a_finding_has_the_severity_that_the_user_gave_it(severity: str) -> None
 
 
 @EVERY
-def test_what_is_ignored_is_not_checked_and_said_to_be(check: Check) -> None:
+def test_what_is_ignored_is_not_checked_and_said_to_be(check: CheckSpec) -> None:
     case = planted(check, **{check.name: "ignore"})
     if check.needed:
         with pytest.raises(ConfigError, match="no model can be trained on data that does not meet it"):
             validate(case)
         return
-    skipped = not_checked(case.manifest, case.limits, case.known)
+    skipped = not_checked(case.manifest, params_with(case.limits), case.known)
     assert skipped[check.name] == f"validation.severity.{check.name} is ignore"
 
 
@@ -131,7 +134,7 @@ def test_classes_are_counted_without_what_is_left_out() -> None:
     limits = replace(case.limits, max_imbalance=100.0)
     assert validate(replace(case, limits=limits))["images_per_class"].success
     finding = validate(replace(case, limits=replace(limits, severity={"sharpness": "quarantine"})))["images_per_class"]
-    assert finding.offenders[0].value == "class 'dog', images: 3"
+    assert finding.failing[0].value == "class 'dog', images: 3"
 
 
 def test_what_is_left_out_refuses_nothing() -> None:
@@ -172,31 +175,33 @@ def test_a_severity_that_cannot_be_is_refused_by_name(given: dict[str, str], mes
     [item for item in CHECKS if item.table != "images" and item.name != "images_per_class"],
     ids=lambda item: item.name,
 )
-def test_what_is_not_about_files_leaves_none_out(check: Check) -> None:
+def test_what_is_not_about_files_leaves_none_out(check: CheckSpec) -> None:
     with pytest.raises(ConfigError, match="it is not about single files"):
         validate(planted(check, **{check.name: "quarantine"}))
 
 
 def test_what_there_is_nothing_to_compare_with_is_not_checked_and_said_to_be() -> None:
-    manifest = Case().manifest.assign(split=None).drop(columns="entropy")
+    manifest = Case().manifest.assign(split=None, depth_low=float("nan"))
     manifest["split"] = manifest["split"].astype("str")
-    assert not_checked(manifest, Validation()) == {
+    assert not_checked(manifest, params_with(Validation())) == {
         "duplicates_across_splits": "the data does not come divided into train and test",
-        "entropy": "the manifest has no such fact",
+        "depth": "no image has more than 8 bits, or image.depth_scaling is file",
         "allowed_modes": "validation.allowed_modes is null",
         "allowed_formats": "validation.allowed_formats is null",
         "model_classes": "there is no packaged model to compare with",
         "drift": "there is no other validated data to compare with",
     }
-    found = [item.check for item in validate_manifest(manifest, Validation())]
-    assert found == [check.name for check in CHECKS if check.name not in not_checked(manifest, Validation())]
+    found = [item.check for item in validate_manifest(manifest, params_with(Validation()))]
+    assert found == [
+        check.name for check in CHECKS if check.name not in not_checked(manifest, params_with(Validation()))
+    ]
 
 
 def test_the_model_and_the_data_each_have_a_class_of_their_own() -> None:
     case = replace(Case(), known=replace(Case().known, classes=("bird", "cat")))
     finding = validate(case)["model_classes"]
     assert finding.count == 2
-    assert [(item.path, item.source, item.value) for item in finding.offenders[:2]] == [
+    assert [(item.path, item.source, item.value) for item in finding.failing[:2]] == [
         ("", "bird", "class 'bird' is only in the packaged model"),
         ("dog/30.jpg", "dog/30.jpg", "class 'dog' is not in the packaged model"),
     ]
@@ -206,11 +211,11 @@ def test_the_model_and_the_data_each_have_a_class_of_their_own() -> None:
 
 def test_a_fact_that_drifted_is_named_with_its_size_and_a_usual_image() -> None:
     case = FAULTS["drift"](Case()).having(17, brightness=0.99)
-    (offender,) = validate(case)["drift"].offenders
-    assert offender.source == "brightness"
-    assert offender.value == "differs by 1.00: median 0.494 before, 0.794 now"
+    (item,) = validate(case)["drift"].failing
+    assert item.source == "brightness"
+    assert item.value == "differs by 1.00: median 0.494 before, 0.794 now"
     ranks = case.manifest.set_index("path")["brightness"].rank(pct=True)
-    assert 0.45 < ranks[offender.path] < 0.55
+    assert 0.45 < ranks[item.path] < 0.55
 
 
 def test_the_table_of_checks_has_no_name_twice() -> None:
@@ -228,9 +233,9 @@ def test_quarantine_of_copies_does_not_hide_that_an_image_has_two_labels(name: s
 
 
 @EVERY
-def test_the_doctors_predicates_answer_as_great_expectations_does(check: Check) -> None:
+def test_the_doctors_predicates_answer_as_great_expectations_does(check: CheckSpec) -> None:
     for case in (Case(), planted(check), planted(BY_NAME["decodable"]).having(5, mode=None, width=pd.NA)):
-        args = case.manifest, case.limits, case.known
+        args = case.manifest, params_with(case.limits), case.known
         assert validate_manifest(*args, predicates.broken_rows) == validate_manifest(*args)
 
 
@@ -247,7 +252,7 @@ def test_a_class_of_too_few_images_is_left_out_whole_and_the_others_are_trained_
     findings = validate(case)
     finding = findings["images_per_class"]
     assert (finding.severity, finding.left_out) == ("quarantine", ("dog/58.jpg", "dog/59.jpg"))
-    assert [item.value for item in finding.offenders] == ["class 'few', images: 2"] * 2
+    assert [item.value for item in finding.failing] == ["class 'few', images: 2"] * 2
     assert [name for name, item in findings.items() if not item.success] == ["images_per_class"]
     assert sorted(usable(with_quarantine(case.manifest, tuple(findings.values())))["label"].unique()) == ["cat", "dog"]
 
@@ -276,7 +281,12 @@ CAUSES = {
         "warning",
         {"brightness", "entropy", "sharpness"},
     ),
-    "dots": ({"width": 1, "contrast": 0.0, "entropy": 0.0, "sharpness": 0.0}, "resolution", "warning", {"contrast"}),
+    "dots": (
+        {"width": 1, "height": 1, "contrast": 0.0, "entropy": 0.0, "sharpness": 0.0},
+        "resolution",
+        "warning",
+        {"contrast"},
+    ),
     "one image under two labels": (
         {"pixel_sha256": "same"},
         "label_conflict",
@@ -306,13 +316,13 @@ def test_what_a_cause_does_not_explain_whole_stands_for_itself() -> None:
 
 def test_near_copies_of_one_class_are_copies_and_those_of_both_are_the_scene() -> None:
     scene = FAULTS["one_scene"](Case())
-    clusters, shown = image_clusters(scene.manifest, 45)
+    clusters, shown = image_clusters(with_keys(scene.manifest, ImageModality()), 45)
     assert (len(set(clusters)), shown.all()) == (60, True)
     copies = Case()
     for row in range(60):
         copies = copies.having(row, phash=copies.manifest.at[row // 10 * 10, "phash"])
-    clusters, shown = image_clusters(copies.manifest, 45)
+    clusters, shown = image_clusters(with_keys(copies.manifest, ImageModality()), 45)
     assert (len(set(clusters)), shown.any()) == (6, False)
     # The same pixels under two labels are mistakes, and no scene.
     conflict = Case(manifest=scene.manifest.assign(pixel_sha256=[str(row % 30) for row in range(60)]))
-    assert not image_clusters(conflict.manifest, 45)[1].any()
+    assert not image_clusters(with_keys(conflict.manifest, ImageModality()), 45)[1].any()

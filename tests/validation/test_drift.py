@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -12,28 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from graft.data.validation.drift import (
-    CHANCE,
-    FACTS,
-    POINTS,
-    Numbers,
-    Shares,
-    chance,
-    distance,
-    measure_drift,
-    summarise_facts,
-)
-from tests.validation.faults import clean_manifest
+from graft.data.validation.drift import CHANCE, POINTS, Numbers, Shares, chance, distance
+from graft.data.validation.drift import measure_drift as measure_drift_of
+from graft.modalities.image.modality import ImageModality
+from tests.validation.faults import clean_manifest, summarised
+
+FEATURES = ImageModality.drift_features
+measure_drift = partial(measure_drift_of, features=FEATURES)
 
 
 def numbers(values: list[float] | Any) -> Numbers:
-    found = summarise_facts(pd.DataFrame({"brightness": values}))["brightness"]
+    found = summarised(pd.DataFrame({"brightness": values}))["brightness"]
     assert isinstance(found, Numbers)
     return found
 
 
 def shares(values: list[str]) -> Shares:
-    found = summarise_facts(pd.DataFrame({"mode": values}))["mode"]
+    found = summarised(pd.DataFrame({"mode": values}))["mode"]
     assert isinstance(found, Shares)
     return found
 
@@ -112,42 +108,44 @@ def test_numbers_and_categories_are_not_compared() -> None:
         distance(numbers([1.0]), shares(["a"]))
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=lambda fact: fact.name)
-def test_every_fact_is_summarised_and_its_change_alone_is_seen(fact: Any) -> None:
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)
+def test_every_feature_is_summarised_and_its_change_alone_is_seen(feature: Any) -> None:
     before, after = clean_manifest(), clean_manifest()
-    if fact.kind is Shares:
-        after[fact.columns[0]] = "changed"
+    if feature.kind == "category":
+        after[feature.columns[0]] = "changed"
     else:
-        after = after.assign(**{fact.columns[0]: after[fact.columns[0]] * (1 if len(fact.columns) > 1 else 3)})
-        if len(fact.columns) > 1:
-            after = after.assign(width=after["width"] * 3, height=after["height"] * (3 if "side" in fact.name else 1))
-    shifts = {item.fact: item for item in measure_drift(summarise_facts(before), after)}
-    assert list(shifts) == [item.name for item in FACTS]
-    assert shifts[fact.name].beyond_chance == 1.0
+        after = after.assign(**{feature.columns[0]: after[feature.columns[0]] * (1 if len(feature.columns) > 1 else 3)})
+        if len(feature.columns) > 1:
+            after = after.assign(
+                width=after["width"] * 3, height=after["height"] * (3 if "side" in feature.name else 1)
+            )
+    shifts = {item.feature: item for item in measure_drift(summarised(before), after)}
+    assert list(shifts) == [item.name for item in FEATURES]
+    assert shifts[feature.name].beyond_chance == 1.0
     moved = {name for name, item in shifts.items() if item.beyond_chance}
-    assert moved <= {fact.name, "shorter side"}
+    assert moved <= {feature.name, "shorter side"}
 
 
 def test_equal_tables_are_at_no_distance_in_any_order_of_rows() -> None:
     table = clean_manifest()
     shuffled = table.sample(frac=1, random_state=0).reset_index(drop=True)
-    assert {item.distance for item in measure_drift(summarise_facts(table), shuffled)} == {0.0}
-    assert summarise_facts(table) == summarise_facts(shuffled)
+    assert {item.distance for item in measure_drift(summarised(table), shuffled)} == {0.0}
+    assert summarised(table) == summarised(shuffled)
 
 
-def test_any_two_tables_will_do_and_facts_that_one_lacks_are_passed_over() -> None:
+def test_any_two_tables_will_do_and_features_that_one_lacks_are_skipped() -> None:
     served = pd.DataFrame({"brightness": [0.1, None, 0.1] * 20, "label": ["cat", "dog", "dog"] * 20})
-    shifts = measure_drift(summarise_facts(clean_manifest()), served)
-    assert [item.fact for item in shifts] == ["brightness", "class"]
+    shifts = measure_drift(summarised(clean_manifest()), served)
+    assert [item.feature for item in shifts] == ["brightness", "class"]
     assert (shifts[0].distance, shifts[0].example) == (1.0, 0)
     assert shifts[1].found == "cat 50.0% before, 33.3% now; dog 50.0% before, 66.7% now"
     assert shifts[1].example == 1
     assert shifts[1].beyond_chance == 0.0
-    assert measure_drift(summarise_facts(clean_manifest()), served.head(0)) == ()
+    assert measure_drift(summarised(clean_manifest()), served.head(0)) == ()
 
 
 def test_the_words_say_both_medians_with_their_unit() -> None:
     before, after = clean_manifest(), clean_manifest()
     after["width"] = after["height"] = pd.Series([50] * len(after), dtype="Int64")
-    (side,) = [item for item in measure_drift(summarise_facts(before), after) if item.fact == "shorter side"]
+    (side,) = [item for item in measure_drift(summarised(before), after) if item.feature == "shorter side"]
     assert side.found == "median 232 px before, 50 px now"

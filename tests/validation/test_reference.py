@@ -8,8 +8,14 @@ import pandas as pd
 import pytest
 
 from graft.core.errors import DataError
-from graft.data.validation.reference import History, read_history, summarise_data, write_history
+from graft.data.validation.reference import DataSummary, History, read_history, write_history
+from graft.data.validation.reference import summarise_data as summarise
+from graft.modalities.image.modality import ImageModality
 from tests.validation.faults import clean_manifest
+
+
+def summarise_data(manifest: pd.DataFrame) -> DataSummary:
+    return summarise(manifest, ImageModality())
 
 
 def manifest(brightness: float) -> pd.DataFrame:
@@ -30,13 +36,13 @@ def test_the_first_data_is_compared_with_nothing() -> None:
 
 def test_data_is_compared_with_the_last_other_data_however_often() -> None:
     history = History().passed(FIRST)
-    assert history.reference(SECOND) == FIRST.facts
+    assert history.reference(SECOND) == FIRST.distributions
     again = history.passed(SECOND)
-    assert again.reference(SECOND) == FIRST.facts
+    assert again.reference(SECOND) == FIRST.distributions
     assert again.passed(SECOND) == again
-    assert again.reference(THIRD) == SECOND.facts
-    assert again.passed(THIRD).reference(THIRD) == SECOND.facts
-    assert again.passed(FIRST).reference(FIRST) == SECOND.facts
+    assert again.reference(THIRD) == SECOND.distributions
+    assert again.passed(THIRD).reference(THIRD) == SECOND.distributions
+    assert again.passed(FIRST).reference(FIRST) == SECOND.distributions
 
 
 def test_it_is_kept_whole_in_its_file(tmp_path: Path) -> None:
@@ -67,7 +73,7 @@ def test_what_cannot_be_decoded_is_no_part_of_the_data() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format": 1}', '{"format": 1, "last": {"facts": 1}, "before": null}']
+    "text", ["", "{", "[]", '{"format": 2}', '{"format": 2, "history": {"last": {"distributions": 1}}}']
 )
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, text: str) -> None:
     file = tmp_path / "validated.json"
@@ -81,5 +87,5 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, text: str) -> N
 
 def test_a_file_of_another_version_is_no_reason_to_stop(tmp_path: Path) -> None:
     file = tmp_path / "validated.json"
-    file.write_text('{"format": 99}')
+    file.write_text('{"format": 1}')
     assert read_history(file) == History()

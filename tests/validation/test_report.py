@@ -12,26 +12,27 @@ from pathlib import Path
 from PIL import Image
 
 from graft.core.settings import Validation
-from graft.data.doctor.audit import look
+from graft.data.doctor.audit import load
 from graft.data.doctor.doctor import DEFAULTS
 from graft.data.validation.report import (
     JSON_FILE,
     PAGE_FILE,
-    PICTURES_PER_FINDING,
+    PREVIEWS,
     QUARANTINE_FILE,
     render_page,
     summarise,
     write_report,
 )
 from graft.data.validation.suite import validate_manifest, with_quarantine
-from tests.validation.faults import FAULTS, Case
+from graft.modalities.image.modality import ImageModality
+from tests.validation.faults import FAULTS, Case, params_with
 
 
 def report(folder: Path, out: Path, **limits: object) -> tuple[dict[str, object], str]:
-    manifest = look(str(folder), DEFAULTS).manifest
-    findings = validate_manifest(manifest, Validation(**limits))  # type: ignore[arg-type]
+    manifest = load(str(folder), DEFAULTS).manifest
+    findings = validate_manifest(manifest, params_with(Validation(**limits)))  # type: ignore[arg-type]
     summary = summarise(with_quarantine(manifest, findings), "my <images>", {"drift": "nothing to compare with"})
-    write_report(out, summary, findings, folder.joinpath)
+    write_report(out, summary, findings, lambda path: ImageModality().preview((folder / path).read_bytes()))
     return json.loads((out / JSON_FILE).read_text()), (out / PAGE_FILE).read_text()
 
 
@@ -52,7 +53,7 @@ def test_every_expectation_is_in_the_json_with_its_files(make_classes: Callable[
     assert (decodable["count"], decodable["files"]) == (1, ["a/bad.jpg"])
 
 
-def test_the_page_is_self_contained_escaped_and_shows_the_offenders(
+def test_the_page_is_self_contained_escaped_and_shows_the_failing_files(
     make_classes: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = make_classes({"a": 6, "b": 6})
@@ -75,8 +76,8 @@ def test_a_long_list_is_cut_on_the_page_and_whole_in_the_json(
     make_classes: Callable[..., Path], tmp_path: Path
 ) -> None:
     values, page = report(make_classes({"a": 20, "b": 20}), tmp_path / "out", min_side=30)
-    assert page.count("<figure>") == PICTURES_PER_FINDING
-    assert f"and {40 - PICTURES_PER_FINDING} more files: see validation.json" in page
+    assert page.count("<figure>") == PREVIEWS
+    assert f"and {40 - PREVIEWS} more files: see validation.json" in page
     resolution = next(item for item in values["expectations"] if item["check"] == "resolution")  # type: ignore[attr-defined]
     assert (resolution["count"], len(resolution["files"])) == (40, 40)
 
@@ -153,8 +154,8 @@ def test_hostile_names_are_shown_as_text(make_classes: Callable[..., Path], tmp_
 
 def test_drift_and_classes_of_the_model_have_their_place_on_the_page(tmp_path: Path) -> None:
     case = FAULTS["drift"](FAULTS["model_classes"](Case()))
-    findings = validate_manifest(case.manifest, case.limits, case.known)
-    page = render_page(summarise(case.manifest, "x"), findings, tmp_path.joinpath)
-    assert '<span class="count soft">1 fact</span>' in page
+    findings = validate_manifest(case.manifest, params_with(case.limits), case.known)
+    page = render_page(summarise(case.manifest, "x"), findings, lambda path: "")
+    assert '<span class="count soft">1 feature</span>' in page
     assert "differs by 1.00: median 0.494 before, 0.794 now" in page
     assert "class &#39;bird&#39; is only in the packaged model" in page

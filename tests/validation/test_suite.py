@@ -12,33 +12,36 @@ import pandas as pd
 from PIL import Image
 
 from graft.core.settings import Validation
-from graft.data.doctor.audit import look
+from graft.data.doctor.audit import load
 from graft.data.doctor.doctor import DEFAULTS
 from graft.data.validation.findings import Finding, refuses
 from graft.data.validation.suite import validate_manifest
 from tests.conftest import picture, write_classes
+from tests.validation.faults import params_with
 
 LIMITS = Validation(min_images_per_class=3, max_imbalance=3.0)
 
 
 def manifest_of(folder: Path) -> pd.DataFrame:
-    return look(str(folder), DEFAULTS).manifest
+    return load(str(folder), DEFAULTS).manifest
 
 
 def broken(folder: Path, limits: Validation = LIMITS) -> dict[str, Finding]:
-    return {item.check: item for item in validate_manifest(manifest_of(folder), limits) if not item.success}
+    return {
+        item.check: item for item in validate_manifest(manifest_of(folder), params_with(limits)) if not item.success
+    }
 
 
 def test_a_clean_folder_meets_everything(make_classes: Callable[..., Path]) -> None:
     findings = validate_manifest(
-        manifest_of(make_classes({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})), LIMITS
+        manifest_of(make_classes({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})), params_with(LIMITS)
     )
     assert [item.check for item in findings if not item.success] == []
     assert not refuses(findings)
 
 
 def test_without_given_splits_nothing_is_asked_about_them(make_classes: Callable[..., Path]) -> None:
-    findings = validate_manifest(manifest_of(make_classes({"a": 4, "b": 4})), LIMITS)
+    findings = validate_manifest(manifest_of(make_classes({"a": 4, "b": 4})), params_with(LIMITS))
     assert "duplicates_across_splits" not in [item.check for item in findings]
 
 
@@ -108,22 +111,22 @@ def test_every_fault_of_a_real_folder_is_found_by_name(make_classes: Callable[..
         plant(folder)
     found = broken(folder, replace(LIMITS, allowed_formats=("PNG", "BMP")))
     for _, check, file, value in PLANTED:
-        (offender,) = [item for item in found[check].offenders if item.source == file]
-        assert value in offender.value, check
+        (item,) = [each for each in found[check].failing if each.source == file]
+        assert value in item.value, check
         assert file in found[check].sentence(most=100)
 
 
 def test_a_single_class_is_refused(make_classes: Callable[..., Path]) -> None:
     finding = broken(make_classes({"a": 4}))["two_classes"]
     assert finding.stops
-    assert (finding.offenders[0].source, finding.offenders[0].value) == ("a/a_000.png", "class 'a'")
+    assert (finding.failing[0].source, finding.failing[0].value) == ("a/a_000.png", "class 'a'")
 
 
 def test_a_copy_across_given_splits_is_a_warning_that_names_both(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"train/a": 4, "train/b": 4, "test/a": 2, "test/b": 2})
     shutil.copy(folder / "test/a/a_000.png", folder / "train/a/leak.png")
     finding = broken(folder)["duplicates_across_splits"]
-    assert [item.source for item in finding.offenders] == ["test/a/a_000.png", "train/a/leak.png"]
+    assert [item.source for item in finding.failing] == ["test/a/a_000.png", "train/a/leak.png"]
     assert finding.severity == "warning"
 
 
@@ -132,4 +135,4 @@ def test_a_class_that_cannot_be_decoded_at_all_has_no_images(make_classes: Calla
     for number in range(3):
         (folder / f"c/{number}.jpg").write_text("text")
     found = broken(folder, replace(LIMITS, severity={"decodable": "quarantine"}))
-    assert found["images_per_class"].offenders[0].value == "class 'c', images: 0"
+    assert found["images_per_class"].failing[0].value == "class 'c', images: 0"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 
-def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool, label_from: str | None) -> int:
-    """Examine ``source`` by the settings of the project around the current folder; returns the exit code.
+def run_doctor(source: str, as_json: bool, fix: Path | None, follow_links: bool, label_from: str | None) -> int:
+    """Audit ``source`` by the settings of the project around the current folder; returns the exit code.
 
     Args:
         source: what ``data.source`` could be; relative to the current folder.
@@ -21,14 +21,14 @@ def examine(source: str, as_json: bool, fix: Path | None, follow_links: bool, la
         DataError: a cleaned copy was asked for and cannot be written.
     """
     from graft.data.doctor.doctor import doctor, settings_here
+    from graft.pipeline.validate import classes_in_use
     from graft.training.devices import require_device
 
     settings = settings_here()
     data = settings.params.data
-    data = dataclasses.replace(
-        data, follow_links=follow_links or data.follow_links, label_from=label_from or data.label_from
-    )
-    settings = dataclasses.replace(settings, params=dataclasses.replace(settings.params, data=data))
+    data = replace(data, follow_links=follow_links or data.follow_links, label_from=label_from or data.label_from)
+    classes = None if settings.project is None else classes_in_use(settings.project)[0]
+    settings = replace(settings, params=replace(settings.params, data=data), model_classes=classes)
     code = doctor(source, as_json, settings, fix)
     if settings.project is not None:
         require_device(settings.params.compute.device)

@@ -65,10 +65,10 @@ def doctor(
     It is held to the params.yaml of the project that the current folder lies in, else to graft's defaults. With --fix
     the exit code is about the cleaned copy. The original is never touched.
     """
-    from graft.cli.doctor import examine
+    from graft.cli.doctor import run_doctor
 
     codes: list[int] = []
-    code = exit_code(lambda: codes.append(examine(source, json, fix, follow_links, label_from)))
+    code = exit_code(lambda: codes.append(run_doctor(source, json, fix, follow_links, label_from)))
     raise typer.Exit(code or codes[0])
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 INDEX_FILE = "index.parquet"
 SUFFIX = ".tar"
+MAX_BYTES = 1 << 30
 COLUMNS = ("path", "shard", "offset", "bytes")
 _AGAIN = "run `.venv/bin/dvc checkout --force data/raw`, or ingest: `.venv/bin/dvc repro --force --single-item ingest`"
 _LONGEST_PLAIN = 100  # bytes of a name that a tar file's header has room for
@@ -174,6 +175,30 @@ def open_folder(folder: Path) -> ImageFolder:
             remedy=_AGAIN,
         )
     return folder
+
+
+def read_bytes(file: StoredFile) -> bytes:
+    """The bytes of a regular file of at most ``MAX_BYTES``; a pipe or device, which would hang, is refused.
+
+    Raises:
+        DataError: there is no such file, or it cannot be read.
+    """
+    try:
+        # Of a packed file, the index was held against the tar files already.
+        if isinstance(file, Path) and not file.is_file():
+            if file.exists():
+                raise DataError("this is not a file", where=file, remedy="name image files, such as photos/*.jpg")
+            raise DataError("there is no such file", where=file, remedy=f"names count from {Path.cwd()}")
+        if size_of(file) > MAX_BYTES:
+            raise DataError(
+                f"the file is larger than {MAX_BYTES >> 20} MiB", where=file, remedy="make it smaller, or take it out"
+            )
+        return file.read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(
+            f"the file cannot be read: {reason}", where=file, remedy="check that it is there and may be read"
+        ) from None
 
 
 def open_file(file: StoredFile) -> BinaryIO:

@@ -99,6 +99,9 @@ class Data:
             "torchvision:<Dataset>",
         ),
     ] = "digits"
+    modality: Annotated[str, Field(min_length=1, description="what a sample is: image, or auto, which is image")] = (
+        "auto"
+    )
     label_from: (
         Annotated[
             str,
@@ -181,15 +184,14 @@ class Validation:
         Field(
             gt=0,
             le=1,
-            description="largest distance of a fact's distribution from that of the last validated data: the share "
+            description="largest distance of a feature's distribution from that of the last validated data: the share "
             "of images by which they differ, 0 to 1",
         ),
     ] = 0.2
     severity: Annotated[
         dict[str, SeverityChoice],
         Field(
-            description="for a check of graft.data.validation.builtin_checks what its failure does: critical stops, "
-            "warning "
+            description="for a check of the data what its failure does: critical stops, warning "
             "reports, quarantine leaves the files out and lists them, ignore does not look; one left out has its own"
         ),
     ] = dataclasses.field(default_factory=dict)

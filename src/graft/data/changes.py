@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.data.sources.registry import list_source
+from graft.modalities.registry import find_modality
 
 if TYPE_CHECKING:
     from graft.core.settings import Params
@@ -55,7 +56,12 @@ def compare_with_ingested(params: Params, workspace: Workspace) -> SourceChanges
 
     with tempfile.TemporaryDirectory() as scratch:
         found = list_source(
-            params.data.source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from
+            params.data.source,
+            workspace.root,
+            Path(scratch),
+            params.data.follow_links,
+            params.data.label_from,
+            find_modality(params.data.modality),
         )
     now = {sample.source: sample.label for sample in found.samples}
     before: dict[str, str] = {}

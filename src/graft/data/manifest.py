@@ -1,133 +1,169 @@
-"""The manifest: a row per image with its facts; files that have not changed since the last run are not read again."""
+"""The manifest: a row per file with the statistics, fingerprint and near key that its modality computes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graft.core.determinism import available_cores
 from graft.core.errors import DataError
-from graft.core.file_identity import IDENTITY_BYTES, identify, read_steadily
-from graft.core.packed_files import StoredFile
+from graft.core.packed_files import StoredFile, read_bytes, size_of
 from graft.core.progress import track
-from graft.data.image_stats import examine_all
-from graft.data.stats_cache import IDENTITY, FactsCache, Known
+from graft.data.stats_cache import StatsCache, schema_of
+from graft.modalities.base import Modality, Statistic
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    from numpy.typing import NDArray
 
-    Ints = NDArray[np.int64]
-
-# Files that a thread reads before it hands over what it found.
-_PART = 256
+# What a file and a byte of JPEG take on one core, and the seconds of work that starting processes is worth.
+_SECONDS_PER_FILE = 0.0004
+_SECONDS_PER_BYTE = 3e-8
+_WORTH_PROCESSES = 1.5
+_MOST_PROCESSES = 8
+# Files that a process is sent at a time.
+_CHUNK = 16
+# Rows that are Python objects before they become columns, which take a tenth of the memory.
+_ROWS_AT_ONCE = 4096
 
 
 def build_manifest(
-    table: pd.DataFrame, files: Sequence[StoredFile], workers: int | None = None, cache: FactsCache | None = None
+    table: pd.DataFrame,
+    files: Sequence[StoredFile],
+    modality: Modality,
+    workers: int | None = None,
+    cache: StatsCache | None = None,
 ) -> pd.DataFrame:
-    """Examine every image of ``table``.
+    """Decode every file of ``table`` and compute its statistics.
 
     Args:
-        table: a row per image; its columns are kept (path, label, split, group, source).
-        files: where each row's image lies, in the same order.
+        table: a row per file; its columns are kept (path, label, split, group, source).
+        files: where each row's file is, in the same order.
+        modality: decodes and describes.
         workers: processes; None takes the cores there are (at most 8) for large sets, and this process for small.
-        cache: facts of earlier runs, which are looked up first and added to; None examines every file.
+        cache: statistics of earlier runs, which are looked up first and added to; None decodes every file.
 
     Returns:
-        ``table`` with the columns of :class:`graft.modalities.image.stats.Facts`: the same, to the byte, whatever the
-        number of processes and whatever was kept. A file that cannot be decoded is a row whose ``problems`` says why.
+        ``table`` with bytes, sha256, the modality's columns and problems: the same, to the byte, whatever the number
+        of processes and whatever was cached. A file that cannot be decoded is a row whose ``problems`` says why.
 
     Raises:
-        DataError: a process that was reading images was killed, most often for want of memory.
+        DataError: a process that was decoding was killed, most often for want of memory.
     """
     import pandas as pd
-
-    rows = examine_all(files, workers) if cache is None else _incremental(files, workers, cache)
-    facts = as_frame(rows.drop_columns([IDENTITY]))
-    return pd.concat([table, facts.set_axis(table.index)], axis=1)
-
-
-def as_frame(facts: pa.Table) -> pd.DataFrame:
-    """Facts as pandas has them: text as ``str`` on Arrow's memory, whole numbers that can be missing as ``Int64``."""
-    import pandas as pd
     import pyarrow as pa
 
+    rows = _describe_all(files, modality, workers) if cache is None else _cached(files, modality, workers, cache)
     types = {pa.int64(): pd.Int64Dtype(), pa.string(): pd.StringDtype("pyarrow", na_value=np.nan)}
     # In one piece: where a column is cut could show in the bytes of a parquet file.
-    frame: pd.DataFrame = facts.combine_chunks().to_pandas(types_mapper=types.get)
-    return frame
-
-
-def _incremental(files: Sequence[StoredFile], workers: int | None, cache: FactsCache) -> pa.Table:
-    """Identity and facts of every file: looked up by its identity, else by its content, else found anew."""
-    import pyarrow as pa
-
-    known = cache.load()
-    identities, places = _by_identity(files, known)
-    unseen = np.flatnonzero(places < 0)
-    _by_content(files, known, unseen, identities, places)
-    learnt = any(identities[row] is not None for row in unseen)
-    new = np.flatnonzero(places < 0)
-    fresh = examine_all([files[row] for row in new.tolist()], workers)
-    for row, identity in zip(new, fresh[IDENTITY].to_pylist(), strict=True):
-        identities[row] = identity
-    if len(new) == len(files):
-        rows = fresh
-    else:
-        places[new] = len(known.rows) + np.arange(len(new))
-        rows = pa.concat_tables([known.rows, fresh]).take(pa.array(places))
-        rows = rows.set_column(0, rows.schema.field(0), pa.array(identities, rows.schema.field(0).type))
-    if learnt or fresh["problems"].null_count:
-        cache.save(rows, known)
-    return rows
-
-
-def _by_identity(files: Sequence[StoredFile], known: Known) -> tuple[list[bytes | None], Ints]:
-    """Each file's identity, and its row in what is known or -1; no file is opened."""
-    import pyarrow as pa
-
-    if not len(known.rows):
-        return [None] * len(files), np.full(len(files), -1, dtype=np.int64)
-    identities = [identify(file) for file in files]
-    return identities, known.by_identity(pa.array(identities, pa.binary(IDENTITY_BYTES)))
-
-
-def _by_content(
-    files: Sequence[StoredFile], known: Known, unseen: Ints, identities: list[bytes | None], places: Ints
-) -> None:
-    """Read the ``unseen`` files, and fill in the identities and places of those whose bytes are known."""
-    import pyarrow as pa
-
-    for row in unseen:
-        identities[row] = None
-    if not len(known.rows):
-        return
-    parts = [unseen[first : first + _PART] for first in range(0, len(unseen), _PART)]
-    # Threads: reading and hashing leave Python to the others.
-    with ThreadPoolExecutor(min(available_cores(), 8)) as pool:
-        hashed = pool.map(lambda part: [_hash(files[row]) for row in part], parts)
-        pairs = [pair for some in track(hashed, "looking for changes", total=len(parts)) for pair in some]
-    found = known.by_content(pa.array([digest for digest, _ in pairs], pa.string()))
-    for row, place, (_, identity) in zip(unseen, found, pairs, strict=True):
-        if place >= 0:
-            places[row], identities[row] = place, identity
-
-
-def _hash(file: StoredFile) -> tuple[str | None, bytes | None]:
-    """A file's SHA-256 and identity; None for both where it cannot be read."""
-    try:
-        reading = read_steadily(file)
-    except DataError:
-        return None, None
-    return reading.sha256, reading.identity
+    stats: pd.DataFrame = rows.combine_chunks().to_pandas(types_mapper=types.get)
+    return pd.concat([table, stats.set_axis(table.index)], axis=1)
 
 
 def usable(manifest: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose image can be decoded and that validation has not put into quarantine."""
+    """The rows that can be decoded and that validation has not put into quarantine."""
     fit = manifest["problems"].isna()
     return manifest[fit & manifest["quarantine"].isna()] if "quarantine" in manifest else manifest[fit]
+
+
+def with_keys(manifest: pd.DataFrame, modality: Modality) -> pd.DataFrame:
+    """The manifest with the modality's key columns named ``fingerprint`` and ``near_key``."""
+    return manifest.rename(columns={modality.fingerprint_column: "fingerprint", modality.near_key_column: "near_key"})
+
+
+def describe(file: StoredFile, modality: Modality) -> dict[str, Statistic]:
+    """The values of a file's row. Never raises for a bad file: what is wrong is in ``problems``."""
+    values: dict[str, Statistic] = {}
+    try:
+        raw = read_bytes(file)
+        values = {"bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+        sample = modality.decode(raw)
+        key = modality.near_key(sample)
+        return {
+            **values,
+            **modality.stats(sample),
+            modality.fingerprint_column: modality.fingerprint(sample),
+            modality.near_key_column: None if key is None else key.hex(),
+        }
+    except DataError as error:
+        return {**values, "problems": error.what}
+
+
+def _cached(files: Sequence[StoredFile], modality: Modality, workers: int | None, cache: StatsCache) -> pa.Table:
+    """A row per file: looked up by the file's content, else computed."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    known = cache.load(modality)
+    places = np.full(len(files), -1, dtype=np.int64)
+    if len(known):
+        # Threads: reading and hashing release the interpreter's lock.
+        with ThreadPoolExecutor(min(available_cores(), _MOST_PROCESSES)) as pool:
+            hashes = list(track(pool.map(_hash, files), "looking for changes", total=len(files)))
+        # Without skip_nulls a file that cannot be read would be found.
+        found = pc.index_in(pa.array(hashes, pa.string()), value_set=known["sha256"], skip_nulls=True)
+        places = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    new = np.flatnonzero(places < 0)
+    fresh = _describe_all([files[row] for row in new.tolist()], modality, workers)
+    places[new] = len(known) + np.arange(len(new))
+    rows = pa.concat_tables([known, fresh]).take(pa.array(places))
+    if fresh["problems"].null_count:
+        cache.save(rows, known, modality)
+    return rows
+
+
+def _hash(file: StoredFile) -> str | None:
+    try:
+        return hashlib.sha256(read_bytes(file)).hexdigest()
+    except DataError:
+        return None
+
+
+def _describe_all(files: Sequence[StoredFile], modality: Modality, workers: int | None) -> pa.Table:
+    """A row per file, in order."""
+    import pyarrow as pa
+
+    schema = schema_of(modality)
+    batches, rows = [], []
+    for row in track(_described(files, modality, workers), f"reading {modality.name} files", total=len(files)):
+        rows.append(row)
+        if len(rows) == _ROWS_AT_ONCE:
+            batches.append(pa.RecordBatch.from_pylist(rows, schema))
+            rows = []
+    return pa.Table.from_batches([*batches, pa.RecordBatch.from_pylist(rows, schema)], schema)
+
+
+def _described(files: Sequence[StoredFile], modality: Modality, workers: int | None) -> Iterator[dict[str, Statistic]]:
+    count = workers or (1 if _is_quick(files) else min(available_cores(), _MOST_PROCESSES))
+    if count == 1:
+        yield from (describe(file, modality) for file in files)
+        return
+    from loky import ProcessPoolExecutor
+
+    try:
+        with ProcessPoolExecutor(count, env={"OMP_NUM_THREADS": "1"}) as pool:
+            yield from pool.map(partial(describe, modality=modality), files, chunksize=_CHUNK)
+    except BrokenProcessPool:
+        raise DataError(
+            "a process that was reading files was killed, most often for want of memory",
+            remedy="close other programs and run again; nothing half-written was left",
+        ) from None
+
+
+def _is_quick(files: Sequence[StoredFile]) -> bool:
+    """Whether starting processes would take longer than it saves."""
+    seconds = 0.0
+    for file in files:
+        try:
+            seconds += _SECONDS_PER_FILE + _SECONDS_PER_BYTE * size_of(file)
+        except OSError:
+            continue
+        if seconds > _WORTH_PROCESSES:
+            return False
+    return True

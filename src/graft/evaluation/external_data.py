@@ -13,12 +13,12 @@ import numpy as np
 
 from graft.core.errors import DataError, WeightsError, nearest
 from graft.core.files import sha256
+from graft.core.packed_files import read_bytes
 from graft.data.near_duplicates import chain_equal, join
 from graft.data.sources.listing import Sample, Skipped
 from graft.data.sources.registry import list_source
 from graft.evaluation.inference import answers_of
 from graft.evaluation.test_set import HeldOut, listed
-from graft.modalities.image.decode import read_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

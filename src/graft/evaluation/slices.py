@@ -5,18 +5,19 @@ below the accuracy of the whole, with the interval widened for as many compariso
 level of 1 - 0.05 / m); if no slice is weak, some slice is called so in at most 5% of evaluations. A slice of fewer
 than ``LEAST`` images (groups of near duplicates count once) is shown and never called anything.
 
-To add a fact, add a row to ``NUMBERS`` or ``NAMES``.
+What the samples are sliced by is named by their modality (``slice_features``), and by the columns of a user's table.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.modalities.image.stats import OWN_COLUMNS
+from graft.modalities.base import Feature
+from graft.modalities.registry import reserved_columns
 from graft.stats.intervals import LEVEL
 
 if TYPE_CHECKING:
@@ -65,22 +66,12 @@ def _folder(table: pd.DataFrame) -> pd.Series:
     return pd.Series(folders, index=table.index)
 
 
-# Fact -> the columns of the manifest that it takes, and what it makes of them.
-_Facts = dict[str, tuple[frozenset[str], Callable[["pd.DataFrame"], "pd.Series"]]]
-NUMBERS: _Facts = {
-    "shorter side (px)": (frozenset({"width", "height"}), lambda table: table[["width", "height"]].min(axis=1)),
-    "brightness": (frozenset({"brightness"}), lambda table: table["brightness"]),
-    "contrast": (frozenset({"contrast"}), lambda table: table["contrast"]),
-    "sharpness": (frozenset({"sharpness"}), lambda table: table["sharpness"]),
-}
-NAMES: _Facts = {
-    "folder": (frozenset({"source", "label"}), _folder),
-    "file format": (frozenset({"format"}), lambda table: table["format"]),
-    "colour mode": (frozenset({"mode"}), lambda table: table["mode"]),
-}
+FOLDER = Feature("folder", ("source", "label"), _folder, "category")
 
 
-def slices(manifest: pd.DataFrame, right: NDArray[np.bool_], units: NDArray[np.intp]) -> tuple[Slice, ...]:
+def slices(
+    manifest: pd.DataFrame, right: NDArray[np.bool_], units: NDArray[np.intp], features: Sequence[Feature]
+) -> tuple[Slice, ...]:
     """Every slice, weak ones first, then by accuracy.
 
     Args:
@@ -88,8 +79,9 @@ def slices(manifest: pd.DataFrame, right: NDArray[np.bool_], units: NDArray[np.i
             user's, and become slices too.
         right: which images were named rightly, (n,).
         units: int (n,): images of one group have the same number (near duplicates tell as much as one image).
+        features: of the modality; see :class:`graft.modalities.base.Feature`.
     """
-    parts = list(_parts(manifest))
+    parts = list(_parts(manifest, (*features, FOLDER)))
     counts = [len(np.unique(units[members])) for _, _, members in parts]
     compared = sum(count >= LEAST for count in counts)
     whole = float(right.mean()) if len(right) else 0.0
@@ -112,22 +104,21 @@ def wilson(share: float, units: int, level: float) -> tuple[float, float]:
     return min(float(found.low), share), max(float(found.high), share)
 
 
-def _parts(manifest: pd.DataFrame) -> Iterator[Part]:
+def _parts(manifest: pd.DataFrame, features: Sequence[Feature]) -> Iterator[Part]:
     import pandas as pd
 
-    columns = set(manifest.columns)
-    own = [str(column) for column in manifest.columns if column not in OWN_COLUMNS]
-    for fact, (needs, of) in NUMBERS.items():
-        if needs <= columns:
-            yield from _quarters(fact, pd.to_numeric(of(manifest), errors="coerce"))
+    for feature in features:
+        if feature.is_in(manifest):
+            values = feature.values(manifest)
+            if feature.kind == "number":
+                yield from _quarters(feature.name, pd.to_numeric(values, errors="coerce"))
+            else:
+                yield from _values(feature.name, values)
+    own = [str(column) for column in manifest.columns if column not in reserved_columns()]
     for column in own:
         if _is_number(manifest[column]):
             yield from _quarters(column, pd.to_numeric(manifest[column]))
-    for fact, (needs, of) in NAMES.items():
-        if needs <= columns:
-            yield from _values(fact, of(manifest))
-    for column in own:
-        if not _is_number(manifest[column]):
+        else:
             yield from _values(column, manifest[column])
 
 

@@ -1,1 +1,1 @@
-"""What a sample is: decoding, statistics, fingerprints, preview."""
+"""What a sample is: how its bytes are read, described, compared and shown. Images are the first modality."""

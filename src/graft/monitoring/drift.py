@@ -139,7 +139,8 @@ class DriftReport:
             found["accuracy"] = self.accuracy.describe()
         if self.answers >= LEAST_ANSWERS:
             found |= {
-                shift.fact: f"{shift.fact} moved by {shift.distance:.2f} ({shift.found})" for shift in self.drifted
+                shift.feature: f"{shift.feature} moved by {shift.distance:.2f} ({shift.found})"
+                for shift in self.drifted
             }
         return found
 

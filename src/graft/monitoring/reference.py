@@ -9,9 +9,11 @@ import numpy as np
 
 from graft.core.errors import DataError, GraftError
 from graft.core.packed_files import open_folder
-from graft.data.validation.drift import FACTS, Distribution, Numbers, Shares, column_fact, summarise_facts
+from graft.data.validation.drift import Distribution, Shares, summarise
 from graft.inference.artifact import read_card
 from graft.inference.packaged import version_of
+from graft.modalities.base import column_feature
+from graft.modalities.image.modality import ImageModality
 from graft.modalities.image.stats import Tones
 
 if TYPE_CHECKING:
@@ -21,13 +23,13 @@ if TYPE_CHECKING:
 
 # Enough to tell distributions apart by a fifth, and opened in seconds.
 MOST_OPENED = 400
-CONFIDENCE = column_fact("confidence", Numbers)
-UNSURE = column_fact("unsure", Shares, title="not sure")
-UNLIKE = column_fact("unlike", Shares, title="unlike the training images")
-_FACTS = {fact.name: fact for fact in FACTS}
+CONFIDENCE = column_feature("confidence", "number")
+UNSURE = column_feature("unsure", "category", name="not sure")
+UNLIKE = column_feature("unlike", "category", name="unlike the training images")
+_FEATURES = {feature.name: feature for feature in ImageModality.drift_features}
 _KNOWN_BEFOREHAND = ("class", "brightness", "contrast", "shorter side", "width over height")
 # In the order in which they are shown.
-WATCHED = (*(_FACTS[name] for name in _KNOWN_BEFOREHAND), CONFIDENCE, UNSURE, UNLIKE)
+WATCHED = (*(_FEATURES[name] for name in _KNOWN_BEFOREHAND), CONFIDENCE, UNSURE, UNLIKE)
 
 
 def training_facts(workspace: Workspace) -> dict[str, Distribution]:
@@ -49,7 +51,7 @@ def training_facts(workspace: Workspace) -> dict[str, Distribution]:
     splits = pd.read_parquet(workspace.splits, columns=["path", "label", "split"])
     manifest = pd.read_parquet(workspace.manifest, columns=["path", "width", "height"])
     rows = splits[splits["split"] == "train"].merge(manifest, on="path").sort_values("path", ignore_index=True)
-    return summarise_facts(rows, WATCHED) | summarise_facts(_tones(workspace, rows["path"]), WATCHED)
+    return summarise(rows, WATCHED) | summarise(_tones(workspace, rows["path"]), WATCHED)
 
 
 def test_facts(workspace: Workspace) -> dict[str, Distribution]:
@@ -62,7 +64,7 @@ def test_facts(workspace: Workspace) -> dict[str, Distribution]:
         threshold = read_card(workspace.finetuned).trust.threshold.confidence
     except (OSError, ValueError, GraftError):
         return {}
-    found = summarise_facts(said.assign(unsure=said["confidence"] < threshold), (CONFIDENCE, UNSURE))
+    found = summarise(said.assign(unsure=said["confidence"] < threshold), (CONFIDENCE, UNSURE))
     usual = (metrics.get("novelty") or {}).get("usual")
     if isinstance(usual, int | float):
         unlike = round((1 - usual) * len(said))

@@ -174,23 +174,25 @@ def report_context(params: Params, workspace: Workspace, model: Predictor, found
         excluded=left_out(workspace),
         mistakes=mistakes,
         saliency=saliency,
-        slices=slices_of(workspace, found),
+        slices=slices_of(params, workspace, found),
         suspects=suspects,
         suspect_pictures=show_suspects(raw, suspects.found[:MOST_DOUBTED]),
     )
 
 
-def slices_of(workspace: Workspace, found: Evaluation) -> tuple[Slice, ...]:
+def slices_of(params: Params, workspace: Workspace, found: Evaluation) -> tuple[Slice, ...]:
     """Accuracy on parts of the test images, by the facts of the manifest; none where there is no manifest."""
     import pandas as pd
 
     from graft.evaluation.slices import slices
+    from graft.modalities.registry import find_modality
 
     if not workspace.manifest.exists():
         return ()
     held_out = found.held_out
     facts = pd.read_parquet(workspace.manifest).set_index("path", drop=False).reindex(list(held_out.paths))
-    return slices(facts, found.probabilities.argmax(axis=1) == held_out.labels, held_out.units)
+    features = find_modality(params.data.modality).slice_features
+    return slices(facts, found.probabilities.argmax(axis=1) == held_out.labels, held_out.units, features)
 
 
 def left_out(workspace: Workspace) -> int | None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from graft.core.files import atomic_dir, atomic_file, write_json
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
+from graft.modalities.base import Modality
+from graft.modalities.registry import find_modality
 from graft.pipeline.runner import run_stage
 from graft.pretraining.source_dataset import (
     FACTS_FILE,
@@ -53,20 +55,22 @@ def run(params: Params, workspace: Workspace) -> None:
 
 
 def _gathered(params: Params, workspace: Workspace) -> Gathered:
-    from graft.data.manifest import build_manifest
+    from graft.data.manifest import build_manifest, with_keys
     from graft.data.sources.source_links import link_source
-    from graft.data.stats_cache import FactsCache
+    from graft.data.stats_cache import StatsCache
 
     with tempfile.TemporaryDirectory() as scratch:
         found = find_source(params.pretrain.source, workspace.root, Path(scratch), params.data.follow_links)
         samples, table = by_path(found), listed(found)
         files = [samples[path].file for path in table["path"]]
-        # A cache of its own: one keeps only so many facts of images that were not asked for last.
-        manifest = build_manifest(table, files, cache=FactsCache(workspace.cache / "pretraining"))
+        # A cache of its own: one keeps only so many rows of files that were not asked for last.
+        modality = find_modality(params.data.modality)
+        manifest = build_manifest(table, files, modality, cache=StatsCache(workspace.cache / "pretraining"))
     # Once more after `locate`: a table that gained rows may need a higher folder to be watched.
     link_source(found, params.pretrain.source, workspace.pretraining_link)
     distance = params.validation.near_duplicate_distance
-    return gather(manifest, tested_images(workspace), distance, partial(held_out, params))
+    tested = tested_images(workspace, modality)
+    return gather(with_keys(manifest, modality), tested, distance, partial(held_out, params))
 
 
 def held_out(params: Params, rows: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -74,21 +78,24 @@ def held_out(params: Params, rows: pd.DataFrame, groups: NDArray[np.int64]) -> N
 
     One group of each class always stays to be trained on.
     """
-    from graft.data.splits.hash_split import draw_test
+    from graft.data.splits.hash_split import hash_split
 
     data = dataclasses.replace(params.data, test_fraction=params.pretrain.held_out, train_per_class=None)
     select = dataclasses.replace(params.select, folds=2)
-    return draw_test(rows, groups, dataclasses.replace(params, data=data, select=select)).tested
+    return hash_split(rows, groups, dataclasses.replace(params, data=data, select=select)).tested
 
 
-def tested_images(workspace: Workspace) -> pd.DataFrame:
-    """What identifies the pictures that the target is tested on; no image is opened."""
+def tested_images(workspace: Workspace, modality: Modality) -> pd.DataFrame:
+    """The keys of the images that the target is tested on; no image is opened."""
     import pandas as pd
+
+    from graft.data.manifest import with_keys
 
     splits = pd.read_parquet(workspace.splits, columns=["path", "split"])
     tested = splits[splits["split"] == "test"]
-    facts = pd.read_parquet(workspace.manifest, columns=["path", "pixel_sha256", "phash"])
-    return facts[facts["path"].isin(tested["path"])].reset_index(drop=True)
+    keys = [modality.fingerprint_column, modality.near_key_column]
+    rows = pd.read_parquet(workspace.manifest, columns=["path", *keys])
+    return with_keys(rows[rows["path"].isin(tested["path"])], modality).reset_index(drop=True)
 
 
 def summary(gathered: Gathered, source: str) -> str:

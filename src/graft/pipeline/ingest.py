@@ -16,6 +16,7 @@ from graft.data.sources.listing import SourceListing
 from graft.data.sources.registry import list_source
 from graft.data.sources.source_links import link_source
 from graft.data.sources.split_folders import nested_classes
+from graft.modalities.registry import find_modality
 from graft.pipeline.runner import run_stage
 
 _NAMED = 5
@@ -31,7 +32,10 @@ def run(params: Params, workspace: Workspace) -> None:
         atomic_dir(workspace.raw) as folder,
         tempfile.TemporaryDirectory(dir=workspace.cache, prefix="ingest.") as scratch,
     ):
-        found = list_source(source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from)
+        modality = find_modality(params.data.modality)
+        found = list_source(
+            source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from, modality
+        )
         table = take_in(found.samples, folder)
     with atomic_file(workspace.ingested) as beside:
         table.to_parquet(beside, index=False)

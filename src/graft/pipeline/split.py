@@ -7,7 +7,7 @@ import pandas as pd
 from graft.core.files import atomic_file
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.data.splits.splits import Division, divide
+from graft.data.splits.splits import DataSplit, divide
 from graft.data.splits.stratified import SplitHistory, asked_of, read_split_history, write_split_history
 from graft.pipeline.runner import run_stage
 
@@ -22,14 +22,14 @@ def run(params: Params, workspace: Workspace) -> None:
     """
     manifest = pd.read_parquet(workspace.manifest)
     history = read_split_history(workspace.split_history)
-    division = divide(manifest, params, history)
-    if division.history is not None:
+    result = divide(manifest, params, history)
+    if result.history is not None:
         print(remembered(history, params))
     with atomic_file(workspace.splits) as beside:
-        division.table.to_parquet(beside, index=False)
+        result.table.to_parquet(beside, index=False)
     # Last: a run that is killed before it divides again by what is remembered, which gives the same.
-    write_split_history(workspace.split_history, division.history or history or SplitHistory({}))
-    print(summary(division, len(manifest), params.select.folds))
+    write_split_history(workspace.split_history, result.history or history or SplitHistory({}))
+    print(summary(result, len(manifest), params.select.folds))
     if params.data.train_per_class is not None and manifest["split"].notna().any():
         print("split: the data came divided, so data.train_per_class says nothing")
 
@@ -44,24 +44,24 @@ def remembered(history: SplitHistory | None, params: Params) -> str:
     return f"split: the test is drawn anew, because it was drawn by other settings before ({before})"
 
 
-def summary(division: Division, images: int, folds: int) -> str:
+def summary(result: DataSplit, images: int, folds: int) -> str:
     """What was divided how, for the log; ``images`` are all of the manifest's."""
-    sizes = division.table["split"].value_counts()
-    left_out = images - len(division.table)
+    sizes = result.table["split"].value_counts()
+    left_out = images - len(result.table)
     lines = [
         f"split: {sizes['train']} images to train on in {folds} folds, {sizes['test']} to test on"
         + (f"; {left_out} left out" if left_out else "")
     ]
-    if joined := sum(division.joined.values()):
-        lines.append(f"  {joined} of these are tested because they look like a test image or share a group with one")
-    for label, paths in list(division.lent.items())[:_NAMED]:
+    if pulled_in := sum(result.pulled_in_by_group.values()):
+        lines.append(f"  {pulled_in} of these are tested because they look like a test image or share a group with one")
+    for label, paths in list(result.borrowed.items())[:_NAMED]:
         more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         lines.append(
             f"  none of class {label!r} was drawn for the test, so it lends {paths[0]}{more}, which may go back to"
             " training when images are added"
         )
-    if len(division.lent) > _NAMED:
-        lines.append(f"  and so do {len(division.lent) - _NAMED} more classes")
+    if len(result.borrowed) > _NAMED:
+        lines.append(f"  and so do {len(result.borrowed) - _NAMED} more classes")
     return "\n".join(lines)
 
 

@@ -1,19 +1,21 @@
-"""validate: decode every image once, hold the expectations against what was found, and refuse what is critical."""
+"""validate: decode every file once, run the checks on the manifest, and refuse what is critical."""
 
 from __future__ import annotations
 
-from graft.core.errors import DataError
+from graft.core.errors import DataError, WeightsError
 from graft.core.files import atomic_file
-from graft.core.packed_files import open_folder
+from graft.core.packed_files import open_folder, read_bytes
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.data.manifest import build_manifest
-from graft.data.stats_cache import FactsCache
+from graft.data.stats_cache import StatsCache
+from graft.data.validation.builtin_checks import checks_of
 from graft.data.validation.findings import Finding, by_cause
-from graft.data.validation.reference import classes_in_use, read_history, summarise_data, write_history
+from graft.data.validation.reference import read_history, summarise_data, write_history
 from graft.data.validation.report import PAGE_FILE, summarise, write_report
-from graft.data.validation.suite import Known, check_severities, not_checked, validate_manifest, with_quarantine
-from graft.data.validation.tables import with_conversion
+from graft.data.validation.suite import Known, not_checked, severities, validate_manifest, with_quarantine
+from graft.inference.artifact import CARD_FILE, read_card
+from graft.modalities.registry import find_modality
 from graft.pipeline.runner import run_stage
 
 
@@ -26,29 +28,29 @@ def run(params: Params, workspace: Workspace) -> None:
         DataError: a critical expectation is not met; manifest and report are written first.
         ConfigError: validation.severity says what it must not.
     """
-    # Not above: the processes that read images import this file too, and have no use for tables.
+    # Not above: processes that decode import this file too.
     import pandas as pd
 
-    check_severities(params.validation)
+    modality = find_modality(params.data.modality)
+    severities(checks_of(modality), params.validation)
     history = read_history(workspace.validated)
     table = pd.read_parquet(workspace.ingested)
     raw = open_folder(workspace.raw)
     files = [raw / path for path in table["path"]]
-    manifest = build_manifest(table, files, cache=FactsCache(workspace.cache))
-    data = summarise_data(manifest)
+    manifest = build_manifest(table, files, modality, cache=StatsCache(workspace.cache))
+    data = summarise_data(manifest, modality)
     # The model is made from this stage's data, so it cannot be a dependency in dvc.yaml: that would be a cycle. It need
     # not be: a new model does not make a finding about the same data less true, and new data runs this stage anyway.
     classes, trouble = classes_in_use(workspace)
     if trouble:
         print(f"validate: the classes are not compared with the packaged model's: {trouble}")
     known = Known(classes, history.reference(data))
-    converted = with_conversion(manifest, params)
-    findings = validate_manifest(converted, params.validation, known)
+    findings = validate_manifest(manifest, params, known)
     kept = with_quarantine(manifest, findings)
     with atomic_file(workspace.manifest) as beside:
         kept.to_parquet(beside, index=False)
-    summary = summarise(kept, params.data.source, not_checked(converted, params.validation, known))
-    write_report(workspace.validation, summary, findings, lambda path: raw / path)
+    summary = summarise(kept, params.data.source, not_checked(manifest, params, known))
+    write_report(workspace.validation, summary, findings, lambda path: modality.preview(read_bytes(raw / path)))
     broken = by_cause(findings)
     for finding in broken:
         if not finding.stops:
@@ -59,6 +61,14 @@ def run(params: Params, workspace: Workspace) -> None:
     # Last, so that what is killed before it is compared with the same data again; and never by data that is refused.
     write_history(workspace.validated, history.passed(data))
     print(f"validate: {len(manifest)} images meet all that is critical; see {workspace.validation / PAGE_FILE}")
+
+
+def classes_in_use(workspace: Workspace) -> tuple[tuple[str, ...] | None, str | None]:
+    """The classes of the packaged model, or None where there is none to compare with; and what is wrong with it."""
+    try:
+        return read_card(workspace.packaged).classes, None
+    except WeightsError as error:
+        return None, error.what if (workspace.packaged / CARD_FILE).exists() else None
 
 
 def refusal(stopping: list[Finding], workspace: Workspace) -> DataError:

@@ -111,8 +111,8 @@ def gather(manifest: pd.DataFrame, tested: pd.DataFrame, distance: int, draw: Dr
     drawn for its test: each by its own pixels, near copies and groups together.
 
     Args:
-        manifest: the source's images with their facts.
-        tested: ``pixel_sha256`` and ``phash`` of the target's test images.
+        manifest: the source's images with their statistics and keys (:func:`graft.data.manifest.with_keys`).
+        tested: ``fingerprint`` and ``near_key`` of the target's test images.
         distance: bits of the perceptual hash up to which images are near copies.
         draw: which rows are held out where the source does not come divided, from the rows and their groups.
 
@@ -143,7 +143,7 @@ def shown_in(rows: pd.DataFrame, tested: pd.DataFrame, distance: int) -> NDArray
     """Which ``rows`` show an image of ``tested``: the same pixels, or hashes at most ``distance`` bits apart."""
     import pandas as pd
 
-    columns = ["pixel_sha256", "phash"]
+    columns = ["fingerprint", "near_key"]
     both = pd.concat([tested[columns], rows[columns]], ignore_index=True)
     clusters = cluster_duplicates(both, distance)
     return np.isin(clusters[len(tested) :], clusters[: len(tested)])

@@ -15,10 +15,11 @@ from graft.data.ingest import ingested_table, raw_paths
 from graft.data.manifest import build_manifest
 from graft.data.sources.registry import list_source
 from graft.data.splits.splits import divide
-from graft.data.stats_cache import FactsCache
+from graft.data.stats_cache import StatsCache
 from graft.features.cache import Store
 from graft.features.image_cache import ImageSet, ListedFiles
 from graft.metrics.scorer import ACCURACY, Scorer, scorer
+from graft.modalities.registry import find_modality
 from graft.models.zoo.default_candidates import default_candidates
 from graft.selection.best import standard_error
 from graft.selection.candidates import Result, TrainSet, probe_candidate
@@ -74,11 +75,12 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
         DataError: there is no such source, or it cannot be divided, such as for a class with fewer images than folds.
     """
     places.scratch.mkdir(parents=True, exist_ok=True)
-    samples = list_source(source, places.root, places.scratch, params.data.follow_links).samples
+    modality = find_modality(params.data.modality)
+    samples = list_source(source, places.root, places.scratch, params.data.follow_links, modality=modality).samples
     paths = raw_paths(samples)
     files = dict(zip(paths, (sample.file for sample in samples), strict=True))
     table = ingested_table(samples, paths)
-    manifest = build_manifest(table, [files[path] for path in table["path"]], cache=FactsCache(places.cache))
+    manifest = build_manifest(table, [files[path] for path in table["path"]], modality, cache=StatsCache(places.cache))
     splits = divide(manifest, params).table
     rows = splits[splits["split"] == "train"].merge(
         manifest.drop(columns=["label", "split", "group"], errors="ignore"), on="path"

@@ -22,7 +22,7 @@ from rich.console import Console
 from graft.core.errors import DataError
 from graft.data.doctor.cleaned_copy import write_cleaned_copy
 from graft.data.doctor.diagnosis import show
-from graft.data.doctor.doctor import DEFAULTS, doctor, examine
+from graft.data.doctor.doctor import DEFAULTS, audit_path, doctor
 from graft.data.ingest import ingested_table
 from graft.data.sources.listing import SourceListing
 from graft.data.sources.tables.cleaning import RULES, TableDraft, check_rows
@@ -459,7 +459,7 @@ def test_the_command_writes_a_clean_copy_and_its_log(
         expected[f"{tested}.png"] = (tested[:3], "test")
     assert files == expected
     # Whoever runs it on the copy finds nothing, and the pipeline takes it.
-    assert not any(not finding.success for finding in examine(str(out), DEFAULTS).findings)
+    assert not any(not finding.success for finding in audit_path(str(out), DEFAULTS).findings)
     assert len(read_table(out).samples) == len(expected)
     log = list(csv.DictReader(io.StringIO(Path(said["cleaned"]["log"]).read_text(encoding="utf-8"))))
     assert Path(said["cleaned"]["log"]) == out.with_suffix(".changes.csv")
@@ -556,15 +556,15 @@ def test_built_in_data_has_nothing_to_clean(tmp_path: Path) -> None:
 
 def test_classes_that_differ_only_in_case_are_a_warning(make_classes: Callable[..., Path]) -> None:
     folder = make_classes({"Cat": 10, "cat": 10, "a": 10, "A": 10})
-    findings = {item.check: item for item in examine(str(folder), DEFAULTS).findings}
+    findings = {item.check: item for item in audit_path(str(folder), DEFAULTS).findings}
     assert not findings["class_names"].success
-    assert [item.value for item in findings["class_names"].offenders] == ["classes 'Cat' and 'cat'"] * 2
+    assert [item.value for item in findings["class_names"].failing] == ["classes 'Cat' and 'cat'"] * 2
 
 
-def printed(examination: Any, terminal: bool) -> list[str]:
+def printed(found: Any, terminal: bool) -> list[str]:
     stream = io.StringIO()
     show(
-        examination,
+        found,
         Console(file=stream, width=80, force_terminal=terminal, no_color=True, highlight=False, soft_wrap=True),
     )
     return stream.getvalue().splitlines()
@@ -576,11 +576,9 @@ def test_on_a_terminal_prose_keeps_to_its_width_and_names_are_never_broken(tmp_p
     (tmp_path / "cat" / long).write_bytes(b"")
     with table.open("a") as file:
         file.write(f'"cat/{long}",cat,train,x,\n')
-    examination = examine(str(table), DEFAULTS)
-    lines = [
-        line.replace("\x1b[0m", "").replace("\x1b[1m", "").replace("\x1b[2m", "") for line in printed(examination, True)
-    ]
+    found = audit_path(str(table), DEFAULTS)
+    lines = [line.replace("\x1b[0m", "").replace("\x1b[1m", "").replace("\x1b[2m", "") for line in printed(found, True)]
     # The heading names the table, and where a test's folder lies is no affair of this one.
     assert {line for line in lines if len(line) > 80 and str(table) not in line} == {f"    cat/{long}"}
-    piped = printed(examination, False)
+    piped = printed(found, False)
     assert max(map(len, piped)) > 120, "what goes into a pipe keeps a statement on a line"

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from graft.core.errors import DataError
-from graft.core.packed_files import PackedFile, open_folder
+from graft.core.packed_files import PackedFile, open_folder, read_bytes
 from graft.data.doctor.cleaned_copy import write_cleaned_copy
 from graft.data.ingest import copy_images
 from graft.data.packing import pack_files, pack_images
 from graft.data.sources import tar_files
 from graft.data.sources.listing import SourceListing
 from graft.data.sources.registry import list_source
-from graft.modalities.image.decode import decode, read_bytes
+from graft.modalities.image.decode import decode
 from graft.pipeline import ingest, locate, validate
 from graft.pipeline.runner import run_stage
 

@@ -35,7 +35,7 @@ def test_answers_are_typed_and_known(url: str, pictures: dict[str, Path]) -> Non
     assert next(iter(red.probabilities)) == "red"
     assert red.novelty is not None and noise.novelty is not None and red.novelty < 1 < noise.novelty
     assert isinstance(text, DataError)
-    assert text.what == "this is not an image but text; graft reads JPEG, PNG, WebP, BMP, GIF and TIFF"
+    assert text.what == "this is not an image but text; graft reads JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF"
     card = client.model()
     assert (card.name, card.classes, card.size) == ("graft", ("red", "green", "blue"), 32)
     assert red.model["version"] == card.version

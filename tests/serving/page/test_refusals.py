@@ -43,7 +43,8 @@ def test_no_image_is_refused_in_the_services_own_words(refused: Page, pictures) 
     choose(refused, pictures["text"])
     fault = refused.locator("#list .fault")
     expect(fault).to_have_text(
-        "This is not an image but text; graft reads JPEG, PNG, WebP, BMP, GIF and TIFF.Save it again as JPEG or PNG."
+        "This is not an image but text; graft reads JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF."
+        "Save it again as JPEG or PNG."
     )
     expect(refused.get_by_text("This browser cannot show it")).to_be_visible()
     expect(refused.get_by_role("status")).to_contain_text("text.png: This is not an image but text")

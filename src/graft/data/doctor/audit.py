@@ -1,12 +1,11 @@
-"""An examination: a source read and decoded where it lies, and held against everything the pipeline asks of it."""
+"""The audit of a source: read and decoded where it is, and checked against everything the pipeline asks of it."""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,22 +14,23 @@ from graft.core.packed_files import StoredFile
 from graft.core.settings import Params
 from graft.core.workspace import Workspace, user_cache
 from graft.data.ingest import ingested_table, raw_paths
-from graft.data.manifest import build_manifest
+from graft.data.manifest import build_manifest, with_keys
 from graft.data.sources.label_pattern import INNERMOST_FOLDER
 from graft.data.sources.listing import Sample, Skipped, SourceListing
 from graft.data.sources.registry import audit_source
 from graft.data.sources.split_folders import nested_classes
-from graft.data.sources.tables.problems import TableChange, TableProblem
+from graft.data.sources.tables.problems import TableProblem
 from graft.data.sources.tables.spelling import spellings
 from graft.data.splits.groups import conflicting
 from graft.data.splits.splits import divide
 from graft.data.splits.stratified import SplitHistory, read_split_history
-from graft.data.stats_cache import FactsCache
+from graft.data.stats_cache import StatsCache
 from graft.data.validation import predicates
-from graft.data.validation.findings import Finding, Offender, refuses
-from graft.data.validation.reference import classes_in_use, read_history, summarise_data
+from graft.data.validation.findings import FailingItem, Finding, refuses
+from graft.data.validation.reference import read_history, summarise_data
 from graft.data.validation.suite import NOTHING, Known, validate_manifest, with_quarantine
-from graft.data.validation.tables import with_conversion
+from graft.modalities.base import Modality
+from graft.modalities.registry import find_modality
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,28 +41,28 @@ _TOO_FEW = "images_per_class"
 
 
 @dataclass(frozen=True)
-class Examination:
+class Audit:
     """What was found in a source.
 
     Attributes:
-        source: what was examined.
-        settings: the params.yaml that was held to; None: graft's defaults.
-        images: number of image files.
-        classes: images per class.
-        split: how many would be trained and tested on, and how many left out; empty where it is refused.
-        facts: smallest and largest side, formats, whether it comes divided, for a first impression.
-        skipped: what was passed over.
-        findings: every expectation and whether it is met; last, whether the data can be divided.
+        source: what was audited.
+        settings: the params.yaml whose settings apply; None: graft's defaults.
+        images: number of files.
+        classes: files per class.
+        split: how many would be trained and tested on, and how many left out; empty where training is refused.
+        facts: smallest and largest side, formats, whether it comes divided; empty where it cannot be listed.
+        skipped: what was skipped.
+        findings: every check and whether it is met; last, whether the data can be divided.
     """
 
     source: str
     settings: str | None
-    images: int
-    classes: dict[str, int]
-    split: dict[str, int]
-    facts: dict[str, Any]
-    skipped: tuple[Skipped, ...]
-    findings: tuple[Finding, ...]
+    images: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
+    split: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
     @property
     def refused(self) -> bool:
@@ -71,35 +71,40 @@ class Examination:
 
     def to_json(self) -> dict[str, Any]:
         """For programs; the same findings as validation.json."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {
             "source": self.source,
             "settings": self.settings,
             "refused": self.refused,
-            "images": self.images,
-            "classes": self.classes,
-            "split": self.split,
-            "facts": self.facts,
-            "skipped": [{"path": item.path, "why": item.why} for item in self.skipped],
+            **values,
+            "skipped": [dataclasses.asdict(item) for item in self.skipped],
             "findings": [finding.to_dict() for finding in self.findings],
         }
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What a source is held to.
+class AuditSettings:
+    """What a source is checked against.
 
     Attributes:
         params: thresholds, and how the data is divided.
         project: where they are from, and what the data is compared with; None: graft's defaults, and nothing.
+        model_classes: those of the project's packaged model.
     """
 
     params: Params
     project: Workspace | None = None
+    model_classes: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str | None:
         """The file that they were read from."""
         return None if self.project is None else str(self.project.params.resolve())
+
+    @property
+    def modality(self) -> Modality:
+        """That of ``data.modality``."""
+        return find_modality(self.params.data.modality)
 
     @property
     def split_history(self) -> SplitHistory | None:
@@ -111,18 +116,19 @@ class Settings:
         if self.project is None:
             return NOTHING
         history = read_history(self.project.validated)
-        return Known(classes_in_use(self.project)[0], history.reference(summarise_data(manifest)))
+        data = summarise_data(manifest, self.modality)
+        return Known(self.model_classes, history.reference(data))
 
 
 @dataclass(frozen=True)
-class Specimen:
+class LoadedSource:
     """A source that was read.
 
     Attributes:
         source: its name, as the user gave it.
         found: what it lists.
-        samples: every image by the path it would have under data/raw.
-        manifest: a row per image, with those paths.
+        samples: every file by the path it would have under data/raw.
+        manifest: a row per file, with those paths.
     """
 
     source: str
@@ -130,82 +136,72 @@ class Specimen:
     samples: dict[str, Sample]
     manifest: pd.DataFrame
 
-    def unfit(self) -> dict[StoredFile, str]:
+    def unusable_files(self, modality: Modality) -> dict[StoredFile, str]:
         """The files that no training could use, and why: they cannot be decoded, or have two labels."""
         rows = self.manifest[self.manifest["problems"].notna()]
-        said = dict(zip(rows["path"], rows["problems"], strict=True))
-        twice = self.manifest.loc[conflicting(self.manifest), "path"]
-        said |= dict.fromkeys(twice, "another file shows the same image under another label")
-        return {self.samples[path].file: why for path, why in said.items()}
+        reasons = dict(zip(rows["path"], rows["problems"], strict=True))
+        twice = self.manifest.loc[conflicting(with_keys(self.manifest, modality)), "path"]
+        reasons |= dict.fromkeys(twice, "another file shows the same image under another label")
+        return {self.samples[path].file: why for path, why in reasons.items()}
 
-    def without(self, files: set[StoredFile]) -> Specimen:
+    def without(self, files: set[StoredFile]) -> LoadedSource:
         """What is left when some files are left out."""
         kept = {path: sample for path, sample in self.samples.items() if sample.file not in files}
         manifest = self.manifest[self.manifest["path"].isin(kept)].reset_index(drop=True)
-        mended = dataclasses.replace(self.found, problems=(), skipped=())
-        return Specimen(self.source, mended, kept, manifest)
+        return LoadedSource(self.source, dataclasses.replace(self.found, problems=(), skipped=()), kept, manifest)
 
 
-def look(source: str, settings: Settings, root: Path | None = None) -> Specimen:
-    """Scan and decode ``source``, writing nothing beside it. Facts of images are kept from look to look.
+def load(source: str, settings: AuditSettings, root: Path | None = None) -> LoadedSource:
+    """List and decode ``source``; nothing is written but the cache of statistics.
 
     Args:
         source: what ``data.source`` could be.
-        settings: the project's cache is used, so that the pipeline need not look again; else the user's.
+        settings: the project's cache is used, so that the pipeline need not decode again; else the user's.
         root: where a relative source starts; the current folder without.
 
     Raises:
-        DataError: there is no such source, or it lists no image.
+        DataError: there is no such source, or it lists no file.
     """
-    root = Path.cwd() if root is None else root
+    data = settings.params.data
     cache = user_cache() if settings.project is None else settings.project.cache
     with tempfile.TemporaryDirectory() as scratch:
         found = audit_source(
-            source, root, Path(scratch), settings.params.data.follow_links, settings.params.data.label_from
+            source, root or Path.cwd(), Path(scratch), data.follow_links, data.label_from, settings.modality
         )
         samples = dict(zip(raw_paths(found.samples), found.samples, strict=True))
         table = ingested_table(found.samples, list(samples))
         files = [samples[path].file for path in table["path"]]
-        manifest = build_manifest(table, files, cache=FactsCache(cache))
-    return Specimen(source, found, samples, manifest)
+        manifest = build_manifest(table, files, settings.modality, cache=StatsCache(cache))
+    return LoadedSource(source, found, samples, manifest)
 
 
-def unreadable(source: str, error: DataError, settings: Settings) -> Examination:
-    """The examination of what could not even be listed."""
-    findings = (_from_error("source", "the data can be found", error),)
-    return Examination(source, settings.name, 0, {}, {}, {}, (), findings)
+def unlistable(source: str, error: DataError, settings: AuditSettings) -> Audit:
+    """The audit of a source that could not be listed."""
+    return Audit(source, settings.name, findings=(_from_error("source", "the data can be found", error),))
 
 
-def judge(specimen: Specimen, settings: Settings) -> Examination:
-    """Hold what was read against every expectation, and try to divide it."""
-    manifest, found, params = specimen.manifest, specimen.found, settings.params
-    converted = with_conversion(manifest, params)
-    checked = validate_manifest(converted, params.validation, settings.known(manifest), predicates.broken_rows)
+def audit(loaded: LoadedSource, settings: AuditSettings) -> Audit:
+    """Run every check on what was read, and try to divide it."""
+    manifest, found, params = loaded.manifest, loaded.found, settings.params
+    checked = validate_manifest(manifest, params, settings.known(manifest), predicates.broken_rows)
     findings = (*_of_the_table(found), *_of_the_classes(found), *checked)
     manifest = with_quarantine(manifest, checked)
     split: dict[str, int] = {}
     said = any(finding.stops for finding in findings if finding.check in _SAID_BEFORE)
     if not said and (rows := _large_enough(manifest, findings)) is not None:
-        divided = Finding(
-            "divisible", "critical", True, f"it can be divided into a test and {params.select.folds} folds"
-        )
+        says = f"it can be divided into a test and {params.select.folds} folds"
         try:
             sizes = divide(rows, params, settings.split_history).table["split"].value_counts()
-            left_out = len(manifest) - int(sizes.sum())
+            divisible = Finding("divisible", "critical", True, says)
             if not refuses(findings):
-                split = {"train": int(sizes["train"]), "test": int(sizes["test"]), "left_out": left_out}
+                split = {name: int(sizes[name]) for name in ("train", "test")}
+                split["left_out"] = len(manifest) - int(sizes.sum())
         except DataError as error:
-            divided = _from_error("divisible", divided.says, error)
-        findings = (*findings, divided)
-    return Examination(
-        specimen.source,
-        settings.name,
-        len(manifest),
-        _counts(manifest),
-        split,
-        _facts(manifest),
-        found.skipped,
-        findings,
+            divisible = _from_error("divisible", says, error)
+        findings = (*findings, divisible)
+    classes = {str(label): int(count) for label, count in manifest["label"].value_counts().sort_index().items()}
+    return Audit(
+        loaded.source, settings.name, len(manifest), classes, split, _overview(manifest), found.skipped, findings
     )
 
 
@@ -214,33 +210,23 @@ def _large_enough(manifest: pd.DataFrame, findings: Iterable[Finding]) -> pd.Dat
 
     None where fewer than two classes would be left.
     """
-    few = {
-        item.path for finding in findings if finding.check == _TOO_FEW and finding.stops for item in finding.offenders
-    }
+    few = {item.path for finding in findings if finding.check == _TOO_FEW and finding.stops for item in finding.failing}
     rest = manifest[~manifest["label"].isin(manifest.loc[manifest["path"].isin(few), "label"])]
     return rest if rest["label"].nunique() > 1 or not few else None
 
 
 def _of_the_table(found: SourceListing) -> tuple[Finding, ...]:
-    """A table's rules as findings; what is proposed is said for each row."""
-    return tuple(_finding(problem, str(found.table)) for problem in found.problems)
+    """A table's rules as findings, with the change that is proposed for each row."""
 
+    def finding(problem: TableProblem) -> Finding:
+        failing = tuple(
+            FailingItem(str(found.table), item.path or ("(empty)" if item.row else "heading"), item.sentence())
+            for item in problem.changes
+        )
+        count = max(len(failing), int(problem.by_hand))
+        return Finding(problem.check, problem.severity, problem.met, problem.says, count, failing, problem.remedy)
 
-def _finding(problem: TableProblem, table: str) -> Finding:
-    changes = problem.changes
-    return Finding(
-        problem.check,
-        problem.severity,
-        problem.met,
-        problem.says,
-        max(len(changes), int(problem.by_hand)),
-        tuple(Offender(table, _place(change), change.sentence()) for change in changes),
-        problem.remedy,
-    )
-
-
-def _place(change: TableChange) -> str:
-    return change.path or ("(empty)" if change.row else "heading")
+    return tuple(finding(problem) for problem in found.problems)
 
 
 def _of_the_classes(found: SourceListing) -> tuple[Finding, ...]:
@@ -252,15 +238,15 @@ def _of_the_classes(found: SourceListing) -> tuple[Finding, ...]:
     says = "no two classes are called the same but for case, white space or Unicode form"
     named = {name: f"classes {' and '.join(map(repr, names))}" for names in alike for name in names}
     first = {sample.label: sample for sample in reversed(found.samples)}
-    offenders = tuple(Offender(first[name].source, first[name].source, said) for name, said in named.items())
+    failing = tuple(FailingItem(first[name].source, first[name].source, said) for name, said in named.items())
     remedy = "put their images into one folder, or call them something that differs in more than that"
     nested = nested_classes(found.samples)
     inner = tuple(
-        Offender(first[label].source, label, f"{len(names)} sub-folders, such as {', '.join(names[:3])}")
+        FailingItem(first[label].source, label, f"{len(names)} sub-folders, such as {', '.join(names[:3])}")
         for label, names in nested.items()
     )
     return (
-        Finding("class_names", "warning", not alike, says, len(named), offenders, remedy),
+        Finding("class_names", "warning", not alike, says, len(named), failing, remedy),
         Finding(
             "nested_folders",
             "warning",
@@ -280,16 +266,13 @@ def _from_error(check: str, says: str, error: DataError) -> Finding:
     return Finding(check, "critical", False, f"{says}, but {error.what}{where}", 1, (), error.remedy or "")
 
 
-def _counts(manifest: pd.DataFrame) -> dict[str, int]:
-    return {str(label): int(count) for label, count in sorted(Counter(manifest["label"]).items())}
-
-
-def _facts(manifest: pd.DataFrame) -> dict[str, Any]:
-    sides = manifest[["width", "height"]].min(axis=1).dropna(), manifest[["width", "height"]].max(axis=1).dropna()
-    formats = manifest["format"].dropna().value_counts()
-    return {
-        "smallest_side": int(sides[0].min()) if len(sides[0]) else None,
-        "largest_side": int(sides[1].max()) if len(sides[1]) else None,
-        "divided": bool(manifest["split"].notna().any()),
-        "formats": {str(name): int(count) for name, count in formats.items()},
-    }
+def _overview(manifest: pd.DataFrame) -> dict[str, Any]:
+    """What there is to see of any modality, and of images their sides and formats."""
+    facts: dict[str, Any] = {"divided": bool(manifest["split"].notna().any())}
+    if {"width", "height"} <= set(manifest.columns):
+        sides = manifest[["width", "height"]].dropna().to_numpy(dtype=int)
+        facts["smallest_side"] = int(sides.min()) if len(sides) else None
+        facts["largest_side"] = int(sides.max()) if len(sides) else None
+        formats = manifest["format"].dropna().value_counts()
+        facts["formats"] = {str(name): int(count) for name, count in formats.items()}
+    return facts

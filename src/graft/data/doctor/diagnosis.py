@@ -17,7 +17,7 @@ from graft.data.validation.findings import Finding, by_cause
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from graft.data.doctor.audit import Examination
+    from graft.data.doctor.audit import Audit
     from graft.data.doctor.cleaned_copy import CleanedCopy
 
 _NO_PROJECT = "graft's defaults: no params.yaml is here, nor in a folder above"
@@ -29,28 +29,28 @@ _WIDEST = 100
 _MENDABLE = {"decodable", "label_conflict"}
 
 
-def show(examination: Examination, console: Console) -> None:
-    """Print an examination."""
-    _say(console, f"{examination.source}: {_overview(examination)}", hanging="  ", style="bold")
-    _say(console, f"  held to {examination.settings or _NO_PROJECT}")
-    for name, count in list(examination.classes.items())[:_CLASSES_SHOWN]:
+def show(audit: Audit, console: Console) -> None:
+    """Print an audit."""
+    _say(console, f"{audit.source}: {_overview(audit)}", hanging="  ", style="bold")
+    _say(console, f"  held to {audit.settings or _NO_PROJECT}")
+    for name, count in list(audit.classes.items())[:_CLASSES_SHOWN]:
         _say(console, f"  {count:>7}  {_visible(name)}")
-    if len(examination.classes) > _CLASSES_SHOWN:
-        _say(console, f"           and {len(examination.classes) - _CLASSES_SHOWN} more classes")
-    _show_skipped(examination, console)
-    for finding in by_cause(examination.findings):
+    if len(audit.classes) > _CLASSES_SHOWN:
+        _say(console, f"           and {len(audit.classes) - _CLASSES_SHOWN} more classes")
+    _show_skipped(audit, console)
+    for finding in by_cause(audit.findings):
         _show_finding(finding, console)
     _say(console, "")
-    _show_verdict(examination, console)
+    _show_verdict(audit, console)
 
 
-def show_way_out(examination: Examination, console: Console) -> None:
+def show_fix_command(audit: Audit, console: Console) -> None:
     """Print the command that would write a cleaned copy, where it would mend anything."""
-    if hint := _hint(examination):
+    if hint := _hint(audit):
         _say(console, hint, hanging="  ")
 
 
-def show_cleaned(cleaned: CleanedCopy, before: Examination, after: Examination, console: Console) -> None:
+def show_cleaned(cleaned: CleanedCopy, before: Audit, after: Audit, console: Console) -> None:
     """Print what was written, and whether the copy can be trained on; what was said of the original is not repeated."""
     _say(
         console,
@@ -67,28 +67,28 @@ def show_cleaned(cleaned: CleanedCopy, before: Examination, after: Examination, 
     _show_verdict(after, console, "the cleaned copy")
 
 
-def _show_skipped(examination: Examination, console: Console) -> None:
-    for why, count in sorted(Counter(item.why for item in examination.skipped).items()):
-        named = [item.path for item in examination.skipped if item.why == why][:_FILES_SHOWN]
+def _show_skipped(audit: Audit, console: Console) -> None:
+    for why, count in sorted(Counter(item.why for item in audit.skipped).items()):
+        named = [item.path for item in audit.skipped if item.why == why][:_FILES_SHOWN]
         _say(console, f"passed over: {count} ({why}), such as {', '.join(named)}", hanging="  ", style="dim")
-    if any(item.why in FOLLOWABLE for item in examination.skipped):
+    if any(item.why in FOLLOWABLE for item in audit.skipped):
         advice = "  --follow-links (data.follow_links in params.yaml) reads what such links lead to"
         _say(console, advice, hanging="  ", style="dim")
 
 
 def _show_finding(finding: Finding, console: Console) -> None:
-    broken = f"; broken by {finding.count}" if finding.offenders else ""
+    broken = f"; broken by {finding.count}" if finding.failing else ""
     _say(
         console,
         f"\n{finding.severity} {finding.check}: expected that {finding.says}{broken}",
         hanging="  ",
         mark=_MARKS[finding.severity],
     )
-    shown = finding.offenders[:_FILES_SHOWN]
+    shown = finding.failing[:_FILES_SHOWN]
     for item in shown:
         _say_file(console, item.source, item.value)
-    if len(finding.offenders) > len(shown):
-        more = len(finding.offenders) - len(shown)
+    if len(finding.failing) > len(shown):
+        more = len(finding.failing) - len(shown)
         _say(console, f"    and {counted(more, 'more file')} (all of them with --json)")
     if finding.also:
         _say(console, f"  for the same reason these are not met: {', '.join(finding.also)}", hanging="    ")
@@ -108,41 +108,44 @@ def _say_file(console: Console, name: str, value: str) -> None:
     _say(console, f"        {value}", hanging="        ", style="dim")
 
 
-def _show_verdict(examination: Examination, console: Console, what: str = "this data") -> None:
-    if examination.refused:
+def _show_verdict(audit: Audit, console: Console, what: str = "this data") -> None:
+    if audit.refused:
         _say(console, f"Training on {what} would be refused. Mend what is critical first.", style="bold red")
         return
-    split = examination.split
+    split = audit.split
     left_out = f", {split['left_out']} left out" if split["left_out"] else ""
-    broken = len(by_cause(examination.findings))
+    broken = len(by_cause(audit.findings))
     sizes = f"{split['train']} images to train on, {split['test']} to test on{left_out}"
     _say(console, f"Training on {what} would go ahead: {sizes}.", style="bold green")
-    if examination.facts["divided"]:
+    if audit.facts["divided"]:
         _say(console, "That is how the data comes divided; where it has no test, its val is the test.")
-    checks = f"{len(examination.findings)} checks were made"
+    checks = f"{len(audit.findings)} checks were made"
     _say(console, f"{checks}; look at the {counted(broken, 'warning')} above." if broken else f"{checks}, all are met.")
 
 
-def _hint(examination: Examination) -> str:
-    table = Path(examination.source).suffix.lower()
-    broken = {finding.check for finding in examination.findings if not finding.success and finding.offenders}
+def _hint(audit: Audit) -> str:
+    table = Path(audit.source).suffix.lower()
+    broken = {finding.check for finding in audit.findings if not finding.success and finding.failing}
     mendable = broken if table in SUFFIXES else broken & _MENDABLE
     if not mendable:
         return ""
     target = f"cleaned{table if table in SUFFIXES else '.csv'}"
     what = "a copy with the changes proposed above" if table in SUFFIXES else "a table that lists the good files only"
-    return f"`graft doctor {shlex.quote(examination.source)} --fix {target}` writes {what}."
+    return f"`graft doctor {shlex.quote(audit.source)} --fix {target}` writes {what}."
 
 
-def _overview(examination: Examination) -> str:
-    facts = examination.facts
+def _overview(audit: Audit) -> str:
+    facts = audit.facts
     if not facts:
         return "nothing to examine"
-    sides = f"{facts['smallest_side']} to {facts['largest_side']} px" if facts["smallest_side"] else "none readable"
-    formats = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
-    return f"{examination.images} images of {len(examination.classes)} classes, {sides}" + (
-        f" ({formats})" if formats else ""
-    )
+    said = f"{audit.images} images of {len(audit.classes)} classes"
+    if "formats" in facts:
+        said += (
+            f", {facts['smallest_side']} to {facts['largest_side']} px" if facts["smallest_side"] else ", none readable"
+        )
+        formats = ", ".join(f"{count} {name}" for name, count in facts["formats"].items())
+        said += f" ({formats})" if formats else ""
+    return said
 
 
 def _visible(name: str) -> str:

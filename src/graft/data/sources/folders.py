@@ -10,21 +10,26 @@ from graft.data.sources.label_pattern import check_class_folders, label_by_patte
 from graft.data.sources.listing import Sample, Skipped, SourceListing
 from graft.data.sources.scan import ScanScope, list_dir, scan, skipped_folder_reason
 from graft.data.sources.split_folders import label_by_folders
+from graft.modalities.base import Modality
+from graft.modalities.registry import DEFAULT
 
 
-def read_folder(folder: Path, follow_links: bool = False, label_from: str | None = None) -> SourceListing:
-    """List the images of a folder; whether it is divided into splits is seen from its subfolders.
+def read_folder(
+    folder: Path, follow_links: bool = False, label_from: str | None = None, modality: Modality = DEFAULT
+) -> SourceListing:
+    """List the samples of a folder; whether it is divided into splits is seen from its subfolders.
 
     Args:
         folder: the source.
         follow_links: read links out of the folder too; the others are passed over either way.
         label_from: the value of ``data.label_from``; without, the class folders are the labels.
+        modality: what kind of file is looked for.
 
     Raises:
         DataError: the folder cannot be listed, it has a test folder but no train folder, what it holds can be
             read as classes and as splits, or no folder of it is called as a class could be.
     """
-    scope = ScanScope(folder.resolve(), follow_links)
+    scope = ScanScope(folder.resolve(), follow_links, modality)
     skipped: list[Skipped] = []
     tops = [scope.root] if label_from is not None else _class_folders(scope, skipped)
     files: dict[PurePosixPath, Path] = {}

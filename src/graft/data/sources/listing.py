@@ -9,11 +9,6 @@ from pathlib import Path
 from graft.core.packed_files import StoredFile
 from graft.data.sources.tables.problems import TableProblem
 
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".bmp", ".gif", ".tif", ".tiff"}
-)
-# Said to be images by their names, and so reported as unreadable rather than passed over in silence.
-FOREIGN_SUFFIXES = frozenset({".avif", ".psd", ".svg", ".jp2", ".jxl", ".ppm", ".pgm", ".tga"})
 _DEBRIS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
 # What people call the parts of a divided data set; training and the others are written in lower case here.

@@ -19,6 +19,8 @@ from graft.data.sources.label_pattern import suggest_pattern
 from graft.data.sources.listing import SourceListing
 from graft.data.sources.scan import NO_FOLDER
 from graft.data.sources.tables import reader as tables
+from graft.modalities.base import Modality
+from graft.modalities.registry import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class SourceSpec:
         scratch: a folder to write in.
         follow_links: read links that lead out of a folder.
         label_from: a regular expression that finds the label in a file's path; None: class folders say it.
+        modality: what kind of file is looked for.
     """
 
     source: str
@@ -38,6 +41,7 @@ class SourceSpec:
     scratch: Path
     follow_links: bool = False
     label_from: str | None = None
+    modality: Modality = DEFAULT
 
     @property
     def path(self) -> Path:
@@ -74,7 +78,7 @@ def _read_digits(place: SourceSpec) -> SourceListing:
     folder = place.scratch / builtin.NAME
     builtin.write_digits(folder)
     # Nothing of the user's to watch: what is built in changes with graft itself.
-    return dataclasses.replace(folders.read_folder(folder), watched=None)
+    return dataclasses.replace(folders.read_folder(folder, modality=place.modality), watched=None)
 
 
 def _read_torchvision(place: SourceSpec) -> SourceListing:
@@ -82,11 +86,11 @@ def _read_torchvision(place: SourceSpec) -> SourceListing:
 
 
 def _read_shards(place: SourceSpec) -> SourceListing:
-    return tar_files.read_tar_files(place.path, place.follow_links, place.label_from)
+    return tar_files.read_tar_files(place.path, place.follow_links, place.label_from, place.modality)
 
 
 def _read_folder(place: SourceSpec) -> SourceListing:
-    return folders.read_folder(place.path, place.follow_links, place.label_from)
+    return folders.read_folder(place.path, place.follow_links, place.label_from, place.modality)
 
 
 READERS = (
@@ -114,7 +118,12 @@ READERS = (
 
 
 def list_source(
-    source: str, root: Path, scratch: Path, follow_links: bool = False, label_from: str | None = None
+    source: str,
+    root: Path,
+    scratch: Path,
+    follow_links: bool = False,
+    label_from: str | None = None,
+    modality: Modality = DEFAULT,
 ) -> SourceListing:
     """List the images of ``source``, sorted, so that the same data gives the same list on every machine.
 
@@ -122,6 +131,7 @@ def list_source(
         source: the value of ``data.source``.
         root: where a relative path starts: the workspace's root.
         scratch: a folder on ``root``'s file system in which built-in data may be written.
+        modality: that of ``data.modality``: what kind of file is looked for.
         follow_links: the value of ``data.follow_links``: read links that lead out of a folder too.
         label_from: the value of ``data.label_from``: what finds the label in a file's path.
 
@@ -129,16 +139,21 @@ def list_source(
         DataError: there is no such source, it holds no image with a label, it contradicts itself, or it lies where
             graft writes.
     """
-    place = SourceSpec(source, root, scratch, follow_links, label_from)
+    place = SourceSpec(source, root, scratch, follow_links, label_from, modality)
     _refuse_output(place)
     return _own(_some(reader_for(place).read(place), place), place)
 
 
 def audit_source(
-    source: str, root: Path, scratch: Path, follow_links: bool = False, label_from: str | None = None
+    source: str,
+    root: Path,
+    scratch: Path,
+    follow_links: bool = False,
+    label_from: str | None = None,
+    modality: Modality = DEFAULT,
 ) -> SourceListing:
     """Like :func:`list_source`, but what can be mended is a problem in the result, and no error."""
-    place = SourceSpec(source, root, scratch, follow_links, label_from)
+    place = SourceSpec(source, root, scratch, follow_links, label_from, modality)
     _refuse_output(place)
     return _own(_some(reader_for(place).audit(place), place), place)
 

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.data.sources.listing import FOREIGN_SUFFIXES, SUFFIXES, Skipped, ignored_reason, printable
+from graft.data.sources.listing import Skipped, ignored_reason, printable
+from graft.modalities.base import Modality, is_sample, not_a_sample
+from graft.modalities.registry import DEFAULT
 
 NOT_FOLLOWED = "a link to a folder, which is not followed"
 LEADS_OUT = "a link that leads out of the data folder"
@@ -28,10 +30,12 @@ class ScanScope:
     Attributes:
         root: its folder, resolved.
         follow_links: are links out of it followed?
+        modality: what kind of file is looked for.
     """
 
     root: Path
     follow_links: bool = False
+    modality: Modality = DEFAULT
 
     def name(self, path: Path) -> str:
         """A path as messages write it: relative to the source, with ``/``, printable."""
@@ -55,10 +59,10 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def has_image_suffix(entry: os.DirEntry[str]) -> bool:
-    """Is it a file, or a link to one, that is an image by its name?"""
+def is_sample_file(entry: os.DirEntry[str], modality: Modality) -> bool:
+    """Is it a file, or a link to one, that is a sample by its name?"""
     try:
-        return entry.is_file() and Path(entry.name).suffix.lower() in SUFFIXES | FOREIGN_SUFFIXES
+        return entry.is_file() and is_sample(entry.name, modality)
     except OSError:
         return False
 
@@ -99,7 +103,7 @@ def _unfit_file(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
             return "neither a file nor a folder"
     except OSError as error:
         return f"cannot be looked at: {error.strerror}"
-    return None if has_image_suffix(entry) else "not an image by its name"
+    return None if is_sample_file(entry, scope.modality) else not_a_sample(scope.modality)
 
 
 def _target(entry: os.DirEntry[str]) -> Path | None:

@@ -12,12 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from graft.core.errors import DataError
-from graft.core.packed_files import INDEX_FILE, SUFFIX, PackedFile
+from graft.core.packed_files import INDEX_FILE, MAX_BYTES, SUFFIX, PackedFile
 from graft.core.progress import track
 from graft.data.sources.label_pattern import check_class_folders, label_by_pattern
 from graft.data.sources.listing import (
-    FOREIGN_SUFFIXES,
-    SUFFIXES,
     Skipped,
     SourceListing,
     ignored_reason,
@@ -25,7 +23,8 @@ from graft.data.sources.listing import (
 )
 from graft.data.sources.scan import LEADS_OUT, NO_FOLDER, is_folder, list_dir
 from graft.data.sources.split_folders import label_by_folders
-from graft.modalities.image.decode import MAX_BYTES
+from graft.modalities.base import Modality, is_sample, not_a_sample
+from graft.modalities.registry import DEFAULT
 
 
 def has_tar_files(folder: Path) -> bool:
@@ -34,13 +33,16 @@ def has_tar_files(folder: Path) -> bool:
     return any(entry.name.endswith(SUFFIX) for entry in kept) and not any(is_folder(entry) for entry in kept)
 
 
-def read_tar_files(folder: Path, follow_links: bool = False, label_from: str | None = None) -> SourceListing:
-    """List the images of a folder's tar files; train, val and test folders inside them are honoured.
+def read_tar_files(
+    folder: Path, follow_links: bool = False, label_from: str | None = None, modality: Modality = DEFAULT
+) -> SourceListing:
+    """List the samples of a folder's tar files; train, val and test folders inside them are honoured.
 
     Args:
         folder: the source.
         follow_links: read a link to a tar file out of the folder too.
         label_from: the value of ``data.label_from``; without, the class folders are the labels.
+        modality: what kind of file is looked for.
 
     Raises:
         DataError: a tar file is damaged or compressed, an image is there twice, or its folders contradict each other.
@@ -51,7 +53,7 @@ def read_tar_files(folder: Path, follow_links: bool = False, label_from: str | N
     for shard in track(list(_shards(root, follow_links, skipped)), "listing tar files"):
         for member in _members(shard):
             path = PurePosixPath(member.name)
-            why = _unfit(member, path)
+            why = _unfit(member, path, modality)
             if why and not (why == NO_FOLDER and label_from):
                 skipped.append(Skipped(f"{shard.name}: {printable(member.name)}", why))
             elif path in files:
@@ -105,7 +107,7 @@ def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
         ) from None
 
 
-def _unfit(member: tarfile.TarInfo, path: PurePosixPath) -> str | None:
+def _unfit(member: tarfile.TarInfo, path: PurePosixPath, modality: Modality) -> str | None:
     """Why a member is no image to list, or None where it is one, or a folder."""
     reasons = [reason for reason in map(ignored_reason, path.parts) if reason]
     if path.is_absolute() or ".." in path.parts:
@@ -116,8 +118,8 @@ def _unfit(member: tarfile.TarInfo, path: PurePosixPath) -> str | None:
         return None
     if not member.isreg() or member.issparse():
         return "neither a file nor a folder"
-    if path.suffix.lower() not in SUFFIXES | FOREIGN_SUFFIXES:
-        return "not an image by its name"
+    if not is_sample(path.name, modality):
+        return not_a_sample(modality)
     if member.size > MAX_BYTES:
         return f"larger than {MAX_BYTES >> 20} MiB"
     return None if len(path.parts) > 1 else NO_FOLDER

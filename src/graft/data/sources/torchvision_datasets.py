@@ -23,8 +23,9 @@ from graft.core.errors import DataError, did_you_mean
 from graft.core.files import atomic_dir
 from graft.core.network import downloads_allowed, socket_timeout
 from graft.core.progress import track
-from graft.data.sources.listing import SUFFIXES, Sample, SourceListing, effective_split, printable
+from graft.data.sources.listing import Sample, SourceListing, effective_split, printable
 from graft.data.sources.tables.reader import read_table
+from graft.modalities.image.signatures import SUFFIXES
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,7 @@
-"""Groups: which images must stay together, because they show the same or because the user said so."""
+"""Groups: samples that must stay on one side of a split, as near copies or by the user's column ``group``.
+
+Tables here have the columns ``fingerprint`` and ``near_key`` (:func:`graft.data.manifest.with_keys`).
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,21 @@ if TYPE_CHECKING:
 
 
 def group_rows(manifest: pd.DataFrame, distance: int) -> NDArray[np.int64]:
-    """A group's number per row: duplicate clusters and the user's groups, joined transitively.
-
-    If A looks like B, and B belongs to the patient of C, then A, B and C are one group.
-    """
+    """A group's number per row: clusters of near copies and the user's groups, joined transitively."""
     return join_groups(manifest, image_clusters(manifest, distance)[0])
 
 
 def image_clusters(manifest: pd.DataFrame, distance: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Clusters of copies, and which images show that near copies are none.
+    """Clusters of copies, and which rows are only near copies of the same scene.
 
-    A camera that does not move makes near copies everywhere: where most of the unlike images look like one of another
-    class, their perceptual hashes see the scene, and nothing of what the classes differ in. Then only equal pixels
-    or equal hashes are copies. Copies that someone made look like images of their own class.
+    A fixed camera makes near copies everywhere: where most of the distinct samples are near one of another class, their
+    keys see the scene, and nothing of what the classes differ in. Then only equal fingerprints or keys are copies.
+    Real copies are near samples of their own class.
     """
     near = cluster_duplicates(manifest, distance)
-    rows = manifest.assign(cluster=near)[manifest["pixel_sha256"].notna() & ~conflicting(manifest)]
+    rows = manifest.assign(cluster=near)[manifest["fingerprint"].notna() & ~conflicting(manifest)]
     mixed = rows.groupby("cluster")["label"].transform("nunique") > 1
-    distinct = ~rows["pixel_sha256"].duplicated()
+    distinct = ~rows["fingerprint"].duplicated()
     scene = np.zeros(len(manifest), dtype=np.bool_)
     if 2 * int((mixed & distinct).sum()) <= int(distinct.sum()):
         return near, scene
@@ -41,7 +41,7 @@ def image_clusters(manifest: pd.DataFrame, distance: int) -> tuple[NDArray[np.in
 
 
 def join_groups(manifest: pd.DataFrame, clusters: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The same, where the duplicate clusters are known: finding them is what takes long."""
+    """The same for known clusters, which take long to find."""
     links = [np.stack([np.arange(len(manifest)), clusters], axis=1)]
     if "group" in manifest:
         links.append(chain_equal(manifest["group"]))
@@ -49,8 +49,8 @@ def join_groups(manifest: pd.DataFrame, clusters: NDArray[np.int64]) -> NDArray[
 
 
 def conflicting(manifest: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which rows show exactly the same pixels as a row of another label."""
-    labels = manifest.groupby("pixel_sha256", dropna=True)["label"].transform("nunique")
+    """Which rows have the same content as a row of another label."""
+    labels = manifest.groupby("fingerprint", dropna=True)["label"].transform("nunique")
     return np.asarray(labels.fillna(0) > 1, dtype=np.bool_)
 
 
@@ -64,7 +64,7 @@ def refuse_conflicts(manifest: pd.DataFrame) -> None:
     """Raise DataError where the same image has two labels, naming the files."""
     rows = manifest[conflicting(manifest)]
     if len(rows):
-        first = rows[rows["pixel_sha256"] == rows["pixel_sha256"].iloc[0]]
+        first = rows[rows["fingerprint"] == rows["fingerprint"].iloc[0]]
         named = " and ".join(f"{row.path} ({row.label})" for row in first.itertuples())
         raise DataError(
             f"the same image has two labels: {named}"

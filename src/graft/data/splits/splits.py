@@ -1,31 +1,14 @@
 """Train or test, and which fold: seeded, stratified by class, and never with a group on two sides.
 
-The rules, in order:
-
 * Files that cannot be decoded, or that validation put into quarantine, are left out.
 * Data that comes divided is used as it is; where a group lies on both sides, its *train* rows are left out.
-  ``train_per_class`` and ``test_fraction`` are for dividing, and say nothing then.
-* Else ``train_per_class = n`` keeps n images of every class for training, and all the rest is tested.
-* Else ``test_fraction = f`` draws a share f of every class for the test.
-* The training images are dealt into folds: every fold holds every class, and no group lies in two.
+* Else ``train_per_class = n`` keeps n samples of every class for training, or ``test_fraction = f`` takes a share f of
+  every class for the test, as ``data.split`` says: ``stratified`` (:mod:`graft.data.splits.stratified`) or ``hash``
+  (:mod:`graft.data.splits.hash_split`).
+* The training samples are dealt into folds by StratifiedGroupKFold, anew whenever they change: every fold holds every
+  class, and no group lies in two.
 
 A group is what must stay together: copies, near copies and equal values of the user's ``group``, joined.
-
-How the test is drawn is said by ``data.split``:
-
-* ``stratified`` (:mod:`graft.data.splits.stratified`): as near to the asked share of every class as whole groups
-  allow. What
-  an earlier run tested or trained on is remembered by its pixels: adding or removing images, renaming, correcting
-  labels and another seed move none from one side to the other. Images added later fill up each class's share. One that
-  was trained on and turns out to be a copy of a test image, or in a group with one, is left out. Another
-  ``test_fraction`` or ``train_per_class`` asks for another division: images that were tested before come first then.
-* ``hash`` (:mod:`graft.data.splits.hash_split`): each by a hash of its own pixels and the seed; nothing is remembered.
-  Adding
-  images moves none from test to training either, but training images can move to the test, removing images can move
-  some back, and shares hold on average: of N unlike images f N are tested, in 19 classes of 20 give or take
-  2 sqrt(N f (1 - f)).
-
-Folds are dealt anew whenever the training images change.
 """
 
 from __future__ import annotations
@@ -39,11 +22,12 @@ import numpy as np
 
 from graft.core.determinism import derive_seed
 from graft.core.errors import DataError
-from graft.data.manifest import usable
+from graft.data.manifest import usable, with_keys
 from graft.data.sources.listing import counted
 from graft.data.splits.groups import group_rows, refuse_conflicts
-from graft.data.splits.hash_split import Draw, draw_test
-from graft.data.splits.stratified import SplitHistory, draw_stratified
+from graft.data.splits.hash_split import TestSplit, hash_split
+from graft.data.splits.stratified import SplitHistory, stratified_split
+from graft.modalities.registry import find_modality
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,37 +40,32 @@ _ATTEMPTS = 20
 
 
 @dataclass(frozen=True)
-class Division:
+class DataSplit:
     """A manifest divided.
 
     Attributes:
-        table: a row per image that is used, sorted by path: path, label, split (``train`` or ``test``), fold (0 to
+        table: a row per sample that is used, sorted by path: path, label, split (``train`` or ``test``), fold (0 to
             k-1 for train, -1 for test) and group (a whole number).
-        joined: images of each class that are tested only because they look like a test image or share its group.
-        lent: images that each class of which none was drawn lends to the test, by class; the only ones that may go
-            back to training when images are added. None where the draw is stratified.
-        history: what was ever tested or trained on, this division included; None where nothing is remembered.
+        pulled_in_by_group: of each class the samples that are tested only for a test sample in their group.
+        borrowed: paths, by class, that are tested because no other of their class is, and that may go back to training
+            when samples are added; empty where the split is stratified.
+        history: what was ever tested or trained on, this split included; None where nothing is remembered.
     """
 
     table: pd.DataFrame
-    joined: Mapping[str, int]
-    lent: Mapping[str, tuple[str, ...]]
+    pulled_in_by_group: Mapping[str, int]
+    borrowed: Mapping[str, tuple[str, ...]]
     history: SplitHistory | None = None
 
 
-def make_splits(manifest: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The table of :func:`divide`, which raises DataError where the rules cannot be kept."""
-    return divide(manifest, params).table
-
-
-def divide(manifest: pd.DataFrame, params: Params, history: SplitHistory | None = None) -> Division:
+def divide(manifest: pd.DataFrame, params: Params, history: SplitHistory | None = None) -> DataSplit:
     """Divide the images of a manifest; ``history`` is what earlier divisions tested and trained on.
 
     Raises:
         DataError: the rules cannot be kept; the message names the class and its count, or the near copies that would
             have to be none.
     """
-    rows = usable(manifest).sort_values("path", ignore_index=True)
+    rows = with_keys(usable(manifest), find_modality(params.data.modality)).sort_values("path", ignore_index=True)
     refuse_conflicts(rows)
     _refuse_one_class(rows)
     distance = params.validation.near_duplicate_distance
@@ -128,32 +107,33 @@ def _divides(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, hist
     return True
 
 
-def _divide(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> Division:
+def _divide(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> DataSplit:
     """Divide usable rows, sorted by path, by their groups."""
     given = bool(rows["split"].notna().any())
     remembers = not given and params.data.split == "stratified"
-    draw = _given(rows) if given else _drawn(rows, groups, params, history)
-    joined = _count(rows["label"][draw.joined])
+    chosen = _given(rows) if given else _chosen(rows, groups, params, history)
+    pulled_in = _count(rows["label"][chosen.pulled_in_by_group])
     table = rows[["path", "label"]].assign(
-        split=np.where(draw.tested, "test", "train"), fold=np.int64(-1), group=groups
+        split=np.where(chosen.tested, "test", "train"), fold=np.int64(-1), group=groups
     )
-    # Only a given split can part a group; what is drawn takes groups whole.
-    parted = ~draw.tested & np.isin(groups, groups[draw.tested])
+    # Only a given split can part a group; the others take groups whole.
+    parted = ~chosen.tested & np.isin(groups, groups[chosen.tested])
     if remembers:
-        history = (history or SplitHistory({})).with_split(rows["pixel_sha256"], draw.tested, ~draw.tested, params)
+        history = (history or SplitHistory({})).with_split(rows["fingerprint"], chosen.tested, ~chosen.tested, params)
     table = table[~parted].reset_index(drop=True)
-    _refuse_unusable(table, params.select.folds, joined)
+    _refuse_unusable(table, params.select.folds, pulled_in)
     table.loc[table["split"] == "train", "fold"] = _folds(table[table["split"] == "train"], params)
-    lent = {label: tuple(rows["path"][groups == group]) for label, group in draw.lent.items()}
-    return Division(table[list(COLUMNS)].astype({"split": "str"}), joined, lent, history if remembers else None)
+    borrowed = {label: tuple(rows["path"][groups == group]) for label, group in chosen.borrowed.items()}
+    table = table[list(COLUMNS)].astype({"split": "str"})
+    return DataSplit(table, pulled_in, borrowed, history if remembers else None)
 
 
-def _given(rows: pd.DataFrame) -> Draw:
+def _given(rows: pd.DataFrame) -> TestSplit:
     """The given test, with nothing added to it."""
-    return Draw((rows["split"] == "test").to_numpy(dtype=bool), np.zeros(len(rows), dtype=bool), {})
+    return TestSplit((rows["split"] == "test").to_numpy(dtype=bool), np.zeros(len(rows), dtype=bool), {})
 
 
-def _drawn(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> Draw:
+def _chosen(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> TestSplit:
     number = params.data.train_per_class
     for label, count in _count(rows["label"]).items():
         if number is not None and count <= number:
@@ -163,8 +143,8 @@ def _drawn(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, histor
                 remedy=f"set it to {max(1, count - 1)} or less, add images, or set it to null",
             )
     if params.data.split == "hash":
-        return draw_test(rows, groups, params)
-    return draw_stratified(rows, groups, params, history)
+        return hash_split(rows, groups, params)
+    return stratified_split(rows, groups, params, history)
 
 
 def _count(labels: Iterable[str]) -> dict[str, int]:
@@ -208,7 +188,7 @@ def _refuse_one_class(rows: pd.DataFrame) -> None:
         )
 
 
-def _refuse_unusable(table: pd.DataFrame, folds: int, joined: Mapping[str, int]) -> None:
+def _refuse_unusable(table: pd.DataFrame, folds: int, pulled_in: Mapping[str, int]) -> None:
     """What training could not work with, whatever led to it."""
     train, test = table[table["split"] == "train"], table[table["split"] == "test"]
     if not len(test):
@@ -220,7 +200,7 @@ def _refuse_unusable(table: pd.DataFrame, folds: int, joined: Mapping[str, int])
             raise DataError(
                 f"class {label!r} is in the test split but has no training image",
                 where="data.source",
-                remedy="add training images of it, or take its test images out" + _joined(joined, label),
+                remedy="add training images of it, or take its test images out" + _near_copies_advice(pulled_in, label),
             )
         if count < folds:
             grouped = f" in {counted(count, 'group')}" if count < images else ""
@@ -232,15 +212,15 @@ def _refuse_unusable(table: pd.DataFrame, folds: int, joined: Mapping[str, int])
                     if count >= 2
                     else "add images of it, or take the class out"
                 )
-                + _joined(joined, label),
+                + _near_copies_advice(pulled_in, label),
             )
 
 
-def _joined(joined: Mapping[str, int], label: str) -> str:
+def _near_copies_advice(pulled_in: Mapping[str, int], label: str) -> str:
     """What to do where near copies have taken a class's images to the test."""
-    if label not in joined:
+    if label not in pulled_in:
         return ""
     return (
-        f"; {counted(joined[label], 'image')} of it must be tested for looking like test images: where they are frames"
-        " of films or parts of one thing, name it for each image in a table's column `group`"
+        f"; {counted(pulled_in[label], 'image')} of it must be tested for looking like test images: where they are"
+        " frames of films or parts of one thing, name it for each image in a table's column `group`"
     )

@@ -1,12 +1,13 @@
-"""The stratified draw: the test has its share of every class, groups stay whole, and earlier draws are remembered.
+"""The stratified, remembered split (``data.split: stratified``).
 
-The images of a group (near copies, a user's ``group``) are tested together. In an order that is a hash of each group's
-pixels and the seed, a group is taken into the test where that brings the test's class counts nearer to what they should
-be: it lowers sum over classes c of ((tested_c - wanted_c) / images_c)^2. scikit-learn's StratifiedGroupKFold, by which
-the folds are dealt, does the same for equal folds, largest groups first. It takes neither a share nor groups that have
-their side already, and a test of the largest groups would be unlike the rest.
+The test has its share of every class as nearly as whole groups allow. In an order that is a hash of each group's
+fingerprints and the seed, a group is taken into the test where that lowers the sum over classes c of
+((tested_c - wanted_c) / images_c)^2. scikit-learn's StratifiedGroupKFold, which deals the folds, takes neither a share
+nor groups that have their side already, and puts the largest groups first.
 
-Images that an earlier draw placed keep their side: see :class:`SplitHistory`.
+What an earlier run tested or trained on keeps its side, by its fingerprint: see :class:`SplitHistory`. Adding, removing
+and renaming files, correcting labels and another seed move none from one side to the other. A sample that was trained
+on and turns out to be in a group with a test sample is left out.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import numpy as np
 from graft.core.determinism import derive_seed
 from graft.core.errors import DataError
 from graft.core.files import write_json
-from graft.data.splits.hash_split import Draw
+from graft.data.splits.hash_split import TestSplit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,36 +94,36 @@ def write_split_history(path: Path, history: SplitHistory) -> None:
     write_json(path, {"format": FORMAT, "asked": dict(history.asked), **sides})
 
 
-def draw_stratified(rows: pd.DataFrame, groups: Ints, params: Params, history: SplitHistory | None) -> Draw:
-    """Draw whole groups for the test, by ``data.train_per_class`` or else ``data.test_fraction``.
+def stratified_split(rows: pd.DataFrame, groups: Ints, params: Params, history: SplitHistory | None) -> TestSplit:
+    """Take whole groups for the test, by ``data.train_per_class`` or else ``data.test_fraction``.
 
     Args:
-        rows: label and pixel_sha256; a row per image.
-        groups: each row's group, in which near copies and the user's groups are joined.
+        rows: label and fingerprint; a row per sample.
+        groups: (n,), each row's group, in which near copies and the user's groups are joined.
         params: the two keys, ``seed`` and ``select.folds``.
-        history: earlier draws. By the same two keys, what they placed stays where it is: a group with an image that was
-            tested is tested, but for its images that were trained on; one with an image that was trained on is not.
-            By other keys all is drawn again, groups that were tested first.
+        history: earlier splits. By the same two keys what they placed stays: a group with a sample that was tested is
+            tested, but for its samples that were trained on; one with a sample that was trained on is not. By other
+            keys all is split again, groups that were tested first.
 
     Returns:
-        The draw, in which nothing is lent; ``joined`` are new images in groups with images that were tested.
+        The test; ``pulled_in_by_group`` are new samples in groups with samples that were tested.
     """
     import pandas as pd
 
     known = SplitHistory({}) if history is None else history
-    was_tested = rows["pixel_sha256"].isin(known.tested).to_numpy(dtype=bool)
-    was_trained = rows["pixel_sha256"].isin(known.trained).to_numpy(dtype=bool)
+    was_tested = rows["fingerprint"].isin(known.tested).to_numpy(dtype=bool)
+    was_trained = rows["fingerprint"].isin(known.trained).to_numpy(dtype=bool)
     keeps = known.asked == asked_of(params)
     codes, names = pd.factorize(groups, sort=True)
     kept = _of_groups(codes, was_tested & keeps)
     free = ~kept & ~_of_groups(codes, was_trained & keeps)
-    firsts = rows["pixel_sha256"].groupby(codes).min()
+    firsts = rows["fingerprint"].groupby(codes).min()
     places = [derive_seed(params.seed, "split", pixels) for pixels in firsts]
     order = np.lexsort((np.array(places), ~_of_groups(codes, was_tested)))
     contents = _contents(codes, pd.factorize(rows["label"], sort=True)[0], len(names))
     drawn = _fill(contents, kept, order[free[order]].tolist(), params)
     tested = drawn[codes] & ~(was_trained & keeps)
-    return Draw(tested, tested & kept[codes] & ~was_tested, {})
+    return TestSplit(tested, tested & kept[codes] & ~was_tested, {})
 
 
 def _of_groups(codes: Ints, images: Bools) -> Bools:

@@ -1,25 +1,19 @@
-"""The table of checks: what is expected of the data, how severe it is, and how to say it.
+"""Checks of any modality: labels, classes, duplicates, drift. A modality's own checks stand between the two tables.
 
-To add a check, add a row, and the fault that breaks it in tests/validation/faults.py. What a row is about is a column
-of one of the tables that graft.data.validation.tables makes; thresholds come from params.yaml's section ``validation``,
-and so does another severity than the row's own.
+To add a check, add a row, and the fault that breaks it in tests/validation/faults.py.
 """
 
 from __future__ import annotations
 
-from graft.data.validation.check_spec import Check
+from graft.modalities.base import Modality
+from graft.modalities.check_spec import BETWEEN, IN_SET, CheckSpec
 
 LARGE_CLUSTER = 20
 
-_BETWEEN = "ExpectColumnValuesToBeBetween"
-_IN_SET = "ExpectColumnValuesToBeInSet"
-
 _COPIES = ("cluster_size", "duplicates")
-# What images break besides that show nothing.
-_BLANK = ("contrast", "entropy", "sharpness", "label_conflict", "duplicates_across_splits", *_COPIES)
 
-CHECKS = (
-    Check(
+_FIRST = (
+    CheckSpec(
         "decodable",
         "images",
         "critical",
@@ -30,7 +24,7 @@ CHECKS = (
         "mend or remove the files, or set validation.severity.decodable to quarantine to leave them out",
         explains=("images_per_class", "balance"),
     ),
-    Check(
+    CheckSpec(
         "labelled",
         "images",
         "critical",
@@ -41,7 +35,7 @@ CHECKS = (
         "fill in the label, or take the row out",
         needed=True,
     ),
-    Check(
+    CheckSpec(
         "two_classes",
         "classes",
         "critical",
@@ -52,11 +46,11 @@ CHECKS = (
         "add a class folder with images of the other class",
         needed=True,
     ),
-    Check(
+    CheckSpec(
         "images_per_class",
         "classes",
         "critical",
-        _BETWEEN,
+        BETWEEN,
         "images",
         lambda limits: {"min_value": limits.min_images_per_class},
         lambda limits: f"every class has at least {limits.min_images_per_class} images",
@@ -66,11 +60,11 @@ CHECKS = (
         whole_class=True,
         explains=("balance",),
     ),
-    Check(
+    CheckSpec(
         "label_conflict",
         "images",
         "critical",
-        _IN_SET,
+        IN_SET,
         "conflict",
         lambda limits: {"value_set": [False]},
         lambda limits: "no image has two labels",
@@ -78,11 +72,11 @@ CHECKS = (
         needed=True,
         explains=("duplicates_across_splits", *_COPIES),
     ),
-    Check(
+    CheckSpec(
         "duplicates_across_splits",
         "images",
         "warning",
-        _IN_SET,
+        IN_SET,
         "straddles",
         lambda limits: {"value_set": [False]},
         lambda limits: "no image, nor a near copy or another of its group, is in both train and test",
@@ -90,152 +84,24 @@ CHECKS = (
         spared="test_copy",
         explains=_COPIES,
     ),
-    Check(
+    CheckSpec(
         "balance",
         "classes",
         "warning",
-        _BETWEEN,
+        BETWEEN,
         "times_smaller",
         lambda limits: {"max_value": limits.max_imbalance},
         lambda limits: f"no class is more than {limits.max_imbalance:g} times smaller than the largest",
         "add images of the small class, and look at macro F1 rather than at accuracy",
         found="{} times smaller than the largest",
     ),
-    Check(
-        "resolution",
-        "images",
-        "warning",
-        _BETWEEN,
-        "short_side",
-        lambda limits: {"min_value": limits.min_side},
-        lambda limits: f"the shorter side of every image is at least {limits.min_side} pixels",
-        "replace them by larger ones, or lower validation.min_side",
-        found="{} px",
-        explains=("brightness", *_BLANK),
-    ),
-    Check(
-        "transparency",
-        "images",
-        "warning",
-        _IN_SET,
-        "white_on_white",
-        lambda limits: {"value_set": [False]},
-        lambda limits: "no image with transparency is white on the white ground that transparency is laid on",
-        "save them on a dark ground, or take them out: to the network they are all white, and all the same",
-        found="white on white",
-        explains=("brightness", *_BLANK),
-    ),
-    Check(
-        "proportions",
-        "images",
-        "warning",
-        _BETWEEN,
-        "cut_away",
-        lambda limits: {"max_value": 100 * limits.max_cut_away},
-        lambda limits: f"the centre square of every image shows at least {1 - limits.max_cut_away:.0%} of it",
-        "preprocess.fit pad or squash shows all of it; auto finds out what is best where a quarter of the images "
-        "are so",
-        found="{}% is cut away",
-    ),
-    Check(
-        "depth",
-        "images",
-        "warning",
-        _BETWEEN,
-        "range_used",
-        lambda limits: {"min_value": 100 * limits.min_range_used},
-        lambda limits: f"images of more than 8 bits use at least {limits.min_range_used:.0%} of their range",
-        "set image.depth_scaling to dataset (from the least to the largest number of the training images) or to file "
-        "(of each image)",
-        found="uses {}% of its range",
-    ),
-    Check(
-        "brightness",
-        "images",
-        "warning",
-        _BETWEEN,
-        "brightness",
-        lambda limits: {"min_value": limits.brightness[0], "max_value": limits.brightness[1]},
-        lambda limits: (
-            f"mean luminance is between {limits.brightness[0]:g} and {limits.brightness[1]:g} (black 0, white 1)"
-        ),
-        "look at them: nearly black or white images are often failed exposures",
-        found="mean luminance {}",
-        explains=("entropy", "sharpness", "label_conflict", "duplicates_across_splits", *_COPIES),
-    ),
-    Check(
-        "contrast",
-        "images",
-        "warning",
-        _BETWEEN,
-        "contrast",
-        lambda limits: {"min_value": limits.min_contrast},
-        lambda limits: f"contrast is at least {limits.min_contrast:g} (standard deviation of luminance, at most 0.5)",
-        "look at them: they are blank or nearly so, or hidden in fog",
-        found="contrast {}",
-        explains=("brightness", *_BLANK[1:]),
-    ),
-    Check(
-        "entropy",
-        "images",
-        "warning",
-        _BETWEEN,
-        "entropy",
-        lambda limits: {"min_value": limits.min_entropy},
-        lambda limits: f"the entropy of the grey levels is at least {limits.min_entropy:g} bits (of 8)",
-        "look at them: nearly all of their pixels are alike",
-        found="{} bits",
-        explains=("sharpness", "label_conflict", "duplicates_across_splits", *_COPIES),
-    ),
-    Check(
-        "allowed_modes",
-        "images",
-        "warning",
-        _IN_SET,
-        "mode",
-        lambda limits: None if limits.allowed_modes is None else {"value_set": list(limits.allowed_modes)},
-        lambda limits: f"every file's mode is {_either(limits.allowed_modes)}",
-        "convert the files, or add the mode to validation.allowed_modes",
-        found="mode {}",
-    ),
-    Check(
-        "allowed_formats",
-        "images",
-        "warning",
-        _IN_SET,
-        "format",
-        lambda limits: None if limits.allowed_formats is None else {"value_set": list(limits.allowed_formats)},
-        lambda limits: f"every file's format is {_either(limits.allowed_formats)}",
-        "convert the files, or add the format to validation.allowed_formats",
-        found="format {}",
-    ),
-    Check(
-        "sharpness",
-        "images",
-        "warning",
-        _BETWEEN,
-        "sharpness",
-        lambda limits: {"min_value": limits.min_sharpness},
-        lambda limits: f"sharpness is at least {limits.min_sharpness:g} (standard deviation of the Laplacian)",
-        "look at them: they are blurred or blank",
-        found="sharpness {}",
-    ),
-    Check(
-        "one_frame",
-        "images",
-        "warning",
-        _BETWEEN,
-        "frames",
-        lambda limits: {"max_value": 1},
-        lambda limits: "no file is an animation or a stack of pages",
-        "only the first frame is used; save the frame you mean as a file of its own",
-        found="frames: {}",
-    ),
-    Check(
+)
+_LAST = (
+    CheckSpec(
         "one_scene",
         "images",
         "warning",
-        _IN_SET,
+        IN_SET,
         "scene",
         lambda limits: {"value_set": [False]},
         lambda limits: "most images do not look like images of another class",
@@ -244,22 +110,22 @@ CHECKS = (
         "and test. Where they are real copies, lower validation.near_duplicate_distance",
         of_set=True,
     ),
-    Check(
+    CheckSpec(
         "duplicates",
         "images",
         "warning",
-        _BETWEEN,
+        BETWEEN,
         "copies",
         lambda limits: {"max_value": 1},
         lambda limits: "no image is there twice, nor nearly so",
         "nothing has to be done: copies stay on one side of every split; take them out if they are mistakes",
         spared="first_copy",
     ),
-    Check(
+    CheckSpec(
         "cluster_size",
         "images",
         "warning",
-        _BETWEEN,
+        BETWEEN,
         "copies",
         lambda limits: {"max_value": LARGE_CLUSTER},
         lambda limits: f"no more than {LARGE_CLUSTER} images look like copies of one another",
@@ -267,22 +133,22 @@ CHECKS = (
         spared="first_copy",
         explains=("duplicates",),
     ),
-    Check(
+    CheckSpec(
         "model_classes",
         "class_set",
         "warning",
-        _IN_SET,
+        IN_SET,
         "where",
         lambda limits: {"value_set": ["both"]},
         lambda limits: "the classes are those of the packaged model",
         "where the change is meant, nothing has to be done: the next model has the new classes; else look for a class "
         "folder that was renamed, lost or misspelt",
     ),
-    Check(
+    CheckSpec(
         "drift",
         "drift",
         "warning",
-        _BETWEEN,
+        BETWEEN,
         "shift",
         lambda limits: {"max_value": limits.max_drift},
         lambda limits: (
@@ -294,5 +160,6 @@ CHECKS = (
 )
 
 
-def _either(names: tuple[str, ...] | None) -> str:
-    return " or ".join(names or ())
+def checks_of(modality: Modality) -> tuple[CheckSpec, ...]:
+    """Every check of a modality's data, in the order of the report."""
+    return (*_FIRST, *modality.checks, *_LAST)

@@ -1,18 +1,15 @@
-"""How far apart the facts of two sets of images are: small summaries of their distributions, and the distance of two.
+"""Drift: summaries of feature distributions of two sets of samples, and the distance of two.
 
-One measure serves all facts, so that one threshold does: the largest difference, over a family of events, of the share
-of images to which the event happens. It is 0 for equal distributions, 1 for disjoint ones, and needs no bins.
+One measure serves all features, so that one threshold does; it is 0 for equal distributions and 1 for disjoint ones:
 
-* Numbers (brightness, ...): the events "at most x". This is the two-sample Kolmogorov-Smirnov statistic,
-  D = max over x of |F(x) - G(x)|, with F and G the empirical distribution functions [1].
-* Categories (class, format, ...): all events. This is the total variation distance, 1/2 * sum of |p_i - q_i| [2].
+* numbers: the two-sample Kolmogorov-Smirnov statistic, D = max over x of |F(x) - G(x)| [1];
+* categories: the total variation distance, 1/2 * sum of |p_i - q_i| [2].
 
-Small sets differ by chance. A distance counts only above what chance exceeds in at most ``CHANCE`` of cases, where both
-sets (n and m images) come from one distribution; with s = sqrt(1/n + 1/m):
+A distance counts only above what chance exceeds in at most ``CHANCE`` of cases, where both sets (n and m samples) come
+from one distribution; with s = sqrt(1/n + 1/m):
 
-* Numbers: s * sqrt(ln(2 / CHANCE) / 2), from Smirnov's limit P(D > s t) <= 2 exp(-2 t^2) [1].
-* k categories: s * (sqrt(k - 1) / 2 + sqrt(ln(1 / CHANCE) / 2)). The first term bounds the mean, by Jensen's and
-  Cauchy's inequalities; the second is McDiarmid's bound [3], one image changing the distance by 1/n or 1/m at most.
+* numbers: s * sqrt(ln(2 / CHANCE) / 2), from Smirnov's limit P(D > s t) <= 2 exp(-2 t^2) [1];
+* k categories: s * (sqrt(k - 1) / 2 + sqrt(ln(1 / CHANCE) / 2)): a bound of the mean, and McDiarmid's bound [3].
 
 [1] N. Smirnov, Table for estimating the goodness of fit of empirical distributions, Ann. Math. Stat. 19, 1948.
 [2] A. Gibbs, F. Su, On choosing and bounding probability metrics, Int. Stat. Rev. 70, 2002.
@@ -22,11 +19,13 @@ sets (n and m images) come from one distribution; with s = sqrt(1/n + 1/m):
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from graft.modalities.base import Feature
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,13 +46,13 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Shares:
-    """A distribution over categories: images of each, by name."""
+    """A distribution over categories: samples of each, by name."""
 
     counts: Mapping[str, int]
 
     @property
     def count(self) -> int:
-        """Images in all categories."""
+        """Samples in all categories."""
         return sum(self.counts.values())
 
 
@@ -61,56 +60,18 @@ Distribution = Numbers | Shares
 
 
 @dataclass(frozen=True)
-class Fact:
-    """A fact whose distribution is watched.
-
-    Attributes:
-        name: for people.
-        columns: what it is made from; a table without them is not asked for it.
-        of: a table -> its values, a row each.
-        kind: how the values are summarised.
-        unit: for people.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    of: Callable[[pd.DataFrame], pd.Series]
-    kind: type[Numbers] | type[Shares]
-    unit: str = ""
-
-
-def column_fact(name: str, kind: type[Numbers] | type[Shares], unit: str = "", title: str = "") -> Fact:
-    """A fact that is a column of the table as it stands there."""
-    return Fact(title or name, (name,), lambda table: table[name], kind, unit)
-
-
-FACTS = (
-    Fact("shorter side", ("width", "height"), lambda table: table[["width", "height"]].min(axis=1), Numbers, " px"),
-    Fact("width over height", ("width", "height"), lambda table: table["width"] / table["height"], Numbers),
-    column_fact("bytes", Numbers, " bytes", "file size"),
-    column_fact("brightness", Numbers),
-    column_fact("contrast", Numbers),
-    column_fact("sharpness", Numbers),
-    column_fact("entropy", Numbers, " bits"),
-    column_fact("label", Shares, title="class"),
-    column_fact("format", Shares),
-    column_fact("mode", Shares),
-)
-
-
-@dataclass(frozen=True)
 class Shift:
-    """How one fact differs between two sets.
+    """How one feature differs between two sets.
 
     Attributes:
-        fact: its name.
+        feature: its name.
         distance: 0 (same) to 1 (disjoint).
         chance: what chance alone exceeds in ``CHANCE`` of cases.
         found: both distributions in words.
-        example: the position in the later table of a usual image of those that are new.
+        example: the position in the later table of a typical sample of those that are new.
     """
 
-    fact: str
+    feature: str
     distance: float
     chance: float
     found: str
@@ -122,14 +83,14 @@ class Shift:
         return self.distance if self.distance > self.chance else 0.0
 
 
-def summarise_facts(table: pd.DataFrame, facts: Sequence[Fact] = FACTS) -> dict[str, Distribution]:
-    """The distribution of each of ``facts`` that ``table`` (a row per image) has a value of, by the fact's name."""
+def summarise(table: pd.DataFrame, features: Sequence[Feature]) -> dict[str, Distribution]:
+    """The distribution of each of ``features`` that ``table`` (a row per sample) has a value of, by its name."""
     kept: dict[str, Distribution] = {}
-    for fact in facts:
-        if set(fact.columns) <= set(table.columns):
-            values = fact.of(table).dropna()
+    for feature in features:
+        if feature.is_in(table):
+            values = feature.values(table).dropna()
             if len(values):
-                kept[fact.name] = _numbers(values) if fact.kind is Numbers else _shares(values)
+                kept[feature.name] = _numbers(values) if feature.kind == "number" else _shares(values)
     return kept
 
 
@@ -147,17 +108,14 @@ def _shares(values: pd.Series) -> Shares:
 
 
 def measure_drift(
-    before: Mapping[str, Distribution], table: pd.DataFrame, facts: Sequence[Fact] = FACTS
+    before: Mapping[str, Distribution], table: pd.DataFrame, features: Sequence[Feature]
 ) -> tuple[Shift, ...]:
-    """How the images of ``table`` differ from a summary of others, for every one of ``facts`` that both have.
-
-    Any two sets will do: new training images against validated ones, or images that were served.
-    """
-    now = summarise_facts(table, facts)
+    """How the samples of ``table`` differ from a summary of others, for every one of ``features`` that both have."""
+    now = summarise(table, features)
     return tuple(
-        _shift(fact, before[fact.name], now[fact.name], table)
-        for fact in facts
-        if fact.name in before and fact.name in now and type(before[fact.name]) is type(now[fact.name])
+        _shift(feature, before[feature.name], now[feature.name], table)
+        for feature in features
+        if feature.name in before and feature.name in now and type(before[feature.name]) is type(now[feature.name])
     )
 
 
@@ -200,8 +158,8 @@ def _changes(before: Shares, now: Shares) -> dict[str, float]:
     return {name: now.counts.get(name, 0) / now.count - before.counts.get(name, 0) / before.count for name in names}
 
 
-def _shift(fact: Fact, before: Distribution, now: Distribution, table: pd.DataFrame) -> Shift:
-    values = fact.of(table)
+def _shift(feature: Feature, before: Distribution, now: Distribution, table: pd.DataFrame) -> Shift:
+    values = feature.values(table)
     if isinstance(before, Shares) and isinstance(now, Shares):
         changes = _changes(before, now)
         most = sorted(changes, key=lambda name: -abs(changes[name]))[:3]
@@ -214,10 +172,10 @@ def _shift(fact: Fact, before: Distribution, now: Distribution, table: pd.DataFr
         example = int(np.flatnonzero(values.astype(str) == grown)[0])
     elif isinstance(before, Numbers) and isinstance(now, Numbers):
         then, here = _median(before), _median(now)
-        words = f"median {_number(then)}{fact.unit} before, {_number(here)}{fact.unit} now"
-        # A usual image of the new ones: the extreme ones would show an outlier.
+        words = f"median {_number(then)}{feature.unit} before, {_number(here)}{feature.unit} now"
+        # A typical one: the extreme ones would show an outlier.
         example = int(np.nanargmin(np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan) - here)))
-    return Shift(fact.name, distance(before, now), chance(before, now), words, example)
+    return Shift(feature.name, distance(before, now), chance(before, now), words, example)
 
 
 def _median(numbers: Numbers) -> float:

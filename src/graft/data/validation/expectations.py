@@ -1,62 +1,61 @@
-"""Runs checks as a real Great Expectations suite over a table: the only module that imports the library."""
+"""Run checks as a Great Expectations suite over a table: the only module that imports the library."""
 
 from __future__ import annotations
 
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import GraftError
 from graft.core.settings import Validation
-from graft.data.validation.check_spec import KEYS, Check
+from graft.data.validation.tables import KEYS
+from graft.modalities.check_spec import CheckSpec
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def broken_rows(table: pd.DataFrame, checks: Sequence[Check], limits: Validation) -> dict[str, tuple[str, ...] | None]:
-    """Hold ``checks``, all of them about ``table``, against it.
+def broken_rows(
+    table: pd.DataFrame, checks: Sequence[CheckSpec], limits: Validation
+) -> dict[str, tuple[str, ...] | None]:
+    """Run ``checks``, all of them about ``table``.
 
     Returns:
-        For each check by name None where it is met, else the keys (:data:`graft.data.validation.check_spec.KEYS`) of
-        the rows that broke it, in the table's order; a check that counts rows blames all of them.
+        For each check by name None where it is met, else the keys (:data:`graft.data.validation.tables.KEYS`) of the
+        rows that broke it, in the table's order; a check that counts rows returns all of them.
 
     Raises:
         GraftError: Great Expectations is not installed, or could not compute an expectation, a fault of graft.
     """
-    if not checks:
-        return {}
     gx = _great_expectations()
     context = gx.get_context(mode="ephemeral")
-    # Bars of its own would fight with ours, and neither belongs into a log.
     context.variables.progress_bars = {"globally": False}
-    name, key = checks[0].table, KEYS[checks[0].table]
-    asset = context.data_sources.add_pandas("graft").add_dataframe_asset(name)
+    key = KEYS[checks[0].table]
+    asset = context.data_sources.add_pandas("graft").add_dataframe_asset(checks[0].table)
     batch = asset.add_batch_definition_whole_dataframe("all").get_batch({"dataframe": table})
-    suite = gx.ExpectationSuite(name=name, expectations=[_expectation(gx, check, limits) for check in checks])
-    shape = {"result_format": "COMPLETE", "unexpected_index_column_names": [key]}
-    outcome = batch.validate(suite, result_format=shape)
+    suite = gx.ExpectationSuite(name=checks[0].table, expectations=[_expectation(gx, item, limits) for item in checks])
+    outcome = batch.validate(suite, result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [key]})
     results = {item.expectation_config.meta["check"]: item.to_json_dict() for item in outcome.results}
-    return {check.name: _broken(check, results[check.name], table, key) for check in checks}
+    return {check.name: _keys(check, results[check.name], table[key]) for check in checks}
 
 
-def _expectation(gx: Any, check: Check, limits: Validation) -> Any:
+def _expectation(gx: Any, check: CheckSpec, limits: Validation) -> Any:
     column = {} if check.column is None else {"column": check.column}
     kind = getattr(gx.expectations, check.expectation)
     return kind(**column, **(check.arguments(limits) or {}), meta={"check": check.name})
 
 
-def _broken(check: Check, result: Mapping[str, Any], table: pd.DataFrame, key: str) -> tuple[str, ...] | None:
+def _keys(check: CheckSpec, result: dict[str, Any], keys: pd.Series) -> tuple[str, ...] | None:
     if result["success"]:
         return None
     if not result["result"]:
         trouble = result["exception_info"]
         raise GraftError(f"the check {check.name!r} could not be computed: {trouble}", remedy="please report this")
     if check.column is None:
-        return tuple(table[key])
-    return tuple(str(row[key]) for row in result["result"]["unexpected_index_list"])
+        return tuple(keys)
+    return tuple(str(row[keys.name]) for row in result["result"]["unexpected_index_list"])
 
 
 def _great_expectations() -> Any:

@@ -8,46 +8,42 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from graft.data.validation.check_spec import KEYS, Check, TableName
-from graft.data.validation.findings import Offender
+from graft.data.validation.findings import FailingItem
+from graft.data.validation.tables import KEYS
+from graft.modalities.check_spec import CheckSpec, TableName
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FILES_PER_CLASS = 10
 _NAMED = 3
+Explain = Callable[[str], str]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a validation looked at.
-
-    Attributes:
-        tables: those that were validated.
-        rows: every image of the manifest, those in quarantine included.
-        examples: for each fact that was compared the path of an image that shows the difference.
-    """
+    """What a validation looked at: the tables that were validated, and every row of the manifest."""
 
     tables: Mapping[TableName, pd.DataFrame]
     rows: pd.DataFrame
-    examples: Mapping[str, str]
 
 
-def offenders(check: Check, broken: Sequence[str], seen: Evidence) -> tuple[Offender, ...]:
-    """Who broke ``check``, given the keys of the rows that did.
+def failing_items(check: CheckSpec, broken: Sequence[str], evidence: Evidence) -> tuple[FailingItem, ...]:
+    """What broke ``check``, given the keys of the rows that did.
 
-    These are files; of a class its first files; of a fact that drifted a usual image. A class that only a model
-    knows has no file: its offender's path is empty.
+    These are files; of a class its first files; of a feature that drifted a typical sample. A class that only a model
+    knows has no file: its path is empty.
     """
+    table = evidence.tables[check.table].set_index(KEYS[check.table])
     if check.table == "images":
-        return tuple(_files(check, broken, seen.tables["images"]))
-    table = seen.tables[check.table].set_index(KEYS[check.table])
+        explain = _EXPLAIN.get(check.column or "", partial(_value, check))(table)
+        return tuple(FailingItem(path, str(table.at[path, "source"]), explain(path)) for path in broken)
     if check.table == "drift":
-        return tuple(Offender(seen.examples[fact], fact, str(table.at[fact, "found"])) for fact in broken)
-    return tuple(offender for label in broken for offender in _members(check, label, table, seen.rows))
+        return tuple(FailingItem(str(table.at[key, "example"]), key, str(table.at[key, "found"])) for key in broken)
+    return tuple(item for label in broken for item in _members(check, label, table, evidence.rows))
 
 
-def _members(check: Check, label: str, table: pd.DataFrame, rows: pd.DataFrame) -> Iterator[Offender]:
+def _members(check: CheckSpec, label: str, table: pd.DataFrame, rows: pd.DataFrame) -> Iterator[FailingItem]:
     """The first files of a class, each with what was found in the class."""
     if "found" in table:
         value = str(table.at[label, "found"])
@@ -55,64 +51,55 @@ def _members(check: Check, label: str, table: pd.DataFrame, rows: pd.DataFrame) 
         value = f"class {label!r}" + (f", {worded(check, table.at[label, check.column])}" if check.column else "")
     members = rows[rows["label"] == label].head(_FILES_PER_CLASS)
     if not len(members):
-        yield Offender("", label, value)
+        yield FailingItem("", label, value)
     for path, source in zip(members["path"], members["source"], strict=True):
-        yield Offender(path, source, value)
+        yield FailingItem(path, source, value)
 
 
-def _files(check: Check, broken: Iterable[str], images: pd.DataFrame) -> Iterator[Offender]:
-    known = images.set_index("path")
-    explain = _EXPLAIN.get(check.column or "", partial(_value, check))(known)
-    sources = known["source"]
-    for path in broken:
-        yield Offender(path, str(sources.at[path]), explain(path))
+def worded(check: CheckSpec, value: object) -> str:
+    """A value as people read it."""
+    return check.found.format(f"{value:.3g}" if isinstance(value, float) else value)
 
 
-def _value(check: Check, known: pd.DataFrame) -> Explain:
-    values = known[check.column]
+def _value(check: CheckSpec, rows: pd.DataFrame) -> Explain:
+    values = rows[check.column]
     return lambda path: worded(check, values.at[path])
 
 
-def _other_labels(known: pd.DataFrame) -> Explain:
-    same = known.groupby("pixel_sha256").groups
-    names = known["source"] + " (" + known["label"] + ")"
-    return lambda path: "also " + _listed(path, same[known.at[path, "pixel_sha256"]], names)
+def _other_labels(rows: pd.DataFrame) -> Explain:
+    same = rows.groupby("fingerprint").groups
+    names = rows["source"] + " (" + rows["label"] + ")"
+    return lambda path: "also " + _listed(path, same[rows.at[path, "fingerprint"]], names)
 
 
-def _copies(known: pd.DataFrame) -> Explain:
-    same = known.groupby("cluster").groups
-    return lambda path: "like " + _listed(path, same[known.at[path, "cluster"]], known["source"])
+def _copies(rows: pd.DataFrame) -> Explain:
+    same = rows.groupby("cluster").groups
+    return lambda path: "like " + _listed(path, same[rows.at[path, "cluster"]], rows["source"])
 
 
-def _other_side(known: pd.DataFrame) -> Explain:
-    """Which files of its group are on the other side; those that look like it come first."""
-    alike, related = known.groupby(["cluster", "split"]).groups, known.groupby(["related", "split"]).groups
+def _other_side(rows: pd.DataFrame) -> Explain:
+    """Which files of its group are on the other side; near copies come first."""
+    alike, related = rows.groupby(["cluster", "split"]).groups, rows.groupby(["related", "split"]).groups
 
     def explain(path: str) -> str:
-        row = known.loc[path]
+        row = rows.loc[path]
         side = "train" if row["split"] == "test" else "test"
         if (row["cluster"], side) in alike:
-            return "like " + _listed(path, alike[row["cluster"], side], known["source"])
-        return "of the group of " + _listed(path, related[row["related"], side], known["source"])
+            return "like " + _listed(path, alike[row["cluster"], side], rows["source"])
+        return "of the group of " + _listed(path, related[row["related"], side], rows["source"])
 
     return explain
 
 
 def _listed(path: str, group: Iterable[Hashable], names: pd.Series) -> str:
-    """The first few files of a group apart from ``path``; no more are looked at, for a group can be large."""
+    """The first few files of a group other than ``path``; a group can be large, so no more are looked at."""
     others = [str(names.at[other]) for other in islice((item for item in group if item != path), _NAMED + 1)]
     return ", ".join(others[:_NAMED]) + (" ..." if len(others) > _NAMED else "")
 
 
-Explain = Callable[[str], str]
 # Columns that are about other files: those are named, for their value says nothing.
 _EXPLAIN: Mapping[str, Callable[[pd.DataFrame], Explain]] = {
     "conflict": _other_labels,
     "copies": _copies,
     "straddles": _other_side,
 }
-
-
-def worded(check: Check, value: object) -> str:
-    """A value as people read it."""
-    return check.found.format(f"{value:.3g}" if isinstance(value, float) else value)

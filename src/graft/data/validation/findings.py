@@ -8,16 +8,16 @@ from typing import Any, Literal
 
 from graft.core.settings import Severity
 
-About = Literal["file", "class", "fact"]
+About = Literal["file", "class", "feature"]
 
 
 @dataclass(frozen=True)
-class Offender:
-    """One file that broke an expectation, or that shows what did.
+class FailingItem:
+    """One file that broke an expectation, or that is an example of what did.
 
     Attributes:
         path: relative to data/raw, or to the examined folder; empty where there is no file to show.
-        source: who broke it, as the user knows it: the file's path, or the name of a fact or class.
+        source: who broke it, as the user knows it: the file's path, or the name of a feature or class.
         value: what was found, in words or figures.
     """
 
@@ -35,8 +35,8 @@ class Finding:
         severity: ``critical`` stops the run, ``warning`` reports, ``quarantine`` leaves the files out and lists them.
         success: whether the data meets it.
         says: what is expected, in words.
-        count: how many broke it: files, classes or facts.
-        offenders: the files that broke it; of a class that broke it, its first files.
+        count: how many broke it: files, classes or features.
+        failing: the files that broke it; of a class that broke it, its first files.
         remedy: what to do.
         left_out: paths of the files that it leaves out; some only where it is of severity ``quarantine``.
         about: what it is about, and so what is counted.
@@ -49,16 +49,12 @@ class Finding:
     success: bool
     says: str
     count: int = 0
-    offenders: tuple[Offender, ...] = ()
+    failing: tuple[FailingItem, ...] = ()
     remedy: str = ""
     left_out: tuple[str, ...] = ()
     about: About = "file"
     cause: str | None = None
     also: tuple[str, ...] = ()
-
-    def leaving_out(self, paths: tuple[str, ...]) -> Finding:
-        """The same finding, with files that it leaves out."""
-        return replace(self, left_out=paths)
 
     @property
     def stops(self) -> bool:
@@ -70,21 +66,21 @@ class Finding:
         if self.success:
             return f"{self.check}: {self.says}"
         named = ", ".join(
-            f"{item.source} ({item.value})" if item.value else item.source for item in self.offenders[:most]
+            f"{item.source} ({item.value})" if item.value else item.source for item in self.failing[:most]
         )
-        more = f" and {len(self.offenders) - most} more" if len(self.offenders) > most else ""
+        more = f" and {len(self.failing) - most} more" if len(self.failing) > most else ""
         so = f"; so are not met: {', '.join(self.also)}" if self.also else ""
         return f"{self.check}: {self.says}; broken by {self.count}" + (f": {named}{more}" if named else "") + so
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: ``files`` lists paths; ``sources`` who broke it, and ``details`` what was found, for each."""
         values = asdict(self)
-        offenders = values.pop("offenders")
+        failing = values.pop("failing")
         return {
             **values,
-            "files": [item["path"] for item in offenders if item["path"]],
-            "sources": [item["source"] for item in offenders],
-            "details": [item["value"] for item in offenders],
+            "files": [item["path"] for item in failing if item["path"]],
+            "sources": [item["source"] for item in failing],
+            "details": [item["value"] for item in failing],
         }
 
 
@@ -107,15 +103,10 @@ def explained(findings: Sequence[Finding], explains: Mapping[str, Sequence[str]]
         head = found.get(name)
         if head is None or head.success or head.severity == "quarantine":
             continue
-        files = {item.path for item in head.offenders}
+        files = {item.path for item in head.failing}
         for other in (found[item] for item in consequences if item in found):
             free = not other.success and other.severity != "quarantine" and other.cause is None
-            if (
-                free
-                and other.offenders
-                and {item.path for item in other.offenders} <= files
-                and other.check != head.cause
-            ):
+            if free and other.failing and {item.path for item in other.failing} <= files and other.check != head.cause:
                 found[other.check] = replace(other, cause=name)
                 severity = "critical" if "critical" in (head.severity, other.severity) else head.severity
                 head = replace(head, also=(*head.also, other.check, *other.also), severity=severity)

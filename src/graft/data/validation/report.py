@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 from collections import Counter
@@ -11,20 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.core.errors import DataError
 from graft.core.files import write_json, write_text
-from graft.core.packed_files import StoredFile
 from graft.data.manifest import usable
 from graft.data.validation.findings import Finding, by_cause, refuses
-from graft.modalities.image.decode import decode
 
 if TYPE_CHECKING:
     import pandas as pd
 
 JSON_FILE, PAGE_FILE, QUARANTINE_FILE = "validation.json", "index.html", "quarantine.csv"
-PICTURES_PER_FINDING = 24
-PICTURE_SIDE = 144
-TINY_SIDE = 32
+PREVIEWS = 24
 
 
 @dataclass(frozen=True)
@@ -63,20 +57,18 @@ def summarise(manifest: pd.DataFrame, source: str, not_checked: Mapping[str, str
     )
 
 
-def write_report(
-    folder: Path, summary: Summary, findings: Sequence[Finding], locate: Callable[[str], StoredFile]
-) -> None:
+def write_report(folder: Path, summary: Summary, findings: Sequence[Finding], preview: Callable[[str], str]) -> None:
     """Write all files into ``folder``, each whole.
 
     Args:
         folder: reports/validation.
         summary: what was validated.
         findings: the results.
-        locate: a finding's path -> where the image lies, for its picture.
+        preview: a file's path -> HTML that shows it, empty where it cannot be decoded.
     """
     write_json(folder / JSON_FILE, as_json(summary, findings))
     write_text(folder / QUARANTINE_FILE, quarantine_table(summary, findings))
-    write_text(folder / PAGE_FILE, render_page(summary, findings, locate))
+    write_text(folder / PAGE_FILE, render_page(summary, findings, preview))
 
 
 def as_json(summary: Summary, findings: Sequence[Finding]) -> dict[str, Any]:
@@ -97,7 +89,7 @@ def as_json(summary: Summary, findings: Sequence[Finding]) -> dict[str, Any]:
 
 def quarantine_table(summary: Summary, findings: Sequence[Finding]) -> str:
     """A row of CSV per file that is left out: its paths, label, the check that leaves it out, and what it found."""
-    found = {(item.check, offender.path): offender.value for item in findings for offender in item.offenders}
+    found = {(finding.check, item.path): item.value for finding in findings for item in finding.failing}
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "source", "label", "check", "found"))
@@ -105,7 +97,7 @@ def quarantine_table(summary: Summary, findings: Sequence[Finding]) -> str:
     return text.getvalue()
 
 
-def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[[str], StoredFile]) -> str:
+def render_page(summary: Summary, findings: Sequence[Finding], preview: Callable[[str], str]) -> str:
     """The page as HTML that needs nothing else: styles inside, pictures as data."""
     from jinja2 import Environment, PackageLoader
 
@@ -118,8 +110,8 @@ def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[
         unit=_unit,
         refused=refuses(findings),
         broken=[
-            (item, [(o, thumbnail(locate(o.path)) if o.path else None) for o in item.offenders[:PICTURES_PER_FINDING]])
-            for item in by_cause(findings)
+            (finding, [(item, preview(item.path) if item.path else "") for item in finding.failing[:PREVIEWS]])
+            for finding in by_cause(findings)
         ],
         met=[item for item in findings if item.success],
         bars=[(name, count, round(100 * count / max(1, largest), 1)) for name, count in summary.classes.items()],
@@ -128,31 +120,5 @@ def render_page(summary: Summary, findings: Sequence[Finding], locate: Callable[
 
 def _unit(finding: Finding) -> str:
     """What the count of a finding counts, in the number that fits."""
-    plural = {"file": "files", "class": "classes", "fact": "facts"}
+    plural = {"file": "files", "class": "classes", "feature": "features"}
     return finding.about if finding.count == 1 else plural[finding.about]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A thumbnail.
-
-    Attributes:
-        address: the picture itself, as a ``data:`` address.
-        tiny: the image has so few pixels on a side that they are to be seen one by one.
-    """
-
-    address: str
-    tiny: bool
-
-
-def thumbnail(path: StoredFile) -> Picture | None:
-    """A small picture, or None where the file cannot be decoded."""
-    try:
-        image = decode(path, least_side=PICTURE_SIDE, depth_range=None)
-    except DataError:
-        return None
-    tiny = min(image.size) < TINY_SIDE
-    image.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=80)
-    return Picture("data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"), tiny)

@@ -1,1 +1,1 @@
-"""Images: decoding, colour, statistics."""
+"""Images: decoding, statistics, perceptual hash, preview and their checks."""

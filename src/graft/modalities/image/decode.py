@@ -28,13 +28,12 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 from pillow_heif import register_heif_opener
 
 from graft.core.errors import DataError
-from graft.core.packed_files import StoredFile, size_of
+from graft.core.packed_files import MAX_BYTES, StoredFile, read_bytes
 from graft.modalities.image.colour import FULL_DEPTH, DepthRange, is_deep, own_range, to_srgb
 from graft.modalities.image.signatures import end_is_missing, scans_of, what_is_damaged, what_it_is, without_texts
 
@@ -44,7 +43,6 @@ register_heif_opener(thumbnails=False)
 MAX_PIXELS = 100_000_000
 # Longer side over shorter: panoramas have up to 20, lines of text up to 50.
 MAX_RATIO = 100
-MAX_BYTES = 1 << 30
 # Progressive JPEGs have about ten. Each goes over all pixels, and may be only a few hundred bytes.
 MAX_SCANS = 100
 # Of 130 photographs at 12 megapixels, all kept their label of two classes and 128 their label of ImageNet's 1000;
@@ -151,28 +149,6 @@ def upright_size(data: bytes) -> tuple[int, int]:
             return (height, width) if _orientation(opened) >= _SIDEWAYS else (width, height)
     except Exception:  # as in _opened
         raise DataError(what_it_is(data), remedy=_REMEDY) from None
-
-
-def read_bytes(path: StoredFile) -> bytes:
-    """The bytes of a regular file of at most ``MAX_BYTES``; a pipe or device, which would hang, is refused.
-
-    Raises:
-        DataError: there is no such file, or it cannot be read.
-    """
-    try:
-        # Of a packed file, the index was held against the tar files already.
-        if isinstance(path, Path) and not path.is_file():
-            if path.exists():
-                raise DataError("this is not a file", where=path, remedy="name image files, such as photos/*.jpg")
-            raise DataError("there is no such file", where=path, remedy=f"names count from {Path.cwd()}")
-        if size_of(path) > MAX_BYTES:
-            raise DataError(f"the file is larger than {MAX_BYTES >> 20} MiB", where=path, remedy=_REMEDY)
-        return path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(
-            f"the file cannot be read: {reason}", where=path, remedy="check that it is there and may be read"
-        ) from None
 
 
 @contextmanager

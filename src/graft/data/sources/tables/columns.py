@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from graft.core.errors import DataError, did_you_mean
 from graft.data.sources.listing import SPLIT_NAMES
 from graft.data.sources.tables.problems import TableChange, TableProblem
-from graft.modalities.image.stats import OWN_COLUMNS
+from graft.modalities.registry import reserved_columns
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +120,7 @@ def split_column_problem(division: SplitColumn | None) -> TableProblem:
 
 def is_metadata(name: str) -> bool:
     """Whether a column may be kept beside those that graft writes itself."""
-    return bool(name.strip()) and name not in OWN_COLUMNS
+    return bool(name.strip()) and name not in reserved_columns()
 
 
 def unknown_columns(names: list[str], heading: tuple[TableChange, ...]) -> tuple[TableChange, ...]:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from graft.data.sources.listing import SUFFIXES, ignored_reason
+from graft.data.sources.listing import ignored_reason
 from graft.data.sources.tables.spelling import is_file
+from graft.modalities.image.signatures import SUFFIXES
 
 # Files that are listed to look for the first path's name, and places of it that are tried on all paths.
 _MOST_FILES = 100_000

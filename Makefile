@@ -94,14 +94,16 @@ server deploy worker: export DO_NOT_TRACK = 1
 # The page asks the address that it is told; without it, a page on another port asks port 4200.
 server: export PREFECT_UI_API_URL = http://127.0.0.1:$(or $(PORT),4200)/api
 server: export PREFECT_API_URL = $(PREFECT_UI_API_URL)
+# Kept in files, the slots of runs that are at work outlive a restart of the server; a run that lost its slot ends.
+server: export PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE = prefect.server.concurrency.lease_storage.filesystem
 server: install  ## Prefect's server and page on http://127.0.0.1:4200 (PORT=... for another)
 	@$(BIN)/prefect server start --host 127.0.0.1 --port $(or $(PORT),4200)
 
 deploy: install  ## tell the server what prefect.yaml wants run by itself (PORT=... as for the server)
 	@$(BIN)/python -m flows.deployments
 
-worker: install  ## do what is due, until it is stopped (PORT=... as for the server)
-	@$(BIN)/python -m flows.worker
+worker: install  ## do what is due, until it is stopped (PORT=... as for the server; POOL=... of prefect.yaml)
+	@$(BIN)/prefect worker start --type process --pool "$(or $(POOL),$$($(BIN)/python -m flows.project))"
 
 lock: $(STAMP)  ## resolve requirements.lock anew, keeping versions that still fit (UPGRADE=--upgrade: the newest)
 	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra dev $(UPGRADE) \

@@ -1,245 +1,160 @@
-"""Tell the Prefect server what runs by itself: ``python -m flows.deployments`` (``make deploy``).
+"""Deploy to the Prefect server what runs by itself: ``python -m flows.deployments`` (``make deploy``).
 
-prefect.yaml is the only place where schedules, parameters and triggers are written. What it cannot say is added here:
-the work pool, and the automation that ends a run whose machine fell silent.
+prefect.yaml has the deployments, schedules, limits and triggers. Added here is what it cannot say: the work pool, and
+the automations that are no deployment's.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from flows.startup import end_quickly, start
+from prefect import get_client
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
 
-start()
-
-from prefect import get_client  # noqa: E402
-from prefect.client.schemas.actions import WorkPoolCreate  # noqa: E402
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName  # noqa: E402
-from prefect.client.schemas.objects import StateType  # noqa: E402
-from prefect.events.actions import ChangeFlowRunState  # noqa: E402
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture  # noqa: E402
-from prefect.exceptions import ObjectAlreadyExists  # noqa: E402
-
-from flows.project import project_id  # noqa: E402
-from flows.server import address, answers  # noqa: E402
-from flows.terminal import say  # noqa: E402
-from graft.core.errors import GraftError, exit_code  # noqa: E402
-from graft.core.workspace import Workspace  # noqa: E402
+from flows.cli import answers
+from flows.project import DRIFTED, ENDING, project_id
+from graft.core.errors import GraftError, exit_code
+from graft.core.workspace import Workspace
 
 FILE = "prefect.yaml"
-SILENCE = "graft: a run that fell silent has crashed"
-SILENT = "it gave no sign of life for minutes"
-# `make worker` has flows give a sign of life every minute; this many without one, and the machine is taken for dead.
-SILENT_MINUTES = 4
-# All but graft-crashes: of a flow that takes no second, the sign of life always comes after the end, as if it were the
-# last. Where that happens to a short run of the others, the server refuses to end it a second time.
-LONG_FLOWS = ["graft-pipeline", "graft-watch", "graft-monitor", "graft-promote", "graft-rollback"]
+IDENTITY = "{{ $GRAFT_PROJECT_ID }}"
+HEARTBEAT_AUTOMATION = "graft: a training run without heartbeats has crashed"
+# Notification blocks by type and name, such as ``slack-webhook/team, custom-webhook/alerts``.
+NOTIFY = "GRAFT_NOTIFY"
 
 
-@dataclass(frozen=True)
-class Deployed:
-    """A deployment of prefect.yaml.
-
-    Attributes:
-        written: its name as the file has it.
-        name: the same with the project filled in.
-        entrypoint: the flow's file and function.
-        pool: the work pool that its runs go to, with the project filled in.
-    """
-
-    written: str
-    name: str
-    entrypoint: str
-    pool: str
-
-
-def deploy(project: Path, names: Sequence[str] = ()) -> list[str]:
-    """Make the pool, the deployments of prefect.yaml and the automation; what is there already is brought up to date.
+def deploy(project: Path) -> list[str]:
+    """Make or update the work pool, the deployments of prefect.yaml and the automations.
 
     Args:
         project: the folder that holds prefect.yaml, and in which runs will happen.
-        names: of deployments, as prefect.yaml has them or without the project; none: all whose flow is there.
 
     Returns:
-        The names of what was deployed.
+        The names of the deployments.
 
     Raises:
-        GraftError: no server answers, there is no such deployment, one of that name is another folder's, or Prefect
-            refuses one.
+        GraftError: no server answers, a name does not carry the project's identity, or Prefect refuses.
     """
-    need_server()
-    chosen = _chosen(project, names)
-    _refuse_anothers(project, chosen)
-    for pool in dict.fromkeys(item.pool for item in chosen):
-        make_pool(pool)
-    prefect = str(Path(sys.executable).with_name("prefect"))
-    named = [argument for item in chosen for argument in ("--name", item.written)]
+    _need_server()
+    identity = project_id(Workspace(project))
+    listed = _listed(project)
+    for pool in dict.fromkeys(item["work_pool"]["name"].replace(IDENTITY, identity) for item in listed):
+        _prefect(project, "work-pool", "create", "--type", "process", "--overwrite", pool)
+    _prefect(project, "deploy", "--all")
+    with get_client(sync_client=True) as client:
+        for automation in (heartbeat_automation(), *notifications(identity)):
+            for known in client.read_automations_by_name(automation.name):
+                client.delete_automation(known.id)
+            client.create_automation(automation)
+    return [item["name"].replace(IDENTITY, identity) for item in listed]
+
+
+def heartbeat_automation() -> AutomationCore:
+    """Prefect's own way of ending runs whose heartbeats (one in three minutes) stopped: their machine may be gone.
+
+    Of training runs alone: the others take seconds, and their first heartbeat may come after their end.
+    """
+    return AutomationCore(
+        name=HEARTBEAT_AUTOMATION,
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.*", ENDING},  # another heartbeat, or an end in a state of any name
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": "graft-pipeline"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(minutes=10),
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat for ten minutes")],  # type: ignore[call-arg]
+    )
+
+
+def notifications(identity: str) -> list[AutomationCore]:
+    """Send a message through each block named in GRAFT_NOTIFY, once a day at most of each deployment and event.
+
+    Raises:
+        GraftError: there is no such block.
+    """
+    made = []
+    for name in filter(None, (part.strip() for part in os.environ.get(NOTIFY, "").split(","))):
+        kind, _, document = name.partition("/")
+        try:
+            with get_client(sync_client=True) as client:
+                block = client.read_block_document_by_name(document, kind)
+        except ObjectNotFound:
+            remedy = "save it on Prefect's page (Blocks), and name it as TYPE/NAME"
+            raise GraftError(f"there is no notification block '{name}'", where=NOTIFY, remedy=remedy) from None
+        trigger = EventTrigger(
+            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed", DRIFTED},
+            match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{identity}"},
+            for_each={"event", "related:deployment:prefect.resource.id"},
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(days=1),
+        )
+        action = SendNotification(
+            block_document_id=block.id,
+            subject="{{ event.resource.name }}: {{ event.event }}",
+            body="{{ event.payload.what or event.payload.validated_state.message }}",
+        )
+        made.append(AutomationCore(name=f"{identity}: tell {name}", trigger=trigger, actions=[action]))
+    return made
+
+
+def _need_server() -> None:
+    server = PREFECT_API_URL.value()
+    if not server or not answers(server):
+        raise GraftError(
+            "no Prefect server answers",
+            where=server or "PREFECT_API_URL is not set",
+            remedy="start one with `make server`; if it is elsewhere, set PREFECT_API_URL",
+        )
+
+
+def _listed(project: Path) -> list[dict[str, Any]]:
+    """The deployments of prefect.yaml; names carry the project's identity, so that no folder takes over another's."""
+    from ruamel.yaml import YAML
+
+    file = project / FILE
+    try:
+        found: list[dict[str, Any]] = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))["deployments"]
+    except FileNotFoundError:
+        raise GraftError("there is no prefect.yaml here", where=file, remedy="run from the project's folder") from None
+    for item in found:
+        if IDENTITY not in item["name"]:
+            raise GraftError(
+                f"the deployment '{item['name']}' of another folder could bear the same name",
+                where=file,
+                remedy=f'name it "{item["name"]}-{IDENTITY}"',
+            )
+    return found
+
+
+def _prefect(project: Path, *arguments: str) -> None:
+    """Run Prefect's command in the project, with what prefect.yaml takes from the environment."""
+    values = {"GRAFT_PROJECT": str(project), "GRAFT_PROJECT_ID": project_id(Workspace(project))}
     done = subprocess.run(
-        [prefect, "--no-prompt", "deploy", *named],
+        [str(Path(sys.executable).with_name("prefect")), "--no-prompt", *arguments],
         cwd=project,
-        env={**os.environ, **_variables(project), "PREFECT_API_URL": address()},
+        env={**os.environ, **values, "PREFECT_API_URL": PREFECT_API_URL.value() or ""},
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
-        raise GraftError(f"Prefect did not deploy: {(done.stderr or done.stdout).strip()[-800:]}", where=project / FILE)
-    _watch_for_silence()
-    return [item.name for item in chosen]
-
-
-def pool_of(project: Path) -> str:
-    """The work pool that prefect.yaml names.
-
-    Raises:
-        GraftError: there is no prefect.yaml, or it names several.
-    """
-    pools = sorted({item.pool for item in _listed(project)})
-    if len(pools) != 1:
-        raise GraftError(
-            f"prefect.yaml names several work pools: {', '.join(pools)}",
-            where=project / FILE,
-            remedy="a worker takes from one: say which by --pool, and begin a worker for each",
-        )
-    return pools[0]
-
-
-def need_server() -> None:
-    """Refuse where no server answers.
-
-    Raises:
-        GraftError: none is configured, or it does not answer.
-    """
-    if not address() or not answers(address()):
-        raise GraftError(
-            "no Prefect server answers",
-            where=address() or "PREFECT_API_URL is not set",
-            remedy="start one with `make server`; if it is elsewhere, set PREFECT_API_URL",
-        )
-
-
-def make_pool(name: str) -> None:
-    """Make the work pool if it is missing."""
-    with get_client(sync_client=True) as client:
-        try:
-            client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-        except ObjectAlreadyExists:
-            return
-    say(f"made the work pool '{name}'")
-
-
-def _variables(project: Path) -> dict[str, str]:
-    """What prefect.yaml takes from the environment."""
-    return {"GRAFT_PROJECT": str(project), "GRAFT_PROJECT_ID": project_id(Workspace(project))}
-
-
-def _listed(project: Path) -> list[Deployed]:
-    """What prefect.yaml says."""
-    from ruamel.yaml import YAML
-
-    file, identity = project / FILE, project_id(Workspace(project))
-    try:
-        found: list[dict[str, Any]] = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))["deployments"]
-    except FileNotFoundError:
-        raise GraftError("there is no prefect.yaml here", where=file, remedy="run from the project's folder") from None
-
-    def filled(text: str) -> str:
-        return re.sub(r"\{\{\s*\$GRAFT_PROJECT_ID\s*\}\}", identity, text)
-
-    return [
-        Deployed(item["name"], filled(item["name"]), item["entrypoint"], filled(item["work_pool"]["name"]))
-        for item in found
-    ]
-
-
-def _chosen(project: Path, names: Sequence[str]) -> list[Deployed]:
-    """The deployments to make: those named, or all whose flow's file is there."""
-    suffix = f"-{project_id(Workspace(project))}"
-    known = {item.name.removesuffix(suffix): item for item in _listed(project)}
-    short = [name.removesuffix(suffix) for name in names]
-    unknown = [name for name in short if name not in known]
-    if unknown:
-        remedy = f"it has {', '.join(known)}"
-        raise GraftError(f"there is no deployment {unknown[0]!r}", where=project / FILE, remedy=remedy)
-    there = (known[name] for name in short or known)
-    return [item for item in there if (project / item.entrypoint.partition(":")[0]).exists()]
-
-
-def _refuse_anothers(project: Path, chosen: Sequence[Deployed]) -> None:
-    """Refuse to change what runs in another folder."""
-    with get_client(sync_client=True) as client:
-        names = DeploymentFilterName(any_=[item.name for item in chosen])
-        found = client.read_deployments(deployment_filter=DeploymentFilter(name=names))
-    entrypoints = {item.name: item.entrypoint for item in chosen}
-    for known in found:
-        folders = [
-            values["directory"]
-            for step in known.pull_steps or ()
-            for values in step.values()
-            if isinstance(values, dict) and "directory" in values
-        ]
-        if known.entrypoint == entrypoints[known.name] and folders and folders != [str(project)]:
-            raise GraftError(
-                f"the deployment '{known.name}' is that of another folder: {folders[0]}",
-                where=project / FILE,
-                remedy=f"give it a name of its own there, such as {known.name}-{{{{ $GRAFT_PROJECT_ID }}}}; "
-                f"if that folder is gone, `.venv/bin/prefect deployment delete {known.id}` first",
-            )
-
-
-def silence() -> EventTrigger:
-    """What tells the server that a run's machine is gone: after a sign of life comes neither another nor any state."""
-    return EventTrigger(
-        after={"prefect.flow-run.heartbeat"},
-        # A run ends in a state of any name, such as Unchanged.
-        expect={"prefect.flow-run.*"},
-        match={"prefect.resource.id": "prefect.flow-run.*"},
-        match_related={"prefect.resource.role": "flow", "prefect.resource.name": LONG_FLOWS},
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
-        within=timedelta(minutes=SILENT_MINUTES),
-    )
-
-
-def _watch_for_silence() -> None:
-    """Have the server end runs of workers that give no more signs of life: their whole machine may be gone."""
-    automation = AutomationCore(
-        name=SILENCE,
-        description="Prefect's heartbeats of graft's flows stopped.",
-        trigger=silence(),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=SILENT)],  # type: ignore[call-arg]
-    )
-    with get_client(sync_client=True) as client:
-        for known in client.read_automations_by_name(SILENCE):
-            client.delete_automation(known.id)
-        client.create_automation(automation)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.deployments", description="Deploy what prefect.yaml names.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="deployments; none: all")
-    parser.add_argument("--project", type=Path, default=Path(), help="the project's folder (default: this one)")
-    chosen = parser.parse_args(arguments)
-
-    def work() -> None:
-        made = deploy(chosen.project.resolve(), chosen.names)
-        say(f"deployed {', '.join(made)}: {address().removesuffix('/api')}/deployments")
-
-    code = exit_code(work)
-    end_quickly()
-    return code
+        said = (done.stderr or done.stdout).strip()[-800:]
+        raise GraftError(f"`prefect {' '.join(arguments)}` failed: {said}", where=project / FILE)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(lambda: print(f"deployed {', '.join(deploy(Path().resolve()))}")))

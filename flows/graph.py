@@ -1,17 +1,13 @@
-"""DVC's own graph, run in this process: the only module that touches ``dvc.repo``.
+"""DVC's graph: the stages in order, which of them are out of date, and one stage run by DVC's own command.
 
-DVC keeps what it is good at: the order of the stages, what is out of date, the run cache, the locks and
-``dvc.lock``. A caller gets each stage in its turn as a :class:`Step`, runs it, and may show it as it likes. That is
-why ``dvc repro`` and the flow cannot drift apart. tests/flows/test_graph.py holds the contract with the installed DVC.
+The only module of the flows that touches DVC, by its public ``Repo`` and its command line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import subprocess
 import sys
-import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,135 +16,26 @@ from pathlib import Path
 from typing import Any
 
 from flows.command import run_command
-from flows.outcome import Outcome, StageError, StageRun, command_failed, took_too_long
-from flows.turn import BusyError
+from flows.project import ProjectBusyError
 from graft.core.errors import GraftError, did_you_mean
 
-# How much of a stage's output is kept to explain its failure.
-TAIL_LINES = 200
-# While another process works in this project, how often to look whether it is done.
-POLL_SECONDS = 1.0
-
-Say = Callable[[str], None]
-
-
-class Step:
-    """One stage whose turn it is. ``run`` may be called again after a failure."""
-
-    def __init__(self, stage: Any, options: dict[str, Any], say: Say) -> None:
-        self.name: str = stage.addressing
-        self._stage, self._options, self._say = stage, options, say
-
-    def run(self, on_line: Say = lambda line: None, timeout: float | None = None) -> StageRun:
-        """Let DVC bring the stage up to date.
-
-        Args:
-            on_line: called with every line that the stage prints.
-            timeout: seconds that its command may take; then all its processes are ended.
-
-        Raises:
-            StageError: the command failed, or DVC could not do its part.
-        """
-        from dvc.exceptions import DvcException
-
-        printed: deque[str] = deque(maxlen=TAIL_LINES)
-        statuses: list[int] = []
-
-        def keep(line: str) -> None:
-            printed.append(line)
-            on_line(line)
-
-        start = time.perf_counter()
-        try:
-            with _commands_recorded(self.name, keep, statuses, timeout):
-                changed = self._bring_up_to_date()
-        except GraftError:
-            raise
-        except (DvcException, OSError) as error:
-            if statuses and statuses[-1] != 0:
-                raise command_failed(self.name, statuses[-1], printed) from error
-            raise StageError(self.name, _text(error), output=printed) from error
-        outcome = Outcome.UNCHANGED if not changed else Outcome.RAN if statuses else Outcome.RESTORED
-        outs = tuple(Path(out.fs_path) for out in self._stage.outs)
-        return StageRun(self.name, outcome, outs, time.perf_counter() - start)
-
-    def _bring_up_to_date(self) -> bool:
-        from dvc.lock import LockError
-        from dvc.repo.reproduce import _reproduce_stage
-
-        told = False
-        while True:
-            try:
-                return _reproduce_stage(self._stage, **self._options) is not None
-            except LockError as error:
-                if not told:
-                    self._say(f"waiting for another run to finish with '{self.name}': {_owner(error)}")
-                    told = True
-                self._step_aside()
-
-    def _step_aside(self) -> None:
-        # The other process needs the project's lock to finish its stage, so it must not be held while waiting.
-        repo = self._stage.repo
-        repo.lock.unlock()
-        repo._reset()
-        time.sleep(POLL_SECONDS)
-        repo.lock.lock()
+# How many lines of a stage's output explain its failure.
+TAIL_LINES = 20
+# DVC's command line in a process that ends with the flow that started it, however that ends.
+DVC = """\
+from graft.core.process_lifetime import end_with_parent
+end_with_parent()
+from dvc.cli import main
+raise SystemExit(main())
+"""
 
 
-def _tell_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+@dataclass(frozen=True)
+class Stage:
+    """A stage of dvc.yaml: its name, and the paths of its outputs."""
 
-
-def reproduce(
-    root: Path,
-    around: Callable[[Step], StageRun] = Step.run,
-    *,
-    targets: Sequence[str] = (),
-    force: bool = False,
-    named: Collection[str] = (),
-    say: Say = _tell_stderr,
-) -> list[StageRun]:
-    """Run dvc.yaml in ``root``, calling ``around`` with every stage in order; it calls ``step.run``.
-
-    Args:
-        root: the project's folder, with a git checkout or (``core.no_scm``) without.
-        around: what happens around a stage; what it returns is returned, what it raises ends the run.
-        targets: stages to bring up to date with all that they need; none: all stages.
-        force: run stages although nothing changed.
-        named: stages that the caller has settings for, and that therefore have to be there.
-        say: called with a line for people when another process has to be waited for.
-
-    Raises:
-        StageError: a stage failed.
-        GraftError: there is no graph to run here, or DVC cannot read it, or a stage that is named is not in it.
-    """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    if not root.is_dir():
-        raise GraftError("there is no such folder", where=root)
-    done: list[StageRun] = []
-    raised: list[Exception] = []  # DVC wraps what a stage raises; the caller shall get it as it was
-
-    def one_stage(stage: Any, **options: Any) -> Any:
-        try:
-            done.append(around(Step(stage, options, say)))
-        except Exception as error:
-            raised.append(error)
-            raise
-        return stage if done[-1].outcome is not Outcome.UNCHANGED else None
-
-    try:
-        # DVC takes and gives paths relative to the current folder, so the project's becomes that one, as with --cd.
-        with contextlib.chdir(root), _quiet_dvc(), Repo(_wait_for_lock=True) as repo:
-            _refuse_unknown(named, repo)
-            _say_if_locked(repo, say)
-            repo.reproduce(targets=list(targets) or None, force=force, repro_fn=one_stage)
-    except DvcException as error:
-        if raised:
-            raise raised[-1] from None
-        raise GraftError(_text(error), where=root, remedy=_remedy(error)) from error
-    return done
+    name: str
+    outs: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -164,6 +51,76 @@ class ChangedInput:
     content: str
 
 
+def stages_in_order(root: Path, targets: Sequence[str] = (), named: Collection[str] = ()) -> list[Stage]:
+    """The stages of dvc.yaml in the order in which ``dvc repro`` runs them.
+
+    Args:
+        root: the project's folder, in a git checkout or (``core.no_scm``) not.
+        targets: only these and what they need; none: all.
+        named: further names that must be stages.
+
+    Raises:
+        GraftError: DVC cannot read the graph, or there is no such stage.
+    """
+    import networkx as nx
+
+    with _repo(root) as repo:
+        graph = repo.index.graph
+        by_name = {stage.addressing: stage for stage in graph}
+        for name in (*targets, *named):
+            if name not in by_name:
+                raise GraftError(f"there is no stage '{name}'", where="dvc.yaml", remedy=did_you_mean(name, by_name))
+        wanted = set(graph)
+        if targets:
+            wanted = {by_name[name] for name in targets}
+            wanted |= {stage for target in wanted for stage in nx.descendants(graph, target)}
+        # An arrow leads from a stage to what it needs.
+        ordered = [stage for stage in nx.dfs_postorder_nodes(graph) if stage in wanted]
+        return [Stage(item.addressing, tuple(Path(out.fs_path) for out in item.outs)) for item in ordered]
+
+
+def is_changed(root: Path, stage: str) -> bool:
+    """Whether DVC would run the stage; where another DVC process has the project locked, it may."""
+    from dvc.lock import LockError
+
+    with _repo(root) as repo:
+        try:
+            return bool(repo.status(targets=[stage]))
+        except LockError:
+            return True
+
+
+def run_stage(root: Path, stage: str, on_line: Callable[[str], None], *options: str) -> None:
+    """Bring one stage up to date: ``dvc repro --single-item``; where another DVC has the lock, it waits for it.
+
+    Args:
+        root: the project's folder.
+        stage: its name in dvc.yaml.
+        on_line: called with every line that DVC and the stage print.
+        options: further ones of ``dvc repro``, such as ``--force``.
+
+    Raises:
+        GraftError: it failed; the message is the stage's own where it has one.
+    """
+    run_dvc(root, f"stage '{stage}' failed", on_line, "--wait-for-lock", "repro", "--single-item", *options, stage)
+
+
+def run_dvc(root: Path, failure: str, on_line: Callable[[str], None], *arguments: str) -> None:
+    """Run DVC's command in ``root``.
+
+    Raises:
+        GraftError: it failed; ``failure`` begins the message.
+    """
+    printed: deque[str] = deque(maxlen=TAIL_LINES)
+
+    def keep(line: str) -> None:
+        printed.append(line)
+        on_line(line)
+
+    if run_command([sys.executable, "-c", DVC, *arguments], keep, root) != 0:
+        raise GraftError(f"{failure}: {_reason(printed)}")
+
+
 def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, ChangedInput]:
     """Which inputs of ``stages`` are not what they were when these ran last, by path; what stages make is no input.
 
@@ -174,32 +131,52 @@ def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, ChangedInput]
         stages: names in dvc.yaml; those that are not there are passed over.
 
     Raises:
-        BusyError: one of them is at work just now, and so its inputs cannot be compared.
+        ProjectBusyError: one of them is at work just now, and so its inputs cannot be compared.
         GraftError: there is no graph here, or DVC cannot read it.
     """
-    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+
+    with _repo(root) as repo:
+        asked = [stage for stage in repo.index.stages if stage.addressing in stages]
+        try:
+            status = repo.status(targets=[stage.addressing for stage in asked]) if asked else {}
+        except LockError as error:
+            raise ProjectBusyError(f"a run is taking the data in just now: {error}", where=root) from error
+        entries = [entry for found in status.values() for entry in found if isinstance(entry, dict)]
+        changed = {path: how for entry in entries for path, how in entry.get("changed deps", {}).items()}
+        made = [Path(out.fs_path) for out in repo.index.outs if out.protocol == "local"]
+        return {
+            str(dep): ChangedInput(how if isinstance(how, str) else "settings", _content(dep))
+            for stage in asked
+            for dep in stage.deps
+            if (how := changed.get(str(dep))) and not any(Path(dep.fs_path).is_relative_to(out) for out in made)
+        }
+
+
+@contextmanager
+def _repo(root: Path) -> Iterator[Any]:
+    """DVC's repository in ``root``, its refusals as GraftError."""
+    from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.lock import LockError
     from dvc.repo import Repo
+    from dvc.scm import SCMError
 
-    found: dict[str, Any] = {}
+    remedies = {
+        NotDvcRepoError: "run from the project's folder, where dvc.yaml lies",
+        SCMError: "this is no git checkout: say so once with `.venv/bin/dvc config --local core.no_scm true`",
+    }
+    if not root.is_dir():
+        raise GraftError("there is no such folder", where=root)
+    logging.getLogger("dvc").setLevel(logging.WARNING)
     try:
-        with contextlib.chdir(root), _quiet_dvc(), Repo(_wait_for_lock=True) as repo:
-            asked = [stage for stage in repo.index.stages if stage.addressing in stages]
-            status = repo.status(targets=[stage.addressing for stage in asked]) if asked else {}
-            for entries in status.values():
-                for entry in entries:
-                    found.update(entry.get("changed deps", {}) if isinstance(entry, dict) else {})
-            made = [Path(out.fs_path) for out in repo.index.outs if out.protocol == "local"]
-            return {
-                str(dep): ChangedInput(how if isinstance(how, str) else "settings", _content(dep))
-                for stage in asked
-                for dep in stage.deps
-                if (how := found.get(str(dep))) and not any(Path(dep.fs_path).is_relative_to(out) for out in made)
-            }
-    except LockError as error:
-        raise BusyError(f"a run is taking the data in just now: {_owner(error)}", where=root) from error
+        # DVC takes and gives paths relative to the current folder.
+        with contextlib.chdir(root), Repo() as repo:
+            yield repo
+    except LockError:
+        raise
     except DvcException as error:
-        raise GraftError(_text(error), where=root, remedy=_remedy(error)) from error
+        cause = f": {error.__cause__}" if error.__cause__ else ""
+        raise GraftError(f"{error}{cause}", where=root, remedy=remedies.get(type(error))) from error
 
 
 def _content(dep: Any) -> str:
@@ -209,87 +186,14 @@ def _content(dep: Any) -> str:
         return ""
 
 
-@contextmanager
-def _commands_recorded(stage: str, on_line: Say, statuses: list[int], timeout: float | None) -> Iterator[None]:
-    """Have DVC run stage commands through flows.command; DVC itself lets them write to the terminal unseen."""
-    import dvc.stage.run as dvc_run
-    from dvc.stage.exceptions import StageCmdFailedError
-
-    def run(executable: str | None, cmd: str, *, cwd: str, env: dict[str, str], **_: Any) -> None:
-        argv = dvc_run._make_cmd(executable, cmd)
-        try:
-            statuses.append(run_command(argv, on_line, cwd=Path(cwd), env=env, timeout=timeout))
-        except subprocess.TimeoutExpired:
-            raise took_too_long(stage, timeout or 0.0) from None
-        if statuses[-1] != 0:
-            raise StageCmdFailedError(cmd, statuses[-1])
-
-    original = dvc_run._run
-    dvc_run._run = run
-    try:
-        yield
-    finally:
-        dvc_run._run = original
-
-
-@contextmanager
-def _quiet_dvc() -> Iterator[None]:
-    """DVC tells its own story on stdout as soon as it is imported; here the caller tells it. Warnings stay."""
-    logger = logging.getLogger("dvc")
-    level, propagate = logger.level, logger.propagate
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False  # it has a handler of its own, and Prefect gives the root logger another
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.propagate = propagate
-
-
-def _refuse_unknown(named: Collection[str], repo: Any) -> None:
-    known = [stage.addressing for stage in repo.index.stages] if named else []
-    for name in named:
-        if name not in known:
-            raise GraftError(f"there is no stage '{name}'", where="dvc.yaml", remedy=did_you_mean(name, known))
-
-
-def _say_if_locked(repo: Any, say: Say) -> None:
-    """DVC waits for the project's lock in silence, so look at the lock first and say who holds it."""
-    from dvc.lock import LockError, make_lock
-
-    path = Path(repo.tmp_dir) / "lock"
-    hardlink = repo.config["core"].get("hardlink_lock", False)
-    try:
-        with make_lock(str(path), tmp_dir=repo.tmp_dir, hardlink_lock=hardlink):
-            return
-    except LockError:
-        pid = path.read_text(encoding="utf-8", errors="replace").strip()
-        owner = f" (PID {pid})" if pid.isdigit() else ""
-        say(f"waiting for another DVC process{owner} to let go of this project")
-
-
-def _text(error: BaseException) -> str:
-    """DVC's message with that of its cause, which often is the one that says something."""
-    texts = [str(error)]
-    while error.__cause__ is not None:
-        error = error.__cause__
-        if str(error) and str(error) not in texts[-1]:
-            texts.append(str(error))
-    return ": ".join(texts)
-
-
-def _owner(error: Exception) -> str:
-    """The line of DVC's message that names the process in the way."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line.startswith("(PID")), lines[0])
-
-
-def _remedy(error: Exception) -> str | None:
-    from dvc.exceptions import NotDvcRepoError
-    from dvc.scm import SCMError
-
-    if isinstance(error, NotDvcRepoError):
-        return "run from the project's folder, where dvc.yaml lies"
-    if isinstance(error, SCMError):
-        return "this is no git checkout: say so once with `.venv/bin/dvc config --local core.no_scm true`"
-    return None
+def _reason(printed: Collection[str]) -> str:
+    """The stage's own message (``error: what``, ``where`` and ``remedy`` below it), else the last lines."""
+    lines = [line for line in printed if line]
+    starts = [index for index, line in enumerate(lines) if line.startswith("error: ")]
+    if starts:
+        what, *below = lines[starts[-1] :]
+        details = [line for line in below if line.startswith("  ")]
+        return "\n".join([what.removeprefix("error: "), *details])
+    killed = any(line.endswith("exited with -9") for line in lines)
+    why = "it was killed (SIGKILL), as happens when memory runs out; " if killed else ""
+    return f"{why}the last it printed:" + "".join(f"\n    {line}" for line in lines or ["(nothing)"])

@@ -1,7 +1,4 @@
-"""What the service was asked, against what the model was trained on: ``python -m flows.monitor`` tells and can train.
-
-The service writes its answers into the journal; validation's own measure of drift compares them (graft.monitoring).
-"""
+"""The flow that compares what the service was asked with what the model was trained on (graft.monitoring)."""
 
 from __future__ import annotations
 
@@ -12,40 +9,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import typed
-from flows.startup import start
+from prefect import State, flow
+from prefect.artifacts import create_table_artifact
+from prefect.states import Completed, Failed
+from prefect.variables import Variable
 
-start()
-
-from prefect import State, flow  # noqa: E402
-from prefect.artifacts import create_table_artifact  # noqa: E402
-from prefect.states import Completed, Failed  # noqa: E402
-
-from flows.events import DRIFTED, emit  # noqa: E402
-from flows.notify import tell_changes, tell_of_end  # noqa: E402
-from flows.pipeline import run_flow  # noqa: E402
-from flows.project import project_id  # noqa: E402
-from graft.core.config import load_params  # noqa: E402
-from graft.core.errors import GraftError  # noqa: E402
-from graft.core.workspace import Workspace  # noqa: E402
-from graft.monitoring.drift import DriftReport, drift_report  # noqa: E402
-from graft.monitoring.prediction_log import PredictionLog  # noqa: E402
+from flows.cli import run_as_command, run_flow
+from flows.project import DRIFTED, emit, project_id
+from graft.core.config import load_params
+from graft.core.errors import GraftError
+from graft.core.workspace import Workspace
+from graft.monitoring.drift import DriftReport, drift_report
+from graft.monitoring.prediction_log import PredictionLog
 
 DAY = 86_400.0  # seconds
-NEEDS_SOMEBODY = {"drifted", "worse"}
 
 
-@flow(
-    name="graft-monitor",
-    flow_run_name="monitor: the last {days:g} days",
-    on_failure=[tell_of_end],
-    on_crashed=[tell_of_end],
-    on_completion=[tell_of_end],
-)
+@flow(name="graft-monitor", flow_run_name="monitor: the last {days:g} days")
 def monitor(root: str = ".", days: float = 7.0) -> State[Any]:
-    """Compare the answers of the last ``days`` with training, and show a table.
+    """Compare the answers of the last ``days`` with training, publish a table, and emit ``graft.drifted``.
 
-    ``graft.drifted`` is emitted, and people are told, of each cause once: the answers of days go on showing it.
+    The event is emitted when a cause is new, not each time that the answers of days go on showing it.
 
     Args:
         root: the project's folder.
@@ -62,11 +46,12 @@ def monitor(root: str = ".", days: float = 7.0) -> State[Any]:
     words, project = found.describe(), project_id(workspace)
     description = f"Answers of the last {days:g} days: {words}"
     create_table_artifact(rows_of(found), key=f"{project}-monitor", description=description)
-    # Too few answers do not say that what was found before is over.
-    if found.status != "too few answers" and (
-        new := tell_changes(workspace, "drift", f"graft-monitor: {project} {found.status}", found.causes)
-    ):
-        emit(DRIFTED, workspace, verdict=found.status, what=words, cause=", ".join(new))
+    if found.status != "too few answers":  # they do not say that what was found before is over
+        known = f"{project}-drift"  # the causes that the event was emitted for
+        before: Any = Variable.get(known, [])
+        if new := [cause for cause in found.causes if cause not in before]:
+            emit(DRIFTED, workspace, verdict=found.status, what=words, cause=", ".join(new))
+        Variable.set(known, list(found.causes), overwrite=True)
     return Completed(name=found.status.capitalize(), message=words)
 
 
@@ -95,16 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.monitor", description="Look whether the answers drift.")
     parser.add_argument("--days", type=float, default=7.0, help="how far back to look (default: 7)")
-    parser.add_argument("--run", action="store_true", help="run the pipeline here and now if they do")
     parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
     chosen = parser.parse_args(arguments)
-    return typed.as_command(lambda: _look(chosen.root, chosen.days, chosen.run))
-
-
-def _look(root: Path, days: float, run: bool) -> None:
-    state = typed.run(lambda: monitor(str(root), days, return_state=True))
-    if run and (state.name or "").lower() in NEEDS_SOMEBODY:
-        run_flow(root)
+    return run_as_command(
+        lambda: print(run_flow(lambda: monitor(str(chosen.root), chosen.days, return_state=True)).message)
+    )
 
 
 if __name__ == "__main__":

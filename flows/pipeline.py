@@ -1,64 +1,49 @@
 """The training flow: ``python -m flows.pipeline`` runs dvc.yaml with one Prefect task per stage.
 
-The order of the stages, and what is out of date, are DVC's business (flows.graph); here they become visible, are
-tried again where that can help, and end in one message. It needs no server; with ``PREFECT_API_URL`` it uses one.
+The order of the stages, and what is out of date, are DVC's business (flows.graph). It needs no server; with
+``PREFECT_API_URL`` it uses one.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.startup import end_quickly, end_with_worker, start
+from prefect import State, flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
 
-start()
-
-import httpx  # noqa: E402
-from prefect import State, flow  # noqa: E402
-from prefect.exceptions import FailedRun  # noqa: E402
-from prefect.runtime import flow_run  # noqa: E402
-from prefect.states import Completed, Failed  # noqa: E402
-
-from flows.crashes import bury_dead_runs  # noqa: E402
-from flows.events import TRAINED, emit  # noqa: E402
-from flows.graph import Step, reproduce  # noqa: E402
-from flows.notify import tell_of_end  # noqa: E402
-from flows.outcome import Outcome, StageRun  # noqa: E402
-from flows.overrides import write_overrides  # noqa: E402
-from flows.result import headline, summary  # noqa: E402
-from flows.server import address, some_server  # noqa: E402
-from flows.show import Page  # noqa: E402
-from flows.stage_task import Patience, run_as_task, trace  # noqa: E402
-from flows.terminal import end_on_sigterm, keep_prefect_quiet, say, speak_alone  # noqa: E402
-from flows.turn import SKIPPED, BusyError, WhenBusy, recorded, records, turn  # noqa: E402
-from graft.core.config import load_params  # noqa: E402
-from graft.core.errors import GraftError, exit_code  # noqa: E402
-from graft.core.workspace import Workspace  # noqa: E402
-from graft.pipeline.locate import refuse_missing  # noqa: E402
+from flows.artifacts import ArtifactPublisher
+from flows.cli import run_as_command, run_flow
+from flows.graph import is_changed, run_stage, stages_in_order
+from flows.project import ENDING, TRAINED, emit, project_lock
+from flows.result import headline, summary
+from graft.core.config import load_params
+from graft.core.errors import GraftError
+from graft.core.workspace import Workspace
+from graft.pipeline.locate import refuse_missing
 
 PACKAGE = "package"  # the stage whose work is a new model
+# Stages that may fetch something over a network. A second try of any other would fail in the same way.
+TOUCH_NETWORK = frozenset({"locate", "ingest", "gather", "select"})
+RETRY_DELAYS = [2.0, 10.0, 60.0]
+UNCHANGED = "Unchanged"
 
 
-@flow(
-    name="graft-pipeline",
-    flow_run_name="train: {cause}",
-    on_failure=[tell_of_end],
-    on_crashed=[tell_of_end],
-    on_completion=[tell_of_end],
-)
+@flow(name="graft-pipeline", flow_run_name="train: {cause}")
 def pipeline(
     root: str = ".",
     targets: tuple[str, ...] = (),
     force: bool = False,
     retries: int = 0,
     timeouts: dict[str, float] | None = None,
-    params: dict[str, Any] | None = None,
-    when_busy: WhenBusy = "wait",
     cause: str = "by hand",
 ) -> State[Any]:
     """Bring the project in ``root`` up to date.
@@ -67,102 +52,116 @@ def pipeline(
         root: the folder that holds dvc.yaml.
         targets: stages to bring up to date with all that they need; none: all stages.
         force: run stages although nothing changed.
-        retries: how often a stage that touches the network is tried again.
-        timeouts: seconds that a stage may take, by its name; then all its processes are ended.
-        params: values for keys of params.yaml, such as ``data.source`` (see flows.overrides); none at all takes back
-            those of the run before, None leaves the file as it is.
-        when_busy: what to do where another run is at work in this project: wait for it, or leave.
+        retries: how often a stage that touches the network is tried again, after 2, 10, 60, 60, ... s.
+        timeouts: seconds that a stage may take, by its name; then it is ended with all its processes.
         cause: why it runs, for its name.
     """
-    speak_alone()
     workspace = Workspace(Path(root).resolve())
-    run = str(flow_run.id)
-    with recorded(workspace, run, address()) as note:
-        end_with_worker()
-        try:
-            with turn(workspace, run, when_busy, say):
-                bury_dead_runs(workspace)
-                if params is not None:
-                    write_overrides(workspace, params, say)
-                state = _train(workspace, targets, force, Patience(retries, timeouts or {}))
-        except BusyError as error:
-            state = Completed(name=SKIPPED, message=error.message())  # nothing failed; a cancelled one would be traced
-        except GraftError as error:
-            trace()
-            state = Failed(message=error.message())
-        note(state.type.value, state.message or "")
-    return state
+
+    def say(line: str) -> None:
+        get_run_logger().info(line, extra={"stage": "flow"})
+
+    try:
+        _refuse_limits(retries, timeouts or {})
+        with project_lock(workspace, on_wait=say):
+            return _train(workspace, targets, force, retries, timeouts or {})
+    except GraftError as error:
+        return failed(error)
+    finally:
+        _emit_end()
 
 
-def _train(workspace: Workspace, targets: Sequence[str], force: bool, patience: Patience) -> State[Any]:
+def _train(
+    workspace: Workspace, targets: Sequence[str], force: bool, retries: int, timeouts: Mapping[str, float]
+) -> State[Any]:
     if workspace.params.exists():
         refuse_missing(load_params(workspace.params), workspace.root)
-    page = Page(workspace, say)
-
-    def around(step: Step) -> StageRun:
-        with page.findings_of_failure(step.name):
-            run = run_as_task(step, patience)
-        page.publish(run)
-        return run
-
-    runs = reproduce(workspace.root, around, targets=targets, force=force, named=patience.timeouts, say=say)
-    if any(run.name == PACKAGE and run.outcome is not Outcome.UNCHANGED for run in runs):
+    stages = stages_in_order(workspace.root, targets, named=timeouts)
+    publisher = ArtifactPublisher(workspace)
+    changed = []
+    for stage in stages:
+        run = stage_task.with_options(
+            name=stage.name,
+            retries=retries if stage.name in TOUCH_NETWORK else 0,
+            retry_delay_seconds=[*RETRY_DELAYS, *[RETRY_DELAYS[-1]] * retries][:retries] or 0,
+            timeout_seconds=timeouts.get(stage.name),
+        )
+        before = publisher.findings_version()
+        state = run(str(workspace.root), stage.name, force, return_state=True)
+        if not state.is_completed():
+            if publisher.findings_version() != before:
+                publisher.publish_findings()
+            return Failed(message=_message(stage.name, state, timeouts))
+        publisher.publish(stage.outs)
+        if state.name != UNCHANGED:
+            changed.append(stage.name)
+    if PACKAGE in changed:
         emit(TRAINED, workspace, **headline(workspace))
-    worked = sum(run.outcome is not Outcome.UNCHANGED for run in runs)
-    return Completed(message=f"{worked} of {len(runs)} stages had something to do")
+    return Completed(message=f"{len(changed)} of {len(stages)} stages had something to do")
 
 
-def run_flow(root: Path, targets: Sequence[str] = (), **options: Any) -> None:
-    """Run the flow and print what it has come to.
+@task(task_run_name="{stage}", cache_policy=NO_CACHE)
+def stage_task(root: str, stage: str, force: bool) -> State[Any]:
+    """Run one stage of dvc.yaml, its output in the task's logs. A failure is returned: raised, it is logged twice."""
+    log = get_run_logger()
 
-    Args:
-        root: the folder that holds dvc.yaml.
-        targets: stages to bring up to date; none: all.
-        options: the flow's further parameters.
+    def show(line: str) -> None:
+        log.info(line, extra={"stage": stage})
 
-    Raises:
-        GraftError: a stage failed, or there is nothing to run.
+    if not force and not is_changed(Path(root), stage):
+        show("unchanged")
+        return Completed(name=UNCHANGED, message="unchanged")
+    try:
+        run_stage(Path(root), stage, show, *(["--force"] if force else []))
+    except GraftError as error:
+        return failed(error)
+    show("done")
+    return Completed(message="done")
+
+
+def _emit_end() -> None:
+    """Tell Prefect's automation on heartbeats that this run ends.
+
+    The first heartbeat of a short run may reach the server after the run's end, and the run would be taken for silent.
+    What this process emits arrives in order, so that this event comes after every heartbeat.
     """
-    workspace = Workspace(root.resolve())
-    with some_server():
-        try:
-            state = pipeline(str(root), tuple(targets), **options, return_state=True)
-        except httpx.TransportError as error:
-            state = _end_without_server(workspace, error)
-    if not state.is_completed() or state.name == SKIPPED:
-        with contextlib.suppress(FailedRun):
-            state.result()  # raises again what was not foreseen
-        raise GraftError(state.message or f"the flow ended as {state.name}")
-    if not targets:
-        say("\n" + summary(workspace))
+    run = flow_run.id
+    if run is not None:
+        emit_event(ENDING, resource={"prefect.resource.id": f"prefect.flow-run.{run}"})
 
 
-def _end_without_server(workspace: Workspace, error: httpx.TransportError) -> State[Any]:
-    """How the run ended by its own record, where the server went away before it could be told."""
-    mine = [record for record in records(workspace) if record.pid == os.getpid() and record.state]
-    if not mine:
-        raise GraftError(
-            f"the Prefect server stopped answering before the run began: {error}",
-            where=address(),
-            remedy="run again: without that server, the run uses a temporary one",
-        ) from None
-    say(f"the Prefect server at {address()} went away: the next run here tells it how this one ended")
-    message = mine[-1].message
-    return Completed(message=message) if mine[-1].state == "COMPLETED" else Failed(message=message)
+def failed(error: GraftError) -> State[Any]:
+    """The state that says what was wrong; with GRAFT_DEBUG=1 the traceback is printed."""
+    if os.environ.get("GRAFT_DEBUG") == "1":
+        traceback.print_exc()
+    return Failed(message=error.message())
+
+
+def _message(stage: str, state: State[Any], timeouts: Mapping[str, float]) -> str:
+    if state.name != "TimedOut":
+        return state.message or f"stage '{stage}' ended as {state.name}"
+    return GraftError(
+        f"stage '{stage}' failed: it took longer than {timeouts[stage]:g} s, so it was ended with all its processes",
+        remedy=f"give it more time in the flow's parameter `timeouts`, such as {{{stage}: {2 * timeouts[stage]:g}}}",
+    ).message()
+
+
+def _refuse_limits(retries: int, timeouts: Mapping[str, float]) -> None:
+    if retries < 0:
+        raise GraftError(f"a stage cannot be tried {retries} times again", remedy="give 0 retries or more")
+    for stage, seconds in timeouts.items():
+        if not seconds > 0:
+            raise GraftError(f"the time limit of '{stage}' is {seconds:g} s", remedy="give it more than 0 s")
 
 
 def _timeouts(given: Sequence[str]) -> dict[str, float]:
     """``["finetune=3600"]`` -> ``{"finetune": 3600.0}``."""
-    found = {}
-    for text in given:
-        stage, _, seconds = text.partition("=")
-        try:
-            found[stage] = float(seconds)
-        except ValueError:
-            raise GraftError(
-                f"{text!r} is no time limit", where="--timeout", remedy="write it as STAGE=SECONDS"
-            ) from None
-    return found
+    try:
+        return {stage: float(seconds) for stage, _, seconds in (text.partition("=") for text in given)}
+    except ValueError:
+        raise GraftError(
+            f"{', '.join(given)} is no time limit", where="--timeout", remedy="write it as STAGE=SECONDS"
+        ) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,25 +173,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--timeout", action="append", default=[], metavar="STAGE=SECONDS", help="end a stage that takes longer"
     )
-    parser.add_argument("--when-busy", choices=["wait", "leave"], default="wait", help="where another run is at work")
     parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
     chosen = parser.parse_args(arguments)
-    end_on_sigterm()
-    if os.environ.get("GRAFT_DEBUG") != "1":
-        keep_prefect_quiet()
-    code = exit_code(lambda: _run(chosen))
-    end_quickly()
-    return code
 
+    def work() -> None:
+        limits = _timeouts(chosen.timeout)
+        run_flow(
+            lambda: pipeline(
+                str(chosen.root), tuple(chosen.targets), chosen.force, chosen.retries, limits, return_state=True
+            )
+        )
+        if not chosen.targets:
+            print("\n" + summary(Workspace(chosen.root.resolve())))
 
-def _run(chosen: argparse.Namespace) -> None:
-    options: Mapping[str, Any] = {
-        "force": chosen.force,
-        "retries": chosen.retries,
-        "timeouts": _timeouts(chosen.timeout),
-        "when_busy": chosen.when_busy,
-    }
-    run_flow(chosen.root, chosen.targets, **options)
+    return run_as_command(work)
 
 
 if __name__ == "__main__":

@@ -1,79 +1,98 @@
-"""``python -m flows.promote``: the packaged model comes into use if it is better; what graft.registry says, shown."""
+"""The flows that change the production model, promotion and rollback: what graft.registry does, shown in Prefect."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from flows.startup import start
+from prefect import State, flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed
 
-start()
-
-from prefect import State, flow, task  # noqa: E402
-from prefect.cache_policies import NO_CACHE  # noqa: E402
-
-from flows.in_use import change  # noqa: E402
-from flows.notify import tell_of_end  # noqa: E402
-from flows.typed import as_command, run  # noqa: E402
-from graft.core.workspace import Workspace  # noqa: E402
-from graft.registry import promote as room  # noqa: E402
-from graft.registry.publish import publish  # noqa: E402
-from graft.registry.rule import held  # noqa: E402
+from flows.project import project_id
+from graft.core.errors import GraftError
+from graft.core.workspace import Workspace
+from graft.registry import promote as promotion
+from graft.registry import rollback as return_to
+from graft.registry.history import Promotion, history
+from graft.registry.publish import publish
+from graft.registry.rule import held
 
 # Before another try to reach the remote, in seconds.
 RETRY_DELAYS = [10.0, 60.0, 300.0]
 
 
-@flow(
-    name="graft-promote",
-    flow_run_name="promote: {cause}",
-    on_failure=[tell_of_end],
-    on_crashed=[tell_of_end],
-    on_completion=[tell_of_end],
-)
+@flow(name="graft-promote", flow_run_name="promote: {cause}")
 def promote(
     root: str = ".", anyway: bool = False, send: bool = False, automatic: bool = False, cause: str = "by hand"
 ) -> State[Any]:
-    """Put the packaged model into use if it is better than the one that is.
+    """Put the packaged model into production if it is better than the one that is.
 
     Args:
         root: the folder that holds dvc.yaml.
         anyway: whether it is better or not.
-        send: send data and models to the DVC remote afterwards, and verify them there.
+        send: publish data and models to the DVC remote afterwards.
         automatic: nobody asked for it: nothing is done where a person has to decide (see graft.registry.rule.held).
         cause: why it runs, for its name.
     """
 
-    def work(workspace: Workspace) -> room.Change:
+    def work(workspace: Workspace) -> promotion.Change:
         if automatic and (why := held(workspace)):
-            return room.Change(None, why)
-        done = room.promote(workspace, anyway=anyway)
-        if not send:
-            return done
-        return dataclasses.replace(done, notes=(*done.notes, *sent(workspace)))
+            return promotion.Change(None, why)
+        done = promotion.promote(workspace, anyway=anyway)
+        return dataclasses.replace(done, notes=(*done.notes, *sent(workspace))) if send else done
 
-    return change(root, work)
+    return _change(root, work)
+
+
+@flow(name="graft-rollback", flow_run_name="rollback")
+def rollback(root: str = ".", to: int | None = None) -> State[Any]:
+    """Bring an earlier model back, byte for byte, without training.
+
+    Args:
+        root: the folder that holds dvc.yaml.
+        to: its number in `graft history`; None: the one that was in production before.
+    """
+    return _change(root, lambda workspace: return_to.rollback(workspace, to))
 
 
 @task(name="publish", cache_policy=NO_CACHE, retries=len(RETRY_DELAYS), retry_delay_seconds=RETRY_DELAYS)
 def sent(workspace: Workspace) -> list[str]:
-    """Publish, tried again where the remote is away for a while; what came of it, in lines."""
+    """Publish, tried again where the remote is away for a while; returns what came of it, in lines."""
     return publish(workspace).lines()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m flows.promote", description="Promote the packaged model.")
-    parser.add_argument("--anyway", action="store_true", help="whether it is better than the model in use or not")
-    parser.add_argument("--send", action="store_true", help="publish it to the DVC remote afterwards")
-    parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
-    chosen = parser.parse_args(arguments)
-    return as_command(lambda: run(lambda: promote(str(chosen.root), chosen.anyway, chosen.send, return_state=True)))
+def _change(root: str, work: Callable[[Workspace], promotion.Change]) -> State[Any]:
+    """Do ``work`` in the project in ``root``, and publish the history as an artifact."""
+    workspace = Workspace(Path(root).resolve())
+    try:
+        done = work(workspace)
+    except GraftError as error:
+        return Failed(message=error.message())
+    key = f"{project_id(workspace)}-production-model"
+    create_markdown_artifact(history_page(done, history(workspace)), key=key, description=done.sentence)
+    lines = (done.sentence, *done.notes)
+    for line in lines:
+        get_run_logger().info(line)
+    return Completed(name=None if done.promotion else "Kept", message="\n".join(lines))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def history_page(done: promotion.Change, past: tuple[Promotion, ...]) -> str:
+    """What was done, and every model that was promoted, newest first, as Markdown."""
+    lines = [f"{done.sentence}.", "", *(f"- {note}" for note in done.notes), ""]
+    if past:
+        lines += ["| | model | accuracy | since | tag |", "|---|---|---|---|---|"]
+    for item in reversed(past):
+        mark = "in use" if item is past[-1] else ""
+        lines.append(f"| {mark} | {item.title} | {_accuracy(item)} | {item.when} | {item.tag or ''} |")
+    return "\n".join([*lines, ""])
+
+
+def _accuracy(item: Promotion) -> str:
+    value, bounds = item.figures.get("accuracy"), item.figures.get("accuracy_ci95")
+    if value is None:
+        return "not known"
+    return f"{value:.3f}" + (f" (95%: {bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")

@@ -24,16 +24,10 @@ TOOLS = (
 )
 # Attributes of their objects that are private, or that were once replaced by ours.
 PRIVATE = re.compile(
-    r"(?<!self)\._run\b|\b_reproduce_stage\b|\bBentoMLContainer\b|\b_internal\b|\b_bentoml_(sdk|impl)\b"
+    r"(?<!self)\._run\b|\b_reproduce_stage\b|\b_wait_for_lock\b|\bBentoMLContainer\b|\b_internal\b|\b_bentoml_(sdk|impl)\b"
 )
 # "path: what is used", each with its reason. At most five.
-_ONE_TASK_PER_STAGE = "a task per stage of one `Repo.reproduce`"
-ALLOWED: dict[str, str] = {
-    "flows/graph.py: _reproduce_stage": _ONE_TASK_PER_STAGE,
-    "flows/graph.py: dvc.repo.reproduce._reproduce_stage": _ONE_TASK_PER_STAGE,
-    "flows/graph.py: dvc_run._run": _ONE_TASK_PER_STAGE,
-    "flows/graph.py: ._run": _ONE_TASK_PER_STAGE,
-}
+ALLOWED: dict[str, str] = {}
 
 
 def sources() -> list[Path]:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import inspect
 import re
 import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from prefect import tags
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.client.orchestration import get_client
 from prefect.flows import load_flow_from_entrypoint
 from prefect.server.events.schemas.automations import EventTrigger as ServerTrigger
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from ruamel.yaml import YAML
 
-from flows import deployments
-from flows.deployments import LONG_FLOWS, SILENCE, deploy, make_pool, pool_of, silence
-from flows.events import DATA_CHANGED, DRIFTED, TRAINED
-from flows.project import project_id
+from flows.deployments import HEARTBEAT_AUTOMATION, deploy, heartbeat_automation
+from flows.pipeline import pipeline
+from flows.project import DRIFTED, ENDING, TRAINED, project_id
 from graft.core.errors import GraftError
 from graft.core.workspace import Workspace
 from tests.flows.toy import Toy
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 LISTED: list[dict[str, Any]] = YAML(typ="safe", pure=True).load((ROOT / "prefect.yaml").read_text())["deployments"]
@@ -39,14 +43,17 @@ def test_a_deployment_names_a_flow_and_parameters_that_it_has(item: dict[str, An
     # Names carry the project: a server may know several.
     assert item["name"].endswith("-{{ $GRAFT_PROJECT_ID }}")
     assert item["work_pool"] == {"name": "{{ $GRAFT_PROJECT_ID }}"}
+    assert item["tags"] == ["{{ $GRAFT_PROJECT_ID }}"], "notifications find the project's runs by it"
     for trigger in item.get("triggers") or []:
-        assert trigger["match"] == {"prefect.resource.id": "graft.project.{{ $GRAFT_PROJECT_ID }}"}
+        assert "$GRAFT_PROJECT_ID" in str(trigger["match"]) + str(trigger.get("match_related"))
         assert set(trigger["parameters"]) <= set(inspect.signature(flow.fn).parameters)
 
 
 def test_the_chain_of_events_is_closed() -> None:
     waited_for = {event for item in LISTED for trigger in item.get("triggers") or [] for event in trigger["expect"]}
-    assert waited_for == {DATA_CHANGED, TRAINED, DRIFTED}
+    assert waited_for == {TRAINED, DRIFTED, "prefect.flow-run.Crashed"}
+    watching = next(item for item in LISTED if item["name"].startswith("watch-"))
+    assert watching["parameters"]["deployment"] == "graft-pipeline/" + LISTED[0]["name"]
 
 
 def test_stages_with_a_time_limit_are_in_the_graph() -> None:
@@ -64,30 +71,9 @@ def test_without_a_server_it_says_how_to_start_one(toy: Toy) -> None:
     )
 
 
-@pytest.mark.usefixtures("prefect_server")
-def test_an_unknown_deployment_is_named_with_those_there_are(toy: Toy) -> None:
-    with pytest.raises(GraftError, match=r"there is no prefect\.yaml here"):
-        deploy(toy.root)
-    (toy.root / "prefect.yaml").write_text((ROOT / "prefect.yaml").read_text())
-    with pytest.raises(GraftError) as caught:
-        deploy(toy.root, ["trian"])
-    assert caught.value.what == "there is no deployment 'trian'"
-    assert caught.value.remedy == "it has train, watch, monitor, promote, rollback, crashes"
-
-
-@pytest.mark.usefixtures("prefect_server")
-def test_pool_and_automation_are_there_once_however_often_they_are_made() -> None:
-    for _ in range(2):
-        make_pool("vision-1a2b3c4d")
-        deployments._watch_for_silence()
-    with get_client(sync_client=True) as client:
-        assert [pool.type for pool in client.read_work_pools() if pool.name == "vision-1a2b3c4d"] == ["process"]
-        assert len(client.read_automations_by_name(SILENCE)) == 1
-
-
 def lay(root: Path, **replaced: str) -> Path:
     """A folder that can be deployed from, its prefect.yaml with texts replaced."""
-    root.mkdir(parents=True)
+    root.mkdir(parents=True, exist_ok=True)
     (root / "flows").symlink_to(ROOT / "flows")
     text = (ROOT / "prefect.yaml").read_text()
     for old, new in replaced.items():
@@ -107,66 +93,80 @@ def test_projects_of_one_name_are_told_apart(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_two_folders_on_one_server_leave_one_another_alone(tmp_path: Path) -> None:
     roots = [lay(tmp_path / place / "vision") for place in ("a", "b")]
-    made = [deploy(root, ["watch", "promote"]) for root in roots]
+    made = [deploy(root) for root in roots for _ in range(2)]
     ids = [project_id(Workspace(root)) for root in roots]
-    assert made == [[f"watch-{one}", f"promote-{one}"] for one in ids]
-    assert [pool_of(root) for root in roots] == ids
+    names = ["train", "watch", "monitor", "promote", "rollback", "experiment"]
+    assert made[::2] == [[f"{name}-{one}" for name in names] for one in ids]
     with get_client(sync_client=True) as client:
         for root, one in zip(roots, ids, strict=True):
             known = client.read_deployment_by_name(f"graft-promote/promote-{one}")
             assert known.work_pool_name == one
             assert known.pull_steps == [{"prefect.deployments.steps.set_working_directory": {"directory": str(root)}}]
+            assert known.global_concurrency_limit is not None and known.global_concurrency_limit.limit == 1
             (automation,) = client.read_automations_by_name(f"{one}: a trained model is promoted")
             assert automation.trigger.match.root == {"prefect.resource.id": f"graft.project.{one}"}
+        assert len(client.read_automations_by_name(HEARTBEAT_AUTOMATION)) == 1, "however often it is made"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_name_that_another_folder_could_bear_is_refused(tmp_path: Path) -> None:
+    root = lay(tmp_path / "vision", **{'"watch-{{ $GRAFT_PROJECT_ID }}"': "look"})
+    with pytest.raises(GraftError) as caught:
+        deploy(root)
+    assert caught.value.message() == (
+        f"the deployment 'look' of another folder could bear the same name\n  where: {root / 'prefect.yaml'}\n"
+        '  remedy: name it "look-{{ $GRAFT_PROJECT_ID }}"'
+    )
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Keeps what it is sent."""
+
+    got: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        self.got.append(self.rfile.read(int(self.headers["content-length"])).decode())
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.timeout(900)
-def test_a_pool_of_the_users_is_made_and_a_deployment_of_another_folder_never_taken_over(tmp_path: Path) -> None:
-    own = {'"watch-{{ $GRAFT_PROJECT_ID }}"': "look", '"{{ $GRAFT_PROJECT_ID }}"\n\n': "gpu\n\n"}
-    first, second = (lay(tmp_path / place / "vision", **own) for place in ("c", "d"))
-    assert pool_of(first) == "gpu"
-    assert deploy(first, ["look"]) == ["look"]
-    with pytest.raises(GraftError) as caught:
-        deploy(second, ["look"])
-    with get_client(sync_client=True) as client:
-        known = client.read_deployment_by_name("graft-watch/look")
-    assert known.work_pool_name == "gpu"
-    assert caught.value.message() == (
-        f"the deployment 'look' is that of another folder: {first}\n  where: {second / 'prefect.yaml'}\n"
-        "  remedy: give it a name of its own there, such as look-{{ $GRAFT_PROJECT_ID }}; if that folder is gone, "
-        f"`.venv/bin/prefect deployment delete {known.id}` first"
-    )
-    assert deploy(first, ["look"]) == ["look"], "its own folder may"
+def test_a_failure_is_told_through_a_notification_block_once_a_day(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    lay(toy.root)
+    monkeypatch.setenv("GRAFT_NOTIFY", "custom-webhook/nobody")
+    with pytest.raises(GraftError, match="there is no notification block 'custom-webhook/nobody'"):
+        deploy(toy.root)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        block = CustomWebhookNotificationBlock(
+            name="team",
+            url=f"http://127.0.0.1:{server.server_port}/",
+            json_data={"subject": "{{subject}}", "body": "{{body}}"},
+        )
+        block.save("team", overwrite=True)
+        monkeypatch.setenv("GRAFT_NOTIFY", "custom-webhook/team")
+        deploy(toy.root)
+        toy.say("bad")
+        with tags(project_id(Workspace(toy.root))):  # as its deployments have
+            for _ in range(2):
+                assert pipeline(str(toy.root), return_state=True).is_failed()
+        until(lambda: Receiver.got, 120)
+        server.shutdown()
+    (message,) = Receiver.got
+    assert "train: by hand: prefect.flow-run.Failed" in message
+    assert "the file holds a bad word" in message and "remedy: take a better word" in message
 
 
-def test_several_pools_need_to_be_chosen_from(tmp_path: Path) -> None:
-    root = lay(
-        tmp_path / "vision",
-        **{'work_pool: *pool\n\n  - name: "monitor': 'work_pool: {name: gpu}\n\n  - name: "monitor'},
-    )
-    with pytest.raises(GraftError) as caught:
-        pool_of(root)
-    assert caught.value.message() == (
-        f"prefect.yaml names several work pools: gpu, {project_id(Workspace(root))}\n  where: {root / 'prefect.yaml'}\n"
-        "  remedy: a worker takes from one: say which by --pool, and begin a worker for each"
-    )
-
-
-@pytest.mark.parametrize("state", ["Completed", "Failed", "Crashed", "Unchanged", "Skipped", "Too few answers"])
-def test_a_run_that_ended_in_any_state_is_not_silent(state: str) -> None:
-    judged = ServerTrigger.model_validate(silence().model_dump())
-    assert judged.expects(f"prefect.flow-run.{state}") and not judged.starts_after(f"prefect.flow-run.{state}")
-    assert judged.starts_after("prefect.flow-run.heartbeat") and judged.expects("prefect.flow-run.heartbeat")
-
-
-def test_every_flow_but_the_shortest_is_watched_for_silence() -> None:
-    named = {
-        name
-        for file in (ROOT / "flows").glob("*.py")
-        for name in re.findall(r'@flow\(\s*name="(.+?)"', file.read_text())
-    }
-    assert set(LONG_FLOWS) == named - {"graft-crashes"}
+@pytest.mark.parametrize("end", ["Completed", "Failed", "Crashed", "Cancelled", "Unchanged"])
+def test_a_run_that_ended_in_any_state_is_not_silent(end: str) -> None:
+    trigger = ServerTrigger.model_validate(heartbeat_automation().trigger.model_dump())
+    for event in (f"prefect.flow-run.{end}", ENDING):
+        assert trigger.expects(event) and not trigger.starts_after(event)
+    assert trigger.starts_after("prefect.flow-run.heartbeat") and trigger.expects("prefect.flow-run.heartbeat")
 
 
 @pytest.mark.usefixtures("prefect_server")

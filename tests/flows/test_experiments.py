@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.experiment import experiment
 from tests.flows.toy import Toy, make_toy
 from tests.waiting import until
 
@@ -53,8 +54,8 @@ def rates(toy: Toy) -> set[int]:
     """The metric of every experiment that has one."""
     found = set()
     for commit in json.loads(dvc(toy, "exp", "show", "--json")):
-        for experiment in commit.get("experiments") or []:
-            for revision in experiment["revs"]:
+        for found_one in commit.get("experiments") or []:
+            for revision in found_one["revs"]:
                 metric = ((revision["data"] or {}).get("metrics") or {}).get("out.json") or {}
                 if "data" in metric:
                     found.add(metric["data"]["rate"])
@@ -68,3 +69,18 @@ def test_at_once_and_queued(project: Toy) -> None:
     dvc(project, "exp", "run", "--run-all")
     # A worker of the queue's own writes down what became of them.
     assert until(lambda: rates(project) >= {2, 3, 4} and rates(project), 300) == {2, 3, 4}
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_flow_runs_one_in_a_copy_and_leaves_the_project_as_it_is(
+    project: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "a@b.c")
+    before = {path: path.read_text() for path in (project.root / "params.yaml", project.root / "dvc.yaml")}
+    state = experiment({"rate": 5}, str(project.root), return_state=True)
+    assert state.is_completed(), state.message
+    assert 5 in rates(project)
+    assert {path: path.read_text() for path in before} == before
+    assert not (project.root / "out.json").exists()
+    assert experiment({"rate": "[broken"}, str(project.root), return_state=True).is_failed()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -21,11 +22,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import TaskRun
 
 from flows import pipeline as module
-from flows import stage_task
 from flows.pipeline import main, pipeline
 from flows.project import project_id
 from graft.core.workspace import Workspace
-from tests.flows.test_turn import another
+from tests.flows.test_project import locked_by_another
 from tests.flows.toy import Toy
 from tests.waiting import until
 
@@ -82,12 +82,6 @@ def test_a_task_per_stage_and_unchanged_ones_say_so(any_toy: Toy) -> None:
     assert state_names(second) == {"ingest": "Unchanged", "select": "Unchanged", "evaluate": "Unchanged"}
     assert all(item.state is not None and item.state.is_completed() for item in task_runs(second, 3).values())
     assert second.message == "0 of 3 stages had something to do"
-    any_toy.say("better")
-    run(any_toy)
-    any_toy.say("good")
-    restored = task_runs(run(any_toy), 3)["ingest"].state
-    assert restored is not None
-    assert (restored.name, restored.message) == ("Completed", "taken from the run cache")
 
 
 def test_tables_and_the_report_are_shown_on_prefects_page(toy: Toy) -> None:
@@ -189,18 +183,18 @@ def test_a_fault_of_the_flow_itself_is_one_message(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr(module.Page, "publish", broken)
+    monkeypatch.setattr(module.ArtifactPublisher, "publish", broken)
     assert main(["--root", str(toy.root)]) == 1
     assert "error: unexpected ZeroDivisionError: a fault" in capfd.readouterr().err
 
 
 def test_stages_that_touch_the_network_are_tried_again(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage_task, "RETRY_DELAYS", [0.1])
+    monkeypatch.setattr(module, "RETRY_DELAYS", [0.1])
     toy.say("bad")
     state = run(toy, retries=1)
     assert state.is_failed()
     assert task_runs(state, 1)["ingest"].run_count == 2
-    monkeypatch.setattr(stage_task, "TOUCH_NETWORK", frozenset())
+    monkeypatch.setattr(module, "TOUCH_NETWORK", frozenset())
     assert task_runs(run(toy, retries=1), 1)["ingest"].run_count == 1
 
 
@@ -219,16 +213,11 @@ def test_the_server_can_be_imported() -> None:
     assert prefect.server.api.server.API_ROUTERS
 
 
-def test_a_run_that_shall_not_wait_is_skipped_and_names_who_is_at_work(
-    toy: Toy, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with another(Workspace(toy.root)) as other:
-        state = run(toy, when_busy="leave")
-        assert (state.name, state.is_completed()) == ("Skipped", True)
-        assert (state.message or "").startswith(f"another run is at work here: process {other.pid} on ")
-        assert task_runs_now(state) == {}
-        assert main(["--root", str(toy.root), "--when-busy", "leave"]) == 1
-    assert f"error: another run is at work here: process {other.pid} on " in capfd.readouterr().err
+def test_a_run_waits_for_another_and_says_so(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
+    with locked_by_another(Workspace(toy.root)) as other:
+        threading.Timer(5, other.kill).start()
+        assert main(["--root", str(toy.root)]) == 0
+    assert "[flow] waiting: another run is at work here" in capfd.readouterr().out
 
 
 def test_a_stage_with_a_time_limit_fails_its_run_when_the_time_is_over(
@@ -238,7 +227,7 @@ def test_a_stage_with_a_time_limit_fails_its_run_when_the_time_is_over(
     assert main(["--root", str(toy.root), "--timeout", "ingest=1"]) == 1
     assert "error: stage 'ingest' failed: it took longer than 1 s, so it was ended" in capfd.readouterr().err
     assert main(["--root", str(toy.root), "--timeout", "ingest"]) == 1
-    assert "error: 'ingest' is no time limit\n  where: --timeout\n  remedy: write it" in capfd.readouterr().err
+    assert "error: ingest is no time limit\n  where: --timeout\n  remedy: write it" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

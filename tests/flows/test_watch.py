@@ -9,18 +9,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows import pipeline
-from flows.graph import changed_inputs, reproduce
-from flows.turn import turn
-from flows.watch import main, watch
+from flows.graph import changed_inputs, run_stage
+from flows.watch import watch
 from graft.core.config import load_params
 from graft.core.workspace import Workspace
 from graft.data.changes import compare_with_ingested
 from graft.pipeline import ingest
-from tests.flows.toy import Toy
+from tests.flows.test_project import locked_by_another
+from tests.flows.toy import Toy, reproduce
 
 DVC = str(Path(sys.executable).with_name("dvc"))
 
@@ -46,7 +47,7 @@ def test_what_stages_make_is_nobodys_data(toy: Toy) -> None:
     """In the middle of a run, the outputs of its first stages are not what the later ones ran on last."""
     reproduce(toy.root)
     toy.say("better")
-    reproduce(toy.root, targets=["ingest"])
+    run_stage(toy.root, "ingest", print)
     assert changed(toy, "ingest", "select", "evaluate") == {}
 
 
@@ -77,10 +78,10 @@ def test_a_change_is_trained_on_once_and_the_next_one_again(toy: Toy, monkeypatc
 def test_it_is_skipped_for_the_whole_of_a_run(toy: Toy) -> None:
     reproduce(toy.root)
     toy.say("better")
-    with turn(Workspace(toy.root), "a run", "leave", print):
+    with locked_by_another(Workspace(toy.root)):
         state = watch(str(toy.root), return_state=True)
     assert state.name == "Skipped" and state.is_completed()
-    assert str(state.message).startswith(f"another run is at work here: process {os.getpid()} on ")
+    assert str(state.message).startswith("another run is at work here (`fuser ")
     assert watch(str(toy.root), return_state=True).name == "Changed", "the next look finds what that did not take in"
 
 
@@ -97,22 +98,25 @@ def test_data_that_is_just_being_taken_in_is_no_failure(toy: Toy) -> None:
         state = watch(str(toy.root), return_state=True)
         os.killpg(other.pid, signal.SIGKILL)  # with the stage, which would go on
     assert state.name == "Skipped" and state.is_completed()
-    assert f"a run is taking the data in just now: (PID {other.pid})" in str(state.message)
+    assert "a run is taking the data in just now" in str(state.message) and f"(PID {other.pid})" in str(state.message)
     assert watch(str(toy.root), return_state=True).name == "Changed", "the next look finds what that did not take in"
 
 
-def test_the_command_runs_the_pipeline_where_told(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_change_starts_the_deployment_that_trains_once(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[str, Any]] = []
+    monkeypatch.setattr("flows.watch.run_deployment", lambda name, **given: started.append((name, given)))
     reproduce(toy.root)
-    assert main(["--root", str(toy.root), "--run"]) == 0
-    assert capfd.readouterr().out == "the data is what the last run took in\n"
     toy.say("better")
-    assert main(["--root", str(toy.root), "--run"]) == 0
-    assert "in.txt (modified)\n[ingest] reading in.txt\n" in capfd.readouterr().out
+    runs = [watch(str(toy.root), "graft-pipeline/train-toy", return_state=True) for _ in range(2)]
+    ((name, given),) = started
+    assert (name, given["parameters"]) == ("graft-pipeline/train-toy", {"cause": "in.txt (modified)"})
+    assert given["idempotency_key"] == str(runs[0].state_details.flow_run_id)
 
 
-def test_a_folder_that_is_no_project_fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["--root", str(tmp_path)]) == 1
-    assert "run from the project's folder, where dvc.yaml lies" in capfd.readouterr().err
+def test_a_folder_that_is_no_project_fails(tmp_path: Path) -> None:
+    state = watch(str(tmp_path), return_state=True)
+    assert state.is_failed()
+    assert "run from the project's folder, where dvc.yaml lies" in state.message
 
 
 def test_images_are_compared_by_name_and_label(

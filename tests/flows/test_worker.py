@@ -1,10 +1,8 @@
-"""A real server and a real worker: schedules fire by themselves, and whoever is killed, finished stages stay so."""
+"""prefect.yaml on a real server with a real worker: schedules, crashes, limits, and data that changes."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -19,7 +17,6 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
-from filelock import FileLock
 
 from flows.project import project_id
 from graft.core.workspace import Workspace
@@ -32,27 +29,6 @@ PATIENCE = 400  # seconds; machines that run many tests are slow
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-DEPLOYMENTS = """\
-name: toy
-pull:
-  - prefect.deployments.steps.set_working_directory:
-      directory: "{{ $GRAFT_PROJECT }}"
-deployments:
-  - name: train-{{ $GRAFT_PROJECT_ID }}
-    entrypoint: flows/pipeline.py:pipeline
-    parameters: {when_busy: leave}
-    triggers:
-      - {expect: [graft.data.changed], match: {prefect.resource.id: "graft.project.{{ $GRAFT_PROJECT_ID }}"},
-         parameters: {cause: "{{ event.payload.cause }}"}}
-    work_pool: {name: "{{ $GRAFT_PROJECT_ID }}"}
-  - name: often-{{ $GRAFT_PROJECT_ID }}
-    entrypoint: flows/pipeline.py:pipeline
-    schedules: [{interval: 30, active: true}]
-    work_pool: {name: "{{ $GRAFT_PROJECT_ID }}"}
-  - name: watch-{{ $GRAFT_PROJECT_ID }}
-    entrypoint: flows/watch.py:watch
-    work_pool: {name: "{{ $GRAFT_PROJECT_ID }}"}
-"""
 # A second stage that takes until it is told to go on, so that one is finished when the run is killed.
 SLOW_SELECT = """\
 echo "I am $$"
@@ -75,10 +51,10 @@ class Place:
         """Its identity, which names carry."""
         return project_id(Workspace(self.toy.root))
 
-    def start(self, module: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """A module of flows as a process group of its own, in the project."""
+    def start(self, program: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """A program of .venv as a process group of its own, in the project."""
         return subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [str(Path(sys.executable).with_name(program)), *arguments],
             cwd=self.toy.root,
             env={**self.environment, **environment},
             stdout=subprocess.PIPE,
@@ -87,12 +63,17 @@ class Place:
             start_new_session=True,
         )
 
-    def run(self, module: str, *arguments: str) -> str:
-        """The same to its end; returns what it said."""
-        with self.start(module, *arguments) as process:
+    def deploy(self, **replaced: str) -> None:
+        """`make deploy` of the project's own prefect.yaml, no schedule of it active, with texts replaced."""
+        text = (ROOT / "prefect.yaml").read_text().replace("active: true", "active: false")
+        # The toy's graph has none of these stages.
+        for old, new in {"{finetune: 43200, select: 43200, tune: 86400}": "{}", **replaced}.items():
+            assert old in text
+            text = text.replace(old, new)
+        (self.toy.root / "prefect.yaml").write_text(text)
+        with self.start("python", "-m", "flows.deployments") as process:
             said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, said
-        return said
 
     def ask(self, path: str, **body: Any) -> Any:
         """What the server answers."""
@@ -105,9 +86,31 @@ class Place:
         body = {"state": {"type": "SCHEDULED"}, "idempotency_key": uuid4().hex}
         return str(self.ask(f"deployments/{found['id']}/create_flow_run", **body)["id"])
 
+    def of(self, run: str) -> dict[str, Any]:
+        """A flow run."""
+        found: dict[str, Any] = asked("GET", f"{self.address}/flow_runs/{run}")
+        return found
+
     def state_of(self, run: str) -> str:
         """The name of a run's state."""
-        return str(asked("GET", f"{self.address}/flow_runs/{run}")["state_name"])
+        return str(self.of(run)["state_name"])
+
+    def trainings(self) -> list[dict[str, Any]]:
+        """All runs of the training deployment of this project, first first; also those that did not begin."""
+        deployments = {"name": {"any_": [f"train-{self.project}"]}}
+        return list(self.ask("flow_runs/filter", deployments=deployments, sort="EXPECTED_START_TIME_ASC"))
+
+    def again(self, run: str) -> dict[str, Any]:
+        """The training that was started because ``run`` crashed, once it is complete."""
+        named = f"train: again, {self.of(run)['name']} crashed"
+        (found,) = wait(lambda: [one for one in self.trainings() if one["name"] == named and is_done(one)])
+        return dict(found)
+
+    def failed_actions(self) -> list[str]:
+        """What automations tried and could not do."""
+        wanted = {"event": {"prefix": ["prefect.automation.action.failed"]}}
+        found = self.ask("events/filter", filter=wanted)["events"]
+        return [str(event["payload"].get("reason")) for event in found]
 
     def runs(self, **chosen: Any) -> list[dict[str, Any]]:
         """The flow runs that began, first first."""
@@ -172,7 +175,6 @@ def place(server: tuple[str, dict[str, str]], tmp_path: Path) -> Place:
     address, environment = server
     toy = make_toy(tmp_path / "toy project", "no scm")
     (toy.root / "flows").symlink_to(ROOT / "flows")
-    (toy.root / "prefect.yaml").write_text(DEPLOYMENTS)
     (toy.root / "select.sh").write_text(SLOW_SELECT)
     for old in asked("POST", f"{address}/deployments/filter", json={}):
         asked("DELETE", f"{address}/deployments/{old['id']}")
@@ -199,8 +201,8 @@ def end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
 
 @contextmanager
 def worker(place: Place, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A worker; whatever it started ends with the test."""
-    process = place.start("flows.worker", **environment)
+    """A worker as `make worker` begins it; whatever it started ends with the test."""
+    process = place.start("prefect", "worker", "start", "--type", "process", "--pool", place.project, **environment)
     try:
         yield process
     finally:
@@ -213,34 +215,23 @@ def process_in_words(pid: int) -> str:
     return f"{pid}: it has just ended"
 
 
-@contextmanager
-def opened_by_another(file: Path) -> Iterator[Callable[[], bool]]:
-    """Yields what asks Linux whether anybody has opened the file since."""
-    linux, in_open = ctypes.CDLL(None), 0x20
-    told = linux.inotify_init()
-    try:
-        assert linux.inotify_add_watch(told, bytes(file), in_open) > 0
-        yield lambda: bool(select.select([told], [], [], 0)[0])
-    finally:
-        os.close(told)
-
-
 def is_done(run: dict[str, Any]) -> bool:
     return bool(run["state_name"] == "Completed")
 
 
-def deploy(place: Place, *names: str) -> str:
-    return place.run("flows.deployments", *names)
+def flow_process(first: subprocess.Popen[str]) -> psutil.Process:
+    """The process of the flow run that a worker has begun."""
+    (found,) = [child for child in psutil.Process(first.pid).children() if "worker" not in child.cmdline()]
+    return found
 
 
 def test_a_schedule_fires_by_itself_and_work_is_done_once(place: Place) -> None:
-    said = deploy(place, "often", "train")
-    made = f"made the work pool '{place.project}'\ndeployed often-{place.project}, train-{place.project}: http://127.0.0.1:"
-    assert made in said
+    place.deploy(**{'cron: "0 2 * * *", timezone: UTC, slug: nightly, active: false': "interval: 30, active: true"})
 
     def whole() -> list[str]:
         """What became of the first stage in each run by a schedule, once its last stage is known to be over."""
         done = [run for run in place.runs() if run["auto_scheduled"] and is_done(run)]
+        assert all(run["name"] == "train: nightly" for run in done)
         stages = [place.stages(run["id"]) for run in done]
         return [found["ingest"] for found in stages if found.get("evaluate") in {"Completed", "Unchanged"}]
 
@@ -249,33 +240,36 @@ def test_a_schedule_fires_by_itself_and_work_is_done_once(place: Place) -> None:
     assert found.count("Completed") == 1, "the others found nothing to do"
 
 
-def test_a_killed_workers_run_is_found_ends_as_crashed_and_is_resumed(place: Place) -> None:
-    deploy(place, "train")
+def test_a_killed_run_is_crashed_and_goes_on_without_repeating_a_stage(place: Place) -> None:
+    place.deploy()
     place.toy.say("slow")
     with worker(place) as first:
         run = place.begin()
         wait(lambda: place.stages(run).get("select") == "Running")
-        end(first)  # the worker, the run and its stage, as when a machine loses its power
-    assert place.state_of(run) == "Running", "nobody could tell the server"
-    place.go_on()
-    said = place.run("flows.crashes")
-    assert "found the run" in said and "is gone; finished stages are kept\nresumed it as '" in said
-    assert place.state_of(run) == "Crashed"
-    place.assert_stages(run, {"ingest": "Completed", "select": "Crashed"})
-    assert place.run("flows.crashes") == "", "once is enough"
-    (resumed,) = place.ask("flow_runs/filter", flow_runs={"tags": {"all_": ["resumes:1"]}})
-    with worker(place):
-        wait(lambda: place.state_of(resumed["id"]) == "Completed")
-    place.assert_stages(resumed["id"], {"ingest": "Unchanged", "select": "Completed", "evaluate": "Completed"})
+        second = place.begin()
+        wait(lambda: place.state_of(second) == "AwaitingConcurrencySlot")
+        flow_process(first).kill()
+        wait(lambda: place.state_of(run) == "Crashed")
+        place.go_on()
+        again = place.again(run)
+    place.assert_stages(again["id"], {"ingest": "Unchanged", "select": "Completed", "evaluate": "Completed"})
+    assert place.failed_actions() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
-def test_a_worker_that_ends_leaves_no_stage_behind_and_its_run_is_resumed(place: Place, number: int) -> None:
-    deploy(place, "train")
+@pytest.mark.parametrize(
+    ("number", "state"),
+    # A run whose worker is gone ends by itself with the next line it logs; one that the worker kills tells nobody, so
+    # that the server finds it by its heartbeats.
+    [(signal.SIGKILL, "Crashed"), (signal.SIGTERM, "Running")],
+    ids=["SIGKILL", "SIGTERM"],
+)
+def test_a_worker_that_ends_leaves_no_stage_behind(place: Place, number: int, state: str) -> None:
+    place.deploy()
     # As graft's own stages do, this one ends with the process that started it.
     stage = "import os, time; from graft.core.process_lifetime import end_with_parent; end_with_parent(); "
-    stage += "open('pid', 'w').write(str(os.getpid())); time.sleep(1000)"
-    (place.toy.root / "select.sh").write_text(f'exec "{sys.executable}" -c "{stage}"\n')
+    stage += "open('pid', 'w').write(str(os.getpid()))\nwhile True: time.sleep(1); print('at work', flush=True)"
+    (place.toy.root / "stage.py").write_text(stage)
+    (place.toy.root / "select.sh").write_text(f'exec "{sys.executable}" stage.py\n')
     # Debian's own shell, where bash would become the command by itself: a stage's command says `exec`, as graft's do.
     with worker(place, SHELL="/bin/sh") as first:
         run = place.begin()
@@ -286,70 +280,53 @@ def test_a_worker_that_ends_leaves_no_stage_behind_and_its_run_is_resumed(place:
         said, _ = first.communicate(timeout=PATIENCE)
     left = [process_in_words(pid) for pid in below if not ended(pid)]
     assert left == [], f"the worker ended with {first.returncode} and said:\n{said}"
-    # None of these tells the server: the next worker begins with this.
-    assert "resumed it as '" in place.run("flows.crashes")
-    assert place.state_of(run) == "Crashed"
+    assert place.state_of(run) == state
 
 
-def test_a_run_that_nobody_could_resume_yet_goes_on_though_its_worker_is_killed(place: Place) -> None:
-    deploy(place, "train")
-    run = place.begin()
-    # Its record is what it is found and resumed by: the run waits with that until the worker is gone.
-    lock = place.toy.root / ".graft" / "runs" / f"{run}.lock"
-    lock.parent.mkdir(parents=True)
-    with FileLock(lock), opened_by_another(lock) as it_has_come, worker(place) as first:
-        wait(it_has_come)
-        first.kill()
-        first.wait()
-    wait(lambda: place.state_of(run) == "Completed")
-    place.assert_stages(run, {"ingest": "Completed", "select": "Completed", "evaluate": "Completed"})
-
-
-SILENCE_IN_SECONDS = """\
-import os
+SOONER = """\
 from datetime import timedelta
 from flows import deployments
-told = deployments.silence()
-deployments.silence = lambda: told.model_copy(update={"within": timedelta(seconds=75)})
-deployments._watch_for_silence()
+from prefect import get_client
+found = deployments.heartbeat_automation()
+found.trigger.within = timedelta(seconds=75)
+with get_client(sync_client=True) as client:
+    for known in client.read_automations_by_name(found.name):
+        client.delete_automation(known.id)
+    client.create_automation(found)
 """
 
 
-def test_a_run_whose_machine_is_gone_for_good_is_ended_by_the_server(place: Place) -> None:
-    """Nobody looks at the records of a machine that never comes back: the server itself has to notice."""
-    deploy(place, "train")
-    with subprocess.Popen([sys.executable, "-c", SILENCE_IN_SECONDS], env=place.environment) as sooner:
+def test_a_run_whose_machine_is_gone_is_crashed_by_the_server_and_goes_on(place: Place) -> None:
+    place.deploy()
+    with place.start("python", "-c", SOONER) as sooner:
         assert sooner.wait(PATIENCE) == 0
     place.toy.say("slow")
-    # Twice as many signs of life as in life: the run must not be taken for dead before it is.
+    # Twice as many heartbeats as in life: the run must not be taken for dead before it is.
     with worker(place, PREFECT_FLOWS_HEARTBEAT_FREQUENCY="30") as first:
         run = place.begin()
         wait(lambda: place.stages(run).get("select") == "Running")
         end(first)
+    assert place.state_of(run) == "Running", "nobody could tell the server"
     wait(lambda: place.state_of(run) == "Crashed")
-    deploy(place, "train")  # what comes now is given its usual minutes
+    assert "no heartbeat" in place.of(run)["state"]["message"]
     place.go_on()
-    assert "no sign of life" in asked("GET", f"{place.address}/flow_runs/{run}")["state"]["message"]
-    place.assert_stages(run, {"ingest": "Completed", "select": "Running"})
     with worker(place):  # the machine came back after all
-        (resumed,) = wait(lambda: place.runs(idempotency_key={"any_": [f"resume-{run}"]}))
-        wait(lambda: place.state_of(resumed["id"]) == "Completed")
-    place.assert_stages(resumed["id"], {"ingest": "Unchanged", "select": "Completed", "evaluate": "Completed"})
-    place.assert_stages(run, {"ingest": "Completed", "select": "Crashed"})
+        again = place.again(run)
+    place.assert_stages(again["id"], {"ingest": "Unchanged", "select": "Completed", "evaluate": "Completed"})
+    # Nothing of a run that is over is taken for silent: 75 s later the server has tried to end none.
+    time.sleep(90)
+    assert place.failed_actions() == []
 
 
-def test_changed_data_is_noticed_and_trained_on_by_an_event(place: Place) -> None:
-    said = deploy(place, "train", "watch")
-    assert f"deployed train-{place.project}, watch-{place.project}: " in said
+def test_changed_data_is_noticed_and_trained_on_once(place: Place) -> None:
+    place.deploy()
     with worker(place):
-        run = place.begin("watch", "graft-watch")
-        wait(lambda: place.state_of(run) == "Changed")
-        # An automation on the event started the deployment, and named the run by what the event says.
-        named = "train: in.txt (modified), ingest.sh (modified)"
-        wait(
-            lambda: [
-                one
-                for one in place.runs()
-                if one["name"] == named and place.stages(one["id"]).get("evaluate") == "Completed"
-            ]
-        )
+        first = place.begin("watch", "graft-watch")
+        wait(lambda: place.state_of(first) == "Changed")
+        (run,) = wait(lambda: place.trainings())
+        wait(lambda: place.state_of(run["id"]) == "Completed")
+        assert place.of(run["id"])["name"] == "train: in.txt (modified), ingest.sh (modified)"
+        last = place.begin("watch", "graft-watch")
+        wait(lambda: place.state_of(last) == "Unchanged")
+    assert [one["id"] for one in place.trainings()] == [run["id"]]
+    assert place.failed_actions() == []

@@ -6,6 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.graph import is_changed, run_stage, stages_in_order
+
 DVC_YAML = """\
 stages:
   ingest:
@@ -81,3 +83,13 @@ def make_toy(root: Path, scm: str) -> Toy:
     toy = Toy(root)
     toy.say("good")
     return toy
+
+
+def reproduce(root: Path) -> dict[str, bool]:
+    """Bring the project up to date; which stages had something to do."""
+    done = {}
+    for stage in stages_in_order(root):
+        if changed := is_changed(root, stage.name):
+            run_stage(root, stage.name, print)
+        done[stage.name] = changed
+    return done

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from flows.graph import reproduce
-from flows.outcome import StageError
+from flows.graph import run_stage
+from graft.core.errors import GraftError
 from tests.conftest import write_classes
 
 ROOT = Path(__file__).parents[2]
@@ -177,8 +177,8 @@ def test_weights_in_an_output_are_refused(project: Project) -> None:
 def test_the_flow_refuses_with_the_same_words(project: Project) -> None:
     before = put_photos(project.root / "data/raw")
     project.source("data/raw")
-    with pytest.raises(StageError, match="this lies in data/raw, which graft writes and replaces"):
-        reproduce(project.root)
+    with pytest.raises(GraftError, match="this lies in data/raw, which graft writes and replaces"):
+        run_stage(project.root, "locate", print)
     assert before == hashes(project.root)
 
 

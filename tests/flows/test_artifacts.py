@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.show import transfer_page
+from flows.artifacts import transfer_page
 
 SURE = {"difference": 0.2, "difference_ci95": [0.1, 0.3]}
 

@@ -9,9 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL, temporary_settings
 
-from flows.deployments import need_server
-from flows.server import address, answers, some_server
-from graft.core.errors import GraftError
+from flows.cli import answers, reachable_server
 
 
 class Somebody(BaseHTTPRequestHandler):
@@ -40,23 +38,16 @@ def somebody() -> Iterator[str]:
 def test_what_answers_http_is_no_prefect_server_by_that(somebody: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert not answers(somebody)
     with temporary_settings({PREFECT_API_URL: somebody}):
-        with pytest.raises(GraftError) as caught:
-            need_server()
         before = PREFECT_SERVER_DATABASE_CONNECTION_URL.value()
-        with some_server():
-            assert address() == ""
+        with reachable_server():
+            assert PREFECT_API_URL.value() is None
             own = PREFECT_SERVER_DATABASE_CONNECTION_URL.value()
-    assert caught.value.message() == (
-        f"no Prefect server answers\n  where: {somebody}\n"
-        "  remedy: start one with `make server`; if it is elsewhere, set PREFECT_API_URL"
-    )
-    assert capfd.readouterr().out == (
-        f"no Prefect server answers at {somebody}: this run goes on with a temporary one\n"
-    )
+    assert capfd.readouterr().out.startswith(f"no Prefect server answers at {somebody}: this run uses a temporary one")
     # The history of `make server` is the team's.
     assert own != before and str(own).endswith("graft-temporary.db")
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_prefect_server_answers() -> None:
-    assert answers(address()) and answers(f"{address()}/")
+    server = PREFECT_API_URL.value() or ""
+    assert answers(server) and answers(f"{server}/")

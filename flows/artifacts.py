@@ -1,4 +1,4 @@
-"""What Prefect's page shows of a run: tables of findings, leaderboard, figures and suspects, the report."""
+"""Artifacts of a run on Prefect's page: validation's findings, leaderboard, figures, doubted labels, the report."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import json
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
+from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from flows.outcome import StageRun
 from flows.project import project_id
 from flows.result import read_metrics, summary
-from graft.core.errors import GraftError
 from graft.core.workspace import Workspace
 
 # The environment may say under which address others read the project's folder `reports`.
@@ -29,16 +27,20 @@ _NAMED = 3
 _MOST_SUSPECTS = 50
 
 
-class Page:
-    """What a run shows of a project on Prefect's page. A server that went away is said so once, and asked no more."""
+class ArtifactPublisher:
+    """Publishes artifacts of a run; a server that went away is logged once, and asked no more."""
 
-    def __init__(self, workspace: Workspace, say: Callable[[str], None]) -> None:
-        self._workspace, self._say = workspace, say
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
         self._is_there = True
 
-    def publish(self, run: StageRun) -> None:
-        """Publish what a finished stage has just brought up to date; most stages bring nothing that is shown."""
-        for path, show in (
+    def publish(self, outs: Collection[Path]) -> None:
+        """Publish what a finished stage has just brought up to date.
+
+        Args:
+            outs: the stage's outputs in dvc.yaml, files or folders that hold them.
+        """
+        for path, create in (
             (self._workspace.validation / "validation.json", _findings),
             (self._workspace.selection / "leaderboard.csv", _leaderboard),
             (self._workspace.evaluation / "metrics.json", _metrics),
@@ -47,47 +49,35 @@ class Page:
             (self._workspace.evaluation / "suspects.csv", _suspects),
         ):
             file = path.resolve()
-            # An output is named in dvc.yaml as the file itself or as the folder that holds it.
-            if file.exists() and any(file == out or out in file.parents for out in run.outs):
-                self._show(show)
+            if file.exists() and any(file == out or out in file.parents for out in outs):
+                self._create(create)
 
-    @contextmanager
-    def findings_of_failure(self, stage: str) -> Iterator[None]:
-        """Publish what validation found where it refuses the data: then above all they are wanted.
+    def publish_findings(self) -> None:
+        """Publish what validation found: where it refuses the data, above all this is wanted."""
+        self._create(_findings)
 
-        Only what the failing stage has itself written is shown; it may have failed before it found anything.
-        """
-        file = self._workspace.validation / "validation.json"
-        before = _identity(file)
+    def findings_version(self) -> tuple[int, int] | None:
+        """Changes whenever validation writes its findings anew; None where there are none."""
         try:
-            yield
-        except GraftError:
-            if stage == "validate" and _identity(file) not in {None, before}:
-                self._show(_findings)
-            raise
+            status = (self._workspace.validation / "validation.json").stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
 
-    def _show(self, show: Callable[[Workspace], None]) -> None:
+    def _create(self, create: Callable[[Workspace], None]) -> None:
         if not self._is_there:
             return
         try:
-            show(self._workspace)
+            create(self._workspace)
         except httpx.TransportError as error:
             self._is_there = False
-            self._say(f"the Prefect server does not answer ({error}): this run goes on, and shows no more there")
+            text = "the Prefect server does not answer (%s): this run goes on, and shows no more there"
+            get_run_logger().warning(text, error, extra={"stage": "flow"})
 
 
 def _key(workspace: Workspace, name: str) -> str:
     """An artifact's key; the page lists one's versions under it, so it carries the project."""
     return f"{project_id(workspace)}-{name}"
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    """Changes whenever the file is written anew."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
 
 
 def _findings(workspace: Workspace) -> None:
@@ -120,11 +110,15 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _leaderboard(workspace: Workspace) -> None:
-    with (workspace.selection / "leaderboard.csv").open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = _rows(workspace.selection / "leaderboard.csv")
     shown = [name for name in _LEADERBOARD if rows and name in rows[0]]
     rows = [{name: row[name] for name in shown} for row in rows] if shown else rows
     create_table_artifact(rows, key=_key(workspace, "leaderboard"), description="Candidates, best first")
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
 
 
 def _metrics(workspace: Workspace) -> None:
@@ -168,8 +162,7 @@ def _report(workspace: Workspace) -> None:
 
 
 def _suspects(workspace: Workspace) -> None:
-    with (workspace.evaluation / "suspects.csv").open(encoding="utf-8", newline="") as handle:
-        rows = list(csv.DictReader(handle))
+    rows = _rows(workspace.evaluation / "suspects.csv")
     text = f"Training images whose label is doubted: {len(rows)}"
     more = f"; the {_MOST_SUSPECTS} least believable are shown" if len(rows) > _MOST_SUSPECTS else ""
     create_table_artifact(rows[:_MOST_SUSPECTS], key=_key(workspace, "suspects"), description=text + more)

@@ -87,8 +87,8 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.selection.candidates import extractor_for
     from graft.training.devices import fabric_for
     from graft.training.finetune import Task, TrainingRun, finetune
-    from graft.training.inference import logits_of
-    from graft.training.precision_autotune import TrialledMode
+    from graft.training.logits import logits_of
+    from graft.training.precision_autotune import ModeAutotuner
     from graft.training.strategies import STRATEGIES
 
     make_deterministic()
@@ -122,7 +122,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
 
         shown, labels = images("train")
         task = Task(shown, labels, np.ones(len(labels), dtype=bool))
-        mode = TrialledMode(Compute(device="cpu"), folder)(network, plan, task, settings, fabric.device)
+        mode = ModeAutotuner(Compute(device="cpu"), folder)(network, plan, task, settings, fabric.device)
         trained = finetune(network, plan, task, TrainingRun(settings, seed, fabric, mode=mode)).network
         unseen, truth = images("val")
         logits = logits_of(trained, unseen.activations(trained, 0, np.ones(len(truth), dtype=bool)))

@@ -36,10 +36,10 @@ from graft.core.settings import Compute, Train  # noqa: E402
 from graft.models.backbone import build_network  # noqa: E402
 from graft.training.distributed import launch  # noqa: E402
 from graft.training.finetune import TrainingRun, train_stage  # noqa: E402
-from graft.training.inference import logits_of  # noqa: E402
-from graft.training.inputs import Kept  # noqa: E402
+from graft.training.inputs import CachedActivations  # noqa: E402
+from graft.training.logits import logits_of  # noqa: E402
 from graft.training.strategies import finetune  # noqa: E402
-from graft.training.trainer import Epoch, StageData  # noqa: E402
+from graft.training.trainer import EpochLoss, StageData  # noqa: E402
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -73,12 +73,14 @@ def train(fabric: Fabric, size: Size, threads: int, kind: torch.dtype, out: Path
     assert stage is not None, "there are epochs"
     moments: list[float] = []
 
-    def note(point: Epoch) -> None:
+    def note(point: EpochLoss) -> None:
         moments.append(time.perf_counter())
 
     fabric.barrier()
     began = time.perf_counter()
-    points = train_stage(network, stage, StageData(Kept(images), labels), TrainingRun(settings, 0, fabric, report=note))
+    points = train_stage(
+        network, stage, StageData(CachedActivations(images), labels), TrainingRun(settings, 0, fabric, report=note)
+    )
     if fabric.is_global_zero:
         logits = logits_of(network, images[: size.batch])
         losses = torch.tensor([point.train_loss for point in points], dtype=torch.float64)

@@ -28,9 +28,9 @@ from torch.nn import functional as F  # noqa: E402
 from graft.core.determinism import available_cores, make_deterministic  # noqa: E402
 from graft.models.backbone import build_network  # noqa: E402
 from graft.training.devices import fabric_for  # noqa: E402
-from graft.training.precision import modes, plain  # noqa: E402
-from graft.training.precision_autotune import step_of, try_modes  # noqa: E402
-from graft.training.trainer import batches  # noqa: E402
+from graft.training.precision import full_precision_mode, modes_to_try  # noqa: E402
+from graft.training.precision_autotune import time_modes, training_step  # noqa: E402
+from graft.training.trainer import random_batches  # noqa: E402
 
 NETWORKS = (
     "resnet18",
@@ -53,11 +53,11 @@ def precision(arch: str, size: int, batch: int, repeats: int) -> dict[str, objec
     network = build_network(arch, CLASSES, size=size)
     images = torch.randn(batch, 3, size, size)
     threads = available_cores()
-    trial = try_modes(
-        network, images, CLASSES, modes(torch.device("cpu"), threads), lambda kind: fabric_for("cpu", kind)
+    trial = time_modes(
+        network, images, CLASSES, modes_to_try(torch.device("cpu"), threads), lambda kind: fabric_for("cpu", kind)
     )
-    sides = (plain(threads), trial.chosen)
-    steps = [step_of(network, images, CLASSES, mode, fabric_for("cpu", mode.precision)) for mode in sides]
+    sides = (full_precision_mode(threads), trial.chosen)
+    steps = [training_step(network, images, CLASSES, mode, fabric_for("cpu", mode.precision)) for mode in sides]
     best = [float("inf")] * 2
     for repeat in range(repeats + 1):
         for side, step in enumerate(steps):
@@ -105,7 +105,7 @@ def epoch_of(
     """One epoch of plain gradient descent on the head; its mean loss."""
     optimizer = torch.optim.SGD(head.parameters(), lr=0.01)
     total = 0.0
-    for indices in batches(len(labels), 32, 0, number):
+    for indices in random_batches(len(labels), 32, 0, number):
         with torch.no_grad():
             features = frozen(inputs[indices])
         loss = F.cross_entropy(head(features), labels[indices])

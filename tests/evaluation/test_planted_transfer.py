@@ -17,7 +17,7 @@ from graft.features.cache import Store
 from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.preprocessing import Geometry, Preprocessing
-from graft.pretraining.pretrain import Labelled, pretrain, probabilities
+from graft.pretraining.pretrain import LabelledImages, pretrain, probabilities
 from graft.stats.intervals import Resampling
 from graft.training.devices import fabric_for
 from graft.training.finetune import Task, TrainingRun, finetune
@@ -55,7 +55,7 @@ def source(kind: str) -> Network:
     network = small()
     if kind == "helping":
         images, labels = task(1_200, 1)
-        data = Labelled(torch.from_numpy(images), torch.from_numpy(labels))
+        data = LabelledImages(torch.from_numpy(images), torch.from_numpy(labels))
         pretrain(
             network, PREPROCESSING, data, Pretrain(epochs=6, batch_size=32, learning_rate=0.01), 0, fabric_for("cpu")
         )
@@ -83,7 +83,7 @@ def verdict_on(network: Network, strategy: str, per_class: int, settings: Train,
     torch.manual_seed(7)
     sides = ((network, strategy), (small(), "scratch"))
     unseen, truth = task(400, 3, first=1)
-    data = Labelled(torch.from_numpy(unseen), torch.from_numpy(truth))
+    data = LabelledImages(torch.from_numpy(unseen), torch.from_numpy(truth))
     said = []
     for number, (start, name) in enumerate(sides):
         plan = STRATEGIES[name].plan(len(start.blocks), settings)

@@ -63,7 +63,7 @@ def test_without_a_search_the_settings_at_hand_stay(project: Callable[..., Works
     }  # fmt: skip
     assert pd.read_csv(workspace.tuning / "trials.csv").empty
     params = load_params(workspace.params)
-    assert tune.tuned(params, workspace) == params
+    assert tune.with_tuned_settings(params, workspace) == params
 
 
 def test_trials_are_scored_in_every_fold_and_kept(
@@ -96,7 +96,7 @@ def test_what_is_better_is_what_finetune_takes(
     assert "had accuracy 1.000 over the folds" in found["reason"]
     params = load_params(workspace.params)
     expected = dataclasses.replace(params.train, weight_decay=found["train"]["weight_decay"])
-    assert tune.tuned(params, workspace).train == expected
+    assert tune.with_tuned_settings(params, workspace).train == expected
     assert "settings from the search: weight_decay" in capfd.readouterr().out
 
 
@@ -134,7 +134,8 @@ def test_what_is_better_has_the_logits_of_its_own_trial_beside_it(
     own = [("finetune", decay, fold) for fold in range(3)]
     assert trained == (own if killed else [("finetune", 0.05, fold) for fold in range(3)] + own)
     data = train_set(workspace)
-    trainer = winner_trainer(read_winner(workspace), tune.tuned(load_params(workspace.params), workspace), workspace)
+    best_params = tune.with_tuned_settings(load_params(workspace.params), workspace)
+    trainer = winner_trainer(read_winner(workspace), best_params, workspace)
     logits = read_logits(workspace.tuning / FILE, data)
     assert logits.shape == (len(data.labels), 2)
     for fold in range(3):
@@ -176,11 +177,11 @@ def test_a_better_policy_is_what_finetune_takes(
     seen = plant(monkeypatch, lambda values: 1.0 if values["policy"] == "mixup" else 0.5)
     searching(workspace, trials=3, search=("policy",))
     assert seen[0] == {"policy": "as set"} and len(seen) == 3
-    assert tune.tuned(params, workspace) == params
+    assert tune.with_tuned_settings(params, workspace) == params
     searching(workspace, trials=20, search=("policy",))
     assert best(workspace)["augment"] == {"policy": "mixup"} and best(workspace)["train"] == {}
-    assert tune.tuned(params, workspace).augment.policy == (NamedPolicy("mixup"),)
-    assert tune.tuned(params, workspace).train == params.train
+    assert tune.with_tuned_settings(params, workspace).augment.policy == (NamedPolicy("mixup"),)
+    assert tune.with_tuned_settings(params, workspace).train == params.train
     assert "settings from the search: policy mixup" in capfd.readouterr().out
 
 
@@ -198,7 +199,7 @@ def test_each_trial_is_trained_with_its_policy(
     monkeypatch.setattr(CandidateTrainer, "fold_logits", fold_logits)
     for values in ({"policy": "as set", "dropout": 0.3}, {"policy": "cutmix"}):
         with pytest.raises(LookupError):
-            next(tune.trials_of(winner, trainer, params, SerialMapper()).scores(values))
+            next(tune.make_trials(winner, trainer, params, SerialMapper()).scores(values))
     assert used == [(params.augment.policy, 0.3), ((NamedPolicy("cutmix"),), params.train.dropout)]
 
 
@@ -211,7 +212,7 @@ def opened(workspace: Workspace, **changes: Any) -> tuple[Winner, CandidateTrain
 
 def storage(workspace: Workspace, **changes: Any) -> Path:
     """What the search is kept in by settings that are changed."""
-    found: Search = tune.search_of(*opened(workspace, **changes), workspace)
+    found: Search = tune.make_search(*opened(workspace, **changes), workspace)
     return found.storage
 
 
@@ -221,7 +222,7 @@ def test_another_winner_or_another_setting_begins_another_search(project: Callab
     other = dataclasses.replace(winner, candidate=dataclasses.replace(winner.candidate, arch="resnet18"))
     found = {
         storage(workspace),
-        tune.search_of(other, trainer, params, workspace).storage,
+        tune.make_search(other, trainer, params, workspace).storage,
         storage(workspace, seed=1),
         storage(workspace, tune=Tune(search=("weight_decay",))),
     }
@@ -248,13 +249,13 @@ def test_other_weights_or_images_of_the_same_names_begin_another_search(
         source.write_bytes(content)
         for weights in (str(own), "source"):
             other = dataclasses.replace(winner, candidate=dataclasses.replace(winner.candidate, weights=weights))
-            found.append(tune.search_of(other, trainer, params, workspace).storage)
+            found.append(tune.make_search(other, trainer, params, workspace).storage)
     assert found[:2] == found[4:], "the same bytes go on with the same search"
     assert len(set(found)) == 4
     data = trainer.data
     images = dataclasses.replace(data.images, digests=("0" * 64, *data.images.digests[1:]))
     changed = dataclasses.replace(trainer, data=dataclasses.replace(data, images=images))
-    assert tune.search_of(winner, changed, params, workspace).storage != storage(workspace)
+    assert tune.make_search(winner, changed, params, workspace).storage != storage(workspace)
 
 
 def test_an_unknown_name_is_refused(project: Callable[..., Workspace]) -> None:
@@ -274,7 +275,7 @@ def test_a_missing_or_damaged_result_is_named(project: Callable[..., Workspace],
     else:
         path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError) as caught:
-        tune.tuned(load_params(workspace.params), workspace)
+        tune.with_tuned_settings(load_params(workspace.params), workspace)
     assert caught.value.message() == (
         f"the result of the stage tune is missing or damaged\n  where: {path}\n  remedy: run `.venv/bin/dvc repro`"
     )
@@ -282,7 +283,7 @@ def test_a_missing_or_damaged_result_is_named(project: Callable[..., Workspace],
 
 def test_a_failure_leaves_the_old_result(project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = project()
-    monkeypatch.setattr(tune, "searched", lambda *given: 1 / 0)
+    monkeypatch.setattr(tune, "run_search", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         searching(workspace, trials=1)
     assert best(workspace)["trials"] == 0

@@ -24,11 +24,11 @@ from graft.pretraining.source_dataset import (
     TRAIN,
     TWO_LABELS,
     UNREADABLE,
-    Gathered,
-    by_path,
+    SourceDataset,
+    divide_source,
     find_source,
-    gather,
-    listed,
+    samples_by_path,
+    source_table,
 )
 from tests.conftest import picture, write_classes
 
@@ -40,17 +40,17 @@ SIZE = (40, 40)  # of which perceptual hashes are taken
 def facts(source: Path, params: Params = PARAMS) -> pd.DataFrame:
     """The manifest of a source, as the stage makes it."""
     found = find_source(str(source), Path(), source, params.data.follow_links)
-    samples, table = by_path(found), listed(found)
+    samples, table = samples_by_path(found), source_table(found)
     files = [samples[path].file for path in table["path"]]
     return with_keys(build_manifest(table, files, ImageModality(), workers=1), ImageModality())
 
 
-def gathered(manifest: pd.DataFrame, tested: pd.DataFrame, params: Params) -> Gathered:
+def gathered(manifest: pd.DataFrame, tested: pd.DataFrame, params: Params) -> SourceDataset:
     """The source divided as the stage divides it."""
-    return gather(manifest, tested, params.validation.near_duplicate_distance, partial(held_out, params))
+    return divide_source(manifest, tested, params.validation.near_duplicate_distance, partial(held_out, params))
 
 
-def sides(gathered: Gathered) -> dict[str, set[str]]:
+def sides(gathered: SourceDataset) -> dict[str, set[str]]:
     return {side: set(rows["path"]) for side, rows in gathered.table.groupby("split")}
 
 

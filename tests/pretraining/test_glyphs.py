@@ -10,7 +10,7 @@ from graft.models.backbone import Network, build_network
 from graft.models.preprocessing import Preprocessing
 from graft.models.zoo.registry import builder_for
 from graft.pretraining.glyphs import CANVAS, CLASSES, LEVELS, fonts, glyphs, render
-from graft.pretraining.pretrain import Labelled, at_geometry, pretrain, probabilities
+from graft.pretraining.pretrain import LabelledImages, glyph_images, pretrain, probabilities
 from graft.training.devices import fabric_for
 
 
@@ -37,7 +37,7 @@ def test_same_seed_same_images_and_sets_differ() -> None:
     assert set(np.unique(first)) <= {round(level * 255 / LEVELS) for level in range(LEVELS + 1)}
 
 
-def accuracy(network: Network, preprocessing: Preprocessing, data: Labelled) -> float:
+def accuracy(network: Network, preprocessing: Preprocessing, data: LabelledImages) -> float:
     return float((probabilities(network, preprocessing, data).argmax(1) == data.labels.numpy()).mean())
 
 
@@ -45,7 +45,7 @@ def test_the_source_task_is_learned() -> None:
     preprocessing = builder_for("resnet18").preprocessing("resnet18", 32)
     images, labels = glyphs(40, 0, "train")
     few = labels < 4
-    data = at_geometry(images[few], labels[few], preprocessing)
+    data = glyph_images(images[few], labels[few], preprocessing)
     torch.manual_seed(0)
     network = build_network("resnet18", len(CLASSES))
     before = accuracy(network, preprocessing, data)

@@ -25,7 +25,7 @@ from graft.training.devices import fabric_for
 from graft.training.finetune import Task, TrainingRun, train_stage
 from graft.training.precision import Mode
 from graft.training.strategies import Stage
-from graft.training.trainer import Epoch, StageData, Trainer
+from graft.training.trainer import EpochLoss, StageData, Trainer
 
 CLASSES, SIZE, COUNT = 3, 32, 24
 LABELS = np.arange(COUNT) % CLASSES
@@ -74,7 +74,7 @@ def fit_stage(
     settings: Train = SETTINGS,
     after_step: Callable[[Any], None] | None = None,
     mode: Mode | None = None,
-) -> tuple[Epoch, ...]:
+) -> tuple[EpochLoss, ...]:
     """Train one stage on the CPU; ``after_step`` is given what is trained after every step."""
 
     def descend(self: Trainer, run: Any, loss: Any, real: Callable[..., None] = Trainer._descend) -> None:

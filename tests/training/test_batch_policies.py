@@ -23,11 +23,11 @@ from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.zoo.registry import builder_for
 from graft.training.devices import fabric_for
 from graft.training.finetune import Task, TrainingRun, finetune
-from graft.training.inference import logits_of
 from graft.training.inputs import Augmented
+from graft.training.logits import logits_of
 from graft.training.strategies import Stage, scratch
 from graft.training.strategies import finetune as finetune_plan
-from graft.training.trainer import StageData, batches
+from graft.training.trainer import StageData, random_batches
 from tests.training.small import fit_stage
 
 CLASSES, SIZE, COUNT = 3, 16, 24
@@ -106,7 +106,7 @@ def test_the_loss_is_the_cross_entropy_of_the_shares(name: str, smoothing: float
     stage = Stage("still", 0, 1, 0.0, 0.0, False)
     points = fit_stage(still, stage, StageData(given, labels), settings)
     losses = []
-    for indices in batches(COUNT, 8, 0, "still", 0):
+    for indices in random_batches(COUNT, 8, 0, "still", 0):
         x, targets = batch_of(given, indices, labels, 0)
         smoothed = targets * (1 - smoothing) + smoothing / CLASSES
         log_p = torch.log_softmax(logits_of(still.classifier_from(0), x), dim=1)

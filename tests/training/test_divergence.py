@@ -18,7 +18,7 @@ from graft.training.checkpoint import CheckpointStore
 from graft.training.devices import FULL_PRECISION, fabric_for, precision_of
 from graft.training.divergence import NAMED, DivergedError, diverged
 from graft.training.finetune import TrainingRun, finetune
-from graft.training.inputs import Kept
+from graft.training.inputs import CachedActivations
 from graft.training.schedule import rate_at
 from graft.training.strategies import Plan, Stage, scratch
 from graft.training.trainer import StageData
@@ -34,7 +34,7 @@ def test_the_step_the_rate_and_the_batch_are_named(tmp_path: Path) -> None:
     features[5] = math.nan
     stage = Stage("head", 4, 1, 0.01, 0.0, False)
     seen: list[object] = []
-    some = StageData(Kept(features), torch.from_numpy(LABELS), NAMES)
+    some = StageData(CachedActivations(features), torch.from_numpy(LABELS), NAMES)
     with pytest.raises(DivergedError) as caught:
         fit_stage(network, stage, some, after_step=seen.append)
     step = len(seen)
@@ -66,7 +66,7 @@ def test_weights_that_break_in_the_last_step_are_found(tmp_path: Path) -> None:
         network.head.bias.fill_(0)
     stage = Stage("head", 4, 1, -1e38, 0.0, False)
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT, weight_decay=10.0)
-    some = StageData(Kept(torch.zeros(COUNT, 16)), torch.from_numpy(LABELS))
+    some = StageData(CachedActivations(torch.zeros(COUNT, 16)), torch.from_numpy(LABELS))
     with pytest.raises(DivergedError, match=r"^weights are not finite in stage 'head', epoch 0, after its last step"):
         fit_stage(network, stage, some, settings)
 

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from torch import nn
 
 from graft.training.devices import fabric_for
-from graft.training.ema import decay_after
+from graft.training.ema import ema_decay_at
 from graft.training.finetune import TrainingRun, finetune, with_dropout
-from graft.training.imbalance import IMBALANCE, class_weights, even_chances
-from graft.training.inference import logits_of
-from graft.training.inputs import Kept
+from graft.training.imbalance import IMBALANCE, balanced_sampling, class_weights
+from graft.training.inputs import CachedActivations
 from graft.training.linear_head import solve_head
+from graft.training.logits import logits_of
 from graft.training.strategies import Stage
 from graft.training.strategies import finetune as finetune_plan
-from graft.training.trainer import StageData, batches
+from graft.training.trainer import StageData, random_batches
 from tests.training.small import CLASSES, COUNT, LABELS, SETTINGS, digest, fit_stage, task, tiny
 
 EVERYTHING = Stage("everything", 0, 2, 0.01, 0.01, True)
@@ -29,7 +29,7 @@ EVERYTHING = Stage("everything", 0, 2, 0.01, 0.01, True)
 
 def everything(tmp_path: Path) -> StageData:
     what = task(tmp_path)
-    return StageData(Kept(what.extractor.activations(tiny(), 0, what.rows)), torch.from_numpy(LABELS))
+    return StageData(CachedActivations(what.extractor.activations(tiny(), 0, what.rows)), torch.from_numpy(LABELS))
 
 
 @pytest.mark.parametrize(
@@ -109,9 +109,9 @@ def test_the_average_is_that_of_the_formula(tmp_path: Path) -> None:
 
 @given(steps=st.integers(0, 10**6), decay=st.floats(0.01, 0.9999))
 def test_early_steps_count_for_more_in_the_average(steps: int, decay: float) -> None:
-    assert 0 < decay_after(steps, decay) <= decay
-    assert decay_after(steps, decay) <= decay_after(steps + 1, decay)
-    assert decay_after(10**7, decay) == decay
+    assert 0 < ema_decay_at(steps, decay) <= decay
+    assert ema_decay_at(steps, decay) <= ema_decay_at(steps + 1, decay)
+    assert ema_decay_at(10**7, decay) == decay
 
 
 @given(labels=st.lists(st.integers(0, 4), min_size=1, max_size=60))
@@ -124,7 +124,7 @@ def test_weights_and_chances_even_the_classes_out(labels: list[int]) -> None:
     # scikit-learn knows of the classes that have images only.
     assert weights[present].tolist() == pytest.approx((oracle * len(present) / 5).tolist())
     assert all(weights[label] == 0 for label in range(5) if label not in present)
-    chances = even_chances(given_labels, 5)
+    chances = balanced_sampling(given_labels, 5)
     of_class = torch.zeros(5, dtype=torch.double).index_add(0, given_labels, chances)
     assert of_class[present].tolist() == pytest.approx([1 / len(present)] * len(present))
 
@@ -138,12 +138,15 @@ def test_every_way_of_the_setting_has_a_row() -> None:
 
 def test_drawn_batches_have_as_many_of_each_class_on_average() -> None:
     labels = torch.tensor([0] * 90 + [1] * 10)
-    drawn = torch.cat([torch.cat(list(batches(100, 32, seed, chances=even_chances(labels, 2)))) for seed in range(50)])
+    drawn = torch.cat(
+        [torch.cat(list(random_batches(100, 32, seed, chances=balanced_sampling(labels, 2)))) for seed in range(50)]
+    )
     assert len(drawn) == 5000
     assert float(labels[drawn].float().mean()) == pytest.approx(0.5, abs=0.03)
-    again = list(batches(100, 32, 3, chances=even_chances(labels, 2)))
+    again = list(random_batches(100, 32, 3, chances=balanced_sampling(labels, 2)))
     assert all(
-        torch.equal(a, b) for a, b in zip(again, batches(100, 32, 3, chances=even_chances(labels, 2)), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(again, random_batches(100, 32, 3, chances=balanced_sampling(labels, 2)), strict=True)
     )
 
 
@@ -158,7 +161,7 @@ def test_what_a_head_says_that_sees_nothing(imbalance: str, wanted: float) -> No
     nn.init.zeros_(head.bias)
     settings = dataclasses.replace(SETTINGS, imbalance=imbalance, batch_size=60, weight_decay=0.0)
     stage = Stage("head", 4, 60, 0.2, 0.0, False)
-    some = StageData(Kept(torch.zeros(120, 16)), labels)
+    some = StageData(CachedActivations(torch.zeros(120, 16)), labels)
     fit_stage(network, stage, some, settings)
     assert float(torch.softmax(head(torch.zeros(16)), dim=0)[0].detach()) == pytest.approx(wanted, abs=0.05)
 
@@ -172,7 +175,7 @@ def test_the_weighted_loss_is_that_of_the_formula(smoothing: float, tmp_path: Pa
     inputs = what.extractor.activations(network, 4, what.rows)
     still = Stage("still", 4, 1, 0.0, 0.0, False)
     settings = dataclasses.replace(SETTINGS, imbalance="loss", batch_size=COUNT, label_smoothing=smoothing)
-    some = StageData(Kept(inputs), torch.from_numpy(labels))
+    some = StageData(CachedActivations(inputs), torch.from_numpy(labels))
     points = fit_stage(network, still, some, settings)
     logits = logits_of(network.head, inputs).double().numpy()
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))

@@ -23,28 +23,28 @@ from graft.training.precision import (
     LARGE,
     Mode,
     Precision,
-    computes_bfloat16,
-    computing,
-    laid_out,
-    lay_out,
-    modes,
-    plain,
-    untried,
+    default_mode,
+    full_precision_mode,
+    has_bfloat16_cpu,
+    modes_to_try,
+    set_memory_format,
+    thread_count,
+    to_memory_format,
 )
 from graft.training.precision_autotune import (
     MARGIN,
     ROUNDS,
-    Trial,
-    TrialledMode,
-    kept_trial,
-    trial_key,
-    try_modes,
-    work,
+    ModeAutotuner,
+    Timings,
+    cached_timings,
+    time_modes,
+    timings_key,
+    training_gmacs,
 )
 from graft.training.strategies import STRATEGIES
 
 CPU = torch.device("cpu")
-CHOICES = modes(CPU, 2)
+CHOICES = modes_to_try(CPU, 2)
 
 
 def on_cpu(precision: Precision) -> Fabric:
@@ -60,23 +60,23 @@ def network() -> Network:
 @given(st.lists(st.floats(0.01, 100), min_size=len(CHOICES), max_size=len(CHOICES)))
 def test_another_mode_than_plain_float32_is_taken_only_where_it_is_clearly_faster(speed_ups: list[float]) -> None:
     speed_ups[0] = 1.0
-    trial = Trial(tuple(zip(CHOICES, speed_ups, strict=True)))
+    trial = Timings(tuple(zip(CHOICES, speed_ups, strict=True)))
     taken = dict(trial.speed_ups)[trial.chosen]
     assert taken == (max(speed_ups) if max(speed_ups) >= MARGIN else 1.0)
 
 
 def test_plain_float32_stands_first_and_no_mode_twice() -> None:
-    assert CHOICES[0] == plain(2)
+    assert CHOICES[0] == full_precision_mode(2)
     assert len(set(CHOICES)) == len(CHOICES)
     assert {mode.threads for mode in CHOICES} == {1, 2}
-    assert any(mode.precision == "bf16-mixed" for mode in CHOICES) == computes_bfloat16()
-    assert {mode.threads for mode in modes(CPU, 1)} == {1}
+    assert any(mode.precision == "bf16-mixed" for mode in CHOICES) == has_bfloat16_cpu()
+    assert {mode.threads for mode in modes_to_try(CPU, 1)} == {1}
 
 
 def test_a_trial_leaves_network_and_threads_as_they_are(network: Network) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     threads = torch.get_num_threads()
-    trial = try_modes(network, torch.randn(4, 3, 32, 32), 3, CHOICES[:3], on_cpu)
+    trial = time_modes(network, torch.randn(4, 3, 32, 32), 3, CHOICES[:3], on_cpu)
     assert trial.speed_ups[0] == (CHOICES[0], 1.0) and {mode for mode, _ in trial.speed_ups} <= set(CHOICES[:3])
     assert all(0 < value < float("inf") for _, value in trial.speed_ups)
     assert torch.get_num_threads() == threads
@@ -113,21 +113,21 @@ def test_a_mode_is_held_against_plain_float32_in_every_round(
     plain_takes: tuple[float, ...], other_takes: tuple[float, ...], taken: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first step is not counted."""
-    choices = [plain(2), Mode("32-true", True, 2)]
+    choices = [full_precision_mode(2), Mode("32-true", True, 2)]
     clock = Clock(dict(zip(choices, (plain_takes, other_takes), strict=True)))
     monkeypatch.setattr(trial, "time", clock)
-    monkeypatch.setattr(trial, "step_of", clock.step_of)
-    found = try_modes(torch.nn.Identity(), torch.zeros(1), 2, choices, on_cpu)
+    monkeypatch.setattr(trial, "training_step", clock.step_of)
+    found = time_modes(torch.nn.Identity(), torch.zeros(1), 2, choices, on_cpu)
     assert found.chosen == choices[taken]
     assert dict(found.speed_ups)[choices[1]] == pytest.approx(plain_takes[-1] / other_takes[-1])
 
 
 def test_a_hopeless_mode_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    choices = [plain(2), Mode("bf16-mixed", False, 2)]
+    choices = [full_precision_mode(2), Mode("bf16-mixed", False, 2)]
     clock = Clock({choices[0]: (1.0,), choices[1]: (1.0, 1.6)})
     monkeypatch.setattr(trial, "time", clock)
-    monkeypatch.setattr(trial, "step_of", clock.step_of)
-    found = try_modes(torch.nn.Identity(), torch.zeros(1), 2, choices, on_cpu)
+    monkeypatch.setattr(trial, "training_step", clock.step_of)
+    found = time_modes(torch.nn.Identity(), torch.zeros(1), 2, choices, on_cpu)
     assert found.speed_ups == ((choices[0], 1.0),) and clock.steps == {choices[0]: 1 + ROUNDS, choices[1]: 2}
 
 
@@ -135,9 +135,11 @@ def test_a_hopeless_mode_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_mode_gives_the_loss_of_plain_float32(mode: Mode, network: Network) -> None:
     batch = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     expected = network.eval()(batch)
-    with computing(mode):
+    with thread_count(mode):
         assert torch.get_num_threads() == mode.threads
-        logits = on_cpu(mode.precision).setup(lay_out(build_like(network), mode).eval())(laid_out(batch, mode))
+        logits = on_cpu(mode.precision).setup(set_memory_format(build_like(network), mode).eval())(
+            to_memory_format(batch, mode)
+        )
     assert logits.dtype == torch.float32
     tolerance = 1e-4 if mode.precision == "32-true" else 0.05
     torch.testing.assert_close(logits, expected, rtol=tolerance, atol=tolerance)
@@ -151,37 +153,37 @@ def build_like(network: Network) -> Network:
 
 def test_memory_formats_are_those_of_the_mode() -> None:
     batch = torch.randn(2, 3, 4, 5)
-    last = laid_out(batch, Mode("32-true", True, 1))
+    last = to_memory_format(batch, Mode("32-true", True, 1))
     assert last.is_contiguous(memory_format=torch.channels_last)
-    assert laid_out(last, plain(1)).is_contiguous()
-    assert laid_out(torch.randn(2, 7), plain(1)).shape == (2, 7)
+    assert to_memory_format(last, full_precision_mode(1)).is_contiguous()
+    assert to_memory_format(torch.randn(2, 7), full_precision_mode(1)).shape == (2, 7)
 
 
 def test_a_trial_is_made_once(tmp_path: Path) -> None:
     calls = []
 
-    def measure() -> Trial:
+    def measure() -> Timings:
         calls.append(1)
-        return Trial(((plain(2), 1.0), (Mode("bf16-mixed", True, 2), 3.3)))
+        return Timings(((full_precision_mode(2), 1.0), (Mode("bf16-mixed", True, 2), 3.3)))
 
-    first = kept_trial(tmp_path, "key", measure)
-    assert kept_trial(tmp_path, "key", measure) == first
+    first = cached_timings(tmp_path, "key", measure)
+    assert cached_timings(tmp_path, "key", measure) == first
     assert len(calls) == 1
     assert str(first.chosen) == "bfloat16, channels last, 2 threads"
     (tmp_path / "trials" / "key.json").write_text("[{]", encoding="utf-8")
-    assert kept_trial(tmp_path, "key", measure) == first
+    assert cached_timings(tmp_path, "key", measure) == first
     assert len(calls) == 2, "a damaged file is found out anew"
 
 
 def test_a_finding_holds_for_one_network_batch_and_share_of_frozen_blocks(network: Network) -> None:
     batch = torch.zeros(4, 3, 32, 32)
-    key = trial_key(network, batch, CHOICES)
-    assert trial_key(build_like(network), batch, CHOICES) == key
-    assert trial_key(network, batch[:2], CHOICES) != key
-    assert trial_key(network, batch, CHOICES[:2]) != key
+    key = timings_key(network, batch, CHOICES)
+    assert timings_key(build_like(network), batch, CHOICES) == key
+    assert timings_key(network, batch[:2], CHOICES) != key
+    assert timings_key(network, batch, CHOICES[:2]) != key
     frozen = build_like(network)
     frozen.blocks[0].requires_grad_(False)
-    assert trial_key(frozen, batch, CHOICES) != key
+    assert timings_key(frozen, batch, CHOICES) != key
 
 
 def chosen(network: Network, compute: Compute, folder: Path, size: int = 32, epochs: int = 1) -> Mode | None:
@@ -191,7 +193,7 @@ def chosen(network: Network, compute: Compute, folder: Path, size: int = 32, epo
     task = Task(Extractor(images, "none", preprocessing, Store(folder), CPU), np.arange(8) % 3, np.ones(8, dtype=bool))
     settings = Train(epochs=epochs, batch_size=4)
     plan = STRATEGIES["finetune"].plan(len(network.blocks), settings)
-    return TrialledMode(compute, folder)(network, plan, task, settings, CPU)
+    return ModeAutotuner(compute, folder)(network, plan, task, settings, CPU)
 
 
 def test_a_short_training_has_no_trial_and_is_computed_as_torch_is_set(tmp_path: Path) -> None:
@@ -203,10 +205,10 @@ def test_a_short_training_has_no_trial_and_is_computed_as_torch_is_set(tmp_path:
 def test_a_long_training_has_a_trial_and_keeps_it(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(trial, "WORTH_A_TRIAL", 1e-6)
-    assert work(network, 32, 8, 2) == pytest.approx(2 * work(network, 32, 8, 1))
+    monkeypatch.setattr(trial, "LEAST_GMACS", 1e-6)
+    assert training_gmacs(network, 32, 8, 2) == pytest.approx(2 * training_gmacs(network, 32, 8, 1))
     mode = chosen(network, Compute(threads=1, device="cpu"), tmp_path)
-    assert mode in modes(CPU, 1)
+    assert mode in modes_to_try(CPU, 1)
     assert f"computing in {mode}: " in capsys.readouterr().out
     (kept,) = (tmp_path / "trials").glob("*.json")
     before = kept.read_bytes()
@@ -236,7 +238,7 @@ def test_large_maps_and_those_of_grouped_convolutions_lie_channels_last_without_
 ) -> None:
     block = torch.nn.Conv2d(3, 3, 1, groups=groups)
     given = Network(BackboneParts((block,), torch.nn.Identity(), 3, layout), 2)
-    assert untried(given, size, torch.device(device), 2) == taken
+    assert default_mode(given, size, torch.device(device), 2) == taken
 
 
 @pytest.mark.parametrize(("arch", "size"), [("resnet18", LARGE), ("shufflenet_v2_x0_5", 32)])

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.training.inputs import Kept
+from graft.training.inputs import CachedActivations
 from graft.training.schedule import MOST_WARM_UP, rate_at, warm_up_steps
 from graft.training.strategies import Stage
 from graft.training.trainer import StageData
@@ -62,7 +62,7 @@ def test_a_stage_trains_at_these_rates(epochs: int, tmp_path: Path) -> None:
     network, what = tiny(), task(tmp_path)
     settings = dataclasses.replace(SETTINGS, batch_size=3)
     stage = Stage("some", 2, epochs, 0.02, 0.004, False)
-    inputs = Kept(what.extractor.activations(network, 2, what.rows))
+    inputs = CachedActivations(what.extractor.activations(network, 2, what.rows))
     seen: list[list[float]] = []
 
     def note(run: Any) -> None:

@@ -17,7 +17,7 @@ from graft.core.settings import Train
 from graft.training.checkpoint import Checkpoint, CheckpointStore
 from graft.training.devices import fabric_for
 from graft.training.finetune import Task, Trained, TrainingRun, finetune
-from graft.training.precision import Mode, plain
+from graft.training.precision import Mode, full_precision_mode
 from graft.training.strategies import STRATEGIES
 from graft.training.trainer import Trainer
 from tests.training.small import SETTINGS, digest, task, tiny
@@ -120,7 +120,7 @@ def test_killed_with_channels_last_and_still_the_same(tmp_path: Path, fuse: Fuse
     whole = train(what, "finetune", None, mode=mode)
     killed_at(STEPS + 2, what, kept, fuse, mode=mode)
     assert_same(train(what, "finetune", kept, mode=mode), whole)
-    assert digest(train(what, "finetune", None, mode=plain(1)).network) != digest(whole.network)
+    assert digest(train(what, "finetune", None, mode=full_precision_mode(1)).network) != digest(whole.network)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 3600.0])

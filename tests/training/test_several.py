@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from graft.core.errors import ConfigError, TrainingError
 from graft.core.settings import Compute
 from graft.training.checkpoint import CheckpointStore
-from graft.training.distributed import fabric_of, launch, share_of, weight_of, written_once
+from graft.training.distributed import distributed_fabric, launch, local_indices, loss_weight, written_once
 from graft.training.finetune import TrainingRun, finetune
 from graft.training.strategies import finetune as finetune_plan
 from tests.training.small import COUNT, LABELS, SETTINGS, task, tiny
@@ -37,7 +37,7 @@ def test_shares_make_up_the_batch_and_their_means_the_mean(images: int, processe
     of_images = torch.tensor([0.2, 1.0, 3.0])[labels] if weighted else None
     losses = torch.rand(COUNT)
     weights = torch.ones(COUNT) if of_images is None else of_images
-    parts = [share_of(batch, fake(processes, rank)) for rank in range(processes)]
+    parts = [local_indices(batch, fake(processes, rank)) for rank in range(processes)]
     if len(batch) < processes:
         assert all(torch.equal(part, batch) for part in parts)
     else:
@@ -46,7 +46,9 @@ def test_shares_make_up_the_batch_and_their_means_the_mean(images: int, processe
     def mean(part: torch.Tensor) -> float:
         return float((weights[part] * losses[part]).sum() / weights[part].sum())
 
-    counted = [mean(part) * weight_of(part, batch, of_images, fake(processes, rank)) for rank, part in enumerate(parts)]
+    counted = [
+        mean(part) * loss_weight(part, batch, of_images, fake(processes, rank)) for rank, part in enumerate(parts)
+    ]
     assert float(np.mean(counted)) == pytest.approx(mean(batch), rel=1e-5)
 
 
@@ -91,7 +93,7 @@ def test_an_error_crosses_from_the_processes_as_one_message(tmp_path: Path) -> N
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_more_gpus_than_there_are_is_refused() -> None:
     with pytest.raises(ConfigError) as caught:
-        fabric_of(Compute(device="cuda", devices=4))
+        distributed_fabric(Compute(device="cuda", devices=4))
     assert caught.value.message() == (
         "4 devices are to train together, and this machine has 0 GPUs\n  where: compute.devices\n"
         "  remedy: ask for fewer, or set compute.device: cpu"

@@ -22,12 +22,12 @@ from graft.models.backbone import BackboneParts, Network, Pool, build_network
 from graft.models.zoo.registry import builder_for
 from graft.training.devices import fabric_for
 from graft.training.finetune import Task, TrainingRun, finetune
-from graft.training.inference import logits_of
-from graft.training.inputs import Augmented, Kept
+from graft.training.inputs import Augmented, CachedActivations
 from graft.training.linear_head import solve_head
+from graft.training.logits import logits_of
 from graft.training.strategies import STRATEGIES, Stage
 from graft.training.strategies import finetune as finetune_plan
-from graft.training.trainer import StageData, batches
+from graft.training.trainer import StageData, random_batches
 from tests.training.small import fit_stage
 
 CLASSES, SIZE, COUNT = 3, 32, 24
@@ -96,7 +96,7 @@ def test_frozen_parameters_and_buffers_stay_and_others_move(
     stage = Stage("some", start, 1, 0.01, 0.01, fresh_statistics=fresh)
     frozen, moving = _state(network, range(start)), _state(network, range(start, blocks))
     head = network.head.weight.clone()
-    inputs = Kept(extractor.activations(network, start, _rows()))
+    inputs = CachedActivations(extractor.activations(network, start, _rows()))
     fit_stage(network, stage, StageData(inputs, torch.from_numpy(labels)), SETTINGS)
     after = {**_state(network, range(start)), **_state(network, range(start, blocks))}
     assert all(torch.equal(after[name], value) for name, value in frozen.items())
@@ -151,7 +151,7 @@ def test_one_batch_is_learned_by_heart(extractor: Extractor, labels: np.ndarray)
     network = _network("tiny")
     settings = dataclasses.replace(SETTINGS, batch_size=COUNT, label_smoothing=0.0)
     stage = Stage("everything", 0, 60, 0.02, 0.02, True)
-    inputs = Kept(extractor.activations(network, 0, _rows()))
+    inputs = CachedActivations(extractor.activations(network, 0, _rows()))
     points = fit_stage(network, stage, StageData(inputs, torch.from_numpy(labels)), settings)
     assert points[-1].train_loss < 0.05
 
@@ -165,7 +165,7 @@ def test_training_from_the_boundary_is_training_through_the_frozen_part(
     for kind in ("kept", "run"):
         network = _network("tiny")
         if kind == "kept":
-            inputs = Kept(extractor.activations(network, 2, _rows()))
+            inputs = CachedActivations(extractor.activations(network, 2, _rows()))
         else:
             frozen = frozen_part(network, 2).eval()
             policy = build_policy(default_policies("none"), SIZE)
@@ -214,7 +214,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, la
     network = _network("tiny")
     with torch.no_grad():
         network.head.weight.fill_(math.inf)
-    inputs = Kept(extractor.activations(network, 4, _rows()))
+    inputs = CachedActivations(extractor.activations(network, 4, _rows()))
     stage = Stage("head", 4, 1, 0.01, 0.0, False)
     with pytest.raises(TrainingError, match=r"the loss is nan in stage 'head', epoch 0, step 0"):
         fit_stage(network, stage, StageData(inputs, torch.from_numpy(labels)), SETTINGS)
@@ -222,7 +222,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_place(extractor: Extractor, la
 
 @pytest.mark.parametrize(("count", "size"), [(1, 32), (33, 32), (64, 32), (5, 2), (97, 32)])
 def test_batches_cover_all_and_none_is_a_lone_straggler(count: int, size: int) -> None:
-    parts = list(batches(count, size, 0, "x"))
+    parts = list(random_batches(count, size, 0, "x"))
     assert sorted(torch.cat(parts).tolist()) == list(range(count))
     assert max(map(len, parts)) <= size
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

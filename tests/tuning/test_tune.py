@@ -21,9 +21,9 @@ from graft.augmentation.domains import DOMAINS, allowed_policies
 from graft.core.errors import ConfigError, TrainingError, WorkerKilledError
 from graft.core.settings import Train, Tune
 from graft.metrics.scorer import scorer
-from graft.tuning.outcome import LEAST_FOR_IMPORTANCE, decide, draw, importances, table
-from graft.tuning.search import PRUNERS, Search, Tried
-from graft.tuning.space import AS_SET, DIMENSIONS, POLICY, Dimension, Values, space_of
+from graft.tuning.outcome import LEAST_FOR_IMPORTANCE, choose_best, importances, plot_trials, trials_table
+from graft.tuning.search import PRUNERS, Search, TrialResult
+from graft.tuning.space import AS_SET, DIMENSIONS, POLICY, Dimension, Values, search_space
 
 NAMES = ("learning_rate", "unfreeze")
 
@@ -33,7 +33,7 @@ def always(finished: int) -> bool:
 
 
 def search(folder: Path, trials: int = 6, pruner: str = "none", seed: int = 3) -> Search:
-    space = space_of(NAMES)
+    space = search_space(NAMES)
     settings = Tune(trials=trials, pruner=pruner, search=NAMES)  # type: ignore[arg-type]
     return Search(space, space.defaults(Train()), settings, seed, folder / "tune.db")
 
@@ -55,7 +55,7 @@ def test_the_settings_at_hand_are_trial_0_and_no_trial_is_lost(tmp_path: Path) -
 def test_settings_at_hand_outside_the_ranges_are_tried_as_they_are(tmp_path: Path) -> None:
     """No weight decay, a rate over the range's end, and a small batch: Optuna knows none of these numbers."""
     at_hand: Values = {"weight_decay": 0.0, "learning_rate": 0.5, "batch_size": 4}
-    space = space_of(tuple(at_hand))
+    space = search_space(tuple(at_hand))
     tried: list[Values] = []
 
     def objective(values: Values) -> Iterator[float]:
@@ -143,7 +143,7 @@ def test_a_trial_that_cannot_be_trained_is_given_up_and_the_search_goes_on(
     assert [trial.fold_scores for trial in found] == [(0.7, 0.8)] * 2 + [(0.7, 0.0)] + [(0.7, 0.8)] * 2
     assert [trial.whole for trial in found] == [True, True, False, True, True]
     assert capsys.readouterr().err == f"warning: trial 2 is given up: {reason}\n"
-    assert table(decide(found))["state"].tolist() == ["whole"] * 2 + ["pruned"] + ["whole"] * 2
+    assert trials_table(choose_best(found))["state"].tolist() == ["whole"] * 2 + ["pruned"] + ["whole"] * 2
 
 
 def test_settings_at_hand_that_diverge_are_refused(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_another_seed_tries_other_values(tmp_path: Path) -> None:
 
 def test_tpe_finds_what_is_better_and_the_budget_of_time_holds(tmp_path: Path) -> None:
     found = search(tmp_path, trials=25).run(best_at_one_percent, always)
-    outcome = decide(found)
+    outcome = choose_best(found)
     assert 0.005 < outcome.values["learning_rate"] < 0.02
     assert search(tmp_path, trials=40).run(best_at_one_percent, lambda finished: False) == found
 
@@ -199,7 +199,7 @@ def test_every_row_is_a_key_of_train_whose_default_lies_in_its_range(name: str) 
     row = DIMENSIONS[name]
     assert isinstance(row, Dimension)
     assert name in Train.__dataclass_fields__
-    value = space_of([name]).defaults(Train())[name]
+    value = search_space([name]).defaults(Train())[name]
     assert row.low <= float(value) <= row.high and row.nearest(value) == value
 
 
@@ -219,7 +219,7 @@ def test_what_the_issue_names_can_be_searched() -> None:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_only_policies_that_keep_the_labels_are_tried(domain: str) -> None:
-    space = space_of([POLICY], domain=domain)
+    space = search_space([POLICY], domain=domain)
     names = space.distributions()[POLICY].choices  # type: ignore[attr-defined]
     assert names[:2] == (AS_SET, "none") and set(names[1:]) <= set(allowed_policies(domain))
     assert space.defaults(Train()) == {POLICY: AS_SET}
@@ -228,23 +228,23 @@ def test_only_policies_that_keep_the_labels_are_tried(domain: str) -> None:
 
 def test_unknown_and_repeated_names_are_refused() -> None:
     with pytest.raises(ConfigError) as caught:
-        space_of(["learning_rat"])
+        search_space(["learning_rat"])
     assert "'learning_rat' cannot be searched" in str(caught.value)
     assert "did you mean 'learning_rate'?" in str(caught.value)
     with pytest.raises(ConfigError, match="'weight_decay' is named twice"):
-        space_of(["weight_decay", "weight_decay"])
+        search_space(["weight_decay", "weight_decay"])
 
 
-def tried(*scores: float, whole: bool = True, rate: float = 0.01) -> Tried:
-    return Tried({"learning_rate": rate}, scores, whole)
+def tried(*scores: float, whole: bool = True, rate: float = 0.01) -> TrialResult:
+    return TrialResult({"learning_rate": rate}, scores, whole)
 
 
 def test_what_is_better_by_luck_beats_nothing() -> None:
     default = tried(0.80, 0.90, 0.85, rate=0.003)
     lucky = tried(0.95, 0.80, 0.86)
-    assert decide([default, lucky]).values == {}
-    assert decide([default, lucky]).reason.startswith("the settings at hand stay: the best of 2 trials")
-    better = decide([default, lucky, tried(0.85, 0.94, 0.90)])
+    assert choose_best([default, lucky]).values == {}
+    assert choose_best([default, lucky]).reason.startswith("the settings at hand stay: the best of 2 trials")
+    better = choose_best([default, lucky, tried(0.85, 0.94, 0.90)])
     assert better.values == {"learning_rate": 0.01}
     # Paired, and corrected for training parts that overlap: root(1/3 + 1/2) of the deviation of 5, 4 and 5 points.
     assert better.reason == (
@@ -254,22 +254,22 @@ def test_what_is_better_by_luck_beats_nothing() -> None:
 
 
 def test_a_loss_that_falls_is_a_gain() -> None:
-    found = decide([tried(-0.50, -0.60, rate=0.003), tried(-0.30, -0.41)], scorer("log_loss"))
+    found = choose_best([tried(-0.50, -0.60, rate=0.003), tried(-0.30, -0.41)], scorer("log_loss"))
     assert found.values == {"learning_rate": 0.01} and "better by 0.195 nats" in found.reason
-    rows = table(found, scorer("log_loss"))
+    rows = trials_table(found, scorer("log_loss"))
     assert rows["score"].tolist() == [0.55, 0.355] and rows["metric"].tolist() == ["log_loss"] * 2
     assert scorer("log_loss").worst < -30 and scorer("macro_f1").worst == 0
 
 
 def test_trials_that_were_cut_short_cannot_win() -> None:
-    assert decide([tried(0.5, 0.5), tried(0.9, whole=False)]).values == {}
-    assert decide([]).reason == "no search was asked for (tune.trials: 0)"
+    assert choose_best([tried(0.5, 0.5), tried(0.9, whole=False)]).values == {}
+    assert choose_best([]).reason == "no search was asked for (tune.trials: 0)"
 
 
 @given(st.lists(st.lists(st.floats(0, 1), min_size=3, max_size=3), min_size=1, max_size=6))
 def test_the_settings_at_hand_are_only_left_for_a_higher_mean(scores: list[list[float]]) -> None:
     trials = [tried(*row, rate=0.001 * (1 + number)) for number, row in enumerate(scores)]
-    outcome = decide(trials)
+    outcome = choose_best(trials)
     if outcome.values:
         taken = next(trial for trial in trials if trial.values == outcome.values)
         assert taken.mean > trials[0].mean
@@ -279,21 +279,21 @@ def test_the_settings_at_hand_are_only_left_for_a_higher_mean(scores: list[list[
 def test_the_importance_is_that_of_what_matters(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     trials = [
-        Tried({"learning_rate": float(rate), "weight_decay": float(decay)}, (0.5 + 10 * float(rate),) * 3, True)
+        TrialResult({"learning_rate": float(rate), "weight_decay": float(decay)}, (0.5 + 10 * float(rate),) * 3, True)
         for rate, decay in zip(rng.uniform(1e-3, 3e-2, 20), rng.uniform(1e-4, 0.3, 20), strict=True)
     ]
     shares = importances(trials, seed=0)
     assert shares["learning_rate"] > 0.9
     assert sum(shares.values()) == pytest.approx(1)
     assert importances(trials[: LEAST_FOR_IMPORTANCE - 1], seed=0) == {}
-    draw(decide(trials), shares, tmp_path / "tuning.svg")
+    plot_trials(choose_best(trials), shares, tmp_path / "tuning.svg")
     assert "learning_rate" in (tmp_path / "tuning.svg").read_text() or (tmp_path / "tuning.svg").stat().st_size > 5000
 
 
 def test_the_table_has_a_row_per_trial() -> None:
-    rows = table(decide([tried(0.5, 0.7, rate=0.003), tried(0.9, whole=False)]))
+    rows = trials_table(choose_best([tried(0.5, 0.7, rate=0.003), tried(0.9, whole=False)]))
     assert rows[["trial", "score", "metric", "state", "learning_rate", "fold_scores"]].to_numpy().tolist() == [
         [0, 0.6, "accuracy", "whole", 0.003, "0.5000 0.7000"],
         [1, 0.9, "accuracy", "pruned", 0.01, "0.9000"],
     ]
-    assert list(table(decide([])).columns) == ["trial", "score", "metric", "state", "fold_scores"]
+    assert list(trials_table(choose_best([])).columns) == ["trial", "score", "metric", "state", "fold_scores"]

@@ -44,7 +44,7 @@ def train_all(fabric: Fabric, job: Finetuning, workspace: Workspace) -> None:
     from graft.pipeline.fold_pairs import fold_pairs
     from graft.pipeline.live import live
     from graft.stats.corrected_ttest import PAIRS_FILE
-    from graft.training.curves import draw, table
+    from graft.training.curves import curves_table, plot_curves
     from graft.training.distributed import written_once
 
     candidate, choice = job.winner.candidate, job.choice
@@ -59,8 +59,8 @@ def train_all(fabric: Fabric, job: Finetuning, workspace: Workspace) -> None:
     calibration = fit_calibration(job, trained)
     with written_once(workspace.training, fabric) as reports:
         with atomic_file(reports / "curves.csv") as beside:
-            table(runs).to_csv(beside, index=False)
-        draw(runs, reports / "curves.svg")
+            curves_table(runs).to_csv(beside, index=False)
+        plot_curves(runs, reports / "curves.svg")
         write_json(reports / "strategy.json", {**asdict(choice), "fold_scores": dict(job.scores)})
         if pairs:
             write_csv(reports / PAIRS_FILE, pd.DataFrame([asdict(pair) for pair in pairs]))

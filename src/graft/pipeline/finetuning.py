@@ -73,14 +73,14 @@ def resolve(params: Params, workspace: Workspace) -> Finetuning:
     """
     from graft.augmentation.policy_config import parse_policies
     from graft.metrics.scorer import scorer
-    from graft.pipeline.tune import tuned
+    from graft.pipeline.tune import with_tuned_settings
     from graft.selection.candidate_training import score_by_fold
     from graft.selection.out_of_fold import FILE, read_logits
     from graft.training.auto_strategy import choose_strategy
     from graft.training.checkpoint import CheckpointStore
     from graft.training.strategies import STRATEGIES
 
-    asked, params = params.train, tuned(params, workspace)
+    asked, params = params.train, with_tuned_settings(params, workspace)
     winner, by = read_winner(workspace), scorer(params.metric)
     trainer = winner_trainer(winner, params, workspace)
     scores, searched = dict(winner.scores), searched_strategy(winner, params)

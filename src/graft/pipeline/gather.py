@@ -20,11 +20,11 @@ from graft.pretraining.source_dataset import (
     HELD_OUT,
     TABLE_FILE,
     TESTED,
-    Gathered,
-    by_path,
+    SourceDataset,
+    divide_source,
     find_source,
-    gather,
-    listed,
+    samples_by_path,
+    source_table,
 )
 
 if TYPE_CHECKING:
@@ -54,14 +54,14 @@ def run(params: Params, workspace: Workspace) -> None:
     print(summary(gathered, source))
 
 
-def _gathered(params: Params, workspace: Workspace) -> Gathered:
+def _gathered(params: Params, workspace: Workspace) -> SourceDataset:
     from graft.data.manifest import build_manifest, with_keys
     from graft.data.sources.source_links import link_source
     from graft.data.stats_cache import StatsCache
 
     with tempfile.TemporaryDirectory() as scratch:
         found = find_source(params.pretrain.source, workspace.root, Path(scratch), params.data.follow_links)
-        samples, table = by_path(found), listed(found)
+        samples, table = samples_by_path(found), source_table(found)
         files = [samples[path].file for path in table["path"]]
         # A cache of its own: one keeps only so many rows of files that were not asked for last.
         modality = find_modality(params.data.modality)
@@ -70,7 +70,7 @@ def _gathered(params: Params, workspace: Workspace) -> Gathered:
     link_source(found, params.pretrain.source, workspace.pretraining_link)
     distance = params.validation.near_duplicate_distance
     tested = tested_images(workspace, modality)
-    return gather(with_keys(manifest, modality), tested, distance, partial(held_out, params))
+    return divide_source(with_keys(manifest, modality), tested, distance, partial(held_out, params))
 
 
 def held_out(params: Params, rows: pd.DataFrame, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -98,7 +98,7 @@ def tested_images(workspace: Workspace, modality: Modality) -> pd.DataFrame:
     return with_keys(rows[rows["path"].isin(tested["path"])], modality).reset_index(drop=True)
 
 
-def summary(gathered: Gathered, source: str) -> str:
+def summary(gathered: SourceDataset, source: str) -> str:
     """What was gathered and what was left out, for the log."""
     held_out = int((gathered.table["split"] == HELD_OUT).sum())
     lines = [

@@ -16,7 +16,7 @@ from graft.core.workspace import Workspace
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from graft.training.trainer import Epoch
+    from graft.training.trainer import EpochLoss
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Curves:
 
     log: Any | None
 
-    def of(self, name: str) -> Callable[[Epoch], None]:
+    def of(self, name: str) -> Callable[[EpochLoss], None]:
         """What is told of every epoch of the training ``name``: its mean loss in nats."""
 
-        def report(point: Epoch) -> None:
+        def report(point: EpochLoss) -> None:
             if self.log is None:
                 return
             self.log.log_metric(f"{name}/train_loss", point.train_loss)

@@ -14,7 +14,7 @@ from graft.data.sources.registry import SourceSpec, list_source, reader_for
 from graft.data.sources.source_links import link_source, link_weights
 from graft.modalities.registry import find_modality
 from graft.pipeline.runner import run_stage
-from graft.pretraining.source_dataset import GLYPHS, find_source, under_its_key
+from graft.pretraining.source_dataset import GLYPHS, find_source, named_by_its_key
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -49,7 +49,7 @@ def refuse_missing(params: Params, root: Path) -> None:
     """
     reader_for(SourceSpec(params.data.source, root, root))
     if params.pretrain.source != GLYPHS:
-        with under_its_key():
+        with named_by_its_key():
             reader_for(SourceSpec(params.pretrain.source, root, root))
     for candidate in params.zoo.candidates:
         if candidate.weights_file is not None and not (root / candidate.weights_file).is_file():

@@ -94,7 +94,7 @@ def task_of(params: Params, workspace: Workspace, scratch: Path) -> SourceTask:
     import pandas as pd
 
     from graft.features.cache import Store
-    from graft.pretraining.source_dataset import FACTS_FILE, TABLE_FILE, by_path, find_source
+    from graft.pretraining.source_dataset import FACTS_FILE, TABLE_FILE, find_source, samples_by_path
     from graft.pretraining.source_tasks import GlyphTask, ImageTask
 
     source = params.pretrain.source
@@ -109,7 +109,7 @@ def task_of(params: Params, workspace: Workspace, scratch: Path) -> SourceTask:
             where=error.filename,
             remedy="run `.venv/bin/dvc repro pretrain`",
         ) from None
-    samples = by_path(find_source(source, workspace.root, scratch, params.data.follow_links))
+    samples = samples_by_path(find_source(source, workspace.root, scratch, params.data.follow_links))
     gone = [path for path in table["path"] if path not in samples]
     if gone:
         raise DataError(

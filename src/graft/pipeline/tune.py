@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from graft.selection.candidate_training import CandidateTrainer
     from graft.selection.candidates import TrainSet
     from graft.tuning.outcome import Outcome
-    from graft.tuning.search import Search, Tried
+    from graft.tuning.search import Search, TrialResult
     from graft.tuning.trials import Trials
 
 BEST = "best.json"
@@ -42,23 +42,25 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.core.determinism import make_deterministic
     from graft.metrics.scorer import scorer
     from graft.parallel.factory import mapper_for
-    from graft.tuning.outcome import decide
+    from graft.tuning.outcome import choose_best
 
     by = scorer(params.metric)
     if not params.tune.trials:
-        write(decide([], by), params, workspace)
+        write(choose_best([], by), params, workspace)
         return
     make_deterministic(params.compute.threads)
     winner = read_winner(workspace)
     trainer = winner_trainer(winner, params, workspace)
     with mapper_for(params.compute) as mapper:
-        trials = trials_of(winner, trainer, params, mapper)
-        outcome = decide(searched(search_of(winner, trainer, params, workspace), trials, params.tune.minutes), by)
+        trials = make_trials(winner, trainer, params, mapper)
+        outcome = choose_best(
+            run_search(make_search(winner, trainer, params, workspace), trials, params.tune.minutes), by
+        )
         logits = trials.logits(outcome.values) if outcome.values else None
     write(outcome, params, workspace, logits, trainer.data)
 
 
-def trials_of(winner: Winner, trainer: CandidateTrainer, params: Params, mapper: Mapper) -> Trials:
+def make_trials(winner: Winner, trainer: CandidateTrainer, params: Params, mapper: Mapper) -> Trials:
     """What the settings of a search are tried by."""
     from graft.metrics.scorer import scorer
     from graft.tuning.trials import Trials
@@ -66,7 +68,7 @@ def trials_of(winner: Winner, trainer: CandidateTrainer, params: Params, mapper:
     return Trials(trainer, searched_strategy(winner, params), scorer(params.metric), mapper)
 
 
-def search_of(winner: Winner, trainer: CandidateTrainer, params: Params, workspace: Workspace) -> Search:
+def make_search(winner: Winner, trainer: CandidateTrainer, params: Params, workspace: Workspace) -> Search:
     """The search that params.yaml asks for, kept under everything that decides its trials."""
     from graft.augmentation.policy_config import parse_policies
     from graft.features.keys import key_of
@@ -74,9 +76,9 @@ def search_of(winner: Winner, trainer: CandidateTrainer, params: Params, workspa
     from graft.models.weights.weights import weights_digest
     from graft.training.checkpoint import code_version
     from graft.tuning.search import Search
-    from graft.tuning.space import space_of
+    from graft.tuning.space import search_space
 
-    space = space_of(params.tune.search, trainer.augment.domain)
+    space = search_space(params.tune.search, trainer.augment.domain)
     asked = dataclasses.replace(params.tune, trials=0, minutes=None)
     # Of the augmentation, what decides: the policy, however it is written, and the policies that may be tried. Another
     # domain that allows the same goes on with the same search.
@@ -92,7 +94,7 @@ def search_of(winner: Winner, trainer: CandidateTrainer, params: Params, workspa
     return Search(space, space.defaults(trainer.settings), params.tune, params.seed, storage, worst)
 
 
-def searched(search: Search, trials: Trials, minutes: float | None) -> list[Tried]:
+def run_search(search: Search, trials: Trials, minutes: float | None) -> list[TrialResult]:
     """Every trial, from those that an earlier, killed run made on; none is begun after so many minutes."""
     from graft.core.progress import track
 
@@ -118,7 +120,7 @@ def write(
     """Everything that reports/tuning holds; ``logits`` (n, classes) of ``data`` are the best settings'."""
     from graft.metrics.scorer import scorer
     from graft.selection.out_of_fold import FILE, out_of_fold_table
-    from graft.tuning.outcome import draw, importances, table
+    from graft.tuning.outcome import importances, plot_trials, trials_table
 
     print(f"tune: {outcome.reason}")
     by = scorer(params.metric)
@@ -128,11 +130,11 @@ def write(
             with atomic_file(folder / FILE) as beside:
                 out_of_fold_table(logits, data).to_parquet(beside, index=False)
         with atomic_file(folder / "trials.csv") as beside:
-            table(outcome, by).to_csv(beside, index=False)
+            trials_table(outcome, by).to_csv(beside, index=False)
         if outcome.trials:
             shares = importances(outcome.trials, params.seed)
             write_json(folder / "importance.json", shares)
-            draw(outcome, shares, folder / "tuning.svg", by)
+            plot_trials(outcome, shares, folder / "tuning.svg", by)
 
 
 def read_best(path: Path) -> dict[str, Any]:
@@ -150,19 +152,19 @@ def read_best(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def tuned(params: Params, workspace: Workspace) -> Params:
+def with_tuned_settings(params: Params, workspace: Workspace) -> Params:
     """The settings with what the search found better.
 
     Raises:
         DataError: there was no search yet, or its result is damaged.
     """
-    from graft.tuning.space import applied
+    from graft.tuning.space import apply_values
 
     values = read_best(workspace.tuning / BEST)
     if values:
         said = (f"{key} {value if isinstance(value, str) else format(value, '.3g')}" for key, value in values.items())
         print(f"settings from the search: {', '.join(said)}")
-    train, augment = applied(params.train, params.augment, values)
+    train, augment = apply_values(params.train, params.augment, values)
     return dataclasses.replace(params, train=train, augment=augment)
 
 

@@ -56,13 +56,13 @@ def winner_trainer(winner: Winner, params: Params, workspace: Workspace) -> Cand
     from graft.features.cache import Store
     from graft.pipeline.select import train_set
     from graft.selection.finalists import SelectionInputs, trainer_for
-    from graft.training.precision_autotune import TrialledMode
+    from graft.training.precision_autotune import ModeAutotuner
 
     params = with_augmentation(params, workspace.augmentation)
     store = Store(workspace.cache, params.compute.cache_gb)
     given = SelectionInputs(train_set(workspace), params, workspace.source_models, store)
     trainer = trainer_for(winner.candidate, winner.depth, given)
-    return dataclasses.replace(trainer, choose_mode=TrialledMode(params.compute, user_cache()))
+    return dataclasses.replace(trainer, choose_mode=ModeAutotuner(params.compute, user_cache()))
 
 
 def searched_strategy(winner: Winner, params: Params) -> str:

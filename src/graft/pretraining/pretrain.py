@@ -17,8 +17,8 @@ from graft.core.settings import Pretrain
 from graft.models.backbone import Network
 from graft.models.preprocessing import Preprocessing
 from graft.training.divergence import DivergedError
-from graft.training.inference import logits_of
 from graft.training.inputs import Augmented
+from graft.training.logits import logits_of
 from graft.training.objectives.cross_entropy import CrossEntropy
 from graft.training.trainer import StageData, Trainer, epoch_order
 
@@ -32,7 +32,7 @@ _AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImages:
     """Images at a network's geometry, uint8 (n, size, size, 3), and class indices (n).
 
     Attributes:
@@ -44,16 +44,16 @@ class Labelled:
     units: NDArray[np.intp] | None = None
 
 
-def at_geometry(images: NDArray[np.uint8], labels: NDArray[np.int64], preprocessing: Preprocessing) -> Labelled:
+def glyph_images(images: NDArray[np.uint8], labels: NDArray[np.int64], preprocessing: Preprocessing) -> LabelledImages:
     """Grey images (n, h, w) -> the geometry that a file of the same picture would get."""
     rows = [preprocessing.geometry.apply(Image.fromarray(image).convert("RGB")) for image in images]
-    return Labelled(torch.from_numpy(np.stack(rows)), torch.from_numpy(labels))
+    return LabelledImages(torch.from_numpy(np.stack(rows)), torch.from_numpy(labels))
 
 
 def pretrain(
     network: Network,
     preprocessing: Preprocessing,
-    data: Labelled,
+    data: LabelledImages,
     settings: Pretrain,
     seed: int,
     fabric: Fabric,
@@ -99,7 +99,7 @@ def _diverged(what: str) -> TrainingError:
     return TrainingError(what, where="pretrain.learning_rate", remedy="lower the learning rate")
 
 
-def probabilities(network: Network, preprocessing: Preprocessing, data: Labelled) -> NDArray[np.float64]:
+def probabilities(network: Network, preprocessing: Preprocessing, data: LabelledImages) -> NDArray[np.float64]:
     """What the network says of images, (n, classes); every row sums to one.
 
     Raises:

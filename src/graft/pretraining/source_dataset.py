@@ -41,7 +41,7 @@ STRADDLING = "are near copies of held-out images, or share a group with one"
 
 
 @dataclass(frozen=True)
-class Gathered:
+class SourceDataset:
     """A source task.
 
     Attributes:
@@ -79,12 +79,12 @@ def find_source(source: str, root: Path, scratch: Path, follow_links: bool) -> S
     """
     if source == GLYPHS:
         return SourceListing(())
-    with under_its_key():
+    with named_by_its_key():
         return list_source(source, root, scratch, follow_links)
 
 
 @contextmanager
-def under_its_key() -> Iterator[None]:
+def named_by_its_key() -> Iterator[None]:
     """Name ``pretrain.source`` in what is said of a source, instead of ``data.source``."""
     try:
         yield
@@ -94,17 +94,17 @@ def under_its_key() -> Iterator[None]:
         raise DataError(error.what, where=error.where, remedy=remedy) from None
 
 
-def by_path(found: SourceListing) -> dict[str, Sample]:
+def samples_by_path(found: SourceListing) -> dict[str, Sample]:
     """Every image by the path that names it in tables."""
     return dict(zip(raw_paths(found.samples), found.samples, strict=True))
 
 
-def listed(found: SourceListing) -> pd.DataFrame:
+def source_table(found: SourceListing) -> pd.DataFrame:
     """A row per image: path, label, split, group, source."""
     return ingested_table(found.samples, raw_paths(found.samples))
 
 
-def gather(manifest: pd.DataFrame, tested: pd.DataFrame, distance: int, draw: DrawTest) -> Gathered:
+def divide_source(manifest: pd.DataFrame, tested: pd.DataFrame, distance: int, draw: DrawTest) -> SourceDataset:
     """Divide the source's images into those to train on and those to score by.
 
     A source that comes divided is used as it is: its test is held out. Else images are held out as the target's are
@@ -129,17 +129,17 @@ def gather(manifest: pd.DataFrame, tested: pd.DataFrame, distance: int, draw: Dr
     rows = manifest.sort_values("path", ignore_index=True)
     rows = without(rows, rows["problems"].notna().to_numpy(dtype=bool), UNREADABLE)
     rows = without(rows, conflicting(rows), TWO_LABELS)
-    rows = without(rows, shown_in(rows, tested, distance), TESTED)
+    rows = without(rows, shows_any_of(rows, tested, distance), TESTED)
     _refuse_few(rows, left_out)
     groups = join_groups(rows, cluster_duplicates(rows, distance))
     rows = rows.assign(split=_sides(rows, groups, draw), group=groups)
     parted = straddling(rows, groups) & (rows["split"] == TRAIN).to_numpy()
     rows = without(rows, parted, STRADDLING)
     _refuse_one_sided(rows, left_out)
-    return Gathered(rows[list(COLUMNS)].astype({"split": "str"}), left_out)
+    return SourceDataset(rows[list(COLUMNS)].astype({"split": "str"}), left_out)
 
 
-def shown_in(rows: pd.DataFrame, tested: pd.DataFrame, distance: int) -> NDArray[np.bool_]:
+def shows_any_of(rows: pd.DataFrame, tested: pd.DataFrame, distance: int) -> NDArray[np.bool_]:
     """Which ``rows`` show an image of ``tested``: the same pixels, or hashes at most ``distance`` bits apart."""
     import pandas as pd
 

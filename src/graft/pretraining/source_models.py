@@ -29,7 +29,7 @@ from graft.metrics.metrics import headline_intervals
 from graft.models.backbone import Network, build_network
 from graft.models.preprocessing import Preprocessing
 from graft.models.zoo.registry import builder_for
-from graft.pretraining.pretrain import Labelled, pretrain, probabilities
+from graft.pretraining.pretrain import LabelledImages, pretrain, probabilities
 from graft.pretraining.source_tasks import SourceTask
 from graft.stats.intervals import Resampling
 from graft.training.devices import device_for, fabric_for
@@ -110,7 +110,7 @@ class SourceModelStore:
             _save_features(beside / FEATURES_FILE, network, preprocessing, held_out, seed)
 
 
-def score_of(network: Network, preprocessing: Preprocessing, held_out: Labelled, seed: int) -> dict[str, Any]:
+def score_of(network: Network, preprocessing: Preprocessing, held_out: LabelledImages, seed: int) -> dict[str, Any]:
     """Accuracy on held-out images, its 95% interval (bootstrap over images, copies together), and their number."""
     said, labels = probabilities(network, preprocessing, held_out), held_out.labels.numpy()
     units = np.arange(len(labels)) if held_out.units is None else held_out.units
@@ -126,7 +126,9 @@ def _preprocessing(candidate: Candidate) -> Preprocessing:
     return builder_for(candidate.arch).preprocessing(candidate.arch, candidate.size)
 
 
-def _save_features(path: Path, network: Network, preprocessing: Preprocessing, held_out: Labelled, seed: int) -> None:
+def _save_features(
+    path: Path, network: Network, preprocessing: Preprocessing, held_out: LabelledImages, seed: int
+) -> None:
     """The pooled output of every block for some held-out images, drawn evenly, by the block's index."""
     from safetensors.numpy import save_file
 

@@ -19,7 +19,7 @@ from graft.features.cache import Store
 from graft.features.image_cache import ImageSet, ListedFiles, decoded
 from graft.models.preprocessing import Preprocessing
 from graft.pretraining.glyphs import CLASSES, glyphs
-from graft.pretraining.pretrain import Labelled, at_geometry
+from graft.pretraining.pretrain import LabelledImages, glyph_images
 from graft.pretraining.source_dataset import GLYPHS, HELD_OUT, TRAIN
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ class SourceTask(Protocol):
     def digest(self) -> str:
         """A hash that changes when any image, label or side does."""
 
-    def train(self, preprocessing: Preprocessing) -> Labelled:
+    def train(self, preprocessing: Preprocessing) -> LabelledImages:
         """What is trained on."""
 
-    def held_out(self, preprocessing: Preprocessing) -> Labelled:
+    def held_out(self, preprocessing: Preprocessing) -> LabelledImages:
         """What models are scored by; never trained on."""
 
 
@@ -73,13 +73,13 @@ class GlyphTask:
         """They follow from these numbers, and from code that whoever keeps a model has to mind."""
         return hashlib.sha256(json.dumps([GLYPHS, self.per_class, SCORED_PER_CLASS, self.seed]).encode()).hexdigest()
 
-    def train(self, preprocessing: Preprocessing) -> Labelled:
+    def train(self, preprocessing: Preprocessing) -> LabelledImages:
         """Render."""
-        return at_geometry(*glyphs(self.per_class, self.seed, "train"), preprocessing)
+        return glyph_images(*glyphs(self.per_class, self.seed, "train"), preprocessing)
 
-    def held_out(self, preprocessing: Preprocessing) -> Labelled:
+    def held_out(self, preprocessing: Preprocessing) -> LabelledImages:
         """Others, drawn from the same fonts."""
-        return at_geometry(*glyphs(SCORED_PER_CLASS, self.seed, "test"), preprocessing)
+        return glyph_images(*glyphs(SCORED_PER_CLASS, self.seed, "test"), preprocessing)
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,15 @@ class ImageTask:
         """Sorted by name."""
         return tuple(sorted(self.table["label"].unique()))
 
-    def train(self, preprocessing: Preprocessing) -> Labelled:
+    def train(self, preprocessing: Preprocessing) -> LabelledImages:
         """Read and decode, once for all candidates of one geometry."""
         return self._side(TRAIN, preprocessing)
 
-    def held_out(self, preprocessing: Preprocessing) -> Labelled:
+    def held_out(self, preprocessing: Preprocessing) -> LabelledImages:
         """The images that gather held out."""
         return self._side(HELD_OUT, preprocessing)
 
-    def _side(self, side: str, preprocessing: Preprocessing) -> Labelled:
+    def _side(self, side: str, preprocessing: Preprocessing) -> LabelledImages:
         rows = np.flatnonzero(self.table["split"] == side)
         some = self.table.iloc[rows]
         names = tuple(str(self.files[row]) for row in rows)
@@ -123,4 +123,4 @@ class ImageTask:
         labels = some["label"].map(places).to_numpy("int64", copy=True)
         units = np.unique(some["group"], return_inverse=True)[1].reshape(-1)
         array = decoded(images, preprocessing.geometry, self.store)
-        return Labelled(torch.from_numpy(array), torch.from_numpy(labels), units)
+        return LabelledImages(torch.from_numpy(array), torch.from_numpy(labels), units)

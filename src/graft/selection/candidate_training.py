@@ -27,7 +27,7 @@ from graft.models.weights.weights import WeightsContext, pretrained
 from graft.selection.candidates import TrainSet, extractor_for
 from graft.training.devices import fabric_for
 from graft.training.finetune import Task, Trained, TrainingRun, finetune, mean_of_weights
-from graft.training.inference import logits_of
+from graft.training.logits import logits_of
 from graft.training.precision import Mode
 from graft.training.precision_autotune import usual_mode
 from graft.training.strategies import STRATEGIES, Plan

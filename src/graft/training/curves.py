@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def table(runs: Mapping[str, Trained]) -> pd.DataFrame:
+def curves_table(runs: Mapping[str, Trained]) -> pd.DataFrame:
     """A row per run and epoch; losses in nats."""
     import pandas as pd
 
     return pd.DataFrame([{"run": name, **asdict(point)} for name, run in runs.items() for point in run.curve])
 
 
-def draw(runs: Mapping[str, Trained], path: Path) -> None:
+def plot_curves(runs: Mapping[str, Trained], path: Path) -> None:
     """Training loss against epochs, a line per run."""
     figure, axes = plotting().subplots(figsize=(5.5, 3.6), layout="constrained")
     for (name, run), colour in zip(runs.items(), ("#0072b2", "#d55e00", "#009e73"), strict=False):

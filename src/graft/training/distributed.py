@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
-def fabric_of(compute: Compute) -> Fabric:
+def distributed_fabric(compute: Compute) -> Fabric:
     """Fabric on as many devices as are asked for.
 
     With several, the precision is the same for all networks: bfloat16 on GPUs that have it, where it is left open.
@@ -60,7 +60,7 @@ def launch(work: Callable[..., None], compute: Compute, *given: object) -> None:
     Raises:
         GraftError: whatever of that kind ``work`` raises in the first process.
     """
-    fabric = fabric_of(compute)
+    fabric = distributed_fabric(compute)
     if fabric.world_size == 1:
         work(fabric, *given)
         return
@@ -83,14 +83,14 @@ def _in_process(
     return None
 
 
-def share_of(batch: Tensor, fabric: Fabric) -> Tensor:
+def local_indices(batch: Tensor, fabric: Fabric) -> Tensor:
     """This process's part of a batch of indices (n): all of it, if there are fewer images than processes."""
     if fabric.world_size == 1 or len(batch) < fabric.world_size:
         return batch
     return torch.tensor_split(batch, fabric.world_size)[fabric.global_rank]
 
 
-def weight_of(share: Tensor, batch: Tensor, weights: Tensor | None, fabric: Fabric) -> float:
+def loss_weight(share: Tensor, batch: Tensor, weights: Tensor | None, fabric: Fabric) -> float:
     """What this process's mean loss counts, so that the mean over processes is the mean over the batch.
 
     Shares may differ by one image, and with weighted images each mean has its own sum of weights below the line.
@@ -108,7 +108,7 @@ def weight_of(share: Tensor, batch: Tensor, weights: Tensor | None, fabric: Fabr
     return float(fabric.world_size * weights[share].sum() / weights[batch].sum())
 
 
-def mean_of(loss: Tensor, fabric: Fabric) -> float:
+def mean_loss(loss: Tensor, fabric: Fabric) -> float:
     """The mean of a loss over all processes."""
     mean = fabric.all_reduce(loss.detach(), reduce_op="mean")
     assert isinstance(mean, Tensor)

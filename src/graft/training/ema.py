@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 
-def decay_after(steps: int, decay: float) -> float:
+def ema_decay_at(steps: int, decay: float) -> float:
     """The share of the average that the step after ``steps`` steps leaves: ``min(decay, (1 + n) / (10 + n))``.
 
     A short training would otherwise end with an average that is mostly its beginning. The first steps count for more,
@@ -18,7 +18,7 @@ def decay_after(steps: int, decay: float) -> float:
     return min(decay, (1 + steps) / (10 + steps))
 
 
-def averaged(module: nn.Module, decay: float) -> AveragedModel:
+def ema_model(module: nn.Module, decay: float) -> AveragedModel:
     """A copy of ``module`` whose ``update_parameters`` moves it towards ``module``, batch statistics included.
 
     B. Polyak and A. Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992.
@@ -26,7 +26,7 @@ def averaged(module: nn.Module, decay: float) -> AveragedModel:
 
     @torch.no_grad()
     def update(averages: Any, currents: Any, steps: Tensor | int) -> None:
-        share = 1 - decay_after(int(steps), decay)
+        share = 1 - ema_decay_at(int(steps), decay)
         for average, current in zip(averages, currents, strict=True):
             if average.is_floating_point():
                 average.lerp_(current, share)

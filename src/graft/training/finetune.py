@@ -23,14 +23,14 @@ from graft.training.devices import FULL_PRECISION, fabric_for, precision_of
 from graft.training.divergence import DivergedError
 from graft.training.freezing import freeze, parameter_groups
 from graft.training.imbalance import IMBALANCE
-from graft.training.inputs import Augmented, Inputs, Kept, cached_views
+from graft.training.inputs import Augmented, BatchInputs, CachedActivations, cached_views
 from graft.training.linear_head import START_STRENGTH, STRENGTHS, Weighting, solve_head
 from graft.training.objectives.base import Objective
 from graft.training.objectives.cross_entropy import CrossEntropy
-from graft.training.precision import Mode, lay_out
+from graft.training.precision import Mode, set_memory_format
 from graft.training.schedule import warmup_cosine
 from graft.training.strategies import Plan, Stage
-from graft.training.trainer import Epoch, StageData, Trainer, epoch_order
+from graft.training.trainer import EpochLoss, StageData, Trainer, epoch_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     # Which images are meant, bool (n).
     Rows = NDArray[np.bool_]
-    Report = Callable[[Epoch], None]
+    Report = Callable[[EpochLoss], None]
 
 HEAD = "head"
 
@@ -79,7 +79,7 @@ class Trained:
     """
 
     network: Network
-    curve: tuple[Epoch, ...]
+    curve: tuple[EpochLoss, ...]
     epochs: int
     precision: str = FULL_PRECISION
 
@@ -154,7 +154,9 @@ def _finetune(network: Network, plan: Plan, task: Task, run: TrainingRun) -> Tra
         inputs = _inputs(own, plan.stage, task, derive_seed(run.seed, plan.stage.name))
         names = [task.names[i] for i in np.flatnonzero(task.rows)] if task.names else []
         data = StageData(inputs, torch.from_numpy(task.labels[task.rows]), names)
-        checkpoint = None if run.checkpoints is None else run.checkpoints.open(_deciding(network, plan, task, run))
+        checkpoint = (
+            None if run.checkpoints is None else run.checkpoints.open(_result_identity(network, plan, task, run))
+        )
         curve += train_stage(own, plan.stage, data, run, task.objective, checkpoint)
     return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(run.fabric))
 
@@ -166,7 +168,7 @@ def train_stage(
     run: TrainingRun,
     objective: Objective | None = None,
     checkpoint: Checkpoint | None = None,
-) -> tuple[Epoch, ...]:
+) -> tuple[EpochLoss, ...]:
     """Train ``network`` in place; its blocks before ``stage.start`` are frozen and are not run.
 
     Args:
@@ -185,7 +187,7 @@ def train_stage(
     """
     settings = run.settings
     if run.mode is not None:
-        lay_out(network, run.mode)
+        set_memory_format(network, run.mode)
     freeze(network, stage)
     class_weights, chances = (even(data.labels, network.head.out_features) for even in IMBALANCE[settings.imbalance])
     if class_weights is not None:
@@ -219,23 +221,23 @@ def reset_head(network: Network, seed: int) -> None:
         network.head.reset_parameters()
 
 
-def _fit_head(network: Network, plan: Plan, task: Task, settings: Train) -> Epoch:
+def _fit_head(network: Network, plan: Plan, task: Task, settings: Train) -> EpochLoss:
     features = task.extractor.activations(network, len(network.blocks), task.rows)
     # A head that is solved has no batches: classes are evened out by their weight, whichever way was asked for.
     weighting: Weighting | None = None if settings.imbalance == "none" else "balanced"
     # Where blocks are trained after it, the head only has to point the right way.
     strengths = STRENGTHS if plan.stage is None else (START_STRENGTH / features.shape[1],)
-    return Epoch(HEAD, 0, solve_head(network.head, features, task.labels[task.rows], weighting, strengths))
+    return EpochLoss(HEAD, 0, solve_head(network.head, features, task.labels[task.rows], weighting, strengths))
 
 
-def _inputs(network: Network, stage: Stage, task: Task, seed: int) -> Inputs:
+def _inputs(network: Network, stage: Stage, task: Task, seed: int) -> BatchInputs:
     """Kept activations where nothing before the boundary changes; else augmented images through the frozen part.
 
     Of these some views are kept where that is possible.
     """
     extractor = task.extractor
     if task.policy is None or not task.policy.changes_anything:
-        return Kept(extractor.activations(network, stage.start, task.rows))
+        return CachedActivations(extractor.activations(network, stage.start, task.rows))
     images = extractor.images if task.larger is None else task.larger
     frozen: nn.Module = frozen_part(network, stage.start).eval()
     classes = network.head.out_features
@@ -244,7 +246,7 @@ def _inputs(network: Network, stage: Stage, task: Task, seed: int) -> Inputs:
     return cached_views(augmented, stage.epochs) or augmented
 
 
-def _deciding(network: Network, plan: Plan, task: Task, run: TrainingRun) -> list[object]:
+def _result_identity(network: Network, plan: Plan, task: Task, run: TrainingRun) -> list[object]:
     """Everything that decides the result of a fine-tuning but for the code and the augmentation's options."""
     fabric = run.fabric
     return [

@@ -17,7 +17,7 @@ def class_weights(labels: Tensor, classes: int) -> Tensor:
     return torch.where(counts > 0, len(labels) / (classes * counts.clamp(min=1)), 0.0).to(torch.float32)
 
 
-def even_chances(labels: Tensor, classes: int) -> Tensor:
+def balanced_sampling(labels: Tensor, classes: int) -> Tensor:
     """The chance of each image (n), so that every class that has images is drawn as often as any other; sums to 1."""
     chances = 1.0 / torch.bincount(labels, minlength=classes).double()[labels]
     return chances / chances.sum()
@@ -34,5 +34,5 @@ Evening = Callable[[Tensor, int], Tensor | None]
 IMBALANCE: dict[str, tuple[Evening, Evening]] = {
     "none": (_nothing, _nothing),
     "loss": (class_weights, _nothing),
-    "sampling": (_nothing, even_chances),
+    "sampling": (_nothing, balanced_sampling),
 }

@@ -31,7 +31,7 @@ _VIEW_BATCH = 8
 MOST_WORKERS = 8
 
 
-class Inputs(Protocol):
+class BatchInputs(Protocol):
     """Gives the inputs of the first trained block."""
 
     def batches(self, order: Sequence[tuple[Tensor, int]], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -47,7 +47,7 @@ class Inputs(Protocol):
 
 
 @dataclass(frozen=True)
-class Kept:
+class CachedActivations:
     """Activations at the freezing boundary, the same in every epoch; the frozen part never runs again."""
 
     activations: Tensor

@@ -42,12 +42,12 @@ PRECISIONS: dict[str, Precision] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp
 LARGE = 128
 
 
-def plain(threads: int) -> Mode:
+def full_precision_mode(threads: int) -> Mode:
     """Float32 with channels first: what torch does when nobody says anything."""
     return Mode("32-true", channels_last=False, threads=threads)
 
 
-def untried(network: Network, size: int, device: torch.device, threads: int) -> Mode | None:
+def default_mode(network: Network, size: int, device: torch.device, threads: int) -> Mode | None:
     """What is taken for images of ``size`` px without a trial, where a training is over before one would pay.
 
     On a CPU maps lie channels last where they are large, and at any size where convolutions are grouped: a training
@@ -64,24 +64,24 @@ def _has_grouped(network: nn.Module) -> bool:
     return any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in network.modules())
 
 
-def modes(device: torch.device, threads: int) -> list[Mode]:
+def modes_to_try(device: torch.device, threads: int) -> list[Mode]:
     """What may be tried on ``device`` with at most so many ``threads``, plain float32 first."""
     precisions: list[Precision] = ["32-true"]
     if device.type == "cuda":
         precisions.append("bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed")
-    elif device.type == "cpu" and computes_bfloat16():
+    elif device.type == "cpu" and has_bfloat16_cpu():
         precisions.append("bf16-mixed")
     counts = [threads] if device.type != "cpu" or threads == 1 else [threads, max(1, threads // 2)]
     return [Mode(precision, last, count) for count in counts for precision in precisions for last in (False, True)]
 
 
-def computes_bfloat16() -> bool:
+def has_bfloat16_cpu() -> bool:
     """Whether the CPU multiplies bfloat16 itself (AVX-512 BF16 or AMX); others only imitate it."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 @contextmanager
-def computing(mode: Mode | None) -> Iterator[None]:
+def thread_count(mode: Mode | None) -> Iterator[None]:
     """Within it torch computes with the mode's threads; without a mode, with as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(before if mode is None else mode.threads)
@@ -91,14 +91,14 @@ def computing(mode: Mode | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def laid_out(value: Tensor, mode: Mode | None) -> Tensor:
+def to_memory_format(value: Tensor, mode: Mode | None) -> Tensor:
     """A batch of maps (n, c, h, w) in the mode's memory format; anything else, or without a mode, as it is."""
     if mode is None or value.ndim != 4:
         return value
     return value.contiguous(memory_format=torch.channels_last if mode.channels_last else torch.contiguous_format)
 
 
-def lay_out(network: nn.Module, mode: Mode) -> nn.Module:
+def set_memory_format(network: nn.Module, mode: Mode) -> nn.Module:
     """Bring a network's weights into the mode's memory format, in place."""
     layout = torch.channels_last if mode.channels_last else torch.contiguous_format
     return network.to(memory_format=layout)  # type: ignore[call-overload, no-any-return]

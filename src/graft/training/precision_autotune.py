@@ -29,7 +29,16 @@ from graft.features.keys import key_of
 from graft.models.backbone import Network
 from graft.models.flops import cost_of
 from graft.training.devices import fabric_for
-from graft.training.precision import PRECISIONS, Mode, Precision, computing, laid_out, lay_out, modes, untried
+from graft.training.precision import (
+    PRECISIONS,
+    Mode,
+    Precision,
+    default_mode,
+    modes_to_try,
+    set_memory_format,
+    thread_count,
+    to_memory_format,
+)
 from graft.training.strategies import Plan
 
 if TYPE_CHECKING:
@@ -44,13 +53,13 @@ ROUNDS = 5
 HOPELESS = 1.5
 # Training of fewer multiply-accumulates than this (in billions, three times the forward pass) is over before a trial
 # would pay. A count, not a time: whether there is a trial must not depend on how busy the machine is.
-WORTH_A_TRIAL = 5000.0
+LEAST_GMACS = 5000.0
 # Raise it whenever the meaning of what is kept changes.
 VERSION = 3
 
 
 @dataclass(frozen=True)
-class Trial:
+class Timings:
     """How many times as fast as plain float32 a training step is in each mode, plain float32 (1.0) first."""
 
     speed_ups: tuple[tuple[Mode, float], ...]
@@ -64,11 +73,11 @@ class Trial:
 
 def usual_mode(network: Network, plan: Plan, task: Task, settings: Train, device: torch.device) -> Mode | None:
     """The mode that is taken without a trial; None: as torch is set."""
-    return untried(network, task.extractor.preprocessing.geometry.size, device, torch.get_num_threads())
+    return default_mode(network, task.extractor.preprocessing.geometry.size, device, torch.get_num_threads())
 
 
 @dataclass(frozen=True)
-class TrialledMode:
+class ModeAutotuner:
     """Chooses the mode that a network is trained in; can be sent to another process.
 
     Attributes:
@@ -85,34 +94,34 @@ class TrialledMode:
         if self.compute.precision != "auto":
             return Mode(PRECISIONS[self.compute.precision], device.type == "cuda", threads)
         size, images = task.extractor.preprocessing.geometry.size, int(task.rows.sum())
-        if plan.stage is None or work(network, size, images, plan.epochs) < WORTH_A_TRIAL:
-            return untried(network, size, device, threads)
+        if plan.stage is None or training_gmacs(network, size, images, plan.epochs) < LEAST_GMACS:
+            return default_mode(network, size, device, threads)
         batch = torch.randn(min(settings.batch_size, images), 3, size, size)
         frozen, tail = network.eval().blocks_before(plan.stage.start), network.classifier_from(plan.stage.start)
         with torch.no_grad():
             inputs = torch.cat([frozen(part) for part in torch.split(batch, 8)])
-        choices, classes = modes(device, threads), network.head.out_features
+        choices, classes = modes_to_try(device, threads), network.head.out_features
         fabric_with = partial(fabric_for, self.compute.device)
-        key = trial_key(tail, inputs, choices)
-        trial = kept_trial(self.folder, key, lambda: try_modes(tail, inputs, classes, choices, fabric_with))
+        key = timings_key(tail, inputs, choices)
+        trial = cached_timings(self.folder, key, lambda: time_modes(tail, inputs, classes, choices, fabric_with))
         speed_up = dict(trial.speed_ups)[trial.chosen]
         print(f"computing in {trial.chosen}: {speed_up:.2f} times as fast as {choices[0]}", flush=True)
         return trial.chosen
 
 
-def work(network: Network, size: int, images: int, epochs: int) -> float:
+def training_gmacs(network: Network, size: int, images: int, epochs: int) -> float:
     """Multiply-accumulates of a training in billions; forward and backward pass are three forward passes."""
     return 3 * cost_of(network, size).gmacs * images * epochs
 
 
-def try_modes(
+def time_modes(
     network: nn.Module, batch: Tensor, classes: int, choices: Sequence[Mode], fabric_with: Callable[[Precision], Fabric]
-) -> Trial:
+) -> Timings:
     """Time training steps of ``network`` on ``batch`` (n, ...) in each of ``choices``, plain float32 first.
 
     The network itself is left as it is. The first step of each mode is not counted: it pays for memory and kernels.
     """
-    steps = {mode: step_of(network, batch, classes, mode, fabric_with(mode.precision)) for mode in choices}
+    steps = {mode: training_step(network, batch, classes, mode, fabric_with(mode.precision)) for mode in choices}
     for step in steps.values():
         step()
     rounds: list[dict[Mode, float]] = []
@@ -120,7 +129,7 @@ def try_modes(
         seconds = {mode: _seconds(step) for mode, step in steps.items()}
         rounds.append({mode: seconds[choices[0]] / value for mode, value in seconds.items()})
         steps = {mode: step for mode, step in steps.items() if rounds[0][mode] * HOPELESS >= 1}
-    return Trial(tuple((mode, statistics.median(found[mode] for found in rounds)) for mode in steps))
+    return Timings(tuple((mode, statistics.median(found[mode] for found in rounds)) for mode in steps))
 
 
 def _seconds(step: Callable[[], None]) -> float:
@@ -129,16 +138,16 @@ def _seconds(step: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def step_of(network: nn.Module, batch: Tensor, classes: int, mode: Mode, fabric: Fabric) -> Callable[[], None]:
+def training_step(network: nn.Module, batch: Tensor, classes: int, mode: Mode, fabric: Fabric) -> Callable[[], None]:
     """One training step on a copy of ``network`` in a mode, to be called as often as wanted."""
-    own = lay_out(copy.deepcopy(network).to(fabric.device), mode).train()
+    own = set_memory_format(copy.deepcopy(network).to(fabric.device), mode).train()
     trained = [parameter for parameter in own.parameters() if parameter.requires_grad]
     model, optimizer = fabric.setup(own, torch.optim.AdamW(trained, lr=1e-6, fused=True))
-    inputs = laid_out(batch.to(fabric.device), mode)
+    inputs = to_memory_format(batch.to(fabric.device), mode)
     labels = torch.arange(len(batch), device=fabric.device) % classes
 
     def step() -> None:
-        with computing(mode):
+        with thread_count(mode):
             optimizer.zero_grad()
             fabric.backward(F.cross_entropy(model(inputs), labels))
             optimizer.step()
@@ -148,12 +157,12 @@ def step_of(network: nn.Module, batch: Tensor, classes: int, mode: Mode, fabric:
     return step
 
 
-def kept_trial(folder: Path, key: str, measure: Callable[[], Trial]) -> Trial:
+def cached_timings(folder: Path, key: str, measure: Callable[[], Timings]) -> Timings:
     """The trial kept in ``folder`` under ``key``, or ``measure``'s, kept from now on."""
     path = folder / "trials" / f"{key}.json"
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        return Trial(tuple((Mode(**row["mode"]), float(row["speed_up"])) for row in rows))
+        return Timings(tuple((Mode(**row["mode"]), float(row["speed_up"])) for row in rows))
     except (OSError, ValueError, KeyError, TypeError):
         found = measure()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,10 +170,10 @@ def kept_trial(folder: Path, key: str, measure: Callable[[], Trial]) -> Trial:
     return found
 
 
-def trial_key(network: nn.Module, batch: Tensor, choices: Sequence[Mode]) -> str:
+def timings_key(network: nn.Module, batch: Tensor, choices: Sequence[Mode]) -> str:
     """What a trial's finding depends on: the network's shape, what is trained, the batch, torch and the machine."""
     trained = [(name, tuple(value.shape), value.requires_grad) for name, value in network.named_parameters()]
     machine = (platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability(), available_cores())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    modes = list(map(str, choices))
-    return key_of(VERSION, str(network), trained, tuple(batch.shape), modes, torch.__version__, machine, gpu)
+    modes_to_try = list(map(str, choices))
+    return key_of(VERSION, str(network), trained, tuple(batch.shape), modes_to_try, torch.__version__, machine, gpu)

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from graft.core.determinism import torch_generator
 from graft.core.progress import track
 from graft.training.checkpoint import Checkpoint
-from graft.training.distributed import mean_of, share_of, weight_of
+from graft.training.distributed import local_indices, loss_weight, mean_loss
 from graft.training.divergence import diverged, weights_are_finite
-from graft.training.ema import averaged
-from graft.training.inputs import Inputs
+from graft.training.ema import ema_model
+from graft.training.inputs import BatchInputs
 from graft.training.objectives.base import Batch, Objective
-from graft.training.precision import Mode, computing, laid_out
+from graft.training.precision import Mode, thread_count, to_memory_format
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -30,7 +30,7 @@ Order = Sequence[Sequence[Tensor]]
 
 
 @dataclass(frozen=True)
-class Epoch:
+class EpochLoss:
     """One point of a learning curve; the mean loss of the epoch's steps in nats."""
 
     stage: str
@@ -49,7 +49,7 @@ class StageData:
         weights: each image's weight in the mean loss (n); None: all count alike. Several processes need it.
     """
 
-    inputs: Inputs
+    inputs: BatchInputs
     labels: Tensor
     names: Sequence[str] = ()
     weights: Tensor | None = None
@@ -75,7 +75,7 @@ class Trainer:
     grad_clip_norm: float | None = None
     ema_decay: float = 0.0
     checkpoint: Checkpoint | None = None
-    on_epoch: Callable[[Epoch], None] | None = None
+    on_epoch: Callable[[EpochLoss], None] | None = None
 
     def fit(
         self,
@@ -86,7 +86,7 @@ class Trainer:
         order: Order,
         seed: int,
         stage: str,
-    ) -> tuple[Epoch, ...]:
+    ) -> tuple[EpochLoss, ...]:
         """Train ``module`` in place.
 
         Args:
@@ -104,18 +104,18 @@ class Trainer:
         Raises:
             DivergedError: the loss or the weights are not finite; the message names stage, epoch, step, rate and batch.
         """
-        average = averaged(module, self.ema_decay) if self.ema_decay else None
+        average = ema_model(module, self.ema_decay) if self.ema_decay else None
         extra = nn.ModuleDict(dict(self.objective.modules)).to(self.fabric.device)
         model, wrapped = self.fabric.setup(module, optimizer)
         run = _Run(stage, module, model, wrapped, scheduler, extra, average)
-        with torch.random.fork_rng(devices=[]), computing(self.mode):
+        with torch.random.fork_rng(devices=[]), thread_count(self.mode):
             torch.manual_seed(seed)
             curve = self._resume(run)
             done, losses = len(curve), list[float]()
             for batch in self._batches(data, order[done:], done, stage):
                 losses.append(self._step(run, batch, len(curve) * len(order[0]) + batch.step, data.names))
                 if batch.is_last:
-                    curve.append(Epoch(stage, batch.epoch, sum(losses) / len(losses)))
+                    curve.append(EpochLoss(stage, batch.epoch, sum(losses) / len(losses)))
                     losses = []
                     self._end_epoch(run, curve, is_last=len(curve) == len(order))
         if average is not None:
@@ -124,20 +124,22 @@ class Trainer:
 
     def _batches(self, data: StageData, order: Order, first: int, stage: str) -> Iterator[Batch]:
         """Every step's batch on the device, in the mode's memory format; this process's share of it."""
-        steps = [(batch, epoch) for epoch, batches in enumerate(order, start=first) for batch in batches]
-        shares = [(share_of(batch, self.fabric), epoch) for batch, epoch in steps]
+        steps = [(batch, epoch) for epoch, random_batches in enumerate(order, start=first) for batch in random_batches]
+        shares = [(local_indices(batch, self.fabric), epoch) for batch, epoch in steps]
         made = zip(steps, data.inputs.batches(shares, data.labels), shares, strict=True)
-        counters = [(step, step + 1 == len(batches)) for batches in order for step in range(len(batches))]
+        counters = [
+            (step, step + 1 == len(random_batches)) for random_batches in order for step in range(len(random_batches))
+        ]
         shown = track(made, f"training: {stage}", total=len(steps), unit="steps")
         for ((whole, epoch), (inputs, targets), (share, _)), (step, is_last) in zip(shown, counters, strict=True):
-            weight = weight_of(share, whole, data.weights, self.fabric)
-            on_device = laid_out(inputs.to(self.fabric.device), self.mode)
+            weight = loss_weight(share, whole, data.weights, self.fabric)
+            on_device = to_memory_format(inputs.to(self.fabric.device), self.mode)
             yield Batch(on_device, targets.to(self.fabric.device), share, epoch, step, is_last, weight)
 
     def _step(self, run: _Run, batch: Batch, step: int, names: Sequence[str]) -> float:
         """One optimizer step; the mean loss over all processes, so that they stop together where it is not finite."""
         loss = self.objective.loss(run.model, batch, step) * batch.weight
-        seen = mean_of(loss, self.fabric)
+        seen = mean_loss(loss, self.fabric)
         if not math.isfinite(seen):
             place = f"stage {run.stage!r}, epoch {batch.epoch}, step {batch.step}"
             images = [names[i] if names else f"image {i}" for i in batch.indices.tolist()]
@@ -156,7 +158,7 @@ class Trainer:
         if run.average is not None:
             run.average.update_parameters(run.module)
 
-    def _end_epoch(self, run: _Run, curve: list[Epoch], is_last: bool) -> None:
+    def _end_epoch(self, run: _Run, curve: list[EpochLoss], is_last: bool) -> None:
         if not weights_are_finite(run.module):
             place = f"stage {run.stage!r}, epoch {curve[-1].epoch}, after its last step"
             raise diverged("weights are not finite", place, run.rate, ())
@@ -165,12 +167,12 @@ class Trainer:
         if self.on_epoch is not None:
             self.on_epoch(curve[-1])
 
-    def _resume(self, run: _Run) -> list[Epoch]:
+    def _resume(self, run: _Run) -> list[EpochLoss]:
         """The curve so far; empty where the training begins."""
         state = run.state([])
         if self.checkpoint is not None:
             self.checkpoint.load(self.fabric, state)
-        return [Epoch(**point) for point in state["curve"]]
+        return [EpochLoss(**point) for point in state["curve"]]
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class _Run:
         """The first group's learning rate in this step: the head's."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def state(self, curve: Sequence[Epoch]) -> dict[str, Any]:
+    def state(self, curve: Sequence[EpochLoss]) -> dict[str, Any]:
         """What a checkpoint holds beside the random state."""
         whole = {
             "model": self.model,
@@ -205,11 +207,11 @@ class _Run:
 def epoch_order(
     count: int, size: int, epochs: int, seed: int, *names: object, chances: Tensor | None = None
 ) -> list[list[Tensor]]:
-    """The order of ``count`` images in each of ``epochs`` epochs, see :func:`batches`."""
-    return [list(batches(count, size, seed, *names, epoch, chances=chances)) for epoch in range(epochs)]
+    """The order of ``count`` images in each of ``epochs`` epochs, see :func:`random_batches`."""
+    return [list(random_batches(count, size, seed, *names, epoch, chances=chances)) for epoch in range(epochs)]
 
 
-def batches(count: int, size: int, seed: int, *names: object, chances: Tensor | None = None) -> Iterator[Tensor]:
+def random_batches(count: int, size: int, seed: int, *names: object, chances: Tensor | None = None) -> Iterator[Tensor]:
     """Indices of ``count`` images in random order, in batches of nearly equal size.
 
     Nearly equal, because a last batch of a single image would leave batch normalisation without a variance. With

@@ -12,7 +12,7 @@ import numpy as np
 from graft.core.plotting import plotting, save_svg
 from graft.metrics.scorer import ACCURACY, Scorer
 from graft.stats.corrected_ttest import corrected_error
-from graft.tuning.search import Tried
+from graft.tuning.search import TrialResult
 from graft.tuning.space import DIMENSIONS, POLICY, Value
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Outcome:
 
     values: dict[str, Value]
     reason: str
-    trials: tuple[Tried, ...]
+    trials: tuple[TrialResult, ...]
 
     def as_json(self) -> dict[str, Any]:
         """What `finetune` reads, and what a person wants to know of it."""
@@ -43,7 +43,7 @@ class Outcome:
         return {"train": train, "augment": augment, "reason": self.reason, "trials": len(self.trials)}
 
 
-def decide(trials: Sequence[Tried], scorer: Scorer = ACCURACY) -> Outcome:
+def choose_best(trials: Sequence[TrialResult], scorer: Scorer = ACCURACY) -> Outcome:
     """The best trial, if it beats trial 0 on the same folds by more than the standard error of the difference.
 
     The best of many noisy scores is high by luck as well; what is within one standard error of the settings at hand,
@@ -69,7 +69,7 @@ def decide(trials: Sequence[Tried], scorer: Scorer = ACCURACY) -> Outcome:
     return Outcome(dict(best.values), said, tuple(trials))
 
 
-def table(outcome: Outcome, scorer: Scorer = ACCURACY) -> pd.DataFrame:
+def trials_table(outcome: Outcome, scorer: Scorer = ACCURACY) -> pd.DataFrame:
     """A row per trial in the order they were made; scores are of the column ``metric``, as people read it."""
     import pandas as pd
 
@@ -87,7 +87,7 @@ def table(outcome: Outcome, scorer: Scorer = ACCURACY) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else ["trial", "score", "metric", "state", "fold_scores"])
 
 
-def importances(trials: Sequence[Tried], seed: int) -> dict[str, float]:
+def importances(trials: Sequence[TrialResult], seed: int) -> dict[str, float]:
     """Share of the scores' variance that each hyper-parameter explains, summing to one; empty for too few trials.
 
     By functional ANOVA of a random forest (F. Hutter et al., An Efficient Approach for Assessing Hyperparameter
@@ -118,7 +118,7 @@ def importances(trials: Sequence[Tried], seed: int) -> dict[str, float]:
     }
 
 
-def draw(outcome: Outcome, shares: dict[str, float], path: Path, scorer: Scorer = ACCURACY) -> None:
+def plot_trials(outcome: Outcome, shares: dict[str, float], path: Path, scorer: Scorer = ACCURACY) -> None:
     """Scores trial by trial with the best so far, and beside them what mattered."""
     figure, (left, right) = plotting().subplots(1, 2, figsize=(9, 3.6), layout="constrained", width_ratios=(3, 2))
     numbers = np.arange(len(outcome.trials))

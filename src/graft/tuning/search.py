@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 # Scores one setting fold by fold, the greater the better, yielded as they are found, so that a trial can be cut short.
-Objective = Callable[[Values], Generator[float, None, None]]
+FoldScores = Callable[[Values], Generator[float, None, None]]
 STUDY = "graft"
 FOLDS_KEY, VALUES_KEY = "fold_scores", "values"
 # Trials that are drawn at random before TPE begins to learn from them.
@@ -37,7 +37,7 @@ STARTUP = 6
 
 
 @dataclass(frozen=True)
-class Tried:
+class TrialResult:
     """One trial.
 
     Attributes:
@@ -76,7 +76,7 @@ class Search:
     storage: Path
     worst: float = 0.0
 
-    def run(self, objective: Objective, more: Callable[[int], bool]) -> list[Tried]:
+    def run(self, objective: FoldScores, more: Callable[[int], bool]) -> list[TrialResult]:
         """Try until the budget is spent, going on from what ``storage`` holds; every finished trial, in order.
 
         A trial that cannot be trained, or not in this machine's memory, is cut short, and has the worst score on the
@@ -142,12 +142,12 @@ class Search:
         seed = derive_seed(self.seed, "tune", finished) % 2**32
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP)
 
-    def _finished(self, study: optuna.Study) -> list[Tried]:
+    def _finished(self, study: optuna.Study) -> list[TrialResult]:
         from optuna.trial import TrialState
 
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         return [
-            Tried(_values(trial), tuple(trial.user_attrs[FOLDS_KEY]), trial.state == TrialState.COMPLETE)
+            TrialResult(_values(trial), tuple(trial.user_attrs[FOLDS_KEY]), trial.state == TrialState.COMPLETE)
             for trial in trials
         ]
 
@@ -157,7 +157,7 @@ def _values(trial: optuna.Trial | FrozenTrial) -> dict[str, Value]:
     return dict(trial.user_attrs.get(VALUES_KEY, trial.params))
 
 
-def _scored(trial: optuna.Trial, objective: Objective) -> float:
+def _scored(trial: optuna.Trial, objective: FoldScores) -> float:
     """Mean over the folds, each reported as it is found.
 
     Raises:

@@ -116,7 +116,7 @@ class Space:
         return {name: AS_SET if name == POLICY else getattr(train, name) for name in self.names}
 
 
-def applied(train: Train, augment: Augment, values: Values) -> tuple[Train, Augment]:
+def apply_values(train: Train, augment: Augment, values: Values) -> tuple[Train, Augment]:
     """The settings with ``values`` of what was searched."""
     of_train = {name: value for name, value in values.items() if name != POLICY}
     name = str(values.get(POLICY, AS_SET))
@@ -124,7 +124,7 @@ def applied(train: Train, augment: Augment, values: Values) -> tuple[Train, Augm
     return dataclasses.replace(train, **of_train), dataclasses.replace(augment, policy=policy)  # type: ignore[arg-type]
 
 
-def space_of(names: Sequence[str], domain: str = "any") -> Space:
+def search_space(names: Sequence[str], domain: str = "any") -> Space:
     """The space spanned by ``names`` for images of ``augment.domain``.
 
     Raises:

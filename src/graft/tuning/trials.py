@@ -14,7 +14,7 @@ from graft.metrics.scorer import Scorer
 from graft.parallel.mapper import Mapper
 from graft.parallel.outcomes import value_of
 from graft.selection.candidate_training import CandidateTrainer, score_of
-from graft.tuning.space import Values, applied
+from graft.tuning.space import Values, apply_values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,7 @@ class Trials:
         return self._best[2]
 
     def _fold_logits(self, values: Values) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        train, augment = applied(self.trainer.settings, self.trainer.augment, values)
+        train, augment = apply_values(self.trainer.settings, self.trainer.augment, values)
         trainer = dataclasses.replace(self.trainer, settings=train, augment=augment)
         folds = np.unique(trainer.data.folds).tolist()
         work = partial(trainer.fold_logits, self.strategy, ("finetune",))

@@ -12,8 +12,8 @@ import schemathesis
 
 from graft.monitoring.prediction_log import PredictionLog
 from graft.serving.schemas import ModelCard
-from tests.data.faults import FAULTS, Fault
-from tests.data.faults import png as hand_made
+from tests.modalities.image.faults import FAULTS, Fault
+from tests.modalities.image.faults import png as hand_made
 from tests.serving.test_archive import zipped
 
 HOW = "send files of a multipart form, as in: curl -F image=@1.jpg -F image=@2.jpg, or curl -F archive=@a.zip"

@@ -20,8 +20,8 @@ from graft.data.sources.listing import SourceListing
 from graft.data.sources.registry import list_source
 from graft.data.sources.source_links import link_source
 from tests.conftest import picture, write_classes
-from tests.data import faults
 from tests.data.sources.hostile import ODD_NAMES, clean, plant
+from tests.modalities.image import faults
 
 GRAFT = (sys.executable, "-m", "graft.cli.main")
 # Somebody without rights, whom root can become; the interpreter must be theirs to read.

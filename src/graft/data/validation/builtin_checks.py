@@ -1,6 +1,6 @@
 """Checks of any modality: labels, classes, duplicates, drift. A modality's own checks stand between the two tables.
 
-To add a check, add a row, and the fault that breaks it in tests/validation/faults.py.
+To add a check, add a row, and the fault that breaks it in tests/data/validation/faults.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks of images: a row per expectation about the manifest's image columns.
 
-To add a check, add a row, and the fault that breaks it in tests/validation/faults.py. Thresholds come from the section
-``validation`` of params.yaml, and so does another severity than the row's own.
+To add a check, add a row, and the fault that breaks it in tests/data/validation/faults.py. Thresholds come from the
+section ``validation`` of params.yaml, and so does another severity than the row's own.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from graft.inference.predictor import Predictor
 from graft.modalities.image.decode import MARGIN, decode, decode_for, decode_fully
 from graft.models.preprocessing import Geometry, Preprocessing
 from tests.conftest import picture
-from tests.data.faults import SUFFIX, encoded, with_orientation
+from tests.modalities.image.faults import SUFFIX, encoded, with_orientation
 
 LARGE = (800, 600)
 CLASSES = ("a", "b", "c")

@@ -13,7 +13,7 @@ from PIL import Image
 from graft.core.errors import DataError
 from graft.modalities.image.decode import MAX_PIXELS, decode, decode_fully
 from tests.conftest import picture
-from tests.data.faults import encoded, header_bomb, png, with_orientation
+from tests.modalities.image.faults import encoded, header_bomb, png, with_orientation
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "BMP", "GIF", "TIFF"])

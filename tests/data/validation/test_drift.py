@@ -16,7 +16,7 @@ from scipy.stats import ks_2samp
 from graft.data.validation.drift import CHANCE, POINTS, Numbers, Shares, chance, distance
 from graft.data.validation.drift import measure_drift as measure_drift_of
 from graft.modalities.image.modality import ImageModality
-from tests.validation.faults import clean_manifest, summarised
+from tests.data.validation.faults import clean_manifest, summarised
 
 FEATURES = ImageModality.drift_features
 measure_drift = partial(measure_drift_of, features=FEATURES)

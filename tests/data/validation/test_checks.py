@@ -17,7 +17,7 @@ from graft.data.validation.findings import Finding, by_cause, refuses
 from graft.data.validation.suite import Known, not_checked, severities, validate_manifest, with_quarantine
 from graft.modalities.check_spec import CheckSpec
 from graft.modalities.image.modality import ImageModality
-from tests.validation.faults import ENTAILED, FAULTS, NAMED, Case, params_with
+from tests.data.validation.faults import ENTAILED, FAULTS, NAMED, Case, params_with
 
 CHECKS = checks_of(ImageModality())
 
@@ -28,7 +28,7 @@ FILE_CHECKS = [check for check in CHECKS if check.table == "images" and "quarant
 
 def planted(check: CheckSpec, **severity: str) -> Case:
     """The clean case with the fault of ``check``, and its severity as given."""
-    assert check.name in FAULTS, f"plant a fault for the check {check.name!r} in tests/validation/faults.py"
+    assert check.name in FAULTS, f"plant a fault for the check {check.name!r} in tests/data/validation/faults.py"
     case = FAULTS[check.name](Case())
     return replace(case, limits=replace(case.limits, severity=severity))
 

@@ -16,7 +16,7 @@ from PIL import Image
 from graft.core.errors import DataError
 from graft.modalities.image.decode import decode, decode_fully
 from tests.conftest import picture
-from tests.data.faults import FAULTS, SUFFIX, Fault, encoded, plant
+from tests.modalities.image.faults import FAULTS, SUFFIX, Fault, encoded, plant
 
 BY_NAME = pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
 # Bytes that a process which decodes all faults may ask for; 300 MB of them are Python and its libraries.

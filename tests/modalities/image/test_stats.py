@@ -1,34 +1,25 @@
-"""Statistics of one image, and the manifest of many: right figures, and a problem instead of a crash."""
+"""Statistics of one image against numpy, scipy and imagehash."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from graft.core.errors import DataError
-from graft.data.ingest import ingested_table
-from graft.data.manifest import build_manifest, describe, usable
-from graft.data.sources.listing import Sample
-from graft.data.stats_cache import columns_of
+from graft.data.manifest import describe
 from graft.modalities.image.modality import ImageModality
-from graft.modalities.image.stats import ImageSample, Tones, perceptual_hash, sharpness
+from graft.modalities.image.stats import Tones, perceptual_hash, sharpness
 from tests.conftest import picture
 
-IMAGE = ImageModality()
 
-
-def examine(path: Path) -> SimpleNamespace:
-    return SimpleNamespace(**describe(path, IMAGE))
+def stats_of(path: Path) -> SimpleNamespace:
+    return SimpleNamespace(**describe(path, ImageModality()))
 
 
 def save(path: Path, image: Image.Image) -> Path:
@@ -36,23 +27,23 @@ def save(path: Path, image: Image.Image) -> Path:
     return path
 
 
-def test_facts_of_a_plain_image(tmp_path: Path) -> None:
+def test_stats_of_a_plain_image(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", Image.new("L", (40, 30), 51))
-    facts = examine(path)
-    assert (facts.width, facts.height, facts.mode, facts.format, facts.frames) == (40, 30, "L", "PNG", 1)
-    assert facts.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert facts.bytes == path.stat().st_size
-    assert facts.brightness == pytest.approx(0.2)
-    assert (facts.contrast, facts.sharpness) == (0.0, 0.0)
+    found = stats_of(path)
+    assert (found.width, found.height, found.mode, found.format, found.frames) == (40, 30, "L", "PNG", 1)
+    assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert found.bytes == path.stat().st_size
+    assert found.brightness == pytest.approx(0.2)
+    assert (found.contrast, found.sharpness) == (0.0, 0.0)
 
 
 def test_the_same_pixels_in_another_format_have_the_same_pixel_hash(tmp_path: Path) -> None:
     image = picture(1)
-    png, bmp = examine(save(tmp_path / "a.png", image)), examine(save(tmp_path / "a.bmp", image))
+    png, bmp = stats_of(save(tmp_path / "a.png", image)), stats_of(save(tmp_path / "a.bmp", image))
     assert png.sha256 != bmp.sha256
     assert png.pixel_sha256 == bmp.pixel_sha256
     # The size counts: 2 x 8 black pixels are not 4 x 4 of them.
-    shapes = [examine(save(tmp_path / f"{w}.png", Image.new("RGB", (w, 16 // w)))).pixel_sha256 for w in (2, 4)]
+    shapes = [stats_of(save(tmp_path / f"{w}.png", Image.new("RGB", (w, 16 // w)))).pixel_sha256 for w in (2, 4)]
     assert shapes[0] != shapes[1]
 
 
@@ -63,7 +54,7 @@ def test_a_perceptual_hash_is_given_only_where_it_means_something(
     tmp_path: Path, size: tuple[int, int], flat: bool, known: bool
 ) -> None:
     image = Image.new("RGB", size, "grey") if flat else picture(1, size)
-    phash = examine(save(tmp_path / "a.png", image)).phash
+    phash = stats_of(save(tmp_path / "a.png", image)).phash
     assert (phash is not None and len(phash) == 64) == known
 
 
@@ -93,7 +84,8 @@ def test_entropy_goes_from_one_level_to_all_alike_often(tmp_path: Path) -> None:
     flat = Image.new("L", (40, 40), 7)
     every = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16).repeat(2, axis=0))
     halves = Image.fromarray(np.repeat(np.array([[0, 200]], dtype=np.uint8), 10, axis=0))
-    found = [examine(save(tmp_path / f"{name}.png", image)).entropy for name, image in enumerate((flat, every, halves))]
+    images = {"flat": flat, "every": every, "halves": halves}
+    found = [stats_of(save(tmp_path / f"{name}.png", image)).entropy for name, image in images.items()]
     assert found == pytest.approx([0, 8, 1], abs=1e-12)
 
 
@@ -123,52 +115,3 @@ def test_waves_that_are_not_in_the_picture_set_no_bit() -> None:
     # Nothing changes from top to bottom: all but the first row of waves is nought, whatever rounding leaves there.
     assert not any(hashed[2:])
     assert hashed == perceptual_hash(stripes[:40], 0.2)
-
-
-def test_a_bad_file_is_a_problem_and_not_a_crash(tmp_path: Path) -> None:
-    (tmp_path / "bad.jpg").write_bytes(b"text")
-    assert describe(tmp_path / "bad.jpg", IMAGE) == {
-        "bytes": 4,
-        "sha256": hashlib.sha256(b"text").hexdigest(),
-        "problems": "this is not an image but text; graft reads JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF",
-    }
-    assert describe(tmp_path / "gone.jpg", IMAGE) == {"problems": "there is no such file"}
-
-
-def rows(tmp_path: Path, count: int) -> tuple[pd.DataFrame, list[Path]]:
-    files = [save(tmp_path / f"{number}.png", picture(number)) for number in range(count)]
-    files[1].write_bytes(b"text")
-    names = [f"a/{file.name}" for file in files]
-    return ingested_table([Sample(file, file.name, "a") for file in files], names), files
-
-
-def test_the_manifest_has_a_typed_row_for_every_file_however_many_processes(tmp_path: Path) -> None:
-    table, files = rows(tmp_path, 5)
-    serial = build_manifest(table, files, IMAGE)
-    pd.testing.assert_frame_equal(serial, build_manifest(table, files, IMAGE, workers=2))
-    assert serial.columns.tolist() == [*table.columns, *columns_of(IMAGE)]
-    assert serial["problems"].notna().tolist() == [False, True, False, False, False]
-    assert usable(serial)["path"].tolist() == ["a/0.png", "a/2.png", "a/3.png", "a/4.png"]
-    assert serial.dtypes[["width", "brightness", "mode"]].astype(str).tolist() == ["Int64", "float64", "str"]
-    serial.to_parquet(tmp_path / "m.parquet")
-    pd.testing.assert_frame_equal(serial, pd.read_parquet(tmp_path / "m.parquet"))
-
-
-def test_a_manifest_without_any_good_image_keeps_its_types(tmp_path: Path) -> None:
-    table, files = rows(tmp_path, 2)
-    only_bad = build_manifest(table.iloc[1:], files[1:], IMAGE)
-    assert only_bad.dtypes[["width", "brightness", "pixel_sha256"]].astype(str).tolist() == ["Int64", "float64", "str"]
-
-
-class KillsItsProcess(ImageModality):
-    """As the kernel does where memory runs out."""
-
-    def decode(self, raw: bytes) -> ImageSample:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return super().decode(raw)
-
-
-def test_a_killed_process_ends_in_a_message(tmp_path: Path) -> None:
-    table, files = rows(tmp_path, 3)
-    with pytest.raises(DataError, match="a process that was reading files was killed"):
-        build_manifest(table, files, KillsItsProcess(), workers=2)

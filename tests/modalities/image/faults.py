@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.conftest import picture
-from tests.data import profiles
+from tests.modalities.image import profiles
 
 SIZE = (64, 48)
 CLASSES = ("ants", "bees")

@@ -9,8 +9,8 @@ from PIL import Image, ImageCms
 from graft.modalities.image import colour
 from graft.modalities.image.decode import decode
 from tests.conftest import picture
-from tests.data import profiles
-from tests.data.faults import encoded, rgb16_png, srgb
+from tests.modalities.image import profiles
+from tests.modalities.image.faults import encoded, rgb16_png, srgb
 
 LEVELS = np.array([0, 1, 20, 64, 128, 200, 254, 255])
 

@@ -16,7 +16,7 @@ from graft.data.doctor.doctor import audit_path
 from graft.modalities.image.conversion import depth_range, range_used
 from graft.modalities.image.decode import decode, decode_fully
 from graft.models.preprocessing import Geometry, load_for
-from tests.data.faults import SIZE, encoded
+from tests.modalities.image.faults import SIZE, encoded
 
 LOW, HIGH = 200, 800
 

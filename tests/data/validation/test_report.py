@@ -25,7 +25,7 @@ from graft.data.validation.report import (
 )
 from graft.data.validation.suite import validate_manifest, with_quarantine
 from graft.modalities.image.modality import ImageModality
-from tests.validation.faults import FAULTS, Case, params_with
+from tests.data.validation.faults import FAULTS, Case, params_with
 
 
 def report(folder: Path, out: Path, **limits: object) -> tuple[dict[str, object], str]:

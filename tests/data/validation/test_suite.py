@@ -17,7 +17,7 @@ from graft.data.doctor.doctor import DEFAULTS
 from graft.data.validation.findings import Finding, refuses
 from graft.data.validation.suite import validate_manifest
 from tests.conftest import picture, write_classes
-from tests.validation.faults import params_with
+from tests.data.validation.faults import params_with
 
 LIMITS = Validation(min_images_per_class=3, max_imbalance=3.0)
 

@@ -12,7 +12,7 @@ from PIL import Image
 from graft.core.errors import DataError
 from graft.modalities.image.decode import decode, decode_fully, upright_size
 from tests.conftest import picture
-from tests.data.faults import encoded
+from tests.modalities.image.faults import encoded
 
 SIZE = (48, 32)
 LONG = b"a history of all edits, " * 70_000  # 1.7 MB

@@ -11,7 +11,7 @@ from graft.core.errors import DataError
 from graft.data.validation.reference import DataSummary, History, read_history, write_history
 from graft.data.validation.reference import summarise_data as summarise
 from graft.modalities.image.modality import ImageModality
-from tests.validation.faults import clean_manifest
+from tests.data.validation.faults import clean_manifest
 
 
 def summarise_data(manifest: pd.DataFrame) -> DataSummary:

@@ -262,7 +262,7 @@ def write_project(root: Path) -> None:
     import torch
 
     from graft.inference.artifact import Artifact, save_artifact
-    from graft.inference.packaged import write_package
+    from graft.inference.package import write_package
     from graft.models.backbone import build_network
     from graft.models.preprocessing import Geometry, Preprocessing
 

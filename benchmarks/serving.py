@@ -74,7 +74,7 @@ def make_model(folder: Path) -> Path:
     from graft.calibration.card import Novelty, Temperature, Threshold, Trust
     from graft.core.workspace import Workspace
     from graft.inference.artifact import Artifact, save_artifact
-    from graft.inference.packaged import write_package
+    from graft.inference.package import write_package
     from graft.inference.parity import write_onnx
     from graft.models.backbone import Network
     from graft.models.weights.bundled import bundled_file, map_by_order

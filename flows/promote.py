@@ -19,7 +19,7 @@ from graft.registry import promote as promotion
 from graft.registry import rollback as return_to
 from graft.registry.history import Promotion, history
 from graft.registry.publish import publish
-from graft.registry.rule import held
+from graft.registry.rule import hold_reason
 
 # Before another try to reach the remote, in seconds.
 RETRY_DELAYS = [10.0, 60.0, 300.0]
@@ -35,13 +35,13 @@ def promote(
         root: the folder that holds dvc.yaml.
         anyway: whether it is better or not.
         send: publish data and models to the DVC remote afterwards.
-        automatic: nobody asked for it: nothing is done where a person has to decide (see graft.registry.rule.held).
+        automatic: not asked for by a person; nothing is done where one has to decide (graft.registry.rule.hold_reason).
         cause: why it runs, for its name.
     """
 
-    def work(workspace: Workspace) -> promotion.Change:
-        if automatic and (why := held(workspace)):
-            return promotion.Change(None, why)
+    def work(workspace: Workspace) -> promotion.PromotionResult:
+        if automatic and (why := hold_reason(workspace)):
+            return promotion.PromotionResult(None, why)
         done = promotion.promote(workspace, anyway=anyway)
         return dataclasses.replace(done, notes=(*done.notes, *sent(workspace))) if send else done
 
@@ -65,7 +65,7 @@ def sent(workspace: Workspace) -> list[str]:
     return publish(workspace).lines()
 
 
-def _change(root: str, work: Callable[[Workspace], promotion.Change]) -> State[Any]:
+def _change(root: str, work: Callable[[Workspace], promotion.PromotionResult]) -> State[Any]:
     """Do ``work`` in the project in ``root``, and publish the history as an artifact."""
     workspace = Workspace(Path(root).resolve())
     try:
@@ -80,7 +80,7 @@ def _change(root: str, work: Callable[[Workspace], promotion.Change]) -> State[A
     return Completed(name=None if done.promotion else "Kept", message="\n".join(lines))
 
 
-def history_page(done: promotion.Change, past: tuple[Promotion, ...]) -> str:
+def history_page(done: promotion.PromotionResult, past: tuple[Promotion, ...]) -> str:
     """What was done, and every model that was promoted, newest first, as Markdown."""
     lines = [f"{done.sentence}.", "", *(f"- {note}" for note in done.notes), ""]
     if past:

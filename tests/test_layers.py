@@ -40,7 +40,6 @@ LAYERS = (
 # fmt: on
 # Imports that still point up.
 UPWARD = {
-    ("inference.packaged", "registry.gate"),
     ("metrics.curves", "evaluation.test_set"),
     ("metrics.formatting", "stats.intervals"),
     ("metrics.metrics", "stats.intervals"),

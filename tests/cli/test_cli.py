@@ -20,7 +20,7 @@ from PIL import Image
 from graft.calibration.card import Novelty, Threshold, Trust
 from graft.calibration.novelty import features_of
 from graft.inference.artifact import Artifact, save_artifact
-from graft.inference.packaged import version_of
+from graft.inference.package import version_of
 from graft.models.backbone import build_network
 from graft.models.zoo.registry import builder_for
 from tests.serving.conftest import Export, package

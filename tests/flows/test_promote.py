@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from flows.promote import history_page, promote, rollback
-from graft.inference.packaged import version_of
+from graft.inference.package import version_of
 from graft.registry.history import history
-from graft.registry.promote import Change
+from graft.registry.promote import PromotionResult
 from tests.registry.conftest import Project, lay
 from tests.registry.conftest import trained as trained  # the fixture
 
@@ -40,7 +40,7 @@ def test_promoted_sent_kept_and_brought_back(project: Project, tmp_path: Path) -
     promote(root, anyway=True, return_state=True)
     back = rollback(root, return_state=True)
     assert back.is_completed() and version_of(project.workspace.promoted) == first
-    shown = history_page(Change(None, "Done"), history(project.workspace))
+    shown = history_page(PromotionResult(None, "Done"), history(project.workspace))
     newest = (
         f"| in use | birds:{first} (number 3) | 0.900 (95%: 0.870 to 0.930) | {history(project.workspace)[-1].when}"
     )

@@ -16,7 +16,7 @@ from graft.inference import onnx_export as exporting
 from graft.inference import parity
 from graft.inference.artifact import load_artifact
 from graft.inference.onnx_export import export
-from graft.inference.packaged import read_package
+from graft.inference.package import read_package
 from graft.inference.parity import LEAST_SAME, TOLERANCE, compare, write_onnx
 
 

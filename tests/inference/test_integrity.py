@@ -14,7 +14,7 @@ import pytest
 from graft.core.errors import WeightsError
 from graft.core.files import sha256, write_json
 from graft.inference.integrity import check_integrity
-from graft.inference.packaged import version_of
+from graft.inference.package import version_of
 from graft.inference.served_model import ServedModel
 
 

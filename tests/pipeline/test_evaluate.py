@@ -23,7 +23,7 @@ from graft.evaluation.compare.champion import Incumbent
 from graft.evaluation.result import Probabilities, evaluate, metrics
 from graft.evaluation.test_set import HeldOut
 from graft.inference.artifact import Artifact, save_artifact
-from graft.inference.packaged import version_of
+from graft.inference.package import version_of
 from graft.inference.predictor import Predictor
 from graft.models.backbone import build_network
 from graft.models.preprocessing import Geometry, Preprocessing

@@ -16,9 +16,9 @@ from graft.core.files import sha256
 from graft.core.settings import Candidate, Gate, Package, Params, Zoo
 from graft.core.workspace import Workspace
 from graft.inference import parity
-from graft.inference.packaged import read_package, version_of
+from graft.inference.package import read_package, version_of
 from graft.pipeline import package
-from graft.registry.rule import decide, held
+from graft.registry.rule import decide, hold_reason
 from graft.serving.model.location import model_folder
 from tests.serving.conftest import bentoml_home, export_once, finetune
 
@@ -262,7 +262,10 @@ def test_an_experiment_is_packaged_with_the_gates_verdict_and_is_neither_served_
     assert caught.value.what == (
         "the packaged model is that of the experiment wooly-bear, and nobody has put it into use"
     )
-    assert held(workspace) == f"{described.tag} was made by the experiment wooly-bear: `graft promote` puts it into use"
+    assert (
+        hold_reason(workspace)
+        == f"{described.tag} was made by the experiment wooly-bear: `graft promote` puts it into use"
+    )
     assert decide(described, (), workspace).sentence == (
         "it does not pass the gate: package.gate.min_accuracy = 0.95; `graft promote --anyway` promotes it all the same"
     )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from graft.core.workspace import Workspace
-from graft.inference.packaged import write_package
+from graft.inference.package import write_package
 from graft.registry.history import history
 from tests.serving.conftest import finetune
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from graft.core.workspace import Workspace
-from graft.inference.packaged import version_of
+from graft.inference.package import version_of
 from graft.inference.predictor import Predictor
 from graft.registry.history import history
 from graft.registry.promote import promote
@@ -44,13 +44,16 @@ def test_a_second_clone_pulls_and_answers_alike(
     assert not (other / "models" / "promoted").exists()
     dvc(other, "pull", "-q", "models/promoted.dvc")
     there, here = Workspace(other), published.workspace
-    assert version_of(there.in_use) == version_of(here.in_use) == history(there)[-1].version
-    assert (Predictor.load(there.in_use).predict([image]) == Predictor.load(here.in_use).predict([image])).all()
+    assert version_of(there.production_model) == version_of(here.production_model) == history(there)[-1].version
+    assert (
+        Predictor.load(there.production_model).predict([image])
+        == Predictor.load(here.production_model).predict([image])
+    ).all()
     # And it can go back, with nothing but what the remote has.
     for key, value in (("name", "C"), ("email", "c@d.e")):
         git(other, "config", f"user.{key}", value)
     rollback(there)
-    assert version_of(there.in_use) == history(here)[0].version
+    assert version_of(there.production_model) == history(here)[0].version
     monkeypatch.chdir(other)
     done = subprocess.run(
         [sys.executable, "-m", "graft.cli.main", "history"], cwd=other, capture_output=True, text=True, check=True

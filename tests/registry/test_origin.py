@@ -12,7 +12,7 @@ from graft.core.config import parse_params
 from graft.core.files import sha256
 from graft.core.workspace import Workspace
 from graft.inference.artifact import Artifact
-from graft.inference.packaged import Package
+from graft.inference.package import PackagedModel
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.registry.git import Checkout
 from graft.registry.provenance import data_hash, origin_of
@@ -80,4 +80,4 @@ def test_without_git_there_is_no_commit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("figures", [{}, {"accuracy": None, "accuracy_ci95": None}])
 def test_labels_tell_only_what_is_known(figures: dict) -> None:
-    assert Package("birds", "0123456789ab", figures).labels == {"model": "birds:0123456789ab"}
+    assert PackagedModel("birds", "0123456789ab", figures).labels == {"model": "birds:0123456789ab"}

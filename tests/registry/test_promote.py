@@ -13,9 +13,9 @@ import pytest
 
 from graft.core.errors import VersionError, WeightsError
 from graft.core.workspace import Workspace
-from graft.inference.packaged import version_of
+from graft.inference.package import version_of
 from graft.registry.history import history
-from graft.registry.promote import Change, promote
+from graft.registry.promote import PromotionResult, promote
 from graft.registry.rollback import rollback
 from tests.registry.conftest import Project, dvc, git
 
@@ -27,7 +27,10 @@ def test_the_first_model_is_promoted_kept_committed_and_tagged(project: Project)
     change = promote(project.workspace)
     assert change.sentence == f"birds:{version} (number 1) is in use now: no model was promoted before"
     assert change.notes == ("committed and tagged birds@v1.0.0: `git push --follow-tags` tells other clones",)
-    assert version_of(project.workspace.in_use) == version and project.workspace.in_use == project.workspace.promoted
+    assert (
+        version_of(project.workspace.production_model) == version
+        and project.workspace.production_model == project.workspace.promoted
+    )
     assert git(project.root, "show", "--name-only", "--format=%s").splitlines() == [
         f"Promote birds:{version} (number 1)", "", "models/promoted.dvc",
     ]  # fmt: skip
@@ -270,7 +273,7 @@ def test_a_cache_that_cannot_be_written_is_one_message(project: Project, monkeyp
 @pytest.mark.parametrize("name", ["holiday.jpg", "mine/holiday.jpg", "model.json", "model.safetensors"])
 @pytest.mark.parametrize("command", [promote, rollback], ids=["promote", "rollback"])
 def test_files_that_graft_did_not_write_are_not_replaced(
-    project: Project, name: str, command: Callable[[Workspace], Change]
+    project: Project, name: str, command: Callable[[Workspace], PromotionResult]
 ) -> None:
     """A file put beside the model, or in its place, is the only copy of it."""
     for number in (0, 1):

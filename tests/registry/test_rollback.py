@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.core.errors import VersionError
-from graft.inference.packaged import version_of
-from graft.registry.history import Promotion, before, history, taken_back
+from graft.inference.package import version_of
+from graft.registry.history import Promotion, history, rollback_target, rolled_back
 from graft.registry.promote import promote
 from graft.registry.publish import publish
 from graft.registry.rollback import rollback
@@ -39,7 +39,7 @@ def first_of(project: Project) -> dict[str, bytes]:
 
 
 def damage(path: Path) -> None:
-    """Change one byte and leave the rest as DVC knows it: size and protection."""
+    """PromotionResult one byte and leave the rest as DVC knows it: size and protection."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.chmod(0o644)
@@ -137,17 +137,17 @@ def entries(steps: list[tuple[str, str]]) -> list[Promotion]:
 
 def test_going_back_again_goes_further_back() -> None:
     past = entries([("promote", "a"), ("promote", "b"), ("promote", "c"), ("rollback", "b")])
-    assert before(past, None, Path()).version == "a"
-    assert set(taken_back(past)) == {"c"}
+    assert rollback_target(past, None, Path()).version == "a"
+    assert set(rolled_back(past)) == {"c"}
 
 
 @given(st.lists(st.tuples(st.sampled_from(["promote", "rollback"]), st.sampled_from("abc")), min_size=1))
 def test_nobody_goes_back_to_what_is_in_use_or_was_taken_back(steps: list[tuple[str, str]]) -> None:
     past = entries(steps)
-    assert past[-1].version not in taken_back(past), "the model in use is never one that was taken back"
+    assert past[-1].version not in rolled_back(past), "the model in use is never one that was taken back"
     try:
-        found = before(past, None, Path())
+        found = rollback_target(past, None, Path())
     except VersionError:
-        assert {item.version for item in past} <= {past[-1].version, *taken_back(past)}
+        assert {item.version for item in past} <= {past[-1].version, *rolled_back(past)}
     else:
-        assert found.version != past[-1].version and found.version not in taken_back(past)
+        assert found.version != past[-1].version and found.version not in rolled_back(past)

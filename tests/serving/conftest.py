@@ -22,10 +22,9 @@ from graft.calibration.novelty import features_of
 from graft.core.files import atomic_dir, sha256, write_json
 from graft.core.workspace import Workspace
 from graft.inference.artifact import CARD_FILE, Artifact, save_artifact
-from graft.inference.packaged import ONNX_FILE, write_package
+from graft.inference.package import ONNX_FILE, write_package
 from graft.inference.parity import write_onnx
 from graft.models.preprocessing import Geometry, Preprocessing
-from graft.registry.gate import GateResult
 
 CLASSES = ("ant", "bee", "wasp")
 DEPTH = 0  # one block is enough to serve, and its export takes 2 s instead of 7
@@ -111,7 +110,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
 def package(root: Path, finetuned: Path, export: Export | None = None) -> Workspace:
     """A project folder that holds a packaged model and nothing else; ``export`` writes its ONNX file."""
     workspace = Workspace(root)
-    check = GateResult("min_accuracy", 0.8, 0.93, True)
+    check = {"condition": "min_accuracy", "limit": 0.8, "figure": 0.93, "passed": True}
     write_package(finetuned, workspace.packaged, "graft", METRICS, [check], export)
     return workspace
 
@@ -174,7 +173,7 @@ def ask(served: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture
 def damaged(project: Workspace) -> Callable[[], None]:
-    """Change one byte of the packaged weights, as a bad disk or copy does."""
+    """PromotionResult one byte of the packaged weights, as a bad disk or copy does."""
 
     def damage() -> None:
         path = project.packaged / "model.safetensors"

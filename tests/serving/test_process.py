@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from graft.core.workspace import Workspace
-from graft.inference.packaged import read_package
+from graft.inference.package import read_package
 from graft.inference.predictor import Predictor
 from tests.serving.process import BENTOML, PATIENCE, ROOT, held_port, serving
 

@@ -13,7 +13,7 @@ import pytest
 
 from graft.core.files import atomic_dir
 from graft.core.workspace import Workspace
-from graft.inference.packaged import version_of
+from graft.inference.package import version_of
 from graft.inference.predictor import Predictor
 from tests.serving.conftest import Export, finetune, package
 from tests.serving.process import PATIENCE, ROOT, logged_in, serving

@@ -51,7 +51,7 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
 
     if out is not None:
         check_free(out)
-    model = Workspace.find().in_use if model is None else model
+    model = Workspace.find().production_model if model is None else model
     predictor = Predictor.load(model)
     make_deterministic()
     labelled, asked = answers_on(data, {"model": predictor}, f"the model in {model}")

@@ -181,7 +181,7 @@ def promote(
     Its bytes are kept by DVC; in a git checkout the history is committed, and nothing else, and tagged. A running
     service takes the new model by itself.
     """
-    from graft.cli.versions import promote_model
+    from graft.cli.registry import promote_model
 
     _finish(lambda: promote_model(anyway))
 
@@ -193,7 +193,7 @@ def rollback(
     ] = None,
 ) -> None:
     """Put the previously promoted model back into use, byte for byte, without training."""
-    from graft.cli.versions import rollback_model
+    from graft.cli.registry import rollback_model
 
     _finish(lambda: rollback_model(to))
 
@@ -203,7 +203,7 @@ def history(
     json: Annotated[bool, typer.Option("--json", help="print a JSON list, oldest first")] = False,
 ) -> None:
     """List the models that were promoted, with their figures; the first shown is in use."""
-    from graft.cli.versions import show_history
+    from graft.cli.registry import show_history
 
     _finish(lambda: show_history(json))
 
@@ -216,7 +216,7 @@ def publish(
     ] = None,
 ) -> None:
     """Push data, the model in use and all models before it to the DVC remote."""
-    from graft.cli.versions import publish_versions
+    from graft.cli.registry import publish_versions
 
     _finish(lambda: publish_versions(to))
 
@@ -224,7 +224,7 @@ def publish(
 @registry_app.command()
 def verify() -> None:
     """Read every object back from DVC's cache and the remote, and compare its hash; exit code 1 if one is damaged."""
-    from graft.cli.versions import verify_versions
+    from graft.cli.registry import verify_versions
 
     _finish(verify_versions)
 

@@ -26,7 +26,7 @@ _BATCH = 64  # images that are decoded side by side and run together
 
 
 @dataclass(frozen=True)
-class Answer:
+class FilePrediction:
     """What is said of one file, as `--json` has it.
 
     Attributes:
@@ -64,10 +64,10 @@ def predict_files(names: Sequence[str], model: Path | None, as_json: bool, to: P
     from graft.core.determinism import available_cores
     from graft.core.workspace import Workspace
     from graft.inference.engines import QUICK_START
-    from graft.inference.packaged import title_of
+    from graft.inference.package import title_of
     from graft.inference.served_model import ServedModel
 
-    folder = Workspace.find().in_use if model is None else model
+    folder = Workspace.find().production_model if model is None else model
     check_replaceable(to)
     cores = available_cores()
     loaded = ServedModel.load(folder, cores, QUICK_START)
@@ -98,19 +98,19 @@ def check_replaceable(to: Path | None) -> None:
     import pyarrow.parquet as pq
 
     try:
-        is_ours = set(pq.read_schema(to).names) == {field.name for field in fields(Answer)}
+        is_ours = set(pq.read_schema(to).names) == {field.name for field in fields(FilePrediction)}
     except (OSError, pa.ArrowInvalid):
         is_ours = False
     if not is_ours:
         raise DataError("this file holds something else, and is not replaced", where=to, remedy="give --to a new name")
 
 
-def _tell(answers: Iterable[Answer | DataError], as_json: bool, place: str, to: Path | None) -> None:
+def _tell(answers: Iterable[FilePrediction | DataError], as_json: bool, place: str, to: Path | None) -> None:
     """Print the answers, or write them down, and name what was refused."""
-    kept: list[Answer] = []
+    kept: list[FilePrediction] = []
     show = _printer(as_json, place)
 
-    def take(answer: Answer | DataError) -> None:
+    def take(answer: FilePrediction | DataError) -> None:
         if isinstance(answer, DataError):
             raise answer
         if to is None or as_json:
@@ -126,7 +126,7 @@ def _tell(answers: Iterable[Answer | DataError], as_json: bool, place: str, to: 
     _write(kept, to)
 
 
-def _write(answers: Sequence[Answer], to: Path | None) -> None:
+def _write(answers: Sequence[FilePrediction], to: Path | None) -> None:
     if to is None or not answers:
         return
     import pandas as pd
@@ -138,11 +138,11 @@ def _write(answers: Sequence[Answer], to: Path | None) -> None:
     print(f"{len(answers):,} answers written to {to}", file=sys.stderr)
 
 
-def _printer(as_json: bool, place: str) -> Callable[[Answer], None]:
+def _printer(as_json: bool, place: str) -> Callable[[FilePrediction], None]:
     """What prints an answer; people are told once, on stderr, which model gave it. A service may change its model."""
     told: set[str] = set()
 
-    def show(answer: Answer) -> None:
+    def show(answer: FilePrediction) -> None:
         if not as_json and answer.model not in told:
             told.add(answer.model)
             print(f"by {answer.model} {place}", file=sys.stderr, flush=True)
@@ -153,7 +153,7 @@ def _printer(as_json: bool, place: str) -> Callable[[Answer], None]:
 
 def _answers(
     model: ServedModel, files: Iterable[Path | DataError], title: str, cores: int
-) -> Iterator[Answer | DataError]:
+) -> Iterator[FilePrediction | DataError]:
     """What a model says of each file, in their order: decoded side by side, and run in batches."""
     remaining = iter(files)
     with ThreadPoolExecutor(cores) as pool:
@@ -183,15 +183,15 @@ def _prepared(model: ServedModel, file: Path | DataError) -> NDArray[np.uint8] |
         return error
 
 
-def _answered(file: Path, said: client.Prediction | DataError) -> Answer | DataError:
+def _answered(file: Path, said: client.Prediction | DataError) -> FilePrediction | DataError:
     if isinstance(said, DataError):
         return said
     title = ":".join(str(said.model.get(key, "?")) for key in ("name", "version"))
     return _of(file, dict(said.probabilities), said.unsure, said.novelty, title)
 
 
-def _of(file: Path, probabilities: dict[str, float], unsure: bool, novelty: float | None, model: str) -> Answer:
-    return Answer(
+def _of(file: Path, probabilities: dict[str, float], unsure: bool, novelty: float | None, model: str) -> FilePrediction:
+    return FilePrediction(
         file=str(file),
         label=next(iter(probabilities)),
         probabilities=probabilities,
@@ -202,11 +202,11 @@ def _of(file: Path, probabilities: dict[str, float], unsure: bool, novelty: floa
     )
 
 
-def _as_json(answer: Answer) -> str:
+def _as_json(answer: FilePrediction) -> str:
     return json.dumps(asdict(answer), ensure_ascii=False)
 
 
-def _as_text(answer: Answer) -> str:
+def _as_text(answer: FilePrediction) -> str:
     best = list(answer.probabilities.items())[:_SHOWN]
     said = answer.label + (", not sure" if answer.unsure else "")
     said += f", unlike the training images (novelty {answer.novelty:.1f}, 1 is the limit)" if answer.unlike else ""

@@ -25,7 +25,7 @@ _LIBRARIES = ("timm", "torchvision")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ZooEntry:
     """A line of the list.
 
     Attributes:
@@ -94,7 +94,7 @@ def _versions() -> dict[str, str]:
         return {}
 
 
-def _of_the_file(pattern: str) -> Iterator[Entry]:
+def _of_the_file(pattern: str) -> Iterator[ZooEntry]:
     """The entries of the file that match; none where names that are not in it may match too."""
     from graft.models.weights.bundled import BUNDLED
 
@@ -109,7 +109,7 @@ def _of_the_file(pattern: str) -> Iterator[Entry]:
         yield _entry(arch, row["params"], row["input_px"], row["licence"], here)
 
 
-def _looked_up(pattern: str) -> Iterator[Entry]:
+def _looked_up(pattern: str) -> Iterator[ZooEntry]:
     """The same by the libraries. Raises GraftError where nothing matches."""
     wanted = _default() if pattern == "*" else fnmatch.filter(_names(), pattern)
     if not wanted:
@@ -138,8 +138,8 @@ def _look_up(arch: str) -> tuple[int, int]:
     return parameters(arch), builder_for(arch).preprocessing(arch, None).geometry.size
 
 
-def _entry(arch: str, count: int, size: int, licence: str, offline: tuple[str, ...]) -> Entry:
-    return Entry(arch, round(count / 1e6, 2), round(count * 4 / 1e6, 1), size, licence, offline)
+def _entry(arch: str, count: int, size: int, licence: str, offline: tuple[str, ...]) -> ZooEntry:
+    return ZooEntry(arch, round(count / 1e6, 2), round(count * 4 / 1e6, 1), size, licence, offline)
 
 
 def _has_bundled(arch: str) -> bool:
@@ -206,7 +206,7 @@ def _offline(arch: str) -> tuple[str, ...]:
     return (*here, "source", "none")
 
 
-def _print_table(entries: list[Entry]) -> None:
+def _print_table(entries: list[ZooEntry]) -> None:
     print(f"{'architecture':34} {'params':>9} {'size':>9} {'input':>7}  {'licence':22} weights without a network")
     for entry in entries:
         print(

@@ -101,7 +101,7 @@ class Workspace:
         return self
 
     @property
-    def in_use(self) -> Path:
+    def production_model(self) -> Path:
         """The model that is served: the promoted one, or before the first promotion the packaged one."""
         return self.promoted if self.promoted.exists() else self.packaged
 

@@ -17,7 +17,7 @@ import numpy as np
 from graft.core.errors import WeightsError
 from graft.inference.artifact import Artifact, load_artifact
 from graft.inference.onnx_names import FEATURES, IMAGES, LOGITS
-from graft.inference.packaged import ONNX_FILE
+from graft.inference.package import ONNX_FILE
 
 if TYPE_CHECKING:
     from typing import Any

@@ -14,7 +14,7 @@ from graft.core.errors import WeightsError
 from graft.core.files import sha256
 from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
 from graft.inference.onnx_names import CARD_KEY
-from graft.inference.packaged import ONNX_FILE, PACKAGE_FILE, check_files, read_package
+from graft.inference.package import ONNX_FILE, PACKAGE_FILE, check_files, read_package
 from graft.modalities.image.colour import DepthRange
 from graft.modalities.image.conversion import Fit
 from graft.models.preprocessing import Interpolation, Preprocessing

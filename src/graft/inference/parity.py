@@ -16,7 +16,7 @@ from graft.core.progress import track
 from graft.inference.artifact import load_artifact
 from graft.inference.engines import OnnxEngine, TorchEngine
 from graft.inference.onnx_export import ExportError, export
-from graft.inference.packaged import ONNX_FILE
+from graft.inference.package import ONNX_FILE
 from graft.inference.predictor import to_predictions
 
 if TYPE_CHECKING:

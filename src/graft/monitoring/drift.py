@@ -12,7 +12,7 @@ import numpy as np
 
 from graft.core.errors import GraftError
 from graft.data.validation.drift import Shift, measure_drift
-from graft.inference.packaged import read_package
+from graft.inference.package import read_package
 from graft.monitoring.reference import WATCHED, evaluated_version, test_facts, training_facts
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _accuracy(workspace: Workspace, answers: pd.DataFrame) -> Accuracy | None:
 def _promises(workspace: Workspace) -> Iterator[tuple[str | None, Mapping[str, Any]]]:
     """Versions of models, with their evaluation's metrics, the production model first."""
     with suppress(GraftError):
-        package = read_package(workspace.in_use)
+        package = read_package(workspace.production_model)
         yield package.version, package.metrics
     with suppress(OSError, ValueError):
         metrics = json.loads((workspace.evaluation / "metrics.json").read_text(encoding="utf-8"))

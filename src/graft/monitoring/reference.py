@@ -11,7 +11,7 @@ from graft.core.errors import DataError, GraftError
 from graft.core.packed_files import open_folder
 from graft.data.validation.drift import Distribution, Shares, summarise
 from graft.inference.artifact import read_card
-from graft.inference.packaged import version_of
+from graft.inference.package import version_of
 from graft.modalities.base import column_feature
 from graft.modalities.image.modality import ImageModality
 from graft.modalities.image.stats import Tones
@@ -83,7 +83,7 @@ def evaluated_version(workspace: Workspace) -> str | None:
 def _tones(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
     import pandas as pd
 
-    geometry = read_card(workspace.in_use).preprocessing.geometry
+    geometry = read_card(workspace.production_model).preprocessing.geometry
     chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, min(MOST_OPENED, len(paths)), dtype=np.intp))]
     raw, rows = open_folder(workspace.raw), []
     for path in chosen:

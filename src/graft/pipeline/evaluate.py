@@ -52,7 +52,7 @@ def run(params: Params, workspace: Workspace) -> None:
     make_deterministic(params.compute.threads)
     model = Predictor.load(workspace.finetuned)
     held_out = read_held_out(workspace.splits, model.classes)
-    in_use = find_incumbent(workspace.in_use, workspace.finetuned, model.classes, sha256(workspace.splits))
+    in_use = find_incumbent(workspace.production_model, workspace.finetuned, model.classes, sha256(workspace.splits))
     said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, in_use)
     raw = open_folder(workspace.raw)
     images = [raw / path for path in held_out.paths[: params.evaluate.latency_runs]]

@@ -14,7 +14,7 @@ from graft.core.packed_files import StoredFile, open_folder
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.inference.artifact import CARD_FILE, read_card
-from graft.inference.packaged import Package, version_of, write_package
+from graft.inference.package import PackagedModel, version_of, write_package
 from graft.pipeline.runner import run_stage
 from graft.registry.gate import Taken, check_gate, choose, read_metrics, refusal, write_verdict
 from graft.registry.provenance import origin_of
@@ -58,7 +58,8 @@ def run(params: Params, workspace: Workspace) -> None:
     export = partial(write_onnx, images=training_images(workspace))
     figures = {**metrics, "taken": taken}
     origin = origin_of(params, workspace, read_card(model)).to_json()
-    package = write_package(model, workspace.packaged, params.package.name, figures, checks, export, origin, experiment)
+    gate = [check.to_json() for check in checks]
+    package = write_package(model, workspace.packaged, params.package.name, figures, gate, export, origin, experiment)
     if experiment:
         print(f"packaged {package.tag} of the experiment {experiment}: {refused or 'it passes the gate'}")
         return
@@ -97,7 +98,7 @@ def training_images(workspace: Workspace) -> list[StoredFile]:
     return [raw / path for path in train[:_MOST_COMPARED]]
 
 
-def runtime_of(package: Package) -> str:
+def runtime_of(package: PackagedModel) -> str:
     """What will run the package, for the person who reads the stage's output."""
     said = package.onnx
     if not package.onnx_sha256:
@@ -110,9 +111,9 @@ def runtime_of(package: Package) -> str:
 
 def other_in_use(workspace: Workspace, model: Path) -> str | None:
     """Version of the model in use, if there is one and it is another than ``model``."""
-    if not (workspace.in_use / CARD_FILE).exists() or not (model / CARD_FILE).exists():
+    if not (workspace.production_model / CARD_FILE).exists() or not (model / CARD_FILE).exists():
         return None
-    version = version_of(workspace.in_use)
+    version = version_of(workspace.production_model)
     return None if version == version_of(model) else version
 
 

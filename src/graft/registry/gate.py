@@ -48,6 +48,10 @@ class GateResult:
     passed: bool
     reason: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """As package.json has it, without the reason."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "reason"}
+
 
 def read_metrics(path: Path) -> dict[str, Any]:
     """Read the evaluation's metrics.json.

@@ -33,7 +33,7 @@ class Promotion:
         action: ``promote``, or ``rollback`` where an earlier model was brought back.
         when: UTC, such as ``2026-11-21T12:00:00+00:00``.
         name: the model's name, from ``package.name``.
-        version: the model's version (:func:`graft.inference.packaged.version_of`).
+        version: the model's version (:func:`graft.inference.package.version_of`).
         md5: DVC's hash of models/promoted.
         replaced: version of the production model before; None at first.
         difference: difference of its accuracy to that of the model before on the same test images: ``value``,
@@ -116,7 +116,7 @@ def record(workspace: Workspace, checkout: Checkout | None, promotion: Promotion
     return promotion
 
 
-def taken_back(past: Sequence[Promotion]) -> dict[str, Promotion]:
+def rolled_back(past: Sequence[Promotion]) -> dict[str, Promotion]:
     """Models that were rolled back from and not promoted since: by version, the rollback."""
     found: dict[str, Promotion] = {}
     for item in past:
@@ -126,7 +126,7 @@ def taken_back(past: Sequence[Promotion]) -> dict[str, Promotion]:
     return found
 
 
-def before(past: Sequence[Promotion], to: int | None, where: Path) -> Promotion:
+def rollback_target(past: Sequence[Promotion], to: int | None, where: Path) -> Promotion:
     """The promotion to roll back to: number ``to``, else the newest of another model that was not rolled back from.
 
     Raises:
@@ -134,7 +134,7 @@ def before(past: Sequence[Promotion], to: int | None, where: Path) -> Promotion:
     """
     if not past:
         raise VersionError("no model was ever promoted", where=where, remedy="promote one first: `graft promote`")
-    current, refused = past[-1], taken_back(past)
+    current, refused = past[-1], rolled_back(past)
     if to is None:
         earlier = [item for item in past if item.version != current.version and item.version not in refused]
         if not earlier:

@@ -16,11 +16,11 @@ from graft.core.files import DEBRIS, atomic_dir
 from graft.core.workspace import Workspace
 from graft.inference.artifact import read_card
 from graft.inference.integrity import check_integrity
-from graft.inference.packaged import Package, files_of, read_package, version_of
+from graft.inference.package import PackagedModel, files_of, read_package, version_of
+from graft.registry.dvc_repo import open_repo
 from graft.registry.git import Checkout
 from graft.registry.history import Promotion, history, record
 from graft.registry.rule import decide
-from graft.registry.store import open_repo
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -30,7 +30,7 @@ _FIGURES = ("accuracy", "accuracy_ci95", "macro_f1", "balanced_accuracy", "log_l
 
 
 @dataclass(frozen=True)
-class Change:
+class PromotionResult:
     """The outcome of a promotion or rollback.
 
     Attributes:
@@ -44,7 +44,7 @@ class Change:
     notes: tuple[str, ...] = ()
 
 
-def promote(workspace: Workspace, *, anyway: bool = False) -> Change:
+def promote(workspace: Workspace, *, anyway: bool = False) -> PromotionResult:
     """Put the packaged model into production if it is better than the production model.
 
     It is copied to models/promoted and added to DVC, committed and tagged. Interrupted, it is finished by running it
@@ -59,14 +59,14 @@ def promote(workspace: Workspace, *, anyway: bool = False) -> Change:
             refuses.
         WeightsError: nothing is packaged, or it is damaged.
     """
-    with changing(workspace) as checkout:
+    with promotion_lock(workspace) as checkout:
         package, past = read_package(workspace.packaged), history(workspace)
         check_integrity(workspace.packaged)
         if past and past[-1].version == package.version:
-            return Change(None, f"{past[-1].title} is in use already")
+            return PromotionResult(None, f"{past[-1].title} is in use already")
         decision = None if anyway else decide(package, past, workspace)
         if decision is not None and not decision.promote:
-            return Change(None, f"{package.tag} is not promoted: {decision.sentence}")
+            return PromotionResult(None, f"{package.tag} is not promoted: {decision.sentence}")
         known = {item.version for item in past} | {package.version}
         with open_repo(workspace) as repo:
             md5 = replace_promoted(
@@ -74,11 +74,11 @@ def promote(workspace: Workspace, *, anyway: bool = False) -> Change:
             )
         promotion = record(workspace, checkout, _entry(package, past, md5))
     why = "as asked" if decision is None else decision.sentence
-    return Change(promotion, f"{promotion.title} is in use now: {why}", notes_of(promotion))
+    return PromotionResult(promotion, f"{promotion.title} is in use now: {why}", notes_of(promotion))
 
 
 @contextmanager
-def changing(workspace: Workspace) -> Iterator[Checkout | None]:
+def promotion_lock(workspace: Workspace) -> Iterator[Checkout | None]:
     """Hold the lock of promotions, and yield the git checkout, ready for a commit; None without git.
 
     Raises:
@@ -164,7 +164,7 @@ def _copy(source: Path, folder: Path) -> None:
             shutil.copyfile(file, folder / file.name)
 
 
-def _entry(package: Package, past: Sequence[Promotion], md5: str) -> Promotion:
+def _entry(package: PackagedModel, past: Sequence[Promotion], md5: str) -> Promotion:
     replaced = past[-1].version if past else None
     origin: dict[str, Any] = dict(package.origin)
     return Promotion(
@@ -181,7 +181,7 @@ def _entry(package: Package, past: Sequence[Promotion], md5: str) -> Promotion:
     )
 
 
-def _against(package: Package, replaced: str | None) -> dict[str, Any] | None:
+def _against(package: PackagedModel, replaced: str | None) -> dict[str, Any] | None:
     found = package.metrics.get("incumbent")
     if replaced is None or not isinstance(found, dict) or found.get("version") != replaced:
         return None

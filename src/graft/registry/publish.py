@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from graft.core.errors import VersionError
 from graft.core.workspace import Workspace
+from graft.registry.dvc_repo import open_repo, versions_file
 from graft.registry.history import history
-from graft.registry.store import open_repo, versions_file
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -18,7 +18,7 @@ NAME = "graft"  # of a remote that is set up here
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishResult:
     """The outcome.
 
     Attributes:
@@ -36,7 +36,7 @@ class Published:
         return [f"{self.address}: {self.sent:,} objects sent", *(f"  {note}" for note in self.notes)]
 
 
-def publish(workspace: Workspace, to: str | None = None) -> Published:
+def publish(workspace: Workspace, to: str | None = None) -> PublishResult:
     """Push what the remote lacks of all that dvc.lock, models/promoted.dvc and the history name.
 
     Args:
@@ -64,7 +64,7 @@ def publish(workspace: Workspace, to: str | None = None) -> Published:
     ):
         sent = repo.push(remote=name) + repo.push([str(versions)], remote=name)
         notes = () if default else _make_default(repo, name, address)
-    return Published(address, sent, notes)
+    return PublishResult(address, sent, notes)
 
 
 def _address(workspace: Workspace, to: str) -> str:

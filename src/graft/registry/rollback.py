@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from graft.core.errors import VersionError
 from graft.core.workspace import Workspace
-from graft.registry.history import Promotion, before, history, record
+from graft.registry.dvc_repo import open_repo, path_of, versions_file
+from graft.registry.history import Promotion, history, record, rollback_target
 from graft.registry.objects import tracked_files
-from graft.registry.promote import Change, changing, notes_of, now, replace_promoted
-from graft.registry.store import open_repo, path_of, versions_file
+from graft.registry.promote import PromotionResult, notes_of, now, promotion_lock, replace_promoted
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
 
-def rollback(workspace: Workspace, to: int | None = None) -> Change:
+def rollback(workspace: Workspace, to: int | None = None) -> PromotionResult:
     """Put the model before the production model back, or that with number ``to``; a running service reloads it.
 
     Its files come from DVC's cache or else the remote, and are hashed. The history gets a new entry, and automatic
@@ -27,9 +27,9 @@ def rollback(workspace: Workspace, to: int | None = None) -> Change:
         VersionError: there is no such model, or its files are nowhere or damaged, or models/promoted holds files of
             the user's.
     """
-    with changing(workspace) as checkout:
+    with promotion_lock(workspace) as checkout:
         past = history(workspace)
-        target = before(past, to, workspace.promotions)
+        target = rollback_target(past, to, workspace.promotions)
         known = {item.version for item in past}
         with versions_file(workspace, {target.version: target.md5}), open_repo(workspace) as repo:
             replace_promoted(workspace, repo, target.version, known, lambda folder: _fetch(repo, target, folder))
@@ -37,7 +37,7 @@ def rollback(workspace: Workspace, to: int | None = None) -> Change:
             target, number=len(past) + 1, action="rollback", when=now(), replaced=past[-1].version, difference=None
         )
         entry = record(workspace, checkout, entry)
-    return Change(entry, f"{entry.title} is in use again, as it was from {target.when} on", notes_of(entry))
+    return PromotionResult(entry, f"{entry.title} is in use again, as it was from {target.when} on", notes_of(entry))
 
 
 def _fetch(repo: Repo, target: Promotion, folder: Path) -> None:

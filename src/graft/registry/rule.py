@@ -8,8 +8,8 @@ from typing import Any
 
 from graft.core.errors import VersionError
 from graft.core.workspace import Workspace
-from graft.inference.packaged import PACKAGE_FILE, Package, read_package
-from graft.registry.history import Promotion, history, taken_back
+from graft.inference.package import PACKAGE_FILE, PackagedModel, read_package
+from graft.registry.history import Promotion, history, rolled_back
 
 ANYWAY = "`graft promote --anyway` promotes it all the same"
 
@@ -27,7 +27,7 @@ class Decision:
     sentence: str
 
 
-def decide(package: Package, past: Sequence[Promotion], workspace: Workspace) -> Decision:
+def decide(package: PackagedModel, past: Sequence[Promotion], workspace: Workspace) -> Decision:
     """Compare the packaged model with the production model.
 
     Better means a paired difference over zero. The gate has already refused a model that is significantly worse, and
@@ -41,7 +41,7 @@ def decide(package: Package, past: Sequence[Promotion], workspace: Workspace) ->
         return Decision(False, f"it does not pass the gate: {', '.join(failed)}; {ANYWAY}")
     if not past:
         return Decision(True, "no model was promoted before")
-    current, refused = past[-1], taken_back(past).get(package.version)
+    current, refused = past[-1], rolled_back(past).get(package.version)
     if refused is not None:
         return Decision(False, f"somebody rolled back from this model at {refused.when}; {ANYWAY}")
     found = difference(package, current.version, workspace)
@@ -50,14 +50,14 @@ def decide(package: Package, past: Sequence[Promotion], workspace: Workspace) ->
     # By the metric of params.yaml, where that is another and these images have it.
     by_metric = found.get("gain") is not None
     gain, bounds = ("gain", "gain_ci95") if by_metric else ("difference", "difference_ci95")
-    told = f"{found['metric'] if by_metric else 'accuracy'} {in_words(found[gain], found.get(bounds))}"
+    told = f"{found['metric'] if by_metric else 'accuracy'} {format_difference(found[gain], found.get(bounds))}"
     told += " (above 0: better)" if by_metric else ""
     if found[gain] > 0:
         return Decision(True, f"{told} against the model in use")
     return Decision(False, f"it is not better than the model in use: {told} on the same test images; {ANYWAY}")
 
 
-def held(workspace: Workspace) -> str:
+def hold_reason(workspace: Workspace) -> str:
     """Why automatic promotion has to wait for a person; empty where it has not.
 
     After a rollback: the person has seen what no figure shows, and the next training may bring it again.
@@ -79,7 +79,7 @@ def held(workspace: Workspace) -> str:
     return ""
 
 
-def difference(package: Package, in_use: str, workspace: Workspace) -> Mapping[str, Any]:
+def difference(package: PackagedModel, in_use: str, workspace: Workspace) -> Mapping[str, Any]:
     """The evaluation's comparison of the packaged model with the production model.
 
     Raises:
@@ -102,6 +102,6 @@ AGAIN = (
 )
 
 
-def in_words(value: float, interval: Sequence[float] | None) -> str:
+def format_difference(value: float, interval: Sequence[float] | None) -> str:
     """``+0.0120 (95%: +0.0031 to +0.0210)``."""
     return f"{value:+.4f}" + (f" (95%: {interval[0]:+.4f} to {interval[1]:+.4f})" if interval else "")

@@ -12,9 +12,9 @@ from pathlib import Path
 from graft.core.errors import VersionError
 from graft.core.progress import track
 from graft.core.workspace import Workspace
+from graft.registry.dvc_repo import open_repo, versions_file
 from graft.registry.history import history
 from graft.registry.objects import StoredObject, cached_objects, tracked_files
-from graft.registry.store import open_repo, versions_file
 
 _SHOWN = 10
 _MEND_CACHE = "delete the damaged files; `dvc fetch` takes them from the remote, `dvc commit --force` from the project"

@@ -9,7 +9,7 @@ from typing import Any
 from graft.core.errors import WeightsError
 from graft.core.workspace import Workspace
 from graft.inference.artifact import Artifact, read_card
-from graft.inference.packaged import Package, read_package
+from graft.inference.package import PackagedModel, read_package
 from graft.serving.settings import VARIABLES
 
 _LIMITS = ("GRAFT_MAX_BODY", "GRAFT_WORKERS")
@@ -59,7 +59,7 @@ def readme_of(root: Path) -> str | None:
 
     None in a Bento, which holds no project's folder and has its README already.
     """
-    folder = Workspace(root).in_use
+    folder = Workspace(root).production_model
     try:
         card, package = read_card(folder), read_package(folder)
     except WeightsError:
@@ -74,7 +74,7 @@ def readme_of(root: Path) -> str | None:
     )
 
 
-def _facts(card: Artifact, package: Package) -> Mapping[str, Any]:
+def _facts(card: Artifact, package: PackagedModel) -> Mapping[str, Any]:
     metrics, threshold = package.metrics, card.trust.threshold
     bounds = metrics.get("accuracy_ci95")
     spread = f" (95%: {bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""

@@ -11,7 +11,7 @@ import pytest
 
 from graft.core.files import atomic_dir
 from graft.core.workspace import Workspace
-from graft.inference.packaged import version_of
+from graft.inference.package import version_of
 from graft.serving.capacity import Capacity
 from graft.serving.model.bundle import ModelBundle
 from graft.serving.model.reload import LiveModel
@@ -30,7 +30,7 @@ def another(tmp_path_factory: pytest.TempPathFactory, export: Export) -> Path:
 @pytest.fixture
 def live(project: Workspace) -> LiveModel:
     return LiveModel(
-        lambda: project.in_use,
+        lambda: project.production_model,
         partial(ModelBundle.load, capacity=Capacity(1, 1), settings=ServiceSettings.from_environment()),
     )
 
@@ -61,7 +61,7 @@ def test_a_promotion_and_a_rollback_are_noticed(live: LiveModel, project: Worksp
 def test_the_log_says_which_model_a_worker_begins_with(project: Workspace, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="graft.model"):
         LiveModel(
-            lambda: project.in_use,
+            lambda: project.production_model,
             partial(ModelBundle.load, capacity=Capacity(1, 1), settings=ServiceSettings.from_environment()),
         )
     assert [record.getMessage() for record in caplog.records] == [f"serving graft:{version_of(project.packaged)}"]
@@ -110,7 +110,7 @@ def test_a_model_that_changes_while_it_is_loaded_is_not_taken(project: Workspace
         return loaded
 
     changed: list[int] = []
-    live = LiveModel(lambda: project.in_use, load)
+    live = LiveModel(lambda: project.production_model, load)
     before = live.current.identity
     promote(another, project)
     assert looks(live, 2) == [False, False]

@@ -15,8 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from graft.core.workspace import Workspace
-from graft.inference.packaged import write_package
-from graft.registry.gate import GateResult
+from graft.inference.package import write_package
 from tests.serving.page.models import tell_colours
 from tests.serving.process import ROOT, serving
 
@@ -38,7 +37,13 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractCon
     @contextmanager
     def start(finetuned: Path, **variables: str) -> Iterator[Served]:
         workspace = Workspace(tmp_path_factory.mktemp("project"))
-        write_package(finetuned, workspace.packaged, "graft", METRICS, [GateResult("min_accuracy", 0.8, 0.93, True)])
+        write_package(
+            finetuned,
+            workspace.packaged,
+            "graft",
+            METRICS,
+            [{"condition": "min_accuracy", "limit": 0.8, "figure": 0.93, "passed": True}],
+        )
         shutil.copy(ROOT / "bentofile.yaml", workspace.root)
         home = str(tmp_path_factory.mktemp("bentoml"))
         environment = {**kept, "BENTOML_HOME": home, "PYTHONPATH": str(ROOT / "src"), **variables}

@@ -10,7 +10,7 @@ import httpx
 from playwright.sync_api import expect
 
 from graft.inference.artifact import CARD_FILE
-from graft.inference.packaged import write_package
+from graft.inference.package import write_package
 from tests.serving.process import PATIENCE
 from tests.waiting import until
 

@@ -33,7 +33,7 @@ class Incumbent:
     """The production model.
 
     Attributes:
-        version: see :func:`graft.inference.packaged.version_of`.
+        version: see :func:`graft.inference.package.version_of`.
         name: its architecture in words.
         model: it, loaded; None where it cannot be compared.
         reason: why it cannot.
@@ -109,7 +109,7 @@ def find_incumbent(folder: Path, model: Path, classes: Sequence[str], splits_sha
         splits_sha256: hash of the table of splits that the test images come from.
     """
     from graft.inference.artifact import CARD_FILE, read_card
-    from graft.inference.packaged import version_of
+    from graft.inference.package import version_of
     from graft.inference.predictor import Predictor
 
     if not (folder / CARD_FILE).exists():

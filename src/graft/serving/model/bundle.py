@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from graft.inference.packaged import PACKAGE_FILE, read_package
+from graft.inference.package import PACKAGE_FILE, read_package
 from graft.inference.served_model import ServedModel
 from graft.serving.capacity import Capacity
 from graft.serving.model.card import reliance

@@ -14,7 +14,7 @@ from graft.core.workspace import Workspace
 from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact
 from graft.inference.engines import choose_engine
 from graft.inference.integrity import check_integrity
-from graft.inference.packaged import name_of, read_package, version_of
+from graft.inference.package import name_of, read_package, version_of
 from graft.inference.served_model import ServedModel
 from graft.serving import settings
 
@@ -64,7 +64,7 @@ def production_model(root: Path) -> Path:
         WeightsError: the packaged model is an experiment's, which nobody has promoted.
     """
     workspace, experiment = Workspace(root), ""
-    if workspace.in_use == workspace.packaged:
+    if workspace.production_model == workspace.packaged:
         with suppress(WeightsError):  # told when it is loaded
             experiment = read_package(workspace.packaged).experiment
     if experiment:
@@ -74,7 +74,7 @@ def production_model(root: Path) -> Path:
             remedy="`graft promote` puts it into use; `git checkout dvc.lock` and then `.venv/bin/dvc checkout` bring "
             "back what was packaged before",
         )
-    return workspace.in_use
+    return workspace.production_model
 
 
 def check_model(folder: Path) -> Artifact:

@@ -12,7 +12,7 @@ from bentoml.models import BentoModel
 
 from graft.core.errors import GraftError, WeightsError
 from graft.core.workspace import Workspace
-from graft.inference.packaged import read_package
+from graft.inference.package import read_package
 from graft.serving import settings
 from graft.serving.model.location import VARIABLE, production_model
 
@@ -20,7 +20,7 @@ from graft.serving.model.location import VARIABLE, production_model
 def labels_of(root: Path) -> dict[str, str]:
     """Labels of a Bento of the project in ``root``: the model, its origin, its figures; none without a project."""
     try:
-        return read_package(Workspace(root).in_use).labels
+        return read_package(Workspace(root).production_model).labels
     except WeightsError:
         return {}
 
@@ -42,7 +42,7 @@ class ProjectModel(BentoModel):  # type: ignore[misc]  # BentoML's class has no 
     def in_project(cls, root: Path) -> ProjectModel:
         """The model of the project in ``root``, also where there is none yet; a Bento never asks for it."""
         try:
-            tag = read_package(Workspace(root).in_use).tag
+            tag = read_package(Workspace(root).production_model).tag
         except WeightsError:
             tag = "graft:none"
         return cls(tag, root)  # type: ignore[call-arg, arg-type]  # as above
@@ -61,7 +61,7 @@ class ProjectModel(BentoModel):  # type: ignore[misc]  # BentoML's class has no 
 
     def resolve(self, base_path: Any = None) -> Path:
         """Called by ``bentoml serve`` in a project's folder: the folder itself, whether or not a model is in it."""
-        return Path(settings.text(VARIABLE) or Workspace(self.root).in_use)
+        return Path(settings.text(VARIABLE) or Workspace(self.root).production_model)
 
 
 def require_onnx(root: Path) -> None:
@@ -70,7 +70,7 @@ def require_onnx(root: Path) -> None:
     Raises:
         WeightsError: the project's model in use has no ONNX file, and bentofile.yaml names no torch.
     """
-    folder = Workspace(root).in_use
+    folder = Workspace(root).production_model
     package = read_package(folder)
     bentofile = root / "bentofile.yaml"
     text = bentofile.read_text(encoding="utf-8") if bentofile.is_file() else ""

@@ -15,7 +15,7 @@ from threading import Event, Thread
 from graft.calibration.novelty import REFERENCE_FILE
 from graft.core.errors import GraftError
 from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE
-from graft.inference.packaged import ONNX_FILE, PACKAGE_FILE
+from graft.inference.package import ONNX_FILE, PACKAGE_FILE
 from graft.serving.model.bundle import ModelBundle
 
 POLL_SECONDS = 0.5

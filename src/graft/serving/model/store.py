@@ -1,7 +1,7 @@
 """Registration of the packaged model in BentoML's model store: same model, same tag, on whatever machine.
 
 The store is the user's own (``BENTOML_HOME``, else ``~/bentoml``), shared by all projects on the machine. A tag's
-version is the hash of the model itself (see :func:`graft.inference.packaged.version_of`), and nothing here asks for
+version is the hash of the model itself (see :func:`graft.inference.package.version_of`), and nothing here asks for
 ``<name>:latest``.
 """
 
@@ -16,7 +16,7 @@ from graft import __version__
 from graft.core.errors import GraftError, WeightsError
 from graft.core.workspace import Workspace
 from graft.inference.artifact import Artifact, read_card
-from graft.inference.packaged import Package, check_files, files_of, read_package
+from graft.inference.package import PackagedModel, check_files, files_of, read_package
 
 
 def register(workspace: Workspace, model: Path | None = None) -> str:
@@ -53,7 +53,7 @@ def register(workspace: Workspace, model: Path | None = None) -> str:
     return package.tag
 
 
-def _is_registered(card: Artifact, package: Package) -> bool:
+def _is_registered(card: Artifact, package: PackagedModel) -> bool:
     """Whether the store holds this very model, with the same ONNX file; what is damaged under its tag is deleted."""
     import bentoml
     from bentoml.exceptions import BentoMLException, NotFound
@@ -72,11 +72,11 @@ def _is_registered(card: Artifact, package: Package) -> bool:
     return False
 
 
-def _has_all(place: Path, card: Artifact, package: Package) -> bool:
+def _has_all(place: Path, card: Artifact, package: PackagedModel) -> bool:
     return all((place / file).is_file() for file in files_of(card, package))
 
 
-def _create(folder: Path, card: Artifact, package: Package) -> None:
+def _create(folder: Path, card: Artifact, package: PackagedModel) -> None:
     import bentoml
 
     labels = {"created-by": f"graft-{__version__}", "arch": card.arch, "trained-from": card.weights, **package.labels}
@@ -85,7 +85,7 @@ def _create(folder: Path, card: Artifact, package: Package) -> None:
             shutil.copyfile(folder / file, model.path_of(file))
 
 
-def _metadata(package: Package, card: Artifact) -> dict[str, Any]:
+def _metadata(package: PackagedModel, card: Artifact) -> dict[str, Any]:
     """What `bentoml models get` shows: figures, classes, provenance."""
     return {
         "classes": list(card.classes),

@@ -1,4 +1,4 @@
-"""A packaged model: the artifact as it was fine-tuned, plus package.json, which says its name, version and proof."""
+"""A packaged model: an artifact with package.json, which holds its name, version, metrics and provenance."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graft.calibration.novelty import REFERENCE_FILE, check_reference
 from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, sha256, write_json
 from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
-
-if TYPE_CHECKING:
-    from graft.registry.gate import GateResult
 
 PACKAGE_FILE = "package.json"
 ONNX_FILE = "model.onnx"
@@ -24,18 +21,18 @@ _REMEDY = "run `.venv/bin/dvc repro package`, which packages the fine-tuned mode
 
 
 @dataclass(frozen=True)
-class Package:
-    """What package.json says.
+class PackagedModel:
+    """The content of package.json.
 
     Attributes:
-        name: the model's name in the store, from ``package.name``.
+        name: the model's name, from ``package.name``.
         version: see :func:`version_of`.
-        metrics: the evaluation's headline figures.
-        gate: the conditions that were checked, each with its limit and figure.
-        onnx: what is known of model.onnx: its ``sha256`` and the comparison with torch, or why there is none
-            (``refused``); empty where nobody tried.
-        origin: what it was made from (:mod:`graft.registry.provenance`); empty where that is not known.
-        experiment: DVC's name of the experiment that made it; empty where the main line did.
+        metrics: headline metrics of the evaluation.
+        gate: the conditions that were checked, each with ``condition``, ``limit``, ``figure`` and ``passed``.
+        onnx: ``sha256`` of model.onnx and its parity with torch, or why there is none (``refused``); empty where no
+            export was tried.
+        origin: provenance (:mod:`graft.registry.provenance`); empty where it is not known.
+        experiment: name of the DVC experiment that made it, if one did.
     """
 
     name: str
@@ -48,7 +45,7 @@ class Package:
 
     @property
     def refused(self) -> tuple[Mapping[str, Any], ...]:
-        """The conditions of the gate that it does not meet; only an experiment's model is packaged all the same."""
+        """Conditions of the gate that it fails; only an experiment's model is packaged all the same."""
         return tuple(check for check in self.gate if not check.get("passed"))
 
     @property
@@ -58,7 +55,7 @@ class Package:
 
     @property
     def labels(self) -> dict[str, str]:
-        """Short texts for whoever lists models or Bentos: what it is, what it was made from, how good it is."""
+        """Labels of the BentoML model and Bento: version, provenance, headline metrics."""
         bounds = self.metrics.get("accuracy_ci95") or ()
         told = {
             "model": self.tag,
@@ -73,7 +70,7 @@ class Package:
 
     @property
     def onnx_sha256(self) -> str:
-        """The hash of model.onnx; empty where the model has none."""
+        """SHA-256 of model.onnx; empty where there is none."""
         return str(self.onnx.get("sha256", ""))
 
 
@@ -81,24 +78,23 @@ def _four(figure: Any) -> str:
     return f"{figure:.4f}" if isinstance(figure, int | float) else ""
 
 
-def files_of(card: Artifact, package: Package | None = None) -> tuple[str, ...]:
-    """The files that a packaged model of this card consists of; ``package`` says whether there is an ONNX file."""
+def files_of(card: Artifact, package: PackagedModel | None = None) -> tuple[str, ...]:
+    """Names of the files of a packaged model with this card."""
     features = (REFERENCE_FILE,) if card.trust.novelty.sha256 else ()
     onnx = (ONNX_FILE,) if package is not None and package.onnx_sha256 else ()
     return (WEIGHTS_FILE, CARD_FILE, PACKAGE_FILE, *features, *onnx)
 
 
 def version_of(folder: Path) -> str:
-    """The version of the model in ``folder``: 12 hexadecimal digits of its card's SHA-256.
+    """The model's version: the first 12 hexadecimal digits of its card's SHA-256.
 
-    The card holds the hashes of the other files, the classes and the preprocessing, so the same version means the
-    same model whoever made it and wherever, and a model whose classes alone were renamed is another one.
+    The card holds classes, preprocessing and the hashes of the other files, so equal versions are equal models.
     """
     return sha256(folder / CARD_FILE)[:12]
 
 
 def name_of(folder: Path) -> str:
-    """The name of the model in ``folder``; one that was not packaged is named by its folder.
+    """The model's name, or the folder's name where it was not packaged.
 
     Raises:
         WeightsError: the package's description is damaged.
@@ -112,8 +108,7 @@ def title_of(folder: Path) -> str:
 
 
 def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The evaluation's figures that go with the model: plain numbers, short lists of them, the verdict on transfer, and
-    the comparison with the model that was in use."""
+    """The metrics that are packaged: numbers, intervals, the verdict on transfer, the comparison with the champion."""
     kept: dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, int | float | str) or (isinstance(value, list) and len(value) == 2):
@@ -131,26 +126,25 @@ def write_package(
     target: Path,
     name: str,
     metrics: Mapping[str, Any],
-    checks: Sequence[GateResult],
+    gate: Sequence[Mapping[str, Any]],
     export: Callable[[Path], Mapping[str, Any]] | None = None,
     origin: Mapping[str, Any] | None = None,
     experiment: str = "",
-) -> Package:
-    """Copy the model in ``source`` to ``target`` whole, with its package.json; what was there is replaced at once.
+) -> PackagedModel:
+    """Copy a model to ``target`` in one step, with its package.json.
 
     Args:
         source: the model's folder.
-        target: the package's.
-        name: the model's name in the store.
-        metrics: the evaluation's figures.
-        checks: the gate's.
-        export: writes the model for another engine beside it, into the folder it is given, and says what the package
-            knows of it (``Package.onnx``).
-        origin: what the model was made from (``Package.origin``).
-        experiment: the experiment that made it, if one did.
+        target: the package's folder, which is replaced.
+        name: the model's name.
+        metrics: the evaluation's metrics, of which the headline is kept.
+        gate: the gate's results (``PackagedModel.gate``).
+        export: exports the model in the folder it is given, and returns ``PackagedModel.onnx``.
+        origin: its provenance.
+        experiment: name of the DVC experiment that made it, if one did.
 
     Raises:
-        WeightsError: there is no model in ``source``, or its weights are not the ones its card was written for.
+        WeightsError: there is no model in ``source``, or its files are not the ones its card was written for.
     """
     card = read_card(source)
     check_files(source, card)
@@ -158,17 +152,18 @@ def write_package(
         for file in files_of(card):
             if file != PACKAGE_FILE:
                 shutil.copyfile(source / file, beside / file)
-        # The copy is hashed too: what is checked is what will be served.
+        # The copy is hashed too: it is what will be served.
         check_files(beside, card, shown_as=source)
-        gate = tuple({k: v for k, v in dataclasses.asdict(check).items() if k != "reason"} for check in checks)
         onnx = {} if export is None else export(beside)
-        package = Package(name, version_of(beside), headline(metrics), gate, onnx, origin or {}, experiment)
+        package = PackagedModel(
+            name, version_of(beside), headline(metrics), tuple(gate), onnx, origin or {}, experiment
+        )
         write_json(beside / PACKAGE_FILE, {**dataclasses.asdict(package), "tag": package.tag})
     return package
 
 
 def check_files(folder: Path, card: Artifact, shown_as: Path | None = None) -> None:
-    """Refuse files whose SHA-256 is not the one that ``card`` says, without loading them.
+    """Compare the SHA-256 of the model's files with its card.
 
     Raises:
         WeightsError: one is missing or another.
@@ -186,7 +181,7 @@ def check_files(folder: Path, card: Artifact, shown_as: Path | None = None) -> N
     check_reference(folder, card.trust.novelty, shown_as)
 
 
-def read_package(folder: Path) -> Package:
+def read_package(folder: Path) -> PackagedModel:
     """Read ``package.json``.
 
     Raises:
@@ -198,7 +193,7 @@ def read_package(folder: Path) -> Package:
         # Packages from before there were ONNX files or origins say nothing of them.
         onnx, origin = (dict(values[key]) if key in values else {} for key in ("onnx", "origin"))
         experiment = str(values.get("experiment", ""))
-        package = Package(
+        package = PackagedModel(
             values["name"], values["version"], values["metrics"], tuple(values["gate"]), onnx, origin, experiment
         )
     except FileNotFoundError:

@@ -10,7 +10,7 @@ from graft.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from graft.registry.history import Promotion
-    from graft.registry.promote import Change
+    from graft.registry.promote import PromotionResult
 
 _SHORT = 12
 
@@ -61,7 +61,7 @@ def show_history(as_json: bool) -> None:
         _say_promotion(item, item is past[-1])
 
 
-def _say(change: Change) -> None:
+def _say(change: PromotionResult) -> None:
     print(change.sentence)
     for note in change.notes:
         print(f"  {note}")
@@ -89,9 +89,9 @@ def _against(item: Promotion) -> str:
         return ""
     if item.difference is None:
         return f"{item.replaced}, which was in use before: not compared"
-    from graft.registry.rule import in_words
+    from graft.registry.rule import format_difference
 
-    told = in_words(item.difference["value"], item.difference.get("ci95"))
+    told = format_difference(item.difference["value"], item.difference.get("ci95"))
     return f"{item.replaced}, which was in use before: accuracy {told}"
 
 

@@ -14,7 +14,7 @@ from graft.calibration.card import Novelty, Trust
 from graft.core.errors import WeightsError
 from graft.core.files import write_json
 from graft.inference.artifact import Artifact
-from graft.inference.packaged import headline, read_package, version_of, write_package
+from graft.inference.package import headline, read_package, version_of, write_package
 
 CHECKS = ()
 PREPROCESSING = {

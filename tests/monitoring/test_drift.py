@@ -21,7 +21,7 @@ from graft.core.errors import GraftError
 from graft.core.files import write_json
 from graft.core.workspace import Workspace
 from graft.inference.artifact import CARD_FILE, FORMAT, Artifact
-from graft.inference.packaged import PACKAGE_FILE, version_of
+from graft.inference.package import PACKAGE_FILE, version_of
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.monitoring.drift import LEAST_ANSWERS, LEAST_LABELS, Accuracy, DriftReport, drift_report
 from graft.monitoring.prediction_log import PredictionLog, PredictionRecord

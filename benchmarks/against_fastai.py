@@ -82,8 +82,9 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.features.cache import Store
     from graft.features.extraction import Extractor
     from graft.features.image_cache import ImageSet
+    from graft.inference.pretrained import load_pretrained
     from graft.models.backbone import cut
-    from graft.models.weights.weights import WeightsContext, pretrained
+    from graft.models.weights.locate import WeightsContext
     from graft.selection.candidates import extractor_for
     from graft.training.devices import fabric_for
     from graft.training.finetune import Task, TrainingRun, finetune
@@ -98,7 +99,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     fabric = fabric_for("cpu")
     with tempfile.TemporaryDirectory() as cache:
         store, folder = Store(Path(cache)), Path(cache)
-        found = pretrained(
+        found = load_pretrained(
             Candidate(arch="resnet18", weights=str(weights), size=SIZE), WeightsContext(folder, True, seed)
         )
         network = cut(found.network, len(found.network.blocks) - 1, len(classes))

@@ -27,7 +27,7 @@ from PIL import Image
 from graft.core.progress import track
 from graft.modalities.image.decode import decode
 from graft.models.weights.bundled import bundled_file, map_by_order
-from graft.models.weights.weights import read_state
+from graft.models.weights.state_dict import read_state
 from graft.models.zoo.registry import builder_for
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -30,9 +30,10 @@ from graft.core.settings import Candidate
 from graft.features.cache import Store
 from graft.features.extraction import Extractor
 from graft.features.image_cache import ImageSet, decoded
+from graft.inference.pretrained import load_pretrained
 from graft.models.backbone import Network
 from graft.models.preprocessing import Preprocessing
-from graft.models.weights.weights import WeightsContext, pretrained
+from graft.models.weights.locate import WeightsContext
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOGRAPHS = ROOT.parent / "shared/data/hymenoptera"
@@ -97,7 +98,7 @@ class LastAlone(torch.nn.Module):
 def measure(size: int, count: int, rounds: int, scratch: Path) -> dict[str, object]:
     """All figures."""
     candidate = Candidate("timm:tf_efficientnet_lite0", "bundled", size=size)
-    found = pretrained(candidate, WeightsContext(scratch, True, 0))
+    found = load_pretrained(candidate, WeightsContext(scratch, True, 0))
     network, preprocessing = found.network.eval(), found.preprocessing
     images = set_of(take_images(scratch, count))
     count, geometry = len(images.paths), preprocessing.geometry

@@ -40,7 +40,7 @@ from graft.core.files import sha256  # noqa: E402
 from graft.core.settings import Candidate  # noqa: E402
 from graft.features.cache import Store  # noqa: E402
 from graft.features.image_cache import ImageSet  # noqa: E402
-from graft.models.weights.weights import pretrained  # noqa: E402
+from graft.inference.pretrained import load_pretrained  # noqa: E402
 from graft.selection.candidates import TrainSet, around, extractor_for  # noqa: E402
 from graft.selection.finalists import SelectionInputs, trainer_for  # noqa: E402
 from graft.training.finetune import mean_of_weights  # noqa: E402
@@ -100,7 +100,7 @@ def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
     params = parse_params({"seed": seed, "augment": {"policy": part.policy}}, "benchmark")
     given, whole = (
         SelectionInputs(data, params, ROOT, Store(cache)),
-        pretrained(CANDIDATE, around(params, ROOT)).network,
+        load_pretrained(CANDIDATE, around(params, ROOT)).network,
     )
     trainer = trainer_for(CANDIDATE, len(whole.blocks) - 1, given)
     preprocessing = trainer.transfer.preprocessing

@@ -65,7 +65,8 @@ def share(size: int, rounds: int) -> dict[str, object] | None:
     from graft.core.settings import Candidate
     from graft.features.cache import Store
     from graft.features.image_cache import ImageSet
-    from graft.models.weights.weights import WeightsContext, pretrained
+    from graft.inference.pretrained import load_pretrained
+    from graft.models.weights.locate import WeightsContext
     from graft.selection.candidates import extractor_for
     from graft.training.devices import fabric_for
 
@@ -75,7 +76,7 @@ def share(size: int, rounds: int) -> dict[str, object] | None:
     digests = tuple(hashlib.sha256((PHOTOGRAPHS / path).read_bytes()).hexdigest() for path in paths)
     with tempfile.TemporaryDirectory() as folder:
         candidate = Candidate("timm:tf_efficientnet_lite0", "bundled", "auto", size)
-        found = pretrained(candidate, WeightsContext(Path(folder), True, 0))
+        found = load_pretrained(candidate, WeightsContext(Path(folder), True, 0))
         images, store = ImageSet(PHOTOGRAPHS, tuple(paths), digests), Store(Path(folder))
         start = time.perf_counter()
         extractor = extractor_for(images, found.preprocessing, store, fabric_for("cpu").device)

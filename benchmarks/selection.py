@@ -39,8 +39,8 @@ from graft.core.determinism import available_cores, make_deterministic
 from graft.core.progress import track
 from graft.core.settings import Candidate, Params
 from graft.features.cache import Store
+from graft.inference.pretrained import load_pretrained
 from graft.models.backbone import cut
-from graft.models.weights.weights import pretrained
 from graft.selection.best import standard_error
 from graft.selection.candidates import TrainSet, around, probe_candidate
 from graft.selection.datasets import Places, train_part
@@ -74,7 +74,7 @@ def naive_fold(candidate: Candidate, data: TrainSet, params: Params, fold: int, 
 
     At most ``steps`` steps of each epoch are run; fewer than there are means that the accuracy means nothing.
     """
-    found = pretrained(candidate, around(params, ROOT))
+    found = load_pretrained(candidate, around(params, ROOT))
     network = cut(found.network, len(found.network.blocks) - 1, len(data.classes))
     labels = torch.from_numpy(data.labels)
     train, test = (torch.from_numpy(np.flatnonzero(rows)) for rows in (data.folds != fold, data.folds == fold))

@@ -78,7 +78,7 @@ def make_model(folder: Path) -> Path:
     from graft.inference.parity import write_onnx
     from graft.models.backbone import Network
     from graft.models.weights.bundled import bundled_file, map_by_order
-    from graft.models.weights.weights import read_state
+    from graft.models.weights.state_dict import read_state
     from graft.models.zoo.registry import builder_for
 
     torch.manual_seed(0)

@@ -43,7 +43,6 @@ UPWARD = {
     ("metrics.curves", "evaluation.test_set"),
     ("metrics.formatting", "stats.intervals"),
     ("metrics.metrics", "stats.intervals"),
-    ("models.weights.weights", "inference.artifact"),
 }
 
 

@@ -124,10 +124,11 @@ def test_policies_for_photographs_keep_the_accuracy_of_a_trained_head(shared_dat
     from sklearn.linear_model import LogisticRegression
 
     from graft.core.settings import Candidate
+    from graft.inference.pretrained import load_pretrained
     from graft.models.preprocessing import Geometry
-    from graft.models.weights.weights import WeightsContext, pretrained
+    from graft.models.weights.locate import WeightsContext
 
-    found = pretrained(Candidate("timm:tf_efficientnet_lite0", "bundled"), WeightsContext(Path("x"), True, 0))
+    found = load_pretrained(Candidate("timm:tf_efficientnet_lite0", "bundled"), WeightsContext(Path("x"), True, 0))
     network, size = found.network.eval(), 128
     geometry = Geometry(size, 1.0, "bicubic")
 

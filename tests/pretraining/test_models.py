@@ -101,12 +101,13 @@ def split_counts(workspace: Workspace) -> dict[str, int]:
 
 
 def test_reused_by_weights_source(project: Callable[..., Workspace]) -> None:
-    from graft.models.weights.weights import WeightsContext, pretrained
+    from graft.inference.pretrained import load_pretrained
+    from graft.models.weights.locate import WeightsContext
 
     workspace = project(SHUFFLENET)
     run(workspace)
     around = WeightsContext(workspace.source_models, True, 0)
-    found = pretrained(Candidate("shufflenet_v2_x0_5", "source", size=32), around)
+    found = load_pretrained(Candidate("shufflenet_v2_x0_5", "source", size=32), around)
     _, network = load_artifact(workspace.source_models / "shufflenet_v2_x0_5-32px")
     assert all((a == b).all() for a, b in zip(found.network.parameters(), network.parameters(), strict=True))
 

@@ -18,8 +18,8 @@ from graft.core.compat.torchvision import models
 from graft.core.settings import Candidate, Params, Train
 from graft.features.cache import Store
 from graft.features.extraction import Extractor, frozen_part
+from graft.inference.pretrained import preprocessing_of
 from graft.models.backbone import Network
-from graft.models.weights.weights import preprocessing_of
 from graft.selection.candidate_training import CandidateTrainer
 from graft.selection.candidates import (
     FoldOutputs,

@@ -40,9 +40,9 @@ def _fetched(candidate: Candidate) -> str:
     from graft.cli.zoo import licence_of
     from graft.core.files import sha256
     from graft.core.workspace import Workspace
-    from graft.models.weights.weights import WeightsContext, locate
+    from graft.models.weights.locate import WeightsContext, locate_weights
 
-    path = locate(candidate, WeightsContext(Workspace.find().source_models, offline=False, seed=0))
+    path = locate_weights(candidate, WeightsContext(Workspace.find().source_models, offline=False, seed=0))
     if path is None or not path.is_file():
         raise GraftError(
             f"{candidate.weights!r} are no weights that can be fetched",

@@ -193,13 +193,13 @@ def _offline(arch: str) -> tuple[str, ...]:
     """Kinds of weights whose file is on this machine; `source` and `none` always can be had."""
     from graft.core.settings import Candidate
     from graft.core.workspace import Workspace
-    from graft.models.weights.weights import WeightsContext, locate
+    from graft.models.weights.locate import WeightsContext, locate_weights
 
     around = WeightsContext(Workspace.find().source_models, offline=True, seed=0)
     here = []
     for kind in ("bundled", "pretrained"):
         try:
-            locate(Candidate(arch=arch, weights=kind), around)
+            locate_weights(Candidate(arch=arch, weights=kind), around)
         except GraftError:
             continue
         here.append(kind)

@@ -29,13 +29,13 @@ def run(params: Params, workspace: Workspace) -> None:
         WeightsError: weights that a candidate names cannot be had.
     """
     from graft.augmentation.auto_policy import with_candidates
-    from graft.models.weights.weights import WeightsContext, locate
+    from graft.models.weights.locate import WeightsContext, locate_weights
 
     params = with_candidates(params, workspace.augmentation)
 
     around = WeightsContext(workspace.source_models, params.zoo.offline, params.seed)
     for candidate in params.zoo.candidates:
-        locate(candidate, around)
+        locate_weights(candidate, around)
     workspace.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.cache, prefix="pretrain.") as scratch:
         task = task_of(params, workspace, Path(scratch))
@@ -49,7 +49,7 @@ def run(params: Params, workspace: Workspace) -> None:
 
 
 def _provide(task: SourceTask, params: Params, cache: Path, models: Path) -> dict[str, Artifact]:
-    from graft.models.weights.weights import source_folder
+    from graft.models.weights.locate import source_folder
     from graft.pretraining.source_models import SourceModelStore
 
     kept = cache / "source models"

@@ -28,7 +28,7 @@ def run(params: Params, workspace: Workspace) -> None:
     """
     from graft.augmentation.auto_policy import with_augmentation, with_candidates
     from graft.features.cache import Store
-    from graft.models.weights.weights import weights_digest
+    from graft.inference.pretrained import weights_digest
     from graft.parallel.factory import mapper_for
     from graft.selection.candidates import around
     from graft.selection.names import name_of

@@ -72,8 +72,8 @@ def make_search(winner: Winner, trainer: CandidateTrainer, params: Params, works
     """The search that params.yaml asks for, kept under everything that decides its trials."""
     from graft.augmentation.policy_config import parse_policies
     from graft.features.keys import key_of
+    from graft.inference.pretrained import weights_digest
     from graft.metrics.scorer import scorer
-    from graft.models.weights.weights import weights_digest
     from graft.training.checkpoint import code_version
     from graft.tuning.search import Search
     from graft.tuning.space import search_space

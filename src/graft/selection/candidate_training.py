@@ -20,10 +20,11 @@ from graft.core.determinism import derive_seed
 from graft.core.settings import Augment, Candidate, Train
 from graft.features.cache import Store
 from graft.features.image_cache import decoded
+from graft.inference.pretrained import load_pretrained
 from graft.metrics.scorer import Scorer
 from graft.models.backbone import Network, cut
 from graft.models.preprocessing import Preprocessing
-from graft.models.weights.weights import WeightsContext, pretrained
+from graft.models.weights.locate import WeightsContext
 from graft.selection.candidates import TrainSet, extractor_for
 from graft.training.devices import fabric_for
 from graft.training.finetune import Task, Trained, TrainingRun, finetune, mean_of_weights
@@ -62,7 +63,7 @@ class Start:
         Raises:
             WeightsError: the weights cannot be had.
         """
-        return cut(pretrained(self.candidate, self.weights).network, depth, classes)
+        return cut(load_pretrained(self.candidate, self.weights).network, depth, classes)
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from graft.core.settings import Candidate, Params
 from graft.features.cache import Store
 from graft.features.extraction import Extractor
 from graft.features.image_cache import ImageSet, decoded
+from graft.inference.pretrained import load_pretrained, preprocessing_of
 from graft.modalities.image.conversion import depth_range, fits_to_try, usual_cut
 from graft.models.backbone import Network, cut, require_block
 from graft.models.flops import Cost, costs_by_depth
 from graft.models.preprocessing import Preprocessing
-from graft.models.weights.weights import WeightsContext, preprocessing_of, pretrained
+from graft.models.weights.locate import WeightsContext
 from graft.models.zoo.registry import published_accuracy
 from graft.selection.limits import Excess
 from graft.selection.measure import Measured
@@ -166,7 +167,7 @@ def keep_features(
         ConfigError: it cannot be built.
         WeightsError: its weights cannot be had.
     """
-    found = pretrained(candidate, around(params, sources))
+    found = load_pretrained(candidate, around(params, sources))
     device = device_for(params.compute.device)
     for preprocessing in preprocessings_for(candidate, data, params, sources):
         extractor_for(data.images, preprocessing, store, device).of(rows).every_depth(found.network)
@@ -181,7 +182,7 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
         TrainingError: its features are not finite.
     """
     begun = time.perf_counter()
-    found = pretrained(candidate, around(params, sources))
+    found = load_pretrained(candidate, around(params, sources))
     device, tried = device_for(params.compute.device), preprocessings_for(candidate, data, params, sources)
     features = [extractor_for(data.images, one, store, device).every_depth(found.network) for one in tried]
     probes = [_probe(candidate, depths, found.network, data, params) for depths in features]
@@ -222,7 +223,7 @@ def linear_probe(data: TrainSet, params: Params) -> LinearProbe:
 
 def task_network(candidate: Candidate, depth: int, classes: int, params: Params, sources: Path) -> Network:
     """The candidate's network with its weights, cut after block ``depth``, with a head for the task's classes."""
-    return cut(pretrained(candidate, around(params, sources)).network, depth, classes)
+    return cut(load_pretrained(candidate, around(params, sources)).network, depth, classes)
 
 
 @dataclass(frozen=True)

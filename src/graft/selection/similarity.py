@@ -123,7 +123,8 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
         two scores that it is the difference of, and ``says``: what all that means. Where nothing was transferred,
         only ``says``.
     """
-    from graft.models.weights.weights import pretrained, source_folder
+    from graft.inference.pretrained import load_pretrained
+    from graft.models.weights.locate import source_folder
     from graft.pretraining.source_models import source_features
     from graft.selection.candidates import around, extractor_for, linear_probe
     from graft.training.devices import device_for
@@ -143,7 +144,8 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
         source = source_features(source_folder(sources, candidate), winner.probe.depth)
         reason = "the source model was made without features of its images; run the stage pretrain again"
         if source is not None:
-            target = extractor.every_depth(pretrained(candidate, around(params, sources)).network)[winner.probe.depth]
+            network = load_pretrained(candidate, around(params, sources)).network
+            target = extractor.every_depth(network)[winner.probe.depth]
             distance, reason = a_distance(source, target, params.seed, probe.head, data.groups), None
     return {"a_distance": distance, "a_distance_reason": reason, **gain, "says": in_words(distance, gain, scores)}
 

@@ -17,8 +17,9 @@ from graft.cli.weights import fetch_weights
 from graft.core.compat.torchvision import models
 from graft.core.errors import ConfigError, WeightsError
 from graft.core.settings import Candidate
+from graft.inference.pretrained import load_pretrained
 from graft.models.weights.bundled import bundled_file
-from graft.models.weights.weights import WeightsContext, locate, pretrained
+from graft.models.weights.locate import WeightsContext, locate_weights
 from graft.models.zoo.registry import TORCHVISION_BUILDER, builder_for
 from tests.models.weights.hub import Hub, serving
 
@@ -61,10 +62,10 @@ def around(tmp_path: Path) -> WeightsContext:
 
 @pytest.mark.parametrize("arch", [ARCH, TIMM_ARCH])
 def test_fetched_once_and_loaded(hub: Hub, around: WeightsContext, arch: str) -> None:
-    first = pretrained(Candidate(arch), around).network.state_dict()
+    first = load_pretrained(Candidate(arch), around).network.state_dict()
     assert hub.asked
     hub.asked.clear()
-    again = pretrained(Candidate(arch), around).network.state_dict()
+    again = load_pretrained(Candidate(arch), around).network.state_dict()
     assert not hub.asked
     assert all(torch.equal(first[key], again[key]) for key in first if not key.startswith("head."))
 
@@ -73,40 +74,40 @@ def test_fetched_once_and_loaded(hub: Hub, around: WeightsContext, arch: str) ->
 def test_a_download_that_breaks_off_is_not_used(hub: Hub, around: WeightsContext, arch: str) -> None:
     hub.sends = 0.5
     with pytest.raises(WeightsError, match=r"are not on this machine, and they cannot be downloaded \("):
-        locate(Candidate(arch), around)
+        locate_weights(Candidate(arch), around)
     hub.sends = 1.0
-    assert locate(Candidate(arch), around) is not None
+    assert locate_weights(Candidate(arch), around) is not None
 
 
 def test_a_file_that_is_not_the_published_one_is_refused(hub: Hub, around: WeightsContext) -> None:
     path = next(path for path in hub.files if path.endswith(".pth"))
     hub.files[path] = hub.files[path][:-1] + b"x"
     with pytest.raises(WeightsError, match=r"they cannot be downloaded \(invalid hash value"):
-        locate(Candidate(ARCH), around)
+        locate_weights(Candidate(ARCH), around)
 
 
 @pytest.mark.parametrize("arch", [ARCH, TIMM_ARCH])
 def test_a_file_that_the_server_does_not_have(hub: Hub, around: WeightsContext, arch: str) -> None:
     hub.files.clear()
     with pytest.raises(WeightsError, match=r"they cannot be downloaded \(.*404"):
-        locate(Candidate(arch), around)
+        locate_weights(Candidate(arch), around)
 
 
 @pytest.mark.parametrize("arch", [ARCH, TIMM_ARCH])
 def test_no_network(hub: Hub, around: WeightsContext, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     point_at("http://127.0.0.1:9", monkeypatch)
     with pytest.raises(WeightsError, match=r"they cannot be downloaded(?s:.*)remedy: fetch http"):
-        locate(Candidate(arch), around)
+        locate_weights(Candidate(arch), around)
     assert not hub.asked
 
 
 @pytest.mark.parametrize("arch", [ARCH, TIMM_ARCH])
 def test_offline_asks_nobody(hub: Hub, around: WeightsContext, arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match="downloads are switched off"):
-        locate(Candidate(arch), WeightsContext(around.sources, offline=True, seed=0))
+        locate_weights(Candidate(arch), WeightsContext(around.sources, offline=True, seed=0))
     monkeypatch.setenv("GRAFT_OFFLINE", "1")
     with pytest.raises(WeightsError, match="downloads are switched off"):
-        locate(Candidate(arch), around)
+        locate_weights(Candidate(arch), around)
     assert not hub.asked
 
 
@@ -121,13 +122,13 @@ def _put_by_hand(hub: Hub, checkpoints: Path, size: int | None) -> tuple[Path, b
 def test_a_truncated_file_of_torchvision_is_not_used(hub: Hub, around: WeightsContext, tmp_path: Path) -> None:
     _put_by_hand(hub, tmp_path / "hub" / "checkpoints", 1000)
     with pytest.raises(WeightsError, match=r"damaged or not whole(?s:.*)checkpoints(?s:.*)delete the file and fetch"):
-        locate(Candidate(ARCH), around)
+        locate_weights(Candidate(ARCH), around)
 
 
 def test_a_whole_file_of_torchvision_is_taken(hub: Hub, around: WeightsContext, tmp_path: Path) -> None:
     """As the refusal says: put there by hand, or by torchvision itself."""
     planted, _ = _put_by_hand(hub, tmp_path / "hub" / "checkpoints", None)
-    found = pretrained(Candidate(ARCH), WeightsContext(around.sources, offline=True, seed=0)).network
+    found = load_pretrained(Candidate(ARCH), WeightsContext(around.sources, offline=True, seed=0)).network
     assert torch.equal(found.state_dict()["blocks.0.0.weight"], torch.load(planted)["features.0.weight"])
     assert not hub.asked
 

@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 from graft.core.errors import ConfigError, WeightsError
 from graft.core.settings import Candidate
 from graft.inference.artifact import Artifact, load_artifact, save_artifact
+from graft.inference.pretrained import load_pretrained, preprocessing_of
 from graft.models.backbone import Network, cut
 from graft.models.weights.bundled import BUNDLED, bundled_file, map_by_order
+from graft.models.weights.locate import WeightsContext, locate_weights, source_folder
 from graft.models.weights.state_dict import read_state
-from graft.models.weights.weights import WeightsContext, locate, preprocessing_of, pretrained, source_folder
 from graft.models.zoo.registry import builder_for
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -35,10 +36,10 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsContext:
 
 
 def test_random_weights_come_from_the_seed(around: WeightsContext) -> None:
-    first = pretrained(Candidate("squeezenet1_1", "none"), around).network.state_dict()
-    again = pretrained(Candidate("squeezenet1_1", "none"), around).network.state_dict()
+    first = load_pretrained(Candidate("squeezenet1_1", "none"), around).network.state_dict()
+    again = load_pretrained(Candidate("squeezenet1_1", "none"), around).network.state_dict()
     elsewhere = WeightsContext(around.sources, True, seed=4)
-    other = pretrained(Candidate("squeezenet1_1", "none"), elsewhere).network.state_dict()
+    other = load_pretrained(Candidate("squeezenet1_1", "none"), elsewhere).network.state_dict()
     key = next(iter(first))
     assert torch.equal(first[key], again[key])
     assert not torch.equal(first[key], other[key])
@@ -46,13 +47,13 @@ def test_random_weights_come_from_the_seed(around: WeightsContext) -> None:
 
 def test_a_size_too_small_is_refused_before_any_work(around: WeightsContext) -> None:
     with pytest.raises(ConfigError, match=r"resnet18 cannot take images of 8 px") as raised:
-        locate(Candidate("resnet18", "none", size=8), around)
+        locate_weights(Candidate("resnet18", "none", size=8), around)
     assert raised.value.remedy == "its least size is 32 px"
 
 
 def test_missing_torchvision_weights_say_where_to_put_them(around: WeightsContext, tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
-        locate(Candidate("resnet18", "DEFAULT"), around)
+        locate_weights(Candidate("resnet18", "DEFAULT"), around)
     message = str(caught.value)
     assert "resnet18-f37072fd.pth are not on this machine, and downloads are switched off" in message
     assert str(tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth") in message
@@ -61,7 +62,7 @@ def test_missing_torchvision_weights_say_where_to_put_them(around: WeightsContex
 
 def test_missing_timm_weights_say_where_to_put_them(around: WeightsContext) -> None:
     with pytest.raises(WeightsError, match=r"model.safetensors are not on this machine(?s:.*)models--timm--resnet18"):
-        locate(Candidate("timm:resnet18", "pretrained"), around)
+        locate_weights(Candidate("timm:resnet18", "pretrained"), around)
 
 
 def test_offline_by_environment(around: WeightsContext, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,12 +76,12 @@ def test_unknown_weights_name(around: WeightsContext) -> None:
     with pytest.raises(
         WeightsError, match=r"resnet18 has no weights named 'IMAGENET1K_V7'(?s:.*)did you mean 'IMAGENET1K_V1'"
     ):
-        locate(Candidate("resnet18", "IMAGENET1K_V7"), around)
+        locate_weights(Candidate("resnet18", "IMAGENET1K_V7"), around)
 
 
 def test_local_file_that_is_not_there(around: WeightsContext) -> None:
     with pytest.raises(WeightsError, match=r"the weights file is not there\n  where: .*nowhere\.pth"):
-        locate(Candidate("resnet18", "nowhere.pth"), around)
+        locate_weights(Candidate("resnet18", "nowhere.pth"), around)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
@@ -92,7 +93,7 @@ def test_local_file_with_a_head_of_other_classes(
     file = tmp_path / f"mine{suffix}"
     save = save_file if suffix == ".safetensors" else torch.save
     save(model.state_dict(), file)
-    network = pretrained(Candidate("resnet18", str(file)), around).network
+    network = load_pretrained(Candidate("resnet18", str(file)), around).network
     assert torch.equal(network.state_dict()["blocks.3.0.conv1.weight"], model.layer4[0].conv1.weight)
     assert capsys.readouterr().err == (
         f"mine{suffix}: its head of 7 classes is left out (fc.bias, fc.weight; this architecture's own has 1000), "
@@ -104,7 +105,7 @@ def test_a_head_that_fits_is_not_spoken_of(
     around: WeightsContext, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_file(builder_for("resnet18").model("resnet18").state_dict(), file := tmp_path / "same.safetensors")
-    pretrained(Candidate("resnet18", str(file)), around)
+    load_pretrained(Candidate("resnet18", str(file)), around)
     assert capsys.readouterr().err == ""
 
 
@@ -116,13 +117,13 @@ def test_a_head_of_timm_with_other_classes(
     model = builder_for(arch).model(arch)
     model.reset_classifier(7)
     save_file(model.state_dict(), file := tmp_path / "mine.safetensors")
-    pretrained(Candidate(arch, str(file)), around)
+    load_pretrained(Candidate(arch, str(file)), around)
     assert "its head of 7 classes is left out (head.bias, head.weight;" in capsys.readouterr().err
     state = model.state_dict()
     del state["norm.bias"]
     save_file(state, file)
     with pytest.raises(WeightsError, match=r"norm\.bias is missing"):
-        pretrained(Candidate(arch, str(file)), around)
+        load_pretrained(Candidate(arch, str(file)), around)
 
 
 def test_weights_of_another_architecture_name_the_first_keys(around: WeightsContext, tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_weights_of_another_architecture_name_the_first_keys(around: WeightsCont
     with pytest.raises(
         WeightsError, match=r"not this architecture's: layer1\.2\.conv1\.weight is missing;(?s:.*)and \d+ more"
     ):
-        pretrained(Candidate("resnet34", str(file)), around)
+        load_pretrained(Candidate("resnet34", str(file)), around)
 
 
 def _published(
@@ -165,7 +166,7 @@ def test_files_as_torchvision_published_them(
     model = builder_for(arch).model(arch)
     file = tmp_path / "old.pth"
     torch.save(_published(model.state_dict(), renamed, extra), file)
-    network = pretrained(Candidate(arch, str(file)), around).network
+    network = load_pretrained(Candidate(arch, str(file)), around).network
     wanted = Network(builder_for(arch).parts(arch, model), 1).state_dict()
     for key, value in network.state_dict().items():
         assert key.startswith("head.") or torch.equal(value, wanted[key]), key
@@ -178,7 +179,7 @@ def test_positions_are_fitted_to_the_size(around: WeightsContext, tmp_path: Path
     ramp = torch.linspace(0, 1, 7).repeat(7)  # by column, row after row
     state["encoder.pos_embedding"] = torch.cat([torch.tensor([5.0]), ramp]).view(1, 50, 1).repeat(1, 1, 768)
     save_file(state, file := tmp_path / "vit.safetensors")
-    found = pretrained(Candidate(arch, str(file), size=416), around)
+    found = load_pretrained(Candidate(arch, str(file), size=416), around)
     positions = found.network.state_dict()["blocks.0.0.pos_embedding"]
     assert positions.shape == (1, 1 + 13 * 13, 768)
     assert torch.all(positions[0, 0] == 5.0)
@@ -192,7 +193,7 @@ def test_positions_that_are_no_square_are_refused(around: WeightsContext, tmp_pa
     state["encoder.pos_embedding"] = torch.zeros(1, 8, 768)
     save_file(state, file := tmp_path / "vit.safetensors")
     with pytest.raises(WeightsError, match=r"encoder\.pos_embedding \(1, 8, 768\) is not \(1, 5, 768\)"):
-        pretrained(Candidate("vit_b_32", str(file), size=64), around)
+        load_pretrained(Candidate("vit_b_32", str(file), size=64), around)
 
 
 def test_a_network_of_another_size_is_read_again(tmp_path: Path) -> None:
@@ -211,11 +212,11 @@ def test_only_the_last_layer_is_a_head(around: WeightsContext, tmp_path: Path) -
     state = builder_for("maxvit_t").model("maxvit_t").state_dict()
     state["classifier.5.weight"] = torch.zeros(7, 512)
     save_file(state, file := tmp_path / "maxvit.safetensors")
-    pretrained(Candidate("maxvit_t", str(file)), around)
+    load_pretrained(Candidate("maxvit_t", str(file)), around)
     del state["classifier.3.bias"]
     save_file(state, file)
     with pytest.raises(WeightsError, match=r"classifier\.3\.bias is missing"):
-        pretrained(Candidate("maxvit_t", str(file)), around)
+        load_pretrained(Candidate("maxvit_t", str(file)), around)
 
 
 def test_preprocessing_is_that_of_the_weights_named(around: WeightsContext) -> None:
@@ -253,7 +254,7 @@ def test_a_damaged_file(tmp_path: Path, name: str) -> None:
 
 def test_bundled_only_where_there_are_some(around: WeightsContext) -> None:
     with pytest.raises(WeightsError, match=r"no bundled weights for 'resnet18'(?s:.*)tf_efficientnet_lite0"):
-        locate(Candidate("resnet18", "bundled"), around)
+        locate_weights(Candidate("resnet18", "bundled"), around)
 
 
 def test_map_by_order_checks_every_shape() -> None:
@@ -322,11 +323,11 @@ def test_source_model_is_found_and_brings_its_preprocessing(around: WeightsConte
     network = Network(builder.build("squeezenet1_1"), 4)
     artifact = Artifact(("a", "b", "c", "d"), "squeezenet1_1", "none", None, builder.preprocessing("squeezenet1_1", 32))
     save_artifact(source_folder(around.sources, candidate), artifact, network)
-    found = pretrained(candidate, around)
+    found = load_pretrained(candidate, around)
     assert found.preprocessing.geometry.size == 32
     assert torch.equal(found.network.head.weight, network.head.weight)
 
 
 def test_source_model_that_is_missing(around: WeightsContext) -> None:
     with pytest.raises(WeightsError, match="there is no model here"):
-        pretrained(Candidate("squeezenet1_1", "source", size=32), around)
+        load_pretrained(Candidate("squeezenet1_1", "source", size=32), around)

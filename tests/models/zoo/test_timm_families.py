@@ -13,8 +13,9 @@ from torch import nn
 from graft.core.compat.torchvision import models  # the guard: timm imports torchvision
 from graft.core.errors import ConfigError
 from graft.core.settings import Candidate
+from graft.inference.pretrained import load_pretrained
 from graft.models.backbone import Network, cut
-from graft.models.weights.weights import WeightsContext, pretrained
+from graft.models.weights.locate import WeightsContext
 from graft.models.zoo.registry import builder_for, check_input_size
 from graft.models.zoo.timm_builder import TimmBuilder
 
@@ -237,7 +238,7 @@ def test_positions_are_fitted_to_the_size_by_timm(tmp_path: Path) -> None:
     assert torch.all(positions[0, 0] == 5.0)
     grid = positions[0, 1:, 0].view(6, 6)
     torch.testing.assert_close(grid, (torch.arange(6) + 0.5).div(6).expand(6, 6), atol=0.05, rtol=0)
-    found = pretrained(Candidate(arch, str(file), size=96), WeightsContext(tmp_path, offline=True, seed=0)).network
+    found = load_pretrained(Candidate(arch, str(file), size=96), WeightsContext(tmp_path, offline=True, seed=0)).network
     assert any(torch.equal(value, positions) for value in found.state_dict().values())
 
 

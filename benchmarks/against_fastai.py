@@ -86,10 +86,10 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.models.backbone import cut
     from graft.models.weights.locate import WeightsContext
     from graft.selection.candidates import extractor_for
-    from graft.training.devices import fabric_for
+    from graft.training.compute.devices import fabric_for
+    from graft.training.compute.precision_autotune import ModeAutotuner
     from graft.training.finetune import Task, TrainingRun, finetune
     from graft.training.logits import logits_of
-    from graft.training.precision_autotune import ModeAutotuner
     from graft.training.strategies import STRATEGIES
 
     make_deterministic()

@@ -68,7 +68,7 @@ def share(size: int, rounds: int) -> dict[str, object] | None:
     from graft.inference.pretrained import load_pretrained
     from graft.models.weights.locate import WeightsContext
     from graft.selection.candidates import extractor_for
-    from graft.training.devices import fabric_for
+    from graft.training.compute.devices import fabric_for
 
     paths = sorted(str(path.relative_to(PHOTOGRAPHS)) for path in PHOTOGRAPHS.glob("*/*.jpg"))
     labels = np.array([path.startswith("bees") for path in paths], dtype=np.int64)

@@ -10,7 +10,7 @@ import torch
 from torch.utils import deterministic
 
 from graft.core.determinism import derive_seed, make_deterministic, torch_generator
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 from graft.training.finetune import TrainingRun, finetune
 from graft.training.strategies import scratch
 from tests.training.small import SETTINGS, digest, task, tiny

@@ -70,6 +70,7 @@ def asked_for(name: str) -> Iterator[Path]:
                 "data/sources/tables",
                 "data/splits",
                 "modalities/image",
+                "pipeline/finetuning",
             } or (file.parent == GRAFT / "pipeline" and file.stem not in STAGES):
                 waiting.append(file)
 

@@ -19,7 +19,7 @@ from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pretraining.pretrain import LabelledImages, pretrain, probabilities
 from graft.stats.intervals import Resampling
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 from graft.training.finetune import Task, TrainingRun, finetune
 from graft.training.strategies import STRATEGIES
 

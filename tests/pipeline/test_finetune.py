@@ -19,7 +19,8 @@ from graft.core.config import load_params
 from graft.core.files import sha256
 from graft.core.workspace import Workspace
 from graft.inference.artifact import load_artifact, read_card
-from graft.pipeline import control, finetune
+from graft.pipeline import finetune
+from graft.pipeline.finetuning import control
 from graft.pipeline.runner import run_stage
 from graft.pipeline.select import train_set
 from graft.selection.out_of_fold import FILE, read_logits

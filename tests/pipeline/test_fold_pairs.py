@@ -19,8 +19,8 @@ from graft.core.workspace import Workspace
 from graft.features.cache import Store
 from graft.features.image_cache import ImageSet
 from graft.pipeline import evaluate, finetune, ingest, locate, split, tune, validate
-from graft.pipeline.finetuning import Finetuning, resolve
-from graft.pipeline.fold_pairs import fold_pairs
+from graft.pipeline.finetuning.fold_pairs import fold_pairs
+from graft.pipeline.finetuning.inputs import Finetuning, resolve
 from graft.pipeline.winner import Winner
 from graft.selection.candidate_training import CandidateTrainer
 from graft.selection.candidates import TrainSet

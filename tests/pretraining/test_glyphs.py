@@ -11,7 +11,7 @@ from graft.models.preprocessing import Preprocessing
 from graft.models.zoo.registry import builder_for
 from graft.pretraining.glyphs import CANVAS, CLASSES, LEVELS, fonts, glyphs, render
 from graft.pretraining.pretrain import LabelledImages, glyph_images, pretrain, probabilities
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 
 
 def test_every_character_is_drawn_in_every_font() -> None:

@@ -35,7 +35,7 @@ from graft.selection.finalists import SelectionInputs, train_in_folds, trainer_f
 from graft.selection.leaderboard import agreement, table
 from graft.selection.out_of_fold import out_of_fold_table
 from graft.selection.selection import run_contest
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 from graft.training.finetune import Task, Trained, TrainingRun, finetune
 from graft.training.strategies import STRATEGIES
 

@@ -82,7 +82,7 @@ def work(case: Case, moment: Moment | None) -> None:
     from graft.inference.artifact import Artifact, save_artifact
     from graft.models.backbone import build_network
     from graft.training.checkpoint import CheckpointStore
-    from graft.training.devices import fabric_for
+    from graft.training.compute.devices import fabric_for
     from graft.training.finetune import TrainingRun, finetune
     from graft.training.strategies import STRATEGIES
     from tests.training import small

@@ -21,9 +21,9 @@ from graft.features.cache import Store
 from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.zoo.registry import builder_for
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
+from graft.training.compute.precision import Mode
 from graft.training.finetune import Task, TrainingRun, train_stage
-from graft.training.precision import Mode
 from graft.training.strategies import Stage
 from graft.training.trainer import EpochLoss, StageData, Trainer
 

@@ -21,7 +21,7 @@ from graft.features.cache import Store
 from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.zoo.registry import builder_for
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 from graft.training.finetune import Task, TrainingRun, finetune
 from graft.training.inputs import Augmented
 from graft.training.logits import logits_of

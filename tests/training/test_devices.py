@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from graft.core.errors import ConfigError
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])

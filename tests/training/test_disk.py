@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from graft.training.checkpoint import Checkpoint, CheckpointStore
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 from graft.training.finetune import TrainingRun, finetune
 from graft.training.strategies import scratch
 from tests.training.small import SETTINGS, digest, task, tiny

@@ -15,7 +15,7 @@ from graft.inference.artifact import Artifact, save_artifact
 from graft.models.backbone import Network
 from graft.models.zoo.registry import builder_for
 from graft.training.checkpoint import CheckpointStore
-from graft.training.devices import FULL_PRECISION, fabric_for, precision_of
+from graft.training.compute.devices import FULL_PRECISION, fabric_for, precision_of
 from graft.training.divergence import NAMED, DivergedError, diverged
 from graft.training.finetune import TrainingRun, finetune
 from graft.training.inputs import CachedActivations

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from graft.training.checkpoint import CheckpointStore
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 from graft.training.finetune import Task, Trained, TrainingRun, finetune
 from graft.training.objectives.base import Batch
 from graft.training.strategies import scratch

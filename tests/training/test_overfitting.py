@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 from graft.training.ema import ema_decay_at
 from graft.training.finetune import TrainingRun, finetune, with_dropout
 from graft.training.imbalance import IMBALANCE, balanced_sampling, class_weights

@@ -17,9 +17,8 @@ from graft.features.cache import Store
 from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Layout, Network, build_network
 from graft.models.zoo.registry import builder_for
-from graft.training import precision_autotune as trial
-from graft.training.finetune import Task
-from graft.training.precision import (
+from graft.training.compute import precision_autotune as trial
+from graft.training.compute.precision import (
     LARGE,
     Mode,
     Precision,
@@ -31,7 +30,7 @@ from graft.training.precision import (
     thread_count,
     to_memory_format,
 )
-from graft.training.precision_autotune import (
+from graft.training.compute.precision_autotune import (
     MARGIN,
     ROUNDS,
     ModeAutotuner,
@@ -41,6 +40,7 @@ from graft.training.precision_autotune import (
     timings_key,
     training_gmacs,
 )
+from graft.training.finetune import Task
 from graft.training.strategies import STRATEGIES
 
 CPU = torch.device("cpu")

@@ -15,9 +15,9 @@ import torch
 
 from graft.core.settings import Train
 from graft.training.checkpoint import Checkpoint, CheckpointStore
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
+from graft.training.compute.precision import Mode, full_precision_mode
 from graft.training.finetune import Task, Trained, TrainingRun, finetune
-from graft.training.precision import Mode, full_precision_mode
 from graft.training.strategies import STRATEGIES
 from graft.training.trainer import Trainer
 from tests.training.small import SETTINGS, digest, task, tiny

@@ -15,7 +15,7 @@ from graft.core.errors import ConfigError
 from graft.core.settings import Train
 from graft.models.backbone import Network, build_network
 from graft.training.auto_strategy import StrategyChoice, choose_strategy, strategies_to_try
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 from graft.training.finetune import TrainingRun, finetune, mean_of_weights
 from graft.training.freezing import freeze, parameter_groups
 from graft.training.strategies import STRATEGIES, Plan, Stage, require_strategy

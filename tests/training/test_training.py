@@ -20,7 +20,7 @@ from graft.features.cache import Store
 from graft.features.extraction import Extractor, frozen_part
 from graft.models.backbone import BackboneParts, Network, Pool, build_network
 from graft.models.zoo.registry import builder_for
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
 from graft.training.finetune import Task, TrainingRun, finetune
 from graft.training.inputs import Augmented, CachedActivations
 from graft.training.linear_head import solve_head

@@ -22,7 +22,7 @@ def run_doctor(source: str, as_json: bool, fix: Path | None, follow_links: bool,
     """
     from graft.data.doctor.doctor import doctor, settings_here
     from graft.pipeline.validate import classes_in_use
-    from graft.training.devices import require_device
+    from graft.training.compute.devices import require_device
 
     settings = settings_here()
     data = settings.params.data

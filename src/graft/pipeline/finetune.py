@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from graft.calibration.fit import CalibrationFit
-    from graft.pipeline.finetuning import Finetuning
+    from graft.pipeline.finetuning.inputs import Finetuning
     from graft.training.finetune import Trained
 
 
@@ -28,8 +28,8 @@ def run(params: Params, workspace: Workspace) -> None:
             wanted.
         TrainingError: the loss is not finite.
     """
-    from graft.pipeline.finetuning import resolve
-    from graft.training.distributed import launch
+    from graft.pipeline.finetuning.inputs import resolve
+    from graft.training.compute.distributed import launch
 
     launch(train_all, params.compute, resolve(params, workspace), workspace)
 
@@ -39,13 +39,13 @@ def train_all(fabric: Fabric, job: Finetuning, workspace: Workspace) -> None:
     import pandas as pd
 
     from graft.evaluation.model_metrics import write_csv
-    from graft.pipeline.control import train_controls
-    from graft.pipeline.finetuning import fit, save
-    from graft.pipeline.fold_pairs import fold_pairs
-    from graft.pipeline.live import live
+    from graft.pipeline.finetuning.control import train_controls
+    from graft.pipeline.finetuning.fold_pairs import fold_pairs
+    from graft.pipeline.finetuning.inputs import fit, save
+    from graft.pipeline.finetuning.live import live
     from graft.stats.corrected_ttest import PAIRS_FILE
+    from graft.training.compute.distributed import written_once
     from graft.training.curves import curves_table, plot_curves
-    from graft.training.distributed import written_once
 
     candidate, choice = job.winner.candidate, job.choice
     rows = np.ones(len(job.trainer.data.labels), dtype=bool)

@@ -40,7 +40,7 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
         params = load_params(workspace.params)
         if params.compute.threads is not None:
             os.environ.update(variables_for(params.compute.threads))
-        from graft.training.devices import require_device
+        from graft.training.compute.devices import require_device
 
         # By whichever stage comes first: some work for hours before one of them needs the device.
         require_device(params.compute.device)

@@ -56,7 +56,7 @@ def winner_trainer(winner: Winner, params: Params, workspace: Workspace) -> Cand
     from graft.features.cache import Store
     from graft.pipeline.select import train_set
     from graft.selection.finalists import SelectionInputs, trainer_for
-    from graft.training.precision_autotune import ModeAutotuner
+    from graft.training.compute.precision_autotune import ModeAutotuner
 
     params = with_augmentation(params, workspace.augmentation)
     store = Store(workspace.cache, params.compute.cache_gb)

@@ -32,7 +32,7 @@ from graft.models.zoo.registry import builder_for
 from graft.pretraining.pretrain import LabelledImages, pretrain, probabilities
 from graft.pretraining.source_tasks import SourceTask
 from graft.stats.intervals import Resampling
-from graft.training.devices import device_for, fabric_for
+from graft.training.compute.devices import device_for, fabric_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -26,11 +26,11 @@ from graft.models.backbone import Network, cut
 from graft.models.preprocessing import Preprocessing
 from graft.models.weights.locate import WeightsContext
 from graft.selection.candidates import TrainSet, extractor_for
-from graft.training.devices import fabric_for
+from graft.training.compute.devices import fabric_for
+from graft.training.compute.precision import Mode
+from graft.training.compute.precision_autotune import usual_mode
 from graft.training.finetune import Task, Trained, TrainingRun, finetune, mean_of_weights
 from graft.training.logits import logits_of
-from graft.training.precision import Mode
-from graft.training.precision_autotune import usual_mode
 from graft.training.strategies import STRATEGIES, Plan
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from graft.selection.probes.logme import logme
 from graft.selection.probes.probe import LinearProbe, Probe, best_probe
 from graft.selection.rule import Criterion
 from graft.training.auto_strategy import StrategyChoice, choose_strategy
-from graft.training.devices import device_for
+from graft.training.compute.devices import device_for
 
 if TYPE_CHECKING:
     import pandas as pd

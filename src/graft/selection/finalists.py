@@ -24,7 +24,7 @@ from graft.selection.candidates import (
     task_network,
 )
 from graft.training.auto_strategy import strategies_to_try
-from graft.training.devices import device_for
+from graft.training.compute.devices import device_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -28,7 +28,7 @@ from graft.selection.names import name_of, name_of_candidate
 from graft.selection.rule import Criterion, choose, finalists
 from graft.selection.workers import probed, trained_in_folds
 from graft.training.auto_strategy import NAMES
-from graft.training.devices import device_for
+from graft.training.compute.devices import device_for
 
 
 @dataclass(frozen=True)

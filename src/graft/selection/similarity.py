@@ -127,7 +127,7 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
     from graft.models.weights.locate import source_folder
     from graft.pretraining.source_models import source_features
     from graft.selection.candidates import around, extractor_for, linear_probe
-    from graft.training.devices import device_for
+    from graft.training.compute.devices import device_for
 
     candidate = winner.candidate
     if candidate.weights == "none":

@@ -19,7 +19,8 @@ from graft.features.extraction import Extractor, frozen_part
 from graft.features.keys import digest_of
 from graft.models.backbone import Network
 from graft.training.checkpoint import Checkpoint, CheckpointStore
-from graft.training.devices import FULL_PRECISION, fabric_for, precision_of
+from graft.training.compute.devices import FULL_PRECISION, fabric_for, precision_of
+from graft.training.compute.precision import Mode, set_memory_format
 from graft.training.divergence import DivergedError
 from graft.training.freezing import freeze, parameter_groups
 from graft.training.imbalance import IMBALANCE
@@ -27,7 +28,6 @@ from graft.training.inputs import Augmented, BatchInputs, CachedActivations, cac
 from graft.training.linear_head import START_STRENGTH, STRENGTHS, Weighting, solve_head
 from graft.training.objectives.base import Objective
 from graft.training.objectives.cross_entropy import CrossEntropy
-from graft.training.precision import Mode, set_memory_format
 from graft.training.schedule import warmup_cosine
 from graft.training.strategies import Plan, Stage
 from graft.training.trainer import EpochLoss, StageData, Trainer, epoch_order

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from graft.core.determinism import torch_generator
 from graft.core.progress import track
 from graft.training.checkpoint import Checkpoint
-from graft.training.distributed import local_indices, loss_weight, mean_loss
+from graft.training.compute.distributed import local_indices, loss_weight, mean_loss
+from graft.training.compute.precision import Mode, thread_count, to_memory_format
 from graft.training.divergence import diverged, weights_are_finite
 from graft.training.ema import ema_model
 from graft.training.inputs import BatchInputs
 from graft.training.objectives.base import Batch, Objective
-from graft.training.precision import Mode, thread_count, to_memory_format
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -28,8 +28,8 @@ from graft.core.settings import Compute, Train
 from graft.features.keys import key_of
 from graft.models.backbone import Network
 from graft.models.flops import cost_of
-from graft.training.devices import fabric_for
-from graft.training.precision import (
+from graft.training.compute.devices import fabric_for
+from graft.training.compute.precision import (
     PRECISIONS,
     Mode,
     Precision,

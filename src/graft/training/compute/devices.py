@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
     from lightning_fabric import Fabric
 
-    from graft.training.precision import Precision
+    from graft.training.compute.precision import Precision
 
 FULL_PRECISION: Precision = "32-true"
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from graft.core.errors import ConfigError, TrainingError
 from graft.core.settings import Compute
 from graft.training.checkpoint import CheckpointStore
-from graft.training.distributed import distributed_fabric, launch, local_indices, loss_weight, written_once
+from graft.training.compute.distributed import distributed_fabric, launch, local_indices, loss_weight, written_once
 from graft.training.finetune import TrainingRun, finetune
 from graft.training.strategies import finetune as finetune_plan
 from tests.training.small import COUNT, LABELS, SETTINGS, task, tiny

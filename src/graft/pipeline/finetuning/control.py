@@ -17,7 +17,7 @@ import numpy as np
 from graft.core.determinism import derive_seed
 from graft.core.files import write_json
 from graft.core.settings import Train
-from graft.pipeline.finetuning import Finetuning, fit, save
+from graft.pipeline.finetuning.inputs import Finetuning, fit, save
 
 if TYPE_CHECKING:
     from pathlib import Path

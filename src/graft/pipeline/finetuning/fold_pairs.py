@@ -13,8 +13,8 @@ from graft.metrics.scorer import ACCURACY
 from graft.parallel.factory import mapper_for
 from graft.parallel.mapper import Mapper, SerialMapper
 from graft.parallel.outcomes import value_of
-from graft.pipeline.control import STRATEGY, train_control
-from graft.pipeline.finetuning import Finetuning, fit
+from graft.pipeline.finetuning.control import STRATEGY, train_control
+from graft.pipeline.finetuning.inputs import Finetuning, fit
 from graft.stats.corrected_ttest import FoldPair
 
 if TYPE_CHECKING:

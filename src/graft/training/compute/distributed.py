@@ -22,8 +22,8 @@ from graft.core.determinism import available_cores, make_deterministic
 from graft.core.errors import ConfigError, GraftError, TrainingError
 from graft.core.files import atomic_dir
 from graft.core.settings import Compute
-from graft.training.devices import fabric_for
-from graft.training.precision import PRECISIONS
+from graft.training.compute.devices import fabric_for
+from graft.training.compute.precision import PRECISIONS
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -1,0 +1,1 @@
+"""Parts of the stage `finetune`: its inputs, the controls from scratch, the pairs in folds, live curves."""

@@ -1,0 +1,1 @@
+"""What a training is computed on and in: devices, processes, precision, memory format."""

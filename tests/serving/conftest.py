@@ -158,7 +158,7 @@ def ask(served: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
     with pytest.MonkeyPatch.context() as patch, bentoml_home(tmp_path_factory.mktemp("bentoml")):
         patch.setenv("GRAFT_MODEL", str(served.packaged))
-        patch.setenv("GRAFT_JOURNAL", str(tmp_path_factory.mktemp("journal") / "journal.sqlite"))
+        patch.setenv("GRAFT_PREDICTION_LOG", str(tmp_path_factory.mktemp("log") / "predictions.sqlite"))
         from graft.serving.service import Classifier
 
         app = Classifier.to_asgi()

@@ -185,7 +185,7 @@ def test_ten_thousand_parts_and_an_endless_boundary(running: Running, png: bytes
     assert post(running.url, png) == 200
 
 
-def test_log_journal_and_figures(running: Running, png: bytes) -> None:
+def test_logs_and_metrics(running: Running, png: bytes) -> None:
     answer = httpx.post(
         f"{running.url}/predict?top_k=1", files={"image": png}, headers={"X-Request-ID": "mine-1"}, timeout=PATIENCE
     )

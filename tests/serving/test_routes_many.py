@@ -132,21 +132,19 @@ def test_top_k(ask, png: bytes) -> None:
 
 
 @pytest.fixture
-def journal(ask) -> PredictionLog:
+def log(ask) -> PredictionLog:
     import bentoml
 
-    found = bentoml.get_current_service().recorder.journal
+    found = bentoml.get_current_service().log.log
     assert isinstance(found, PredictionLog)
     return found
 
 
-def test_what_was_answered_stands_in_the_journal_with_what_people_say_of_it(
-    ask, png: bytes, journal: PredictionLog
-) -> None:
+def test_what_was_predicted_is_in_the_log_with_what_people_say_of_it(ask, png: bytes, log: PredictionLog) -> None:
     answer = ask("POST", "/predict", files={"image": png}).json()
     said = ask("POST", "/feedback", json={"id": answer["id"], "label": "wasp"})
     assert (said.status_code, said.json()) == (200, {"id": answer["id"], "label": "wasp"})
-    rows = journal.read()
+    rows = log.read()
     (row,) = rows[rows["id"] == answer["id"]].to_dict("records")
     assert (row["label"], row["truth"], row["model"]) == (answer["label"], "wasp", answer["model"]["version"])
     assert (row["width"], row["height"], row["unsure"]) == (50, 40, answer["unsure"])

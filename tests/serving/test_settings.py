@@ -78,7 +78,7 @@ def test_defaults() -> None:
     found = ServiceSettings.from_environment()
     assert (found.workers, found.api_key, found.allow_remote, found.hosts) == (None, "", False, ())
     assert (found.max_body, found.max_batch_body) == (20 << 20, 100 << 20)
-    assert (found.journal, found.keep_images, found.keep_images_limit) == ("", None, 1 << 30)
+    assert (found.prediction_log, found.keep_images, found.keep_images_limit) == ("", None, 1 << 30)
 
 
 def test_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,6 +98,6 @@ def test_values(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_relative_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GRAFT_MODEL", "model")
-    monkeypatch.setenv("GRAFT_JOURNAL", "off")
+    monkeypatch.setenv("GRAFT_PREDICTION_LOG", "off")
     make_paths_absolute()
-    assert (os.environ["GRAFT_MODEL"], os.environ["GRAFT_JOURNAL"]) == (str(tmp_path / "model"), "off")
+    assert (os.environ["GRAFT_MODEL"], os.environ["GRAFT_PREDICTION_LOG"]) == (str(tmp_path / "model"), "off")

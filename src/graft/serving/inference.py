@@ -11,7 +11,7 @@ from graft.serving.archive import Member
 from graft.serving.metrics import BATCH
 from graft.serving.model.bundle import ModelBundle
 from graft.serving.prediction_log.record import record_prediction
-from graft.serving.prediction_log.writer import Recorder
+from graft.serving.prediction_log.writer import PredictionLogWriter
 from graft.serving.schemas import BatchResponse, FileError, FilePrediction, Prediction, PredictResponse
 
 if TYPE_CHECKING:
@@ -24,19 +24,21 @@ _BATCH_SIZE = 16  # images of one request that run together
 _LONGEST_NAME = 200  # of a file, in a response
 
 
-def predict_one(bundle: ModelBundle, recorder: Recorder, image: bytes, top_k: int | None) -> PredictResponse:
+def predict_one(bundle: ModelBundle, log: PredictionLogWriter, image: bytes, top_k: int | None) -> PredictResponse:
     """The prediction for one image file.
 
     Raises:
         DataError: it cannot be decoded.
     """
-    (prediction,) = predict(bundle, recorder, [Member("", image)], top_k)
+    (prediction,) = predict(bundle, log, [Member("", image)], top_k)
     if isinstance(prediction, DataError):
         raise prediction
     return PredictResponse(**prediction.model_dump(), model=bundle.identity)
 
 
-def predict_many(bundle: ModelBundle, recorder: Recorder, files: Iterable[Member], top_k: int | None) -> BatchResponse:
+def predict_many(
+    bundle: ModelBundle, log: PredictionLogWriter, files: Iterable[Member], top_k: int | None
+) -> BatchResponse:
     """A prediction or an error for each file, in their order.
 
     Raises:
@@ -44,7 +46,7 @@ def predict_many(bundle: ModelBundle, recorder: Recorder, files: Iterable[Member
     """
     answers: list[FilePrediction | FileError] = []
     for batch in _batches(files, _BATCH_SIZE):
-        for member, prediction in zip(batch, predict(bundle, recorder, batch, top_k), strict=True):
+        for member, prediction in zip(batch, predict(bundle, log, batch, top_k), strict=True):
             name = printable(member.name)
             if isinstance(prediction, DataError):
                 answers.append(FileError(file=name, error=prediction.what, remedy=prediction.remedy))
@@ -55,7 +57,7 @@ def predict_many(bundle: ModelBundle, recorder: Recorder, files: Iterable[Member
 
 
 def predict(
-    bundle: ModelBundle, recorder: Recorder, files: Sequence[Member], top_k: int | None
+    bundle: ModelBundle, log: PredictionLogWriter, files: Sequence[Member], top_k: int | None
 ) -> list[Prediction | DataError]:
     """Predict and record a batch of files; a DataError for each that cannot be decoded."""
     model = bundle.model
@@ -72,7 +74,7 @@ def predict(
         probabilities = predictions.probabilities[row].tolist()
         novelty = None if predictions.novelty is None else float(predictions.novelty[row])
         prediction = Prediction.from_probabilities(model.classes, probabilities, bool(unsure[row]), novelty, top_k)
-        record_prediction(recorder, prediction, max(probabilities), bundle, file.data, image)
+        record_prediction(log, prediction, max(probabilities), bundle, file.data, image)
         results.append(prediction)
         row += 1
     return results

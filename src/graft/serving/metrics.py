@@ -13,13 +13,13 @@ from prometheus_client import Counter, Histogram
 MOST_CLASSES = 200
 OTHER = "(other classes)"
 
-PREDICTIONS = Counter("graft_answers", "Images that were answered, by label", ["label"])
-UNSURE = Counter("graft_unsure", "Answers under the model's threshold")
-NOVEL = Counter("graft_novel", "Answers on images unlike the training images")
+PREDICTIONS = Counter("graft_answers", "Predictions by label", ["label"])
+UNSURE = Counter("graft_unsure", "Predictions under the model's threshold")
+NOVEL = Counter("graft_novel", "Predictions on images unlike the training images")
 BATCH = Histogram("graft_batch_images", "Images in a request of many", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256))
-REFUSED = Counter("graft_refused", "Requests that were not answered, by status", ["status"])
-FEEDBACK = Counter("graft_feedback", "Labels that people gave")
-LOST = Counter("graft_journal_lost", "Answers that could not be written into the journal")
+REFUSED = Counter("graft_refused", "Requests that were refused, by status", ["status"])
+FEEDBACK = Counter("graft_feedback", "Labels sent as feedback")
+LOST = Counter("graft_predictions_lost", "Predictions that could not be logged")
 
 
 def count_prediction(label: str, unsure: bool, novelty: float | None, classes: Sequence[str]) -> None:

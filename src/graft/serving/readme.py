@@ -1,4 +1,4 @@
-"""The README of a Bento, for whoever is given one: what it is, how it is asked, what its limits are, and its card."""
+"""The README of a Bento: requests, limits, model card."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ curl http://127.0.0.1:3000/model              # the card of the model that answe
 ```
 
 `http://127.0.0.1:3000/` is a page for people, `/docs.json` the OpenAPI document; `/livez`, `/readyz` and `/metrics`
-are for monitors. `POST /feedback` takes the right label of an answer where `GRAFT_JOURNAL` names a file for it.
+are for monitors. `POST /feedback` takes the right label of a prediction where `GRAFT_PREDICTION_LOG` names a file.
 
-Only the same machine can ask, unless the service is started with `--host 0.0.0.0`, as it is in a container. It wants
-`GRAFT_API_KEY` then, which senders show as `Authorization: Bearer KEY`. It speaks plain HTTP: over a network, put a
-proxy with TLS before it.
+Only the same machine can ask, unless the service is started with `--host 0.0.0.0`, as it is in a container. It asks
+for `GRAFT_API_KEY` then, sent as `Authorization: Bearer KEY`. It speaks plain HTTP: put a proxy with TLS before it.
 
 ## Limits
 
@@ -55,15 +54,12 @@ The figures are from test images that the training never saw, drawn from the sam
 
 
 def readme_of(root: Path) -> str | None:
-    """The README of a Bento that is built of the project in ``root``.
-
-    None in a Bento, which holds no project's folder and has its README already.
-    """
+    """The README of a Bento of the project in ``root``; None where there is no packaged model."""
     folder = Workspace(root).production_model
     try:
         card, package = read_card(folder), read_package(folder)
     except WeightsError:
-        return None  # that there is no model is told by whoever wants one
+        return None
     limits = [one for one in VARIABLES if one.name in _LIMITS]
     return _TEXT.format(
         tag=package.tag,

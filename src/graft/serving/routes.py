@@ -24,7 +24,7 @@ from graft.serving.middleware.body_limit import TOO_LARGE
 from graft.serving.model.bundle import ModelBundle
 from graft.serving.page import PAGE_ROUTES
 from graft.serving.prediction_log.feedback import UnknownPredictionError, record_feedback
-from graft.serving.prediction_log.writer import Recorder
+from graft.serving.prediction_log.writer import PredictionLogWriter
 from graft.serving.schemas import BatchResponse, ErrorResponse, Feedback, ModelCard, PredictResponse
 from graft.serving.settings import ServiceSettings
 
@@ -48,7 +48,7 @@ class Service(Protocol):
     """What the routes need of the service: the model that is loaded now, the log, and threads to compute in."""
 
     bundle: ModelBundle
-    recorder: Recorder
+    prediction_log: PredictionLogWriter
 
     async def compute(self, call: Callable[..., T], *args: Any) -> T:
         """Run ``call`` in a worker thread, at most as many at once as the service has threads."""
@@ -90,7 +90,7 @@ def create_app(service: Callable[[], Service], settings: ServiceSettings) -> Fas
         if not content:
             raise DataError("the file is empty", remedy="send an image file that has content")
         running = service()
-        return await running.compute(predict_one, running.bundle, running.recorder, content, top_k)
+        return await running.compute(predict_one, running.bundle, running.prediction_log, content, top_k)
 
     @app.post("/predict_batch")
     async def predict_batch(
@@ -101,13 +101,13 @@ def create_app(service: Callable[[], Service], settings: ServiceSettings) -> Fas
         """The same for many images, or for those of a zip."""
         files = await _files(image or [], archive, settings)
         running = service()
-        return await running.compute(predict_many, running.bundle, running.recorder, files, top_k)
+        return await running.compute(predict_many, running.bundle, running.prediction_log, files, top_k)
 
     @app.post("/feedback")
     async def feedback(body: Feedback) -> Feedback:
         """The right label of an earlier prediction."""
         running = service()
-        await record_feedback(running.recorder, running.bundle.model.classes, body)
+        await record_feedback(running.prediction_log, running.bundle.model.classes, body)
         return body
 
     @app.get("/model")

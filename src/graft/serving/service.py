@@ -33,7 +33,7 @@ from graft.serving.model.location import VARIABLE, check_model, model_folder
 from graft.serving.model.project_model import ProjectModel, labels_of
 from graft.serving.model.reload import LiveModel
 from graft.serving.page import PAGE_ROUTES
-from graft.serving.prediction_log.record import start_recorder
+from graft.serving.prediction_log.record import open_prediction_log
 from graft.serving.readme import readme_of
 from graft.serving.routes import body_limits, create_app
 from graft.serving.settings import ServiceSettings, make_paths_absolute, text, unknown_variables
@@ -65,7 +65,7 @@ class ImageClassifier:
         )
         if bento is None or text(VARIABLE):
             self.live.watch()  # a Bento's own model never changes
-        self.recorder = start_recorder(SETTINGS, Workspace(ROOT).prediction_log if bento is None else None)
+        self.prediction_log = open_prediction_log(SETTINGS, Workspace(ROOT).prediction_log if bento is None else None)
         self.threads = anyio.CapacityLimiter(CAPACITY.threads)
         # What is loaded now stays: collecting it as garbage stopped every request for 0.07 to 0.09 s.
         gc.collect()
@@ -97,7 +97,7 @@ class ImageClassifier:
     def close(self) -> None:
         """After the last response: stop watching for models, and write the rest of the prediction log."""
         self.live.stop()
-        self.recorder.close()
+        self.prediction_log.close()
 
 
 def requested_host() -> str:

@@ -40,7 +40,9 @@ VARIABLES = (
     Variable("GRAFT_OPEN", "", "`1`: other machines may ask without a key"),
     Variable("GRAFT_HOSTS", "", "accepted `Host` names, commas between; unset: localhost, or any with a key"),
     Variable("GRAFT_MAX_BODY", "20", "MiB of a request for one image; five times as much for many", 0.001),
-    Variable("GRAFT_JOURNAL", "", "SQLite file of the prediction log, or `off`; unset: .graft in a project, else off"),
+    Variable(
+        "GRAFT_PREDICTION_LOG", "", "SQLite file of the prediction log, or `off`; unset: .graft in a project, else off"
+    ),
     Variable("GRAFT_KEEP_IMAGES", "", "folder to keep the sent images in, as `<id>.kept.<kind>`; unset: none"),
     Variable("GRAFT_KEEP_IMAGES_LIMIT", "1024", "MiB of images that are kept; the oldest are deleted", 0.001),
 )
@@ -60,6 +62,7 @@ REMOVED = {
     "GRAFT_HEADER_SECONDS": _PROXY.format("client_header_timeout"),
     "GRAFT_CONNECTIONS": _PROXY.format("worker_connections and limit_conn"),
     "GRAFT_LOG": "unset it: the log is JSON, a line for each request",
+    "GRAFT_JOURNAL": "set GRAFT_PREDICTION_LOG",
     "GRAFT_JOURNAL_LIMIT": "unset it: the prediction log keeps 100,000 predictions",
 }
 _BY_NAME = {variable.name: variable for variable in VARIABLES}
@@ -79,7 +82,7 @@ ELSEWHERE = frozenset(
     }
 )
 # Workers run in another folder than the one where relative paths were typed.
-PATHS = ("GRAFT_MODEL", "GRAFT_JOURNAL", "GRAFT_KEEP_IMAGES")
+PATHS = ("GRAFT_MODEL", "GRAFT_PREDICTION_LOG", "GRAFT_KEEP_IMAGES")
 OFF = "off"
 
 
@@ -94,7 +97,7 @@ class ServiceSettings:
         hosts: accepted names besides localhost and IP addresses; ``*`` for any.
         max_body: bytes of a request for one image.
         max_batch_body: bytes of a request for many images.
-        journal: text of GRAFT_JOURNAL.
+        prediction_log: value of GRAFT_PREDICTION_LOG.
         keep_images: folder, or None.
         keep_images_limit: bytes.
     """
@@ -104,7 +107,7 @@ class ServiceSettings:
     allow_remote: bool
     hosts: tuple[str, ...]
     max_body: int
-    journal: str
+    prediction_log: str
     keep_images: Path | None
     keep_images_limit: int
 
@@ -132,7 +135,7 @@ class ServiceSettings:
             allow_remote=allow_remote,
             hosts=hosts or (("*",) if api_key or allow_remote else ()),
             max_body=int(_number("GRAFT_MAX_BODY") * MIB),
-            journal=text("GRAFT_JOURNAL"),
+            prediction_log=text("GRAFT_PREDICTION_LOG"),
             keep_images=Path(folder) if folder else None,
             keep_images_limit=int(_number("GRAFT_KEEP_IMAGES_LIMIT") * MIB),
         )

@@ -42,7 +42,7 @@ def promote(model: Path, workspace: Workspace) -> None:
 
 
 def looks(live: LiveModel, times: int = 3) -> list[bool]:
-    return [live.look() for _ in range(times)]
+    return [live.poll() for _ in range(times)]
 
 
 def test_a_promotion_and_a_rollback_are_noticed(live: LiveModel, project: Workspace, another: Path) -> None:
@@ -72,9 +72,9 @@ def test_a_model_that_is_being_written_is_left_alone(live: LiveModel, project: W
     project.promoted.mkdir()
     for file in sorted(another.iterdir(), reverse=True):  # the card is not last: what is there is not yet whole
         shutil.copy(file, project.promoted)
-        assert live.look() is False
+        assert live.poll() is False
     assert live.current is first
-    assert live.look() is True
+    assert live.poll() is True
 
 
 def test_a_bad_model_is_refused_once_and_the_old_one_stays(
@@ -89,7 +89,7 @@ def test_a_bad_model_is_refused_once_and_the_old_one_stays(
     assert live.current is first
     lines = [record.getMessage() for record in caplog.records if record.name == "graft.model"]
     assert len(lines) == 1
-    assert lines[0].startswith("the model in use is refused, and the one before goes on answering: the ONNX file is")
+    assert lines[0].startswith("the production model is refused, and the one before stays: the ONNX file is")
     promote(another, project)
     assert looks(live) == [False, True, False]
 

@@ -42,7 +42,7 @@ def test_answers_are_typed_and_known(url: str, pictures: dict[str, Path]) -> Non
     assert card.metrics["accuracy_ci95"] == [0.91, 0.95]
 
 
-def test_feedback_reaches_the_journal(served_colours: tuple[str, Workspace], pictures: dict[str, Path]) -> None:
+def test_feedback_reaches_the_prediction_log(served_colours: tuple[str, Workspace], pictures: dict[str, Path]) -> None:
     url, workspace = served_colours
     client = Client(url)
     answer = client.predict(pictures["between"])

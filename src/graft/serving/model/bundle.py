@@ -12,7 +12,7 @@ from PIL import Image
 from graft.inference.package import PACKAGE_FILE, read_package
 from graft.inference.served_model import ServedModel
 from graft.serving.capacity import Capacity
-from graft.serving.model.card import reliance
+from graft.serving.model.card import calibration_summary
 from graft.serving.model.location import identity
 from graft.serving.schemas import ModelIdentity
 from graft.serving.settings import ServiceSettings
@@ -56,7 +56,7 @@ def describe(
         "depth": artifact.depth,
         "metrics": dict(read_package(folder).metrics) if packaged else {},
         "keeps_images": settings.keep_images is not None,
-        **reliance(artifact),
+        **calibration_summary(artifact),
         "runtime": {
             "engine": model.spec.name,
             "device": model.spec.device,

@@ -1,4 +1,4 @@
-"""What the model's card says of trust and training, for ``GET /model``: when it is not sure, and what it has seen."""
+"""Calibration and training part of ``GET /model``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 from graft.inference.artifact import Artifact
 
 
-def reliance(artifact: Artifact) -> dict[str, Any]:
-    """How far to rely on the model's answers, as plain JSON.
+def calibration_summary(artifact: Artifact) -> dict[str, Any]:
+    """Abstention threshold, novelty and size of the training set, as JSON.
 
     Returns:
         ``threshold``: ``confidence``, the probability in [0.5, 1] under which it is not sure, and ``target``, the

@@ -1,8 +1,7 @@
-"""The model that answers now: another one that was promoted takes its place while requests go on.
+"""Hot reload: a promoted model replaces the loaded one without a restart.
 
-A promotion or a rollback replaces the folder of the model in use. Every worker looks at that folder twice a second by
-itself: signals would have to find all workers, and BentoML's own restart drops what waits. What is found is loaded
-beside the old model, checked and run before it answers anybody; a request keeps the model that it began with.
+Each worker polls the production model's folder, as signals would have to find all workers, and BentoML's own restart
+drops what waits. A new model is loaded beside the old one, checked and run; a request keeps the one it started with.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ Signature = tuple[Path, tuple[tuple[int, int, int] | None, ...]]
 
 
 class LiveModel:
-    """Holds the model that answers, and looks for another.
+    """The loaded model, and a watch for another.
 
     Args:
-        find: where the model in use lies; asked again at every look, because a first promotion makes another folder.
-        load: folder -> a model that is ready.
+        find: returns the production model's folder; called at every poll, as a first promotion makes another folder.
+        load: folder -> a loaded model.
 
     Raises:
-        GraftError: there is no model to begin with, or it is refused.
+        GraftError: there is no model, or it is refused.
     """
 
     def __init__(self, find: Callable[[], Path], load: Callable[[Path], ModelBundle]) -> None:
@@ -46,28 +45,28 @@ class LiveModel:
         self._ended = Event()
 
     def watch(self, seconds: float = POLL_SECONDS) -> None:
-        """Look for another model every so often, in a thread of its own, until :meth:`stop`."""
+        """Poll in a thread of its own until :meth:`stop`."""
 
-        def look() -> None:
+        def run() -> None:
             while not self._ended.wait(seconds):
-                self.look()
+                self.poll()
 
-        Thread(target=look, name="model-watch", daemon=True).start()
+        Thread(target=run, name="model-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more; the current model goes on answering."""
+        """Stop polling; the current model stays."""
         self._ended.set()
 
-    def look(self) -> bool:
-        """Take the model in use if it is another one, whole and good; say whether it was taken.
+    def poll(self) -> bool:
+        """Load the production model if it changed; whether it was taken.
 
-        A folder is looked at only when it was the same at two looks, so that one that is being written is left alone,
-        and taken only if it did not change while it was loaded. What was refused is not tried again until it changes.
+        A folder counts once it was the same at two polls, as it may be being written, and only if it did not change
+        while it was loaded. A refused model is not tried again until it changes.
         """
         try:
             found = signature(self._find())
         except (GraftError, OSError):
-            return False  # being replaced just now, or gone: the model in memory does not need it
+            return False  # being replaced, or gone; the loaded model does not need it
         settled, self._seen = found == self._seen, found
         if found == self._known or not settled or found[1][0] is None:
             return False
@@ -76,9 +75,9 @@ class LiveModel:
             if signature(self._find()) != found:
                 return False
         except GraftError as error:
-            _log.warning("the model in use is refused, and the one before goes on answering: %s", error.message())
+            _log.warning("the production model is refused, and the one before stays: %s", error.message())
         except Exception:
-            _log.exception("the model in use cannot be loaded, and the one before goes on answering")
+            _log.exception("the production model cannot be loaded, and the one before stays")
         else:
             before, self.current = self.current.identity, loaded
             self._known = found
@@ -90,7 +89,7 @@ class LiveModel:
 
 
 def signature(folder: Path) -> Signature:
-    """What changes when any file of a model does, without reading it: which file it is, its size and time."""
+    """Inode, size and time of each file of a model."""
     return folder, tuple(_of_file(folder / name) for name in _FILES)
 
 

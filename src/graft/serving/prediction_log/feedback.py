@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from graft.core.errors import DataError, did_you_mean
 from graft.serving.metrics import FEEDBACK
-from graft.serving.prediction_log.writer import Recorder
+from graft.serving.prediction_log.writer import PredictionLogWriter
 from graft.serving.schemas import Feedback
 
 # Predictions are written by another thread or worker, some 0.2 s after they were answered.
@@ -22,11 +22,11 @@ class UnknownPredictionError(DataError):
     """Feedback on a prediction that is not in the log."""
 
 
-async def record_feedback(recorder: Recorder, classes: tuple[str, ...], feedback: Feedback) -> None:
+async def record_feedback(log: PredictionLogWriter, classes: tuple[str, ...], feedback: Feedback) -> None:
     """Write the right label into the prediction log.
 
     Args:
-        recorder: writes the log.
+        log: the prediction log.
         classes: the model's.
         feedback: the prediction's id and its right label.
 
@@ -37,13 +37,13 @@ async def record_feedback(recorder: Recorder, classes: tuple[str, ...], feedback
     """
     if feedback.label not in classes:
         raise DataError("the label is no class of this model", remedy=did_you_mean(feedback.label[:100], classes))
-    if recorder.journal is None:
+    if log.log is None:
         raise UnknownPredictionError(
-            "answers are not written down here", remedy="set GRAFT_JOURNAL where the service is started"
+            "predictions are not logged here", remedy="set GRAFT_PREDICTION_LOG where the service is started"
         )
     for attempt in range(_TRIES if _ID.fullmatch(feedback.id) else 0):
         await asyncio.sleep(_PAUSE_SECONDS * bool(attempt))
-        if await anyio.to_thread.run_sync(recorder.journal.correct, feedback.id, feedback.label, time.time()):
+        if await anyio.to_thread.run_sync(log.log.correct, feedback.id, feedback.label, time.time()):
             FEEDBACK.inc()
             return
     raise UnknownPredictionError("there is no answer of this id", remedy="send the `id` of an answer")

@@ -1,4 +1,4 @@
-"""Images that were sent, kept in a folder because somebody asked for it, until they are too many."""
+"""Sent images, kept in a folder up to a size, where GRAFT_KEEP_IMAGES asks for it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,24 @@ from pathlib import Path
 from graft.core.errors import GraftError
 from graft.modalities.image.signatures import suffix_of
 
-# Looking through the folder is slow: it is done after so much was written, and then makes room for as much.
+# Scanning the folder is slow: it is done once for each twentieth of the limit, and makes room for as much.
 _SHARE = 20
 _MARK = ".kept."
 _KEPT = re.compile(rf"[0-9a-f]{{32}}{re.escape(_MARK)}[a-z]+")
 
 
 @dataclass
-class KeptImages:
-    """Files ``<id of the answer>.kept.<kind>``: never the sender's choice, and nobody else's names.
-
-    Only files that are called so are ever counted or deleted: the folder may hold others of the user's.
+class ImageStore:
+    """Files ``<prediction id>.kept.<kind>``. Only files named so are counted or deleted; the folder may hold others.
 
     Attributes:
-        folder: made when something is first kept; only the user who serves can read it.
-        limit: bytes that are kept; the oldest images go first.
+        folder: made with the first image; readable by its owner alone.
+        limit: bytes that are kept; the oldest images are deleted.
     """
 
     folder: Path
     limit: int
-    _since: int = -1  # bytes written since the folder was looked through; below 0 before the first time
+    _since: int = -1  # bytes written since the folder was scanned; below 0 before the first scan
 
     def keep(self, answer: str, image: bytes) -> None:
         """Write one image.
@@ -54,7 +52,7 @@ class KeptImages:
             ) from None
 
     def _make_room(self, coming: int) -> None:
-        """Delete the oldest until what will be written before the next look fits as well."""
+        """Delete the oldest until what will be written before the next scan fits as well."""
         found = []
         with os.scandir(self.folder) as entries:
             for entry in entries:
@@ -65,6 +63,6 @@ class KeptImages:
         for _, path, size in sorted(found):
             if over <= 0:
                 break
-            # Another worker may have been quicker.
+            # Another worker may have deleted it.
             Path(path).unlink(missing_ok=True)
             over -= size

@@ -12,8 +12,8 @@ from graft.modalities.image.stats import Tones
 from graft.monitoring.prediction_log import PredictionLog, PredictionRecord
 from graft.serving.metrics import LOST, count_prediction
 from graft.serving.model.bundle import ModelBundle
-from graft.serving.prediction_log.image_store import KeptImages
-from graft.serving.prediction_log.writer import Recorder
+from graft.serving.prediction_log.image_store import ImageStore
+from graft.serving.prediction_log.writer import PredictionLogWriter
 from graft.serving.schemas import Prediction
 from graft.serving.settings import OFF, ServiceSettings
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def start_recorder(settings: ServiceSettings, project_journal: Path | None) -> Recorder:
-    """The recorder that the settings ask for, started.
+def open_prediction_log(settings: ServiceSettings, project_log: Path | None) -> PredictionLogWriter:
+    """The prediction log that the settings ask for, with its writer started.
 
     Args:
         settings: the service's.
-        project_journal: where a project keeps its prediction log; None where a Bento is served.
+        project_log: where a project keeps its prediction log; None where a Bento is served.
     """
-    named = settings.journal
-    path = None if named.lower() == OFF else Path(named) if named else project_journal
+    named = settings.prediction_log
+    path = None if named.lower() == OFF else Path(named) if named else project_log
     folder = settings.keep_images
-    images = KeptImages(folder, settings.keep_images_limit) if folder else None
-    recorder = Recorder(PredictionLog(path) if path else None, images, on_lost=LOST.inc)
-    recorder.start()
-    return recorder
+    images = ImageStore(folder, settings.keep_images_limit) if folder else None
+    writer = PredictionLogWriter(PredictionLog(path) if path else None, images, on_lost=LOST.inc)
+    writer.start()
+    return writer
 
 
 def record_prediction(
-    recorder: Recorder,
+    log: PredictionLogWriter,
     prediction: Prediction,
     confidence: float,
     bundle: ModelBundle,
@@ -49,7 +49,7 @@ def record_prediction(
     """Count and record a prediction.
 
     Args:
-        recorder: writes it down.
+        log: writes it down.
         prediction: the prediction.
         confidence: the label's probability.
         bundle: the model that predicted.
@@ -57,7 +57,7 @@ def record_prediction(
         prepared: the network's input, uint8 (size, size, 3).
     """
     count_prediction(prediction.label, prediction.unsure, prediction.novelty, bundle.model.classes)
-    if not recorder.is_on:
+    if not log.is_on:
         return
     try:
         width, height = upright_size(image)
@@ -74,4 +74,4 @@ def record_prediction(
         novelty=prediction.novelty,
         stats={"width": width, "height": height, "brightness": tones.brightness, "contrast": tones.contrast},
     )
-    recorder.add(record, image)
+    log.add(record, image)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from graft.core.errors import GraftError
 from graft.monitoring.prediction_log import PredictionLog, PredictionRecord
-from graft.serving.prediction_log.image_store import KeptImages
+from graft.serving.prediction_log.image_store import ImageStore
 
 _CAPACITY = 2000  # predictions that may wait to be written
 _CAPACITY_BYTES = 64 << 20  # and bytes of images
@@ -29,17 +29,17 @@ class Entry:
 
 
 @dataclass
-class Recorder:
+class PredictionLogWriter:
     """A thread that writes the prediction log, fed by a bounded queue.
 
     Attributes:
-        journal: the prediction log; None where nothing is written.
+        log: the prediction log; None where nothing is written.
         images: None where no image is kept.
         on_lost: called with the number of predictions that could not be written.
     """
 
-    journal: PredictionLog | None
-    images: KeptImages | None = None
+    log: PredictionLog | None
+    images: ImageStore | None = None
     on_lost: Callable[[int], object] = lambda count: None
     _queue: queue.Queue[Entry | None] = field(default_factory=lambda: queue.Queue(_CAPACITY))
     _bytes: int = 0
@@ -54,8 +54,8 @@ class Recorder:
 
     def start(self) -> None:
         """Start the writing thread, if there is anything to write."""
-        if self.journal is not None or self.images is not None:
-            self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        if self.log is not None or self.images is not None:
+            self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
             self._thread.start()
 
     def add(self, record: PredictionRecord, image: bytes) -> None:
@@ -109,8 +109,8 @@ class Recorder:
 
     def _write(self, entries: list[Entry]) -> None:
         try:
-            if self.journal is not None and entries:
-                self.journal.add([entry.record for entry in entries])
+            if self.log is not None and entries:
+                self.log.add([entry.record for entry in entries])
             for entry in entries:
                 if self.images is not None and entry.image is not None:
                     self.images.keep(entry.record.id, entry.image)
@@ -119,7 +119,7 @@ class Recorder:
         else:
             if self._is_failing:
                 self._is_failing = False
-                _log.warning("answers are written down again")
+                _log.warning("predictions are logged again")
 
     def _report(self, error: Exception, count: int) -> None:
         """Log the first failure of a row; a log on the same full disk would not get better by more."""
@@ -129,4 +129,4 @@ class Recorder:
             known = (
                 error if isinstance(error, GraftError) else GraftError(f"unexpected {type(error).__name__}: {error}")
             )
-            _log.error("answers are given but not written down: %s", known.message())
+            _log.error("predictions are answered but not logged: %s", known.message())

@@ -198,7 +198,7 @@ def test_nobody_there(photo: Path) -> None:
         with pytest.raises(ServiceError) as refused:
             Client(url).predict(photo)
     assert refused.value.message() == (
-        f"the service cannot be reached: [Errno 111] Connection refused\n  where: {url}\n"
+        f"the service cannot be reached: Connection refused\n  where: {url}\n"
         "  remedy: start it with `make serve`, or name the address where it is"
     )
 

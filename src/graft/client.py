@@ -10,6 +10,7 @@ It connects to the address that is given and no other: redirects are not followe
 from __future__ import annotations
 
 import os
+import re
 import time
 import weakref
 from collections import deque
@@ -199,8 +200,9 @@ class Client:
                 remedy="see whether it is overloaded, or wait longer",
             ) from None
         except httpx.HTTPError as error:
+            reason = re.sub(r"^\[Errno \d+\] ", "", str(error)) or type(error).__name__
             raise ServiceError(
-                f"the service cannot be reached: {error or type(error).__name__}",
+                f"the service cannot be reached: {reason}",
                 where=self.url,
                 remedy="start it with `make serve`, or name the address where it is",
             ) from None

@@ -30,21 +30,22 @@ from PIL import Image
 
 from graft.core.config import load_params
 from graft.core.determinism import make_deterministic
+from graft.core.files import write_csv
 from graft.core.workspace import Workspace
-from graft.evaluation.cost.cost import Footprint, measure_cost
-from graft.evaluation.explain.label_issues import suspects_table
+from graft.evaluation.cost import Footprint, measure_cost
+from graft.evaluation.evaluation import evaluate, write_tables
+from graft.evaluation.explain.label_issues import label_issues_table
+from graft.evaluation.held_out import read_held_out
 from graft.evaluation.inference import BATCH
-from graft.evaluation.model_metrics import resampling_of, write_csv
-from graft.evaluation.result import evaluate, write_tables
+from graft.evaluation.model_metrics import resampling_of
 from graft.evaluation.slices import slices_table
-from graft.evaluation.test_set import read_held_out
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.predictor import Predictor
 from graft.models.backbone import build_network
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pipeline.evaluate import MODEL, predict_all, report_context
-from graft.reporting.card import render_card
 from graft.reporting.html import render_html
+from graft.reporting.model_card import render_card
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 100
@@ -124,7 +125,7 @@ def measure(workspace: Workspace, rounds: int) -> dict[str, float]:
             page, card = render_html(shown), render_card(shown)
             write_tables(found, workspace.root)
             write_csv(workspace.root / "slices.csv", slices_table(shown.slices))
-            write_csv(workspace.root / "suspects.csv", suspects_table(shown.suspects))
+            write_csv(workspace.root / "suspects.csv", label_issues_table(shown.suspects))
             beyond.append(time.perf_counter() - start)
         peaks.append(peak[0])
     return {

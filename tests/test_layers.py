@@ -35,15 +35,11 @@ OWNERS = {
 LAYERS = (
     "cli", "client", "pipeline", "serving", "registry", "monitoring", "reporting", "evaluation", "tuning", "selection",
     "pretraining", "training", "inference", "features", "data", "calibration", "augmentation", "models", "modalities",
-    "stats", "metrics", "parallel", "core",
+    "tasks", "metrics", "stats", "parallel", "core",
 )
 # fmt: on
 # Imports that still point up.
-UPWARD = {
-    ("metrics.curves", "evaluation.test_set"),
-    ("metrics.formatting", "stats.intervals"),
-    ("metrics.metrics", "stats.intervals"),
-}
+UPWARD = {}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from graft.cli.main import app
 from graft.core.errors import DataError, WeightsError
 from graft.core.outputs import StageOutputs, outputs_of, refuse_output
 from graft.data.sources.registry import list_source
-from graft.evaluation.external_data import read_labelled
+from graft.evaluation.external_data import read_external_data
 from tests.conftest import write_classes
 
 ROOT = Path(__file__).parents[1]
@@ -110,7 +110,7 @@ def test_every_command_refuses_with_the_same_words(
 def test_so_does_the_data_that_models_are_evaluated_on(root: Path, tmp_path: Path) -> None:
     write_classes(root / "data/raw", {"cat": 2, "dog": 2})
     with pytest.raises(DataError, match="this lies in data/raw, which graft writes"):
-        read_labelled("data/raw", Path.cwd(), tmp_path)
+        read_external_data("data/raw", Path.cwd(), tmp_path)
 
 
 def test_a_table_whose_images_lie_in_an_output_is_refused(root: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from graft.core.errors import DataError
 from graft.evaluation import inference
-from graft.evaluation.cost.cost import Footprint, measure_cost, measure_footprint, peak_bytes
+from graft.evaluation.cost import Footprint, measure_cost, measure_footprint, peak_bytes
 from graft.evaluation.inference import answers_of
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.predictor import Predictor

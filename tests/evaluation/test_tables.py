@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from graft.core.errors import DataError, WeightsError
+from graft.evaluation.curves import MOST_POINTS, pr_table, roc_table
+from graft.evaluation.held_out import HeldOutSet, read_held_out
 from graft.evaluation.tables import (
     confusion,
     confusion_table,
@@ -17,11 +19,8 @@ from graft.evaluation.tables import (
     per_class_table,
     predictions_table,
 )
-from graft.evaluation.test_set import HeldOut, read_held_out
-from graft.metrics.curves import MOST_POINTS, pr_table, roc_table
-from graft.metrics.metrics import Outcomes, class_areas
-
-from .conftest import sure_of
+from graft.metrics.classification import Outcomes, class_areas
+from tests.planted_evaluation import sure_of
 
 
 def _splits(folder: Path, rows: list[tuple[str, str, str | None]]) -> Path:
@@ -86,7 +85,7 @@ def test_missing_table_and_missing_column_are_named(tmp_path: Path) -> None:
 #: true a a a b b c c; c is never predicted, d has no test images but is predicted once.
 LABELS = np.array([0, 0, 0, 1, 1, 2, 2])
 NAMED = np.array([0, 0, 1, 1, 1, 1, 3])
-HELD_OUT = HeldOut(("a", "b", "c", "d"), tuple("1234567"), LABELS, np.arange(7), np.array([5, 5, 5, 6]))
+HELD_OUT = HeldOutSet(("a", "b", "c", "d"), tuple("1234567"), LABELS, np.arange(7), np.array([5, 5, 5, 6]))
 
 
 def test_figures_per_class_and_what_cannot_be_computed() -> None:
@@ -123,7 +122,7 @@ def test_curves_begin_and_end_in_their_corners_and_stay_small() -> None:
     rng = np.random.default_rng(0)
     n = 3000
     labels = rng.integers(0, 3, n)
-    held_out = HeldOut(("a", "b", "c", "d"), ("x",) * n, labels, np.arange(n), np.zeros(4, dtype=np.intp))
+    held_out = HeldOutSet(("a", "b", "c", "d"), ("x",) * n, labels, np.arange(n), np.zeros(4, dtype=np.intp))
     probabilities = rng.dirichlet(np.ones(4), n)
     roc, pr = roc_table(held_out, probabilities), pr_table(held_out, probabilities)
     assert set(roc["class"]) == set(pr["class"]) == {"a", "b", "c"}
@@ -140,7 +139,7 @@ def test_curves_begin_and_end_in_their_corners_and_stay_small() -> None:
         gained = -np.diff([*kept["recall"], 0.0])
         assert np.sum(kept["precision"] * gained) == pytest.approx(wanted, abs=2e-2)
     assert pr.groupby("class")["recall"].first().tolist() == [1, 1, 1]
-    alone = HeldOut(("a", "b"), ("x",), np.array([0]), np.arange(1), np.array([1, 1]))
+    alone = HeldOutSet(("a", "b"), ("x",), np.array([0]), np.arange(1), np.array([1, 1]))
     assert list(roc_table(alone, np.array([[1.0, 0.0]]))) == list(roc) and len(pr_table(alone, np.eye(2)[:1])) == 0
 
 
@@ -157,7 +156,7 @@ def test_confusion_has_true_rows_and_predicted_columns() -> None:
 
 
 def test_a_class_may_be_called_like_a_column() -> None:
-    held_out = HeldOut(("label", "path"), ("x", "y"), np.array([0, 1]), np.arange(2), np.array([1, 1]))
+    held_out = HeldOutSet(("label", "path"), ("x", "y"), np.array([0, 1]), np.arange(2), np.array([1, 1]))
     probabilities = sure_of(np.array([0, 0]), 2, 0.75)
     table = predictions_table(held_out, probabilities)
     assert list(table) == ["path", "label", "predicted", "confidence", "p_label", "p_path"]

@@ -17,7 +17,9 @@ from graft.inference import parity
 from graft.inference.artifact import load_artifact
 from graft.inference.onnx_export import export
 from graft.inference.package import read_package
-from graft.inference.parity import LEAST_SAME, TOLERANCE, compare, write_onnx
+from graft.inference.parity import compare, write_onnx
+from graft.tasks.base import LEAST_SAME, ParityReport
+from graft.tasks.classification.task import TOLERANCE
 
 
 def test_same_model_same_bytes(whole: Path, tmp_path: Path) -> None:
@@ -81,9 +83,9 @@ def test_engines_that_differ_are_noticed(engine: Planted, holds: bool) -> None:
 
 def test_limits_are_those_that_are_promised() -> None:
     assert LEAST_SAME == 0.999 and TOLERANCE <= 1e-3
-    assert parity.ParityReport(1000, "", 0.999, 1e-3).passed
-    assert not parity.ParityReport(1000, "", 0.998, 0.0).passed
-    assert not parity.ParityReport(1000, "", 1.0, 2e-3).passed
+    assert ParityReport(1000, "", 0.999, 1e-3, TOLERANCE).passed
+    assert not ParityReport(1000, "", 0.998, 0.0, TOLERANCE).passed
+    assert not ParityReport(1000, "", 1.0, 2e-3, TOLERANCE).passed
 
 
 def test_what_does_not_answer_as_torch_does_is_not_packaged(

@@ -19,18 +19,18 @@ from scipy.stats import binomtest
 from graft.core.config import load_params
 from graft.core.errors import DataError, WeightsError
 from graft.core.workspace import Workspace
-from graft.evaluation.compare.champion import Incumbent
-from graft.evaluation.result import Probabilities, evaluate, metrics
-from graft.evaluation.test_set import HeldOut
+from graft.evaluation.compare.champion import Champion
+from graft.evaluation.compare.fold_pairs import FoldComparison
+from graft.evaluation.evaluation import Probabilities, evaluate, metrics
+from graft.evaluation.held_out import HeldOutSet
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.package import version_of
 from graft.inference.predictor import Predictor
 from graft.models.backbone import build_network
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pipeline.evaluate import run
-from graft.stats.corrected_ttest import Repeated
-from graft.stats.intervals import Interval, Resampling
-from tests.evaluation.conftest import COST
+from graft.stats.bootstrap import Interval, Resampling
+from tests.planted_evaluation import COST
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("ant", "bee", "wasp")
@@ -217,9 +217,9 @@ def test_where_the_control_is_better_over_the_folds_it_is_held_against_the_model
     labels = np.arange(60) % 3
     wrong, right = (np.eye(3)[(labels + shift) % 3] * 0.8 + 0.1 / 1.5 for shift in (1, 0))
     units, n_train = np.arange(60), np.full(3, 5)
-    held_out = HeldOut(CLASSES, tuple(map(str, units)), labels, units, n_train)
-    incumbent = Incumbent("0123456789ab", "resnet18", None)
-    folds = Repeated(-0.9, Interval(-1.0, -0.8), seeds=1, folds=5)
+    held_out = HeldOutSet(CLASSES, tuple(map(str, units)), labels, units, n_train)
+    incumbent = Champion("0123456789ab", "resnet18", None)
+    folds = FoldComparison(-0.9, Interval(-1.0, -0.8), seeds=1, folds=5)
     said = Probabilities(wrong, right, {}, folds=folds, incumbent=incumbent, in_use=wrong)
     told = metrics(evaluate(held_out, said, COST, Resampling(units, 100, 0)))
     assert told["transfer"]["verdict"] == "hurts"

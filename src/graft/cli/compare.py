@@ -10,8 +10,8 @@ from graft.cli.evaluate import figure_of, model_facts, say_data
 from graft.metrics.formatting import megabytes, metric_name, millions, point_interval, points
 
 if TYPE_CHECKING:
-    from graft.evaluation.model_metrics import Judgement
-    from graft.stats.paired import Pair
+    from graft.evaluation.model_metrics import ModelMetrics
+    from graft.stats.paired import PairedTest
 
 
 def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
@@ -24,7 +24,7 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
     from graft.core.determinism import make_deterministic
     from graft.core.workspace import Workspace
     from graft.evaluation.external_data import answers_on, data_facts, refuse_unreadable, seen_in_training
-    from graft.evaluation.model_metrics import figures, judge, reasons, resampling_of
+    from graft.evaluation.model_metrics import compute_metrics, figures, reasons, resampling_of
     from graft.inference.predictor import Predictor
     from graft.stats.paired import compare_pair, refuse_other_classes, to_json
 
@@ -35,7 +35,7 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
     labelled, asked = answers_on(data, models, f"the model in {first}")
     said, held_out = asked.said, asked.held_out
     resampling = resampling_of(held_out)
-    judged = {name: judge(held_out, said[name], models[name].artifact.trust, resampling) for name in models}
+    judged = {name: compute_metrics(held_out, said[name], models[name].artifact.trust, resampling) for name in models}
     right = {name: said[name].probabilities.argmax(axis=1) == held_out.labels for name in models}
     pair = compare_pair(right["first"], right["second"], held_out.units)
     seen = [seen_in_training(asked, model.artifact, Workspace.find()) for model in models.values()]
@@ -64,7 +64,7 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
     refuse_unreadable(asked)
 
 
-def _side_by_side(first: Judgement, second: Judgement) -> None:
+def _side_by_side(first: ModelMetrics, second: ModelMetrics) -> None:
     _row("", "first", "second")
     for name in first.scores:
         _row(metric_name(name), figure_of(first, name), figure_of(second, name))
@@ -74,7 +74,7 @@ def _row(name: str, first: str, second: str) -> None:
     print(f"  {name:20} {first:40} {second}")
 
 
-def verdict(pair: Pair) -> str:
+def verdict(pair: PairedTest) -> str:
     """The finding in words, with the figures that it rests on."""
     named = {
         "first": "The first model is better.",

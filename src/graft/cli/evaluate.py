@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from graft.metrics.formatting import cell, counted, interval, metric_name, percent
 
 if TYPE_CHECKING:
-    from graft.evaluation.calibration_check import Share, Trusted
-    from graft.evaluation.external_data import Asked, Labelled
-    from graft.evaluation.model_metrics import Judgement
+    from graft.evaluation.calibration_check import CalibrationCheck, Share
+    from graft.evaluation.external_data import ExternalData, ExternalPredictions
+    from graft.evaluation.model_metrics import ModelMetrics
 
 _SHOWN = 5
 # All others are shares, which people read in percent.
@@ -41,11 +41,11 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
     from graft.evaluation.model_metrics import (
         check_free,
         class_facts,
+        compute_metrics,
         figures,
-        judge,
         reasons,
         resampling_of,
-        write_judgement,
+        write_model_metrics,
     )
     from graft.inference.predictor import Predictor
 
@@ -56,7 +56,7 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
     make_deterministic()
     labelled, asked = answers_on(data, {"model": predictor}, f"the model in {model}")
     held_out = asked.held_out
-    found = judge(held_out, asked.said["model"], predictor.artifact.trust, resampling_of(held_out))
+    found = compute_metrics(held_out, asked.said["model"], predictor.artifact.trust, resampling_of(held_out))
     seen = seen_in_training(asked, predictor.artifact, Workspace.find())
     summary = {
         "model": model_facts(model, predictor),
@@ -68,7 +68,7 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
         "per_class": class_facts(found),
     }
     if out is not None:
-        write_judgement(out, summary, found, asked)
+        write_model_metrics(out, summary, found, asked)
     if as_json:
         print(json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False))
         refuse_unreadable(asked)
@@ -100,7 +100,7 @@ def model_facts(folder: Path, predictor: Any) -> dict[str, Any]:
     }
 
 
-def say_data(labelled: Labelled, asked: Asked, seen: int | None) -> None:
+def say_data(labelled: ExternalData, asked: ExternalPredictions, seen: int | None) -> None:
     """Print what was measured on; warn, on stderr, of what could not be read and of what was trained on."""
     images = counted(len(asked.held_out.labels), "image", "images")
     if labelled.divided:
@@ -133,7 +133,7 @@ def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
 
 
-def figure_of(found: Judgement, name: str) -> str:
+def figure_of(found: ModelMetrics, name: str) -> str:
     """A figure with its unit and its 95% interval, or a dash."""
     score, band = found.scores[name], found.intervals.get(name)
     if score.value is None:
@@ -145,14 +145,14 @@ def figure_of(found: Judgement, name: str) -> str:
     return f"{score.value:.4f}{unit}{spread}"
 
 
-def _say_figures(found: Judgement) -> None:
+def _say_figures(found: ModelMetrics) -> None:
     print()
     for name, score in found.scores.items():
         reason = "" if score.reason is None else f"  not computed: {score.reason}"
         print(f"  {metric_name(name):20} {figure_of(found, name)}{reason}")
 
 
-def say_trust(found: Trusted) -> None:
+def say_trust(found: CalibrationCheck) -> None:
     """Print whether the probabilities, "not sure" and "unlike the training images" can be relied on here."""
     temperature, threshold = found.trust.temperature, found.trust.threshold
     print()
@@ -173,7 +173,7 @@ def _share_of(share: Share) -> str:
     return percent(share.value) + ("" if share.interval is None else f" (95%: {interval(share.interval)})")
 
 
-def _say_classes(found: Judgement) -> None:
+def _say_classes(found: ModelMetrics) -> None:
     width = max(5, *(len(row.name) for row in found.classes))
     print(f"\n  {'class':{width}} {'images':>7} {'precision':>9} {'recall':>7} {'F1':>7}")
     for row in found.classes:

@@ -102,6 +102,10 @@ class Data:
     modality: Annotated[str, Field(min_length=1, description="what a sample is: image, or auto, which is image")] = (
         "auto"
     )
+    task: Annotated[
+        Literal["auto", "classification"],
+        Field(description="what is said of a sample; auto: by the kind of target, so far classification"),
+    ] = "auto"
     label_from: (
         Annotated[
             str,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.calibration.temperature import uncalibrated
-from graft.metrics.metrics import METRICS, Outcomes, log_losses
-from graft.stats.intervals import Interval, Resampling, pair_of, percentile
+from graft.metrics.classification import METRICS, Outcomes, log_losses
+from graft.stats.bootstrap import Interval, Resampling, pair_of, percentile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ _NO_IMAGES = ("log_loss_before", "log_loss_after", "ece_before", "ece_after", "l
 
 
 @dataclass(frozen=True)
-class Trusted:
+class CalibrationCheck:
     """What the card says, and what came of it on the test images.
 
     Attributes:
@@ -79,7 +79,9 @@ class Trusted:
     usual: Share
 
 
-def look_at(labels: NDArray[np.intp], said: Predictions, trust: Trust, resampling: Resampling) -> Trusted:
+def check_calibration(
+    labels: NDArray[np.intp], said: Predictions, trust: Trust, resampling: Resampling
+) -> CalibrationCheck:
     """Measure on test images what was fitted on training images.
 
     Args:
@@ -95,7 +97,7 @@ def look_at(labels: NDArray[np.intp], said: Predictions, trust: Trust, resamplin
     usual = Share(None, None, 0, trust.novelty.reason or "the model keeps no features to compare with")
     if said.novelty is not None:
         usual = share_of(said.novelty <= 1, everywhere, resampling, "there are no test images")
-    return Trusted(
+    return CalibrationCheck(
         trust=trust,
         calibration=_calibration(labels, probabilities, trust.temperature.value, resampling) if len(labels) else None,
         coverage=share_of(sure, everywhere, resampling, "there are no test images"),
@@ -130,7 +132,7 @@ def _calibration(
     return Calibration(means[0], means[1], before, now, float(gained.mean()), interval)
 
 
-def to_json(found: Trusted) -> dict[str, Any]:
+def to_json(found: CalibrationCheck) -> dict[str, Any]:
     """The sections ``calibration``, ``unsure`` and ``novelty`` of metrics.json."""
     temperature, threshold, novelty = found.trust.temperature, found.trust.threshold, found.trust.novelty
     fitted = temperature.low is not None and temperature.high is not None

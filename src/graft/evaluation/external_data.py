@@ -17,8 +17,8 @@ from graft.core.packed_files import read_bytes
 from graft.data.near_duplicates import chain_equal, join
 from graft.data.sources.listing import Sample, Skipped
 from graft.data.sources.registry import list_source
+from graft.evaluation.held_out import HeldOutSet, listed
 from graft.evaluation.inference import answers_of
-from graft.evaluation.test_set import HeldOut, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +31,7 @@ _MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
-class Labelled:
+class ExternalData:
     """What is measured on.
 
     Attributes:
@@ -55,7 +55,7 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExternalPredictions:
     """What models said about the images that could be decoded.
 
     Attributes:
@@ -65,13 +65,13 @@ class Asked:
         sha256: of each image's file, n of them.
     """
 
-    held_out: HeldOut
+    held_out: HeldOutSet
     said: Mapping[str, Predictions]
     unreadable: tuple[Skipped, ...]
     sha256: tuple[str, ...]
 
 
-def data_facts(labelled: Labelled, answers: Asked, seen: int | None) -> dict[str, Any]:
+def data_facts(labelled: ExternalData, answers: ExternalPredictions, seen: int | None) -> dict[str, Any]:
     """What was measured on, what was left alone or could not be read, as JSON."""
     return {
         "source": labelled.source,
@@ -84,7 +84,7 @@ def data_facts(labelled: Labelled, answers: Asked, seen: int | None) -> dict[str
     }
 
 
-def read_labelled(source: str, root: Path, scratch: Path) -> Labelled:
+def read_external_data(source: str, root: Path, scratch: Path) -> ExternalData:
     """List the images of ``source`` that a model is measured on: the test images where it is divided, else all.
 
     Where a divided source has no test but a validation side, that is the test (as in the pipeline).
@@ -106,10 +106,10 @@ def read_labelled(source: str, root: Path, scratch: Path) -> Labelled:
             remedy="name data with test images, or leave out the division to measure on all of them",
         )
     samples = test or found.samples
-    return Labelled(source, bool(test), samples, len(found.samples) - len(samples), found.skipped)
+    return ExternalData(source, bool(test), samples, len(found.samples) - len(samples), found.skipped)
 
 
-def answers_on(source: str, models: Mapping[str, Predictor], whose: str) -> tuple[Labelled, Asked]:
+def answers_on(source: str, models: Mapping[str, Predictor], whose: str) -> tuple[ExternalData, ExternalPredictions]:
     """Read ``source`` and run every model over it, in the order of the first model's classes.
 
     Args:
@@ -123,7 +123,7 @@ def answers_on(source: str, models: Mapping[str, Predictor], whose: str) -> tupl
     """
     first = next(iter(models.values()))
     with tempfile.TemporaryDirectory() as scratch:
-        labelled = read_labelled(source, Path.cwd(), Path(scratch))
+        labelled = read_external_data(source, Path.cwd(), Path(scratch))
         refuse_unknown(labelled.labels, first.artifact, whose)
         return labelled, ask(labelled, models, first.classes)
 
@@ -142,7 +142,7 @@ def refuse_unknown(labels: Sequence[str], model: Artifact, whose: str) -> None:
     )
 
 
-def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[str]) -> Asked:
+def ask(labelled: ExternalData, models: Mapping[str, Predictor], classes: Sequence[str]) -> ExternalPredictions:
     """Run every model over the images, each decoded once.
 
     Images of one group, and copies (files of the same bytes), are one unit of the bootstrap.
@@ -170,7 +170,7 @@ def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[s
     hashes = [hashlib.sha256(read_bytes(sample.file)).hexdigest() for sample in samples]
     _refuse_two_labels(samples, hashes)
     index = {name: place for place, name in enumerate(classes)}
-    held_out = HeldOut(
+    held_out = HeldOutSet(
         classes=tuple(classes),
         paths=tuple(sample.source for sample in samples),
         labels=np.array([index[sample.label] for sample in samples], dtype=np.intp),
@@ -179,10 +179,10 @@ def ask(labelled: Labelled, models: Mapping[str, Predictor], classes: Sequence[s
     )
     unreadable = tuple(Skipped(labelled.samples[place].source, error.what) for place, error in damaged.items())
     taken = {name: answers.take(kept) for name, answers in said.items()}
-    return Asked(held_out, taken, unreadable, tuple(hashes))
+    return ExternalPredictions(held_out, taken, unreadable, tuple(hashes))
 
 
-def refuse_unreadable(asked: Asked) -> None:
+def refuse_unreadable(asked: ExternalPredictions) -> None:
     """Raise DataError where images could not be decoded: called last, when the figures of the others are told.
 
     What was asked for was then not wholly done, and a command that goes on from there must know; so with
@@ -198,7 +198,7 @@ def refuse_unreadable(asked: Asked) -> None:
     )
 
 
-def seen_in_training(asked: Asked, model: Artifact, workspace: Workspace) -> int | None:
+def seen_in_training(asked: ExternalPredictions, model: Artifact, workspace: Workspace) -> int | None:
     """How many of the images the model was trained on; None where ``workspace`` is not the one that trained it.
 
     A model's card holds the hash of the table of splits. Where that table lies in the workspace, the manifest beside

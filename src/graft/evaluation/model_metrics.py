@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from graft.calibration.abstention import coverage_table
 from graft.core.errors import DataError
-from graft.core.files import atomic_dir, write_json, write_text
+from graft.core.files import atomic_dir, write_csv, write_json
 from graft.core.outputs import refuse_output
 from graft.core.settings import Evaluate
-from graft.evaluation.calibration_check import Trusted, look_at, to_json
+from graft.evaluation.calibration_check import CalibrationCheck, check_calibration, to_json
 from graft.evaluation.compare.majority import Majority, against_majority
+from graft.evaluation.curves import pr_table, roc_table
 from graft.evaluation.tables import ClassRow, confusion, confusion_table, per_class, per_class_table, predictions_table
-from graft.metrics.curves import pr_table, roc_table
-from graft.metrics.metrics import Score, headline_intervals, score_all
-from graft.stats.intervals import Interval, Resampling, strata_of
+from graft.metrics.classification import METRICS, score_all
+from graft.metrics.table import Score
+from graft.stats.bootstrap import Interval, Resampling, strata_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.calibration.card import Trust
-    from graft.evaluation.external_data import Asked
-    from graft.evaluation.test_set import HeldOut
+    from graft.evaluation.external_data import ExternalPredictions
+    from graft.evaluation.held_out import HeldOutSet
     from graft.inference.predictor import Predictions
 
 METRICS_FILE = "metrics.json"
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ModelMetrics:
     """The figures of one model.
 
     Attributes:
@@ -47,41 +48,41 @@ class Judgement:
         majority: the model against always naming the most frequent class; None where nothing is tested.
     """
 
-    held_out: HeldOut
+    held_out: HeldOutSet
     probabilities: NDArray[np.float64]
     scores: Mapping[str, Score]
     intervals: Mapping[str, Interval | None]
     confusion: NDArray[np.intp]
     classes: tuple[ClassRow, ...]
-    trusted: Trusted
+    trusted: CalibrationCheck
     majority: Majority | None
 
 
-def resampling_of(held_out: HeldOut, samples: int = Evaluate().bootstrap_samples, seed: int = 0) -> Resampling:
+def resampling_of(held_out: HeldOutSet, samples: int = Evaluate().bootstrap_samples, seed: int = 0) -> Resampling:
     """What the bootstrap draws: whole groups, within their class."""
     return Resampling(held_out.units, samples, seed, strata_of(held_out.labels, held_out.units))
 
 
-def judge(held_out: HeldOut, said: Predictions, trust: Trust, resampling: Resampling) -> Judgement:
+def compute_metrics(held_out: HeldOutSet, said: Predictions, trust: Trust, resampling: Resampling) -> ModelMetrics:
     """Compute every figure of a model's answers; ``trust`` is the part of its card about their calibration.
 
     Raises:
-        DataError: probabilities that are none (see :func:`graft.metrics.metrics.check_probabilities`).
+        DataError: probabilities that are none (see :func:`graft.metrics.classification.check_probabilities`).
     """
     probabilities = said.probabilities
-    return Judgement(
+    return ModelMetrics(
         held_out=held_out,
         probabilities=probabilities,
         scores=score_all(held_out.labels, probabilities, held_out.paths),
-        intervals=headline_intervals(held_out.labels, probabilities, resampling),
+        intervals=METRICS.intervals(held_out.labels, probabilities, resampling),
         confusion=confusion(held_out, probabilities),
         classes=per_class(held_out, probabilities),
-        trusted=look_at(held_out.labels, said, trust, resampling),
+        trusted=check_calibration(held_out.labels, said, trust, resampling),
         majority=against_majority(held_out, probabilities),
     )
 
 
-def figures(found: Judgement) -> dict[str, Any]:
+def figures(found: ModelMetrics) -> dict[str, Any]:
     """Every metric flat, as metrics.json has it, with ``<name>_ci95``; the others nested."""
     flat: dict[str, Any] = {}
     for name, score in found.scores.items():
@@ -92,12 +93,12 @@ def figures(found: Judgement) -> dict[str, Any]:
     return flat | {"majority": majority} | to_json(found.trusted)
 
 
-def reasons(found: Judgement) -> dict[str, str]:
+def reasons(found: ModelMetrics) -> dict[str, str]:
     """Why a metric is null, for those that are."""
     return {name: score.reason for name, score in found.scores.items() if score.reason}
 
 
-def tables(found: Judgement) -> dict[str, pd.DataFrame]:
+def tables(found: ModelMetrics) -> dict[str, pd.DataFrame]:
     """What the figures rest on, by file name."""
     held_out, probabilities = found.held_out, found.probabilities
     return {
@@ -110,13 +111,15 @@ def tables(found: Judgement) -> dict[str, pd.DataFrame]:
     }
 
 
-def class_facts(found: Judgement) -> list[dict[str, Any]]:
+def class_facts(found: ModelMetrics) -> list[dict[str, Any]]:
     """A row per class as JSON; null with a reason where there is no figure."""
     rows = [asdict(row) for row in found.classes]
     return [{"class": row.pop("name"), **{key: row[key] for key in row if key != "n_train"}} for row in rows]
 
 
-def write_judgement(folder: Path, summary: Mapping[str, Any], found: Judgement, answers: Asked) -> None:
+def write_model_metrics(
+    folder: Path, summary: Mapping[str, Any], found: ModelMetrics, answers: ExternalPredictions
+) -> None:
     """Write ``summary`` as metrics.json, and the tables, into ``folder``, replacing an earlier evaluation.
 
     Raises:
@@ -157,8 +160,3 @@ def check_free(folder: Path) -> None:
             where=folder,
             remedy="name a new or an empty folder with --out",
         )
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table whole, with the same bytes on every system."""
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))

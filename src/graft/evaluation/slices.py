@@ -18,7 +18,7 @@ import numpy as np
 
 from graft.modalities.base import Feature
 from graft.modalities.registry import reserved_columns
-from graft.stats.intervals import LEVEL
+from graft.stats.bootstrap import LEVEL
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.metrics.metrics import Outcomes, class_areas
+from graft.metrics.classification import Outcomes, class_areas
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from graft.evaluation.test_set import HeldOut
+    from graft.evaluation.held_out import HeldOutSet
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Confused:
     share: float
 
 
-def confusion(held_out: HeldOut, probabilities: NDArray[np.float64]) -> NDArray[np.intp]:
+def confusion(held_out: HeldOutSet, probabilities: NDArray[np.float64]) -> NDArray[np.intp]:
     """Counts (k, k): rows are true classes, columns predicted ones."""
     from sklearn.metrics import confusion_matrix
 
@@ -49,7 +49,7 @@ def confusion(held_out: HeldOut, probabilities: NDArray[np.float64]) -> NDArray[
     return np.asarray(confusion_matrix(held_out.labels, predicted, labels=range(len(held_out.classes))), dtype=np.intp)
 
 
-def per_class(held_out: HeldOut, probabilities: NDArray[np.float64]) -> tuple[ClassRow, ...]:
+def per_class(held_out: HeldOutSet, probabilities: NDArray[np.float64]) -> tuple[ClassRow, ...]:
     """A row per class, in the classes' order; ROC AUC and average precision are those against the rest.
 
     precision = TP / predicted, recall = TP / true, F1 = 2 TP / (true + predicted).
@@ -98,7 +98,7 @@ def confusion_table(classes: tuple[str, ...], counts: NDArray[np.intp]) -> pd.Da
     return table
 
 
-def predictions_table(held_out: HeldOut, probabilities: NDArray[np.float64]) -> pd.DataFrame:
+def predictions_table(held_out: HeldOutSet, probabilities: NDArray[np.float64]) -> pd.DataFrame:
     """A row per test image: path, label, predicted, confidence, then ``p_<class>`` for each class."""
     import pandas as pd
 

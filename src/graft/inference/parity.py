@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,41 +18,17 @@ from graft.inference.engines import OnnxEngine, TorchEngine
 from graft.inference.onnx_export import ExportError, export
 from graft.inference.package import ONNX_FILE
 from graft.inference.predictor import to_predictions
+from graft.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.core.packed_files import StoredFile
     from graft.inference.engines import Engine
+    from graft.tasks.base import ParityReport
 
-LEAST_SAME = 0.999  # share of images with the same answer
-TOLERANCE = 1e-3  # of a calibrated probability; float32 in another order differs by some 1e-6
 RANDOM_IMAGES = 64
 _BATCH = 16
-
-
-@dataclass(frozen=True)
-class ParityReport:
-    """Comparison of two engines, as package.json keeps it.
-
-    Attributes:
-        images: how many were compared.
-        drawn_from: ``training images``, or ``random pixels (seed 0)`` where there were none.
-        same_answer: the share of them with the same answer.
-        largest_difference: of any probability of any of them.
-        tolerance: the most that it may be.
-    """
-
-    images: int
-    drawn_from: str
-    same_answer: float
-    largest_difference: float
-    tolerance: float = TOLERANCE
-
-    @property
-    def passed(self) -> bool:
-        """Whether ONNX Runtime may take torch's place."""
-        return self.same_answer >= LEAST_SAME and self.largest_difference <= self.tolerance
 
 
 def write_onnx(folder: Path, images: Sequence[StoredFile]) -> dict[str, Any]:
@@ -92,14 +68,12 @@ def compare(
     onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], trust: Trust, drawn_from: str
 ) -> ParityReport:
     """Run prepared images through both engines, in batches of several sizes, and compare their answers."""
-    same, largest = 0, 0.0
-    for start, stop in _batches(len(images)):
-        batch = np.stack(images[start:stop])
-        one, other = (to_predictions(engine.run(batch)[0], None, trust, None).probabilities for engine in (onnx, torch))
-        same += int((one.argmax(axis=1) == other.argmax(axis=1)).sum())
-        # A probability that is no number must not pass for a small difference.
-        largest = max(largest, float(np.nan_to_num(np.abs(one - other), nan=1.0).max()))
-    return ParityReport(len(images), drawn_from, same / max(1, len(images)), largest)
+    batches = [np.stack(images[start:stop]) for start, stop in _batches(len(images))]
+    reference, other = (
+        np.concatenate([to_predictions(engine.run(batch)[0], None, trust, None).probabilities for batch in batches])
+        for engine in (torch, onnx)
+    )
+    return task_of("auto").parity(reference, other, drawn_from)
 
 
 def _batches(images: int) -> list[tuple[int, int]]:

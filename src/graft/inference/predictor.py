@@ -13,6 +13,7 @@ from graft.calibration.card import Trust
 from graft.calibration.novelty import Reference, read_reference
 from graft.core.packed_files import StoredFile
 from graft.inference.artifact import Artifact, load_artifact
+from graft.tasks.registry import task_of
 
 if TYPE_CHECKING:
     import torch
@@ -51,10 +52,8 @@ def to_predictions(
         trust: the model's temperature.
         reference: features of training samples; None without novelty detection.
     """
-    scaled = np.asarray(logits, dtype=np.float64) / trust.temperature.value
-    exponentials = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
     novelty = None if reference is None or features is None else reference.score(features)
-    return Predictions(exponentials / exponentials.sum(axis=1, keepdims=True), novelty)
+    return Predictions(task_of("auto").postprocess(logits, trust.temperature.value), novelty)
 
 
 class BasePredictor:

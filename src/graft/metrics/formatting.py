@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from graft.stats.intervals import Interval
+    from graft.stats.bootstrap import Interval
 
 
 def percent(share: float | None) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from graft.core.errors import ConfigError
+from graft.metrics.classification import METRICS
 from graft.metrics.formatting import metric_name, percent
-from graft.metrics.metrics import METRICS, Metric
+from graft.metrics.table import Metric, MetricTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,13 +22,15 @@ _SHARES = frozenset({"accuracy", "balanced_accuracy", "macro_f1"})
 
 @dataclass(frozen=True)
 class Scorer:
-    """A row of :data:`graft.metrics.metrics.METRICS` as a scorer in scikit-learn's sense: of a loss the negative.
+    """A metric as a scorer in scikit-learn's sense: of a loss the negative.
 
     Attributes:
-        metric: the row.
+        metric: a row of ``table``.
+        table: the metrics of the task.
     """
 
-    metric: Metric
+    metric: Metric[Any]
+    table: MetricTable[Any] = METRICS
 
     @property
     def name(self) -> str:
@@ -45,7 +48,7 @@ class Scorer:
         Raises:
             ConfigError: these images do not have this metric, such as ROC AUC of one class.
         """
-        found = self.metric.score(labels, scores)
+        found = self.table.score(self.metric.name, labels, scores)
         if found.value is None:
             raise ConfigError(
                 f"{self.name} cannot be computed on {len(labels)} images of a fold: {found.reason}",
@@ -85,7 +88,7 @@ class Scorer:
 
 
 def scorer(name: str) -> Scorer:
-    """The scorer of the metric called ``name``, a key of :data:`graft.metrics.metrics.METRICS`."""
+    """The scorer of the metric called ``name``, a key of :data:`graft.metrics.classification.METRICS`."""
     return Scorer(METRICS[name])
 
 

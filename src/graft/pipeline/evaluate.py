@@ -12,10 +12,10 @@ from graft.core.workspace import Workspace
 from graft.pipeline.runner import run_stage
 
 if TYPE_CHECKING:
-    from graft.evaluation.compare.champion import Incumbent
-    from graft.evaluation.result import Evaluation, Probabilities
+    from graft.evaluation.compare.champion import Champion
+    from graft.evaluation.evaluation import Evaluation, Probabilities
+    from graft.evaluation.held_out import HeldOutSet
     from graft.evaluation.slices import Slice
-    from graft.evaluation.test_set import HeldOut
     from graft.inference.predictor import Predictor
     from graft.reporting.context import ReportContext
 
@@ -36,23 +36,23 @@ def run(params: Params, workspace: Workspace) -> None:
     import torch
 
     from graft.core.determinism import make_deterministic
-    from graft.core.files import atomic_dir, sha256, write_text
-    from graft.evaluation.compare.champion import find_incumbent, in_words
-    from graft.evaluation.cost.cost import NOT_MEASURED, Footprint, measure_cost, measure_footprint
-    from graft.evaluation.explain.label_issues import suspects_table
-    from graft.evaluation.model_metrics import resampling_of, write_csv
-    from graft.evaluation.result import evaluate, write_tables
+    from graft.core.files import atomic_dir, sha256, write_csv, write_text
+    from graft.evaluation.compare.champion import find_champion, in_words
+    from graft.evaluation.cost import NOT_MEASURED, Footprint, measure_cost, measure_footprint
+    from graft.evaluation.evaluation import evaluate, write_tables
+    from graft.evaluation.explain.label_issues import label_issues_table
+    from graft.evaluation.held_out import read_held_out
+    from graft.evaluation.model_metrics import resampling_of
     from graft.evaluation.slices import slices_table
-    from graft.evaluation.test_set import read_held_out
     from graft.inference.predictor import Predictor
-    from graft.reporting.card import render_card
-    from graft.reporting.figures import write_figures
+    from graft.reporting.figures.plots import write_figures
     from graft.reporting.html import render_html
+    from graft.reporting.model_card import render_card
 
     make_deterministic(params.compute.threads)
     model = Predictor.load(workspace.finetuned)
     held_out = read_held_out(workspace.splits, model.classes)
-    in_use = find_incumbent(workspace.production_model, workspace.finetuned, model.classes, sha256(workspace.splits))
+    in_use = find_champion(workspace.production_model, workspace.finetuned, model.classes, sha256(workspace.splits))
     said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, in_use)
     raw = open_folder(workspace.raw)
     images = [raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
@@ -67,7 +67,7 @@ def run(params: Params, workspace: Workspace) -> None:
     with atomic_dir(workspace.evaluation) as folder:
         write_tables(found, folder)
         write_csv(folder / "slices.csv", slices_table(context.slices))
-        write_csv(folder / "suspects.csv", suspects_table(context.suspects))
+        write_csv(folder / "suspects.csv", label_issues_table(context.suspects))
         write_figures(context.figures, folder)
         write_text(folder / "report.html", page)
         write_text(folder / "model_card.md", card)
@@ -84,7 +84,7 @@ def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str
 
     Where the winner itself began without weights nothing was transferred, so there is nothing to compare.
     """
-    from graft.evaluation.test_set import check_classes
+    from graft.evaluation.held_out import check_classes
     from graft.inference.artifact import CARD_FILE
     from graft.inference.predictor import Predictor
 
@@ -101,15 +101,15 @@ def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str
 def predict_all(
     params: Params,
     workspace: Workspace,
-    held_out: HeldOut,
+    held_out: HeldOutSet,
     models: dict[str, Predictor],
-    in_use: Incumbent | None = None,
+    in_use: Champion | None = None,
 ) -> Probabilities:
     """Run every model over the test images in one pass, the one in use as well."""
+    from graft.evaluation.compare.fold_pairs import PAIRS_FILE, compare_over_folds, read_pairs
+    from graft.evaluation.evaluation import Probabilities
     from graft.evaluation.inference import answers_of
-    from graft.evaluation.result import Probabilities
     from graft.selection.similarity import SIMILARITY_FILE, read_similarity
-    from graft.stats.corrected_ttest import PAIRS_FILE, over_folds, read_pairs
 
     raw = open_folder(workspace.raw)
     images = [raw / path for path in held_out.paths]
@@ -122,7 +122,7 @@ def predict_all(
         scratch=said.get(SCRATCH),
         pairs={count: (said[first], said[second]) for count, (first, second) in pairs.items()},
         no_control=why_no_control(params, models[MODEL]),
-        folds=over_folds(read_pairs(workspace.training / PAIRS_FILE)),
+        folds=compare_over_folds(read_pairs(workspace.training / PAIRS_FILE)),
         similarity=read_similarity(workspace.selection / SIMILARITY_FILE),
         budgets=budgets(models),
         trust=models[MODEL].artifact.trust,
@@ -154,14 +154,15 @@ def why_no_control(params: Params, model: Predictor) -> str:
 
 def report_context(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> ReportContext:
     """What other stages left, the pictures of the worst mistakes, slices and doubted labels."""
-    from graft.evaluation.explain.label_issues import find_suspects, read_out_of_fold
+    from graft.evaluation.explain.label_issues import find_issues, read_out_of_fold
     from graft.reporting.context import ReportContext, pictures
-    from graft.reporting.gallery import show_mistakes, show_suspects
-    from graft.reporting.leaderboard import read_agreement, read_leaderboard
+    from graft.reporting.figures.gallery import show_label_issues, show_mistakes
+    from graft.reporting.sections.leaderboard import read_agreement, read_leaderboard
+    from graft.tasks.registry import task_of
 
     raw = open_folder(workspace.raw)
     mistakes, saliency = show_mistakes(model, raw, found.held_out, found.probabilities)
-    suspects = find_suspects(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
+    suspects = find_issues(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
     return ReportContext(
         evaluation=found,
         artifact=model.artifact,
@@ -176,7 +177,8 @@ def report_context(params: Params, workspace: Workspace, model: Predictor, found
         saliency=saliency,
         slices=slices_of(params, workspace, found),
         suspects=suspects,
-        suspect_pictures=show_suspects(raw, suspects.found[:MOST_DOUBTED]),
+        label_issue_pictures=show_label_issues(raw, suspects.found[:MOST_DOUBTED]),
+        task=task_of(params.data.task),
     )
 
 

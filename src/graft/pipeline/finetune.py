@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.core.files import atomic_file, write_json
+from graft.core.files import atomic_file, write_csv, write_json
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.pipeline.runner import run_stage
@@ -38,12 +38,11 @@ def train_all(fabric: Fabric, job: Finetuning, workspace: Workspace) -> None:
     """The stage in one process; with several devices each trains along, and the first one writes."""
     import pandas as pd
 
-    from graft.evaluation.model_metrics import write_csv
+    from graft.evaluation.compare.fold_pairs import PAIRS_FILE
     from graft.pipeline.finetuning.control import train_controls
     from graft.pipeline.finetuning.fold_pairs import fold_pairs
     from graft.pipeline.finetuning.inputs import fit, save
     from graft.pipeline.finetuning.live import live
-    from graft.stats.corrected_ttest import PAIRS_FILE
     from graft.training.compute.distributed import written_once
     from graft.training.curves import curves_table, plot_curves
 

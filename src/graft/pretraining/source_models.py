@@ -25,13 +25,13 @@ from graft.core.files import atomic_dir, atomic_file, sha256
 from graft.core.settings import Augment, Candidate, Pretrain
 from graft.features.keys import key_of
 from graft.inference.artifact import WEIGHTS_FILE, Artifact, read_card, save_artifact
-from graft.metrics.metrics import headline_intervals
+from graft.metrics.classification import METRICS
 from graft.models.backbone import Network, build_network
 from graft.models.preprocessing import Preprocessing
 from graft.models.zoo.registry import builder_for
 from graft.pretraining.pretrain import LabelledImages, pretrain, probabilities
 from graft.pretraining.source_tasks import SourceTask
-from graft.stats.intervals import Resampling
+from graft.stats.bootstrap import Resampling
 from graft.training.compute.devices import device_for, fabric_for
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def score_of(network: Network, preprocessing: Preprocessing, held_out: LabelledI
     """Accuracy on held-out images, its 95% interval (bootstrap over images, copies together), and their number."""
     said, labels = probabilities(network, preprocessing, held_out), held_out.labels.numpy()
     units = np.arange(len(labels)) if held_out.units is None else held_out.units
-    interval = headline_intervals(labels, said, Resampling(units, 1000, seed))["accuracy"]
+    interval = METRICS.intervals(labels, said, Resampling(units, 1000, seed))["accuracy"]
     return {
         "accuracy": float((said.argmax(axis=1) == labels).mean()),
         "accuracy_ci95": None if interval is None else interval.pair(),

@@ -76,8 +76,9 @@ def read_metrics(path: Path) -> dict[str, Any]:
 def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dict[str, Any]]:
     """Choose the model to package; returns which, and its metrics, which the gate checks.
 
-    The control is taken where it is better over the folds of the training images (:mod:`graft.stats.corrected_ttest`),
-    unless ``take`` says otherwise. The test images have no say: metrics that chose a model are none of unseen images.
+    The control is taken where it is better over the folds of the training images
+    (:mod:`graft.evaluation.compare.fold_pairs`), unless ``take`` says otherwise. The
+    test images have no say: metrics that chose a model are none of unseen images.
 
     Args:
         take: the value of ``package.take``.

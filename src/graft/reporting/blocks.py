@@ -36,7 +36,7 @@ class Bullets:
 
 
 @dataclass(frozen=True)
-class Facts:
+class FactList:
     """Names with a value each."""
 
     pairs: tuple[tuple[str, str], ...]
@@ -80,7 +80,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     """An image file as a ``data:`` address, its alternative text and its caption; only on the page."""
 
     src: str
@@ -92,7 +92,7 @@ class Picture:
 class Exhibit:
     """Pictures side by side (a text where there is none), and lines of caption: parts of (text, CSS class)."""
 
-    frames: tuple[Picture | str, ...]
+    frames: tuple[EmbeddedImage | str, ...]
     lines: tuple[tuple[tuple[str, str], ...], ...]
 
 
@@ -121,7 +121,7 @@ class Details:
     block: Table
 
 
-Block = Text | Heading | Badge | Bullets | Facts | Table | Figure | Picture | Gallery | Pair | Details
+Block = Text | Heading | Badge | Bullets | FactList | Table | Figure | EmbeddedImage | Gallery | Pair | Details
 
 
 def columns(*titles: str, numbers: str = "") -> tuple[Column, ...]:

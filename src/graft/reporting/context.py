@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graft.evaluation.explain.label_issues import NOT_JUDGED, Suspects
-from graft.reporting.blocks import Exhibit, Picture
-from graft.reporting.figures import draw_all
+from graft.evaluation.explain.label_issues import NOT_JUDGED, LabelIssues
+from graft.reporting.blocks import EmbeddedImage, Exhibit
+from graft.reporting.figures.plots import draw_all
+from graft.tasks.registry import task_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graft.evaluation.result import Evaluation
+    from graft.evaluation.evaluation import Evaluation
     from graft.evaluation.slices import Slice
     from graft.inference.artifact import Artifact
+    from graft.tasks.base import Task
 
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 _CAPTIONS = {
@@ -44,7 +46,8 @@ class ReportContext:
         mistakes: the most confident mistakes with their pictures, and ``saliency`` how the maps came about.
         slices: accuracy on parts of the test images, weak ones first.
         suspects: training images whose label is doubted.
-        suspect_pictures: those that are shown.
+        label_issue_pictures: those that are shown.
+        task: which sections there are.
         excluded: images that were ingested but left out of the splits; None where that is not known.
     """
 
@@ -52,28 +55,29 @@ class ReportContext:
     artifact: Artifact
     settings: Mapping[str, Any]
     leaderboard: pd.DataFrame | None = None
-    selection: Sequence[Picture] = ()
-    training: Sequence[Picture] = ()
+    selection: Sequence[EmbeddedImage] = ()
+    training: Sequence[EmbeddedImage] = ()
     excluded: int | None = None
     mistakes: Sequence[Exhibit] = ()
     saliency: str = ""
     slices: tuple[Slice, ...] = ()
-    suspects: Suspects = NOT_JUDGED
-    suspect_pictures: Sequence[Exhibit] = ()
+    suspects: LabelIssues = NOT_JUDGED
+    label_issue_pictures: Sequence[Exhibit] = ()
     agreement: Sequence[str] = ()
+    task: Task[Any] = field(default_factory=lambda: task_of("auto"))
 
     @cached_property
     def figures(self) -> Mapping[str, str]:
-        """The evaluation's figures by name, as SVG (:func:`graft.reporting.figures.draw_all`)."""
+        """The evaluation's figures by name, as SVG (:func:`graft.reporting.figures.plots.draw_all`)."""
         return draw_all(self.evaluation)
 
 
-def pictures(folder: Path) -> tuple[Picture, ...]:
+def pictures(folder: Path) -> tuple[EmbeddedImage, ...]:
     """Every .svg and .png of ``folder``, by name, as ``data:`` addresses; none where there is no folder."""
     files = sorted(path for path in folder.glob("*") if path.suffix in _KINDS) if folder.is_dir() else []
     found = []
     for path in files:
         payload = base64.b64encode(path.read_bytes()).decode()
         caption = _CAPTIONS.get(path.stem, path.stem.replace("_", " ").replace("-", " ").capitalize())
-        found.append(Picture(f"data:{_KINDS[path.suffix]};base64,{payload}", caption, caption))
+        found.append(EmbeddedImage(f"data:{_KINDS[path.suffix]};base64,{payload}", caption, caption))
     return tuple(found)

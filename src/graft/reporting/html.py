@@ -6,8 +6,8 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from graft.reporting.sections import sections_of
-from graft.reporting.summary import lead, tiles, title
+from graft.reporting.sections.summary import lead, tiles, title
+from graft.reporting.sections.table import sections_of
 
 if TYPE_CHECKING:
     from graft.reporting.context import ReportContext

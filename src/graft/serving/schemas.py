@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from graft.tasks.classification.response import LabelResponse
+
 
 class ModelIdentity(BaseModel):
     """The model that predicted."""
@@ -34,11 +36,9 @@ class ModelCard(ModelIdentity):
     limits: dict[str, int] = Field(description="`body`: bytes that a request for one image may have")
 
 
-class Prediction(BaseModel):
+class Prediction(LabelResponse):
     """What the model predicts for one image."""
 
-    label: str = Field(description="the most probable class")
-    probabilities: dict[str, float] = Field(description="calibrated, most probable first; all, or the `top_k`")
     unsure: bool = Field(description="the label's probability is under the model's threshold")
     novelty: float | None = Field(description="over 1: unlike the training images; null: the model cannot tell")
     id: str = Field(description="the prediction's id, for `POST /feedback`")
@@ -53,14 +53,8 @@ class Prediction(BaseModel):
         top_k: int | None,
     ) -> Prediction:
         """A prediction with a new id, its classes by falling probability; ties keep the classes' order."""
-        ranked = sorted(zip(classes, probabilities, strict=True), key=lambda pair: -pair[1])
-        return cls(
-            label=ranked[0][0],
-            probabilities=dict(ranked[:top_k]),
-            unsure=unsure,
-            novelty=novelty,
-            id=uuid.uuid4().hex,
-        )
+        ranked = cls.ranked(classes, probabilities, top_k)
+        return cls(**ranked, unsure=unsure, novelty=novelty, id=uuid.uuid4().hex)
 
 
 class PredictResponse(Prediction):

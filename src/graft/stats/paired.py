@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from graft.core.errors import WeightsError
-from graft.stats.intervals import LEVEL, Interval
+from graft.stats.bootstrap import LEVEL, Interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ _QUANTILES = (np.arange(1000) + 0.5) / 1000
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairedTest:
     """The finding on two models.
 
     Attributes:
@@ -60,7 +60,7 @@ class Pair:
 
 def compare_pair(
     first: NDArray[np.bool_], second: NDArray[np.bool_], units: NDArray[np.intp], weights: Floats | None = None
-) -> Pair:
+) -> PairedTest:
     """Which of two models is right more often, from the images on which only one of them is.
 
     With b images that only the first names rightly and c that only the second does, of n: if both were right equally
@@ -95,7 +95,7 @@ def compare_pair(
     b, c = won * scale, lost * scale
     p = None if square == 0 else float(min(1.0, 2 * min(_share_below(0.5, b, c), _share_below(0.5, c, b))))
     interval = Interval(_lower(b, c, total), -_lower(c, b, total), "exact")
-    return Pair(float((won - lost) / count), interval, int((net > 0).sum()), int((net < 0).sum()), p)
+    return PairedTest(float((won - lost) / count), interval, int((net > 0).sum()), int((net < 0).sum()), p)
 
 
 def _share_below(value: float | Floats, b: float, c: float) -> Any:
@@ -138,7 +138,7 @@ def refuse_other_classes(first: Sequence[str], second: Sequence[str], names: tup
         )
 
 
-def to_json(pair: Pair) -> dict[str, Any]:
+def to_json(pair: PairedTest) -> dict[str, Any]:
     """As `graft compare --json` has it."""
     return {
         "better": pair.better,

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import WeightsError
+from graft.metrics.classification import METRICS
 from graft.metrics.formatting import interval, percent, point_interval, points
-from graft.metrics.metrics import headline_intervals, resampled_figures
 from graft.metrics.scorer import Scorer, scorer
-from graft.stats.intervals import Interval, Resampling, pair_of, percentile
-from graft.stats.paired import Pair, compare_pair
+from graft.stats.bootstrap import Interval, Resampling, pair_of, percentile
+from graft.stats.paired import PairedTest, compare_pair
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ _VERDICT = {
 
 
 @dataclass(frozen=True)
-class Incumbent:
+class Champion:
     """The production model.
 
     Attributes:
@@ -64,7 +64,7 @@ class MetricGain:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ChampionComparison:
     """The new model against the production model.
 
     Attributes:
@@ -75,10 +75,10 @@ class Standing:
         gain: the same by `metric`, where that is not accuracy.
     """
 
-    incumbent: Incumbent
+    incumbent: Champion
     accuracy: float | None = None
     interval: Interval | None = None
-    pair: Pair | None = None
+    pair: PairedTest | None = None
     gain: MetricGain | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Standing:
         }
 
 
-def find_incumbent(folder: Path, model: Path, classes: Sequence[str], splits_sha256: str) -> Incumbent | None:
+def find_champion(folder: Path, model: Path, classes: Sequence[str], splits_sha256: str) -> Champion | None:
     """Load the production model in ``folder``; None where there is none or it is the one in ``model``.
 
     Args:
@@ -120,27 +120,27 @@ def find_incumbent(folder: Path, model: Path, classes: Sequence[str], splits_sha
     try:
         card = read_card(folder)
         if set(card.classes) != set(classes):
-            return Incumbent(version, card.name, None, "it knows other classes than this data has")
+            return Champion(version, card.name, None, "it knows other classes than this data has")
         loaded = Predictor.load(folder)
     except WeightsError as error:
         # A damaged production model is no reason to refuse a new one; that it was not compared is told.
-        return Incumbent(version, "unknown", None, f"it cannot be loaded: {error.what}")
+        return Champion(version, "unknown", None, f"it cannot be loaded: {error.what}")
     note = (
         "it was trained on another division of the images, so that it may have been trained on some of these test "
         "images; the comparison can only flatter it"
     )
     same = card.provenance.get("splits_sha256") == splits_sha256
-    return Incumbent(version, card.name, loaded, note=None if same else note)
+    return Champion(version, card.name, loaded, note=None if same else note)
 
 
-def standing(
-    incumbent: Incumbent,
+def compare_with_champion(
+    incumbent: Champion,
     labels: NDArray[np.intp],
     new: NDArray[np.float64],
     old: NDArray[np.float64] | None,
     resampling: Resampling,
     metric: str = "accuracy",
-) -> Standing:
+) -> ChampionComparison:
     """Compare the new model with the production model, image by image.
 
     Args:
@@ -152,11 +152,13 @@ def standing(
         metric: of params.yaml; where it is not accuracy, the models are compared by it too.
     """
     if old is None:
-        return Standing(incumbent)
+        return ChampionComparison(incumbent)
     right, before = new.argmax(axis=1) == labels, old.argmax(axis=1) == labels
-    band = headline_intervals(labels, old, resampling, ("accuracy",))["accuracy"]
+    band = METRICS.intervals(labels, old, resampling, ("accuracy",))["accuracy"]
     gain = None if metric == "accuracy" else metric_gain(scorer(metric), labels, new, old, resampling)
-    return Standing(incumbent, float(before.mean()), band, compare_pair(right, before, resampling.units), gain)
+    return ChampionComparison(
+        incumbent, float(before.mean()), band, compare_pair(right, before, resampling.units), gain
+    )
 
 
 def metric_gain(
@@ -168,15 +170,15 @@ def metric_gain(
 ) -> MetricGain:
     """What the new model gains by a metric that has no exact test: both are read on the same resamples."""
     metric = by.metric
-    values = [metric.score(labels, said).value for said in (new, old)]
+    values = [METRICS.score(metric.name, labels, said).value for said in (new, old)]
     if values[0] is None or values[1] is None:
         return MetricGain(by, None, None)
-    first, second = (resampled_figures(labels, said, resampling, (metric.name,))[metric.name] for said in (new, old))
+    first, second = (METRICS.resampled(labels, said, resampling, (metric.name,))[metric.name] for said in (new, old))
     interval = percentile(by.shown(1.0) * (first - second), -metric.high, metric.high, resampling.count)
     return MetricGain(by, by.shown(values[0] - values[1]), interval)
 
 
-def in_words(found: Standing | None) -> str | None:
+def in_words(found: ChampionComparison | None) -> str | None:
     """The finding as a sentence for report and card; None where there is no other production model."""
     if found is None:
         return None

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from graft.metrics.formatting import counted, percent, point_interval, points
-from graft.stats.paired import Pair, compare_pair
+from graft.stats.paired import PairedTest, compare_pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.evaluation.test_set import HeldOut
+    from graft.evaluation.held_out import HeldOutSet
 
 Standing = Literal["better", "no better", "too few images"]
 
@@ -40,8 +40,8 @@ class Majority:
     share: float
     balanced_share: float
     others: int
-    accuracy: Pair
-    balanced: Pair
+    accuracy: PairedTest
+    balanced: PairedTest
     decidable: bool
 
     @property
@@ -93,7 +93,7 @@ class Majority:
         }
 
 
-def against_majority(held_out: HeldOut, probabilities: NDArray[np.float64]) -> Majority | None:
+def against_majority(held_out: HeldOutSet, probabilities: NDArray[np.float64]) -> Majority | None:
     """Compare a model with always naming the class that is most frequent in training; None where nothing is tested.
 
     Where nothing is known of the training images, it is the class most frequent in the images themselves.

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from graft.metrics.classification import METRICS
 from graft.metrics.formatting import counted
-from graft.metrics.metrics import headline_intervals
-from graft.stats.intervals import Interval, Resampling, pair_of
+from graft.stats.bootstrap import Interval, Resampling, pair_of
 from graft.stats.paired import compare_pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.stats.corrected_ttest import Repeated
+    from graft.evaluation.compare.fold_pairs import FoldComparison
 
 Verdict = Literal["helps", "hurts", "undecided"]
 
@@ -39,7 +39,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class TransferComparison:
     """A transferred model against its control on the same test images.
 
     Attributes:
@@ -64,7 +64,7 @@ class Comparison:
     interval: Interval | None = None
     p_value: float | None = None
     reason: str | None = None
-    folds: Repeated | None = None
+    folds: FoldComparison | None = None
     similarity: Mapping[str, Any] | None = None
     budget: Mapping[str, Any] | None = None
 
@@ -101,7 +101,7 @@ def verdict_of(interval: Interval) -> Verdict:
 
 def estimate(labels: NDArray[np.intp], probabilities: NDArray[np.float64], resampling: Resampling) -> Estimate | None:
     """Accuracy with its interval; None where there are no images."""
-    interval = headline_intervals(labels, probabilities, resampling, ["accuracy"])["accuracy"]
+    interval = METRICS.intervals(labels, probabilities, resampling, ["accuracy"])["accuracy"]
     if interval is None:
         return None
     return Estimate(float((probabilities.argmax(axis=1) == labels).mean()), interval)
@@ -114,7 +114,7 @@ def compare(
     resampling: Resampling,
     labels_per_class: int | None = None,
     no_control: str = "no control was trained",
-) -> Comparison:
+) -> TransferComparison:
     """The verdict on one pair of models.
 
     Args:
@@ -127,17 +127,17 @@ def compare(
     """
     first = estimate(labels, transferred, resampling)
     if control is None:
-        return Comparison(labels_per_class, "undecided", first, reason=no_control)
+        return TransferComparison(labels_per_class, "undecided", first, reason=no_control)
     second = estimate(labels, control, resampling)
     if first is None or second is None:
-        return Comparison(labels_per_class, "undecided", None, reason="there are no test images")
+        return TransferComparison(labels_per_class, "undecided", None, reason="there are no test images")
     right = [said.argmax(axis=1) == labels for said in (transferred, control)]
     pair = compare_pair(right[0], right[1], resampling.units)
     verdict = verdict_of(pair.interval)
-    return Comparison(labels_per_class, verdict, first, second, pair.difference, pair.interval, pair.p_value)
+    return TransferComparison(labels_per_class, verdict, first, second, pair.difference, pair.interval, pair.p_value)
 
 
-def agreed(found: Comparison, folds: Repeated | None) -> Comparison:
+def agreed(found: TransferComparison, folds: FoldComparison | None) -> TransferComparison:
     """The comparison on the test images with that over folds and seeds beside it; undecided where they disagree."""
     if folds is None or found.interval is None:
         return found
@@ -156,6 +156,6 @@ def label_curve(
     labels: NDArray[np.intp],
     pairs: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]],
     resampling: Resampling,
-) -> tuple[Comparison, ...]:
+) -> tuple[TransferComparison, ...]:
     """A comparison for each count of labels per class, fewest first; ``pairs`` holds (transferred, control)."""
     return tuple(compare(labels, *pairs[count], resampling, count) for count in sorted(pairs))

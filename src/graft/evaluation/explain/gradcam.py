@@ -43,7 +43,7 @@ def _channels(layout: Layout) -> int:
 
 
 @dataclass(frozen=True)
-class Attention:
+class GradCam:
     """A model and the place at which its saliency is read.
 
     Attributes:
@@ -55,9 +55,9 @@ class Attention:
     block: int | None
 
     @classmethod
-    def of(cls, predictor: Predictor, pixels: NDArray[np.uint8]) -> Attention:
+    def of(cls, predictor: Predictor, pixels: NDArray[np.uint8]) -> GradCam:
         """Choose the block by what one prepared image, uint8 (size, size, 3), does in the network."""
-        return cls(predictor, mapped_block(predictor.network, _batch(predictor, pixels)))
+        return cls(predictor, target_block(predictor.network, _batch(predictor, pixels)))
 
     @property
     def method(self) -> str:
@@ -87,7 +87,7 @@ class Attention:
         return heat
 
 
-def mapped_block(network: Network, images: Tensor) -> int | None:
+def target_block(network: Network, images: Tensor) -> int | None:
     """The last block whose output is a map of at least ``LEAST_SIDE`` x ``LEAST_SIDE`` places that count.
 
     A place counts where the logits depend on it: after the last block of a ViT only the class token does, and one has

@@ -24,7 +24,7 @@ COLUMNS = ("path", "label", "suggested", "label_confidence", "suggested_confiden
 
 
 @dataclass(frozen=True)
-class Suspect:
+class LabelIssue:
     """A training image whose label is doubted: path, label, likeliest class, and the probability of each of them."""
 
     path: str
@@ -35,15 +35,15 @@ class Suspect:
 
 
 @dataclass(frozen=True)
-class Suspects:
+class LabelIssues:
     """The suspects, least believable label first; how many images were judged; why none could be."""
 
-    found: tuple[Suspect, ...] = ()
+    found: tuple[LabelIssue, ...] = ()
     judged: int = 0
     reason: str = ""
 
 
-NOT_JUDGED = Suspects(reason="selection left no out-of-fold probabilities of the training images")
+NOT_JUDGED = LabelIssues(reason="selection left no out-of-fold probabilities of the training images")
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,12 @@ def read_out_of_fold(path: Path) -> OutOfFold | None:
     return OutOfFold(tuple(table["path"].astype(str)), classes, labels, softmax(logits, axis=1))
 
 
-def find_suspects(known: OutOfFold | None) -> Suspects:
+def find_issues(known: OutOfFold | None) -> LabelIssues:
     """The training images whose label is probably wrong."""
     if known is None:
         return NOT_JUDGED
     if len(np.unique(known.labels)) < 2:
-        return Suspects(reason="there are training images of one class only")
+        return LabelIssues(reason="there are training images of one class only")
     from cleanlab.filter import find_label_issues
 
     with warnings.catch_warnings():
@@ -109,7 +109,7 @@ def find_suspects(known: OutOfFold | None) -> Suspects:
         )
     likeliest = known.probabilities.argmax(axis=1)
     found = tuple(
-        Suspect(
+        LabelIssue(
             path=known.paths[row],
             given=known.classes[known.labels[row]],
             suggested=known.classes[likeliest[row]],
@@ -120,10 +120,10 @@ def find_suspects(known: OutOfFold | None) -> Suspects:
         # Where both are the same there is nothing to suggest.
         if likeliest[row] != known.labels[row]
     )
-    return Suspects(found, len(known.paths))
+    return LabelIssues(found, len(known.paths))
 
 
-def suspects_table(suspects: Suspects) -> pd.DataFrame:
+def label_issues_table(suspects: LabelIssues) -> pd.DataFrame:
     """A row per suspect, least believable label first; only the heading where there is none."""
     import pandas as pd
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.core.determinism import derive_seed
+from graft.evaluation.compare.fold_pairs import FoldPair
 from graft.metrics.scorer import ACCURACY
 from graft.parallel.factory import mapper_for
 from graft.parallel.mapper import Mapper, SerialMapper
 from graft.parallel.outcomes import value_of
 from graft.pipeline.finetuning.control import STRATEGY, train_control
 from graft.pipeline.finetuning.inputs import Finetuning, fit
-from graft.stats.corrected_ttest import FoldPair
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -1,1 +1,0 @@
-"""Latency, size and memory of a model."""

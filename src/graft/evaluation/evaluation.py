@@ -1,0 +1,197 @@
+"""The evaluation of the fine-tuned model: its figures, the verdict on transfer, the production model, the cost."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graft.calibration.card import Trust
+from graft.core.files import write_csv, write_json
+from graft.evaluation.compare.champion import Champion, ChampionComparison, compare_with_champion
+from graft.evaluation.compare.transfer import TransferComparison, agreed, compare, label_curve
+from graft.evaluation.model_metrics import ModelMetrics, compute_metrics, figures, reasons, tables
+from graft.inference.predictor import Predictions
+from graft.stats.bootstrap import Resampling
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from graft.evaluation.compare.fold_pairs import FoldComparison
+    from graft.evaluation.cost import PredictionCost
+    from graft.evaluation.held_out import HeldOutSet
+
+
+HEADLINE_FILE = "headline.json"
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """What the models said about the test images, each (n, k).
+
+    Attributes:
+        model: the fine-tuned model.
+        trust: its card's part about how far that is to be trusted.
+        novelty: how unlike the training images it finds each image, (n,); None where it cannot tell.
+        scratch: the same network trained from scratch, or None.
+        pairs: (transferred, from scratch) by labels per class.
+        no_control: why ``scratch`` is None, where it is.
+        folds: transfer against scratch over folds and seeds, where that was asked for.
+        similarity: how like the target the source is, as selection wrote it.
+        budgets: what the controls had, by labels per class, and under None that of ``scratch``.
+        incumbent: the model in use, where there is another.
+        in_use: what that said; None where there is none, or it cannot be compared.
+        metric: what it is compared by, besides accuracy.
+    """
+
+    model: NDArray[np.float64]
+    scratch: NDArray[np.float64] | None
+    pairs: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
+    no_control: str = "no control was trained"
+    folds: FoldComparison | None = None
+    similarity: Mapping[str, Any] | None = None
+    budgets: Mapping[int | None, Mapping[str, Any]] = field(default_factory=dict)
+    trust: Trust = field(default_factory=Trust)
+    novelty: NDArray[np.float64] | None = None
+    incumbent: Champion | None = None
+    in_use: NDArray[np.float64] | None = None
+    metric: str = "accuracy"
+
+
+@dataclass(frozen=True)
+class Evaluation(ModelMetrics):
+    """The figures of the fine-tuned model, and what only the pipeline knows of it.
+
+    Attributes:
+        transfer: the fine-tuned model against its control.
+        curve: the same at fewer labels, and at the full count last; empty without controls.
+        cost: what a prediction costs.
+        resampling: what the bootstrap drew.
+        control: the figures of the control, where that is better over the folds and so may be the model to package.
+        incumbent: the fine-tuned model against the model in use; None where no other is in use.
+        control_incumbent: the same of the control, where it may be packaged.
+    """
+
+    transfer: TransferComparison
+    curve: tuple[TransferComparison, ...]
+    cost: PredictionCost
+    resampling: Resampling
+    control: ModelMetrics | None = None
+    incumbent: ChampionComparison | None = None
+    control_incumbent: ChampionComparison | None = None
+
+
+def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, resampling: Resampling) -> Evaluation:
+    """Compute every figure.
+
+    Raises:
+        DataError: probabilities that are none (see :func:`graft.metrics.classification.check_probabilities`).
+    """
+    labels = held_out.labels
+    compared = compare(labels, said.model, said.scratch, resampling, held_out.labels_per_class, said.no_control)
+    budget = None if said.scratch is None else said.budgets.get(None)
+    transfer = dataclasses.replace(agreed(compared, said.folds), similarity=said.similarity, budget=budget)
+    curve = tuple(
+        dataclasses.replace(point, budget=said.budgets.get(point.labels_per_class))
+        for point in label_curve(labels, said.pairs, resampling)
+    )
+    if curve and transfer.control is not None and transfer.labels_per_class is not None:
+        curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
+    found = compute_metrics(held_out, Predictions(said.model, said.novelty), said.trust, resampling)
+    scratch = said.scratch if transfer.control_is_better else None
+
+    def against_incumbent(new: NDArray[np.float64] | None) -> ChampionComparison | None:
+        if said.incumbent is None or new is None:
+            return None
+        return compare_with_champion(said.incumbent, labels, new, said.in_use, resampling, said.metric)
+
+    return Evaluation(
+        **vars(found),
+        transfer=transfer,
+        curve=curve,
+        cost=cost,
+        resampling=resampling,
+        control=None if scratch is None else compute_metrics(held_out, Predictions(scratch, None), Trust(), resampling),
+        incumbent=against_incumbent(said.model),
+        control_incumbent=against_incumbent(scratch),
+    )
+
+
+def metrics(found: Evaluation) -> dict[str, Any]:
+    """What metrics.json holds: figures flat, the transfer verdict nested, null with a reason where there is none."""
+    # The control is the same network, cut at the same block, so it costs the same.
+    same = {
+        "n_test": len(found.held_out.labels),
+        "n_train": int(found.held_out.n_train.sum()),
+        "n_classes": len(found.held_out.classes),
+        "parameters": found.cost.parameters,
+        "size_mb": found.cost.size_mb,
+        "latency_ms": found.cost.latency_ms,
+        "latency_p95_ms": found.cost.latency_p95_ms,
+        "cost": found.cost.to_json(),
+    }
+    return (
+        figures(found)
+        | same
+        | {
+            "transfer": found.transfer.to_json(),
+            "label_curve": [point.to_json() for point in found.curve],
+            "incumbent": _standing(found.incumbent),
+            "control": (
+                None
+                if found.control is None
+                else figures(found.control) | same | {"incumbent": _standing(found.control_incumbent)}
+            ),
+            "reasons": reasons(found),
+        }
+    )
+
+
+def _standing(found: ChampionComparison | None) -> dict[str, Any] | None:
+    return None if found is None else found.to_json()
+
+
+def headline(found: Evaluation) -> dict[str, float | None]:
+    """What DVC shows and compares (`dvc metrics`, `dvc exp show`): few figures, none of them in words."""
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc", "calibration_error")
+    scores = {name: found.scores[name].value for name in names}
+    return scores | {
+        "gain_by_transfer": found.transfer.difference,
+        "gain_over_majority": None if found.majority is None else found.majority.accuracy.difference,
+        "latency_ms": found.cost.latency_ms,
+        "size_mb": found.cost.size_mb,
+        "n_test": len(found.held_out.labels),
+    }
+
+
+def write_tables(found: Evaluation, folder: Path) -> None:
+    """Write metrics.json, headline.json and the tables into ``folder``."""
+    write_json(folder / "metrics.json", metrics(found))
+    write_json(folder / HEADLINE_FILE, headline(found))
+    for name, table in {**tables(found), "label_curve.csv": curve_table(found.curve)}.items():
+        write_csv(folder / name, table)
+
+
+def curve_table(curve: tuple[TransferComparison, ...]) -> pd.DataFrame:
+    """A row per count of labels: accuracy of both, the paired difference, each with its bounds, and the verdict."""
+    import pandas as pd
+
+    columns = ["labels_per_class"]
+    columns += [f"{name}{end}" for name in ("transfer", "scratch", "difference") for end in ("", "_low", "_high")]
+    rows = [
+        (
+            point.labels_per_class,
+            *(point.transferred.accuracy, *point.transferred.interval.pair()),
+            *(point.control.accuracy, *point.control.interval.pair()),
+            *(point.difference, *point.interval.pair()),
+            point.verdict,
+        )
+        for point in curve
+        if point.transferred is not None and point.control is not None and point.interval is not None
+    ]
+    return pd.DataFrame(rows, columns=[*columns, "verdict"])

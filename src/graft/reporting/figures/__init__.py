@@ -1,0 +1,1 @@
+"""Figures of the report: SVG plots and small pictures."""

@@ -1,0 +1,1 @@
+"""Sections of the report: a function each, and one table."""

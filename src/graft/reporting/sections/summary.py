@@ -1,0 +1,224 @@
+"""The first screen: headline figures, what the model is for, the comparison with control and production model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from graft.evaluation.compare.champion import in_words
+from graft.metrics.formatting import (
+    cell,
+    counted,
+    interval,
+    megabytes,
+    millions,
+    milliseconds,
+    percent,
+    point_interval,
+    points,
+)
+from graft.reporting.blocks import Badge, Block, Bullets, Column, Figure, Heading, Pair, Row, Table, Text, columns
+
+if TYPE_CHECKING:
+    from graft.evaluation.compare.majority import Majority
+    from graft.evaluation.compare.transfer import TransferComparison
+    from graft.evaluation.evaluation import Evaluation
+    from graft.reporting.context import ReportContext
+    from graft.stats.bootstrap import Interval
+
+# Classes that a sentence names.
+_MOST_NAMED = 12
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A headline figure; ``band`` is its interval as (left, width) in percent of a scale from 0 to 100%."""
+
+    name: str
+    value: str
+    note: str
+    band: tuple[float, float] | None = None
+
+
+def title(found: Evaluation) -> str:
+    """The verdict on the model in one sentence."""
+    images = counted(len(found.held_out.labels), "unseen image", "unseen images")
+    return f"Right on {percent(found.scores['accuracy'].value)} of {images}"
+
+
+def lead(found: Evaluation) -> str:
+    """The same with its interval, what chance gives, the verdict on transfer, and the price."""
+    k = len(found.held_out.classes)
+    bounds = interval(found.intervals["accuracy"]).replace(" to ", " and ")
+    return (
+        f"The model tells {counted(k, 'class', 'classes')} apart. With 95% confidence its accuracy on images like "
+        f"these lies between {bounds}; {_always_the_same(found.majority)} {_transfer_in_short(found.transfer)} One "
+        f"image takes {milliseconds(found.cost.latency_ms)} on this machine."
+    )
+
+
+def tiles(found: Evaluation) -> list[Tile]:
+    """The headline figures."""
+    transfer, cost = found.transfer, found.cost
+    gain = Tile("Gain by transfer", "–", f"Not tested: {transfer.reason}")
+    if transfer.difference is not None and transfer.interval is not None:
+        note = f"percentage points over from scratch; 95%: {point_interval(transfer.interval)}"
+        gain = Tile("Gain by transfer", f"{points(transfer.difference)} pp", note)
+    under = f"median; 95% stay under {milliseconds(cost.latency_p95_ms)}"
+    return [
+        _share(found, "Accuracy", "accuracy", "Share named rightly"),
+        _share(found, "Macro F1", "macro_f1", "Rare classes weigh as much"),
+        gain,
+        Tile("Time per image", milliseconds(cost.latency_ms), under),
+        Tile("Model size", megabytes(cost.size_mb), f"{millions(cost.parameters)} parameters"),
+    ]
+
+
+def _share(found: Evaluation, name: str, key: str, more: str) -> Tile:
+    band = found.intervals.get(key)
+    return Tile(name, percent(found.scores[key].value), f"95%: {interval(band)}. {more}", _band(band))
+
+
+def _band(found: Interval | None) -> tuple[float, float] | None:
+    return None if found is None else (round(100 * found.low, 2), round(100 * (found.high - found.low), 2))
+
+
+def _always_the_same(found: Majority | None) -> str:
+    """What always naming the most frequent class gives, and a warning where the model is no better."""
+    if found is None:
+        return "there are no test images."
+    share = f"always answering {found.name!r}, the most frequent in training, would be right on {percent(found.share)}."
+    warning = found.in_words()
+    return share if warning is None else f"{share} {warning}"
+
+
+def _transfer_in_short(transfer: TransferComparison) -> str:
+    if transfer.difference is None:
+        return "Whether transfer learning helped was not tested."
+    gap = f"{abs(100 * transfer.difference):.1f} percentage points"
+    return {
+        "helps": f"Transfer learning helps: it is worth {gap} over the same network trained from scratch.",
+        "hurts": f"Transfer learning hurts: the same network trained from scratch is {gap} better.",
+        "undecided": "Whether transfer learning helps cannot be decided from these images.",
+    }[transfer.verdict]
+
+
+def incumbent(context: ReportContext) -> list[Block]:
+    """The comparison with the production model; nothing where there is no other."""
+    said = in_words(context.evaluation.incumbent)
+    return [] if said is None else [Text(said)]
+
+
+def use(context: ReportContext) -> list[Block]:
+    """What the model is for, and what it must not be used for."""
+    found = context.evaluation
+    names, fewest = [row.name for row in found.classes], min(found.classes, key=lambda row: row.n_test)
+    count = counted(len(names), "class", "classes")
+    shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    others = "it gives one of its names to that too"
+    if found.trusted.trust.novelty.distance is not None:
+        others += ", and only marks it as unlike the training images, at best"
+    return [
+        Text(f"To say which of {count} an image shows: {shown}{more}."),
+        Text("It must not be used for:"),
+        Bullets(
+            (
+                "Images from another camera, place or time: the test images come from the same source as the training "
+                "images, so nothing is known of others.",
+                f"Images of none of its {count}: {others}.",
+                f"Decisions that hang on a single class with few test images: {fewest.name!r} has {fewest.n_test:,}.",
+                "Decisions about people, or where a mistake does harm, without a person who checks: nothing of that "
+                "kind was tested.",
+            )
+        ),
+    ]
+
+
+def transfer(context: ReportContext) -> list[Block]:
+    """The verdict on transfer, with the control, and both at fewer labels."""
+    found = context.evaluation
+    blocks: list[Block] = [Badge(found.transfer.verdict), Text(transfer_sentence(found.transfer))]
+    sides = (("transferred", found.transfer.transferred), ("from scratch", found.transfer.control))
+    rows = [Row((name, percent(side.accuracy), interval(side.interval))) for name, side in sides if side is not None]
+    if len(rows) == len(sides):
+        blocks.append(Table("Both models", columns("model", numbers="accuracy,95% interval"), tuple(rows)))
+    if (curve := _label_curve(found)).rows:
+        blocks.append(Heading("With fewer labels"))
+        caption = "Accuracy on the same test images after training on so many labels per class. Whiskers: 95%."
+        alt = "Accuracy against labels per class; the figures are in the table beside"
+        drawn = context.figures.get("label_curve")
+        blocks.append(curve if drawn is None else Pair(Figure(drawn, alt, caption), (curve,)))
+    return blocks
+
+
+def _label_curve(found: Evaluation) -> Table:
+    rows = [
+        Row(
+            (
+                cell(point.labels_per_class),
+                percent(point.transferred.accuracy),
+                percent(point.control.accuracy),
+                f"{points(point.difference)} ({point_interval(point.interval)})",
+                point.verdict,
+            )
+        )
+        for point in found.curve
+        if point.transferred and point.control and point.interval and point.difference is not None
+    ]
+    head = (*columns(numbers="labels,transferred,scratch,difference (pp)"), Column("verdict"))
+    return Table("Accuracy by labels per class", head, tuple(rows))
+
+
+def transfer_sentence(transfer: TransferComparison) -> str:
+    """The finding in full."""
+    if transfer.difference is None or transfer.interval is None:
+        return f"Undecided: {transfer.reason}."
+    chance = "" if transfer.p_value is None else f" (p = {transfer.p_value:.2g})"
+    text = (
+        f"The same network was trained from scratch on the same images{_control_budget(transfer)}. Accuracy with "
+        f"transfer minus accuracy without is {points(transfer.difference)} percentage points; its 95% interval is "
+        f"{point_interval(transfer.interval)}{chance}."
+    )
+    text += {
+        "helps": " All of it lies above zero.",
+        "hurts": " All of it lies below zero.",
+        "undecided": " It holds zero, so chance could explain the difference."
+        if transfer.reason is None
+        else f" Still it is undecided: {transfer.reason}.",
+    }[transfer.verdict]
+    if (folds := transfer.folds) is not None:
+        text += (
+            f" Trained again in every fold, {counted(folds.seeds, 'seed', 'seeds')} by "
+            f"{counted(folds.folds, 'fold', 'folds')}, the difference is {points(folds.difference)} percentage points "
+            f"on average; its 95% interval is {point_interval(folds.interval)}."
+        )
+    if transfer.verdict != "helps" or transfer.control_is_better:
+        text += f" {_delivered(transfer)}"
+    return text if transfer.similarity is None else f"{text} {transfer.similarity['says']}"
+
+
+def _control_budget(transfer: TransferComparison) -> str:
+    """What the control had; nothing where its card does not say."""
+    budget = transfer.budget
+    if budget is None:
+        return ""
+    images = counted(budget["images"], "image", "images")
+    found = "the best of short tries on held-out training images" if budget["tried"] else "as none could be held out"
+    return (
+        f", with a budget and a rate of its own: {budget['steps']:,} steps ({budget['epochs']:,} epochs of {images}) "
+        f"at a learning rate of {budget['learning_rate']:g}, {found}"
+    )
+
+
+def _delivered(transfer: TransferComparison) -> str:
+    """Which of the two models is delivered, and by what; test images choose none."""
+    if transfer.control_is_better:
+        return (
+            "As the control is better over the folds, whose images are training images, it is the one that is "
+            "packaged, unless package.take is transferred. The test images had no say in that."
+        )
+    why = "over the folds it is not shown to be worse than the control"
+    if transfer.folds is None:
+        why = "the two were not compared over the folds of the training images (train.control_seeds: 0)"
+    return f"The transferred model is the one that is packaged: test images choose no model, and {why}."

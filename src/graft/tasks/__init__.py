@@ -1,0 +1,1 @@
+"""What is said of a sample: target, head, loss, metrics, response, parity of engines."""

@@ -1,0 +1,1 @@
+"""One label of several classes for each sample."""

@@ -1,0 +1,5 @@
+"""The fixtures of reporting."""
+
+from tests.planted_evaluation import planted
+
+__all__ = ["planted"]

@@ -13,7 +13,7 @@ from PIL import Image
 
 from graft.core.errors import DataError
 from graft.data.ingest import ingested_table
-from graft.data.manifest import build_manifest, describe, usable
+from graft.data.manifest import build_manifest, describe_file, usable
 from graft.data.sources.listing import Sample
 from graft.data.stats_cache import columns_of
 from graft.modalities.image.modality import ImageModality
@@ -30,12 +30,12 @@ def save(path: Path, image: Image.Image) -> Path:
 
 def test_a_bad_file_is_a_problem_and_not_a_crash(tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"text")
-    assert describe(tmp_path / "bad.jpg", IMAGE) == {
+    assert describe_file(tmp_path / "bad.jpg", IMAGE) == {
         "bytes": 4,
         "sha256": hashlib.sha256(b"text").hexdigest(),
         "problems": "this is not an image but text; graft reads JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF",
     }
-    assert describe(tmp_path / "gone.jpg", IMAGE) == {"problems": "there is no such file"}
+    assert describe_file(tmp_path / "gone.jpg", IMAGE) == {"problems": "there is no such file"}
 
 
 def rows(tmp_path: Path, count: int) -> tuple[pd.DataFrame, list[Path]]:

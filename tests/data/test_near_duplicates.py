@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from graft.core.errors import DataError
 from graft.data import near_duplicates
-from graft.data.manifest import describe
+from graft.data.manifest import describe_file
 from graft.data.near_duplicates import cluster_duplicates, near_pairs
 from graft.data.splits.groups import group_rows, refuse_conflicts
 from graft.modalities.image.modality import ImageModality
@@ -88,7 +88,7 @@ def test_a_photograph_that_was_compressed_scaled_or_cropped_is_found_and_others_
         image.resize((image.width // 2, image.height // 2)).save(tmp_path / "half.jpg")
         image.crop((4, 4, image.width - 4, image.height - 4)).save(tmp_path / "crop.jpg")
     copies = sorted(tmp_path.glob("*.jpg"))
-    rows = [describe(file, ImageModality()) for file in (*files, *copies)]
+    rows = [describe_file(file, ImageModality()) for file in (*files, *copies)]
     manifest = pd.DataFrame(
         {"fingerprint": [row["pixel_sha256"] for row in rows], "near_key": [row["phash"] for row in rows]}
     )

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from graft.core.errors import DataError
 from graft.core.packed_files import INDEX_FILE, PackedFile, PackedFolder, open_folder
 from graft.data.ingest import copy_images
-from graft.data.manifest import describe
+from graft.data.manifest import describe_file
 from graft.data.packing import pack_files, pack_images, shard_of
 from graft.data.sources.listing import Sample, Skipped
 from graft.data.sources.scan import ScanScope, scan
@@ -175,7 +175,7 @@ def test_facts_pixels_and_table_are_those_of_the_loose_images(
     assert pack_images(samples, tmp_path / "packed", 2).equals(table)
     loose, packed = (open_folder(tmp_path / name) for name in ("loose", "packed"))
     for path in table["path"]:
-        assert describe(packed / path, ImageModality()) == describe(loose / path, ImageModality())
+        assert describe_file(packed / path, ImageModality()) == describe_file(loose / path, ImageModality())
         if path != "ant/broken.png":
             assert decode.decode(packed / path).tobytes() == decode.decode(loose / path).tobytes()
     with pytest.raises(DataError) as refused:

@@ -35,15 +35,17 @@ def test_what_can_change_a_bit_does(project: Project) -> None:
     assert project.out_of_date() == set()
 
 
-@pytest.mark.parametrize("name", ["diagnosis", "doctor", "examination", "cleaned_copy", "packed"])
+@pytest.mark.parametrize(
+    "name", ["data/doctor/console", "data/doctor/doctor", "data/doctor/audit", "data/doctor/cleaned_copy"]
+)
 def test_a_module_that_only_says_what_is_wrong_puts_nothing_out_of_date(project: Project, name: str) -> None:
-    file = project.root / "src" / "graft" / "images" / f"{name}.py"
+    file = project.root / "src" / "graft" / f"{name}.py"
     file.write_text(file.read_text() + "# another message\n")
     assert project.out_of_date() == set()
 
 
 def test_a_module_that_decides_pixels_does(project: Project) -> None:
-    file = project.root / "src" / "graft" / "images" / "decode.py"
+    file = project.root / "src" / "graft" / "modalities" / "image" / "decode.py"
     before = file.read_text()
     file.write_text(before + "# another decoder\n")
     assert {"validate", "select", "finetune", "evaluate", "package"} <= project.out_of_date()

@@ -20,11 +20,11 @@ def run_doctor(source: str, as_json: bool, fix: Path | None, follow_links: bool,
         ConfigError: the project's params.yaml cannot be used, or asks for a device that is not here.
         DataError: a cleaned copy was asked for and cannot be written.
     """
-    from graft.data.doctor.doctor import doctor, settings_here
+    from graft.data.doctor.doctor import doctor, project_settings
     from graft.pipeline.validate import classes_in_use
     from graft.training.compute.devices import require_device
 
-    settings = settings_here()
+    settings = project_settings()
     data = settings.params.data
     data = replace(data, follow_links=follow_links or data.follow_links, label_from=label_from or data.label_from)
     classes = None if settings.project is None else classes_in_use(settings.project)[0]

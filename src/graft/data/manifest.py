@@ -77,7 +77,7 @@ def with_keys(manifest: pd.DataFrame, modality: Modality) -> pd.DataFrame:
     return manifest.rename(columns={modality.fingerprint_column: "fingerprint", modality.near_key_column: "near_key"})
 
 
-def describe(file: StoredFile, modality: Modality) -> dict[str, Statistic]:
+def describe_file(file: StoredFile, modality: Modality) -> dict[str, Statistic]:
     """The values of a file's row. Never raises for a bad file: what is wrong is in ``problems``."""
     values: dict[str, Statistic] = {}
     try:
@@ -142,13 +142,13 @@ def _describe_all(files: Sequence[StoredFile], modality: Modality, workers: int 
 def _described(files: Sequence[StoredFile], modality: Modality, workers: int | None) -> Iterator[dict[str, Statistic]]:
     count = workers or (1 if _is_quick(files) else min(available_cores(), _MOST_PROCESSES))
     if count == 1:
-        yield from (describe(file, modality) for file in files)
+        yield from (describe_file(file, modality) for file in files)
         return
     from loky import ProcessPoolExecutor
 
     try:
         with ProcessPoolExecutor(count, env={"OMP_NUM_THREADS": "1"}) as pool:
-            yield from pool.map(partial(describe, modality=modality), files, chunksize=_CHUNK)
+            yield from pool.map(partial(describe_file, modality=modality), files, chunksize=_CHUNK)
     except BrokenProcessPool:
         raise DataError(
             "a process that was reading files was killed, most often for want of memory",

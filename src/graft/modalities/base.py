@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from graft.core.settings import Params
     from graft.modalities.check_spec import CheckSpec
 
-# What a modality decodes to is its own affair.
-Sample = Any
 Statistic = str | int | float | None
 ColumnType = Literal["int64", "float64", "string"]
 FeatureKind = Literal["number", "category"]
@@ -88,23 +86,23 @@ class Modality(Protocol):
     slice_features: Sequence[Feature]
     code: Sequence[str]
 
-    def decode(self, raw: bytes) -> Sample:
-        """Read a file's bytes.
+    def decode(self, raw: bytes) -> Any:
+        """Read a file's bytes; what they are decoded to is the modality's own.
 
         Raises:
             DataError: they are not a sample that can be used; says what is wrong and the remedy.
         """
         ...
 
-    def stats(self, sample: Sample) -> Mapping[str, Statistic]:
+    def stats(self, sample: Any) -> Mapping[str, Statistic]:
         """Its values of the columns :attr:`statistics`."""
         ...
 
-    def fingerprint(self, sample: Sample) -> str:
+    def fingerprint(self, sample: Any) -> str:
         """Equal for equal content, whatever the file format."""
         ...
 
-    def near_key(self, sample: Sample) -> bytes | None:
+    def near_key(self, sample: Any) -> bytes | None:
         """A hash of fixed length whose Hamming distance is small for near content; None where it would mean nothing."""
         ...
 

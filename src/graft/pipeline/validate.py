@@ -13,7 +13,7 @@ from graft.data.validation.builtin_checks import checks_of
 from graft.data.validation.findings import Finding, by_cause
 from graft.data.validation.reference import read_history, summarise_data, write_history
 from graft.data.validation.report import PAGE_FILE, summarise, write_report
-from graft.data.validation.suite import Known, not_checked, severities, validate_manifest, with_quarantine
+from graft.data.validation.suite import Reference, not_checked, severities, validate_manifest, with_quarantine
 from graft.inference.artifact import CARD_FILE, read_card
 from graft.modalities.registry import find_modality
 from graft.pipeline.runner import run_stage
@@ -44,12 +44,12 @@ def run(params: Params, workspace: Workspace) -> None:
     classes, trouble = classes_in_use(workspace)
     if trouble:
         print(f"validate: the classes are not compared with the packaged model's: {trouble}")
-    known = Known(classes, history.reference(data))
-    findings = validate_manifest(manifest, params, known)
+    reference = Reference(classes, history.reference(data))
+    findings = validate_manifest(manifest, params, reference)
     kept = with_quarantine(manifest, findings)
     with atomic_file(workspace.manifest) as beside:
         kept.to_parquet(beside, index=False)
-    summary = summarise(kept, params.data.source, not_checked(manifest, params, known))
+    summary = summarise(kept, params.data.source, not_checked(manifest, params, reference))
     write_report(workspace.validation, summary, findings, lambda path: modality.preview(read_bytes(raw / path)))
     broken = by_cause(findings)
     for finding in broken:

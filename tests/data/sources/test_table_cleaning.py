@@ -21,7 +21,7 @@ from rich.console import Console
 
 from graft.core.errors import DataError
 from graft.data.doctor.cleaned_copy import write_cleaned_copy
-from graft.data.doctor.diagnosis import show
+from graft.data.doctor.console import print_audit
 from graft.data.doctor.doctor import DEFAULTS, audit_path, doctor
 from graft.data.ingest import ingested_table
 from graft.data.sources.listing import SourceListing
@@ -563,7 +563,7 @@ def test_classes_that_differ_only_in_case_are_a_warning(make_classes: Callable[.
 
 def printed(found: Any, terminal: bool) -> list[str]:
     stream = io.StringIO()
-    show(
+    print_audit(
         found,
         Console(file=stream, width=80, force_terminal=terminal, no_color=True, highlight=False, soft_wrap=True),
     )

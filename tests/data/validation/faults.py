@@ -13,7 +13,7 @@ from graft.core.settings import Params, Validation
 from graft.data.doctor.doctor import DEFAULTS
 from graft.data.validation.builtin_checks import LARGE_CLUSTER
 from graft.data.validation.drift import Distribution, summarise
-from graft.data.validation.suite import Known
+from graft.data.validation.suite import Reference
 from graft.modalities.image.modality import ImageModality
 
 PER_CLASS = 30
@@ -73,7 +73,7 @@ class Case:
     limits: Validation = field(
         default_factory=lambda: Validation(max_imbalance=2.0, allowed_modes=("RGB", "L"), allowed_formats=("JPEG",))
     )
-    known: Known = field(default_factory=lambda: Known(("cat", "dog"), summarised(clean_manifest())))
+    reference: Reference = field(default_factory=lambda: Reference(("cat", "dog"), summarised(clean_manifest())))
 
     def having(self, row: int, **values: object) -> Case:
         """The same with other values in a row."""
@@ -100,17 +100,17 @@ def _decodable(case: Case) -> Case:
 
 
 def _two_classes(case: Case) -> Case:
-    return replace(case.without(case.manifest["label"] == "dog"), known=Known(("cat",), None))
+    return replace(case.without(case.manifest["label"] == "dog"), reference=Reference(("cat",), None))
 
 
 def _images_per_class(case: Case) -> Case:
     few = case.without((case.manifest["label"] == "dog") & (case.manifest.index >= PER_CLASS + 4))
-    return replace(few, limits=replace(case.limits, max_imbalance=100.0), known=Known(("cat", "dog"), None))
+    return replace(few, limits=replace(case.limits, max_imbalance=100.0), reference=Reference(("cat", "dog"), None))
 
 
 def _balance(case: Case) -> Case:
     few = case.without((case.manifest["label"] == "dog") & (case.manifest.index >= PER_CLASS + 10))
-    return replace(few, known=Known(("cat", "dog"), None))
+    return replace(few, reference=Reference(("cat", "dog"), None))
 
 
 def _conflict(case: Case) -> Case:
@@ -151,7 +151,7 @@ FAULTS: dict[str, Callable[[Case], Case]] = {
     "one_scene": _one_scene,
     "duplicates": lambda case: case.with_copies(2),
     "cluster_size": lambda case: case.with_copies(LARGE_CLUSTER + 1),
-    "model_classes": lambda case: replace(case, known=replace(case.known, classes=("bird", "cat", "dog"))),
+    "model_classes": lambda case: replace(case, reference=replace(case.reference, classes=("bird", "cat", "dog"))),
     "drift": _drift,
 }
 

@@ -14,7 +14,7 @@ from graft.data.splits.groups import image_clusters
 from graft.data.validation import predicates
 from graft.data.validation.builtin_checks import checks_of
 from graft.data.validation.findings import Finding, by_cause, refuses
-from graft.data.validation.suite import Known, not_checked, severities, validate_manifest, with_quarantine
+from graft.data.validation.suite import Reference, not_checked, severities, validate_manifest, with_quarantine
 from graft.modalities.check_spec import CheckSpec
 from graft.modalities.image.modality import ImageModality
 from tests.data.validation.faults import ENTAILED, FAULTS, NAMED, Case, params_with
@@ -34,14 +34,14 @@ def planted(check: CheckSpec, **severity: str) -> Case:
 
 
 def validate(case: Case) -> dict[str, Finding]:
-    return {item.check: item for item in validate_manifest(case.manifest, params_with(case.limits), case.known)}
+    return {item.check: item for item in validate_manifest(case.manifest, params_with(case.limits), case.reference)}
 
 
 def test_the_clean_table_meets_every_check() -> None:
     findings = validate(Case())
     assert list(findings) == [check.name for check in CHECKS]
     assert [name for name, finding in findings.items() if not finding.success] == []
-    assert not_checked(Case().manifest, params_with(Case().limits), Case().known) == {}
+    assert not_checked(Case().manifest, params_with(Case().limits), Case().reference) == {}
 
 
 @EVERY
@@ -75,7 +75,7 @@ def test_what_all_quarantines_left_meets_everything() -> None:
     for check in FILE_CHECKS:
         case = FAULTS[check.name](case)
     limits = replace(case.limits, severity={check.name: "quarantine" for check in FILE_CHECKS})
-    findings = validate_manifest(case.manifest, params_with(limits), case.known)
+    findings = validate_manifest(case.manifest, params_with(limits), case.reference)
     broken = {item.check for item in findings if not item.success}
     # Once the copies are reduced to one, no cluster is large.
     assert broken >= {check.name for check in FILE_CHECKS} - {"cluster_size"}
@@ -99,7 +99,7 @@ def test_what_is_ignored_is_not_checked_and_said_to_be(check: CheckSpec) -> None
         with pytest.raises(ConfigError, match="no model can be trained on data that does not meet it"):
             validate(case)
         return
-    skipped = not_checked(case.manifest, params_with(case.limits), case.known)
+    skipped = not_checked(case.manifest, params_with(case.limits), case.reference)
     assert skipped[check.name] == f"validation.severity.{check.name} is ignore"
 
 
@@ -198,7 +198,7 @@ def test_what_there_is_nothing_to_compare_with_is_not_checked_and_said_to_be() -
 
 
 def test_the_model_and_the_data_each_have_a_class_of_their_own() -> None:
-    case = replace(Case(), known=replace(Case().known, classes=("bird", "cat")))
+    case = replace(Case(), reference=replace(Case().reference, classes=("bird", "cat")))
     finding = validate(case)["model_classes"]
     assert finding.count == 2
     assert [(item.path, item.source, item.value) for item in finding.failing[:2]] == [
@@ -235,7 +235,7 @@ def test_quarantine_of_copies_does_not_hide_that_an_image_has_two_labels(name: s
 @EVERY
 def test_the_doctors_predicates_answer_as_great_expectations_does(check: CheckSpec) -> None:
     for case in (Case(), planted(check), planted(BY_NAME["decodable"]).having(5, mode=None, width=pd.NA)):
-        args = case.manifest, params_with(case.limits), case.known
+        args = case.manifest, params_with(case.limits), case.reference
         assert validate_manifest(*args, predicates.broken_rows) == validate_manifest(*args)
 
 
@@ -243,7 +243,7 @@ def with_few(case: Case, count: int = 2) -> Case:
     """The case with a third class of so few images."""
     manifest = case.manifest.copy()
     manifest.loc[manifest.index[-count:], "label"] = "few"
-    return replace(case, manifest=manifest, known=Known(("cat", "dog"), None))
+    return replace(case, manifest=manifest, reference=Reference(("cat", "dog"), None))
 
 
 def test_a_class_of_too_few_images_is_left_out_whole_and_the_others_are_trained_on() -> None:
@@ -298,7 +298,7 @@ CAUSES = {
 
 @pytest.mark.parametrize(("values", "cause", "severity", "also"), CAUSES.values(), ids=CAUSES)
 def test_one_cause_is_one_finding(values: dict[str, object], cause: str, severity: str, also: set[str]) -> None:
-    case = Case(known=Known(("cat", "dog"), None))
+    case = Case(reference=Reference(("cat", "dog"), None))
     case = replace(case, limits=replace(case.limits, allowed_modes=None))
     for row in (3, 40):
         case = case.having(row, **values)
@@ -310,7 +310,9 @@ def test_one_cause_is_one_finding(values: dict[str, object], cause: str, severit
 
 
 def test_what_a_cause_does_not_explain_whole_stands_for_itself() -> None:
-    case = Case(known=Known(("cat", "dog"), None)).having(3, contrast=0.0, sharpness=0.0).having(4, sharpness=0.0)
+    case = (
+        Case(reference=Reference(("cat", "dog"), None)).having(3, contrast=0.0, sharpness=0.0).having(4, sharpness=0.0)
+    )
     assert [item.check for item in by_cause(validate(case).values())] == ["contrast", "sharpness"]
 
 

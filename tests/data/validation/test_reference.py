@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from graft.core.errors import DataError
-from graft.data.validation.reference import DataSummary, History, read_history, write_history
+from graft.data.validation.reference import DataSummary, ValidationHistory, read_history, write_history
 from graft.data.validation.reference import summarise_data as summarise
 from graft.modalities.image.modality import ImageModality
 from tests.data.validation.faults import clean_manifest
@@ -30,12 +30,12 @@ FIRST, SECOND, THIRD = (summarise_data(manifest(factor)) for factor in (1.0, 0.5
 
 
 def test_the_first_data_is_compared_with_nothing() -> None:
-    assert History().reference(FIRST) is None
-    assert History().passed(FIRST).reference(FIRST) is None
+    assert ValidationHistory().reference(FIRST) is None
+    assert ValidationHistory().passed(FIRST).reference(FIRST) is None
 
 
 def test_data_is_compared_with_the_last_other_data_however_often() -> None:
-    history = History().passed(FIRST)
+    history = ValidationHistory().passed(FIRST)
     assert history.reference(SECOND) == FIRST.distributions
     again = history.passed(SECOND)
     assert again.reference(SECOND) == FIRST.distributions
@@ -47,8 +47,8 @@ def test_data_is_compared_with_the_last_other_data_however_often() -> None:
 
 def test_it_is_kept_whole_in_its_file(tmp_path: Path) -> None:
     file = tmp_path / "data/validated.json"
-    assert read_history(file) == History()
-    history = History().passed(FIRST).passed(SECOND)
+    assert read_history(file) == ValidationHistory()
+    history = ValidationHistory().passed(FIRST).passed(SECOND)
     write_history(file, history)
     assert read_history(file) == history
     assert file.stat().st_size < 50_000
@@ -88,4 +88,4 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, text: str) -> N
 def test_a_file_of_another_version_is_no_reason_to_stop(tmp_path: Path) -> None:
     file = tmp_path / "validated.json"
     file.write_text('{"format": 1}')
-    assert read_history(file) == History()
+    assert read_history(file) == ValidationHistory()

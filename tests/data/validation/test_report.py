@@ -154,7 +154,7 @@ def test_hostile_names_are_shown_as_text(make_classes: Callable[..., Path], tmp_
 
 def test_drift_and_classes_of_the_model_have_their_place_on_the_page(tmp_path: Path) -> None:
     case = FAULTS["drift"](FAULTS["model_classes"](Case()))
-    findings = validate_manifest(case.manifest, params_with(case.limits), case.known)
+    findings = validate_manifest(case.manifest, params_with(case.limits), case.reference)
     page = render_page(summarise(case.manifest, "x"), findings, lambda path: "")
     assert '<span class="count soft">1 feature</span>' in page
     assert "differs by 1.00: median 0.494 before, 0.794 now" in page

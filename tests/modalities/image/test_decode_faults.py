@@ -56,10 +56,10 @@ def test_all_faults_together_fit_into_a_gibibyte_and_do_not_hang(tmp_path: Path)
     code = (
         "import resource, sys; from pathlib import Path\n"
         f"resource.setrlimit(resource.RLIMIT_AS, ({MEMORY}, {MEMORY}))\n"
-        "from graft.data.manifest import describe\n"
+        "from graft.data.manifest import describe_file\n"
         "from graft.modalities.image.modality import ImageModality\n"
         "for line in sys.stdin:\n"
-        "    print(describe(Path(line.rstrip('\\n')), ImageModality()).get('problems', 'an image'))\n"
+        "    print(describe_file(Path(line.rstrip('\\n')), ImageModality()).get('problems', 'an image'))\n"
     )
     names = "".join(f"{tmp_path / 'images' / path}\n" for path in planted)
     done = subprocess.run(

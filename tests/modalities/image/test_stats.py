@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from graft.data.manifest import describe
+from graft.data.manifest import describe_file
 from graft.modalities.image.modality import ImageModality
 from graft.modalities.image.stats import Tones, perceptual_hash, sharpness
 from tests.conftest import picture
 
 
 def stats_of(path: Path) -> SimpleNamespace:
-    return SimpleNamespace(**describe(path, ImageModality()))
+    return SimpleNamespace(**describe_file(path, ImageModality()))
 
 
 def save(path: Path, image: Image.Image) -> Path:

@@ -28,7 +28,7 @@ from graft.data.stats_cache import StatsCache
 from graft.data.validation import predicates
 from graft.data.validation.findings import FailingItem, Finding, refuses
 from graft.data.validation.reference import read_history, summarise_data
-from graft.data.validation.suite import NOTHING, Known, validate_manifest, with_quarantine
+from graft.data.validation.suite import NO_REFERENCE, Reference, validate_manifest, with_quarantine
 from graft.modalities.base import Modality
 from graft.modalities.registry import find_modality
 
@@ -111,13 +111,13 @@ class AuditSettings:
         """What the project's stage `split` has tested and trained on before."""
         return None if self.project is None else read_split_history(self.project.split_history)
 
-    def known(self, manifest: pd.DataFrame) -> Known:
+    def reference(self, manifest: pd.DataFrame) -> Reference:
         """What the project's stage `validate` would compare the data with."""
         if self.project is None:
-            return NOTHING
+            return NO_REFERENCE
         history = read_history(self.project.validated)
         data = summarise_data(manifest, self.modality)
-        return Known(self.model_classes, history.reference(data))
+        return Reference(self.model_classes, history.reference(data))
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def unlistable(source: str, error: DataError, settings: AuditSettings) -> Audit:
 def audit(loaded: LoadedSource, settings: AuditSettings) -> Audit:
     """Run every check on what was read, and try to divide it."""
     manifest, found, params = loaded.manifest, loaded.found, settings.params
-    checked = validate_manifest(manifest, params, settings.known(manifest), predicates.broken_rows)
+    checked = validate_manifest(manifest, params, settings.reference(manifest), predicates.broken_rows)
     findings = (*_of_the_table(found), *_of_the_classes(found), *checked)
     manifest = with_quarantine(manifest, checked)
     split: dict[str, int] = {}

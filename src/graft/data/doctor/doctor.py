@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULTS = AuditSettings(Params(zoo=Zoo(candidates=(Candidate(arch="resnet18", weights="none"),))))
 
 
-def settings_here() -> AuditSettings:
+def project_settings() -> AuditSettings:
     """Those of the project that the current folder lies in; where there is none graft's defaults.
 
     Raises:
@@ -50,30 +50,30 @@ def doctor(source: str, as_json: bool, settings: AuditSettings | None = None, fi
     Args:
         source: what ``data.source`` could be.
         as_json: print one object for programs.
-        settings: what it is checked against; :func:`settings_here` without.
+        settings: what it is checked against; :func:`project_settings` without.
         fix: where to write a cleaned copy as a table; the code returned is then about that copy.
 
     Raises:
         ConfigError: the settings cannot be used.
         DataError: the cleaned copy cannot be written.
     """
-    from graft.data.doctor.diagnosis import show, show_fix_command
+    from graft.data.doctor.console import print_audit, print_fix_command
 
-    settings = settings or settings_here()
+    settings = settings or project_settings()
     if fix is not None:
         return _fix(source, settings, fix, as_json)
     found = audit_path(source, settings)
     if as_json:
         _print_json(found.to_json())
     else:
-        show(found, _console())
-        show_fix_command(found, _console())
+        print_audit(found, _console())
+        print_fix_command(found, _console())
     return 1 if found.refused else 0
 
 
 def _fix(source: str, settings: AuditSettings, fix: Path, as_json: bool) -> int:
     """Audit, write the cleaned copy, and say what becomes of it."""
-    from graft.data.doctor.diagnosis import show, show_cleaned
+    from graft.data.doctor.console import print_audit, print_cleaned
 
     check_output(fix)
     loaded = load(source, settings)
@@ -84,8 +84,8 @@ def _fix(source: str, settings: AuditSettings, fix: Path, as_json: bool) -> int:
     if as_json:
         _print_json({**before.to_json(), "cleaned": {**cleaned.to_json(), "refused": after.refused}})
     else:
-        show(before, _console())
-        show_cleaned(cleaned, before, after, _console())
+        print_audit(before, _console())
+        print_cleaned(cleaned, before, after, _console())
     return 1 if after.refused else 0
 
 

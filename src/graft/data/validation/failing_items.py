@@ -21,14 +21,14 @@ Explain = Callable[[str], str]
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ValidatedTables:
     """What a validation looked at: the tables that were validated, and every row of the manifest."""
 
     tables: Mapping[TableName, pd.DataFrame]
     rows: pd.DataFrame
 
 
-def failing_items(check: CheckSpec, broken: Sequence[str], evidence: Evidence) -> tuple[FailingItem, ...]:
+def failing_items(check: CheckSpec, broken: Sequence[str], evidence: ValidatedTables) -> tuple[FailingItem, ...]:
     """What broke ``check``, given the keys of the rows that did.
 
     These are files; of a class its first files; of a feature that drifted a typical sample. A class that only a model

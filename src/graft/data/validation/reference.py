@@ -42,7 +42,7 @@ class DataSummary:
 
 
 @dataclass(frozen=True)
-class History:
+class ValidationHistory:
     """The data that passed last, and the other data that passed before it, if any did."""
 
     last: DataSummary | None = None
@@ -53,11 +53,11 @@ class History:
         known = self.before if self.last is not None and self.last.fingerprint == data.fingerprint else self.last
         return None if known is None else known.distributions
 
-    def passed(self, data: DataSummary) -> History:
+    def passed(self, data: DataSummary) -> ValidationHistory:
         """The history after ``data`` passed."""
         if self.last is not None and self.last.fingerprint == data.fingerprint:
-            return History(data, self.before)
-        return History(data, self.last)
+            return ValidationHistory(data, self.before)
+        return ValidationHistory(data, self.last)
 
 
 def summarise_data(manifest: pd.DataFrame, modality: Modality) -> DataSummary:
@@ -68,7 +68,7 @@ def summarise_data(manifest: pd.DataFrame, modality: Modality) -> DataSummary:
     return DataSummary(hashlib.sha256("".join(lines).encode()).hexdigest(), summarise(rows, modality.drift_features))
 
 
-def read_history(path: Path) -> History:
+def read_history(path: Path) -> ValidationHistory:
     """Read the file; empty where there is none yet, or where another version of graft wrote it.
 
     Raises:
@@ -76,9 +76,9 @@ def read_history(path: Path) -> History:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return _history_type().validate_python(values["history"]) if values["format"] == FORMAT else History()
+        return _history_type().validate_python(values["history"]) if values["format"] == FORMAT else ValidationHistory()
     except FileNotFoundError:
-        return History()
+        return ValidationHistory()
     except (KeyError, TypeError, ValueError) as error:  # pydantic's own error is a ValueError
         raise DataError(
             f"the summary of the last validated data is damaged: {error!r}",
@@ -87,11 +87,11 @@ def read_history(path: Path) -> History:
         ) from None
 
 
-def write_history(path: Path, history: History) -> None:
+def write_history(path: Path, history: ValidationHistory) -> None:
     """Write the file whole."""
     write_json(path, {"format": FORMAT, "history": _history_type().dump_python(history, mode="json")})
 
 
 @cache
-def _history_type() -> TypeAdapter[History]:
-    return TypeAdapter(History)
+def _history_type() -> TypeAdapter[ValidationHistory]:
+    return TypeAdapter(ValidationHistory)

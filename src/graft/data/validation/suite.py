@@ -11,7 +11,7 @@ from graft.core.settings import Params, SeverityChoice, Validation
 from graft.data.validation.builtin_checks import checks_of
 from graft.data.validation.drift import Distribution, measure_drift
 from graft.data.validation.expectations import broken_rows
-from graft.data.validation.failing_items import Evidence, failing_items
+from graft.data.validation.failing_items import ValidatedTables, failing_items
 from graft.data.validation.findings import Finding, explained
 from graft.data.validation.tables import (
     ABOUT,
@@ -32,7 +32,7 @@ _WHERE = "validation.severity"
 
 
 @dataclass(frozen=True)
-class Known:
+class Reference:
     """What the data is compared with, where there is such a thing.
 
     Attributes:
@@ -44,7 +44,7 @@ class Known:
     distributions: Mapping[str, Distribution] | None = None
 
 
-NOTHING = Known()
+NO_REFERENCE = Reference()
 # A table, checks of it and their limits -> for each check by name the keys of the rows that broke it, or None.
 Evaluate = Callable[["pd.DataFrame", Sequence[CheckSpec], Validation], dict[str, tuple[str, ...] | None]]
 
@@ -73,7 +73,7 @@ def severities(checks: Iterable[CheckSpec], limits: Validation) -> dict[str, Sev
 
 
 def validate_manifest(
-    manifest: pd.DataFrame, params: Params, known: Known = NOTHING, evaluate: Evaluate = broken_rows
+    manifest: pd.DataFrame, params: Params, reference: Reference = NO_REFERENCE, evaluate: Evaluate = broken_rows
 ) -> tuple[Finding, ...]:
     """Run every check of ``data.modality`` against a manifest.
 
@@ -83,7 +83,7 @@ def validate_manifest(
     Args:
         manifest: as :func:`graft.data.manifest.build_manifest` gives it.
         params: thresholds and severities, and what checks of the modality depend on.
-        known: what the data is compared with.
+        reference: what the data is compared with.
         evaluate: what computes the expectations: Great Expectations, or :mod:`graft.data.validation.predicates`.
 
     Returns:
@@ -94,8 +94,8 @@ def validate_manifest(
         GraftError: Great Expectations could not compute an expectation, which is a fault of graft.
     """
     modality = find_modality(params.data.modality)
-    run = _Run(params.validation, severities(checks_of(modality), params.validation), evaluate)
-    skipped = not_checked(manifest, params, known)
+    run = _CheckRunner(params.validation, severities(checks_of(modality), params.validation), evaluate)
+    skipped = not_checked(manifest, params, reference)
     checks = [check for check in checks_of(modality) if check.name not in skipped]
     rows = rest = relate(modality.check_columns(manifest, params), modality, params.validation.near_duplicate_distance)
     findings: dict[str, Finding] = {}
@@ -110,16 +110,16 @@ def validate_manifest(
                 counted = counted[~counted["label"].isin(counted.loc[counted["path"].isin(finding.left_out), "label"])]
     # Drift is measured on all rows: on the rest, a changed threshold would look like drift.
     usable = manifest[manifest["problems"].isna()]
-    shifts = measure_drift(known.distributions or {}, usable, modality.drift_features)
+    shifts = measure_drift(reference.distributions or {}, usable, modality.drift_features)
     tables: dict[TableName, pd.DataFrame] = {
         "images": images_table(rest),
         "classes": classes_table(labelled(rest), counted["label"]),
-        "class_set": class_set_table(labelled(rest), known.classes or ()),
+        "class_set": class_set_table(labelled(rest), reference.classes or ()),
         "drift": drift_table(shifts, usable["path"]),
     }
     for name in tables:
         others = [check for check in checks if check.table == name and check.name not in findings]
-        findings |= run.findings(others, Evidence(tables, rows))
+        findings |= run.findings(others, ValidatedTables(tables, rows))
     return explained([findings[check.name] for check in checks], {check.name: check.explains for check in checks})
 
 
@@ -133,7 +133,7 @@ def with_quarantine(manifest: pd.DataFrame, findings: Sequence[Finding]) -> pd.D
     )
 
 
-def not_checked(manifest: pd.DataFrame, params: Params, known: Known = NOTHING) -> dict[str, str]:
+def not_checked(manifest: pd.DataFrame, params: Params, reference: Reference = NO_REFERENCE) -> dict[str, str]:
     """The checks that do not apply, by name, each with the reason."""
     modality = find_modality(params.data.modality)
     limits, columns = params.validation, modality.check_columns(manifest, params).columns
@@ -146,9 +146,9 @@ def not_checked(manifest: pd.DataFrame, params: Params, known: Known = NOTHING) 
             return f"validation.{check.name} is null"
         if check.column == "straddles" and not divided:
             return "the data does not come divided into train and test"
-        if check.table == "class_set" and known.classes is None:
+        if check.table == "class_set" and reference.classes is None:
             return "there is no packaged model to compare with"
-        if check.table == "drift" and known.distributions is None:
+        if check.table == "drift" and reference.distributions is None:
             return "there is no other validated data to compare with"
         return check.absent if check.absent is not None and check.column not in columns else None
 
@@ -157,30 +157,30 @@ def not_checked(manifest: pd.DataFrame, params: Params, known: Known = NOTHING) 
 
 
 @dataclass(frozen=True)
-class _Run:
+class _CheckRunner:
     limits: Validation
     chosen: Mapping[str, SeverityChoice]
     evaluate: Evaluate
 
-    def findings(self, checks: Sequence[CheckSpec], evidence: Evidence) -> dict[str, Finding]:
+    def findings(self, checks: Sequence[CheckSpec], tables: ValidatedTables) -> dict[str, Finding]:
         """A finding for each of ``checks``, all of which are about one table."""
         if not checks:
             return {}
-        broken = self.evaluate(evidence.tables[checks[0].table], checks, self.limits)
-        return {check.name: self._finding(check, broken[check.name], evidence) for check in checks}
+        broken = self.evaluate(tables.tables[checks[0].table], checks, self.limits)
+        return {check.name: self._finding(check, broken[check.name], tables) for check in checks}
 
     def quarantine(self, check: CheckSpec, rows: pd.DataFrame) -> Finding:
         """The finding of a check that leaves out the files or classes that break it, but for those that it spares."""
         images = labelled(rows)
         table = classes_table(images, images["label"]) if check.whole_class else images_table(rows)
         keys = self.evaluate(table, [check], self.limits)[check.name]
-        finding = self._finding(check, keys, Evidence({check.table: table}, rows))
+        finding = self._finding(check, keys, ValidatedTables({check.table: table}, rows))
         if check.whole_class:
             return replace(finding, left_out=tuple(rows.loc[rows["label"].isin(keys or ()), "path"]))
         spared = set(table.loc[table[check.spared], "path"]) if check.spared else set()
         return replace(finding, left_out=tuple(path for path in keys or () if path not in spared))
 
-    def _finding(self, check: CheckSpec, broken: Sequence[str] | None, evidence: Evidence) -> Finding:
+    def _finding(self, check: CheckSpec, broken: Sequence[str] | None, tables: ValidatedTables) -> Finding:
         severity = self.chosen[check.name]
         assert severity != "ignore", "what is ignored is not checked"
         return Finding(
@@ -189,7 +189,7 @@ class _Run:
             broken is None,
             check.says(self.limits),
             0 if broken is None else len(broken) or 1,
-            () if broken is None else failing_items(check, broken, evidence),
+            () if broken is None else failing_items(check, broken, tables),
             check.remedy,
             about=ABOUT[check.table],
         )

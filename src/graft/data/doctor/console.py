@@ -29,7 +29,7 @@ _WIDEST = 100
 _MENDABLE = {"decodable", "label_conflict"}
 
 
-def show(audit: Audit, console: Console) -> None:
+def print_audit(audit: Audit, console: Console) -> None:
     """Print an audit."""
     _say(console, f"{audit.source}: {_overview(audit)}", hanging="  ", style="bold")
     _say(console, f"  held to {audit.settings or _NO_PROJECT}")
@@ -44,13 +44,13 @@ def show(audit: Audit, console: Console) -> None:
     _show_verdict(audit, console)
 
 
-def show_fix_command(audit: Audit, console: Console) -> None:
+def print_fix_command(audit: Audit, console: Console) -> None:
     """Print the command that would write a cleaned copy, where it would mend anything."""
     if hint := _hint(audit):
         _say(console, hint, hanging="  ")
 
 
-def show_cleaned(cleaned: CleanedCopy, before: Audit, after: Audit, console: Console) -> None:
+def print_cleaned(cleaned: CleanedCopy, before: Audit, after: Audit, console: Console) -> None:
     """Print what was written, and whether the copy can be trained on; what was said of the original is not repeated."""
     _say(
         console,

@@ -166,10 +166,10 @@ def test_only_what_is_trained_on_is_mixed(extractor: Extractor) -> None:
     assert curve[0] == trained.curve[0], "the head is fitted to plain images"
 
 
-@pytest.mark.parametrize("room", ["features", "evaluate", "serve", "predict.py"])
-def test_features_evaluation_and_service_know_no_augmentation(room: str) -> None:
-    place = Path(graft.__file__).parent / room
-    files = [place] if place.is_file() else sorted(place.rglob("*.py"))
+@pytest.mark.parametrize("package", ["features", "evaluation", "inference", "serving"])
+def test_features_evaluation_and_service_know_no_augmentation(package: str) -> None:
+    place = Path(graft.__file__).parent / package
+    files = sorted(place.rglob("*.py"))
     assert files
     for file in files:
         named = [

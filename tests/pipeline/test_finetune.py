@@ -101,7 +101,7 @@ def test_what_was_better_on_the_folds_is_delivered_and_the_reason_is_written_dow
     project: Callable[..., Workspace],
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    why = f"the better mean over the folds: {why}"
+    why = f"the best mean over the folds: {why}"
     workspace = project({"extract": extract, "finetune": finetune}, control=False)
     assert run() == 0
     said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))

@@ -174,11 +174,12 @@ def test_a_better_policy_is_what_finetune_takes(
     """And what `augment.policy` has is trial 0, whatever it is, and stays where nothing beats it."""
     workspace = project()
     params = load_params(workspace.params)
-    seen = plant(monkeypatch, lambda values: 1.0 if values["policy"] == "mixup" else 0.5)
+    seen = plant(monkeypatch, lambda values: 0.5)
     searching(workspace, trials=3, search=("policy",))
     assert seen[0] == {"policy": "as set"} and len(seen) == 3
     assert tune.with_tuned_settings(params, workspace) == params
-    searching(workspace, trials=20, search=("policy",))
+    plant(monkeypatch, lambda values: 1.0 if values["policy"] == "mixup" else 0.5)
+    searching(workspace, trials=25, search=("policy",))
     assert best(workspace)["augment"] == {"policy": "mixup"} and best(workspace)["train"] == {}
     assert tune.with_tuned_settings(params, workspace).augment.policy == (NamedPolicy("mixup"),)
     assert tune.with_tuned_settings(params, workspace).train == params.train

@@ -1,4 +1,4 @@
-"""The search: the settings at hand come first, a killed search goes on as if it had not been, luck beats nothing."""
+"""The search: the current settings come first, a killed search goes on as if it had not been, luck beats nothing."""
 
 from __future__ import annotations
 
@@ -243,12 +243,12 @@ def test_what_is_better_by_luck_beats_nothing() -> None:
     default = tried(0.80, 0.90, 0.85, rate=0.003)
     lucky = tried(0.95, 0.80, 0.86)
     assert choose_best([default, lucky]).values == {}
-    assert choose_best([default, lucky]).reason.startswith("the settings at hand stay: the best of 2 trials")
+    assert choose_best([default, lucky]).reason.startswith("the current settings stay: the best of 2 trials")
     better = choose_best([default, lucky, tried(0.85, 0.94, 0.90)])
     assert better.values == {"learning_rate": 0.01}
     # Paired, and corrected for training parts that overlap: root(1/3 + 1/2) of the deviation of 5, 4 and 5 points.
     assert better.reason == (
-        "the best of 3 trials had accuracy 0.897 over the folds, the settings at hand 0.850: better by 4.7 points with "
+        "the best of 3 trials had accuracy 0.897 over the folds, the current settings 0.850: better by 4.7 points with "
         "a standard error of 0.5 points"
     )
 

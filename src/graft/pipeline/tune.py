@@ -37,7 +37,7 @@ def run(params: Params, workspace: Workspace) -> None:
 
     Raises:
         ConfigError: something cannot be searched.
-        TrainingError: the settings at hand cannot be trained.
+        TrainingError: the current settings cannot be trained.
     """
     from graft.core.determinism import make_deterministic
     from graft.metrics.scorer import scorer
@@ -138,7 +138,7 @@ def write(
 
 
 def read_best(path: Path) -> dict[str, Any]:
-    """The values that the search found better, by name; empty where the settings at hand stay.
+    """The values that the search found better, by name; empty where the current settings stay.
 
     Raises:
         DataError: there was no search yet, or its result is damaged.

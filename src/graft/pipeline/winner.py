@@ -66,7 +66,7 @@ def winner_trainer(winner: Winner, params: Params, workspace: Workspace) -> Cand
 
 
 def searched_strategy(winner: Winner, params: Params) -> str:
-    """The strategy that a search varies: fine-tuning, also where the head was better at the settings at hand."""
+    """The strategy that a search varies: fine-tuning, also where the head was better at the current settings."""
     from graft.training.auto_strategy import choose_strategy
 
     return choose_strategy(params.train, winner.candidate.weights, {}).strategy

@@ -1,4 +1,4 @@
-"""A source task of any data source: which of its images to train on, which to score by, and which to leave alone.
+"""Divide a source data set into training and held-out images, without any test image of the target.
 
 Nothing that the target is tested on may be seen in pretraining: the model that grows from it would have seen its test.
 So images of the source that show a test image of the target, to the pixel or nearly, are left out and counted.

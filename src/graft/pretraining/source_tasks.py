@@ -1,4 +1,4 @@
-"""Source tasks: what source models are trained on and scored by, whether rendered or read from files.
+"""Source tasks: the data sets that source models are trained and scored on, rendered or read from files.
 
 To add a source task that is made and not read, write a class with the members of :class:`SourceTask` and a branch in
 the stage `pretrain`; whatever lies in files is :class:`ImageTask` already.

@@ -1,4 +1,4 @@
-"""Losses and weights that are not finite: the training stops at that step, and says which one it was."""
+"""The error for a loss or for weights that are not finite; it names stage, epoch, step, rate and batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 from graft.core.errors import TrainingError
 
-# So many images of the batch are named; the rest is counted.
+# Images of the batch that the message names; the rest is counted.
 NAMED = 8
 
 

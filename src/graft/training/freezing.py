@@ -1,4 +1,4 @@
-"""What of a network learns in a stage: gradients, batch statistics, and the rate and decay of every parameter."""
+"""Freezing of blocks and of BatchNorm statistics, and the optimizer's parameter groups."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from graft.training.strategies import Stage
 
 
 def freeze(network: Network, stage: Stage) -> None:
-    """Let only the stage's blocks and the head learn; the rest neither learns nor updates its statistics."""
+    """Train only the stage's blocks and the head; freeze the parameters and the BatchNorm statistics of the others."""
     for index, group in enumerate(network.layer_groups()):
         for module in group:
             module.requires_grad_(index >= stage.start)
@@ -23,14 +23,14 @@ def freeze(network: Network, stage: Stage) -> None:
 
 
 def keep_statistics(module: nn.Module) -> None:
-    """Put batch normalisation into eval mode; its scale and shift still learn."""
+    """Put BatchNorm into eval mode; its scale and shift are still trained."""
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             part.eval()
 
 
 def parameter_groups(network: Network, stage: Stage, weight_decay: float) -> list[dict[str, Any]]:
-    """Head and trained blocks at their rates; norms and biases (one dimension or none) without weight decay.
+    """The head and the trained blocks with their learning rates; norms and biases have no weight decay.
 
     The block that lies d blocks before the last one has the rate ``backbone_lr_ratio * layer_decay ** d``. Blocks with
     the same rate share a group.

@@ -1,4 +1,4 @@
-"""Classes of unlike size: their weight in the loss, or how often their images are drawn."""
+"""Class imbalance: class weights in the loss, or class-balanced sampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the trained part of a network is fed with: kept activations, or images augmented afresh in every epoch."""
+"""Inputs of the trained part of a network: cached activations, or images that are augmented anew in every epoch."""
 
 from __future__ import annotations
 
@@ -53,24 +53,24 @@ class CachedActivations:
     activations: Tensor
 
     def batches(self, order: Sequence[tuple[Tensor, int]], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Look up."""
+        """Index the cached activations."""
         return ((self.activations[indices], labels[indices]) for indices, _ in order)
 
 
 @dataclass(frozen=True)
 class Augmented:
-    """Images varied by a policy in every epoch, then run through the frozen part.
+    """Images augmented in every epoch, then run through the frozen part.
 
-    The variation of an image depends on the seed, the epoch and the image alone: neither on the batch it is in nor
-    on the number of workers. A mixing depends on the seed, the epoch and which images make up the batch.
+    The augmentation of an image depends on the seed, the epoch and the image alone: neither on the batch it is in nor
+    on the number of workers. Mixing (mixup, cutmix) depends on the seed, the epoch and the images of the batch.
 
     Attributes:
         images: uint8 (all, side, side, 3), may be mapped from a file; only what a batch needs is read.
         rows: the training images among them, int (n).
-        policy: what varies them.
+        policy: the augmentation.
         preprocessing: the network's; images leave the policy at its size.
         frozen: everything before the first trained block.
-        seed: of the variations.
+        seed: of the augmentation.
         device: what the frozen part runs on.
         classes: how many there are.
         workers: processes that augment; None: none on a CPU, whose cores are busy with the network, else most cores.
@@ -118,17 +118,17 @@ class CachedViews:
     first: Tensor
 
     def batches(self, order: Sequence[tuple[Tensor, int]], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Look up."""
+        """Index the cached activations."""
         views = len(self.activations)
         for indices, epoch in order:
             yield self.activations[(self.first[indices] + epoch) % views, indices], labels[indices]
 
 
 def cached_views(source: Augmented, epochs: int) -> CachedViews | None:
-    """Some views of every image of ``source``, run through its frozen part once.
+    """Run :data:`VIEWS` augmented views of every image of ``source`` through its frozen part once.
 
-    None where that gains nothing, or cannot be kept: nothing is frozen, fewer epochs than views, batches that are
-    mixed, or more than :data:`MOST_VIEW_BYTES`.
+    None where that gains nothing, or does not fit into memory: nothing is frozen, fewer epochs than views, batches that
+    are mixed, or more than :data:`MOST_VIEW_BYTES`.
     """
     count = len(source.rows)
     if not len(list(source.frozen.children())) or epochs <= VIEWS or source.policy.mixing is not None:

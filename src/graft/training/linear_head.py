@@ -1,4 +1,4 @@
-"""The head alone, on features that do not change: a convex problem, so it is solved rather than descended."""
+"""The linear head on fixed features: a convex problem, solved by logistic regression."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The strategies, as plans: from which block on a network is trained, for how long, and at which rates."""
+"""Fine-tuning strategies as plans: which blocks are trained, for how long, and at which learning rates."""
 
 from __future__ import annotations
 

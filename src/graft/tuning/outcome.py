@@ -1,4 +1,4 @@
-"""What a search found: whether a trial beats the settings at hand, and the table and pictures of all trials."""
+"""The outcome of a search: the best settings if they beat the current ones, and table and plots of all trials."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LEAST_FOR_IMPORTANCE = 8
 
 @dataclass(frozen=True)
 class Outcome:
-    """The finding.
+    """The outcome of a search.
 
     Attributes:
-        values: what is to be changed of the settings at hand; empty where nothing beats them.
+        values: what is to be changed of the current settings; empty where nothing beats them.
         reason: why, in words.
-        trials: all trials, trial 0 being the settings at hand.
+        trials: all trials, trial 0 being the current settings.
     """
 
     values: dict[str, Value]
@@ -46,7 +46,7 @@ class Outcome:
 def choose_best(trials: Sequence[TrialResult], scorer: Scorer = ACCURACY) -> Outcome:
     """The best trial, if it beats trial 0 on the same folds by more than the standard error of the difference.
 
-    The best of many noisy scores is high by luck as well; what is within one standard error of the settings at hand,
+    The best of many noisy scores is high by luck as well; what is within one standard error of the current settings,
     paired and corrected for training parts that overlap (:mod:`graft.stats.corrected_ttest`), is not worth leaving
     them.
     """
@@ -60,12 +60,12 @@ def choose_best(trials: Sequence[TrialResult], scorer: Scorer = ACCURACY) -> Out
     gain = np.subtract(best.fold_scores, default.fold_scores)
     error = corrected_error(gain.tolist(), 1 / (len(gain) - 1))
     said = (
-        f"the best of {len(trials)} trials had {scorer.said(best.mean)} over the folds, the settings at hand "
+        f"the best of {len(trials)} trials had {scorer.said(best.mean)} over the folds, the current settings "
         f"{scorer.shown(default.mean):.3f}: better by {scorer.gap(float(gain.mean()))} with a standard error of "
         f"{scorer.gap(error)}"
     )
     if gain.mean() <= error:
-        return Outcome({}, f"the settings at hand stay: {said}", tuple(trials))
+        return Outcome({}, f"the current settings stay: {said}", tuple(trials))
     return Outcome(dict(best.values), said, tuple(trials))
 
 
@@ -130,7 +130,7 @@ def plot_trials(outcome: Outcome, shares: dict[str, float], path: Path, scorer: 
         left.plot(numbers[~whole], scores[~whole], "x", color="#999999", label="cut short")
     if whole.any():
         left.plot(numbers[whole], best.accumulate(scores[whole]), color="#d55e00", label="best so far")
-        left.axhline(scores[0], color="#000000", ls=":", label="settings at hand (trial 0)")
+        left.axhline(scores[0], color="#000000", ls=":", label="current settings (trial 0)")
         left.legend(fontsize="small")
     left.set(xlabel="trial", ylabel=f"{scorer.name}, mean over folds")
     left.xaxis.get_major_locator().set_params(integer=True)

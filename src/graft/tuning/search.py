@@ -1,6 +1,6 @@
-"""The trials: Optuna proposes, the caller scores each fold, and what was found survives a kill.
+"""Hyper-parameter search: Optuna proposes, the caller scores each fold, and a killed search goes on.
 
-The settings at hand are trial 0; the others are proposed by the tree-structured Parzen estimator (TPE; J. Bergstra et
+The current settings are trial 0; the others are proposed by the tree-structured Parzen estimator (TPE; J. Bergstra et
 al., Algorithms for Hyper-Parameter Optimization, NIPS 2011). Every proposal is seeded by how many trials were finished
 before it, not by a state that is lost with the process: a search that was killed and goes on makes the trials it would
 have made anyway.
@@ -41,7 +41,7 @@ class TrialResult:
     """One trial.
 
     Attributes:
-        values: what was searched, name -> value.
+        values: of the hyper-parameters, by name.
         fold_scores: scores of the folds that were scored, the greater the better.
         whole: whether all folds were; a pruned trial has fewer.
     """
@@ -58,11 +58,11 @@ class TrialResult:
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched and how.
+    """A hyper-parameter search.
 
     Attributes:
         space: the hyper-parameters.
-        defaults: the settings at hand, trial 0.
+        defaults: the current settings, trial 0.
         settings: pruner and budget.
         seed: the project's.
         storage: an SQLite file that the search is kept in.
@@ -87,7 +87,7 @@ class Search:
             more: told how many trials are finished, says whether there is time for another.
 
         Raises:
-            TrainingError: the settings at hand cannot be trained.
+            TrainingError: the current settings cannot be trained.
             WorkerKilledError, MemoryError, RuntimeError: they need more memory than there is.
         """
         import optuna
@@ -153,7 +153,7 @@ class Search:
 
 
 def _values(trial: optuna.Trial | FrozenTrial) -> dict[str, Value]:
-    """What was tried: for the settings at hand themselves, and not what Optuna was told of them."""
+    """What was tried: for the current settings themselves, and not what Optuna was told of them."""
     return dict(trial.user_attrs.get(VALUES_KEY, trial.params))
 
 

@@ -1,4 +1,4 @@
-"""What a search may vary: one row per hyper-parameter, with its range.
+"""The search space: one row per hyper-parameter, with its range.
 
 To add one, add a row to ``DIMENSIONS`` under the name that it has in the ``train`` section of params.yaml.
 ``policy`` is the one that is not there: it stands for ``augment.policy``.
@@ -99,7 +99,7 @@ class Space:
         return {name: self._row(name).distribution() for name in self.names}
 
     def nearest(self, values: Values) -> dict[str, Value]:
-        """The point of :meth:`distributions` that is nearest to ``values``: settings at hand may lie outside."""
+        """The point of :meth:`distributions` that is nearest to ``values``: current settings may lie outside."""
         return {name: self._row(name).nearest(value) for name, value in values.items()}
 
     def _row(self, name: str) -> Dimension | Names:
@@ -112,7 +112,7 @@ class Space:
         return Names(tuple(policy for policy in row.names if policy in keeping))
 
     def defaults(self, train: Train) -> dict[str, Value]:
-        """The settings at hand for what is searched."""
+        """The current settings for what is searched."""
         return {name: AS_SET if name == POLICY else getattr(train, name) for name in self.names}
 
 

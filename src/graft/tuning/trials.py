@@ -25,7 +25,7 @@ class Trials:
     """Cross-validates settings; all of them are trained with the same seed.
 
     Attributes:
-        trainer: with the settings at hand.
+        trainer: with the current settings.
         strategy: what is trained by.
         scorer: of the folds.
         mapper: spreads the folds of a trial: whoever proposes the next trial has to know all of this one.

@@ -1,4 +1,4 @@
-"""What training runs on: one device, through Lightning Fabric."""
+"""The device that training runs on, through Lightning Fabric."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several devices: one process each, every batch divided among them, gradients averaged by DistributedDataParallel.
+"""Data-parallel training: one process per device, each batch divided, gradients averaged by DistributedDataParallel.
 
 The result is that of one process, but for the order in which numbers are added; blocks whose batch normalisation learns
 the batches' own statistics (training from scratch) are the exception, as each process sees its share alone. Mixed
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def distributed_fabric(compute: Compute) -> Fabric:
-    """Fabric on as many devices as are asked for.
+    """Fabric on ``compute.devices`` devices.
 
     With several, the precision is the same for all networks: bfloat16 on GPUs that have it, where it is left open.
 
@@ -91,7 +91,7 @@ def local_indices(batch: Tensor, fabric: Fabric) -> Tensor:
 
 
 def loss_weight(share: Tensor, batch: Tensor, weights: Tensor | None, fabric: Fabric) -> float:
-    """What this process's mean loss counts, so that the mean over processes is the mean over the batch.
+    """The factor of this process's mean loss that makes the mean over processes the mean over the batch.
 
     Shares may differ by one image, and with weighted images each mean has its own sum of weights below the line.
 

@@ -1,4 +1,4 @@
-"""How training steps are computed: precision, memory format and thread count, together a mode."""
+"""The compute mode of a training step: precision, memory format and thread count."""
 
 from __future__ import annotations
 

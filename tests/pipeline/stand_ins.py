@@ -30,19 +30,19 @@ text = "made"
 if name == "augment":
     import dataclasses
     from PIL import Image
-    from graft.augmentation.auto_policy import Look, found_for
-    from graft.augmentation.policy_config import choose
-    from graft.augmentation.domains import allowed, check_domain
+    from graft.augmentation.auto_policy import VisualTraits, detect_domain
+    from graft.augmentation.policy_config import parse_policies
+    from graft.augmentation.domains import allowed_policies, check_domain
     from graft.core.config import load_params
     settings = load_params(pathlib.Path("params.yaml")).augment
-    found = found_for("0123456789", [Look.of(Image.new("RGB", (8, 8)))], settings.domain)
+    found = detect_domain("0123456789", [VisualTraits.of(Image.new("RGB", (8, 8)))], settings.domain)
     settings = dataclasses.replace(settings, domain=found.domain)
     if settings.policy[0].name == "auto":
         settings = dataclasses.replace(settings, policy=(found.policy,))
-    check_domain(choose(settings), settings.domain)
-    text = str(choose(settings).as_json())
+    check_domain(parse_policies(settings), settings.domain)
+    text = str(parse_policies(settings).as_json())
     pathlib.Path("reports/augmentation").mkdir(parents=True, exist_ok=True)
-    pathlib.Path("reports/augmentation/allowed.json").write_text(str(allowed(settings.domain)))
+    pathlib.Path("reports/augmentation/allowed.json").write_text(str(allowed_policies(settings.domain)))
     pathlib.Path("reports/augmentation/candidates.json").write_text("the same")
 files = {
     "reports/augmentation": ["policy.json"],

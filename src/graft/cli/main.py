@@ -60,10 +60,10 @@ def doctor(
         ),
     ] = None,
 ) -> None:
-    """Say what is wrong with a folder or table of images; exit code 1 if training on it would be refused.
+    """Audit a folder or table of images; exit code 1 if training on it would be refused.
 
-    It is held to the params.yaml of the project that the current folder lies in, else to graft's defaults. With --fix
-    the exit code is about the cleaned copy. The original is never touched.
+    It is checked by the params.yaml of the project around the current folder, else by graft's defaults. With --fix the
+    exit code is about the cleaned copy. The original is never touched.
     """
     from graft.cli.doctor import run_doctor
 
@@ -90,11 +90,11 @@ def predict(
         typer.Option(metavar="URL", help="ask the service there, such as http://127.0.0.1:3000, instead of a model"),
     ] = None,
 ) -> None:
-    """Name what is in image files, with probabilities, by the model in use; say where it is not sure.
+    """Predict the class of image files, with probabilities, by the model in use.
 
-    That is the packaged model, until one was promoted: then the promoted one, by which the service answers too.
+    That is the promoted model, or before the first promotion the packaged one; the service uses the same.
 
-    A file that cannot be decoded is named, the others are answered, and the exit code is 1. With --url the files are
+    A file that cannot be decoded is named, the others are predicted, and the exit code is 1. With --url the files are
     sent to a service of graft; a key that it asks for is taken from GRAFT_API_KEY.
     """
     from graft.cli.predict import ask_service, predict_files
@@ -117,7 +117,7 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="write the figures and tables there too")] = None,
 ) -> None:
-    """Measure the model in use, or another, on labelled images, on their test side where they are divided.
+    """Evaluate the model in use, or another, on labelled images; on their test side where they are divided.
 
     Classes are matched by name. Images that cannot be decoded are listed, the others are measured, and the exit code
     is 1.
@@ -176,10 +176,10 @@ def zoo(
 def promote(
     anyway: Annotated[bool, typer.Option("--anyway", help="whether it is better than the model in use or not")] = False,
 ) -> None:
-    """Put the packaged model into use if it is better than the one in use, and write that down.
+    """Put the packaged model into use if it is better than the one in use.
 
-    Its bytes are kept by DVC; in a git checkout the history is committed, and nothing else, and tagged. A running
-    service takes the new model by itself.
+    DVC keeps its files; in git it is committed, and tagged by GTO as a version in the stage `production`. A running
+    service reloads it.
     """
     from graft.cli.registry import promote_model
 
@@ -202,7 +202,7 @@ def rollback(
 def history(
     json: Annotated[bool, typer.Option("--json", help="print a JSON list, oldest first")] = False,
 ) -> None:
-    """List the models that were promoted, with their figures; the first shown is in use."""
+    """List promotions and rollbacks with the models' figures, newest first; the first is in use."""
     from graft.cli.registry import show_history
 
     _finish(lambda: show_history(json))

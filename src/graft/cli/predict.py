@@ -1,13 +1,13 @@
-"""`graft predict`: label and probabilities of image files, and whether to trust them; by a model or by a service."""
+"""`graft predict`: label and probabilities of image files, by a model or by a service."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,25 +18,24 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from graft import client
     from graft.inference.served_model import ServedModel
 
-_SHOWN = 3
-_BATCH = 64  # images that are decoded side by side and run together
+_SHOWN = 3  # classes in the text for people
+_BATCH = 64  # images that are decoded in parallel and predicted together
 
 
 @dataclass(frozen=True)
 class FilePrediction:
-    """What is said of one file, as `--json` has it.
+    """The prediction for one file, as `--json` has it.
 
     Attributes:
-        file: as it was named.
+        file: its name as it was given.
         label: the most probable class.
         probabilities: of every class, calibrated, most probable first.
-        unsure: the label's probability is under the model's threshold.
-        novelty: how unlike the training images it is, over 1 unlike; None where the model cannot tell.
-        unlike: ``novelty`` is over 1; None where that is None.
-        model: which one answered, as ``name:version``.
+        unsure: whether the label's probability is under the model's threshold.
+        novelty: how unlike the training images it is, over 1 unlike; None without novelty detection.
+        unlike: whether ``novelty`` is over 1; None where that is None.
+        model: the model, as ``name:version``.
     """
 
     file: str
@@ -47,19 +46,87 @@ class FilePrediction:
     unlike: bool | None
     model: str
 
+    @classmethod
+    def of(
+        cls, file: Path, probabilities: dict[str, float], unsure: bool, novelty: float | None, model: str
+    ) -> FilePrediction:
+        """Sort the probabilities, and derive the label from them and ``unlike`` from the novelty."""
+        ranked = dict(sorted(probabilities.items(), key=lambda pair: -pair[1]))
+        unlike = None if novelty is None else novelty > 1
+        return cls(str(file), next(iter(ranked)), ranked, unsure, novelty, unlike, model)
+
+    def text(self) -> str:
+        """For people."""
+        best = list(self.probabilities.items())[:_SHOWN]
+        told = self.label + (", not sure" if self.unsure else "")
+        told += f", unlike the training images (novelty {self.novelty:.1f}, 1 is the limit)" if self.unlike else ""
+        return f"{self.file}: {told}  ({', '.join(f'{name} {100 * share:.1f} %' for name, share in best)})"
+
+
+@dataclass
+class Output:
+    """Where predictions go: the terminal, JSON lines, or a table.
+
+    Attributes:
+        as_json: print an object per file.
+        to: a .parquet file to write; None to print.
+        place: where the model is, for people.
+    """
+
+    as_json: bool
+    to: Path | None
+    place: str
+    _rows: list[FilePrediction] = field(default_factory=list)
+    _models: set[str] = field(default_factory=set)
+
+    def write_all(self, predictions: Iterable[FilePrediction | DataError]) -> None:
+        """Print or write the predictions.
+
+        Raises:
+            DataError: for files that could not be predicted, after all others.
+        """
+        try:
+            each(predictions, self._add, DataError)
+        finally:
+            self._write_table()
+
+    def _add(self, prediction: FilePrediction | DataError) -> None:
+        if isinstance(prediction, DataError):
+            raise prediction
+        if self.to is not None:
+            self._rows.append(prediction)
+        if self.as_json:
+            print(json.dumps(asdict(prediction), ensure_ascii=False), flush=True)
+        elif self.to is None:
+            if prediction.model not in self._models:  # a service may change its model
+                self._models.add(prediction.model)
+                print(f"by {prediction.model} {self.place}", file=sys.stderr, flush=True)
+            print(prediction.text(), flush=True)
+
+    def _write_table(self) -> None:
+        if self.to is None or not self._rows:
+            return
+        import pandas as pd
+
+        from graft.core.files import atomic_file
+
+        with atomic_file(self.to) as beside:
+            pd.DataFrame([asdict(row) for row in self._rows]).to_parquet(beside, index=False)
+        print(f"{len(self._rows):,} answers written to {self.to}", file=sys.stderr)
+
 
 def predict_files(names: Sequence[str], model: Path | None, as_json: bool, to: Path | None) -> None:
-    """Print a line per file; files that are no images are named on stderr and make the command fail at its end.
+    """Predict image files by a model.
 
     Args:
-        names: files, folders, patterns, or ``-`` for a list on standard input; answered for in this order.
-        model: the model's folder; None: the model in use, which is the one that the service answers by.
-        as_json: an object per file, in place of words.
-        to: a .parquet file to write the answers to, in place of words.
+        names: files, folders, patterns, or ``-`` for a list on standard input.
+        model: the model's folder; None: the production model, which the service uses too.
+        as_json: print an object per file.
+        to: a .parquet file to write.
 
     Raises:
         WeightsError: there is no model.
-        DataError: a file could not be decoded, the others were still answered; or ``to`` is somebody else's file.
+        DataError: a file could not be decoded, the others were predicted; or ``to`` is not a table of predictions.
     """
     from graft.core.determinism import available_cores
     from graft.core.workspace import Workspace
@@ -71,143 +138,77 @@ def predict_files(names: Sequence[str], model: Path | None, as_json: bool, to: P
     check_replaceable(to)
     cores = available_cores()
     loaded = ServedModel.load(folder, cores, QUICK_START)
-    _tell(_answers(loaded, image_files(names), title_of(folder), cores), as_json, f"in {folder}", to)
+    Output(as_json, to, f"in {folder}").write_all(_predictions(loaded, image_files(names), title_of(folder), cores))
 
 
 def ask_service(names: Sequence[str], url: str, as_json: bool, to: Path | None) -> None:
-    """The same by the service at ``url``.
+    """Predict image files by the service at ``url``.
 
     Raises:
-        ServiceError: it cannot be asked.
-        DataError: it refused a file, the others were still answered; or ``to`` is somebody else's file.
+        ServiceError: the service cannot be asked.
+        DataError: it refused a file, the others were predicted; or ``to`` is not a table of predictions.
     """
     from graft.client import Client
 
     check_replaceable(to)
     files = list(image_files(names))
-    said = Client(url).predict_many(file for file in files if isinstance(file, Path))
-    answers = (_answered(file, next(said)) if isinstance(file, Path) else file for file in files)
-    _tell(answers, as_json, f"at {url}", to)
+    responses = Client(url).predict_many(file for file in files if isinstance(file, Path))
+
+    def predictions() -> Iterator[FilePrediction | DataError]:
+        for file in files:
+            if isinstance(file, DataError):
+                yield file
+                continue
+            if isinstance(response := next(responses), DataError):
+                yield response
+                continue
+            title = ":".join(str(response.model.get(key, "?")) for key in ("name", "version"))
+            yield FilePrediction.of(file, dict(response.probabilities), response.unsure, response.novelty, title)
+
+    Output(as_json, to, f"at {url}").write_all(predictions())
 
 
 def check_replaceable(to: Path | None) -> None:
-    """Raise DataError if there is a file at ``to`` that an earlier prediction did not write."""
+    """Raise DataError if there is a file at ``to`` that is not a table of predictions."""
     if to is None or not to.exists():
         return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        is_ours = set(pq.read_schema(to).names) == {field.name for field in fields(FilePrediction)}
+        is_ours = set(pq.read_schema(to).names) == {column.name for column in fields(FilePrediction)}
     except (OSError, pa.ArrowInvalid):
         is_ours = False
     if not is_ours:
         raise DataError("this file holds something else, and is not replaced", where=to, remedy="give --to a new name")
 
 
-def _tell(answers: Iterable[FilePrediction | DataError], as_json: bool, place: str, to: Path | None) -> None:
-    """Print the answers, or write them down, and name what was refused."""
-    kept: list[FilePrediction] = []
-    show = _printer(as_json, place)
-
-    def take(answer: FilePrediction | DataError) -> None:
-        if isinstance(answer, DataError):
-            raise answer
-        if to is None or as_json:
-            show(answer)
-        if to is not None:
-            kept.append(answer)
-
-    try:
-        each(answers, take, DataError)
-    except DataError:
-        _write(kept, to)
-        raise
-    _write(kept, to)
-
-
-def _write(answers: Sequence[FilePrediction], to: Path | None) -> None:
-    if to is None or not answers:
-        return
-    import pandas as pd
-
-    from graft.core.files import atomic_file
-
-    with atomic_file(to) as beside:
-        pd.DataFrame([asdict(answer) for answer in answers]).to_parquet(beside, index=False)
-    print(f"{len(answers):,} answers written to {to}", file=sys.stderr)
-
-
-def _printer(as_json: bool, place: str) -> Callable[[FilePrediction], None]:
-    """What prints an answer; people are told once, on stderr, which model gave it. A service may change its model."""
-    told: set[str] = set()
-
-    def show(answer: FilePrediction) -> None:
-        if not as_json and answer.model not in told:
-            told.add(answer.model)
-            print(f"by {answer.model} {place}", file=sys.stderr, flush=True)
-        print(_as_json(answer) if as_json else _as_text(answer), flush=True)
-
-    return show
-
-
-def _answers(
+def _predictions(
     model: ServedModel, files: Iterable[Path | DataError], title: str, cores: int
 ) -> Iterator[FilePrediction | DataError]:
-    """What a model says of each file, in their order: decoded side by side, and run in batches."""
+    """A prediction or an error per file, in their order; decoded in parallel, predicted in batches."""
     remaining = iter(files)
     with ThreadPoolExecutor(cores) as pool:
         while batch := list(itertools.islice(remaining, _BATCH)):
-            prepared = list(pool.map(lambda file: _prepared(model, file), batch))
-            said = model.predict_batch([image for image in prepared if not isinstance(image, DataError)])
-            unsure = model.abstains(said.probabilities)
+            inputs = list(pool.map(lambda file: _preprocess(model, file), batch))
+            found = model.predict_batch([image for image in inputs if not isinstance(image, DataError)])
+            unsure = model.abstains(found.probabilities)
             row = 0
-            for file, image in zip(batch, prepared, strict=True):
+            for file, image in zip(batch, inputs, strict=True):
                 if isinstance(image, DataError):
                     yield image
                     continue
-                assert isinstance(file, Path), "what is no file was prepared as none"
-                shares = zip(model.classes, said.probabilities[row].tolist(), strict=True)
-                novelty = None if said.novelty is None else float(said.novelty[row])
-                yield _of(file, dict(sorted(shares, key=lambda pair: -pair[1])), bool(unsure[row]), novelty, title)
+                assert isinstance(file, Path), "an error has no image"
+                probabilities = dict(zip(model.classes, found.probabilities[row].tolist(), strict=True))
+                novelty = None if found.novelty is None else float(found.novelty[row])
+                yield FilePrediction.of(file, probabilities, bool(unsure[row]), novelty, title)
                 row += 1
 
 
-def _prepared(model: ServedModel, file: Path | DataError) -> NDArray[np.uint8] | DataError:
-    """The image as the network takes it, or why there is none."""
+def _preprocess(model: ServedModel, file: Path | DataError) -> NDArray[np.uint8] | DataError:
     if isinstance(file, DataError):
         return file
     try:
         return model.preprocess(file)
     except DataError as error:
         return error
-
-
-def _answered(file: Path, said: client.Prediction | DataError) -> FilePrediction | DataError:
-    if isinstance(said, DataError):
-        return said
-    title = ":".join(str(said.model.get(key, "?")) for key in ("name", "version"))
-    return _of(file, dict(said.probabilities), said.unsure, said.novelty, title)
-
-
-def _of(file: Path, probabilities: dict[str, float], unsure: bool, novelty: float | None, model: str) -> FilePrediction:
-    return FilePrediction(
-        file=str(file),
-        label=next(iter(probabilities)),
-        probabilities=probabilities,
-        unsure=unsure,
-        novelty=novelty,
-        unlike=None if novelty is None else novelty > 1,
-        model=model,
-    )
-
-
-def _as_json(answer: FilePrediction) -> str:
-    return json.dumps(asdict(answer), ensure_ascii=False)
-
-
-def _as_text(answer: FilePrediction) -> str:
-    best = list(answer.probabilities.items())[:_SHOWN]
-    said = answer.label + (", not sure" if answer.unsure else "")
-    said += f", unlike the training images (novelty {answer.novelty:.1f}, 1 is the limit)" if answer.unlike else ""
-    return f"{answer.file}: {said}  ({', '.join(f'{name} {100 * share:.1f} %' for name, share in best)})"

@@ -1,4 +1,4 @@
-"""Stage `package`: what passes the gate is copied to models/packaged, exported to ONNX and registered; else nothing."""
+"""Stage `package`: packages the model if it passes the gate, exports it to ONNX, and registers it with BentoML."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ from graft.registry.provenance import origin_of
 
 # Images on which ONNX Runtime is compared with torch.
 _MOST_COMPARED = 500
-# By this DVC tells the stages of `dvc exp run` the experiment's name.
+# Set by `dvc exp run` for its stages.
 EXPERIMENT = "DVC_EXP_NAME"
 
 
 def run(params: Params, workspace: Workspace) -> None:
     """Package the fine-tuned model, or its control where that is better over the folds and ``package.take`` allows it.
 
-    The gate's verdict is written in any case. On the main line a refusal is an error: nothing is packaged, and what was
-    stays. An experiment (`dvc exp run`) is saved with its verdict whatever that is, and its package says that it is
-    one: it is not served, and promoted only if a person asks for it.
+    The gate's verdict is always written. A refusal is an error, and what was packaged before stays. An experiment
+    (`dvc exp run`) is packaged whatever the verdict, and marked: it is not served, and promoted only by a person.
 
     Raises:
-        GateError: a figure is not good enough, or there are none; nothing is packaged or registered then.
+        GateError: a metric is not good enough or missing; nothing is packaged or registered.
         WeightsError: the model is missing or damaged.
     """
     path = workspace.evaluation / "metrics.json"
     taken, metrics = choose(params.package.take, read_metrics(path), where=path)
     model = workspace.scratch_control if taken == "control" else workspace.finetuned
-    checks = check_gate(params.package.gate, metrics, other_in_use(workspace, model))
+    checks = check_gate(params.package.gate, metrics, other_production_version(workspace, model))
     experiment, refused = os.environ.get(EXPERIMENT, ""), refusal(checks)
     if (model / CARD_FILE).exists():
         write_verdict(checks, version_of(model), workspace.gate)
@@ -64,13 +63,13 @@ def run(params: Params, workspace: Workspace) -> None:
         print(f"packaged {package.tag} of the experiment {experiment}: {refused or 'it passes the gate'}")
         return
     register(workspace)
-    print(told(taken, metrics))
+    print(describe_choice(taken, metrics))
     print(f"packaged {package.tag}: {len(checks)} of {len(checks)} conditions of the gate passed")
-    print(runtime_of(package))
+    print(describe_engine(package))
 
 
-def told(taken: Taken, metrics: Mapping[str, Any]) -> str:
-    """Which model is packaged, and by what; what the test images say of the other one, which had no say."""
+def describe_choice(taken: Taken, metrics: Mapping[str, Any]) -> str:
+    """For people: which model is packaged and why, and what the test images say of the other."""
     if taken == "control":
         return "the control from scratch is packaged: it is better over the folds (package.take: better)"
     transfer = metrics.get("transfer") or {}
@@ -87,7 +86,7 @@ def told(taken: Taken, metrics: Mapping[str, Any]) -> str:
 
 
 def training_images(workspace: Workspace) -> list[StoredFile]:
-    """Training images for the comparison, in an order that is the same everywhere; none where there are no splits."""
+    """Training images for the parity check, in a seeded order; none where there are no splits."""
     if not workspace.splits.is_file():
         return []
     import pandas as pd
@@ -98,8 +97,8 @@ def training_images(workspace: Workspace) -> list[StoredFile]:
     return [raw / path for path in train[:_MOST_COMPARED]]
 
 
-def runtime_of(package: PackagedModel) -> str:
-    """What will run the package, for the person who reads the stage's output."""
+def describe_engine(package: PackagedModel) -> str:
+    """For people: which engine will serve the package, and its parity with torch."""
     said = package.onnx
     if not package.onnx_sha256:
         return f"no ONNX file, so it is served by torch: {said.get('refused', 'nobody tried')}"
@@ -109,8 +108,8 @@ def runtime_of(package: PackagedModel) -> str:
     )
 
 
-def other_in_use(workspace: Workspace, model: Path) -> str | None:
-    """Version of the model in use, if there is one and it is another than ``model``."""
+def other_production_version(workspace: Workspace, model: Path) -> str | None:
+    """Version of the production model, if there is one and it is not ``model``."""
     if not (workspace.production_model / CARD_FILE).exists() or not (model / CARD_FILE).exists():
         return None
     version = version_of(workspace.production_model)

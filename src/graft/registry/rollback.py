@@ -10,8 +10,8 @@ from graft.core.errors import VersionError
 from graft.core.workspace import Workspace
 from graft.registry.dvc_repo import open_repo, path_of, versions_file
 from graft.registry.history import Promotion, history, record, rollback_target
-from graft.registry.objects import tracked_files
 from graft.registry.promote import PromotionResult, notes_of, now, promotion_lock, replace_promoted
+from graft.registry.verify import tracked_files
 
 if TYPE_CHECKING:
     from dvc.repo import Repo

@@ -5,16 +5,22 @@ DVC takes an object that is there by its name for whole. A bad disk or a broken 
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 from graft.core.errors import VersionError
 from graft.core.progress import track
 from graft.core.workspace import Workspace
 from graft.registry.dvc_repo import open_repo, versions_file
 from graft.registry.history import history
-from graft.registry.objects import StoredObject, cached_objects, tracked_files
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 _SHOWN = 10
 _MEND_CACHE = "delete the damaged files; `dvc fetch` takes them from the remote, `dvc commit --force` from the project"
@@ -25,8 +31,34 @@ _MEND_REMOTE = (
 )
 
 
+@dataclass(frozen=True)
+class StoredObject:
+    """An object in DVC's cache or at its remote.
+
+    Attributes:
+        path: the file that it holds, or where it lies.
+        md5: what it must hash to.
+        open: opens it.
+    """
+
+    path: str
+    md5: str
+    open: Callable[[], IO[bytes]]
+
+    def problem(self) -> str | None:
+        """Read it: ``missing`` or ``damaged``; None where it is whole."""
+        digest = hashlib.md5(usedforsecurity=False)
+        try:
+            with self.open() as stream:
+                while chunk := stream.read(1 << 20):
+                    digest.update(chunk)
+        except FileNotFoundError:
+            return "missing"
+        return None if digest.hexdigest() == self.md5 else "damaged"
+
+
 def verify(workspace: Workspace) -> list[str]:
-    """Read everything back, and return a line for the cache and one for the remote, if one is configured.
+    """Read everything back; returns a line for the cache, and one for the default remote if there is one.
 
     At the remote that is what dvc.lock and the .dvc files name now, and every model in the history.
 
@@ -35,7 +67,7 @@ def verify(workspace: Workspace) -> list[str]:
     """
     with open_repo(workspace) as repo:
         remote = repo.config["core"].get("remote")
-        lines = [_check(cached_objects(Path(repo.cache.local_cache_dir)), "DVC's cache", _MEND_CACHE)]
+        lines = [_check(_cached_objects(Path(repo.cache.local_cache_dir)), "DVC's cache", _MEND_CACHE)]
     if remote:
         past = {item.version: item.md5 for item in history(workspace)}
         # With an empty cache, DVC reads everything from the remote.
@@ -46,6 +78,35 @@ def verify(workspace: Workspace) -> list[str]:
         ):
             lines.append(_check(tracked_files(repo), f"the remote {remote}", _MEND_REMOTE))
     return lines
+
+
+def tracked_files(repo: Repo, folder: str = "") -> Iterator[StoredObject]:
+    """The files that the project's DVC files name below ``folder``, read from the cache or else from the remote.
+
+    Raises:
+        FileNotFoundError: the list of a folder's files is in neither.
+    """
+    from dvc_data.index import DataIndexDirError
+
+    files = repo.datafs
+    try:
+        for path in files.find(folder):
+            md5 = files.info(path).get("md5")
+            if md5 is not None:  # an output of a stage that never ran has none
+                yield StoredObject(path.lstrip("/"), md5, partial(files.open, path, "rb"))
+    except DataIndexDirError as error:
+        raise FileNotFoundError(str(error)) from error
+
+
+def _cached_objects(cache: Path) -> Iterator[StoredObject]:
+    """All objects of a cache. Two digits of the MD5 are a folder; the list of a folder's files ends in ``.dir``."""
+    for path in sorted((cache / "files" / "md5").glob("??/*")):
+        md5 = f"{path.parent.name}{path.name}".removesuffix(".dir")
+        yield StoredObject(str(path), md5, partial(_open, path))
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _check(objects: Iterable[StoredObject], where: str, remedy: str) -> str:
@@ -61,9 +122,5 @@ def _check(objects: Iterable[StoredObject], where: str, remedy: str) -> str:
         bad.append(f"the list of a folder's files is missing ({error})")
     if bad:
         more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
-        raise VersionError(
-            f"{'; '.join(bad[:_SHOWN])}{more}",
-            where=where,
-            remedy=remedy,
-        )
+        raise VersionError(f"{'; '.join(bad[:_SHOWN])}{more}", where=where, remedy=remedy)
     return f"{where}: {len(checked):,} files read, every hash is right"

@@ -1,4 +1,4 @@
-"""``augment.policy: auto`` and ``augment.domain: auto``: what the images are, by a sample of the training images.
+"""``augment.policy: auto`` and ``augment.domain: auto``, decided from a sample of the training images.
 
 The rules ask for what tells kinds of images apart cheaply: class names of one character, colour, two tones, and
 proportions. To mend a rule, change ``_domain``; what is trained with in which domain is ``_POLICIES``.
@@ -47,7 +47,7 @@ _GREY = NamedPolicy("light", {"crop": 0.6})
 
 @dataclass(frozen=True)
 class VisualTraits:
-    """What one image looks like.
+    """Colour, contrast and shape of one image.
 
     Attributes:
         coloured: share of its pixels that are not grey.
@@ -86,7 +86,7 @@ class VisualTraits:
 
 @dataclass(frozen=True)
 class DetectedDomain:
-    """What the images are, what they are trained with, and why."""
+    """The detected domain, its policy, and the reason."""
 
     domain: str
     policy: NamedPolicy
@@ -94,7 +94,7 @@ class DetectedDomain:
 
 
 def detect_domain(classes: Sequence[str], looks: Sequence[VisualTraits], domain: str) -> DetectedDomain:
-    """What suits images that look so.
+    """Choose domain and policy by the images' traits and class names.
 
     Args:
         classes: their names.
@@ -116,7 +116,7 @@ def _are_coloured(looks: Sequence[VisualTraits]) -> bool:
 
 
 def _domain(classes: Sequence[str], looks: Sequence[VisualTraits]) -> tuple[str, str]:
-    """The domain, and for people what it was told by."""
+    """The domain and the reason in words."""
     if all(len(name) == 1 for name in classes):
         return "digits", "every class is called by one character"
     if _are_coloured(looks):

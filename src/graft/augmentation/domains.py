@@ -1,4 +1,4 @@
-"""What keeps a label in which domain: how far images may be changed, and why no further.
+"""Domains of images, and the largest change of each kind that keeps their labels.
 
 To add a domain, add a row to ``DOMAINS``. A kind of change that a domain does not name is free in it.
 """
@@ -17,7 +17,7 @@ from graft.core.errors import ConfigError, did_you_mean
 
 @dataclass(frozen=True)
 class Limit:
-    """The most of one kind of change that keeps labels, in the kind's unit; 0 forbids it. And why."""
+    """The largest amount of one kind of change, in the kind's unit (0 forbids it), and the reason."""
 
     most: float
     why: str
@@ -25,7 +25,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Domain:
-    """One named domain.
+    """A named domain with its limits.
 
     Attributes:
         says: what images are meant, for people.
@@ -112,7 +112,7 @@ DOMAINS = {
 
 
 def check_domain(choice: PolicyConfig, name: str) -> None:
-    """Refuse a choice of policies that would not keep the labels of the domain called ``name``.
+    """Refuse policies that exceed the limits of the domain called ``name``.
 
     Amounts of several policies add up.
 
@@ -138,7 +138,7 @@ def check_domain(choice: PolicyConfig, name: str) -> None:
 
 
 def exceeds(choice: PolicyConfig, domain: Domain) -> dict[str, float]:
-    """Kind of change -> amount, of those that go beyond the domain's limits."""
+    """Kinds of change that exceed the domain's limits, with their amounts."""
     total = choice.changes
     # A hair's breadth more is due to adding up.
     over = [kind for kind, limit in domain.limits.items() if total.get(kind, 0.0) > limit.most + 1e-9]
@@ -169,7 +169,7 @@ def _remedy(choice: PolicyConfig, name: str) -> str:
 
 
 def _tamed(choice: PolicyConfig, domain: Domain) -> PolicyConfig | None:
-    """The same policies with options lowered to the limits; None where that cannot be done by options alone."""
+    """The same policies with options lowered to the limits, or None where that is not enough."""
     broken = exceeds(choice, domain)
     picks = []
     for pick in choice.picks:
@@ -180,7 +180,7 @@ def _tamed(choice: PolicyConfig, domain: Domain) -> PolicyConfig | None:
 
 
 def _share(pick: PolicySpec, kind: str, choice: PolicyConfig, domain: Domain) -> float:
-    """What a policy may keep of a change that several make together: the same share for all of them."""
+    """A policy's share of a limit that several policies use up together."""
     exact = pick.values[kind] * domain.limits[kind].most / choice.changes[kind]
     # Three decimals are enough for all units, and rounding down keeps the sum within the limit.
     return math.floor(exact * 1000 + 1e-6) / 1000

@@ -1,4 +1,4 @@
-"""Batch policies: images of a batch mixed with each other, and their labels in the same shares."""
+"""MixUp and CutMix: images of a batch mixed with each other, and their labels in the same shares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchMixing:
-    """How the images of a batch are mixed: torchvision's MixUp or CutMix.
+    """torchvision's MixUp or CutMix, drawn from a seed of its own.
 
     Every image is mixed with the one before it in the batch, the first with the last; the share that an image keeps is
     drawn from Beta(alpha, alpha), once for the batch.
@@ -31,7 +31,7 @@ class BatchMixing:
     changes: Mapping[str, float]
 
     def mix(self, images: Tensor, labels: Tensor, classes: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Mix a batch.
+        """Mix the images and labels of a batch.
 
         The result depends on the batch and the seed alone; the global generator is left as it was.
 

@@ -1,4 +1,4 @@
-"""The augmentation policies by name, their options, and the one way to apply them: each sample under its own seed.
+"""The augmentation policies by name with their options, applied to each sample with its own seed.
 
 To add a policy, add a row to ``POLICIES``: what it is for, its options, and the steps or the mixing it is made of.
 The tests run over every row by themselves.
@@ -26,7 +26,7 @@ Values = Mapping[str, float]
 
 @dataclass(frozen=True)
 class PolicyOption:
-    """A number that a policy can be given: its default, what it may be at least and at most, and whether it is whole.
+    """A numeric option of a policy: default, range, and whether it is an integer.
 
     An option that is named like a kind of change (:data:`graft.augmentation.transforms.CHANGES`) is the most of that
     change.
@@ -40,7 +40,7 @@ class PolicyOption:
 
 @dataclass(frozen=True)
 class PolicyDefinition:
-    """One named policy: either steps, done to each image by itself, or a mixing, done to a whole batch.
+    """A named policy: transforms of single images, or a mixing of whole batches.
 
     Attributes:
         says: what it does and what it is for, for people.
@@ -55,7 +55,7 @@ class PolicyDefinition:
     mixing: Callable[[Values], BatchMixing] | None = None
 
     def changes(self, values: Values) -> dict[str, float]:
-        """Kind of change -> largest amount, of all steps together; the amounts of steps add up."""
+        """Kind of change -> largest amount, summed over all transforms."""
         total: dict[str, float] = {}
         parts = [step.changes for step in self.steps(values)]
         if self.mixing is not None:
@@ -168,7 +168,7 @@ POLICIES = {
 
 @dataclass(frozen=True)
 class Policy:
-    """A choice of policies, built for images of one size.
+    """Configured policies, built for one image size.
 
     Attributes:
         vary: a uint8 tensor (3, side, side) -> one (3, size, size), drawn from torch's global generator; None: images
@@ -200,7 +200,7 @@ def build_policy(choice: PolicyConfig, size: int) -> Policy:
 
 
 def augment_batch(policy: Policy, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-    """Vary every image under its own seed. (Mixing, which is done to batches, is :meth:`Mixing.mix`.)
+    """Transform every image with its own seed. (Batches are mixed by :meth:`BatchMixing.mix`.)
 
     The result for an image depends on its pixels and its seed alone: not on the others in the batch, their number or
     order, nor on how many workers load them. The global generator is left as it was.

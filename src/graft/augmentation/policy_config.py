@@ -1,4 +1,4 @@
-"""From ``augment.policy`` in params.yaml to policies with their options: names, places and numbers checked."""
+"""Parse ``augment.policy`` of params.yaml: names, order and options are checked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WHERE = "augment.policy"
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """One policy of a choice, with a value for each of its options."""
+    """A policy with a value for each of its options."""
 
     name: str
     values: Mapping[str, float]
@@ -44,12 +44,12 @@ class PolicyConfig:
         return {kind: sum(pick.changes.get(kind, 0.0) for pick in self.picks) for kind in sorted(kinds)}
 
     def as_json(self) -> list[dict[str, Any]]:
-        """All that decides what training images look like: names and values, in order."""
+        """Names and option values in order, for cache keys and cards."""
         return [{"name": pick.name, "options": dict(pick.values)} for pick in self.picks]
 
 
 def parse_policies(settings: Augment) -> PolicyConfig:
-    """What ``settings.policy`` asks for. The domain is held against it by :mod:`graft.augmentation.domains`.
+    """Parse ``settings.policy``. :mod:`graft.augmentation.domains` checks it against the domain.
 
     Raises:
         ConfigError: a name or option is unknown, a number is out of range, or a policy stands where it cannot.
@@ -130,7 +130,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def as_yaml(choice: PolicyConfig) -> str:
-    """The choice as it is written in params.yaml, in one line: options only where they are not the default."""
+    """The policies as one line of params.yaml, without options at their defaults."""
     written = [_pick_as_yaml(pick) for pick in choice.picks]
     return written[0] if len(written) == 1 else _listed(written)
 

@@ -1,4 +1,4 @@
-"""A sheet that shows what policies do: a row per image, the original first, then variants of it."""
+"""A preview image of augmentation: a row per image, the original first, then augmented variants."""
 
 from __future__ import annotations
 

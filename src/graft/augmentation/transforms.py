@@ -1,4 +1,4 @@
-"""The single transformations that policies are made of: how each is built, and how far it changes an image.
+"""The transforms that policies are made of, and how far each changes an image.
 
 What a step changes and by how much comes from the numbers it is built with, so that a domain's limits
 (:mod:`graft.augmentation.domains`) are held against what is really done. Transforms are torchvision's v2, for uint8
@@ -39,7 +39,7 @@ CHANGES = {
 
 @dataclass(frozen=True)
 class TransformStep:
-    """One transformation.
+    """Transforms, and the largest amount of each kind of change they make.
 
     Attributes:
         changes: kind of change (a key of :data:`CHANGES`) -> largest amount, in that kind's unit.
@@ -51,12 +51,12 @@ class TransformStep:
 
 
 def mirror(chance: float) -> TransformStep:
-    """Left and right change places in a share ``chance`` of the images."""
+    """Horizontal flip with probability ``chance``."""
     return TransformStep({"mirror": chance}, lambda v2, size: [v2.RandomHorizontalFlip(chance)] if chance else [])
 
 
 def crop(most: float, stretch: float) -> TransformStep:
-    """Cut away up to a share ``most`` of the area, sides' ratio up to ``stretch``, and resize to what it was."""
+    """Random resized crop that keeps at least ``1 - most`` of the area, with an aspect ratio up to ``stretch``."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
         ratio = (1 / stretch, stretch)
@@ -66,7 +66,7 @@ def crop(most: float, stretch: float) -> TransformStep:
 
 
 def colour(brightness: float, saturation: float, hue: float) -> TransformStep:
-    """Vary brightness and contrast (both by ``brightness``), saturation, and hue (share of the colour circle)."""
+    """Colour jitter: brightness and contrast (both ``brightness``), saturation, hue (share of the colour circle)."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
         return [v2.ColorJitter(brightness=brightness, contrast=brightness, saturation=saturation, hue=hue)]
@@ -76,7 +76,7 @@ def colour(brightness: float, saturation: float, hue: float) -> TransformStep:
 
 @dataclass(frozen=True)
 class AffineRange:
-    """What an affine map may do at most: turn and slant (degrees), shift (share of the side), enlarge or shrink."""
+    """Largest rotation and shear (degrees), shift (share of the side) and scale change of a random affine map."""
 
     rotation: float
     shift: float
@@ -96,12 +96,12 @@ class AffineRange:
 
 
 def affine_on_black(move: AffineRange) -> TransformStep:
-    """An affine map; what moves in from outside is black."""
+    """Random affine map, filled with black."""
     return TransformStep(asdict(move), lambda v2, size: [move.transform(v2, 1.0, 0)])
 
 
 def affine_mirrored(move: AffineRange) -> TransformStep:
-    """An affine map of the image continued by its mirror images, so that no wedges tell how it was moved."""
+    """Random affine map of the image padded by reflection, so that no corners are filled."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
         border = size // 2
@@ -112,7 +112,7 @@ def affine_mirrored(move: AffineRange) -> TransformStep:
 
 
 def blur(most: float) -> TransformStep:
-    """Blur half of the images by a Gaussian whose deviation is up to a share ``most`` of the side."""
+    """Gaussian blur with probability 0.5, standard deviation up to ``most`` times the side."""
 
     def transforms(v2: Any, size: int) -> list[Any]:
         sigma = most * size

@@ -1,4 +1,4 @@
-"""Images inside tar files, read where they lie: data/raw as loose files or packed, behind one way to ask for an image.
+"""Files in a folder or packed in tar files, behind one interface; packed files are read in place.
 
 ``open_folder(folder) / "cat/1.jpg"`` is a path where the images are loose, and a :class:`PackedFile` where
 :mod:`graft.data.packing` packed them; whatever opens an image takes either. A packed image is one read at its place:
@@ -49,11 +49,11 @@ class PackedFile:
         return self.member.rpartition("/")[2]
 
     def __str__(self) -> str:
-        """The image first, then the file to look in."""
+        """The path first, then the tar file that holds it."""
         return f"{self.shard.parent / self.member} (in {self.shard.name})"
 
     def read_bytes(self) -> bytes:
-        """Its bytes, if the tar file still has it where it was.
+        """Read its bytes, checking the header before them.
 
         Raises:
             DataError: the tar file is gone, was cut off, or holds something else at this place.
@@ -71,7 +71,7 @@ class PackedFile:
         return read[tarfile.BLOCKSIZE :]
 
     def _is_headed_by(self, block: bytes) -> bool:
-        """Is this the header of a file of this name and size? Long names and those beyond ASCII stand elsewhere."""
+        """Whether this tar header has the file's name and size; long and non-ASCII names are in another block."""
         try:
             found = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         except tarfile.HeaderError:
@@ -90,7 +90,7 @@ StoredFile = Path | PackedFile
 
 @dataclass(frozen=True)
 class PackedFolder:
-    """A folder of tar files and the index that says which image lies where; ``folder / path`` is an image of it.
+    """A folder of tar files with an index of their members; ``folder / path`` is a packed file.
 
     The index is read once, when the first image is asked for, and is left behind where this is sent to another process.
     """
@@ -98,7 +98,7 @@ class PackedFolder:
     folder: Path
 
     def __truediv__(self, path: str) -> PackedFile:
-        """The image of this path.
+        """The packed file of this path.
 
         Raises:
             DataError: the index does not list it, or the index cannot be used.
@@ -112,7 +112,7 @@ class PackedFolder:
         return PackedFile(self.folder / shard, path, offset, size)
 
     def __getstate__(self) -> dict[str, Path]:
-        """Only where it lies."""
+        """Pickle the folder alone, not the index."""
         return {"folder": self.folder}
 
     def paths(self) -> list[str]:
@@ -132,7 +132,7 @@ class PackedFolder:
         return found
 
     def _check_shard(self, shard: Path, end: int) -> None:
-        """Refuse a tar file that is gone or was cut off at once, and not as many images that cannot be decoded."""
+        """Refuse a missing or truncated tar file early: else its images would count as undecodable."""
         size = shard.stat().st_size if shard.is_file() else 0
         if size < end:
             raise DataError(f"the tar file was cut off or is gone: {size} bytes are there", where=shard, remedy=_AGAIN)
@@ -157,7 +157,7 @@ ImageFolder = Path | PackedFolder
 
 
 def open_folder(folder: Path) -> ImageFolder:
-    """data/raw, so that ``open_folder(folder) / path`` is an image whether they are loose or packed.
+    """Open data/raw: ``open_folder(folder) / path`` is a file, loose or packed.
 
     Raises:
         DataError: they are packed, and the index or a tar file is missing or damaged. Whether a tar file holds an image

@@ -1,4 +1,4 @@
-"""What the source holds now against what was taken in last: images that are new, gone, or labelled otherwise."""
+"""Compare the source with the last ingest: samples that are new, gone or relabelled."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceChanges:
-    """How many images are new, gone, or have another label.
+    """Counts of new, gone and relabelled samples.
 
     Attributes:
         new: images that were not taken in.

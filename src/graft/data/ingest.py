@@ -1,4 +1,4 @@
-"""Taking images in: cloned or copied into class folders under data/raw, with a table of what each one is.
+"""Ingest: clone or copy samples into class folders under data/raw, and list them in a table.
 
 On file systems that can (Btrfs, XFS, ZFS) the kernel clones: the copy shares the blocks until one of the two is
 changed. Hard links would be as cheap, but are not safe here: where DVC's cache is set to hard links, DVC takes the
@@ -67,7 +67,7 @@ def ingested_table(samples: Sequence[Sample], paths: Sequence[str]) -> pd.DataFr
 
 
 def raw_paths(samples: Sequence[Sample]) -> list[str]:
-    """Where each sample goes, relative to data/raw and with ``/``: the same for the same samples, none twice."""
+    """A unique path under data/raw for each sample, the same for the same samples."""
     folders = _class_folders({sample.label for sample in samples})
     taken: set[str] = set()
     paths = []
@@ -81,7 +81,7 @@ def raw_paths(samples: Sequence[Sample]) -> list[str]:
 
 
 def _class_folders(labels: set[str]) -> dict[str, str]:
-    """A folder's name for each label; a label of a table can hold anything, ``../x`` included."""
+    """A safe folder name for each label; labels of a table can be any text, such as ``../x``."""
     folders: dict[str, str] = {}
     taken: set[str] = set()
     for label in sorted(labels):
@@ -94,7 +94,7 @@ def _class_folders(labels: set[str]) -> dict[str, str]:
 
 
 def _key(path: str) -> str:
-    """Two names that a file system without case or with other Unicode forms would take for one."""
+    """A key that is equal for names which some file systems take for one."""
     return unicodedata.normalize("NFC", path).casefold()
 
 
@@ -116,7 +116,7 @@ def _copy(file: StoredFile, target: Path) -> None:
 
 
 def ingest_error(where: StoredFile, error: OSError) -> DataError:
-    """What is said where an image cannot be copied, or where its copy cannot be written."""
+    """The error of a file that cannot be copied."""
     return DataError(
         f"the image cannot be taken in: {error.strerror or error}",
         where=where,
@@ -125,7 +125,7 @@ def ingest_error(where: StoredFile, error: OSError) -> DataError:
 
 
 def _clone(source: int, copy: int) -> bool:
-    """Let the kernel copy, which shares blocks where the file system can. False where it cannot copy at all."""
+    """Copy in the kernel, sharing blocks where the file system can (reflink). False where it cannot."""
     if not hasattr(os, "copy_file_range"):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Packing images into tar files for a data/raw of few files: each goes by a hash of its path, so changes stay small.
+"""Pack samples into a few tar files by a hash of their paths, so that a change touches one tar file.
 
 Plain uncompressed tar files that any `tar` unpacks into class folders, and an index (``index.parquet``: path, shard,
 offset, bytes) by which :mod:`graft.core.packed_files` reads an image where it lies. The same images give the same
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def pack_images(samples: Sequence[Sample], folder: Path, shards: int) -> pd.DataFrame:
-    """Pack every image into ``folder``, under the path that it would have there as a file, and return the same table.
+    """Pack every sample into ``folder`` under its path in data/raw, and return the table of :func:`copy_images`.
 
     Args:
         samples: the images.
@@ -43,7 +43,7 @@ def pack_images(samples: Sequence[Sample], folder: Path, shards: int) -> pd.Data
 
 
 def pack_files(files: Mapping[str, StoredFile], folder: Path, shards: int) -> None:
-    """Write the tar files and their index; of the images, memory holds a small part of one at a time.
+    """Write the tar files and their index, streaming one file at a time.
 
     Args:
         files: where each image lies, by the path that it gets.
@@ -71,14 +71,14 @@ def pack_files(files: Mapping[str, StoredFile], folder: Path, shards: int) -> No
 
 
 def shard_of(path: str, shards: int) -> str:
-    """The tar file of an image: ``07.tar`` of 64 by a hash of the path, whatever other images there are."""
+    """The tar file of a path, such as ``07.tar``: a hash of the path modulo ``shards``."""
     digest = hashlib.sha256(path.encode("utf-8", "surrogateescape")).digest()
     number = int.from_bytes(digest[:8], "big") % shards
     return f"{number:0{max(2, len(str(shards - 1)))}d}{SUFFIX}"
 
 
 def _add(tar: tarfile.TarFile, path: str, file: StoredFile) -> tuple[int, int]:
-    """Append one image; where its bytes begin and how many they are."""
+    """Append one file; return offset and size of its content in bytes."""
     try:
         with open_file(file) as source:
             entry = tarfile.TarInfo(path)  # of no time, no owner, mode 644

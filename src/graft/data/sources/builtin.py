@@ -1,4 +1,4 @@
-"""The built-in data: scikit-learn's UCI handwritten digits as PNG files, so that they go in as a user's folder does."""
+"""The built-in data set: scikit-learn's UCI handwritten digits, written as class folders of PNG files."""
 
 from __future__ import annotations
 

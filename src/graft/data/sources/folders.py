@@ -17,7 +17,7 @@ from graft.modalities.registry import DEFAULT
 def read_folder(
     folder: Path, follow_links: bool = False, label_from: str | None = None, modality: Modality = DEFAULT
 ) -> SourceListing:
-    """List the samples of a folder; whether it is divided into splits is seen from its subfolders.
+    """List the samples of a folder of class folders, or of split folders that hold class folders.
 
     Args:
         folder: the source.
@@ -42,7 +42,7 @@ def read_folder(
     if label_from is not None:
         samples = label_by_pattern(label_from, [(scope.name(file), file) for file in files.values()], skipped)
     else:
-        skipped += _empty(tops, files, skipped, scope)
+        skipped += _empty_folders(tops, files, skipped, scope)
         samples = label_by_folders(
             files, scope.root, skipped, lambda top: f"name the inner folder instead: {scope.root / top}"
         )
@@ -51,12 +51,12 @@ def read_folder(
         tuple(sorted(samples, key=lambda sample: sample.source)),
         tuple(sorted(skipped, key=lambda item: item.path)),
         watched=scope.root,
-        linked=_beyond(samples, scope.root),
+        linked=_outside_folder(samples, scope.root),
     )
 
 
 def _class_folders(scope: ScanScope, skipped: list[Skipped]) -> list[Path]:
-    """The folders of a source; what else lies beside them is skipped."""
+    """Top-level folders; other entries are added to ``skipped``."""
     entries, trouble = list_dir(scope.root)
     if trouble:
         raise DataError(f"the folder {trouble}", where=scope.root, remedy="check that it may be read")
@@ -69,14 +69,14 @@ def _class_folders(scope: ScanScope, skipped: list[Skipped]) -> list[Path]:
     return folders
 
 
-def _empty(
+def _empty_folders(
     tops: Iterable[Path], files: Mapping[PurePosixPath, Path], skipped: Iterable[Skipped], scope: ScanScope
 ) -> list[Skipped]:
     told = {path.parts[0] for path in files} | {item.path for item in skipped}
     return [Skipped(scope.name(top), "a class folder without images") for top in tops if top.name not in told]
 
 
-def _beyond(samples: list[Sample], root: Path) -> Path | None:
-    """The first folder of images that lies out of ``root`` in truth."""
+def _outside_folder(samples: list[Sample], root: Path) -> Path | None:
+    """The first folder of images that a link leads to outside of ``root``, or None."""
     folders = sorted({sample.file.parent for sample in samples if isinstance(sample.file, Path)})
     return next((folder for folder in folders if not folder.resolve().is_relative_to(root)), None)

@@ -1,4 +1,4 @@
-"""Labels from the paths of files (``data.label_from``), and what to do where only the files' names could say them."""
+"""Labels from file paths by a regular expression (``data.label_from``), and the pattern to suggest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_MATCH = "data.label_from does not match its path"
 
 
 def label_by_pattern(pattern: str, files: Iterable[tuple[str, StoredFile]], skipped: list[Skipped]) -> list[Sample]:
-    """The files with the label that a pattern finds in their paths; outermost folders called as splits are splits.
+    """Label files by a pattern in their paths; top-level folders named train, val or test are splits.
 
     Args:
         pattern: a regular expression whose one group is the label.
@@ -43,13 +43,13 @@ def label_by_pattern(pattern: str, files: Iterable[tuple[str, StoredFile]], skip
 
 
 def label_of(path: str, pattern: str) -> str | None:
-    """The label that the pattern finds in a path; None where it does not match."""
+    """The label in a path, or None where the pattern does not match."""
     found = re.search(pattern, path)
     return (found[1] or None) if found else None
 
 
 def suggest_pattern(paths: Iterable[str]) -> str | None:
-    """The usual pattern and the labels that it gives, where it gives several."""
+    """Suggest a pattern that finds several labels in the paths, or return None."""
     labels = Counter(filter(None, (label_of(PurePosixPath(path).name, USUAL) for path in paths)))
     usual = [label for label, count in labels.most_common() if count > 1]
     shown = ", ".join(map(repr, usual[:3])) + (", ..." if len(usual) > 3 else "")
@@ -57,7 +57,7 @@ def suggest_pattern(paths: Iterable[str]) -> str | None:
 
 
 def check_class_folders(samples: Iterable[Sample], root: Path) -> None:
-    """Refuse class folders that say no classes: all called as splits are, or one for files of several names.
+    """Refuse class folders that name no classes: all named as splits, or a single one.
 
     Raises:
         DataError: the message proposes a pattern where one fits.

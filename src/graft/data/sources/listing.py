@@ -1,4 +1,4 @@
-"""What every way in yields: labelled image files, and what was passed over."""
+"""What every source yields: labelled samples, and the files that were skipped."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPLIT_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labelled image file, as the source gives it.
+    """One labelled file of a source.
 
     Attributes:
         file: where it lies now, perhaps in a tar file.
@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Something in the source that was passed over."""
+    """A file or folder of the source that is not used, and why."""
 
     path: str
     why: str
@@ -55,7 +55,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class SourceListing:
-    """What a source holds.
+    """The samples of a source.
 
     Attributes:
         samples: the images, sorted by ``source``.
@@ -84,7 +84,7 @@ def effective_split(given: str, has_test: bool) -> str:
 
 
 def ignored_reason(name: str) -> str | None:
-    """Why a file or folder of this name is never data, or None where it may be."""
+    """Why files and folders of this name are ignored, or None."""
     if name.startswith("."):
         return "hidden"
     if name.lower() in _DEBRIS:
@@ -95,7 +95,7 @@ def ignored_reason(name: str) -> str | None:
 
 
 def is_utf8(name: str) -> bool:
-    """Can the name be written as UTF-8? Those that cannot hold the bytes of another encoding."""
+    """Whether the name is valid UTF-8; others hold surrogate escapes."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
@@ -109,7 +109,7 @@ def counted(count: int, thing: str) -> str:
 
 
 def printable(name: str) -> str:
-    """A path for messages and tables: a line break, or what is not UTF-8, is written as an escape."""
+    """A path with control characters and invalid UTF-8 escaped, for messages and tables."""
     name = name.encode("utf-8", "backslashreplace").decode("utf-8")
     return "".join(
         char.encode("unicode_escape").decode() if unicodedata.category(char) == "Cc" else char for char in name

@@ -1,4 +1,4 @@
-"""Ways in: what ``data.source`` names -> a list of labelled image files, and what was passed over and why.
+"""The kinds of ``data.source``, and the functions that list a source's samples.
 
 To add a kind of source, add a row to ``READERS``: how it is recognised and how it is read. Whether a file that looks
 like an image can be decoded is not asked here; the manifest finds that out and names it.
@@ -25,7 +25,7 @@ from graft.modalities.registry import DEFAULT
 
 @dataclass(frozen=True)
 class SourceSpec:
-    """What a source is read from, and how.
+    """A source and the settings to read it with.
 
     Attributes:
         source: the text of ``data.source``.
@@ -50,7 +50,7 @@ class SourceSpec:
         return self.root / os.path.expanduser(self.source)  # noqa: PTH111
 
     def is_folder(self) -> bool:
-        """Is there a folder of this name? Names that no file system takes are none."""
+        """Whether the source is a folder; names that no file system takes are not."""
         try:
             return self.path.is_dir()
         except (OSError, ValueError):
@@ -59,7 +59,7 @@ class SourceSpec:
 
 @dataclass(frozen=True)
 class SourceReader:
-    """One kind of source.
+    """A kind of source.
 
     Attributes:
         name: for people.
@@ -74,44 +74,44 @@ class SourceReader:
     audit: Callable[[SourceSpec], SourceListing]
 
 
-def _read_digits(place: SourceSpec) -> SourceListing:
-    folder = place.scratch / builtin.NAME
+def _read_digits(spec: SourceSpec) -> SourceListing:
+    folder = spec.scratch / builtin.NAME
     builtin.write_digits(folder)
     # Nothing of the user's to watch: what is built in changes with graft itself.
-    return dataclasses.replace(folders.read_folder(folder, modality=place.modality), watched=None)
+    return dataclasses.replace(folders.read_folder(folder, modality=spec.modality), watched=None)
 
 
-def _read_torchvision(place: SourceSpec) -> SourceListing:
-    return torchvision_datasets.read_dataset(place.source)
+def _read_torchvision(spec: SourceSpec) -> SourceListing:
+    return torchvision_datasets.read_dataset(spec.source)
 
 
-def _read_shards(place: SourceSpec) -> SourceListing:
-    return tar_files.read_tar_files(place.path, place.follow_links, place.label_from, place.modality)
+def _read_tar_files(spec: SourceSpec) -> SourceListing:
+    return tar_files.read_tar_files(spec.path, spec.follow_links, spec.label_from, spec.modality)
 
 
-def _read_folder(place: SourceSpec) -> SourceListing:
-    return folders.read_folder(place.path, place.follow_links, place.label_from, place.modality)
+def _read_folder(spec: SourceSpec) -> SourceListing:
+    return folders.read_folder(spec.path, spec.follow_links, spec.label_from, spec.modality)
 
 
 READERS = (
-    SourceReader("digits", lambda place: place.source == builtin.NAME, _read_digits, _read_digits),
+    SourceReader("digits", lambda spec: spec.source == builtin.NAME, _read_digits, _read_digits),
     SourceReader(
         "torchvision",
-        lambda place: place.source.startswith(torchvision_datasets.PREFIX),
+        lambda spec: spec.source.startswith(torchvision_datasets.PREFIX),
         _read_torchvision,
         _read_torchvision,
     ),
     SourceReader(
         "table",
-        lambda place: place.path.suffix.lower() in tables.SUFFIXES and not place.is_folder(),
-        lambda place: tables.read_table(place.path),
-        lambda place: tables.audit_table(place.path),
+        lambda spec: spec.path.suffix.lower() in tables.SUFFIXES and not spec.is_folder(),
+        lambda spec: tables.read_table(spec.path),
+        lambda spec: tables.audit_table(spec.path),
     ),
     SourceReader(
         "tar files",
-        lambda place: place.is_folder() and tar_files.has_tar_files(place.path),
-        _read_shards,
-        _read_shards,
+        lambda spec: spec.is_folder() and tar_files.has_tar_files(spec.path),
+        _read_tar_files,
+        _read_tar_files,
     ),
     SourceReader("folder", SourceSpec.is_folder, _read_folder, _read_folder),
 )
@@ -139,9 +139,9 @@ def list_source(
         DataError: there is no such source, it holds no image with a label, it contradicts itself, or it lies where
             graft writes.
     """
-    place = SourceSpec(source, root, scratch, follow_links, label_from, modality)
-    _refuse_output(place)
-    return _own(_some(reader_for(place).read(place), place), place)
+    spec = SourceSpec(source, root, scratch, follow_links, label_from, modality)
+    _refuse_output(spec)
+    return _check_table_folders(_require_samples(reader_for(spec).read(spec), spec), spec)
 
 
 def audit_source(
@@ -152,86 +152,86 @@ def audit_source(
     label_from: str | None = None,
     modality: Modality = DEFAULT,
 ) -> SourceListing:
-    """Like :func:`list_source`, but what can be mended is a problem in the result, and no error."""
-    place = SourceSpec(source, root, scratch, follow_links, label_from, modality)
-    _refuse_output(place)
-    return _own(_some(reader_for(place).audit(place), place), place)
+    """Like :func:`list_source`, but problems that ``graft doctor --fix`` fixes are returned instead of raised."""
+    spec = SourceSpec(source, root, scratch, follow_links, label_from, modality)
+    _refuse_output(spec)
+    return _check_table_folders(_require_samples(reader_for(spec).audit(spec), spec), spec)
 
 
-def _refuse_output(place: SourceSpec) -> None:
-    if place.source != builtin.NAME and not place.source.startswith(torchvision_datasets.PREFIX):
-        refuse_output(place.path, place.root)
+def _refuse_output(spec: SourceSpec) -> None:
+    if spec.source != builtin.NAME and not spec.source.startswith(torchvision_datasets.PREFIX):
+        refuse_output(spec.path, spec.root)
 
 
-def _own(found: SourceListing, place: SourceSpec) -> SourceListing:
+def _check_table_folders(found: SourceListing, spec: SourceSpec) -> SourceListing:
     """Refuse a table whose images lie where graft writes."""
     if found.table is not None:
         for folder in sorted({sample.file.parent for sample in found.samples if isinstance(sample.file, Path)}):
-            refuse_output(folder, place.root)
+            refuse_output(folder, spec.root)
         if found.watched is not None:
-            refuse_output(found.watched, place.root)
+            refuse_output(found.watched, spec.root)
     return found
 
 
-def reader_for(place: SourceSpec) -> SourceReader:
-    """Which kind of source is meant.
+def reader_for(spec: SourceSpec) -> SourceReader:
+    """The reader of a source.
 
     Raises:
         DataError: none is.
     """
-    for kind in READERS:
-        if kind.matches(place):
-            if place.label_from is not None and not place.is_folder():
+    for reader in READERS:
+        if reader.matches(spec):
+            if spec.label_from is not None and not spec.is_folder():
                 raise DataError(
-                    f"data.label_from is for folders and tar files, and a source of the kind {kind.name!r} says its "
+                    f"data.label_from is for folders and tar files, and a source of the kind {reader.name!r} says its "
                     "labels itself",
-                    where=place.source,
+                    where=spec.source,
                     remedy="set data.label_from to null",
                 )
-            return kind
-    raise _no_such_source(place)
+            return reader
+    raise _unknown_source_error(spec)
 
 
-def _some(found: SourceListing, place: SourceSpec) -> SourceListing:
+def _require_samples(found: SourceListing, spec: SourceSpec) -> SourceListing:
     if found.samples:
         return found
     for problem in found.problems:
         if problem.severity == "critical" and not problem.met:
-            raise tables.table_error(problem, place.path, mendable=False)
-    raise _nothing(place, found)
+            raise tables.table_error(problem, spec.path, mendable=False)
+    raise _no_samples_error(spec, found)
 
 
-def _nothing(place: SourceSpec, found: SourceListing) -> DataError:
+def _no_samples_error(spec: SourceSpec, found: SourceListing) -> DataError:
     why = "".join(f"\n    {item.path}: {item.why}" for item in found.skipped[:5])
     advice = suggest_pattern(item.path for item in found.skipped if item.why == NO_FOLDER)
     return DataError(
         "there are no labelled images here" + (f"; passed over:{why}" if why else ""),
-        where=place.path,
+        where=spec.path,
         remedy=(f"{advice}; or " if advice else "")
         + "data.source must hold a subfolder for each class with images (.jpg, .png, ...) in it",
     )
 
 
-def _no_such_source(place: SourceSpec) -> DataError:
+def _unknown_source_error(spec: SourceSpec) -> DataError:
     try:
-        present = place.path.exists()
+        present = spec.path.exists()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        return DataError(f"the source cannot be opened: {reason}", where=place.path, remedy="mend its name")
+        return DataError(f"the source cannot be opened: {reason}", where=spec.path, remedy="mend its name")
     if present:
         return DataError(
             "this file is not a kind of source that graft reads",
-            where=place.path,
+            where=spec.path,
             remedy=f"name a folder, or a table ending in {' or '.join(sorted(tables.SUFFIXES))}",
         )
-    parent = place.path.parent
+    parent = spec.path.parent
     try:
         siblings = {item.name for item in parent.iterdir()} if parent.is_dir() else set()
     except OSError:
         siblings = set()
-    hint = did_you_mean(place.path.name, siblings | {builtin.NAME})
+    hint = did_you_mean(spec.path.name, siblings | {builtin.NAME})
     return DataError(
         "there is no such folder or table",
-        where=place.path,
+        where=spec.path,
         remedy=f"name what is there (data.source, or the command's argument); {hint}",
     )

@@ -1,4 +1,4 @@
-"""Going through folders: what is an image to list, what is passed over and why, and which links are followed.
+"""Walk folders for sample files: which files are skipped and why, and which links are followed.
 
 Links are how a walk hangs, reads a disk, or takes one class for another. So a link to a folder is followed only where
 the user asked for it (``data.follow_links``), only out of the data, and every folder once: a link back into the data
@@ -25,7 +25,7 @@ NO_FOLDER = "not in a class folder"
 
 @dataclass(frozen=True)
 class ScanScope:
-    """How far a source is read.
+    """The root of a scan, and whether links out of it are followed.
 
     Attributes:
         root: its folder, resolved.
@@ -43,7 +43,7 @@ class ScanScope:
 
 
 def list_dir(folder: Path) -> tuple[list[os.DirEntry[str]], str | None]:
-    """A folder's entries by name, and why it could not be listed, if so."""
+    """Sorted entries of a folder, and an error message if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name), None
@@ -52,7 +52,7 @@ def list_dir(folder: Path) -> tuple[list[os.DirEntry[str]], str | None]:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Is it a folder, or a link to one? A link in a circle is neither, and raises nothing here."""
+    """Whether the entry is a folder or a link to one; False for a circular link."""
     try:
         return entry.is_dir()
     except OSError:
@@ -60,7 +60,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def is_sample_file(entry: os.DirEntry[str], modality: Modality) -> bool:
-    """Is it a file, or a link to one, that is a sample by its name?"""
+    """Whether the entry is a file, or a link to one, with a sample's suffix."""
     try:
         return entry.is_file() and is_sample(entry.name, modality)
     except OSError:
@@ -68,19 +68,19 @@ def is_sample_file(entry: os.DirEntry[str], modality: Modality) -> bool:
 
 
 def skipped_folder_reason(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
-    """Why this entry is no folder to enter, or None where it is one."""
+    """Why a folder is skipped, or None."""
     if reason := ignored_reason(entry.name):
         return reason
     if entry.is_symlink():
         target = _target(entry)
         if target is None:
             return "a link that leads nowhere"
-        return _unfit_link(target, scope) if target.is_dir() else NO_FOLDER
+        return _skipped_link_reason(target, scope) if target.is_dir() else NO_FOLDER
     return None if is_folder(entry) else NO_FOLDER
 
 
-def _unfit_link(target: Path, scope: ScanScope) -> str | None:
-    """Why a link to the folder ``target`` is not followed, or None where it is."""
+def _skipped_link_reason(target: Path, scope: ScanScope) -> str | None:
+    """Why a link to the folder ``target`` is skipped, or None."""
     if not scope.follow_links:
         return NOT_FOLLOWED
     if target.is_relative_to(scope.root):
@@ -90,8 +90,8 @@ def _unfit_link(target: Path, scope: ScanScope) -> str | None:
     return None
 
 
-def _unfit_file(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
-    """Why this entry, which is no folder, is no image to list, or None where it is one."""
+def _skipped_file_reason(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
+    """Why a file is skipped, or None."""
     if entry.is_symlink():
         target = _target(entry)
         if target is None:
@@ -107,7 +107,7 @@ def _unfit_file(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
 
 
 def _target(entry: os.DirEntry[str]) -> Path | None:
-    """Where a link leads in the end; None where that is nowhere, a circle, or not to be seen by this user."""
+    """The final target of a link; None for a dangling, circular or forbidden one."""
     try:
         return Path(entry.path).resolve(strict=True)
     except (OSError, RuntimeError):  # a circle is a RuntimeError up to Python 3.12
@@ -115,7 +115,7 @@ def _target(entry: os.DirEntry[str]) -> Path | None:
 
 
 def scan(folder: Path, scope: ScanScope) -> Iterator[Path | Skipped]:
-    """Every image file under ``folder`` and what is passed over; every real folder is entered once."""
+    """Yield every sample file under ``folder``, and what is skipped; every real folder is entered once."""
     waiting, seen = [folder], set[tuple[int, int]]()
     while waiting:
         current = waiting.pop()
@@ -127,7 +127,9 @@ def scan(folder: Path, scope: ScanScope) -> Iterator[Path | Skipped]:
             yield Skipped(scope.name(current), trouble)
         for entry in entries:
             path, folderish = Path(entry.path), is_folder(entry)
-            why = ignored_reason(entry.name) or (skipped_folder_reason if folderish else _unfit_file)(entry, scope)
+            why = ignored_reason(entry.name) or (skipped_folder_reason if folderish else _skipped_file_reason)(
+                entry, scope
+            )
             if why:
                 yield Skipped(scope.name(path), why)
             elif folderish:

@@ -1,4 +1,4 @@
-"""Links to the user's data, through which DVC sees that it changed.
+"""Symbolic links to the user's data, which DVC depends on to notice changes.
 
 DVC follows a dependency that is itself a link (but no link below it), and dvc.yaml can only name paths that are the
 same for everybody. So the stage ``locate`` keeps, under data/.links:
@@ -35,7 +35,7 @@ _NOTHING = "Nothing outside the project is watched here.\n"
 
 
 def link_source(found: SourceListing, source: str, link: Path) -> str | None:
-    """Point ``link``, and the one to the table beside it, at what ``source`` is read from.
+    """Point ``link`` at a source's folder, and the link beside it at its table.
 
     Args:
         found: what the source holds.
@@ -88,7 +88,7 @@ def link_weights(files: Iterable[Path], root: Path, links: Path) -> None:
 
 
 def unwatchable_reason(folder: Path) -> str | None:
-    """The first thing in ``folder`` on which DVC would stop or hang, or None."""
+    """The first entry of ``folder`` that DVC could not hash, and why, or None."""
     if (folder / ".dvcignore").exists():
         return f"{folder} has a .dvcignore file of its own"
     waiting = [(str(folder), 0)]
@@ -110,7 +110,7 @@ def unwatchable_reason(folder: Path) -> str | None:
 
 
 def _stops_dvc(entry: os.DirEntry[str]) -> str | None:
-    """Why DVC could not hash this entry, which is no folder."""
+    """Why DVC could not hash this file, or None."""
     try:
         mode = entry.stat().st_mode
     except OSError:
@@ -135,7 +135,7 @@ def _set_link(link: Path, target: Path, relative: bool) -> None:
 
 
 def _remove_link(link: Path) -> None:
-    """Remove a link or a note, never what a link leads to. Raises OSError where a folder holds more than its note."""
+    """Remove a link or a note, never a link's target. Raises OSError where a folder holds more than its note."""
     if link.is_symlink() or link.is_file():
         link.unlink()
     elif link.is_dir():

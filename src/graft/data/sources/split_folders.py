@@ -1,4 +1,4 @@
-"""Classes and splits from the folders that images lie in: one rule for folders and for tar files."""
+"""Labels and splits from folder names, for folders on disk and inside tar files alike."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from graft.data.sources.listing import SPLIT_NAMES, Sample, Skipped, effective_s
 
 @dataclass(frozen=True, slots=True)
 class FolderContent:
-    """What lies directly in a folder: folders that could be classes, images, both or neither."""
+    """Whether a folder directly holds folders, images, both or neither."""
 
     folders: bool
     images: bool
@@ -22,7 +22,7 @@ class FolderContent:
 
 @dataclass(frozen=True, slots=True)
 class SplitFolders:
-    """How a source is divided.
+    """The split folders of a source.
 
     Attributes:
         parts: each split folder's name, and whether it is ``train``, ``val`` or ``test``; empty: it is not divided.
@@ -31,7 +31,7 @@ class SplitFolders:
     parts: Mapping[str, str]
 
     def split_of(self, folder: str) -> str | None:
-        """The split that images of a split folder get; None where there is nothing to honour.
+        """The split of a split folder's images, or None where only a train folder is there.
 
         One folder called train, and no other, is just a folder of class folders.
         """
@@ -55,9 +55,9 @@ def label_by_folders(
         DataError: the folders contradict each other, or one of them holds all class folders.
     """
     contents = _contents(files)
-    division = find_split_folders(contents, root)
-    parts = division.parts
-    _refuse_a_wrapping(files, contents, division, root, unwrap)
+    split_folders = find_split_folders(contents, root)
+    parts = split_folders.parts
+    _refuse_wrapping_folder(files, contents, split_folders, root, unwrap)
     samples = []
     for path, file in files.items():
         name = printable(str(path))
@@ -65,14 +65,14 @@ def label_by_folders(
         if not parts:
             samples.append(Sample(file, name, top))
         elif top in parts and len(path.parts) > 2:
-            samples.append(Sample(file, name, inner, division.split_of(top)))
+            samples.append(Sample(file, name, inner, split_folders.split_of(top)))
     if parts:
         skipped += [Skipped(printable(top), "not a split folder") for top in contents if top not in parts]
     return samples
 
 
 def _contents(files: Iterable[PurePosixPath]) -> dict[str, FolderContent]:
-    """What lies in each of the outermost folders, by its name."""
+    """Content of each top-level folder, by name."""
     depths: dict[str, set[bool]] = {}
     for path in files:
         depths.setdefault(path.parts[0], set()).add(len(path.parts) > 2)
@@ -81,15 +81,15 @@ def _contents(files: Iterable[PurePosixPath]) -> dict[str, FolderContent]:
     }
 
 
-def _refuse_a_wrapping(
+def _refuse_wrapping_folder(
     files: Iterable[PurePosixPath],
     contents: Mapping[str, FolderContent],
-    division: SplitFolders,
+    split_folders: SplitFolders,
     root: Path,
     unwrap: Callable[[str], str],
 ) -> None:
-    """One folder that holds only folders is what unpacking an archive leaves; as a class it would hold everything."""
-    if division.parts or list(contents.values()) != [FolderContent(True, False)]:
+    """Refuse a single folder that wraps all class folders, as unpacking an archive leaves it."""
+    if split_folders.parts or list(contents.values()) != [FolderContent(True, False)]:
         return
     (top,) = contents
     if len({path.parts[1] for path in files}) > 1:
@@ -99,7 +99,7 @@ def _refuse_a_wrapping(
 
 
 def nested_classes(samples: Iterable[Sample]) -> dict[str, list[str]]:
-    """The classes whose images lie in several sub-folders of the class's folder, and these."""
+    """Classes whose images lie in several sub-folders, with these sub-folders."""
     inner: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         folders = sample.source.split("/")[:-1]
@@ -109,7 +109,7 @@ def nested_classes(samples: Iterable[Sample]) -> dict[str, list[str]]:
 
 
 def find_split_folders(contents: Mapping[str, FolderContent], root: Path) -> SplitFolders:
-    """How a source is divided, by the folders in it that are called as splits are.
+    """Find the split folders of a source by their names.
 
     Such a folder is a split where it holds folders but no image of its own: a class called "train" holds images.
 

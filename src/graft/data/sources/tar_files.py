@@ -1,4 +1,4 @@
-"""A source of tar files that hold class folders: listed by their headers and read where they lie, never unpacked.
+"""Uncompressed tar files of class folders as a source: members are listed by their headers and read in place.
 
 Whatever packed them will do (``tar -C photos -cf photos.tar .``, or graft itself), as long as they are not compressed.
 Nothing of a tar file becomes a path here, so that none of its names can lead anywhere; those that would try are passed
@@ -28,7 +28,7 @@ from graft.modalities.registry import DEFAULT
 
 
 def has_tar_files(folder: Path) -> bool:
-    """Are there tar files here, and no folders that could be classes?"""
+    """Whether the folder holds tar files and no class folders."""
     kept = [entry for entry in list_dir(folder)[0] if ignored_reason(entry.name) is None]
     return any(entry.name.endswith(SUFFIX) for entry in kept) and not any(is_folder(entry) for entry in kept)
 
@@ -50,16 +50,16 @@ def read_tar_files(
     root = folder.resolve()
     skipped: list[Skipped] = []
     files: dict[PurePosixPath, PackedFile] = {}
-    for shard in track(list(_shards(root, follow_links, skipped)), "listing tar files"):
-        for member in _members(shard):
+    for tar_file in track(list(_tar_files(root, follow_links, skipped)), "listing tar files"):
+        for member in _members(tar_file):
             path = PurePosixPath(member.name)
-            why = _unfit(member, path, modality)
+            why = _skipped_reason(member, path, modality)
             if why and not (why == NO_FOLDER and label_from):
-                skipped.append(Skipped(f"{shard.name}: {printable(member.name)}", why))
+                skipped.append(Skipped(f"{tar_file.name}: {printable(member.name)}", why))
             elif path in files:
-                raise _twice(path, files[path].shard, shard)
+                raise _duplicate_error(path, files[path].shard, tar_file)
             elif not member.isdir():
-                files[path] = PackedFile(shard, member.name, member.offset_data, member.size)
+                files[path] = PackedFile(tar_file, member.name, member.offset_data, member.size)
     if label_from is None:
         samples = label_by_folders(
             files, root, skipped, lambda top: f"pack what is in it: `tar -C {top} -cf {top}.tar .`"
@@ -71,7 +71,7 @@ def read_tar_files(
     return SourceListing(tuple(order), tuple(sorted(skipped, key=lambda item: item.path)), watched=root)
 
 
-def _shards(root: Path, follow_links: bool, skipped: list[Skipped]) -> Iterator[Path]:
+def _tar_files(root: Path, follow_links: bool, skipped: list[Skipped]) -> Iterator[Path]:
     for entry in list_dir(root)[0]:
         path = Path(entry.path)
         why = ignored_reason(entry.name) or (
@@ -85,30 +85,30 @@ def _shards(root: Path, follow_links: bool, skipped: list[Skipped]) -> Iterator[
             skipped.append(Skipped(printable(entry.name), why))
 
 
-def _members(shard: Path) -> Iterator[tarfile.TarInfo]:
-    """What a tar file holds. Python takes a damaged header for the end, so the end has to be where it belongs."""
+def _members(tar_file: Path) -> Iterator[tarfile.TarInfo]:
+    """Members of a tar file. ``tarfile`` takes a damaged header for the end, so the end is checked."""
     end = 0
     try:
-        with tarfile.open(shard, "r:") as tar:
+        with tarfile.open(tar_file, "r:") as tar:
             while (member := tar.next()) is not None:
                 tar.members.clear()  # type: ignore[attr-defined] # else it keeps a kilobyte for each
                 blocks = -(-member.size // tarfile.BLOCKSIZE) if member.isreg() else 0
                 end = member.offset_data + blocks * tarfile.BLOCKSIZE
                 yield member
-        with shard.open("rb") as file:
+        with tar_file.open("rb") as file:
             file.seek(end)
             if file.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
                 raise tarfile.ReadError("it was cut off, or its middle is damaged")
     except (tarfile.TarError, OSError) as error:
         raise DataError(
             f"the tar file cannot be read: {error}",
-            where=shard,
+            where=tar_file,
             remedy="pack it again without compression, such as by `tar -C photos -cf photos.tar .`, or take it out",
         ) from None
 
 
-def _unfit(member: tarfile.TarInfo, path: PurePosixPath, modality: Modality) -> str | None:
-    """Why a member is no image to list, or None where it is one, or a folder."""
+def _skipped_reason(member: tarfile.TarInfo, path: PurePosixPath, modality: Modality) -> str | None:
+    """Why a member is skipped, or None."""
     reasons = [reason for reason in map(ignored_reason, path.parts) if reason]
     if path.is_absolute() or ".." in path.parts:
         return "its path leads out of the tar file"
@@ -125,7 +125,7 @@ def _unfit(member: tarfile.TarInfo, path: PurePosixPath, modality: Modality) -> 
     return None if len(path.parts) > 1 else NO_FOLDER
 
 
-def _twice(path: PurePosixPath, first: Path, second: Path) -> DataError:
+def _duplicate_error(path: PurePosixPath, first: Path, second: Path) -> DataError:
     where = first.name if first == second else f"{first.name} and {second.name}"
     return DataError(
         f"the tar files hold {printable(str(path))} twice, in {where}",

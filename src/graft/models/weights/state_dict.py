@@ -1,4 +1,4 @@
-"""State dicts: read without running any code that a file may hold, and loaded into the architecture they are of."""
+"""Read state dicts without unpickling, and load them into an architecture."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
 
 
 def load_state(model: Any, state: Mapping[str, Tensor], head: Set[str], where: Path) -> None:
-    """Load all but a ``head`` of another class count, of which it says so; anything else that does not fit is refused.
+    """Load a state dict; only a ``head`` of another class count may be left out, with a note on stderr.
 
     Args:
         model: the whole model, with its own head.

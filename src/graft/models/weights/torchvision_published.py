@@ -1,4 +1,4 @@
-"""torchvision's published state dicts -> the names and shapes of the models of today, family by family."""
+"""Convert torchvision's published state dicts to the names and shapes of its present models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ State = dict[str, Tensor]
 
 
 def as_published(model: Any, state: State) -> State:
-    """For families whose files fit as they are."""
+    """Return the state dict unchanged."""
     return state
 
 

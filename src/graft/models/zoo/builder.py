@@ -1,4 +1,4 @@
-"""What a library that architectures come from must be able to say and do, whichever it is."""
+"""The interface of a library that architectures come from."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Builder(Protocol):
         """Every architecture's name, as it is written in params.yaml."""
 
     def model(self, arch: str, size: int | None = None) -> Any:
-        """The library's own model with random weights, whole, for images of ``size`` px (None: its own size)."""
+        """The library's model with random weights, for images of ``size`` px (None: its own size)."""
 
     def translate(self, arch: str, model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A state dict as published -> the names and shapes of ``model``, as far as they mean the same."""
+        """Convert a published state dict to the names and shapes of ``model``."""
 
     def head(self, arch: str, model: Any) -> frozenset[str]:
-        """The names of that model's tensors that belong to its own head, and not to any task of ours."""
+        """Names of the tensors of the model's own head."""
 
     def parts(self, arch: str, model: Any, size: int | None = None) -> BackboneParts:
-        """Take that model apart, for images of the ``size`` it was built for."""
+        """Split the model into blocks, neck and head, for images of ``size`` px."""
 
     def build(self, arch: str, size: int | None = None) -> BackboneParts:
         """Build with random weights and take apart."""
@@ -50,7 +50,7 @@ class Builder(Protocol):
 
 
 def geometry_for(size: int | None, own_size: int, own_crop: float, interpolation: str) -> Geometry:
-    """The published geometry, or that of a ``size`` of one's own.
+    """The published geometry, or one of the given ``size``.
 
     A size of one's own keeps the whole shorter side: the published centre crop belongs to photographs at the
     published size, and would cut into small images such as characters.
@@ -61,6 +61,6 @@ def geometry_for(size: int | None, own_size: int, own_crop: float, interpolation
 
 
 def rgb_triple(values: Iterable[float]) -> tuple[float, float, float]:
-    """One value for each of red, green and blue."""
+    """Three floats: red, green, blue."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue

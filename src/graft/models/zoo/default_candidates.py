@@ -1,4 +1,4 @@
-"""``zoo.candidates: auto``: the candidates that suit the images, none of which needs a network."""
+"""``zoo.candidates: auto``: candidates for a domain and image size, available offline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which architectures can be named, who builds them, and what is known of them before anything is built."""
+"""The architectures that can be named, their builders, input sizes and published accuracy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def names() -> tuple[str, ...]:
 
 
 def builder_for(arch: str) -> Builder:
-    """Who builds ``arch``.
+    """The builder of ``arch``.
 
     Raises:
-        ConfigError: nobody does; the message names the nearest architectures.
+        ConfigError: unknown architecture; the message names the nearest ones.
     """
     builder: Builder = TIMM_BUILDER if arch.startswith(TIMM) else TORCHVISION_BUILDER
     if arch not in builder.names():
@@ -35,7 +35,7 @@ def builder_for(arch: str) -> Builder:
 
 
 def check_input_size(arch: str, size: int | None) -> None:
-    """Refuse a side of the input that an architecture cannot take, before any work is done.
+    """Refuse an input size that an architecture cannot take.
 
     Raises:
         ConfigError: nobody builds ``arch``, or ``size`` pixels are fewer than it can take, or do not divide into

@@ -1,4 +1,4 @@
-"""timm's architectures: built, taken apart and preprocessed for by timm's own metadata, sizes found by trying."""
+"""Builder of timm's architectures, by timm's own metadata; valid input sizes are found by trying."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEPS = (1, 2, 4, 7, 8, 14, 16, 28, 32, 56, 64, 112, 128, 224)
 
 
 def _timm() -> Any:
-    """timm; it imports torchvision, so the guard comes first."""
+    """Import timm after the torchvision guard, because timm imports torchvision."""
     importlib.import_module("graft.core.compat.torchvision")
     return importlib.import_module("timm")
 
@@ -42,7 +42,7 @@ class TimmBuilder:
         return list(_names())
 
     def model(self, arch: str, size: int | None = None) -> Any:
-        """The model with random weights and its own head, built for ``size`` where its class minds the size."""
+        """The model with random weights and its own head, built for ``size`` where its class takes ``img_size``."""
         name, create = arch.removeprefix(TIMM), _timm().create_model
         if size is None or size == _own_size(arch):
             return create(name, pretrained=False)
@@ -54,7 +54,7 @@ class TimmBuilder:
             return create(name, pretrained=False)
 
     def translate(self, arch: str, model: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """By timm's own filter of the model's module, which also fits positions to the model's size."""
+        """Apply timm's ``checkpoint_filter_fn``, which also interpolates position embeddings."""
         module = importlib.import_module(_timm().model_entrypoint(arch.removeprefix(TIMM)).__module__)
         fit = getattr(module, "checkpoint_filter_fn", None)
         if fit is None:
@@ -65,13 +65,13 @@ class TimmBuilder:
             return dict(state)
 
     def head(self, arch: str, model: Any) -> frozenset[str]:
-        """The tensors of what timm's configuration names as classifiers."""
+        """Tensors of the modules that timm's configuration names as ``classifier``."""
         named = (model.pretrained_cfg or {}).get("classifier") or ()
         modules = (named,) if isinstance(named, str) else tuple(named)
         return frozenset(name for name in model.state_dict() if name.rpartition(".")[0] in modules)
 
     def parts(self, arch: str, model: Any, size: int | None = None) -> BackboneParts:
-        """Take the model apart along timm's groups of its parameters."""
+        """Split the model along timm's parameter groups."""
         from graft.models.zoo.timm_families import take_apart
 
         return take_apart(model, size or _own_size(arch))
@@ -81,7 +81,7 @@ class TimmBuilder:
         return self.parts(arch, self.model(arch, size), size)
 
     def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
-        """From timm's pretrained configuration; one name stands for one set of weights there."""
+        """From timm's ``pretrained_cfg``."""
         found = timm_config(arch)
         if found is None:
             raise ConfigError(
@@ -93,11 +93,11 @@ class TimmBuilder:
         return Preprocessing(geometry, rgb_triple(found.mean), rgb_triple(found.std))
 
     def takes(self, arch: str, size: int) -> bool:
-        """Found by trying: without memory for values first, since a model that could then run takes the size."""
+        """Found by running the model, on the meta device first."""
         return size == _own_size(arch) or _runs(arch, size)
 
     def smallest(self, arch: str) -> int:
-        """Least multiple of :meth:`step` from 32 px on that it takes; 32 px is the total stride of most networks."""
+        """The least multiple of :meth:`step` that it takes, from 32 px (the total stride of most networks)."""
         step = self.step(arch)
         low, high = -(-LEAST // step), max(1, _own_size(arch) // step)
         while low < high:
@@ -106,7 +106,7 @@ class TimmBuilder:
         return low * step
 
     def step(self, arch: str) -> int:
-        """The first of some usual steps from its own size on that leads to a size it takes."""
+        """The first usual step from its own size to a size that it takes."""
         own = _own_size(arch)
         return next((step for step in STEPS if own % step == 0 and _runs(arch, own + step)), own)
 

@@ -1,4 +1,4 @@
-"""timm's classifiers taken apart by timm's own metadata, whatever their architecture, and tried before they are used.
+"""Split any timm classifier into blocks along timm's parameter groups, and check the blocks against the model.
 
 The way from images to the feature vector is ``forward_head(forward_features(images), pre_logits=True)`` for all of
 timm. It is traced, and cut where a single tensor carries everything and where one of the groups ends that timm's
@@ -43,7 +43,7 @@ class Features(nn.Module):
 
 @dataclass(frozen=True)
 class Segment:
-    """What runs between two places where the model could be cut.
+    """The operations between two possible cuts of the model.
 
     Attributes:
         stop: after how many nodes it ends.
@@ -59,7 +59,7 @@ class Segment:
 
 
 def take_apart(model: Any, size: int) -> BackboneParts:
-    """A built timm model -> its parts, for images of ``size`` px, in eval mode, without its own head."""
+    """Split a built timm model into parts for images of ``size`` px, in eval mode, without its head."""
     model.eval()
     whole = Features(model)
     images, wanted = _tried(whole, size)
@@ -71,14 +71,14 @@ def take_apart(model: Any, size: int) -> BackboneParts:
 
 
 def _tried(whole: nn.Module, side: int) -> tuple[Tensor, Tensor]:
-    """Noise of ``side`` px, (BATCH, 3, side, side), and what the model makes of it."""
+    """Random images (BATCH, 3, side, side) and the model's output for them."""
     images = torch.randn(BATCH, 3, side, side, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         return images, whole(images)
 
 
 def _in_blocks(whole: Features, images: Tensor, wanted: Tensor) -> tuple[tuple[nn.Module, ...], nn.Module, Layout, int]:
-    """Blocks, neck, layout and a side they take; a single block where several do not give what is wanted."""
+    """Blocks, neck, layout and input size; a single block where the blocks do not reproduce the output."""
     side = images.shape[-1]
     try:
         found = _blocks_along_groups(whole, images)
@@ -109,7 +109,7 @@ def _blocks_along_groups(whole: Features, images: Tensor) -> tuple[tuple[nn.Modu
 
 
 def _groups(model: Any) -> dict[str, tuple[int, str]]:
-    """Parameter's name, as :class:`Features` has it -> timm's group, and the model's attribute that holds it."""
+    """Name of each parameter in :class:`Features` -> timm's group and the attribute of the model that holds it."""
     from timm.models import group_parameters
 
     try:
@@ -143,7 +143,7 @@ def _layout(value: Tensor) -> Layout | None:
 
 
 def _edges(segments: Sequence[Segment]) -> tuple[list[int], Layout]:
-    """Where blocks end, in nodes; the last edge is where the neck begins."""
+    """End of each block, in nodes of the trace; the neck begins at the last."""
     end = max(index for index, segment in enumerate(segments, 1) if segment.layout is not None)
     while end > 1 and not segments[end - 1].wide:  # norms and activations before the pooling belong to the neck
         end -= 1
@@ -164,7 +164,7 @@ def _edges(segments: Sequence[Segment]) -> tuple[list[int], Layout]:
 
 
 def _kinds(segments: Sequence[Segment], top: int) -> set[tuple[int, str]]:
-    """What may not be on both sides of a cut: groups, and in the top one also the attribute.
+    """Groups that may not lie on both sides of a cut; in the last group, attributes.
 
     timm gives the layers between the last stage and the pooling to the last stage's group.
     """

@@ -1,4 +1,4 @@
-"""torchvision's classifiers: built, taken apart and preprocessed for by the table of its families."""
+"""Builder of torchvision's classifiers, by the table of families."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TorchvisionBuilder:
-    """torchvision's classification builders that belong to a family of the table."""
+    """torchvision's classification models."""
 
     def names(self) -> list[str]:
-        """Builders of classifiers; those of quantized, video, detection and segmentation models are others."""
+        """Names of classifiers; not of quantized, video, detection or segmentation models."""
         from graft.core.compat.torchvision import models
         from graft.models.zoo.torchvision_families import family_row
 
@@ -53,7 +53,7 @@ class TorchvisionBuilder:
         return self.parts(arch, self.model(arch, size))
 
     def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
-        """From the metadata of the weights, and the family's row where the network itself would normalise again."""
+        """From the metadata of the weights, or the family's own normalisation."""
         from graft.core.compat.torchvision import models
 
         published = models.get_model_weights(arch).__members__

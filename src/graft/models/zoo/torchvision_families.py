@@ -1,4 +1,4 @@
-"""torchvision's classifiers, family by family: how each is taken apart into blocks, neck and feature size.
+"""How each family of torchvision's classifiers is split into blocks, neck and feature size.
 
 To add a family, write a function that takes the built model apart and give it a row in ``FAMILIES``; the zoo's
 parametrised test then covers it by itself.
@@ -26,7 +26,7 @@ from graft.models.weights.torchvision_published import (
 Three = tuple[float, float, float]
 
 
-def _pieces(modules: Iterable[nn.Module], starts: Iterable[int]) -> tuple[nn.Module, ...]:
+def _cut_at(modules: Iterable[nn.Module], starts: Iterable[int]) -> tuple[nn.Module, ...]:
     """Cut a list of modules into blocks that begin at the given indices; the first block begins at 0."""
     listed = list(modules)
     edges = [0, *starts, len(listed)]
@@ -42,7 +42,7 @@ def _densenet(model: Any) -> BackboneParts:
     names = [name for name, _ in model.features.named_children()]
     modules = [*model.features.children(), nn.ReLU()]
     starts = [names.index(f"transition{number}") for number in (1, 2, 3)]
-    return BackboneParts(_pieces(modules, starts), Pool("NCHW"), model.classifier.in_features, "NCHW")
+    return BackboneParts(_cut_at(modules, starts), Pool("NCHW"), model.classifier.in_features, "NCHW")
 
 
 def _mobilenet(model: Any) -> BackboneParts:
@@ -54,7 +54,7 @@ def _mobilenet(model: Any) -> BackboneParts:
 def _convnext(model: Any) -> BackboneParts:
     norm, flatten, head = model.classifier
     # Stem and first stage, then each downsampling with the stage that follows it.
-    blocks = _pieces(model.features, (2, 4, 6))
+    blocks = _cut_at(model.features, (2, 4, 6))
     return BackboneParts(blocks, nn.Sequential(model.avgpool, norm, flatten), head.in_features, "NCHW")
 
 
@@ -72,12 +72,12 @@ def _squeezenet(model: Any) -> BackboneParts:
     # Its own head is a 1x1 convolution, a ReLU and a pooling; a linear head on pooled features takes their place.
     modules = list(model.features)
     starts = [index + 1 for index, module in enumerate(modules) if isinstance(module, nn.MaxPool2d)]
-    return BackboneParts(_pieces(modules, starts), Pool("NCHW"), model.classifier[1].in_channels, "NCHW")
+    return BackboneParts(_cut_at(modules, starts), Pool("NCHW"), model.classifier[1].in_channels, "NCHW")
 
 
 def _mnasnet(model: Any) -> BackboneParts:
     return BackboneParts(
-        _pieces(model.layers, (8, 9, 10, 11, 12, 13, 14)), Pool("NCHW"), model.classifier[1].in_features, "NCHW"
+        _cut_at(model.layers, (8, 9, 10, 11, 12, 13, 14)), Pool("NCHW"), model.classifier[1].in_features, "NCHW"
     )
 
 
@@ -87,12 +87,12 @@ def _vgg(model: Any) -> BackboneParts:
     starts = [index + 1 for index, module in enumerate(modules[:-1]) if isinstance(module, nn.MaxPool2d)]
     *hidden, head = model.classifier
     neck = nn.Sequential(model.avgpool, nn.Flatten(1), *hidden)
-    return BackboneParts(_pieces(modules, starts), neck, head.in_features, "NCHW")
+    return BackboneParts(_cut_at(modules, starts), neck, head.in_features, "NCHW")
 
 
 def _swin(model: Any) -> BackboneParts:
     neck = nn.Sequential(model.norm, model.permute, model.avgpool, model.flatten)
-    return BackboneParts(_pieces(model.features, (2, 4, 6)), neck, model.head.in_features, "NHWC")
+    return BackboneParts(_cut_at(model.features, (2, 4, 6)), neck, model.head.in_features, "NHWC")
 
 
 # Where blocks of the Inceptions begin: one per inception module, and a pooling goes with what follows it.
@@ -117,7 +117,7 @@ def _inceptions(model: Any, starts: str, side: int) -> BackboneParts:
     names = [name for name, _ in model.named_children()]
     modules = list(model.children())[: names.index("avgpool")]
     neck = nn.Sequential(Pool("NCHW"), model.dropout)
-    blocks = _pieces(modules, (names.index(start) for start in starts.split()))
+    blocks = _cut_at(modules, (names.index(start) for start in starts.split()))
     return BackboneParts(blocks, neck, model.fc.in_features, "NCHW", side)
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a table, all of it at once, and the change that is proposed for each.
+"""Rules for the rows of a table, and the change that fixes each violation.
 
 To add a rule, add a row to ``RULES``. Rules run in order, and each sees the table as the ones before it would leave it.
 Nothing here writes: the pipeline refuses a table with critical problems, and ``graft doctor --fix`` writes a copy.
@@ -27,7 +27,7 @@ _NO_LABEL = frozenset({"", "nan", "<na>", "#n/a"})
 
 @dataclass
 class TableDraft:
-    """A table while it is being cleaned: columns of text, and the rows that are still in it.
+    """A table being cleaned: text columns, and the rows that are kept.
 
     Attributes:
         home: the folder that paths are relative to.
@@ -70,7 +70,7 @@ class TableDraft:
 
 @dataclass(frozen=True)
 class RowRule:
-    """One thing that every row must meet.
+    """A rule that every row must meet.
 
     Attributes:
         check: its name, short and unique.
@@ -90,7 +90,7 @@ class RowRule:
 
 
 def check_rows(draft: TableDraft) -> tuple[TableProblem, ...]:
-    """A problem for every rule, empty where it is met; afterwards ``draft`` is as it would be after all changes."""
+    """Check every rule and apply its changes to ``draft``; a problem without changes is a rule that is met."""
     problems, total = [], len(draft.kept)
     for rule in RULES:
         changes = list(rule.find(draft))
@@ -162,7 +162,7 @@ def _several_labels(draft: TableDraft) -> Iterator[TableChange]:
 
 
 def _parts_of(label: str) -> list[str]:
-    """What stands between the commas, semicolons or bars of a label."""
+    """Parts of a label between commas, semicolons or bars."""
     return [part.strip() for part in _BETWEEN_LABELS.split(label) if part.strip()]
 
 
@@ -185,7 +185,7 @@ def _listed_again(draft: TableDraft) -> Iterator[TableChange]:
 
 
 def _tested_first(draft: TableDraft, rows: list[int]) -> int:
-    """The row to keep of several: one of the test, if there is one, so that nothing tested is trained on."""
+    """The row to keep of several: a test row if there is one, so that no test image is trained on."""
     given = draft.columns.get("split")
     if given is None:
         return rows[0]

@@ -28,7 +28,7 @@ _TRUE, _FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0",
 
 
 def column_renames(names: list[str], path: Path) -> tuple[TableChange, ...]:
-    """The columns to rename: those that stand where a known one is missing."""
+    """Renames of columns that stand for a missing known one."""
     changes: list[TableChange] = []
     for known in KNOWN_COLUMNS:
         if known in names:
@@ -47,7 +47,7 @@ def column_renames(names: list[str], path: Path) -> tuple[TableChange, ...]:
 
 
 def _likely(known: str, names: list[str]) -> str | None:
-    """The column that is meant by ``known``, if one is."""
+    """The column that probably means ``known``, or None."""
     plain = {name.strip().lower(): name for name in reversed(names)}
     for alias in (known, *sorted(_ALIASES.get(known, ()))):
         if alias in plain:
@@ -58,7 +58,7 @@ def _likely(known: str, names: list[str]) -> str | None:
 
 @dataclass(frozen=True)
 class SplitColumn:
-    """A column by another name that says which rows are trained on and which tested.
+    """A column of another name that holds the split.
 
     Attributes:
         column: its name.
@@ -86,7 +86,7 @@ def has_column(known: str, table: pd.DataFrame, heading: tuple[TableChange, ...]
 
 
 def find_split_column(table: pd.DataFrame, heading: tuple[TableChange, ...]) -> SplitColumn | None:
-    """The column that, by its values, must be meant as the split; None where there is none."""
+    """The column whose values are splits, or None."""
     renamed = {change.before for change in heading}
     for name in map(str, table.columns):
         if name in KNOWN_COLUMNS or name in renamed:
@@ -119,7 +119,7 @@ def split_column_problem(division: SplitColumn | None) -> TableProblem:
 
 
 def is_metadata(name: str) -> bool:
-    """Whether a column may be kept beside those that graft writes itself."""
+    """Whether a column can be kept as metadata: it has a name, and none of graft's own columns."""
     return bool(name.strip()) and name not in reserved_columns()
 
 

@@ -18,7 +18,7 @@ _NAMELESS = "Unnamed: "
 
 
 def load_table(path: Path) -> tuple[pd.DataFrame, tuple[TableChange, ...]]:
-    """The table with text in the columns that are read, and the change where it is not separated by commas."""
+    """Load the table as text columns; with a change if its separator is no comma."""
     import pandas as pd
 
     # Asked before it is opened: opening a pipe would wait for ever.
@@ -49,7 +49,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, tuple[TableChange, ...]]:
 
 
 def _drop_unnamed_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without the nameless, empty columns that a comma at the end of lines makes.
+    """Drop unnamed, empty columns, which a comma at the end of lines makes.
 
     Where only the rows have it, pandas takes their first values for the names of the rows, and shifts all others.
     """
@@ -66,7 +66,7 @@ def _drop_unnamed_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Numbers as labels are common; missing values become empty text, as they are in a .csv."""
+    """Every column as text, missing values as empty text."""
     import pandas as pd
 
     text = {str(name): ["" if _missing(value) else str(value) for value in table[name]] for name in table.columns}

@@ -1,4 +1,4 @@
-"""What a table's paths could mean that name no file: another folder, a suffix left out, another machine."""
+"""Repair of a table's paths that name no file: another base folder, a missing suffix, another machine's paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 @dataclass(frozen=True)
 class PathRule:
-    """What makes paths name files.
+    """A rewrite of paths: outer folders dropped, a base folder and a suffix added.
 
     Attributes:
         dropped: how many outer folders are taken off.
@@ -50,7 +50,7 @@ class PathRule:
 
 
 def find_path_rule(home: Path, names: Sequence[str]) -> PathRule | None:
-    """The rule that makes every one of ``names``, which name no file, name one; None where none does.
+    """The rule by which each of ``names`` becomes the path of a file, or None.
 
     Args:
         home: the folder that paths are relative to; files are looked for in it, and then in the one above it.
@@ -67,13 +67,13 @@ def find_path_rule(home: Path, names: Sequence[str]) -> PathRule | None:
 
 
 def path_parts(name: str) -> list[str]:
-    """The folders and the file of a path or address, whatever system wrote it."""
+    """Parts of a POSIX path, Windows path or URL."""
     path = unquote(urlsplit(name.strip()).path) if "://" in name else name.strip().replace("\\", "/")
     return [part for part in path.split("/") if part not in {"", "."} and not part.endswith(":")]
 
 
 def foreign_path_advice(name: str) -> str | None:
-    """What to do about a path that can name no file of this machine."""
+    """Advice on a URL or on a path of another operating system, or None."""
     if "://" in name:
         return "these are addresses, and graft downloads nothing: fetch the files, and name those"
     if os.sep == "/" and _OF_WINDOWS.match(name):
@@ -99,7 +99,7 @@ def _files_by_name(top: Path, home: Path) -> Mapping[str, list[PurePosixPath]]:
 
 
 def _rules_for(parts: Sequence[str], files: Mapping[str, list[PurePosixPath]]) -> Iterator[PathRule]:
-    """What makes one path name a file; the fewest folders are taken off."""
+    """Rules that make one path name a file, dropping as few folders as possible."""
     for place in files.get(parts[-1], [])[:_MOST_PLACES] if parts else ():
         suffix = "" if place.name == parts[-1] else place.suffix
         for dropped in range(len(parts)):

@@ -28,7 +28,7 @@ class TableChange:
     why: str
 
     def named(self) -> str:
-        """What it is about, for a list in a message."""
+        """The changed path or value, for a list in a message."""
         name = (self.path or "(empty)") if self.column in {"", "path"} else repr(self.before)
         return name + (f" (row {self.row})" if self.row else "")
 
@@ -64,5 +64,5 @@ class TableProblem:
 
     @property
     def met(self) -> bool:
-        """Does the table meet the rule as it is?"""
+        """Whether the table meets the rule as it is."""
         return not self.changes and not self.by_hand

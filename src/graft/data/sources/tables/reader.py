@@ -60,7 +60,7 @@ def audit_table(path: Path) -> SourceListing:
 
 
 def _check(path: Path) -> tuple[TableDraft, tuple[TableProblem, ...]]:
-    """The table as a cleaned copy would be, and every rule with the changes it asks for."""
+    """Load a table, check every rule and apply its changes."""
     table, separated = load_table(path)
     heading = column_renames([str(name) for name in table.columns], path)
     division = None if has_column("split", table, heading) else find_split_column(table, heading)
@@ -106,7 +106,7 @@ def _listing(draft: TableDraft, path: Path, problems: tuple[TableProblem, ...]) 
 
 
 def table_error(problem: TableProblem, path: Path, mendable: bool) -> DataError:
-    """Why a table is refused; ``mendable``: a cleaned copy of it would still list images."""
+    """The error of a table's problem; with ``mendable`` it proposes ``graft doctor --fix``."""
     named = [change.named() for change in problem.changes]
     more = f" and {len(named) - 5} more" if len(named) > 5 else ""
     hints = dict.fromkeys(

@@ -1,4 +1,4 @@
-"""When two labels are one in two spellings, and which file a path means that is spelled nearly so."""
+"""Compare labels and paths up to case, white space and Unicode form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def label_key(label: str) -> str:
-    """Two labels with one key are one label in two spellings.
+    """The key that all spellings of a label share.
 
     Case, white space, Unicode form and invisible characters make no other label; but of a single character the case
     does, since ``a`` and ``A`` are two glyphs.
@@ -25,7 +25,7 @@ def tidy(label: str) -> str:
 
 
 def spellings(labels: Iterable[str]) -> dict[str, Counter[str]]:
-    """Under each key how often each spelling occurs."""
+    """Count the spellings of each label, by its key."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for label, count in Counter(labels).items():
         found[label_key(label)][label] += count
@@ -41,7 +41,7 @@ def usual_spelling(counts: Counter[str]) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Is there a file? A name that no file system takes names none."""
+    """Whether there is such a file; names that no file system takes give False."""
     try:
         return path.is_file()
     except (OSError, ValueError):

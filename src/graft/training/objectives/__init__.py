@@ -1,0 +1,1 @@
+"""Training objectives: the protocol, and cross-entropy."""

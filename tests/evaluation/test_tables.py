@@ -19,7 +19,7 @@ from graft.evaluation.tables import (
     per_class_table,
     predictions_table,
 )
-from graft.metrics.classification import Outcomes, class_areas
+from graft.metrics.outcomes import Outcomes, class_areas
 from tests.planted_evaluation import sure_of
 
 

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
 from graft.core.errors import DataError
-from graft.metrics.classification import METRICS, Outcomes, bins, score_all
+from graft.metrics.classification import METRICS, score_all
+from graft.metrics.outcomes import Outcomes, bins
 from graft.metrics.table import MetricTable
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.calibration.temperature import uncalibrated
-from graft.metrics.classification import METRICS, Outcomes, log_losses
+from graft.metrics.classification import METRICS, log_losses
+from graft.metrics.outcomes import Outcomes
 from graft.stats.bootstrap import Interval, Resampling, pair_of, percentile
 
 if TYPE_CHECKING:

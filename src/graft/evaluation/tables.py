@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.metrics.classification import Outcomes, class_areas
+from graft.metrics.outcomes import Outcomes, class_areas
 
 if TYPE_CHECKING:
     import pandas as pd

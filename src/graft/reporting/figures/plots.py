@@ -15,8 +15,8 @@ from graft.calibration.abstention import coverage_table
 from graft.calibration.temperature import uncalibrated
 from graft.core.files import write_text
 from graft.evaluation.curves import pr_table, roc_table
-from graft.metrics.classification import bins
 from graft.metrics.formatting import area
+from graft.metrics.outcomes import bins
 from graft.reporting.figures.svg import (
     BLUE,
     DIAGONAL,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from graft.evaluation.compare.transfer import TransferComparison
     from graft.evaluation.evaluation import Evaluation
     from graft.evaluation.tables import ClassRow
-    from graft.metrics.classification import Bin
+    from graft.metrics.outcomes import Bin
 
 FOLDER = "plots"
 MOST_BARS = 30

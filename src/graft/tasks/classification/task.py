@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.core.errors import DataError
-from graft.metrics.classification import METRICS, Outcomes
+from graft.metrics.classification import METRICS
+from graft.metrics.outcomes import Outcomes
 from graft.tasks.base import ParityReport
 from graft.tasks.classification.response import LabelResponse
 

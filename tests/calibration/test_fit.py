@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from graft.calibration.fit import OutOfFold, SeenFeatures, fit_calibration
-from graft.calibration.novelty import Reference, features_of, normalised
+from graft.calibration.fit import OutOfFoldLogits, SeenFeatures, fit_calibration
+from graft.calibration.novelty import ReferenceFeatures, features_of, normalised
 from graft.calibration.temperature import fit_temperature
 from graft.core.settings import Trust as Settings
 from graft.models.backbone import Network, build_network
@@ -43,21 +43,21 @@ def seen(network: Network) -> SeenFeatures:
 
 
 @pytest.fixture(scope="module")
-def unseen() -> OutOfFold:
+def unseen() -> OutOfFoldLogits:
     labels, rng = np.arange(120) // 60, np.random.default_rng(1)
     # Four times as sure as it is right: 80% of the answers.
     right = np.where(rng.random(120) < 0.8, labels, 1 - labels)
-    return OutOfFold((6 * np.eye(2)[right]).astype(np.float32), labels, np.arange(120))
+    return OutOfFoldLogits((6 * np.eye(2)[right]).astype(np.float32), labels, np.arange(120))
 
 
 def test_noise_and_other_images_are_unlike_and_new_ones_of_the_kind_are_not(
-    network: Network, unseen: OutOfFold, seen: SeenFeatures
+    network: Network, unseen: OutOfFoldLogits, seen: SeenFeatures
 ) -> None:
     found = fit_calibration(unseen, seen, SETTINGS)
     card = found.trust.novelty
     assert found.reference is seen.features
     assert (card.usual, card.n_fitted, card.images, card.k) == (0.95, 120, 120, 1)
-    kept = Reference(normalised(found.reference), card)
+    kept = ReferenceFeatures(normalised(found.reference), card)
 
     def unlike(images: np.ndarray) -> float:
         return float((kept.score(features_of(network, PREPROCESSING, images)) > 1).mean())
@@ -68,7 +68,7 @@ def test_noise_and_other_images_are_unlike_and_new_ones_of_the_kind_are_not(
     assert unlike(255 - stripes(50, 6)) > 0.9
 
 
-def test_novelty_is_of_the_network_that_is_delivered(unseen: OutOfFold, seen: SeenFeatures) -> None:
+def test_novelty_is_of_the_network_that_is_delivered(unseen: OutOfFoldLogits, seen: SeenFeatures) -> None:
     """Features of another scale and place, such as fold networks have, would give a threshold that fits nothing."""
     moved = dataclasses.replace(seen, features=seen.features + 5 * seen.features.std())
     first, second = (fit_calibration(unseen, item, SETTINGS).trust for item in (seen, moved))
@@ -77,7 +77,9 @@ def test_novelty_is_of_the_network_that_is_delivered(unseen: OutOfFold, seen: Se
     assert (first.temperature, first.threshold) == (second.temperature, second.threshold)
 
 
-def test_temperature_and_threshold_are_fitted_on_all_out_of_fold_logits(unseen: OutOfFold, seen: SeenFeatures) -> None:
+def test_temperature_and_threshold_are_fitted_on_all_out_of_fold_logits(
+    unseen: OutOfFoldLogits, seen: SeenFeatures
+) -> None:
     found = fit_calibration(unseen, seen, SETTINGS).trust
     assert found.temperature == fit_temperature(unseen.logits, unseen.labels, np.arange(120))
     assert found.temperature.value > 1.5 and found.temperature.n_fitted == found.threshold.n_fitted == 120
@@ -88,16 +90,16 @@ def test_temperature_and_threshold_are_fitted_on_all_out_of_fold_logits(unseen: 
     )
 
 
-def test_a_class_of_one_image_switches_nothing_off(unseen: OutOfFold, seen: SeenFeatures) -> None:
+def test_a_class_of_one_image_switches_nothing_off(unseen: OutOfFoldLogits, seen: SeenFeatures) -> None:
     labels = unseen.labels.copy()
     labels[0] = 2
     logits = np.concatenate([unseen.logits, np.zeros((120, 1), dtype=np.float32)], axis=1)
-    found = fit_calibration(OutOfFold(logits, labels, unseen.groups), seen, SETTINGS).trust
+    found = fit_calibration(OutOfFoldLogits(logits, labels, unseen.groups), seen, SETTINGS).trust
     assert found.temperature.value > 1.5 and found.threshold.n_fitted == 120 and found.novelty.distance is not None
 
 
-def test_few_images_change_nothing(unseen: OutOfFold, seen: SeenFeatures) -> None:
-    few = OutOfFold(unseen.logits[:9], unseen.labels[:9], unseen.groups[:9])
+def test_few_images_change_nothing(unseen: OutOfFoldLogits, seen: SeenFeatures) -> None:
+    few = OutOfFoldLogits(unseen.logits[:9], unseen.labels[:9], unseen.groups[:9])
     found = fit_calibration(few, SeenFeatures(seen.features[:9], seen.groups[:9]), SETTINGS)
     assert (found.trust.temperature.value, found.trust.threshold.confidence, found.reference) == (1.0, 0.95, None)
 

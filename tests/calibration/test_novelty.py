@@ -11,7 +11,7 @@ from sklearn.neighbors import NearestNeighbors
 from graft.calibration import novelty
 from graft.calibration.card import Novelty
 from graft.calibration.novelty import (
-    Reference,
+    ReferenceFeatures,
     check_reference,
     chosen_rows,
     distances,
@@ -54,7 +54,7 @@ def test_the_asked_share_of_usual_images_passes_and_a_planted_shift_does_not() -
         reference = clouds(300, 3 * seed + 1)
         card = fit_novelty(reference, np.arange(300), 0.9)
         assert card.distance is not None and (card.n_fitted, card.images) == (300, 300)
-        kept = Reference(normalised(reference), card)
+        kept = ReferenceFeatures(normalised(reference), card)
         shares.append((kept.score(clouds(200, 3 * seed + 2)) <= 1).mean())
         other = np.random.default_rng(seed).normal(size=(200, 16)) + 4 * np.eye(16)[9]
         assert (kept.score(other) > 1).mean() > 0.95
@@ -72,7 +72,7 @@ def test_images_of_one_group_are_no_neighbours() -> None:
     assert distances(once, once, 1, np.zeros(60, dtype=int)) == pytest.approx(2.0)
     card = fit_novelty(five, groups, 0.9)
     assert card.distance is not None
-    assert (Reference(normalised(five), card).score(clouds(200, 1)) <= 1).mean() > 0.8
+    assert (ReferenceFeatures(normalised(five), card).score(clouds(200, 1)) <= 1).mean() > 0.8
 
 
 @pytest.mark.parametrize("k", [1, 4])

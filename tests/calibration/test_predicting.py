@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from graft.calibration.card import Novelty, Temperature, Threshold, Trust
+from graft.calibration.card import Novelty, Temperature, Threshold, TrustCard
 from graft.calibration.novelty import features_of
 from graft.core.errors import WeightsError
 from graft.inference.artifact import Artifact, read_card, save_artifact
@@ -22,7 +22,7 @@ from graft.models.preprocessing import Geometry, Preprocessing
 ARCH = "shufflenet_v2_x0_5"
 PREPROCESSING = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
 PLAIN = Artifact(("a", "b", "c"), ARCH, "none", 1, PREPROCESSING)
-TRUST = Trust(Temperature(3.0, 2.0, 4.0, 50, None), Threshold(0.7, 0.95, 50, None), Novelty(0.01, 1, 0.95, 50, 4))
+TRUST = TrustCard(Temperature(3.0, 2.0, 4.0, 50, None), Threshold(0.7, 0.95, 50, None), Novelty(0.01, 1, 0.95, 50, 4))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from graft.calibration.card import Novelty, Threshold, Trust
+from graft.calibration.card import Novelty, Threshold, TrustCard
 from graft.calibration.novelty import features_of
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.package import version_of
@@ -38,7 +38,7 @@ def doubtful(folder: Path, artifact: Artifact) -> None:
     """A model that is sure of nothing, and finds everything but one grey image odd."""
     network = build_network(artifact.arch, 2, depth=1)
     grey = np.full((1, 32, 32, 3), 128, dtype=np.uint8)
-    trust = Trust(threshold=Threshold(1.0, 1.0, 50, None), novelty=Novelty(0.0001, 1, 0.95, 50, 1))
+    trust = TrustCard(threshold=Threshold(1.0, 1.0, 50, None), novelty=Novelty(0.0001, 1, 0.95, 50, 1))
     reference = features_of(network, artifact.preprocessing, grey)
     save_artifact(folder, dataclasses.replace(artifact, trust=trust), network, reference)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from graft.calibration.card import Novelty, Trust
+from graft.calibration.card import Novelty, TrustCard
 from graft.core.errors import WeightsError
 from graft.core.files import write_json
 from graft.inference.artifact import Artifact
@@ -62,7 +62,9 @@ def test_the_training_features_go_with_the_model_and_are_checked(tmp_path: Path)
     source, target = make(tmp_path / "finetuned", b"weights"), tmp_path / "packaged"
     (source / "reference.safetensors").write_bytes(b"features")
     card = json.loads((source / "model.json").read_text())
-    trust = dataclasses.asdict(Trust(novelty=Novelty(0.5, 1, 0.95, 40, 12, hashlib.sha256(b"features").hexdigest())))
+    trust = dataclasses.asdict(
+        TrustCard(novelty=Novelty(0.5, 1, 0.95, 40, 12, hashlib.sha256(b"features").hexdigest()))
+    )
     write_json(source / "model.json", {**card, "trust": trust})
     write_package(source, target, "graft", {}, CHECKS)
     assert (target / "reference.safetensors").read_bytes() == b"features"

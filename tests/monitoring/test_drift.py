@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest, ks_2samp
 
-from graft.calibration.card import Threshold, Trust
+from graft.calibration.card import Threshold, TrustCard
 from graft.core.errors import GraftError
 from graft.core.files import write_json
 from graft.core.workspace import Workspace
@@ -58,7 +58,7 @@ def workspace(tmp_path: Path) -> Workspace:
         "none",
         None,
         Preprocessing(Geometry(SIDE, 1.0, "bilinear"), mean, mean),
-        trust=Trust(threshold=Threshold(confidence=0.7)),
+        trust=TrustCard(threshold=Threshold(confidence=0.7)),
     )
     for folder in (workspace.finetuned, workspace.packaged):
         folder.mkdir(parents=True)

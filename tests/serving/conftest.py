@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from graft.calibration.card import Novelty, Temperature, Threshold, Trust
+from graft.calibration.card import Novelty, Temperature, Threshold, TrustCard
 from graft.calibration.novelty import features_of
 from graft.core.files import atomic_dir, sha256, write_json
 from graft.core.workspace import Workspace
@@ -62,7 +62,9 @@ def finetune(folder: Path, seed: int = 0, classes: tuple[str, ...] = CLASSES) ->
     preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = build_network("shufflenet_v2_x0_5", len(classes), DEPTH).eval()
     seen = np.random.default_rng(seed).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
-    trust = Trust(Temperature(2.0, 1.5, 2.5, 40, None), Threshold(0.6, 0.95, 40, None), Novelty(0.5, 1, 0.95, 40, 12))
+    trust = TrustCard(
+        Temperature(2.0, 1.5, 2.5, 40, None), Threshold(0.6, 0.95, 40, None), Novelty(0.5, 1, 0.95, 40, 12)
+    )
     artifact = Artifact(
         classes, "shufflenet_v2_x0_5", "none", DEPTH, preprocessing, provenance={"seed": seed}, trust=trust
     )

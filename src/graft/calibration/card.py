@@ -76,7 +76,7 @@ class Novelty:
 
 
 @dataclass(frozen=True)
-class Trust:
+class TrustCard:
     """All three; as it stands here that of a model of which nothing is known."""
 
     temperature: Temperature = Temperature()
@@ -84,7 +84,7 @@ class Trust:
     novelty: Novelty = Novelty()
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any] | None) -> Trust:
+    def from_json(cls, values: Mapping[str, Any] | None) -> TrustCard:
         """The section ``trust`` of model.json; None, as in the cards of older models, gives the default.
 
         Raises:

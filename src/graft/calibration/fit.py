@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft.calibration.abstention import choose_threshold
-from graft.calibration.card import Trust
+from graft.calibration.card import TrustCard
 from graft.calibration.novelty import fit_novelty
 from graft.calibration.temperature import fit_temperature, softmax_at
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OutOfFold:
+class OutOfFoldLogits:
     """What networks of the delivered one's recipe say of training images that they were not trained on.
 
     Attributes:
@@ -49,14 +49,14 @@ class SeenFeatures:
 class CalibrationFit:
     """What goes into the card, and the features (r, d) that go beside the model; None where there is no threshold."""
 
-    trust: Trust
+    trust: TrustCard
     reference: NDArray[np.float32] | None
 
 
-NOT_FITTED = CalibrationFit(Trust(), None)
+NOT_FITTED = CalibrationFit(TrustCard(), None)
 
 
-def fit_calibration(unseen: OutOfFold, seen: SeenFeatures, settings: Settings) -> CalibrationFit:
+def fit_calibration(unseen: OutOfFoldLogits, seen: SeenFeatures, settings: Settings) -> CalibrationFit:
     """Fit temperature, threshold and novelty of the network that is delivered; test images have no part in it.
 
     Temperature and threshold are fitted on out-of-fold logits, because the network itself is surer of what it has seen.
@@ -71,5 +71,7 @@ def fit_calibration(unseen: OutOfFold, seen: SeenFeatures, settings: Settings) -
     temperature = fit_temperature(unseen.logits, unseen.labels, unseen.groups)
     calibrated = softmax_at(unseen.logits, temperature.value)
     threshold = choose_threshold(calibrated, unseen.labels, unseen.groups, settings.answered_accuracy)
-    novelty = fit_novelty(seen.features, seen.groups, settings.usual_share)
-    return CalibrationFit(Trust(temperature, threshold, novelty), None if novelty.distance is None else seen.features)
+    novelty = fit_novelty(seen.features, seen.groups, settings.in_distribution_share)
+    return CalibrationFit(
+        TrustCard(temperature, threshold, novelty), None if novelty.distance is None else seen.features
+    )

@@ -136,7 +136,7 @@ def fit_novelty(features: NDArray[np.floating], groups: NDArray[np.integer], usu
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceFeatures:
     """The training images' features that lie beside a model, float32 (r, d) of length one, and what they say."""
 
     features: NDArray[np.float32]
@@ -183,7 +183,7 @@ def check_reference(folder: Path, card: Novelty, shown_as: Path | None = None) -
         )
 
 
-def read_reference(folder: Path, card: Novelty) -> Reference | None:
+def read_reference(folder: Path, card: Novelty) -> ReferenceFeatures | None:
     """The features beside a model; None where its card names none.
 
     Raises:
@@ -194,4 +194,4 @@ def read_reference(folder: Path, card: Novelty) -> Reference | None:
     if not card.sha256 or card.distance is None:
         return None
     check_reference(folder, card)
-    return Reference(normalised(load_file(folder / REFERENCE_FILE)[_KEY]), card)
+    return ReferenceFeatures(normalised(load_file(folder / REFERENCE_FILE)[_KEY]), card)

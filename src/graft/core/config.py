@@ -25,6 +25,7 @@ REMOVED = {
     "train.block_decay": "write train.layer_decay",
     "train.clip_norm": "write train.grad_clip_norm",
     "train.finetune_epochs": "write train.epochs",
+    "trust.usual_share": "write trust.in_distribution_share",
     "train.unfreeze_blocks": "write train.unfreeze, the share of the blocks that is trained",
     "train.full_epochs": "leave it out: train.strategy: finetune trains all blocks that train.unfreeze names at once",
     "train.gradual_epochs": "leave it out: train.layer_decay lets early blocks move less",

@@ -445,7 +445,7 @@ class Trust:
     answered_accuracy: Annotated[
         float, Field(gt=0, le=1, description="accuracy that answers shall have; the others are `not sure`")
     ] = 0.95
-    usual_share: Annotated[
+    in_distribution_share: Annotated[
         float, Field(gt=0, lt=1, description="share of images like the training images that is not called unlike them")
     ] = 0.95
     reference_images: Annotated[

@@ -15,7 +15,7 @@ from graft.stats.bootstrap import Interval, Resampling, pair_of, percentile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.calibration.card import Trust
+    from graft.calibration.card import TrustCard
     from graft.inference.predictor import Predictions
 
 
@@ -72,7 +72,7 @@ class CalibrationCheck:
         usual: the share of images that are not called unlike the training images.
     """
 
-    trust: Trust
+    trust: TrustCard
     calibration: Calibration | None
     coverage: Share
     answered: Share
@@ -81,7 +81,7 @@ class CalibrationCheck:
 
 
 def check_calibration(
-    labels: NDArray[np.intp], said: Predictions, trust: Trust, resampling: Resampling
+    labels: NDArray[np.intp], said: Predictions, trust: TrustCard, resampling: Resampling
 ) -> CalibrationCheck:
     """Measure on test images what was fitted on training images.
 

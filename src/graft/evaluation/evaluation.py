@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.calibration.card import Trust
+from graft.calibration.card import TrustCard
 from graft.core.files import write_csv, write_json
 from graft.evaluation.compare.champion import Champion, ChampionComparison, compare_with_champion
 from graft.evaluation.compare.transfer import TransferComparison, agreed, compare, label_curve
@@ -56,7 +56,7 @@ class Probabilities:
     folds: FoldComparison | None = None
     similarity: Mapping[str, Any] | None = None
     budgets: Mapping[int | None, Mapping[str, Any]] = field(default_factory=dict)
-    trust: Trust = field(default_factory=Trust)
+    trust: TrustCard = field(default_factory=TrustCard)
     novelty: NDArray[np.float64] | None = None
     incumbent: Champion | None = None
     in_use: NDArray[np.float64] | None = None
@@ -116,7 +116,9 @@ def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, re
         curve=curve,
         cost=cost,
         resampling=resampling,
-        control=None if scratch is None else compute_metrics(held_out, Predictions(scratch, None), Trust(), resampling),
+        control=None
+        if scratch is None
+        else compute_metrics(held_out, Predictions(scratch, None), TrustCard(), resampling),
         incumbent=against_incumbent(said.model),
         control_incumbent=against_incumbent(scratch),
     )

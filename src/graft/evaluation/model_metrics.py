@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from graft.calibration.card import Trust
+    from graft.calibration.card import TrustCard
     from graft.evaluation.external_data import ExternalPredictions
     from graft.evaluation.held_out import HeldOutSet
     from graft.inference.predictor import Predictions
@@ -63,7 +63,7 @@ def resampling_of(held_out: HeldOutSet, samples: int = Evaluate().bootstrap_samp
     return Resampling(held_out.units, samples, seed, strata_of(held_out.labels, held_out.units))
 
 
-def compute_metrics(held_out: HeldOutSet, said: Predictions, trust: Trust, resampling: Resampling) -> ModelMetrics:
+def compute_metrics(held_out: HeldOutSet, said: Predictions, trust: TrustCard, resampling: Resampling) -> ModelMetrics:
     """Compute every figure of a model's answers; ``trust`` is the part of its card about their calibration.
 
     Raises:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from graft.calibration.card import Trust
+from graft.calibration.card import TrustCard
 from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, sha256, write_json
 from graft.models.preprocessing import Preprocessing, preprocessor_from_json
@@ -51,7 +51,7 @@ class Artifact:
     preprocessing: Preprocessing
     sha256: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    trust: Trust = field(default_factory=Trust)
+    trust: TrustCard = field(default_factory=TrustCard)
     kind: str = "architecture"
 
     @property
@@ -151,7 +151,7 @@ def read_card(folder: Path) -> Artifact:
         if card.pop("format") != FORMAT or card.get("kind", "architecture") not in FORMATS:
             raise WeightsError("this model was written by another version of graft", where=path)
         preprocessing = preprocessor_from_json(card.pop("preprocessing"))
-        trust = Trust.from_json(card.pop("trust", None))
+        trust = TrustCard.from_json(card.pop("trust", None))
         return Artifact(classes=tuple(card.pop("classes")), preprocessing=preprocessing, trust=trust, **card)
     except (FileNotFoundError, NotADirectoryError):
         raise WeightsError("there is no model here", where=path, remedy=_how_to_get(folder)) from None

@@ -20,7 +20,7 @@ from graft.modalities.image.conversion import Fit
 from graft.models.preprocessing import Interpolation, Preprocessing
 
 if TYPE_CHECKING:
-    from graft.calibration.novelty import Reference
+    from graft.calibration.novelty import ReferenceFeatures
     from graft.inference.engines import Engine
 
 _REMEDY = "package the model again (`.venv/bin/dvc repro package`), or copy all files of its folder from one place"
@@ -44,7 +44,7 @@ def check_integrity(folder: Path) -> Artifact:
     return card
 
 
-def check_engine(folder: Path, card: Artifact, engine: Engine, reference: Reference | None) -> None:
+def check_engine(folder: Path, card: Artifact, engine: Engine, reference: ReferenceFeatures | None) -> None:
     """Run two random images, which also warms the engine up, and check the outputs against the card.
 
     Raises:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.calibration.card import Trust
-from graft.calibration.novelty import Reference, read_reference
+from graft.calibration.card import TrustCard
+from graft.calibration.novelty import ReferenceFeatures, read_reference
 from graft.core.packed_files import StoredFile
 from graft.inference.artifact import Artifact, load_artifact
 from graft.tasks.registry import task_of
@@ -42,7 +42,10 @@ class Predictions:
 
 
 def to_predictions(
-    logits: NDArray[np.floating], features: NDArray[np.floating] | None, trust: Trust, reference: Reference | None
+    logits: NDArray[np.floating],
+    features: NDArray[np.floating] | None,
+    trust: TrustCard,
+    reference: ReferenceFeatures | None,
 ) -> Predictions:
     """Outputs of a network, whichever engine ran it, to predictions.
 
@@ -65,7 +68,7 @@ class BasePredictor:
     """
 
     artifact: Artifact
-    reference: Reference | None
+    reference: ReferenceFeatures | None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -107,7 +110,7 @@ class Predictor(BasePredictor):
 
     artifact: Artifact
     network: Network
-    reference: Reference | None = None
+    reference: ReferenceFeatures | None = None
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.calibration.novelty import Reference, read_reference
+from graft.calibration.novelty import ReferenceFeatures, read_reference
 from graft.inference.artifact import Artifact
 from graft.inference.engines import ENGINES, Engine, EngineSpec, choose_engine
 from graft.inference.integrity import check_engine, check_integrity
@@ -32,7 +32,7 @@ class ServedModel(BasePredictor):
     artifact: Artifact
     engine: Engine
     spec: EngineSpec
-    reference: Reference | None = None
+    reference: ReferenceFeatures | None = None
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1, engines: Sequence[EngineSpec] = ENGINES) -> ServedModel:

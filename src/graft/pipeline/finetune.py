@@ -71,7 +71,7 @@ def train_all(fabric: Fabric, job: Finetuning, workspace: Workspace) -> None:
 
 def fit_calibration(job: Finetuning, trained: Trained) -> CalibrationFit:
     """How far the winner's answers are to be trusted: see :func:`graft.calibration.fit.fit_calibration`."""
-    from graft.calibration.fit import OutOfFold, SeenFeatures, fit_calibration
+    from graft.calibration.fit import OutOfFoldLogits, SeenFeatures, fit_calibration
     from graft.calibration.novelty import chosen_rows, features_of
 
     trainer, strategy = job.trainer, job.choice.strategy
@@ -80,7 +80,7 @@ def fit_calibration(job: Finetuning, trained: Trained) -> CalibrationFit:
     kept = chosen_rows(data.labels, job.trust.reference_images, trainer.seed)
     features = features_of(trained.network, trainer.start(strategy).preprocessing, trainer.images(strategy)[kept])
     return fit_calibration(
-        OutOfFold(job.logits, data.labels, data.groups),
+        OutOfFoldLogits(job.logits, data.labels, data.groups),
         SeenFeatures(features, data.groups[kept]),
         job.trust,
     )

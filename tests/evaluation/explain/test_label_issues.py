@@ -9,12 +9,17 @@ import pandas as pd
 import pytest
 
 from graft.core.errors import DataError
-from graft.evaluation.explain.label_issues import OutOfFold, find_issues, label_issues_table, read_out_of_fold
+from graft.evaluation.explain.label_issues import (
+    OutOfFoldProbabilities,
+    find_issues,
+    label_issues_table,
+    read_out_of_fold,
+)
 
 CLASSES = ("ant", "bee", "logit:wasp")
 
 
-def _planted(n: int = 300, flipped: int = 12, seed: int = 0) -> tuple[OutOfFold, set[str]]:
+def _planted(n: int = 300, flipped: int = 12, seed: int = 0) -> tuple[OutOfFoldProbabilities, set[str]]:
     """A model that is right on nine of ten and sure of it, and ``flipped`` labels that are another class's."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 3, n)
@@ -25,10 +30,10 @@ def _planted(n: int = 300, flipped: int = 12, seed: int = 0) -> tuple[OutOfFold,
     labels = truth.copy()
     labels[wrong] = (truth[wrong] + 1) % 3
     paths = tuple(f"{i}.png" for i in range(n))
-    return OutOfFold(paths, CLASSES, labels, probabilities), {paths[i] for i in wrong}
+    return OutOfFoldProbabilities(paths, CLASSES, labels, probabilities), {paths[i] for i in wrong}
 
 
-def _write(known: OutOfFold, path: Path) -> pd.DataFrame:
+def _write(known: OutOfFoldProbabilities, path: Path) -> pd.DataFrame:
     names = np.array(known.classes, dtype=object)
     head = pd.DataFrame({"path": known.paths, "label": names[known.labels], "fold": 0})
     # Logits are probabilities' logarithms but for a number that is the same for a row: here 3.
@@ -63,7 +68,7 @@ def test_true_labels_are_left_alone() -> None:
 def test_where_nothing_can_be_judged_it_says_why(tmp_path: Path) -> None:
     assert read_out_of_fold(tmp_path / "none.parquet") is None
     assert "no out-of-fold probabilities" in find_issues(None).reason
-    one = OutOfFold(("a.png",), CLASSES, np.zeros(1, dtype=np.intp), np.array([[0.2, 0.5, 0.3]]))
+    one = OutOfFoldProbabilities(("a.png",), CLASSES, np.zeros(1, dtype=np.intp), np.array([[0.2, 0.5, 0.3]]))
     assert find_issues(one).reason == "there are training images of one class only"
     assert label_issues_table(find_issues(None)).columns.tolist() == [
         "path", "label", "suggested", "label_confidence", "suggested_confidence",
@@ -73,7 +78,9 @@ def test_where_nothing_can_be_judged_it_says_why(tmp_path: Path) -> None:
 def test_a_class_without_training_images_does_no_harm() -> None:
     known, _ = _planted()
     kept = known.labels != 2
-    few = OutOfFold(tuple(np.array(known.paths)[kept]), CLASSES, known.labels[kept], known.probabilities[kept])
+    few = OutOfFoldProbabilities(
+        tuple(np.array(known.paths)[kept]), CLASSES, known.labels[kept], known.probabilities[kept]
+    )
     assert find_issues(few).judged == kept.sum()
 
 

@@ -47,7 +47,7 @@ NOT_JUDGED = LabelIssues(reason="selection left no out-of-fold probabilities of 
 
 
 @dataclass(frozen=True)
-class OutOfFold:
+class OutOfFoldProbabilities:
     """Probabilities of n training images by models that had not seen them.
 
     Attributes:
@@ -63,7 +63,7 @@ class OutOfFold:
     probabilities: NDArray[np.float64]
 
 
-def read_out_of_fold(path: Path) -> OutOfFold | None:
+def read_out_of_fold(path: Path) -> OutOfFoldProbabilities | None:
     """Read what selection wrote: columns ``path``, ``label`` and ``logit:<class>``; None where it is absent.
 
     Raises:
@@ -89,10 +89,10 @@ def read_out_of_fold(path: Path) -> OutOfFold | None:
             remedy="run the select stage again: `.venv/bin/dvc repro --force --single-item select`",
         )
     labels = np.array([classes.index(name) for name in table["label"].astype(str)], dtype=np.intp)
-    return OutOfFold(tuple(table["path"].astype(str)), classes, labels, softmax(logits, axis=1))
+    return OutOfFoldProbabilities(tuple(table["path"].astype(str)), classes, labels, softmax(logits, axis=1))
 
 
-def find_issues(known: OutOfFold | None) -> LabelIssues:
+def find_issues(known: OutOfFoldProbabilities | None) -> LabelIssues:
     """The training images whose label is probably wrong."""
     if known is None:
         return NOT_JUDGED

@@ -2,8 +2,8 @@
 
 Keys (for images 256-bit perceptual hashes) are compared pairwise by one matrix product: with bits written as -1 and 1,
 the product of two keys is their length less twice their Hamming distance. That is exact in 32 bits, and takes 13 s of
-processor time for 50,000 keys of 256 bits (benchmarks/manifest.py). scikit-learn's radius neighbours give the same pairs
-in 64 bits and each pair twice; trees gain nothing at 45 of 256 bits.
+processor time for 50,000 keys of 256 bits (benchmarks/manifest.py). scikit-learn's radius neighbours give the same
+pairs in 64 bits and each pair twice; trees gain nothing at 45 of 256 bits.
 
 Why 45 bits (``validation.near_duplicate_distance``): a photograph that was scaled, compressed again, made grey or
 brighter, or cropped by 1%, is 0 to 42 bits from its original. In NEU steel the same spot taken twice is 30 to 78 bits

@@ -80,9 +80,11 @@ def test_built_bento_holds_all_it_needs_and_no_more(
     tag = re.search(r"__tag__:(\S+)", built.stdout).group(1)  # type: ignore[union-attr]
     bento = Path(environment["BENTOML_HOME"]) / "bentos" / tag.replace(":", "/")
     files = {str(path.relative_to(bento / "src")) for path in (bento / "src").rglob("*") if path.is_file()}
-    needed = {"serving/service.py", "serving/web/page.html", "inference/served_model.py", "predict.py"}
+    needed = {"serving/service.py", "serving/web/page.html", "inference/served_model.py", "inference/predictor.py"}
     assert {f"graft/{name}" for name in needed} <= files
-    assert not {name for name in files if name.startswith(("graft/train", "graft/stages", "graft/zoo/network"))}
+    assert not {
+        name for name in files if name.startswith(("graft/training", "graft/pipeline", "graft/models/backbone"))
+    }
     assert {name.split("/")[0] for name in files} == {"graft", "bentofile.yaml"}
     info = yaml.safe_load((bento / "bento.yaml").read_text())
     package = json.loads((whole_project.packaged / "package.json").read_text())
@@ -91,7 +93,7 @@ def test_built_bento_holds_all_it_needs_and_no_more(
 
     # Only the store is left: no project, and a Bento whose own copy of the code must be what runs.
     shutil.rmtree(whole_project.root)
-    page = bento / "src" / "graft" / "serve" / "web" / "page.html"
+    page = bento / "src" / "graft" / "serving" / "web" / "page.html"
     page.write_text(page.read_text().replace("What is in this image?", "Served from the Bento"))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -71,10 +71,10 @@ def test_sent_read_back_and_brought_back(new_project: Callable[..., Project], bu
     assert verify(project.workspace)[1] == "the remote graft: 4 files read, every hash is right"
     project.package(1, 0.1)
     promote(project.workspace)
+    publish(project.workspace)
     shutil.rmtree(project.root / ".dvc" / "cache")
     rollback(project.workspace)
     assert bytes_of(project.workspace.promoted) == first
-    publish(project.workspace)
     bad = max(keys(bucket), key=lambda key: bucket.head_object(Bucket=BUCKET, Key=key)["ContentLength"])
     bucket.put_object(Bucket=BUCKET, Key=bad, Body=b"damaged")
     with pytest.raises(VersionError, match=r"model\.safetensors \(md5 .*\) is damaged"):

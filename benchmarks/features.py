@@ -69,7 +69,7 @@ def extract(images: ImageSet, network: Network, preprocessing: Preprocessing, ca
     """What selection does with a candidate, from files to the features of every depth."""
     store = Store(cache)
     array = decoded(images, preprocessing.geometry, store)
-    return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, CPU).every_depth(network)
+    return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, CPU).block_features(network)
 
 
 def forward(network: Network, preprocessing: Preprocessing, array: np.ndarray, batch: int) -> None:
@@ -123,7 +123,7 @@ def measure(size: int, count: int, rounds: int, scratch: Path) -> dict[str, obje
         took("more", partial(extract, images, network, preprocessing, scratch / "more"))
         for name, part in (("every", network), ("last", LastAlone(network))):
             over = Extractor(array, f"{name}{number}", preprocessing, Store(scratch / "depth"), CPU)
-            took(name, partial(over.every_depth, part))
+            took(name, partial(over.block_features, part))
         for folder in (cache, scratch / "more", scratch / "depth"):
             shutil.rmtree(folder)
     best = {name: min(values) for name, values in times.items()}

@@ -41,8 +41,11 @@ from graft.core.settings import Candidate  # noqa: E402
 from graft.features.cache import Store  # noqa: E402
 from graft.features.image_cache import ImageSet  # noqa: E402
 from graft.inference.pretrained import load_pretrained  # noqa: E402
-from graft.selection.candidates import TrainSet, around, extractor_for  # noqa: E402
-from graft.selection.finalists import SelectionInputs, trainer_for  # noqa: E402
+from graft.models.weights.locate import WeightsContext  # noqa: E402
+from graft.pipeline.select import selection_inputs  # noqa: E402
+from graft.selection.candidates import extractor_for  # noqa: E402
+from graft.selection.finalists import trainer_for  # noqa: E402
+from graft.selection.inputs import TrainSet  # noqa: E402
 from graft.training.finetune import mean_of_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,8 +102,8 @@ def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
     data = TrainSet(images, labels, np.zeros_like(labels), classes)
     params = parse_params({"seed": seed, "augment": {"policy": part.policy}}, "benchmark")
     given, whole = (
-        SelectionInputs(data, params, ROOT, Store(cache)),
-        load_pretrained(CANDIDATE, around(params, ROOT)).network,
+        selection_inputs(data, params, ROOT, Store(cache)),
+        load_pretrained(CANDIDATE, WeightsContext(ROOT, params.zoo.offline, params.seed)).network,
     )
     trainer = trainer_for(CANDIDATE, len(whole.blocks) - 1, given)
     preprocessing = trainer.transfer.preprocessing

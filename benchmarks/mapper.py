@@ -32,9 +32,10 @@ from graft.features.cache import Store
 from graft.parallel.factory import mapper_for
 from graft.parallel.mapper import Mapper
 from graft.parallel.outcomes import value_of
-from graft.selection.candidates import TrainSet
-from graft.selection.datasets import Places, train_part
-from graft.selection.selection import Contest, run_contest
+from graft.pipeline.ranking import Places, train_part
+from graft.pipeline.select import selection_inputs
+from graft.selection.inputs import TrainSet
+from graft.selection.selection import SelectionResult, run_selection
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5")
@@ -70,15 +71,15 @@ def warm(number: int) -> int:
     return os.getpid()
 
 
-def selection(data: TrainSet, params: Params, mapper: Mapper | None) -> tuple[float, Contest]:
+def selection(data: TrainSet, params: Params, mapper: Mapper | None) -> tuple[float, SelectionResult]:
     """Seconds of a selection from nothing, and how it went."""
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()
-        contest = run_contest(data, params, ROOT, Store(Path(cache)), lambda line: None, mapper)
+        contest = run_selection(selection_inputs(data, params, ROOT, Store(Path(cache))), lambda line: None, mapper)
         return time.perf_counter() - begun, contest
 
 
-def scores(contest: Contest) -> list[Any]:
+def scores(contest: SelectionResult) -> list[Any]:
     """What must be equal to the bit."""
     return [(item.candidate.arch, item.finetuned, item.probe.fold_scores, item.logme) for item in contest.results]
 

@@ -80,7 +80,7 @@ def share(size: int, rounds: int) -> dict[str, object] | None:
         images, store = ImageSet(PHOTOGRAPHS, tuple(paths), digests), Store(Path(folder))
         start = time.perf_counter()
         extractor = extractor_for(images, found.preprocessing, store, fabric_for("cpu").device)
-        depths = extractor.every_depth(found.network)
+        depths = extractor.block_features(found.network)
         extraction = time.perf_counter() - start
     parts: dict[str, Callable[[], object]] = {
         "probes": lambda: LinearProbe(labels, folds).best_depth(depths),

@@ -50,13 +50,15 @@ from graft.data.sources.builtin import write_digits
 from graft.features.cache import Store
 from graft.features.image_cache import ImageSet, ListedFiles
 from graft.modalities.image.decode import decode
+from graft.pipeline.ranking import Places, train_part
+from graft.pipeline.select import selection_inputs
 from graft.selection.best import standard_error
-from graft.selection.candidates import Result, TrainSet, probe_candidate, with_scores
+from graft.selection.candidates import Result, probe_candidate, with_scores
 from graft.selection.controls import first_by_imagenet
-from graft.selection.datasets import Places, train_part
-from graft.selection.finalists import SelectionInputs, train_in_folds, trainer_for
+from graft.selection.finalists import train_in_folds, trainer_for
+from graft.selection.inputs import SelectionInputs, TrainSet
 from graft.selection.proxy_correlation import correlations
-from graft.selection.rule import choose, finalists
+from graft.selection.rule import choose_winner, finalists
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared/data"
@@ -174,16 +176,16 @@ def settings(form: Form, per_class: int) -> Params:
 def study(part: Part, params: Params, scratch: Path) -> dict[str, Any]:
     """All candidates probed and trained on one data set, and what each way of choosing would have lost."""
     data = train_part(str(part.train), params, Places(ROOT, ROOT, scratch / "cache", scratch / "built-in"))
-    training = SelectionInputs(data, with_policy(params, data), ROOT, Store(scratch / "cache"))
-    probed = [probe_candidate(candidate, data, params, ROOT, training.store) for candidate in params.zoo.candidates]
+    training = selection_inputs(data, with_policy(params, data), ROOT, Store(scratch / "cache"))
+    probed = [probe_candidate(candidate, training) for candidate in params.zoo.candidates]
     trained = [in_folds(item, training) for item in track(probed, f"folds of {part.name}")]
     # Where the head alone is perfect, graft does not fine-tune.
-    always = dataclasses.replace(training, params=by_strategy(training.params, "finetune"))
+    always = selection_inputs(data, by_strategy(with_policy(params, data), "finetune"), ROOT, training.store)
     finetuned = [item.finetuned or in_folds(item, always).finetuned for item in trained]
     tested = [test_accuracy(item, training, part.test) for item in track(trained, f"tests of {part.name}")]
     able = [trained[probed.index(item)] for item in finalists(probed, params.select.finalists)]
     exhaustive = max(trained, key=lambda item: item.mean)
-    picks = {"graft": choose(able), **by_one_score(trained)}
+    picks = {"graft": choose_winner(able), **by_one_score(trained)}
 
     def lost(figures: list[float]) -> dict[str, float]:
         best = figures[trained.index(exhaustive)]
@@ -233,7 +235,7 @@ def in_folds(result: Result, training: SelectionInputs) -> Result:
     """The candidate as if it were a finalist."""
     data = training.data
     outputs = train_in_folds(result, np.unique(data.folds).tolist(), training)
-    return with_scores(result, [outputs], data, training.params)
+    return with_scores(result, [outputs], training)
 
 
 def test_accuracy(result: Result, training: SelectionInputs, folder: Path) -> float:

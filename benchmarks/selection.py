@@ -41,10 +41,13 @@ from graft.core.settings import Candidate, Params
 from graft.features.cache import Store
 from graft.inference.pretrained import load_pretrained
 from graft.models.backbone import cut
+from graft.models.weights.locate import WeightsContext
+from graft.pipeline.ranking import Places, train_part
+from graft.pipeline.select import selection_inputs
 from graft.selection.best import standard_error
-from graft.selection.candidates import TrainSet, around, probe_candidate
-from graft.selection.datasets import Places, train_part
-from graft.selection.selection import run_contest
+from graft.selection.candidates import probe_candidate
+from graft.selection.inputs import TrainSet
+from graft.selection.selection import run_selection
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared/data/hymenoptera"
@@ -74,7 +77,7 @@ def naive_fold(candidate: Candidate, data: TrainSet, params: Params, fold: int, 
 
     At most ``steps`` steps of each epoch are run; fewer than there are means that the accuracy means nothing.
     """
-    found = load_pretrained(candidate, around(params, ROOT))
+    found = load_pretrained(candidate, WeightsContext(ROOT, params.zoo.offline, params.seed))
     network = cut(found.network, len(found.network.blocks) - 1, len(data.classes))
     labels = torch.from_numpy(data.labels)
     train, test = (torch.from_numpy(np.flatnonzero(rows)) for rows in (data.folds != fold, data.folds == fold))
@@ -134,7 +137,7 @@ def rank_by_probes(data: TrainSet, params: Params) -> tuple[float, float]:
         for _ in range(2):
             begun = time.perf_counter()
             for candidate in params.zoo.candidates:
-                probe_candidate(candidate, data, params, ROOT, Store(Path(cache)))
+                probe_candidate(candidate, selection_inputs(data, params, ROOT, Store(Path(cache))))
             seconds.append(time.perf_counter() - begun)
     return seconds[0], seconds[1]
 
@@ -143,7 +146,7 @@ def select(data: TrainSet, params: Params) -> tuple[float, str]:
     """Seconds of a whole selection from nothing, and whom it chose."""
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()
-        contest = run_contest(data, params, ROOT, Store(Path(cache)), lambda line: None)
+        contest = run_selection(selection_inputs(data, params, ROOT, Store(Path(cache))), lambda line: None)
         return time.perf_counter() - begun, contest.winner.candidate.arch
 
 

@@ -57,7 +57,7 @@ def test_features_of_every_depth_are_those_of_the_network(arch: str, size: int, 
     with torch.no_grad():
         batch = extractor.preprocessing.normalise(torch.from_numpy(extractor.images))
         want = [part.numpy() for part in network.pooled(batch)]
-    got = extractor.every_depth(network)
+    got = extractor.block_features(network)
     assert len(got) == len(want)
     for one, other in zip(got, want, strict=True):
         assert one.flags.c_contiguous and one.dtype == np.float32
@@ -78,12 +78,12 @@ def test_activations_at_the_boundary(stop: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("arch", "size"), NETWORKS)
 def test_a_row_does_not_depend_on_what_is_computed_with_it(arch: str, size: int, tmp_path: Path) -> None:
     network, images, names = network_of(arch, size), images_of(size), np.array(names_of())
-    whole = extractor_of(arch, images, tuple(names), tmp_path / "whole").every_depth(network)
+    whole = extractor_of(arch, images, tuple(names), tmp_path / "whole").block_features(network)
     shuffled = np.random.default_rng(1).permutation(COUNT)
     # From nothing in another order; alone; and the rest added to some that are kept, in an order of its own.
     for case, wanted in {"order": shuffled, "alone": shuffled[:1], "some": shuffled[:11], "rest": shuffled}.items():
         folder = tmp_path / ("some" if case == "rest" else case)
-        got = extractor_of(arch, images[wanted], tuple(names[wanted]), folder).every_depth(network)
+        got = extractor_of(arch, images[wanted], tuple(names[wanted]), folder).block_features(network)
         for one, other in zip(got, whole, strict=True):
             assert one.tobytes() == other[wanted].tobytes(), case
 
@@ -96,7 +96,7 @@ def test_a_row_does_not_depend_on_the_number_of_threads(arch: str, size: int, tm
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             extractor = extractor_of(arch, images_of(size), names_of(), tmp_path / str(threads))
-            found.append(b"".join(depth.tobytes() for depth in extractor.every_depth(network)))
+            found.append(b"".join(depth.tobytes() for depth in extractor.block_features(network)))
             with ThreadPoolExecutor(1) as pool:  # in a thread that begins only now, too
                 assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == threads
     finally:
@@ -107,14 +107,14 @@ def test_a_row_does_not_depend_on_the_number_of_threads(arch: str, size: int, tm
 def test_batches_are_of_one_size(tmp_path: Path) -> None:
     network = network_of("resnet18", 32)
     seen = forward_count(network)
-    extractor_of("resnet18", images_of(32), names_of(), tmp_path).every_depth(network)
-    extractor_of("resnet18", images_of(32, 3), names_of(3), tmp_path / "other").every_depth(network)
+    extractor_of("resnet18", images_of(32), names_of(), tmp_path).block_features(network)
+    extractor_of("resnet18", images_of(32, 3), names_of(3), tmp_path / "other").block_features(network)
     assert seen == [32, 32, 32]
 
 
 def test_one_changed_image_recomputes_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, images, names = network_of("resnet18", 32), images_of(32), list(names_of())
-    first = extractor_of("resnet18", images, tuple(names), tmp_path).every_depth(network)
+    first = extractor_of("resnet18", images, tuple(names), tmp_path).block_features(network)
     images[5], names[5] = 255 - images[5], "changed"
     put: list[np.ndarray] = []
     real = Extractor._run
@@ -123,23 +123,23 @@ def test_one_changed_image_recomputes_one_row(tmp_path: Path, monkeypatch: pytes
         "_run",
         lambda self, forward, missing, keep: (put.append(missing), real(self, forward, missing, keep)),
     )
-    second = extractor_of("resnet18", images, tuple(names), tmp_path).every_depth(network)
+    second = extractor_of("resnet18", images, tuple(names), tmp_path).block_features(network)
     assert [missing.tolist() for missing in put] == [[5]]
     same = np.arange(COUNT) != 5
     for one, other in zip(first, second, strict=True):
         assert one[same].tobytes() == other[same].tobytes()
     assert not np.array_equal(first[-1][5], second[-1][5])
-    fresh = extractor_of("resnet18", images, tuple(names), tmp_path / "fresh").every_depth(network)
+    fresh = extractor_of("resnet18", images, tuple(names), tmp_path / "fresh").block_features(network)
     assert all(one.tobytes() == other.tobytes() for one, other in zip(second, fresh, strict=True))
 
 
 def test_a_warm_run_runs_no_network(tmp_path: Path) -> None:
     network, rows = network_of("resnet18", 32), np.arange(COUNT) % 2 == 0
     cold = extractor_of("resnet18", images_of(32), names_of(), tmp_path)
-    features, activations = cold.every_depth(network), cold.activations(network, 2, rows)
+    features, activations = cold.block_features(network), cold.activations(network, 2, rows)
     seen = forward_count(network)
     warm = extractor_of("resnet18", images_of(32), names_of(), tmp_path)
-    for one, other in zip(features, warm.every_depth(network), strict=True):
+    for one, other in zip(features, warm.block_features(network), strict=True):
         assert one.tobytes() == other.tobytes()
     assert torch.equal(activations, warm.activations(network, 2, rows))
     assert torch.equal(warm.activations(network, 2, ~rows), cold.activations(network, 2, ~rows))
@@ -149,25 +149,25 @@ def test_a_warm_run_runs_no_network(tmp_path: Path) -> None:
 def test_other_weights_are_other_features_and_another_head_is_not(tmp_path: Path) -> None:
     network, images, names = network_of("resnet18", 32), images_of(32, 5), names_of(5)
     extractor = extractor_of("resnet18", images, names, tmp_path)
-    first = extractor.every_depth(network)
+    first = extractor.block_features(network)
     before = digest_of(network)
     torch.nn.init.zeros_(network.head.weight)
     assert digest_of(network) != before
     seen = forward_count(network)
-    assert np.array_equal(first[-1], extractor.every_depth(network)[-1])
+    assert np.array_equal(first[-1], extractor.block_features(network)[-1])
     assert seen == []
     with torch.no_grad():
         next(network.blocks[0].parameters()).mul_(1.5)
-    assert not np.array_equal(first[-1], extractor.every_depth(network)[-1])
+    assert not np.array_equal(first[-1], extractor.block_features(network)[-1])
 
 
 def test_other_libraries_or_code_make_other_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network, images, names = network_of("resnet18", 32), images_of(32, 5), names_of(5)
     extractor = extractor_of("resnet18", images, names, tmp_path)
-    extractor.every_depth(network)
+    extractor.block_features(network)
     seen = forward_count(network)
     monkeypatch.setattr(room, "running_version", lambda: "a later one")
-    extractor.every_depth(network)
+    extractor.block_features(network)
     assert seen == [32]
 
 
@@ -176,6 +176,6 @@ def test_an_array_without_names_goes_by_its_own(tmp_path: Path) -> None:
     network, images = network_of("resnet18", 32), images_of(32, 3)
     preprocessing = builder_for("resnet18").preprocessing("resnet18", 32)
     store = Store(tmp_path)
-    some = Extractor(images, "some", preprocessing, store, torch.device("cpu")).every_depth(network)
-    other = Extractor(255 - images, "other", preprocessing, store, torch.device("cpu")).every_depth(network)
+    some = Extractor(images, "some", preprocessing, store, torch.device("cpu")).block_features(network)
+    other = Extractor(255 - images, "other", preprocessing, store, torch.device("cpu")).block_features(network)
     assert not np.array_equal(some[-1], other[-1])

@@ -16,12 +16,13 @@ from graft.core.settings import Candidate, Params
 from graft.features.cache import Store
 from graft.features.image_cache import decoded
 from graft.metrics.scorer import ACCURACY
-from graft.selection.candidates import TrainSet, probe_candidate
+from graft.pipeline.select import selection_inputs
+from graft.selection.candidates import probe_candidate
 from graft.selection.controls import (
     CONTROLS,
     PIXELS,
-    Contestants,
     Control,
+    ControlInputs,
     first_by_imagenet,
     majority_class,
     random_weights,
@@ -30,26 +31,25 @@ from graft.selection.controls import (
     static_order,
     unbeaten,
 )
+from graft.selection.inputs import TrainSet
 from graft.selection.leaderboard import CONTROL, table
 from graft.selection.probes.probe import LinearProbe
-from graft.selection.selection import run_contest
+from graft.selection.selection import run_selection
 
 from .conftest import SMALL, planted
 
 
 @pytest.fixture
-def given(task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path) -> Callable[..., Contestants]:
-    def make(*results: object, **more: object) -> Contestants:
-        params = asked(SMALL)
-        return dataclasses.replace(
-            Contestants(results, results[0], task, params, tmp_path, store),  # type: ignore[arg-type]
-            **more,  # type: ignore[arg-type]
-        )
+def given(task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path) -> Callable[..., ControlInputs]:
+    def make(*results: object, **more: object) -> ControlInputs:
+        inputs = selection_inputs(task, asked(SMALL), tmp_path, store)
+        inputs = dataclasses.replace(inputs, **more)  # type: ignore[arg-type]
+        return ControlInputs(results, results[0], inputs)  # type: ignore[arg-type]
 
     return make
 
 
-def test_majority_class_by_hand(given: Callable[..., Contestants], task: TrainSet) -> None:
+def test_majority_class_by_hand(given: Callable[..., ControlInputs], task: TrainSet) -> None:
     labels = np.array([0, 0, 0, 0, 1, 2, 1, 1, 1, 2])
     folds = np.array([0] * 5 + [1] * 5)
     data = TrainSet(task.images, labels, folds, task.classes)
@@ -57,7 +57,7 @@ def test_majority_class_by_hand(given: Callable[..., Contestants], task: TrainSe
     assert majority_class(given(planted("a", 0.9, 1.0), data=data)).scores == pytest.approx((1 / 5, 0.0))
 
 
-def test_raw_pixels_are_scaled_inside_the_fold(given: Callable[..., Contestants], task: TrainSet) -> None:
+def test_raw_pixels_are_scaled_inside_the_fold(given: Callable[..., ControlInputs], task: TrainSet) -> None:
     """Against scikit-learn on pixels read here; separable colours, so the ridge's strength does not matter."""
     pixels = np.stack(
         [
@@ -75,49 +75,51 @@ def test_raw_pixels_are_scaled_inside_the_fold(given: Callable[..., Contestants]
 
 
 def test_raw_pixels_are_judged_by_the_head_that_the_candidates_are(
-    given: Callable[..., Contestants],
+    given: Callable[..., ControlInputs],
 ) -> None:
     asked = given(planted("a", 0.9, 1.0))
-    other = dataclasses.replace(asked.params, select=dataclasses.replace(asked.params.select, probe="logistic"))
+    settings = asked.inputs.settings
+    settings = dataclasses.replace(settings, select=dataclasses.replace(settings.select, probe="logistic"))
     # Labels by lot: where colours decide, every head is right.
-    labels = np.random.default_rng(0).permutation(asked.data.labels)
-    data = dataclasses.replace(asked.data, labels=labels, groups=np.arange(len(labels)) // 2)
-    pixels = decoded(data.images, PIXELS, asked.store).reshape(len(labels), -1).astype(np.float32)
+    labels = np.random.default_rng(0).permutation(asked.inputs.data.labels)
+    data = dataclasses.replace(asked.inputs.data, labels=labels, groups=np.arange(len(labels)) // 2)
+    inputs = dataclasses.replace(asked.inputs, settings=settings, data=data)
+    pixels = decoded(data.images, PIXELS, inputs.store).reshape(len(labels), -1).astype(np.float32)
     ridge, logistic = (
-        LinearProbe(labels, data.folds, data.groups, other.seed, head).fold_scores(pixels)
+        LinearProbe(labels, data.folds, data.groups, settings.seed, head).fold_scores(pixels)
         for head in ("ridge", "logistic")
     )
-    assert raw_pixels(dataclasses.replace(asked, params=other, data=data)).scores == logistic != ridge
+    assert raw_pixels(dataclasses.replace(asked, inputs=inputs)).scores == logistic != ridge
 
 
 def test_the_winner_with_random_weights_is_cut_where_the_winner_is(
-    given: Callable[..., Contestants], task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    given: Callable[..., ControlInputs], task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     winner = planted("shufflenet_v2_x0_5", 0.9, 1.0)
     winner = dataclasses.replace(winner, candidate=Candidate("shufflenet_v2_x0_5", "DEFAULT", "auto", 32))
     found = random_weights(given(winner))
     blank = asked({**SMALL, "depth": 2}).zoo.candidates[0]
-    direct = probe_candidate(blank, task, asked(SMALL), tmp_path, store)
+    direct = probe_candidate(blank, selection_inputs(task, asked(SMALL), tmp_path, store))
     assert found is not None and found.result is not None
     assert found.scores == direct.probe.fold_scores and found.result.probe.depth == 2
     assert "cut after block 2; on the winner's own features it had accuracy 0.900" in found.why
 
 
-def test_random_weights_are_left_out_where_they_take_part_already(given: Callable[..., Contestants]) -> None:
+def test_random_weights_are_left_out_where_they_take_part_already(given: Callable[..., ControlInputs]) -> None:
     random = planted("a", 0.9, 1.0)
     assert random_weights(given(random)) is None
     winner = dataclasses.replace(random, candidate=Candidate("a", "DEFAULT", "auto"))
     assert random_weights(given(winner, random)) is None
 
 
-def test_random_weights_that_fail_are_a_row_without_a_score(given: Callable[..., Contestants]) -> None:
+def test_random_weights_that_fail_are_a_row_without_a_score(given: Callable[..., ControlInputs]) -> None:
     winner = dataclasses.replace(planted("a", 0.9, 1.0), candidate=Candidate("no_such_network", "DEFAULT"))
     found = random_weights(given(winner))
     assert found is not None and found.mean is None
     assert found.why.startswith("control: failed with random weights: unknown architecture 'no_such_network'")
 
 
-def test_the_static_order_takes_the_highest_published_accuracy(given: Callable[..., Contestants]) -> None:
+def test_the_static_order_takes_the_highest_published_accuracy(given: Callable[..., ControlInputs]) -> None:
     none = planted("none", 0.99, 0.1)
     low = planted("low", 0.9, 1.0, (0.9, 0.9), published=0.7)
     high = planted("high", 0.5, 3.0, published=0.8)
@@ -135,13 +137,14 @@ def test_the_static_order_takes_the_highest_published_accuracy(given: Callable[.
 def test_controls_are_marked_and_never_win(
     task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
-    contest = run_contest(task, asked({**SMALL, "depth": 1}), tmp_path, store, lambda line: None)
+    inputs = selection_inputs(task, asked({**SMALL, "depth": 1}), tmp_path, store)
+    contest = run_selection(inputs, lambda line: None)
     rows = table(contest.results, contest.failed, contest.controls)
     controls = rows[rows["kind"] == CONTROL]
     assert controls["name"].tolist() == ["majority class", "raw pixels"]
     assert controls["rank"].isna().all() and controls["why"].str.startswith("control: ").all()
     assert rows["why"].str.startswith("chosen").tolist() == [True, False, False]
-    assert len(list(run_controls(Contestants(contest.results, contest.winner, task, asked(SMALL), tmp_path, store))))
+    assert len(list(run_controls(ControlInputs(contest.results, contest.winner, inputs))))
 
 
 def test_the_winner_s_row_says_where_a_control_is_better() -> None:

@@ -16,10 +16,11 @@ from graft.core.errors import ConfigError, DataError, GraftError, TrainingError
 from graft.core.settings import Params
 from graft.features.cache import Store
 from graft.features.image_cache import ImageSet
-from graft.selection.candidates import TrainSet
+from graft.pipeline.select import selection_inputs
 from graft.selection.failures import attempt, reason_of
+from graft.selection.inputs import TrainSet
 from graft.selection.leaderboard import table
-from graft.selection.selection import run_contest
+from graft.selection.selection import run_selection
 
 from .conftest import SMALL
 
@@ -59,7 +60,7 @@ def test_failed_candidates_are_marked_and_the_others_go_on(
         SMALL,
     )
     said: list[str] = []
-    contest = run_contest(task, params, tmp_path, store, said.append)
+    contest = run_selection(selection_inputs(task, params, tmp_path, store), said.append)
     assert contest.winner.candidate == params.zoo.candidates[3]
     reasons = [item.reason for item in contest.failed]
     assert reasons[0].startswith("probing: the network's features are not finite for 24 of 24 images (depth 0 of 3)")
@@ -81,7 +82,7 @@ def test_all_failed_is_refused_with_the_first_reasons(
 ) -> None:
     params = asked(*({**SMALL, "depth": depth} for depth in (97, 98, 99, 100)))
     with pytest.raises(GraftError) as caught:
-        run_contest(task, params, tmp_path, store, lambda line: None)
+        run_selection(selection_inputs(task, params, tmp_path, store), lambda line: None)
     assert "every candidate failed:" in str(caught.value)
     assert [str(depth) in str(caught.value) for depth in (97, 98, 99, 100)] == [True, True, True, False]
     assert "and 1 more" in str(caught.value)
@@ -94,7 +95,9 @@ def test_a_finalist_that_fails_makes_room_for_the_next(
     weights = tmp_path / "gone.safetensors"
     save_file(models.get_model("shufflenet_v2_x0_5", weights=None).state_dict(), weights)
     params = asked({**SMALL, "weights": str(weights), "depth": 0}, SMALL)
-    contest = run_contest(task, params, tmp_path, store, lambda line: weights.unlink(missing_ok=True))
+    contest = run_selection(
+        selection_inputs(task, params, tmp_path, store), lambda line: weights.unlink(missing_ok=True)
+    )
     assert [item.reason for item in contest.failed] == [f"training: the weights file is not there ({weights})"]
     before = contest.failed[0].before
     assert before is not None and before.probe.mean >= contest.winner.probe.mean
@@ -110,7 +113,7 @@ def test_an_image_that_cannot_be_read_ends_the_selection(
     images = ImageSet(tmp_path, ("a.png", "a.png"), ("0", "1"))
     data = TrainSet(images, np.array([0, 1]), np.array([0, 1]), ("a", "b"))
     with pytest.raises(DataError, match=r"a\.png"):
-        run_contest(data, asked(SMALL), tmp_path, store, lambda line: None)
+        run_selection(selection_inputs(data, asked(SMALL), tmp_path, store), lambda line: None)
 
 
 def test_a_mistake_in_the_limits_is_no_candidate_s_failure() -> None:
@@ -128,8 +131,9 @@ from graft.core.config import parse_params
 from graft.features.image_cache import ImageSet
 from graft.features.cache import Store
 from graft.core.files import sha256
-from graft.selection.candidates import TrainSet
-from graft.selection.selection import run_contest
+from graft.pipeline.select import selection_inputs
+from graft.selection.inputs import TrainSet
+from graft.selection.selection import run_selection
 from graft.core.compat.torchvision import models
 import torch, sklearn.linear_model, scipy.stats
 
@@ -146,7 +150,7 @@ train = {"augment": {"policy": "none"}, "train": {"epochs": 1}}
 params = parse_params({"zoo": {"candidates": [large, small]}, "select": {"folds": 2}, **train}, "test")
 used = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + 400_000_000, used + 400_000_000))
-contest = run_contest(data, params, root, Store(root / "cache"))
+contest = run_selection(selection_inputs(data, params, root, Store(root / "cache")))
 print("WON", contest.winner.candidate.arch, "|", contest.failed[0].reason)
 """
 

@@ -20,21 +20,21 @@ from graft.features.cache import Store
 from graft.features.extraction import Extractor, frozen_part
 from graft.inference.pretrained import preprocessing_of
 from graft.models.backbone import Network
+from graft.pipeline.select import selection_inputs
 from graft.selection.candidate_training import CandidateTrainer
 from graft.selection.candidates import (
     FoldOutputs,
     Result,
-    TrainSet,
-    around,
     extractor_for,
     probe_candidate,
     task_network,
     with_scores,
 )
-from graft.selection.finalists import SelectionInputs, train_in_folds, trainer_for
+from graft.selection.finalists import train_in_folds, trainer_for
+from graft.selection.inputs import SelectionInputs, TrainSet
 from graft.selection.leaderboard import agreement, table
 from graft.selection.out_of_fold import out_of_fold_table
-from graft.selection.selection import run_contest
+from graft.selection.selection import run_selection
 from graft.training.compute.devices import fabric_for
 from graft.training.finetune import Task, Trained, TrainingRun, finetune
 from graft.training.strategies import STRATEGIES
@@ -100,7 +100,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
 
 @pytest.fixture
 def inputs(task: TrainSet, store: Store, tmp_path: Path) -> Callable[[Params], SelectionInputs]:
-    return lambda params: SelectionInputs(task, params, tmp_path, store)
+    return lambda params: selection_inputs(task, params, tmp_path, store)
 
 
 def unsure(result: Result, fold_depths: tuple[int, ...] = ()) -> Result:
@@ -125,15 +125,15 @@ def test_kept_activations_give_the_loss_of_running_the_frozen_part(
     task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     """The same curve from what was kept and from running it again, and the same logits of the whole network after."""
-    params = asked(SMALL)
-    candidate = params.zoo.candidates[0]
-    network = task_network(candidate, 3, 3, params, tmp_path)
+    given = selection_inputs(task, asked(SMALL), tmp_path, store)
+    candidate = given.settings.candidates[0]
+    network = task_network(candidate, 3, given)
     settings = Train(epochs=2, batch_size=8)
     plan = STRATEGIES["finetune"].plan(len(network.blocks), settings)
     start = plan.start
     assert start is not None and 0 < start < len(network.blocks), "something is frozen, something is trained"
     fabric = fabric_for("cpu")
-    preprocessing = preprocessing_of(candidate, around(params, tmp_path))
+    preprocessing = preprocessing_of(candidate, given.settings.weights)
     keeps = extractor_for(task.images, preprocessing, store, fabric.device)
     reruns = Rerun(keeps.images, keeps.images_key, preprocessing, Store(tmp_path / "unused"), fabric.device)
     rows = task.folds != 0
@@ -164,8 +164,8 @@ def test_out_of_fold_logits_are_those_of_a_network_that_did_not_see_the_fold(
     """By what was trained on, by what comes of other labels, and by the scores."""
     params = asked(weighted)
     training = inputs(params)
-    probed = unsure(probe_candidate(params.zoo.candidates[0], task, params, training.sources, training.store))
-    tuned = with_scores(probed, [train_in_folds(probed, (0, 1), training)], task, params)
+    probed = unsure(probe_candidate(params.zoo.candidates[0], training))
+    tuned = with_scores(probed, [train_in_folds(probed, (0, 1), training)], training)
     assert set(tuned.trained) == set(tuned.out_of_fold) == {"extract", "wise_ft", "finetune"}
     assert len(record.asked) == len(record.fits) == 6
     for made, rows in record.asked:
@@ -183,7 +183,7 @@ def test_out_of_fold_logits_are_those_of_a_network_that_did_not_see_the_fold(
     other = TrainSet(task.images, task.labels.copy(), task.folds, task.classes)
     other.labels[task.folds == 0] = np.roll(other.labels[task.folds == 0], 1)
     outputs = train_in_folds(probed, (0, 1), dataclasses.replace(training, data=other))
-    again = with_scores(probed, [outputs], other, params).out_of_fold
+    again = with_scores(probed, [outputs], dataclasses.replace(training, data=other)).out_of_fold
     for strategy, said in tuned.out_of_fold.items():
         assert np.array_equal(again[strategy][task.folds == 0], said[task.folds == 0])
         assert not np.array_equal(again[strategy][task.folds == 1], said[task.folds == 1])
@@ -199,7 +199,7 @@ def test_a_fold_is_trained_at_the_depth_that_was_chosen_without_it(
     """Not at the one that was chosen on all folds, in which the fold has a say; also where a worker does one fold."""
     params = asked({**weighted, "depth": 1})
     training = inputs(params)
-    probed = probe_candidate(params.zoo.candidates[0], task, params, training.sources, training.store)
+    probed = probe_candidate(params.zoo.candidates[0], training)
     assert probed.probe.depth == 1 and probed.probe.fold_depths == (1, 1)
     probed = unsure(probed, (2, 0))
     for folds in ((1,), (0,)):
@@ -209,7 +209,7 @@ def test_a_fold_is_trained_at_the_depth_that_was_chosen_without_it(
     assert used == {(fold, name): depth for fold, depth in ((0, 2), (1, 0)) for name in strategies}
     assert len(record.fits) == len(used), "the members of the mean are trained once"
     for one in record.fits:
-        wanted = task_network(probed.candidate, one.depth, 3, params, training.sources)
+        wanted = task_network(probed.candidate, one.depth, training)
         assert len(one.trained.network.blocks) == len(wanted.blocks), "cut there"
 
 
@@ -221,12 +221,12 @@ def test_without_weights_it_is_trained_from_scratch_where_there_is_no_other(
     for strategy in ("auto", "extract", "finetune"):
         named = dataclasses.replace(params, train=dataclasses.replace(params.train, strategy=strategy))
         training = inputs(named)
-        probed = probe_candidate(named.zoo.candidates[0], task, named, training.sources, training.store)
-        tuned = with_scores(probed, [train_in_folds(probed, (0, 1), training)], task, named)
+        probed = probe_candidate(named.zoo.candidates[0], training)
+        tuned = with_scores(probed, [train_in_folds(probed, (0, 1), training)], training)
         assert set(tuned.trained) == {"scratch"} and tuned.delivers is not None
         assert (tuned.delivers.strategy, tuned.delivers.why) == ("scratch", "there are no weights to transfer")
         assert tuned.scores == tuned.finetuned == tuned.trained["scratch"]
-    begun = task_network(probed.candidate, record.fits[0].depth, 3, params, training.sources).state_dict()
+    begun = task_network(probed.candidate, record.fits[0].depth, training).state_dict()
     ended = record.fits[0].trained.network.state_dict()
     assert begun.keys() == ended.keys() and [key for key in begun if torch.equal(begun[key], ended[key])] == []
 
@@ -236,7 +236,7 @@ def test_without_weights_it_is_no_finalist_where_there_is_another(
 ) -> None:
     """However many finalists are asked for, and however well it probes."""
     params = asked({**SMALL, "depth": "auto"}, {**weighted, "depth": 0}, finalists=2)
-    contest = run_contest(task, params, tmp_path, store, lambda line: None)
+    contest = run_selection(selection_inputs(task, params, tmp_path, store), lambda line: None)
     blank, own = contest.results
     assert (blank.candidate.weights, blank.is_finalist, blank.trained, blank.delivers) == ("none", False, {}, None)
     assert own.is_finalist and "scratch" not in own.trained and contest.winner is own
@@ -276,12 +276,18 @@ def outputs_of(task: TrainSet, folds: tuple[int, ...], right: dict[str, float], 
     ],
 )
 def test_the_strategy_with_the_better_mean_over_the_folds_is_delivered(
-    task: TrainSet, asked: Callable[..., Params], extract: float, tuned: float, delivered: str, why: str
+    task: TrainSet,
+    asked: Callable[..., Params],
+    inputs: Callable[[Params], SelectionInputs],
+    extract: float,
+    tuned: float,
+    delivered: str,
+    why: str,
 ) -> None:
     """Of equals the cheaper; whichever worker did which fold, and in whatever order they came back."""
     probed = dataclasses.replace(planted("a", 0.9, 1.0), candidate=Candidate("a", "DEFAULT"), seconds=2.0)
     parts = [outputs_of(task, (fold,), {"extract": extract, "finetune": tuned}) for fold in (1, 0)]
-    found = with_scores(probed, parts, task, asked(SMALL))
+    found = with_scores(probed, parts, inputs(asked(SMALL)))
     assert found.delivers is not None and (found.delivers.strategy, found.delivers.why) == (delivered, why)
     assert found.trained == {"extract": (extract, extract), "finetune": (tuned, tuned)}
     assert found.scores == found.trained[delivered] and found.mean == max(extract, tuned) and found.seconds == 5.0
@@ -291,19 +297,21 @@ def test_the_strategy_with_the_better_mean_over_the_folds_is_delivered(
             assert np.array_equal(said[task.folds == fold], part.logits[strategy][0])
 
 
-def test_the_delivered_strategy_is_the_better_by_the_metric(task: TrainSet, asked: Callable[..., Params]) -> None:
+def test_the_delivered_strategy_is_the_better_by_the_metric(
+    task: TrainSet, asked: Callable[..., Params], inputs: Callable[[Params], SelectionInputs]
+) -> None:
     """Fine-tuned is right more often, but too sure where it is wrong: it loses by log loss."""
     params = dataclasses.replace(asked(SMALL), metric="log_loss")
     probed = dataclasses.replace(planted("a", 0.9, 1.0), candidate=Candidate("a", "DEFAULT"))
     head = outputs_of(task, (0, 1), {"extract": 0.5}, sure=0.1)
     tuned = outputs_of(task, (0, 1), {"finetune": 0.75}, sure=20.0)
-    found = with_scores(probed, [head, tuned], task, params)
+    found = with_scores(probed, [head, tuned], inputs(params))
     assert found.delivers is not None and found.delivers.strategy == "extract"
     # ln(1 + 2 exp(-0.1)) for the half that is right and 0.1 more for the other; 20 for each wrong one of four.
     loss = np.log(1 + 2 * np.exp(-0.1)) + 0.05
     assert found.trained["extract"] == pytest.approx((-loss, -loss)) and found.trained["finetune"][0] < -4.9
     assert found.delivers.why == f"the best mean over the folds: head alone {loss:.3f}, fine-tuned 5.000"
-    by_accuracy = with_scores(probed, [head, tuned], task, asked(SMALL))
+    by_accuracy = with_scores(probed, [head, tuned], inputs(asked(SMALL)))
     assert by_accuracy.delivers is not None and by_accuracy.delivers.strategy == "finetune"
 
 
@@ -312,7 +320,8 @@ def test_the_same_contest_gives_the_same_figures_but_for_times(
 ) -> None:
     params = asked({**SMALL, "depth": "auto"}, {**SMALL, "depth": 0}, finalists=2)
     first, second = (
-        run_contest(task, params, tmp_path, Store(tmp_path / name), lambda line: None) for name in ("one", "two")
+        run_selection(selection_inputs(task, params, tmp_path, Store(tmp_path / name)), lambda line: None)
+        for name in ("one", "two")
     )
     timed = [name for name in table(first.results).columns if name.startswith(("latency", "images_per", "seconds"))]
     assert len(timed) == 7

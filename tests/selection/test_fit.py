@@ -16,9 +16,11 @@ from graft.core.settings import Params, Preprocess
 from graft.features.cache import Store
 from graft.features.image_cache import ImageSet
 from graft.modalities.image.conversion import fits_to_try, usual_cut
-from graft.selection.candidates import TrainSet, probe_candidate
-from graft.selection.probes.probe import Probe, best_of
-from graft.selection.selection import run_contest
+from graft.pipeline.select import selection_inputs
+from graft.selection.candidates import probe_candidate
+from graft.selection.inputs import TrainSet
+from graft.selection.probes.probe import Probe, best_probe
+from graft.selection.selection import run_selection
 
 from .conftest import SMALL
 
@@ -59,20 +61,22 @@ def test_an_object_at_one_end_of_3_to_1_is_found_by_auto_and_lost_by_crop(
     strips: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     params = asked(SMALL)
-    found = probe_candidate(params.zoo.candidates[0], strips, params, tmp_path, store)
+    found = probe_candidate(params.zoo.candidates[0], selection_inputs(strips, params, tmp_path, store))
     assert set(found.fits) == {"crop", "pad", "squash"}
     assert found.fits["crop"] < 0.6
     assert found.preprocessing.geometry.fit != "crop"
     assert found.probe.mean > 0.9
     cropped = dataclasses.replace(params, preprocess=Preprocess("crop"))
-    assert probe_candidate(params.zoo.candidates[0], strips, cropped, tmp_path, store).probe.mean < 0.6
+    assert (
+        probe_candidate(params.zoo.candidates[0], selection_inputs(strips, cropped, tmp_path, store)).probe.mean < 0.6
+    )
 
 
 def test_the_selection_says_what_it_tried_and_goes_on_with_the_best(
     strips: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     said: list[str] = []
-    contest = run_contest(strips, asked(SMALL), tmp_path, store, said.append)
+    contest = run_selection(selection_inputs(strips, asked(SMALL), tmp_path, store), said.append)
     assert contest.winner.preprocessing.geometry.fit in {"pad", "squash"}
     assert "(crop 0." in said[0] and ", pad " in said[0] and ", squash " in said[0]
     assert contest.winner.probe.mean > 0.9
@@ -81,8 +85,8 @@ def test_the_selection_says_what_it_tried_and_goes_on_with_the_best(
 def test_the_score_is_that_of_the_choice_made_inside_each_fold() -> None:
     crop = Probe(0, (0.5, 0.9, 0.5), (0.6,), inner_scores=(0.8, 0.6, 0.6))
     pad = Probe(0, (0.9, 0.9, 0.8), (0.9,), inner_scores=(0.7, 0.9, 0.9))
-    place, best = best_of([crop, pad])
+    place, best = best_probe([crop, pad])
     assert place == 1
     assert best.fold_scores == (0.5, 0.9, 0.8)
-    assert best_of([crop]) == (0, crop)
-    assert best_of([crop, crop])[0] == 0
+    assert best_probe([crop]) == (0, crop)
+    assert best_probe([crop, crop])[0] == 0

@@ -11,10 +11,11 @@ import pytest
 from graft.core.errors import ConfigError
 from graft.core.settings import Params, Select
 from graft.features.cache import Store
-from graft.selection.candidates import TrainSet
+from graft.pipeline.select import selection_inputs
+from graft.selection.inputs import TrainSet
 from graft.selection.limits import LIMITS, excesses, refuse_none
 from graft.selection.names import name_of
-from graft.selection.selection import run_contest
+from graft.selection.selection import run_selection
 
 from .conftest import SMALL, planted
 
@@ -64,7 +65,7 @@ def test_a_network_that_fits_when_cut_is_judged_as_it_would_be_served(
 ) -> None:
     """The whole network has 0.34 million parameters, cut after its second block 0.03; the larger one cannot win."""
     params = asked({**SMALL, "depth": 1}, {**SMALL, "depth": "last"}, max_params_m=0.1, finalists=2)
-    contest = run_contest(task, params, tmp_path, store, lambda line: None)
+    contest = run_selection(selection_inputs(task, params, tmp_path, store), lambda line: None)
     cut, whole = contest.results
     assert not cut.excess and cut.whole is not None and cut.whole.params_m > 0.1
     assert [item.setting for item in whole.excess] == ["max_params_m"]
@@ -75,4 +76,4 @@ def test_a_selection_of_which_nothing_fits_is_refused(
     task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"no candidate fits the limits; the nearest is shufflenet_v2_x0_5"):
-        run_contest(task, asked(SMALL, max_memory_mb=0.01), tmp_path, store, lambda line: None)
+        run_selection(selection_inputs(task, asked(SMALL, max_memory_mb=0.01), tmp_path, store), lambda line: None)

@@ -10,7 +10,7 @@ import pytest
 
 from graft.core.errors import DataError
 from graft.evaluation.explain.label_issues import read_out_of_fold
-from graft.selection.candidates import TrainSet
+from graft.selection.inputs import TrainSet
 from graft.selection.out_of_fold import out_of_fold_table, read_logits
 
 

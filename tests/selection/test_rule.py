@@ -9,7 +9,7 @@ from graft.metrics.scorer import scorer
 from graft.selection.candidates import Result
 from graft.selection.leaderboard import table
 from graft.selection.limits import Excess
-from graft.selection.rule import Criterion, choose, finalists, ranked, reasons
+from graft.selection.rule import Criterion, choose_winner, finalists, ranked, reasons
 
 from .conftest import planted as _result
 
@@ -28,15 +28,15 @@ def _three() -> tuple[Result, Result, Result]:
 
 def test_the_best_mean_or_the_cheapest_that_may_be_as_good() -> None:
     best, cheap, worse = _three()
-    assert choose([worse, best, cheap]) is best
-    assert choose([worse, best, cheap], CHEAP) is cheap
-    assert choose([worse, best], CHEAP) is best
+    assert choose_winner([worse, best, cheap]) is best
+    assert choose_winner([worse, best, cheap], CHEAP) is cheap
+    assert choose_winner([worse, best], CHEAP) is best
 
 
 def test_only_finalists_can_win() -> None:
     probe_only = _result("probe-only", 0.99, 0.1)
     tuned = _result("tuned", 0.90, 4.0, (0.9, 0.9, 0.9))
-    assert choose([probe_only, tuned]) is tuned
+    assert choose_winner([probe_only, tuned]) is tuned
     assert finalists([tuned, probe_only], 1) == [probe_only]
 
 
@@ -49,7 +49,7 @@ def test_what_has_no_weights_is_a_finalist_only_where_there_is_no_other() -> Non
     # One with weights that is over a limit cannot win, so it is no other.
     assert finalists([blank, dataclasses.replace(own, excess=OVER)], 1) == [blank]
     won = dataclasses.replace(_result("own", 0.5, 4.0, (0.6, 0.6)), candidate=own.candidate)
-    assert ranked([blank, won]) == [won, blank] and choose([blank, won]) is won
+    assert ranked([blank, won]) == [won, blank] and choose_winner([blank, won]) is won
     assert reasons([blank, won]) == [
         "no finalist: it has no weights to start from",
         "chosen: there was no other to choose from",
@@ -58,7 +58,7 @@ def test_what_has_no_weights_is_a_finalist_only_where_there_is_no_other() -> Non
 
 def test_order_does_not_matter_and_equals_go_to_the_cheaper() -> None:
     first, second = _result("first", 0.9, 2.0, (0.9, 0.9)), _result("second", 0.9, 1.0, (0.9, 0.9))
-    assert choose([first, second]) is choose([second, first]) is second
+    assert choose_winner([first, second]) is choose_winner([second, first]) is second
     assert [item.candidate.arch for item in ranked([first, second])] == ["second", "first"]
 
 
@@ -85,7 +85,7 @@ def test_a_loss_is_chosen_by_and_shown_as_people_read_it() -> None:
     by = Criterion(scorer("log_loss"))
     good = _result("good", -0.3, 1.0, (-0.2, -0.3, -0.4))
     bad = _result("bad", -0.9, 0.5, (-0.8, -0.9, -1.0))
-    assert choose([bad, good], by) is good
+    assert choose_winner([bad, good], by) is good
     rows = table([bad, good], by=by)
     assert list(rows["arch"]) == ["good", "bad"] and list(rows["metric"]) == ["log_loss", "log_loss"]
     assert rows["score"].tolist() == [0.3, 0.9] and rows["probe_mean"].tolist() == [0.3, 0.9]
@@ -107,7 +107,7 @@ def test_what_is_over_a_limit_cannot_win_and_stands_last() -> None:
     over = _result("over", 0.99, 0.1, excess=OVER)
     fits = _result("fits", 0.80, 4.0, (0.8, 0.8, 0.8))
     assert finalists([over, fits], 2) == [fits]
-    assert choose([over, fits]) is fits
+    assert choose_winner([over, fits]) is fits
     assert ranked([over, fits]) == [fits, over]
     assert reasons([over, fits]) == [
         "over a limit, so it cannot win: 11.2 million parameters, 6.2 more than select.max_params_m (5) allows",
@@ -117,7 +117,7 @@ def test_what_is_over_a_limit_cannot_win_and_stands_last() -> None:
 
 def test_all_scores_equal_go_to_the_cheapest() -> None:
     rows = [_result(name, 0.5, cost, (0.5, 0.5, 0.5)) for name, cost in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
-    assert choose(rows).candidate.arch == "b"
+    assert choose_winner(rows).candidate.arch == "b"
     assert [item.candidate.arch for item in ranked(rows)] == ["b", "c", "a"]
     said = reasons(rows)
     assert said[1].startswith("chosen: the best mean accuracy over the folds")

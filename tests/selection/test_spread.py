@@ -15,12 +15,13 @@ from graft.core.settings import Compute, Params
 from graft.features.cache import Store
 from graft.parallel.factory import mapper_for
 from graft.parallel.mapper import PoolMapper
-from graft.selection import workers as spread_room
-from graft.selection.candidates import TrainSet
+from graft.pipeline.select import selection_inputs
+from graft.selection import workers
+from graft.selection.inputs import TrainSet
 from graft.selection.leaderboard import agreement, table
 from graft.selection.out_of_fold import out_of_fold_table
-from graft.selection.selection import Contest, run_contest
-from graft.selection.workers import divided
+from graft.selection.selection import SelectionResult, run_selection
+from graft.selection.workers import split_folds
 from tests.parallel.sabotage import Sabotaging
 
 from .conftest import SMALL
@@ -43,9 +44,11 @@ def params(asked: Callable[..., Params]) -> Params:
     return asked({**SMALL, "depth": "auto"}, {**SMALL, "depth": 0}, {**SMALL, "depth": 99}, finalists=2)
 
 
-def run(task: TrainSet, params: Params, folder: Path, mapper: PoolMapper | None = None) -> tuple[Contest, list[str]]:
+def run(
+    task: TrainSet, params: Params, folder: Path, mapper: PoolMapper | None = None
+) -> tuple[SelectionResult, list[str]]:
     said: list[str] = []
-    return run_contest(task, params, folder, Store(folder / "cache"), said.append, mapper), said
+    return run_selection(selection_inputs(task, params, folder, Store(folder / "cache")), said.append, mapper), said
 
 
 def count_rows(folder: Path) -> list[int]:
@@ -53,7 +56,7 @@ def count_rows(folder: Path) -> list[int]:
     return [len(np.load(path, allow_pickle=False)) for path in folder.rglob("*.npy")]
 
 
-def figures(contest: Contest, task: TrainSet) -> dict[str, Any]:
+def figures(contest: SelectionResult, task: TrainSet) -> dict[str, Any]:
     """Everything but times."""
     rows = table(contest.results, contest.failed, contest.controls)
     return {
@@ -71,7 +74,7 @@ def test_the_selection_is_that_of_one_after_the_other_to_the_bit(
     """Also where the pass over the images is divided, which few images would not be."""
     make_deterministic(1)
     alone, said_alone = run(task, params, tmp_path / "alone")
-    monkeypatch.setattr(spread_room, "LEAST_IMAGES", 8)
+    monkeypatch.setattr(workers, "LEAST_IMAGES", 8)
     spread, said = run(task, params, tmp_path / "spread", mapper)
     assert figures(spread, task) == figures(alone, task)
     assert said == said_alone
@@ -110,4 +113,4 @@ def test_a_candidate_that_runs_out_of_memory_fails_alone(
 
 @pytest.mark.parametrize(("count", "expected"), [(1, [(0, 1, 2)]), (2, [(0, 1), (2,)]), (9, [(0,), (1,), (2,)])])
 def test_folds_are_divided_among_workers(count: int, expected: list[tuple[int, ...]]) -> None:
-    assert divided([0, 1, 2], count) == expected
+    assert split_folds([0, 1, 2], count) == expected

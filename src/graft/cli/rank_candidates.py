@@ -13,8 +13,8 @@ from graft.metrics.formatting import counted
 
 if TYPE_CHECKING:
     from graft.metrics.scorer import Scorer
+    from graft.pipeline.ranking import Ranking
     from graft.selection.candidates import Result
-    from graft.selection.datasets import Ranking
     from graft.selection.failures import Failed
 
 
@@ -30,7 +30,7 @@ def rank_candidates(sources: Sequence[str], as_json: bool) -> None:
     from graft.core.determinism import make_deterministic
     from graft.core.workspace import Workspace
     from graft.metrics.scorer import scorer
-    from graft.selection.datasets import Places, names, rank_on_all, to_json
+    from graft.pipeline.ranking import Places, names, rank_on_all, to_json
 
     workspace = Workspace.find()
     params = load_params(workspace.params)
@@ -55,7 +55,7 @@ def _tell(line: str) -> None:
 
 def lines(rankings: Sequence[Ranking], named: Sequence[str], scorer: Scorer) -> list[str]:
     """The table for people: candidates by mean rank, best first; a star marks each data set's best."""
-    from graft.selection.datasets import mean_ranks
+    from graft.pipeline.ranking import mean_ranks
 
     ranks = mean_ranks(rankings)
     order = sorted(range(len(named)), key=lambda place: (ranks[place], place))

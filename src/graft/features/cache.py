@@ -1,12 +1,11 @@
-"""A cache of rows by content: what was made of an image once is read from then on, whatever set the image is in.
+"""Content-addressed cache of rows (decoded images, features): each is computed once, whatever set its image is in.
 
-A *table* is everything that says how a row is made but the image: a geometry, or a network with its weights and
-preprocessing. Each ordered set of images that was asked for is one file of its table (:mod:`graft.features.row_file`),
-so that it is mapped into memory as one array. For another set, rows are copied from the table's other files, and only
-what is in none of them is computed: copying a row is hundreds of times cheaper than making it.
+A *table* identifies how rows are made: a geometry, or a network with its weights and preprocessing. Each ordered set of
+images is one file of its table (:mod:`graft.features.row_file`), memory-mapped as one array. For another set, rows are
+copied from the table's other files, and only missing ones are computed: a copy is hundreds of times cheaper.
 
-Files are never changed, only put in place whole and removed, and a mapping outlives its file: any number of processes
-may work in one folder at once. All may be deleted at any time.
+Files are written whole or not at all, never changed, and a mapping outlives its file: any number of processes may use
+one folder at once. All files may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.features.eviction import make_room
+from graft.features.eviction import evict_lru
 from graft.features.keys import key_of
 from graft.features.row_file import SUFFIX, DamagedFileError, RowFile, RowWriter, writing
 
@@ -39,7 +38,7 @@ VERSION = 3
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of kept rows, and how much it may hold.
+    """A cache folder and its size limit.
 
     Attributes:
         folder: the workspace's cache; other files in it count, but are not touched.
@@ -108,7 +107,7 @@ class Store:
             file = writer.finish()
         self._open[path] = file
         draft.result = file.rows
-        make_room(self.folder, self.limit_gb, in_use=self._open)
+        evict_lru(self.folder, self.limit_gb, in_use=self._open)
 
     def _take(self, draft: Draft, path: Path) -> None:
         """Copy what the draft wants of a file, unless it is damaged."""

@@ -1,4 +1,4 @@
-"""Keeping a cache within its size: what was used longest ago goes first."""
+"""LRU eviction: keep the feature cache within its size limit."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from graft.features.row_file import PARTIAL, SUFFIX
 _ABANDONED_S = 3600.0
 
 
-def make_room(folder: Path, limit_gb: float, in_use: Container[Path]) -> None:
-    """Remove kept rows below ``folder`` until all files in it take at most ``limit_gb`` (1e9 bytes) together.
+def evict_lru(folder: Path, limit_gb: float, in_use: Container[Path]) -> None:
+    """Remove row files below ``folder``, least recently used first, until all files take at most ``limit_gb``.
 
-    Only files of rows are removed, least recently used first (their time is when they were last used), and none that
-    is ``in_use``; what a killed process left half-written goes in any case. What was removed is said in one line.
+    Partial files of killed processes are removed in any case. What was removed is printed to stderr in one line.
+
+    Args:
+        folder: of the cache; other files in it count, but are not removed.
+        limit_gb: in 1e9 bytes.
+        in_use: files that stay.
     """
     total, removable = 0, []
     for path in folder.rglob("*"):

@@ -57,12 +57,12 @@ class Extractor:
     store: Store
     device: torch.device
 
-    def of(self, rows: slice) -> Extractor:
+    def subset(self, rows: slice) -> Extractor:
         """The same for some of the images; what is kept of them serves all that have them."""
         assert not isinstance(self.images_key, str), "images that are known by their number stay together"
         return replace(self, images=self.images[rows], images_key=self.images_key[rows])
 
-    def every_depth(self, network: Backbone[Tensor]) -> list[NDArray[np.float32]]:
+    def block_features(self, network: Backbone[Tensor]) -> list[NDArray[np.float32]]:
         """Pooled output of every block, float32 (n, channels) each; the last one is what the head receives."""
 
         def forward(batch: Tensor) -> Rows:

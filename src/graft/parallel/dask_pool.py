@@ -49,11 +49,11 @@ class DaskPool:
         self._context = context
 
     def submit(self, slot: int, work: Callable[[Any], Any], item: Any) -> Future[Outcome]:
-        """See :class:`graft.parallel.mapper.Pool`."""
+        """See :class:`graft.parallel.mapper.WorkerPool`."""
         return cast("Future[Outcome]", self._executor.submit(self._context.run, work, item))
 
     def cancel(self, running: Slots) -> None:
-        """See :class:`graft.parallel.mapper.Pool`. A task that a worker has begun goes on there to its end."""
+        """See :class:`graft.parallel.mapper.WorkerPool`. A task that a worker has begun goes on there to its end."""
         for future in running:
             future.cancel()
 

@@ -17,11 +17,11 @@ from graft.core.settings import Compute
 from graft.parallel.context import WorkerContext
 from graft.parallel.dask_pool import dask_pool
 from graft.parallel.loky_pool import loky_pool
-from graft.parallel.mapper import Mapper, Pool, PoolMapper, SerialMapper
+from graft.parallel.mapper import Mapper, PoolMapper, SerialMapper, WorkerPool
 from graft.parallel.ray_pool import ray_pool
 from graft.parallel.resource_share import share_of
 
-POOLS: dict[str, Callable[[Compute, WorkerContext], AbstractContextManager[Pool]]] = {
+POOLS: dict[str, Callable[[Compute, WorkerContext], AbstractContextManager[WorkerPool]]] = {
     "processes": loky_pool,
     "dask": dask_pool,
     "ray": ray_pool,

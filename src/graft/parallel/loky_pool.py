@@ -34,7 +34,7 @@ class LokyPool:
         self._executors: dict[int, ProcessPoolExecutor] = {}
 
     def submit(self, slot: int, work: Callable[[Any], Any], item: Any) -> Future[Outcome]:
-        """See :class:`graft.parallel.mapper.Pool`."""
+        """See :class:`graft.parallel.mapper.WorkerPool`."""
         from loky import BrokenProcessPool, ProcessPoolExecutor
 
         try:
@@ -47,7 +47,7 @@ class LokyPool:
             return cast("Future[Outcome]", self._executors[slot].submit(self._context.run, work, item))
 
     def cancel(self, running: Slots) -> None:
-        """See :class:`graft.parallel.mapper.Pool`: the processes at work are killed."""
+        """See :class:`graft.parallel.mapper.WorkerPool`: the processes at work are killed."""
         for slot in running.values():
             self._executors.pop(slot).shutdown(kill_workers=True)
 

@@ -47,7 +47,7 @@ class SerialMapper:
         return track((outcome_of(work, item) for item in items), shown, total=len(items))
 
 
-class Pool(Protocol):
+class WorkerPool(Protocol):
     """Workers behind the interface of :mod:`concurrent.futures`, one item per worker slot at a time."""
 
     workers: int
@@ -69,7 +69,7 @@ class PoolMapper:
     makes it a :class:`Failure`.
     """
 
-    pool: Pool
+    pool: WorkerPool
 
     @property
     def workers(self) -> int:

@@ -46,7 +46,7 @@ class RayPool:
         )
 
     def submit(self, slot: int, work: Callable[[Any], Any], item: Any) -> Future[Outcome]:
-        """See :class:`graft.parallel.mapper.Pool`."""
+        """See :class:`graft.parallel.mapper.WorkerPool`."""
         reference = self._task.remote(self._context, work, item)
         future: Future[Outcome] = reference.future()
         self._references[future] = reference
@@ -54,7 +54,7 @@ class RayPool:
         return future
 
     def cancel(self, running: Slots) -> None:
-        """See :class:`graft.parallel.mapper.Pool`: the processes at work are killed."""
+        """See :class:`graft.parallel.mapper.WorkerPool`: the processes at work are killed."""
         import ray
 
         for future in running:

@@ -13,9 +13,10 @@ from graft.pipeline.runner import run_stage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from graft.selection.candidates import TrainSet
+    from graft.features.cache import Store
+    from graft.selection.inputs import SelectionInputs, TrainSet
     from graft.selection.rule import Criterion
-    from graft.selection.selection import Contest
+    from graft.selection.selection import SelectionResult
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -30,25 +31,43 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.features.cache import Store
     from graft.inference.pretrained import weights_digest
     from graft.parallel.factory import mapper_for
-    from graft.selection.candidates import around
     from graft.selection.names import name_of
-    from graft.selection.rule import Criterion
-    from graft.selection.selection import run_contest
+    from graft.selection.selection import run_selection
     from graft.selection.similarity import SIMILARITY_FILE, similarity_of
 
     params = with_augmentation(with_candidates(params, workspace.augmentation), workspace.augmentation)
-    data = train_set(workspace)
     store = Store(workspace.cache, params.compute.cache_gb)
+    given = selection_inputs(train_set(workspace), params, workspace.source_models, store)
     with mapper_for(params.compute) as mapper:
-        contest = run_contest(data, params, workspace.source_models, store, say, mapper)
+        contest = run_selection(given, say, mapper)
     winner = contest.winner
     say(f"chosen: {name_of(winner)}, cut after block {winner.probe.depth} of {winner.blocks - 1}")
-    like = similarity_of(winner, data, params, workspace.source_models, store)
+    like = similarity_of(winner, given)
     say(like["says"])
     with atomic_dir(workspace.selection) as folder:
-        weights = weights_digest(winner.candidate, around(params, workspace.source_models))
-        write(contest, data, folder, weights, Criterion.of(params))
+        weights = weights_digest(winner.candidate, given.settings.weights)
+        write(contest, given.data, folder, weights, given.settings.criterion)
         write_json(folder / SIMILARITY_FILE, like)
+
+
+def selection_inputs(data: TrainSet, params: Params, sources: Path, store: Store) -> SelectionInputs:
+    """The inputs of a selection by ``params``; ``sources`` is the folder of the models that were pretrained here."""
+    from graft.models.weights.locate import WeightsContext
+    from graft.selection.inputs import SelectionInputs, SelectionSettings
+
+    settings = SelectionSettings(
+        candidates=params.zoo.candidates,
+        metric=params.metric,
+        select=params.select,
+        fit=params.preprocess.fit,
+        depth_scaling=params.image.depth_scaling,
+        weights=WeightsContext(sources, params.zoo.offline, params.seed),
+        train=params.train,
+        augment=params.augment,
+        device=params.compute.device,
+        seed=params.seed,
+    )
+    return SelectionInputs(data, settings, store)
 
 
 def say(line: str) -> None:
@@ -56,7 +75,7 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def write(contest: Contest, data: TrainSet, folder: Path, weights: str | None, by: Criterion) -> None:
+def write(contest: SelectionResult, data: TrainSet, folder: Path, weights: str | None, by: Criterion) -> None:
     """Everything that reports/selection holds; ``weights`` is the SHA-256 of the winner's, None for random ones."""
     from graft.selection import leaderboard, plots
     from graft.selection.out_of_fold import FILE, out_of_fold_table
@@ -97,7 +116,7 @@ def train_set(workspace: Workspace) -> TrainSet:
 
     from graft.core.packed_files import open_folder
     from graft.features.image_cache import ImageSet
-    from graft.selection.candidates import TrainSet
+    from graft.selection.inputs import TrainSet
 
     splits = pd.read_parquet(workspace.splits)
     known = pd.read_parquet(workspace.manifest)

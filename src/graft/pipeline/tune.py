@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from graft.parallel.mapper import Mapper
     from graft.selection.candidate_training import CandidateTrainer
-    from graft.selection.candidates import TrainSet
+    from graft.selection.inputs import TrainSet
     from graft.tuning.outcome import Outcome
     from graft.tuning.search import Search, TrialResult
     from graft.tuning.trials import Trials

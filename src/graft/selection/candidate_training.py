@@ -25,7 +25,8 @@ from graft.metrics.scorer import Scorer
 from graft.models.backbone import Network, cut
 from graft.models.preprocessing import Preprocessing
 from graft.models.weights.locate import WeightsContext
-from graft.selection.candidates import TrainSet, extractor_for
+from graft.selection.candidates import extractor_for
+from graft.selection.inputs import TrainSet
 from graft.training.compute.devices import fabric_for
 from graft.training.compute.precision import Mode
 from graft.training.compute.precision_autotune import usual_mode

@@ -6,13 +6,12 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from graft.core.settings import Candidate, Params
+from graft.core.settings import Candidate
 from graft.features.cache import Store
 from graft.features.extraction import Extractor
 from graft.features.image_cache import ImageSet, decoded
@@ -21,54 +20,18 @@ from graft.modalities.image.conversion import depth_range, fits_to_try, usual_cu
 from graft.models.backbone import Network, cut, require_block
 from graft.models.flops import Cost, costs_by_depth
 from graft.models.preprocessing import Preprocessing
-from graft.models.weights.locate import WeightsContext
 from graft.models.zoo.registry import published_accuracy
+from graft.selection.inputs import SelectionInputs
 from graft.selection.limits import Excess
 from graft.selection.measure import Measured
-from graft.selection.probes.heads import head_name
 from graft.selection.probes.knn import knn_accuracy
 from graft.selection.probes.logme import logme
-from graft.selection.probes.probe import LinearProbe, Probe, best_probe
-from graft.selection.rule import Criterion
+from graft.selection.probes.probe import Probe, best_probe
 from graft.training.auto_strategy import StrategyChoice, choose_strategy
 from graft.training.compute.devices import device_for
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
-
-
-_FACTS = ["width", "height", "depth_low", "depth_high"]
-
-
-@dataclass(frozen=True)
-class TrainSet:
-    """The training images of all candidates.
-
-    Attributes:
-        images: the files.
-        labels: class indices (n).
-        folds: (n).
-        classes: their names.
-        groups: (n), equal for images that must stay together, such as near duplicates; None: each by itself.
-        facts: what the manifest says of them, a row per image; None: they are square and have 8 bits.
-    """
-
-    images: ImageSet
-    labels: NDArray[np.int64]
-    folds: NDArray[np.int64]
-    classes: tuple[str, ...]
-    groups: NDArray[np.int64] | None = None
-    facts: pd.DataFrame | None = field(default=None, compare=False, repr=False)
-
-    @classmethod
-    def of(cls, rows: pd.DataFrame, images: ImageSet, classes: tuple[str, ...]) -> TrainSet:
-        """The training ``rows`` of the splits (label, fold, group) with their facts, in the order of ``images``."""
-        # Copies: what pandas lends is not writable, which torch warns of.
-        places = {name: index for index, name in enumerate(classes)}
-        labels = np.array(rows["label"].map(places), dtype=np.int64)
-        folds, groups = (rows[name].to_numpy("int64", copy=True) for name in ("fold", "group"))
-        return cls(images, labels, folds, classes, groups, rows.filter(_FACTS) if set(_FACTS) <= set(rows) else None)
 
 
 @dataclass(frozen=True)
@@ -133,47 +96,39 @@ class Result:
         return float(np.mean(self.scores))
 
 
-def around(params: Params, sources: Path) -> WeightsContext:
-    """What the candidates' weights are found with."""
-    return WeightsContext(sources, params.zoo.offline, params.seed)
-
-
 def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, device: torch.device) -> Extractor:
     """The decoded images at a candidate's geometry, ready to be run through it."""
     array = decoded(images, preprocessing.geometry, store)
     return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, device)
 
 
-def preprocessings_for(
-    candidate: Candidate, data: TrainSet, params: Params, sources: Path
-) -> tuple[Preprocessing, ...]:
+def preprocessings_for(candidate: Candidate, given: SelectionInputs) -> tuple[Preprocessing, ...]:
     """What a candidate's network can be fed with, the first being the usual: one for each fit that is worth trying."""
-    own = preprocessing_of(candidate, around(params, sources))
-    choice, cut, depth = candidate.fit or params.preprocess.fit, 0.0, own.geometry.depth_range
-    if data.facts is not None:
-        cut, depth = usual_cut(data.facts), depth_range(data.facts, params.image.depth_scaling)
+    settings, facts = given.settings, given.data.facts
+    own = preprocessing_of(candidate, settings.weights)
+    choice, cut, depth = candidate.fit or settings.fit, 0.0, own.geometry.depth_range
+    if facts is not None:
+        cut, depth = usual_cut(facts), depth_range(facts, settings.depth_scaling)
     return tuple(
         dataclasses.replace(own, geometry=dataclasses.replace(own.geometry, fit=fit, depth_range=depth))
         for fit in fits_to_try(choice, cut)
     )
 
 
-def keep_features(
-    candidate: Candidate, rows: slice, data: TrainSet, params: Params, sources: Path, store: Store
-) -> None:
+def keep_features(candidate: Candidate, rows: slice, given: SelectionInputs) -> None:
     """Run a candidate's network over some images, so that the cache has what :func:`probe_candidate` asks of it.
 
     Raises:
         ConfigError: it cannot be built.
         WeightsError: its weights cannot be had.
     """
-    found = load_pretrained(candidate, around(params, sources))
-    device = device_for(params.compute.device)
-    for preprocessing in preprocessings_for(candidate, data, params, sources):
-        extractor_for(data.images, preprocessing, store, device).of(rows).every_depth(found.network)
+    found = load_pretrained(candidate, given.settings.weights)
+    device = device_for(given.settings.device)
+    for preprocessing in preprocessings_for(candidate, given):
+        extractor_for(given.data.images, preprocessing, given.store, device).subset(rows).block_features(found.network)
 
 
-def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, sources: Path, store: Store) -> Result:
+def probe_candidate(candidate: Candidate, given: SelectionInputs) -> Result:
     """One forward pass over the training images for each fit that is tried, then linear heads at every depth.
 
     Raises:
@@ -181,11 +136,11 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
         WeightsError: its weights cannot be had.
         TrainingError: its features are not finite.
     """
-    begun = time.perf_counter()
-    found = load_pretrained(candidate, around(params, sources))
-    device, tried = device_for(params.compute.device), preprocessings_for(candidate, data, params, sources)
-    features = [extractor_for(data.images, one, store, device).every_depth(found.network) for one in tried]
-    probes = [_probe(candidate, depths, found.network, data, params) for depths in features]
+    begun, data = time.perf_counter(), given.data
+    found = load_pretrained(candidate, given.settings.weights)
+    device, tried = device_for(given.settings.device), preprocessings_for(candidate, given)
+    features = [extractor_for(data.images, one, given.store, device).block_features(found.network) for one in tried]
+    probes = [_probe(candidate, depths, found.network, given) for depths in features]
     best, probe = best_probe(probes)
     depths, last = features[best], len(features[best]) - 1
     costs = costs_by_depth(found.network.cpu(), found.preprocessing.geometry.size, len(data.classes))
@@ -205,25 +160,18 @@ def probe_candidate(candidate: Candidate, data: TrainSet, params: Params, source
 
 
 def _probe(
-    candidate: Candidate, depths: Sequence[NDArray[np.float32]], network: Network, data: TrainSet, params: Params
+    candidate: Candidate, depths: Sequence[NDArray[np.float32]], network: Network, given: SelectionInputs
 ) -> Probe:
-    probe = linear_probe(data, params)
     if candidate.depth == "auto":
-        return probe.best_depth(depths)
+        return given.linear_probe.best_depth(depths)
     depth = len(depths) - 1 if candidate.depth == "last" else candidate.depth
     require_block(network, depth)
-    return probe.at_depth(depths, depth)
+    return given.linear_probe.at_depth(depths, depth)
 
 
-def linear_probe(data: TrainSet, params: Params) -> LinearProbe:
-    """The linear probe on the training images."""
-    head, by = head_name(params.select.probe, params.metric), Criterion.of(params)
-    return LinearProbe(data.labels, data.folds, data.groups, params.seed, head, by.scorer, by.rule)
-
-
-def task_network(candidate: Candidate, depth: int, classes: int, params: Params, sources: Path) -> Network:
+def task_network(candidate: Candidate, depth: int, given: SelectionInputs) -> Network:
     """The candidate's network with its weights, cut after block ``depth``, with a head for the task's classes."""
-    return cut(load_pretrained(candidate, around(params, sources)).network, depth, classes)
+    return cut(load_pretrained(candidate, given.settings.weights).network, depth, len(given.data.classes))
 
 
 @dataclass(frozen=True)
@@ -241,11 +189,11 @@ class FoldOutputs:
     seconds: float
 
 
-def with_scores(result: Result, parts: Sequence[FoldOutputs], data: TrainSet, params: Params) -> Result:
+def with_scores(result: Result, parts: Sequence[FoldOutputs], given: SelectionInputs) -> Result:
     """The result with what came of training it in all folds, in whatever parts that was done."""
     from scipy.special import softmax
 
-    by = Criterion.of(params)
+    data, by = given.data, given.settings.criterion
     scores: dict[str, dict[int, float]] = {}
     logits: dict[str, NDArray[np.float32]] = {}
     for part in parts:
@@ -259,5 +207,5 @@ def with_scores(result: Result, parts: Sequence[FoldOutputs], data: TrainSet, pa
     order = [int(fold) for fold in np.unique(data.folds)]
     ordered = {strategy: tuple(found[fold] for fold in order) for strategy, found in scores.items()}
     seconds = result.seconds + sum(part.seconds for part in parts)
-    chosen = choose_strategy(params.train, result.candidate.weights, ordered, by.scorer.shown)
+    chosen = choose_strategy(given.settings.train, result.candidate.weights, ordered, by.scorer.shown)
     return dataclasses.replace(result, trained=ordered, delivers=chosen, out_of_fold=logits, seconds=seconds)

@@ -8,19 +8,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.core.settings import Candidate, Params
-from graft.features.cache import Store
+from graft.core.settings import Candidate
 from graft.features.image_cache import decoded
-from graft.metrics.scorer import Scorer, scorer
+from graft.metrics.scorer import Scorer
 from graft.models.preprocessing import Geometry
 from graft.parallel.mapper import Mapper, SerialMapper
-from graft.selection.candidates import Result, TrainSet, linear_probe
-from graft.selection.finalists import SelectionInputs
+from graft.selection.candidates import Result
+from graft.selection.inputs import SelectionInputs
 from graft.selection.names import name_of
 from graft.selection.workers import probed
 
@@ -53,46 +51,44 @@ class Control:
 
 
 @dataclass(frozen=True)
-class Contestants:
+class ControlInputs:
     """What controls are computed from: the candidates' results, the winner, and what they were computed with and by."""
 
     results: Sequence[Result]
     winner: Result
-    data: TrainSet
-    params: Params
-    sources: Path
-    store: Store
+    inputs: SelectionInputs
     mapper: Mapper = field(default_factory=SerialMapper)
 
     @property
     def scorer(self) -> Scorer:
-        """What all are scored by."""
-        return scorer(self.params.metric)
+        """The metric that all are scored by."""
+        return self.inputs.settings.criterion.scorer
 
 
-def majority_class(given: Contestants) -> Control:
+def majority_class(given: ControlInputs) -> Control:
     """The classes' shares in the other folds for every image, and so the name of the most frequent one."""
-    labels, folds = given.data.labels, given.data.folds
+    data = given.inputs.data
+    labels, folds = data.labels, data.folds
     scores = []
     for fold in np.unique(folds):
         test = folds == fold
-        shares = np.bincount(labels[~test], minlength=len(given.data.classes)) / np.sum(~test)
+        shares = np.bincount(labels[~test], minlength=len(data.classes)) / np.sum(~test)
         scores.append(given.scorer(labels[test], np.tile(shares, (int(test.sum()), 1))))
     return Control("majority class", tuple(scores), "control: the most frequent class for every image")
 
 
-def raw_pixels(given: Contestants) -> Control:
+def raw_pixels(given: ControlInputs) -> Control:
     """A linear head on the images' pixels at :data:`PIXELS`, standardised inside the fold like any feature."""
     seen = given.winner.preprocessing.geometry
     geometry = dataclasses.replace(PIXELS, fit=seen.fit, depth_range=seen.depth_range)
-    images = decoded(given.data.images, geometry, given.store)
+    images = decoded(given.inputs.data.images, geometry, given.inputs.store)
     pixels: NDArray[np.float32] = images.reshape(len(images), -1).astype(np.float32)
-    scores = linear_probe(given.data, given.params).fold_scores(pixels)
+    scores = given.inputs.linear_probe.fold_scores(pixels)
     side = PIXELS.size
     return Control("raw pixels", scores, f"control: a linear head on pixels at {side} px, without any network")
 
 
-def random_weights(given: Contestants) -> Control | None:
+def random_weights(given: ControlInputs) -> Control | None:
     """The winner's network, cut where it is cut, with random weights; None where that is a candidate already."""
     own = given.winner.candidate
     depth = given.winner.probe.depth
@@ -100,8 +96,7 @@ def random_weights(given: Contestants) -> Control | None:
     name = f"{own.arch.removeprefix('timm:')}, random weights"
     if own.weights == "none" or any(_is_the_same(item, blank, depth) for item in given.results):
         return None
-    everything = SelectionInputs(given.data, given.params, given.sources, given.store)
-    (found,) = probed(everything, [blank], given.mapper)
+    (found,) = probed(given.inputs, [blank], given.mapper)
     if isinstance(found, str):
         return Control(name, (), f"control: failed {found.replace('probing', 'with random weights', 1)}")
     why = (
@@ -116,7 +111,7 @@ def _is_the_same(result: Result, blank: Candidate, depth: int) -> bool:
     return (other.arch, other.weights, other.size) == (blank.arch, "none", blank.size) and result.probe.depth == depth
 
 
-def static_order(given: Contestants) -> Control | None:
+def static_order(given: ControlInputs) -> Control | None:
     """The candidate that a list ordered by ImageNet accuracy would have named without looking at the images.
 
     None where no candidate's weights have a published accuracy.
@@ -136,7 +131,7 @@ def first_by_imagenet(results: Sequence[Result]) -> Result | None:
     return min(known, key=lambda item: (-(item.published or 0.0), item.cost.gmacs), default=None)
 
 
-CONTROLS: tuple[Callable[[Contestants], Control | None], ...] = (
+CONTROLS: tuple[Callable[[ControlInputs], Control | None], ...] = (
     majority_class,
     raw_pixels,
     random_weights,
@@ -150,7 +145,7 @@ def unbeaten(controls: Sequence[Control], winner: Result, scorer: Scorer) -> str
     return "".join(f"; yet the control {name!r} had {scorer.said(mean)}" for name, mean in above)
 
 
-def run_controls(given: Contestants) -> Iterator[Control]:
+def run_controls(given: ControlInputs) -> Iterator[Control]:
     """Every control that there is something to be said of."""
     for control in CONTROLS:
         found = control(given)

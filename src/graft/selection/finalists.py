@@ -5,24 +5,20 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.core.settings import Candidate, Params
-from graft.features.cache import Store
+from graft.core.settings import Candidate
 from graft.selection.candidate_training import CandidateTrainer, Start
 from graft.selection.candidates import (
     FoldOutputs,
     Result,
-    TrainSet,
-    around,
     extractor_for,
     preprocessings_for,
     task_network,
 )
+from graft.selection.inputs import SelectionInputs
 from graft.training.auto_strategy import strategies_to_try
 from graft.training.compute.devices import device_for
 
@@ -30,41 +26,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class SelectionInputs:
-    """What every worker of a selection needs.
-
-    Attributes:
-        data: the training images.
-        params: all settings.
-        sources: the folder of the models that were pretrained here.
-        store: what caches are kept in.
-    """
-
-    data: TrainSet
-    params: Params
-    sources: Path
-    store: Store
-
-
 def trainer_for(candidate: Candidate, depth: int, given: SelectionInputs) -> CandidateTrainer:
     """What trains a candidate's network, cut after block ``depth``; everything about it is resolved here."""
 
     def start(own: Candidate) -> Start:
-        preprocessing = preprocessings_for(own, given.data, given.params, given.sources)[0]
-        return Start(own, preprocessing, around(given.params, given.sources))
+        return Start(own, preprocessings_for(own, given)[0], settings.weights)
 
-    params = given.params
+    settings = given.settings
     return CandidateTrainer(
         transfer=start(candidate),
         blank=start(dataclasses.replace(candidate, weights="none")),
         depth=depth,
         data=given.data,
-        settings=params.train,
-        augment=params.augment,
+        settings=settings.train,
+        augment=settings.augment,
         store=given.store,
-        device=params.compute.device,
-        seed=params.seed,
+        device=settings.device,
+        seed=settings.seed,
     )
 
 
@@ -74,11 +52,11 @@ def keep_features_at(result: Result, rows: slice, given: SelectionInputs) -> Non
     Raises:
         WeightsError: its weights cannot be had.
     """
-    params, data = given.params, given.data
-    extractor = extractor_for(data.images, result.preprocessing, given.store, device_for(params.compute.device))
-    some = extractor.of(rows)
+    device = device_for(given.settings.device)
+    extractor = extractor_for(given.data.images, result.preprocessing, given.store, device)
+    some = extractor.subset(rows)
     for depth in sorted({result.probe.depth, *result.probe.fold_depths}):
-        network = task_network(result.candidate, depth, len(data.classes), params, given.sources)
+        network = task_network(result.candidate, depth, given)
         some.activations(network, len(network.blocks), np.ones(len(some.images), dtype=bool))
 
 
@@ -92,12 +70,12 @@ def train_in_folds(result: Result, folds: Sequence[int], given: SelectionInputs)
         TrainingError: the loss is not finite.
     """
     begun = time.perf_counter()
-    params, data = given.params, given.data
+    settings, data = given.settings, given.data
     candidate = dataclasses.replace(result.candidate, fit=result.preprocessing.geometry.fit)
     trainer = trainer_for(candidate, result.probe.depth, given)
     depths = dict(zip(np.unique(data.folds).tolist(), result.probe.fold_depths, strict=True))
-    probe = result.probe.mean if params.metric == "accuracy" else None
-    strategies = strategies_to_try(params.train, candidate.weights, probe, len(data.classes))
+    probe = result.probe.mean if settings.metric == "accuracy" else None
+    strategies = strategies_to_try(settings.train, candidate.weights, probe, len(data.classes))
     logits: dict[str, list[NDArray[np.float32]]] = {strategy: [] for strategy in strategies}
     for fold in map(int, folds):
         cut = dataclasses.replace(trainer, depth=depths[fold])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from graft.selection.candidates import TrainSet
+    from graft.selection.inputs import TrainSet
 
 FILE = "out_of_fold.parquet"
 # Begins the names of the columns, before the class.

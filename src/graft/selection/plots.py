@@ -14,7 +14,7 @@ from graft.selection.best import standard_error
 from graft.selection.candidates import Result
 from graft.selection.controls import Control
 from graft.selection.leaderboard import names_of
-from graft.selection.rule import DEFAULT, Criterion, choose, ranked
+from graft.selection.rule import DEFAULT, Criterion, choose_winner, ranked
 
 # Okabe and Ito's colours, with a line style each, so that more curves than colours stay apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -101,10 +101,10 @@ def draw_pareto(results: Sequence[Result], path: Path, by: Criterion = DEFAULT) 
     places = pareto_front(points)
     points = [(time, by.scorer.shown(score)) for time, score in points]
     front = [points[place] for place in places]
-    winner, names = choose(results, by), names_of(timed)
+    winner, names = choose_winner(results, by), names_of(timed)
     for item in timed:
         _point(axes, item, item is winner, by.scorer)
-    # Names where there is something to choose between; a name for every point would lie over the others.
+    # Names where there is something to choose_winner between; a name for every point would lie over the others.
     chosen = [place for place, item in enumerate(timed) if item is winner]
     for number, place in enumerate(dict.fromkeys([*chosen, *reversed(places)])):
         if number < MOST_LABELS:

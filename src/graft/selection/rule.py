@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graft.core.settings import Params, Rule
-from graft.metrics.scorer import ACCURACY, Scorer, scorer
+from graft.core.settings import Rule
+from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.best import best_by, may_be_chance
 
 if TYPE_CHECKING:
@@ -20,11 +20,6 @@ class Criterion:
 
     scorer: Scorer = ACCURACY
     rule: Rule = "accurate"
-
-    @classmethod
-    def of(cls, params: Params) -> Criterion:
-        """As params.yaml says."""
-        return cls(scorer(params.metric), params.select.rule)
 
 
 DEFAULT = Criterion()
@@ -51,7 +46,7 @@ def entered(results: Sequence[Result]) -> list[Result]:
     return [item for item in fitting if item.is_finalist] or fitting
 
 
-def choose(results: Sequence[Result], by: Criterion = DEFAULT) -> Result:
+def choose_winner(results: Sequence[Result], by: Criterion = DEFAULT) -> Result:
     """The winner of those that can win, by :func:`graft.selection.best.best_by`; cost is counted in GMACs."""
     able = sorted(entered(results), key=lambda item: (item.cost.gmacs, -item.mean))
     return able[best_by(by.rule, [item.scores for item in able])]
@@ -59,7 +54,7 @@ def choose(results: Sequence[Result], by: Criterion = DEFAULT) -> Result:
 
 def reasons(results: Sequence[Result], by: Criterion = DEFAULT) -> list[str]:
     """Why each won or lost, in words."""
-    winner, able = choose(results, by), entered(results)
+    winner, able = choose_winner(results, by), entered(results)
     return [_reason(item, winner, able, by) for item in results]
 
 

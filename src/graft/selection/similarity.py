@@ -20,16 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.core.determinism import derive_seed
-from graft.metrics.scorer import ACCURACY, Scorer, scorer
+from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.probes.probe import LinearProbe
 from graft.stats.corrected_ttest import corrected_interval
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.core.settings import Params
-    from graft.features.cache import Store
-    from graft.selection.candidates import Result, TrainSet
+    from graft.selection.candidates import Result
+    from graft.selection.inputs import SelectionInputs
 
     Features = NDArray[np.float32]
 
@@ -115,7 +114,7 @@ def in_words(distance: float | None, gain: Mapping[str, Any], scorer: Scorer = A
     )
 
 
-def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path, store: Store) -> dict[str, Any]:
+def similarity_of(winner: Result, given: SelectionInputs) -> dict[str, Any]:
     """The figures for the winner on the training images; test images stay closed.
 
     Returns:
@@ -126,27 +125,25 @@ def similarity_of(winner: Result, data: TrainSet, params: Params, sources: Path,
     from graft.inference.pretrained import load_pretrained
     from graft.models.weights.locate import source_folder
     from graft.pretraining.source_models import source_features
-    from graft.selection.candidates import around, extractor_for, linear_probe
+    from graft.selection.candidates import extractor_for
     from graft.training.compute.devices import device_for
 
     candidate = winner.candidate
     if candidate.weights == "none":
         return {"says": "The chosen network began without pretrained weights, so there is no source."}
-    device = device_for(params.compute.device)
-    extractor = extractor_for(data.images, winner.preprocessing, store, device)
-    scores = scorer(params.metric)
-    probe = linear_probe(data, params)
+    settings, data, probe = given.settings, given.data, given.linear_probe
+    extractor = extractor_for(data.images, winner.preprocessing, given.store, device_for(settings.device))
+    scores = probe.scorer
     pixels = probe.fold_scores(as_pixels(extractor.images))
     gain = over_pixels(winner.probe.fold_scores, pixels, scores)
     distance: float | None = None
     reason: str | None = "there are no source images for these weights"
     if candidate.weights == "source":
-        source = source_features(source_folder(sources, candidate), winner.probe.depth)
+        source = source_features(source_folder(settings.weights.sources, candidate), winner.probe.depth)
         reason = "the source model was made without features of its images; run the stage pretrain again"
         if source is not None:
-            network = load_pretrained(candidate, around(params, sources)).network
-            target = extractor.every_depth(network)[winner.probe.depth]
-            distance, reason = a_distance(source, target, params.seed, probe.head, data.groups), None
+            target = extractor.block_features(load_pretrained(candidate, settings.weights).network)[winner.probe.depth]
+            distance, reason = a_distance(source, target, settings.seed, probe.head, data.groups), None
     return {"a_distance": distance, "a_distance_reason": reason, **gain, "says": in_words(distance, gain, scores)}
 
 

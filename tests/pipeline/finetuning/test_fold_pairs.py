@@ -21,10 +21,11 @@ from graft.features.image_cache import ImageSet
 from graft.pipeline import evaluate, finetune, ingest, locate, split, tune, validate
 from graft.pipeline.finetuning.fold_pairs import fold_pairs
 from graft.pipeline.finetuning.inputs import Finetuning, resolve
+from graft.pipeline.select import selection_inputs
 from graft.pipeline.winner import Winner
 from graft.selection.candidate_training import CandidateTrainer
-from graft.selection.candidates import TrainSet
-from graft.selection.finalists import SelectionInputs, trainer_for
+from graft.selection.finalists import trainer_for
+from graft.selection.inputs import TrainSet
 from graft.training.auto_strategy import StrategyChoice
 from graft.training.checkpoint import CheckpointStore
 from tests.pipeline.conftest import write_logits, write_source
@@ -77,7 +78,7 @@ def resolved(workspace: Workspace, weights: str = "source") -> Finetuning:
     """The stage's work for twelve images in three folds, of which nothing is read."""
     params = load_params(workspace.params)
     data = TrainSet(ImageSet(Path(), (), ()), np.arange(12) % 2, np.arange(12) % 3, ("a", "b"))
-    given = SelectionInputs(data, params, workspace.source_models, Store(workspace.cache))
+    given = selection_inputs(data, params, workspace.source_models, Store(workspace.cache))
     winner = Winner(Candidate(ARCH, weights, 3, 32), 3, 4, {})
     write_source(workspace)
     trainer = trainer_for(winner.candidate, winner.depth, given)

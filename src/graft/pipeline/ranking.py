@@ -21,9 +21,11 @@ from graft.features.image_cache import ImageSet, ListedFiles
 from graft.metrics.scorer import ACCURACY, Scorer, scorer
 from graft.modalities.registry import find_modality
 from graft.models.zoo.default_candidates import default_candidates
+from graft.pipeline.select import selection_inputs
 from graft.selection.best import standard_error
-from graft.selection.candidates import Result, TrainSet, probe_candidate
+from graft.selection.candidates import Result, probe_candidate
 from graft.selection.failures import Failed, attempt, refuse_all
+from graft.selection.inputs import SelectionInputs, TrainSet
 from graft.selection.names import name_of_candidate, unique_names
 
 if TYPE_CHECKING:
@@ -104,10 +106,10 @@ def rank_on(source: str, params: Params, places: Places, say: Callable[[str], No
         GraftError: every candidate failed.
     """
     data = train_part(source, params, places)
-    store = Store(places.cache, params.compute.cache_gb)
+    given = selection_inputs(data, params, places.sources, Store(places.cache, params.compute.cache_gb))
     found: list[Result | Failed] = []
     for candidate in candidates_of(params):
-        found.append(_probed(candidate, data, params, places, store))
+        found.append(_probed(candidate, given))
         say(f"{source}: {name_of_candidate(candidate)}: {_said(found[-1], scorer(params.metric))}")
     failed = [item for item in found if isinstance(item, Failed)]
     if len(failed) == len(found):
@@ -115,8 +117,8 @@ def rank_on(source: str, params: Params, places: Places, say: Callable[[str], No
     return Ranking(source, len(data.classes), len(data.labels), tuple(found))
 
 
-def _probed(candidate: Candidate, data: TrainSet, params: Params, places: Places, store: Store) -> Result | Failed:
-    found = attempt(lambda: probe_candidate(candidate, data, params, places.sources, store), "probing")
+def _probed(candidate: Candidate, given: SelectionInputs) -> Result | Failed:
+    found = attempt(lambda: probe_candidate(candidate, given), "probing")
     return Failed(candidate, found) if isinstance(found, str) else found
 
 

@@ -23,7 +23,7 @@ from graft.features.image_cache import decoded
 from graft.metrics.scorer import ACCURACY
 from graft.modalities.image.modality import ImageModality
 from graft.models.preprocessing import Geometry
-from graft.selection.datasets import Places, Ranking, mean_ranks, names, rank_on_all, to_json, train_part
+from graft.pipeline.ranking import Places, Ranking, mean_ranks, names, rank_on_all, to_json, train_part
 from graft.selection.failures import Failed
 from tests.conftest import write_classes
 

@@ -52,17 +52,11 @@ class ArtifactPublisher:
             if file.exists() and any(file == out or out in file.parents for out in outs):
                 self._create(create)
 
-    def publish_findings(self) -> None:
-        """Publish what validation found: where it refuses the data, above all this is wanted."""
-        self._create(_findings)
-
-    def findings_version(self) -> tuple[int, int] | None:
-        """Changes whenever validation writes its findings anew; None where there are none."""
-        try:
-            status = (self._workspace.validation / "validation.json").stat()
-        except OSError:
-            return None
-        return status.st_ino, status.st_mtime_ns
+    def publish_findings(self, since: float) -> None:
+        """Publish what validation found where it refuses the data, if written after ``since`` (seconds since 1970)."""
+        file = self._workspace.validation / "validation.json"
+        if file.exists() and file.stat().st_mtime >= since:
+            self._create(_findings)
 
     def _create(self, create: Callable[[Workspace], None]) -> None:
         if not self._is_there:

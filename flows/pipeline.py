@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -86,11 +87,10 @@ def _train(
             retry_delay_seconds=[*RETRY_DELAYS, *[RETRY_DELAYS[-1]] * retries][:retries] or 0,
             timeout_seconds=timeouts.get(stage.name),
         )
-        before = publisher.findings_version()
+        began = time.time()
         state = run(str(workspace.root), stage.name, force, return_state=True)
         if not state.is_completed():
-            if publisher.findings_version() != before:
-                publisher.publish_findings()
+            publisher.publish_findings(since=began)
             return Failed(message=_message(stage.name, state, timeouts))
         publisher.publish(stage.outs)
         if state.name != UNCHANGED:

@@ -79,15 +79,15 @@ def stages_in_order(root: Path, targets: Sequence[str] = (), named: Collection[s
         return [Stage(item.addressing, tuple(Path(out.fs_path) for out in item.outs)) for item in ordered]
 
 
-def is_changed(root: Path, stage: str) -> bool:
-    """Whether DVC would run the stage; where another DVC process has the project locked, it may."""
+def changed_stages(root: Path, stages: Sequence[str]) -> set[str]:
+    """Those of ``stages`` that DVC would run now; all of them where another DVC process has the project locked."""
     from dvc.lock import LockError
 
     with _repo(root) as repo:
         try:
-            return bool(repo.status(targets=[stage]))
+            return set(repo.status(targets=list(stages)))
         except LockError:
-            return True
+            return set(stages)
 
 
 def run_stage(root: Path, stage: str, on_line: Callable[[str], None], *options: str) -> None:

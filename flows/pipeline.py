@@ -23,7 +23,7 @@ from prefect.states import Completed, Failed
 
 from flows.artifacts import ArtifactPublisher
 from flows.cli import run_as_command, run_flow
-from flows.graph import is_changed, run_stage, stages_in_order
+from flows.graph import changed_stages, run_stage, stages_in_order
 from flows.project import ENDING, TRAINED, emit, project_lock
 from flows.result import headline, summary
 from graft.core.config import load_params
@@ -35,7 +35,6 @@ PACKAGE = "package"  # the stage whose work is a new model
 # Stages that may fetch something over a network. A second try of any other would fail in the same way.
 TOUCH_NETWORK = frozenset({"locate", "ingest", "gather", "select"})
 RETRY_DELAYS = [2.0, 10.0, 60.0]
-UNCHANGED = "Unchanged"
 
 
 @flow(name="graft-pipeline", flow_run_name="train: {cause}")
@@ -78,8 +77,10 @@ def _train(
     if workspace.params.exists():
         refuse_missing(load_params(workspace.params), workspace.root)
     stages = stages_in_order(workspace.root, targets, named=timeouts)
+    names = [stage.name for stage in stages]
+    due = set(names) if force else changed_stages(workspace.root, names)
     publisher = ArtifactPublisher(workspace)
-    changed = []
+    ran = []
     for stage in stages:
         run = stage_task.with_options(
             name=stage.name,
@@ -88,31 +89,39 @@ def _train(
             timeout_seconds=timeouts.get(stage.name),
         )
         began = time.time()
-        state = run(str(workspace.root), stage.name, force, return_state=True)
+        options = None if stage.name not in due else ("--force",) if force else ()
+        state = run(str(workspace.root), stage.name, options, return_state=True)
         if not state.is_completed():
             publisher.publish_findings(since=began)
             return Failed(message=_message(stage.name, state, timeouts))
         publisher.publish(stage.outs)
-        if state.name != UNCHANGED:
-            changed.append(stage.name)
-    if PACKAGE in changed:
+        if stage.name in due:
+            ran.append(stage.name)
+            due = due if force else changed_stages(workspace.root, names)
+    if PACKAGE in ran:
         emit(TRAINED, workspace, **headline(workspace))
-    return Completed(message=f"{len(changed)} of {len(stages)} stages had something to do")
+    return Completed(message=f"{len(ran)} of {len(stages)} stages had something to do")
 
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE)
-def stage_task(root: str, stage: str, force: bool) -> State[Any]:
-    """Run one stage of dvc.yaml, its output in the task's logs. A failure is returned: raised, it is logged twice."""
+def stage_task(root: str, stage: str, options: tuple[str, ...] | None) -> State[Any]:
+    """Run one stage of dvc.yaml, its output in the task's logs. A failure is returned: raised, it is logged twice.
+
+    Args:
+        root: the project's folder.
+        stage: the stage's name.
+        options: of ``dvc repro``; None: the stage is up to date.
+    """
     log = get_run_logger()
 
     def show(line: str) -> None:
         log.info(line, extra={"stage": stage})
 
-    if not force and not is_changed(Path(root), stage):
+    if options is None:
         show("unchanged")
-        return Completed(name=UNCHANGED, message="unchanged")
+        return Completed(name="Unchanged", message="unchanged")
     try:
-        run_stage(Path(root), stage, show, *(["--force"] if force else []))
+        run_stage(Path(root), stage, show, *options)
     except GraftError as error:
         return failed(error)
     show("done")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.graph import is_changed, run_stage, stages_in_order
+from flows.graph import changed_stages, run_stage, stages_in_order
 from graft.core.errors import GraftError
 from tests.flows.toy import Toy, reproduce
 
@@ -75,7 +75,7 @@ def test_a_stage_that_dies_without_a_message(toy: Toy, word: str, begins: str, e
 
 def test_what_is_missing_is_named(toy: Toy) -> None:
     (toy.root / "in.txt").unlink()
-    assert is_changed(toy.root, "ingest")
+    assert changed_stages(toy.root, ["ingest", "select"]) == {"ingest", "select"}
     with pytest.raises(GraftError, match=r"in\.txt"):
         run_stage(toy.root, "ingest", print)
 

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.graph import is_changed, run_stage, stages_in_order
+from flows.graph import changed_stages, run_stage, stages_in_order
 
 DVC_YAML = """\
 stages:
@@ -89,7 +89,7 @@ def reproduce(root: Path) -> dict[str, bool]:
     """Bring the project up to date; which stages had something to do."""
     done = {}
     for stage in stages_in_order(root):
-        if changed := is_changed(root, stage.name):
+        if changed := bool(changed_stages(root, [stage.name])):
             run_stage(root, stage.name, print)
         done[stage.name] = changed
     return done

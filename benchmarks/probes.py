@@ -22,11 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from graft.selection.nested_folds import nested_folds
 from graft.selection.probes.cross_validation import cross_validated
 from graft.selection.probes.heads import HEADS
 from graft.selection.probes.knn import knn_accuracy
 from graft.selection.probes.logme import logme
+from graft.selection.probes.nested_folds import nested_folds
 from graft.selection.probes.probe import LinearProbe
 
 ROOT = Path(__file__).resolve().parent.parent

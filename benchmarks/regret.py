@@ -57,7 +57,7 @@ from graft.selection.candidates import Result, probe_candidate, with_scores
 from graft.selection.controls import first_by_imagenet
 from graft.selection.finalists import train_in_folds, trainer_for
 from graft.selection.inputs import SelectionInputs, TrainSet
-from graft.selection.proxy_correlation import correlations
+from graft.selection.report.proxy_correlation import correlations
 from graft.selection.rule import choose_winner, finalists
 
 ROOT = Path(__file__).resolve().parents[1]

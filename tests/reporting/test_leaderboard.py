@@ -87,7 +87,7 @@ def test_many_candidates_are_cut_and_the_controls_stay(tmp_path: Path) -> None:
 
 
 def test_what_selection_really_writes_is_shown() -> None:
-    from graft.selection.leaderboard import COLUMNS
+    from graft.selection.report.leaderboard import COLUMNS
 
     shown = {"rank", "name", "score", "score_se", "kind", "probe_mean", "probe_se", "finetuned_mean", "why", "arch"}
     assert shown | {"weights", "params_m", "gmacs", "latency_ms", "metric"} <= set(COLUMNS)

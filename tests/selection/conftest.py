@@ -18,8 +18,8 @@ from graft.features.image_cache import ImageSet
 from graft.models.flops import Cost
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.selection.candidates import Result
+from graft.selection.cost.measure import Measured, Timing
 from graft.selection.inputs import TrainSet
-from graft.selection.measure import Measured, Timing
 from graft.selection.probes.probe import Probe
 from graft.training.auto_strategy import StrategyChoice
 

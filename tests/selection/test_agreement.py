@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.selection.limits import Excess
-from graft.selection.proxy_correlation import SCORES, agreements, correlations, sentence, to_json
+from graft.selection.cost.limits import Excess
+from graft.selection.report.proxy_correlation import SCORES, agreements, correlations, sentence, to_json
 
 from .conftest import planted
 

@@ -32,8 +32,8 @@ from graft.selection.controls import (
     unbeaten,
 )
 from graft.selection.inputs import TrainSet
-from graft.selection.leaderboard import CONTROL, table
 from graft.selection.probes.probe import LinearProbe
+from graft.selection.report.leaderboard import CONTROL, table
 from graft.selection.selection import run_selection
 
 from .conftest import SMALL, planted

@@ -12,9 +12,9 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from graft.selection.nested_folds import nested_folds
 from graft.selection.probes.cross_validation import CrossValidated, cross_validated
 from graft.selection.probes.heads import HEADS
+from graft.selection.probes.nested_folds import nested_folds
 
 Set = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 

@@ -19,7 +19,7 @@ from graft.features.image_cache import ImageSet
 from graft.pipeline.select import selection_inputs
 from graft.selection.failures import attempt, reason_of
 from graft.selection.inputs import TrainSet
-from graft.selection.leaderboard import table
+from graft.selection.report.leaderboard import table
 from graft.selection.selection import run_selection
 
 from .conftest import SMALL

@@ -32,8 +32,8 @@ from graft.selection.candidates import (
 )
 from graft.selection.finalists import train_in_folds, trainer_for
 from graft.selection.inputs import SelectionInputs, TrainSet
-from graft.selection.leaderboard import agreement, table
 from graft.selection.out_of_fold import out_of_fold_table
+from graft.selection.report.leaderboard import agreement, table
 from graft.selection.selection import run_selection
 from graft.training.compute.devices import fabric_for
 from graft.training.finetune import Task, Trained, TrainingRun, finetune

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from graft.core.settings import Candidate
 from graft.models.flops import Cost
 from graft.selection.controls import Control
+from graft.selection.cost.limits import Excess
 from graft.selection.failures import Failed
-from graft.selection.leaderboard import COLUMNS, table
-from graft.selection.limits import Excess
-from graft.selection.names import name_of_candidate, unique_names
-from graft.selection.plots import draw_depths, draw_pareto, draw_scores, pareto_front
+from graft.selection.report.leaderboard import COLUMNS, table
+from graft.selection.report.names import name_of_candidate, unique_names
+from graft.selection.report.plots import draw_depths, draw_pareto, draw_scores, pareto_front
 
 from .conftest import planted
 

@@ -12,9 +12,9 @@ from graft.core.errors import ConfigError
 from graft.core.settings import Params, Select
 from graft.features.cache import Store
 from graft.pipeline.select import selection_inputs
+from graft.selection.cost.limits import LIMITS, excesses, refuse_none
 from graft.selection.inputs import TrainSet
-from graft.selection.limits import LIMITS, excesses, refuse_none
-from graft.selection.names import name_of
+from graft.selection.report.names import name_of
 from graft.selection.selection import run_selection
 
 from .conftest import SMALL, planted

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from graft.models.backbone import BackboneParts, Network, build_network
-from graft.selection.forward_memory import peak_memory_mb
-from graft.selection.measure import TOGETHER, Served, _parts, measure, timing
+from graft.selection.cost.forward_memory import peak_memory_mb
+from graft.selection.cost.measure import TOGETHER, Served, _parts, measure, timing
 
 
 class Two(nn.Module):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from graft.core.errors import TrainingError
-from graft.selection.nested_folds import nested_folds
+from graft.selection.probes.nested_folds import nested_folds
 
 
 def _grouped(seed: int, folds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

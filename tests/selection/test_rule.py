@@ -7,8 +7,8 @@ import dataclasses
 from graft.core.settings import Candidate
 from graft.metrics.scorer import scorer
 from graft.selection.candidates import Result
-from graft.selection.leaderboard import table
-from graft.selection.limits import Excess
+from graft.selection.cost.limits import Excess
+from graft.selection.report.leaderboard import table
 from graft.selection.rule import Criterion, choose_winner, finalists, ranked, reasons
 
 from .conftest import planted as _result

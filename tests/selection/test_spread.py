@@ -18,8 +18,8 @@ from graft.parallel.mapper import PoolMapper
 from graft.pipeline.select import selection_inputs
 from graft.selection import workers
 from graft.selection.inputs import TrainSet
-from graft.selection.leaderboard import agreement, table
 from graft.selection.out_of_fold import out_of_fold_table
+from graft.selection.report.leaderboard import agreement, table
 from graft.selection.selection import SelectionResult, run_selection
 from graft.selection.workers import split_folds
 from tests.parallel.sabotage import Sabotaging

@@ -26,7 +26,7 @@ from graft.selection.best import standard_error
 from graft.selection.candidates import Result, probe_candidate
 from graft.selection.failures import Failed, attempt, refuse_all
 from graft.selection.inputs import SelectionInputs, TrainSet
-from graft.selection.names import name_of_candidate, unique_names
+from graft.selection.report.names import name_of_candidate, unique_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

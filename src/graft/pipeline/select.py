@@ -31,7 +31,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.features.cache import Store
     from graft.inference.pretrained import weights_digest
     from graft.parallel.factory import mapper_for
-    from graft.selection.names import name_of
+    from graft.selection.report.names import name_of
     from graft.selection.selection import run_selection
     from graft.selection.similarity import SIMILARITY_FILE, similarity_of
 
@@ -77,7 +77,7 @@ def say(line: str) -> None:
 
 def write(contest: SelectionResult, data: TrainSet, folder: Path, weights: str | None, by: Criterion) -> None:
     """Everything that reports/selection holds; ``weights`` is the SHA-256 of the winner's, None for random ones."""
-    from graft.selection import leaderboard, plots
+    from graft.selection.report import leaderboard, plots
     from graft.selection.out_of_fold import FILE, out_of_fold_table
 
     with atomic_file(folder / "leaderboard.csv") as beside:

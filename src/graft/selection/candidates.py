@@ -21,9 +21,9 @@ from graft.models.backbone import Network, cut, require_block
 from graft.models.flops import Cost, costs_by_depth
 from graft.models.preprocessing import Preprocessing
 from graft.models.zoo.registry import published_accuracy
+from graft.selection.cost.limits import Excess
+from graft.selection.cost.measure import Measured
 from graft.selection.inputs import SelectionInputs
-from graft.selection.limits import Excess
-from graft.selection.measure import Measured
 from graft.selection.probes.knn import knn_accuracy
 from graft.selection.probes.logme import logme
 from graft.selection.probes.probe import Probe, best_probe

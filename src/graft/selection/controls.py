@@ -19,7 +19,7 @@ from graft.models.preprocessing import Geometry
 from graft.parallel.mapper import Mapper, SerialMapper
 from graft.selection.candidates import Result
 from graft.selection.inputs import SelectionInputs
-from graft.selection.names import name_of
+from graft.selection.report.names import name_of
 from graft.selection.workers import probed
 
 if TYPE_CHECKING:

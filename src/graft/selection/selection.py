@@ -17,11 +17,11 @@ from graft.models.preprocessing import Geometry
 from graft.parallel.mapper import Mapper, SerialMapper
 from graft.selection.candidates import Result, preprocessings_for
 from graft.selection.controls import Control, ControlInputs, run_controls
+from graft.selection.cost.limits import excesses, refuse_none
+from graft.selection.cost.measure import Served, measure
 from graft.selection.failures import Failed, reason_of, refuse_all
 from graft.selection.inputs import SelectionInputs
-from graft.selection.limits import excesses, refuse_none
-from graft.selection.measure import Served, measure
-from graft.selection.names import name_of, name_of_candidate
+from graft.selection.report.names import name_of, name_of_candidate
 from graft.selection.rule import Criterion, choose_winner, finalists
 from graft.selection.workers import probed, trained_in_folds
 from graft.training.auto_strategy import NAMES

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.metrics.scorer import ACCURACY, Scorer
-from graft.selection.nested_folds import FoldIds, NestedFolds
 from graft.selection.probes.heads import Head
+from graft.selection.probes.nested_folds import FoldIds, NestedFolds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,10 +12,10 @@ import numpy as np
 from graft.core.settings import Rule
 from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.best import best_by, standard_error
-from graft.selection.nested_folds import nested_folds
 from graft.selection.probes.cross_validation import CrossValidated, cross_validated
 from graft.selection.probes.heads import head_named
 from graft.selection.probes.input_checks import require_usable
+from graft.selection.probes.nested_folds import nested_folds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

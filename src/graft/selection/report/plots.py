@@ -13,7 +13,7 @@ from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.best import standard_error
 from graft.selection.candidates import Result
 from graft.selection.controls import Control
-from graft.selection.leaderboard import names_of
+from graft.selection.report.leaderboard import names_of
 from graft.selection.rule import DEFAULT, Criterion, choose_winner, ranked
 
 # Okabe and Ito's colours, with a line style each, so that more curves than colours stay apart.

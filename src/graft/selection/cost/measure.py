@@ -16,7 +16,7 @@ import torch
 from graft.core.determinism import derive_seed, torch_generator
 from graft.core.progress import track
 from graft.models.backbone import Network
-from graft.selection.forward_memory import peak_memory_mb
+from graft.selection.cost.forward_memory import peak_memory_mb
 
 BATCH = 8  # images at once for the throughput
 MOST_TURNS, LEAST_TURNS = 15, 3
@@ -41,7 +41,7 @@ class Measured:
     Attributes:
         latency_ms: milliseconds from one normalised image to its logits, batch of 1.
         images_per_s: images a second in batches of :data:`BATCH`.
-        memory_mb: see :func:`graft.selection.forward_memory.peak_memory_mb`.
+        memory_mb: see :func:`graft.selection.cost.forward_memory.peak_memory_mb`.
     """
 
     latency_ms: Timing

@@ -10,10 +10,10 @@ import numpy as np
 from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.best import standard_error
 from graft.selection.controls import Control, unbeaten
+from graft.selection.cost.measure import Timing
 from graft.selection.failures import Failed
-from graft.selection.measure import Timing
-from graft.selection.names import name_of, name_of_candidate, unique_names
-from graft.selection.proxy_correlation import agreements, to_json
+from graft.selection.report.names import name_of, name_of_candidate, unique_names
+from graft.selection.report.proxy_correlation import agreements, to_json
 from graft.selection.rule import DEFAULT, Criterion, ranked, reasons
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def names_of(results: Sequence[Result]) -> list[str]:
-    """Names as :func:`graft.selection.names.name_of` gives them, told apart by depth where they are the same."""
+    """Names as :func:`graft.selection.report.names.name_of` gives them, told apart by depth where they are the same."""
     return unique_names([name_of(item) for item in results], [str(item.candidate.depth) for item in results])
 
 
@@ -160,6 +160,6 @@ def _control_row(item: Control, scorer: Scorer) -> dict[str, Any]:
 
 
 def agreement(results: Sequence[Result], scorer: Scorer = ACCURACY) -> dict[str, Any]:
-    """Content of agreement.json, see :func:`graft.selection.proxy_correlation.to_json`; without timings."""
+    """Content of agreement.json, see :func:`graft.selection.report.proxy_correlation.to_json`; without timings."""
     names = names_of(results)
     return to_json(agreements(results, scorer), names.__getitem__, scorer)

@@ -1,0 +1,1 @@
+"""Cost of a candidate as it would be served: latency, throughput, memory, and the limits on them."""

@@ -77,8 +77,8 @@ def say(line: str) -> None:
 
 def write(contest: SelectionResult, data: TrainSet, folder: Path, weights: str | None, by: Criterion) -> None:
     """Everything that reports/selection holds; ``weights`` is the SHA-256 of the winner's, None for random ones."""
-    from graft.selection.report import leaderboard, plots
     from graft.selection.out_of_fold import FILE, out_of_fold_table
+    from graft.selection.report import leaderboard, plots
 
     with atomic_file(folder / "leaderboard.csv") as beside:
         leaderboard.table(contest.results, contest.failed, contest.controls, by).to_csv(beside, index=False)

@@ -135,7 +135,7 @@ def test_top_k(ask, png: bytes) -> None:
 def log(ask) -> PredictionLog:
     import bentoml
 
-    found = bentoml.get_current_service().log.log
+    found = bentoml.get_current_service().prediction_log.log
     assert isinstance(found, PredictionLog)
     return found
 

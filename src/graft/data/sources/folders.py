@@ -44,7 +44,11 @@ def read_folder(
     else:
         skipped += _empty_folders(tops, files, skipped, scope)
         samples = label_by_folders(
-            files, scope.root, skipped, lambda top: f"name the inner folder instead: {scope.root / top}"
+            files,
+            scope.root,
+            skipped,
+            lambda top: f"name the inner folder instead: {scope.root / top}",
+            [top.name for top in tops if _holds_folders_only(top, files, scope)],
         )
         check_class_folders(samples, scope.root)
     return SourceListing(
@@ -74,6 +78,13 @@ def _empty_folders(
 ) -> list[Skipped]:
     told = {path.parts[0] for path in files} | {item.path for item in skipped}
     return [Skipped(scope.name(top), "a class folder without images") for top in tops if top.name not in told]
+
+
+def _holds_folders_only(top: Path, files: Iterable[PurePosixPath], scope: ScanScope) -> bool:
+    """Whether a folder has class folders, but no image in any of them."""
+    if any(path.parts[0] == top.name for path in files):
+        return False
+    return any(skipped_folder_reason(entry, scope) is None for entry in list_dir(top)[0])
 
 
 def _outside_folder(samples: list[Sample], root: Path) -> Path | None:

@@ -41,7 +41,11 @@ class SplitFolders:
 
 
 def label_by_folders(
-    files: Mapping[PurePosixPath, StoredFile], root: Path, skipped: list[Skipped], unwrap: Callable[[str], str]
+    files: Mapping[PurePosixPath, StoredFile],
+    root: Path,
+    skipped: list[Skipped],
+    unwrap: Callable[[str], str],
+    empty: Iterable[str] = (),
 ) -> list[Sample]:
     """Label images by the first folder of their paths, or below train, val and test folders by the second.
 
@@ -50,11 +54,12 @@ def label_by_folders(
         root: the source, for messages.
         skipped: gets what is no part of a divided source.
         unwrap: for the name of a folder that holds everything, what the user can do.
+        empty: top-level folders that hold folders but no image; an empty test folder divides a source all the same.
 
     Raises:
         DataError: the folders contradict each other, or one of them holds all class folders.
     """
-    contents = _contents(files)
+    contents = {**_contents(files), **{name: FolderContent(folders=True, images=False) for name in empty}}
     split_folders = find_split_folders(contents, root)
     parts = split_folders.parts
     _refuse_wrapping_folder(files, contents, split_folders, root, unwrap)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -12,11 +13,12 @@ from sklearn import metrics as sk
 from sklearn.model_selection import StratifiedKFold
 
 from graft.core.errors import ConfigError, TrainingError
-from graft.core.settings import Rule
+from graft.core.settings import Rule, Select
 from graft.metrics.scorer import scorer
 from graft.selection.best import best_by, may_be_chance, standard_error
 from graft.selection.probes.heads import HEADS, head_name
 from graft.selection.probes.probe import LinearProbe
+from graft.tasks.classification.task import Classification
 
 Set = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
 
@@ -30,6 +32,11 @@ def _data(seed: int, signal: float, count: int = 120) -> Set:
     for fold, (_, part) in enumerate(StratifiedKFold(4, shuffle=True, random_state=seed).split(features, labels)):
         folds[part] = fold
     return features, labels, folds
+
+
+def test_params_yaml_can_name_every_head_and_no_other() -> None:
+    named = get_args(get_args(get_type_hints(Select, include_extras=True)["probe"])[0])
+    assert set(named) == set(HEADS) == set(Classification().probes)
 
 
 def test_standard_error_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""What a section of the report is made of; html.py and card.py know how to show each kind."""
+"""What a section of the report is made of; html.py and model_card.py know how to show each kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Linear heads that a probe fits to frozen features. To add one, add a row to :data:`HEADS`."""
+"""Linear heads that a probe fits to frozen features.
+
+To add one: a row of :data:`HEADS`, and its name in ``Select.probe`` of graft/core/settings.py (a test compares both).
+"""
 
 from __future__ import annotations
 
@@ -103,8 +106,12 @@ HEADS = {
 
 
 def head_name(probe: str, metric: str) -> str:
-    """The head that `select.probe` names, or the logistic one where `metric` needs probabilities that it lacks."""
-    return probe if HEADS[probe].gives_probabilities or not scorer(metric).needs_probabilities else "logistic"
+    """The head that `select.probe` names, or the logistic one where `metric` needs probabilities that it lacks.
+
+    Raises:
+        ConfigError: there is no such head.
+    """
+    return probe if head_named(probe).gives_probabilities or not scorer(metric).needs_probabilities else "logistic"
 
 
 def head_named(name: str) -> Head:

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.core.errors import DataError
-from graft.metrics.classification import METRICS
-from graft.metrics.outcomes import Outcomes
 from graft.tasks.base import ParityReport
-from graft.tasks.classification.response import LabelResponse
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from graft.metrics.outcomes import Outcomes
     from graft.metrics.table import MetricTable
+    from graft.tasks.classification.response import LabelResponse
 
 TOLERANCE = 1e-3  # of a calibrated probability; float32 in another order differs by some 1e-6
 
@@ -50,6 +49,9 @@ class Classification:
     @property
     def metrics(self) -> MetricTable[Outcomes]:
         """See :mod:`graft.metrics.classification`."""
+        # Here, as a prediction needs none of what it imports, and has a second or two.
+        from graft.metrics.classification import METRICS
+
         return METRICS
 
     def parse_target(self, row: Mapping[str, Any]) -> str:
@@ -88,6 +90,8 @@ class Classification:
 
     def to_response(self, outputs: NDArray[np.float64], classes: Sequence[str], top_k: int | None) -> LabelResponse:
         """Probabilities (classes,) of one sample -> its label and the most probable classes."""
+        from graft.tasks.classification.response import LabelResponse
+
         return LabelResponse.model_validate(LabelResponse.ranked(classes, outputs.tolist(), top_k))
 
     def parity(self, reference: NDArray[np.float64], other: NDArray[np.float64], drawn_from: str) -> ParityReport:

@@ -79,7 +79,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.core.determinism import make_deterministic
     from graft.core.files import sha256
     from graft.core.settings import Candidate, Compute, Train
-    from graft.features.cache import Store
+    from graft.features.cache import ArrayCache
     from graft.features.extraction import Extractor
     from graft.features.image_cache import ImageSet
     from graft.inference.pretrained import load_pretrained
@@ -88,7 +88,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     from graft.selection.candidates import extractor_for
     from graft.training.compute.devices import fabric_for
     from graft.training.compute.precision_autotune import ModeAutotuner
-    from graft.training.finetune import Task, TrainingRun, finetune
+    from graft.training.finetune import FineTuningData, TrainingRun, finetune
     from graft.training.logits import logits_of
     from graft.training.strategies import STRATEGIES
 
@@ -98,7 +98,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
     classes = sorted({path.parent.name for path in files})
     fabric = fabric_for("cpu")
     with tempfile.TemporaryDirectory() as cache:
-        store, folder = Store(Path(cache)), Path(cache)
+        store, folder = ArrayCache(Path(cache)), Path(cache)
         found = load_pretrained(
             Candidate(arch="resnet18", weights=str(weights), size=SIZE), WeightsContext(folder, True, seed)
         )
@@ -122,7 +122,7 @@ def graft(data: Path, weights: Path, seed: int) -> None:
             return extractor_for(given, found.preprocessing, store, fabric.device), labels
 
         shown, labels = images("train")
-        task = Task(shown, labels, np.ones(len(labels), dtype=bool))
+        task = FineTuningData(shown, labels, np.ones(len(labels), dtype=bool))
         mode = ModeAutotuner(Compute(device="cpu"), folder)(network, plan, task, settings, fabric.device)
         trained = finetune(network, plan, task, TrainingRun(settings, seed, fabric, mode=mode)).network
         unseen, truth = images("val")

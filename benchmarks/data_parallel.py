@@ -38,7 +38,7 @@ from graft.training.compute.distributed import launch  # noqa: E402
 from graft.training.finetune import TrainingRun, train_stage  # noqa: E402
 from graft.training.inputs import CachedActivations  # noqa: E402
 from graft.training.logits import logits_of  # noqa: E402
-from graft.training.strategies import finetune  # noqa: E402
+from graft.training.strategies import finetune_plan  # noqa: E402
 from graft.training.trainer import EpochLoss, StageData  # noqa: E402
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def train(fabric: Fabric, size: Size, threads: int, kind: torch.dtype, out: Path
     labels = torch.arange(size.batch * size.steps) % CLASSES
     images = (torch.rand(len(labels), 3, size.side, size.side) + 0.3 * labels.view(-1, 1, 1, 1)).to(kind)
     settings = Train(batch_size=size.batch, epochs=size.epochs, unfreeze=1.0)
-    stage = finetune(len(network.blocks), settings).stage
+    stage = finetune_plan(len(network.blocks), settings).stage
     assert stage is not None, "there are epochs"
     moments: list[float] = []
 

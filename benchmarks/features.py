@@ -27,7 +27,7 @@ from PIL import Image
 from graft.core.determinism import available_cores, make_deterministic
 from graft.core.files import sha256
 from graft.core.settings import Candidate
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
 from graft.features.image_cache import ImageSet, decoded
 from graft.inference.pretrained import load_pretrained
@@ -67,7 +67,7 @@ def set_of(files: list[Path]) -> ImageSet:
 
 def extract(images: ImageSet, network: Network, preprocessing: Preprocessing, cache: Path) -> list[np.ndarray]:
     """What selection does with a candidate, from files to the features of every depth."""
-    store = Store(cache)
+    store = ArrayCache(cache)
     array = decoded(images, preprocessing.geometry, store)
     return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, CPU).block_features(network)
 
@@ -104,7 +104,7 @@ def measure(size: int, count: int, rounds: int, scratch: Path) -> dict[str, obje
     count, geometry = len(images.paths), preprocessing.geometry
     new = max(1, round(count / 100))
     before = ImageSet(images.root, images.paths[new:], images.digests[new:])
-    array = np.array(decoded(images, geometry, Store(scratch / "array")))
+    array = np.array(decoded(images, geometry, ArrayCache(scratch / "array")))
     trial = {batch: partial(forward, network, preprocessing, array[:64], batch) for batch in BATCHES}
     batch = min(BATCHES, key=lambda batch: min(seconds(trial[batch]) for _ in range(3)))
     times: dict[str, list[float]] = {}
@@ -122,7 +122,7 @@ def measure(size: int, count: int, rounds: int, scratch: Path) -> dict[str, obje
         extract(before, network, preprocessing, scratch / "more")
         took("more", partial(extract, images, network, preprocessing, scratch / "more"))
         for name, part in (("every", network), ("last", LastAlone(network))):
-            over = Extractor(array, f"{name}{number}", preprocessing, Store(scratch / "depth"), CPU)
+            over = Extractor(array, f"{name}{number}", preprocessing, ArrayCache(scratch / "depth"), CPU)
             took(name, partial(over.block_features, part))
         for folder in (cache, scratch / "more", scratch / "depth"):
             shutil.rmtree(folder)

@@ -38,7 +38,7 @@ from graft.core.config import parse_params  # noqa: E402
 from graft.core.determinism import available_cores, derive_seed, make_deterministic  # noqa: E402
 from graft.core.files import sha256  # noqa: E402
 from graft.core.settings import Candidate  # noqa: E402
-from graft.features.cache import Store  # noqa: E402
+from graft.features.cache import ArrayCache  # noqa: E402
 from graft.features.image_cache import ImageSet  # noqa: E402
 from graft.inference.pretrained import load_pretrained  # noqa: E402
 from graft.models.weights.locate import WeightsContext  # noqa: E402
@@ -102,7 +102,7 @@ def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
     data = TrainSet(images, labels, np.zeros_like(labels), classes)
     params = parse_params({"seed": seed, "augment": {"policy": part.policy}}, "benchmark")
     given, whole = (
-        selection_inputs(data, params, ROOT, Store(cache)),
+        selection_inputs(data, params, ROOT, ArrayCache(cache)),
         load_pretrained(CANDIDATE, WeightsContext(ROOT, params.zoo.offline, params.seed)).network,
     )
     trainer = trainer_for(CANDIDATE, len(whole.blocks) - 1, given)

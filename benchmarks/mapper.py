@@ -28,7 +28,7 @@ from typing import Any
 from graft.core.config import parse_params
 from graft.core.determinism import available_cores, make_deterministic
 from graft.core.settings import Compute, Params
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.parallel.factory import mapper_for
 from graft.parallel.mapper import Mapper
 from graft.parallel.outcomes import value_of
@@ -75,7 +75,9 @@ def selection(data: TrainSet, params: Params, mapper: Mapper | None) -> tuple[fl
     """Seconds of a selection from nothing, and how it went."""
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()
-        contest = run_selection(selection_inputs(data, params, ROOT, Store(Path(cache))), lambda line: None, mapper)
+        contest = run_selection(
+            selection_inputs(data, params, ROOT, ArrayCache(Path(cache))), lambda line: None, mapper
+        )
         return time.perf_counter() - begun, contest
 
 

@@ -63,7 +63,7 @@ def share(size: int, rounds: int) -> dict[str, object] | None:
     if not PHOTOGRAPHS.is_dir():
         return None
     from graft.core.settings import Candidate
-    from graft.features.cache import Store
+    from graft.features.cache import ArrayCache
     from graft.features.image_cache import ImageSet
     from graft.inference.pretrained import load_pretrained
     from graft.models.weights.locate import WeightsContext
@@ -77,7 +77,7 @@ def share(size: int, rounds: int) -> dict[str, object] | None:
     with tempfile.TemporaryDirectory() as folder:
         candidate = Candidate("timm:tf_efficientnet_lite0", "bundled", "auto", size)
         found = load_pretrained(candidate, WeightsContext(Path(folder), True, 0))
-        images, store = ImageSet(PHOTOGRAPHS, tuple(paths), digests), Store(Path(folder))
+        images, store = ImageSet(PHOTOGRAPHS, tuple(paths), digests), ArrayCache(Path(folder))
         start = time.perf_counter()
         extractor = extractor_for(images, found.preprocessing, store, fabric_for("cpu").device)
         depths = extractor.block_features(found.network)

@@ -47,13 +47,13 @@ from graft.core.files import sha256
 from graft.core.progress import track
 from graft.core.settings import Params
 from graft.data.sources.builtin import write_digits
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, ListedFiles
 from graft.modalities.image.decode import decode
 from graft.pipeline.ranking import Places, train_part
 from graft.pipeline.select import selection_inputs
 from graft.selection.best import standard_error
-from graft.selection.candidates import Result, probe_candidate, with_scores
+from graft.selection.candidates import CandidateResult, probe_candidate, with_scores
 from graft.selection.controls import first_by_imagenet
 from graft.selection.finalists import train_in_folds, trainer_for
 from graft.selection.inputs import SelectionInputs, TrainSet
@@ -176,7 +176,7 @@ def settings(form: Form, per_class: int) -> Params:
 def study(part: Part, params: Params, scratch: Path) -> dict[str, Any]:
     """All candidates probed and trained on one data set, and what each way of choosing would have lost."""
     data = train_part(str(part.train), params, Places(ROOT, ROOT, scratch / "cache", scratch / "built-in"))
-    training = selection_inputs(data, with_policy(params, data), ROOT, Store(scratch / "cache"))
+    training = selection_inputs(data, with_policy(params, data), ROOT, ArrayCache(scratch / "cache"))
     probed = [probe_candidate(candidate, training) for candidate in params.zoo.candidates]
     trained = [in_folds(item, training) for item in track(probed, f"folds of {part.name}")]
     # Where the head alone is perfect, graft does not fine-tune.
@@ -231,14 +231,14 @@ def by_strategy(params: Params, strategy: str) -> Params:
     return dataclasses.replace(params, train=dataclasses.replace(params.train, strategy=strategy))
 
 
-def in_folds(result: Result, training: SelectionInputs) -> Result:
+def in_folds(result: CandidateResult, training: SelectionInputs) -> CandidateResult:
     """The candidate as if it were a finalist."""
     data = training.data
     outputs = train_in_folds(result, np.unique(data.folds).tolist(), training)
     return with_scores(result, [outputs], training)
 
 
-def test_accuracy(result: Result, training: SelectionInputs, folder: Path) -> float:
+def test_accuracy(result: CandidateResult, training: SelectionInputs, folder: Path) -> float:
     """Of the candidate, trained on all training images by the strategy that was the better in the folds."""
     assert result.delivers is not None, "it was trained in the folds"
     data, strategy, files = training.data, result.delivers.strategy, sorted(folder.glob("*/*"))
@@ -254,7 +254,7 @@ def test_accuracy(result: Result, training: SelectionInputs, folder: Path) -> fl
     return float((said == labels[held]).mean())
 
 
-def by_one_score(trained: list[Result]) -> dict[str, Result]:
+def by_one_score(trained: list[CandidateResult]) -> dict[str, CandidateResult]:
     """The first by each score alone."""
     static = first_by_imagenet(trained)
     assert static is not None, "the bundled weights have a published accuracy"
@@ -271,7 +271,7 @@ def means(found: list[dict[str, Any]], key: str) -> dict[str, float]:
     return {way: round(float(np.mean([item[key][way] for item in found])), 2) for way in found[0][key]}
 
 
-def _label(item: Result) -> str:
+def _label(item: CandidateResult) -> str:
     return f"{item.candidate.arch.removeprefix('timm:tf_')}/{Path(item.candidate.weights).stem}"
 
 

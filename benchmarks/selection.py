@@ -38,7 +38,7 @@ from graft.core.config import parse_params
 from graft.core.determinism import available_cores, make_deterministic
 from graft.core.progress import track
 from graft.core.settings import Candidate, Params
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.inference.pretrained import load_pretrained
 from graft.models.backbone import cut
 from graft.models.weights.locate import WeightsContext
@@ -137,7 +137,7 @@ def rank_by_probes(data: TrainSet, params: Params) -> tuple[float, float]:
         for _ in range(2):
             begun = time.perf_counter()
             for candidate in params.zoo.candidates:
-                probe_candidate(candidate, selection_inputs(data, params, ROOT, Store(Path(cache))))
+                probe_candidate(candidate, selection_inputs(data, params, ROOT, ArrayCache(Path(cache))))
             seconds.append(time.perf_counter() - begun)
     return seconds[0], seconds[1]
 
@@ -146,7 +146,7 @@ def select(data: TrainSet, params: Params) -> tuple[float, str]:
     """Seconds of a whole selection from nothing, and whom it chose."""
     with tempfile.TemporaryDirectory() as cache:
         begun = time.perf_counter()
-        contest = run_selection(selection_inputs(data, params, ROOT, Store(Path(cache))), lambda line: None)
+        contest = run_selection(selection_inputs(data, params, ROOT, ArrayCache(Path(cache))), lambda line: None)
         return time.perf_counter() - begun, contest.winner.candidate.arch
 
 

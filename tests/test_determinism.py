@@ -12,7 +12,7 @@ from torch.utils import deterministic
 from graft.core.determinism import derive_seed, make_deterministic, torch_generator
 from graft.training.compute.devices import fabric_for
 from graft.training.finetune import TrainingRun, finetune
-from graft.training.strategies import scratch
+from graft.training.strategies import scratch_plan
 from tests.training.small import SETTINGS, digest, task, tiny
 
 
@@ -42,7 +42,9 @@ def test_no_byte_depends_on_what_new_memory_holds(policy: str | None, tmp_path: 
         deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
         what = task(tmp_path / str(filled), policy)
         digests.append(
-            digest(finetune(tiny(), scratch(4, SETTINGS), what, TrainingRun(SETTINGS, 0, fabric_for("cpu"))).network)
+            digest(
+                finetune(tiny(), scratch_plan(4, SETTINGS), what, TrainingRun(SETTINGS, 0, fabric_for("cpu"))).network
+            )
         )
     assert digests[0] == digests[1]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from graft.features import extraction as room
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor, frozen_part
 from graft.features.keys import digest_of
 from graft.models.backbone import Network, build_network
@@ -29,7 +29,7 @@ def images_of(size: int, count: int = COUNT) -> np.ndarray:
 def extractor_of(arch: str, images: np.ndarray, names: tuple[str, ...], folder: Path) -> Extractor:
     """What runs ``arch`` over the images."""
     preprocessing = builder_for(arch).preprocessing(arch, images.shape[1])
-    return Extractor(images, names, preprocessing, Store(folder), torch.device("cpu"))
+    return Extractor(images, names, preprocessing, ArrayCache(folder), torch.device("cpu"))
 
 
 def network_of(arch: str, size: int) -> Network:
@@ -175,7 +175,7 @@ def test_an_array_without_names_goes_by_its_own(tmp_path: Path) -> None:
     """Callers that have an array and no files give it one name."""
     network, images = network_of("resnet18", 32), images_of(32, 3)
     preprocessing = builder_for("resnet18").preprocessing("resnet18", 32)
-    store = Store(tmp_path)
+    store = ArrayCache(tmp_path)
     some = Extractor(images, "some", preprocessing, store, torch.device("cpu")).block_features(network)
     other = Extractor(255 - images, "other", preprocessing, store, torch.device("cpu")).block_features(network)
     assert not np.array_equal(some[-1], other[-1])

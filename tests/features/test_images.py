@@ -12,7 +12,7 @@ from PIL import Image
 from graft.core.errors import DataError
 from graft.core.files import sha256
 from graft.features import image_cache as room
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, decoded, decoded_at
 from graft.modalities.image import decode as decoding
 from graft.models.preprocessing import Geometry
@@ -50,11 +50,11 @@ def of_shades(tmp_path: Path) -> Callable[..., ImageSet]:
 def test_each_image_is_decoded_once_per_geometry(
     of_shades: Callable[..., ImageSet], tmp_path: Path, opened: list[str]
 ) -> None:
-    store = Store(tmp_path / "cache")
+    store = ArrayCache(tmp_path / "cache")
     array = decoded(of_shades(10, 200), SMALL, store)
     assert array.shape == (2, 16, 16, 3) and array.dtype == np.uint8
     assert array[:, 0, 0, 0].tolist() == [10, 200]
-    assert decoded(of_shades(200, 30, 10), SMALL, Store(tmp_path / "cache"))[:, 0, 0, 0].tolist() == [200, 30, 10]
+    assert decoded(of_shades(200, 30, 10), SMALL, ArrayCache(tmp_path / "cache"))[:, 0, 0, 0].tolist() == [200, 30, 10]
     assert len(opened) == 3
     decoded(of_shades(10, 200), LARGE, store)
     assert len(opened) == 5
@@ -64,12 +64,12 @@ def test_geometries_that_lack_an_image_share_its_decoding(
     of_shades: Callable[..., ImageSet], tmp_path: Path, opened: list[str]
 ) -> None:
     some = of_shades(10, 200)
-    both = decoded_at(some, [SMALL, LARGE, SMALL], Store(tmp_path / "both"))
+    both = decoded_at(some, [SMALL, LARGE, SMALL], ArrayCache(tmp_path / "both"))
     assert len(opened) == 2
     for geometry in (SMALL, LARGE):
-        assert np.array_equal(both[geometry], decoded(some, geometry, Store(tmp_path / f"apart{geometry.size}")))
+        assert np.array_equal(both[geometry], decoded(some, geometry, ArrayCache(tmp_path / f"apart{geometry.size}")))
     opened.clear()
-    store = Store(tmp_path / "one")
+    store = ArrayCache(tmp_path / "one")
     decoded(of_shades(10, 50), SMALL, store)
     more = decoded_at(of_shades(50, 60, 10), [SMALL, LARGE], store)
     assert more[LARGE][:, 0, 0, 0].tolist() == [50, 60, 10]
@@ -79,7 +79,7 @@ def test_geometries_that_lack_an_image_share_its_decoding(
 def test_a_file_that_changed_is_decoded_again(
     of_shades: Callable[..., ImageSet], tmp_path: Path, opened: list[str]
 ) -> None:
-    store = Store(tmp_path / "cache")
+    store = ArrayCache(tmp_path / "cache")
     some = of_shades(10, 20, 30)
     decoded(some, SMALL, store)
     Image.new("RGB", (40, 30), (99, 0, 0)).save(tmp_path / "20.png")
@@ -89,7 +89,7 @@ def test_a_file_that_changed_is_decoded_again(
 
 
 def test_equal_files_are_decoded_once(of_shades: Callable[..., ImageSet], tmp_path: Path, opened: list[str]) -> None:
-    assert decoded(of_shades(10, 10, 20), SMALL, Store(tmp_path / "cache"))[:, 0, 0, 0].tolist() == [10, 10, 20]
+    assert decoded(of_shades(10, 10, 20), SMALL, ArrayCache(tmp_path / "cache"))[:, 0, 0, 0].tolist() == [10, 10, 20]
     assert len(opened) == 2
 
 
@@ -97,9 +97,9 @@ def test_another_decoder_is_another_image(
     of_shades: Callable[..., ImageSet], tmp_path: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     some = of_shades(10)
-    decoded(some, SMALL, Store(tmp_path / "cache"))
+    decoded(some, SMALL, ArrayCache(tmp_path / "cache"))
     monkeypatch.setattr(room, "decoding_version", lambda: "a later one")
-    decoded(some, SMALL, Store(tmp_path / "cache"))
+    decoded(some, SMALL, ArrayCache(tmp_path / "cache"))
     assert len(opened) == 2
 
 
@@ -109,9 +109,9 @@ def test_an_image_that_cannot_be_decoded_is_named_and_nothing_is_kept(
     some = of_shades(10, 20)
     (tmp_path / "20.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"20\.png"):
-        decoded_at(some, [SMALL, LARGE], Store(tmp_path / "cache"))
+        decoded_at(some, [SMALL, LARGE], ArrayCache(tmp_path / "cache"))
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
 
 
 def test_no_images_are_an_empty_array(tmp_path: Path) -> None:
-    assert decoded(ImageSet(tmp_path, (), ()), SMALL, Store(tmp_path)).shape == (0, 16, 16, 3)
+    assert decoded(ImageSet(tmp_path, (), ()), SMALL, ArrayCache(tmp_path)).shape == (0, 16, 16, 3)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.keys import row_keys
 
 # Makes rows of 2,000 numbers from names, many times over, with room for only some of them; each answer is checked.
@@ -103,6 +103,6 @@ def test_what_was_half_written_at_a_kill_is_never_read(tmp_path: Path) -> None:
             made.append(place)
             put(place, np.full((1, 2000), place))  # type: ignore[operator]
 
-    rows = Store(tmp_path).rows("features", "t", row_keys("ab"), compute)
+    rows = ArrayCache(tmp_path).rows("features", "t", row_keys("ab"), compute)
     assert made == [0, 1]
     assert rows[:, 0].tolist() == [0, 1]

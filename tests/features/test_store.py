@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.keys import row_keys
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Asked:
     """Makes rows of 5 numbers from names, and notes which."""
 
-    def __init__(self, store: Store, table: str = "t") -> None:
+    def __init__(self, store: ArrayCache, table: str = "t") -> None:
         self.store, self.table = store, table
         self.made: list[str] = []
 
@@ -60,7 +60,7 @@ def flip(path: Path, offset: int) -> None:
 
 
 def test_only_what_is_new_is_computed(tmp_path: Path) -> None:
-    ask = Asked(Store(tmp_path))
+    ask = Asked(ArrayCache(tmp_path))
     assert np.array_equal(ask("a", "b", "c"), wanted("a", "b", "c"))
     assert np.array_equal(ask("c", "d", "a", "c"), wanted("c", "d", "a", "c"))
     assert np.array_equal(ask("d", "b"), wanted("d", "b"))
@@ -68,31 +68,31 @@ def test_only_what_is_new_is_computed(tmp_path: Path) -> None:
 
 
 def test_another_run_computes_nothing(tmp_path: Path) -> None:
-    Asked(Store(tmp_path))("a", "b")
-    again = Asked(Store(tmp_path))
+    Asked(ArrayCache(tmp_path))("a", "b")
+    again = Asked(ArrayCache(tmp_path))
     assert np.array_equal(again("a", "b"), wanted("a", "b"))
     assert np.array_equal(again("b"), wanted("b"))
     assert again.made == []
 
 
 def test_another_table_is_another_row(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ArrayCache(tmp_path)
     Asked(store)("a")
     assert np.array_equal(Asked(store, "other")("a"), row_of("a", "other")[None])
 
 
 def test_what_a_caller_writes_does_not_reach_the_file(tmp_path: Path) -> None:
-    Asked(Store(tmp_path))("a")[:] = 0
-    assert np.array_equal(Asked(Store(tmp_path))("a"), wanted("a"))
+    Asked(ArrayCache(tmp_path))("a")[:] = 0
+    assert np.array_equal(Asked(ArrayCache(tmp_path))("a"), wanted("a"))
 
 
 def test_rows_are_mapped_and_not_read(tmp_path: Path) -> None:
-    rows = Asked(Store(tmp_path))("a", "b")
+    rows = Asked(ArrayCache(tmp_path))("a", "b")
     assert isinstance(rows.base, np.memmap) or isinstance(rows, np.memmap)
 
 
 def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
-    store = Store(tmp_path, 3.0)
+    store = ArrayCache(tmp_path, 3.0)
     Asked(store)("a")
     sent = pickle.loads(pickle.dumps(store))
     assert sent == store
@@ -101,25 +101,25 @@ def test_a_store_can_be_sent_to_another_process(tmp_path: Path) -> None:
 
 def test_a_turned_bit_in_a_row_costs_that_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("a", "b", "c", "d")
-    Asked(Store(tmp_path))(*names)
+    Asked(ArrayCache(tmp_path))(*names)
     [file] = files(tmp_path)
     flip(file, file.read_bytes().index(row_of("c").tobytes()) + 7)
-    ask = Asked(Store(tmp_path))
+    ask = Asked(ArrayCache(tmp_path))
     assert np.array_equal(ask(*names), wanted(*names))
     assert ask.made == ["c"]
     said = f"the kept file {file} is damaged (1 of 4 rows are damaged): what it held is computed again\n"
     assert capsys.readouterr().err == said
-    after = Asked(Store(tmp_path))
+    after = Asked(ArrayCache(tmp_path))
     after(*names)
     assert after.made == []
     assert capsys.readouterr().err == ""
 
 
 def test_a_damaged_row_is_not_copied_into_another_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Asked(Store(tmp_path))("a", "b")
+    Asked(ArrayCache(tmp_path))("a", "b")
     [file] = files(tmp_path)
     flip(file, file.read_bytes().index(row_of("b").tobytes()))
-    ask = Asked(Store(tmp_path))
+    ask = Asked(ArrayCache(tmp_path))
     assert np.array_equal(ask("b", "a", "c"), wanted("b", "a", "c"))
     assert ask.made == ["b", "c"]
     assert "1 of 2 rows are damaged" in capsys.readouterr().err
@@ -127,13 +127,13 @@ def test_a_damaged_row_is_not_copied_into_another_set(tmp_path: Path, capsys: py
 
 def test_a_turned_bit_in_the_header_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It may turn the order of bytes: all of them, and so all rows' checksums, would be right."""
-    Asked(Store(tmp_path))("a", "b")
+    Asked(ArrayCache(tmp_path))("a", "b")
     [file] = files(tmp_path)
     at = file.read_bytes().index(b"<f4")
     data = bytearray(file.read_bytes())
     data[at] = ord(">")
     file.write_bytes(data)
-    ask = Asked(Store(tmp_path))
+    ask = Asked(ArrayCache(tmp_path))
     assert np.array_equal(ask("a", "b"), wanted("a", "b"))
     assert ask.made == ["a", "b"]
     assert "damaged (its index is damaged)" in capsys.readouterr().err
@@ -142,24 +142,24 @@ def test_a_turned_bit_in_the_header_is_noticed(tmp_path: Path, capsys: pytest.Ca
 @given(data=st.data())
 def test_any_bit_may_turn_and_any_end_be_missing(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        Asked(Store(Path(folder)))("a", "b", "c")
+        Asked(ArrayCache(Path(folder)))("a", "b", "c")
         [file] = files(Path(folder))
         size = file.stat().st_size
         if data.draw(st.booleans(), "cut off"):
             os.truncate(file, data.draw(st.integers(0, size - 1)))
         else:
             flip(file, data.draw(st.integers(0, size - 1)))
-        ask = Asked(Store(Path(folder)))
+        ask = Asked(ArrayCache(Path(folder)))
         assert np.array_equal(ask("a", "b", "c"), wanted("a", "b", "c"))
         assert ask.made
 
 
 def test_a_file_of_objects_is_not_unpickled(tmp_path: Path) -> None:
-    ask = Asked(Store(tmp_path))
+    ask = Asked(ArrayCache(tmp_path))
     ask("a")
     [file] = files(tmp_path)
     np.save(file, np.array([{"planted": 1}], dtype=object), allow_pickle=True)
-    again = Asked(Store(tmp_path))
+    again = Asked(ArrayCache(tmp_path))
     assert np.array_equal(again("a"), wanted("a"))
 
 
@@ -169,7 +169,7 @@ def test_a_failed_computation_leaves_nothing(tmp_path: Path) -> None:
         raise RuntimeError("planted")
 
     with pytest.raises(RuntimeError, match="planted"):
-        Store(tmp_path).rows("features", "t", row_keys("ab"), fail)
+        ArrayCache(tmp_path).rows("features", "t", row_keys("ab"), fail)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
@@ -180,43 +180,43 @@ def _used_at(path: Path, seconds: float) -> None:
 def test_what_was_used_longest_ago_goes_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made: dict[str, Path] = {}
     for number, name in enumerate("abc"):
-        Asked(Store(tmp_path), name)(name)
+        Asked(ArrayCache(tmp_path), name)(name)
         [made[name]] = set(files(tmp_path)) - set(made.values())
         _used_at(made[name], 1000 + number)
-    Asked(Store(tmp_path), "a")("a")  # used again, so b is the oldest now
+    Asked(ArrayCache(tmp_path), "a")("a")  # used again, so b is the oldest now
     size = made["a"].stat().st_size
-    Asked(Store(tmp_path, 3 * size / 1e9), "d")("d")
+    Asked(ArrayCache(tmp_path, 3 * size / 1e9), "d")("d")
     assert not made["b"].exists()
     assert made["a"].exists() and made["c"].exists()
     assert capsys.readouterr().err.startswith("cache: removed 1 files (2")
 
 
 def test_what_is_in_use_stays(tmp_path: Path) -> None:
-    store = Store(tmp_path, 1e-9)
+    store = ArrayCache(tmp_path, 1e-9)
     first = Asked(store)("a", "b")
     Asked(store)("c")
     assert len(files(tmp_path)) == 2
     assert np.array_equal(first, wanted("a", "b"))
-    Asked(Store(tmp_path, 1e-9))("d")
+    Asked(ArrayCache(tmp_path, 1e-9))("d")
     assert len(files(tmp_path)) == 1
     assert np.array_equal(first, wanted("a", "b"))  # the mapping outlives the file
 
 
 def test_files_of_others_count_and_stay(tmp_path: Path) -> None:
     (tmp_path / "facts.cache").write_bytes(bytes(5000))
-    Asked(Store(tmp_path))("a")
-    Asked(Store(tmp_path, 5e-6))("b")
+    Asked(ArrayCache(tmp_path))("a")
+    Asked(ArrayCache(tmp_path, 5e-6))("b")
     assert len(files(tmp_path)) == 1
     assert (tmp_path / "facts.cache").exists()
 
 
 def test_what_a_killed_process_left_goes_after_a_while(tmp_path: Path) -> None:
-    Asked(Store(tmp_path))("a")
+    Asked(ArrayCache(tmp_path))("a")
     folder = files(tmp_path)[0].parent
     old, young = folder / ".x.1.part", folder / ".x.2.part"
     old.write_bytes(b"half"), young.write_bytes(b"half")
     _used_at(old, 1000)
-    Asked(Store(tmp_path))("b")
+    Asked(ArrayCache(tmp_path))("b")
     assert not old.exists() and young.exists()
 
 
@@ -227,11 +227,11 @@ _steps = st.lists(st.tuples(_names, st.sampled_from(["same", "new", "tiny", "dam
 @given(steps=_steps)
 def test_any_sequence_gives_what_no_cache_would(steps: list[tuple[list[str], str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        store = Store(Path(folder))
+        store = ArrayCache(Path(folder))
         given_out: list[tuple[Any, list[str]]] = []
         for names, step in steps:
             if step != "same":
-                store = Store(Path(folder), 2e-7 if step == "tiny" else 1.0)
+                store = ArrayCache(Path(folder), 2e-7 if step == "tiny" else 1.0)
             if step == "damage" and (kept := files(Path(folder))):
                 flip(kept[0], len(names) * 31 % kept[0].stat().st_size)
                 given_out.clear()  # a mapping shows what becomes of its file, until a page of it was read

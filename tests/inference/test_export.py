@@ -17,7 +17,7 @@ from graft.inference import parity
 from graft.inference.artifact import load_artifact
 from graft.inference.onnx_export import export
 from graft.inference.package import read_package
-from graft.inference.parity import compare, write_onnx
+from graft.inference.parity import compare_engines, write_onnx
 from graft.tasks.base import LEAST_SAME, ParityReport
 from graft.tasks.classification.task import TOLERANCE
 
@@ -76,7 +76,7 @@ class Planted:
 def test_engines_that_differ_are_noticed(engine: Planted, holds: bool) -> None:
     levels = np.linspace(120, 135, 40)
     images = [np.full((2, 2, 3), level, np.uint8) for level in levels]
-    found = compare(engine, Planted(), images, TrustCard(), "planted")
+    found = compare_engines(engine, Planted(), images, TrustCard(), "planted")
     assert found.passed is holds
     assert found.images == 40 and found.drawn_from == "planted"
 

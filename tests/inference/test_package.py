@@ -14,7 +14,7 @@ from graft.calibration.card import Novelty, TrustCard
 from graft.core.errors import WeightsError
 from graft.core.files import write_json
 from graft.inference.artifact import Artifact
-from graft.inference.package import headline, read_package, version_of, write_package
+from graft.inference.package import headline_metrics, read_package, version_of, write_package
 
 CHECKS = ()
 PREPROCESSING = {
@@ -135,7 +135,7 @@ def test_headline_keeps_what_people_ask_for() -> None:
         "nested": {"a": 1},
         "absent": None,
     }
-    assert headline(metrics) == {
+    assert headline_metrics(metrics) == {
         "accuracy": 0.9,
         "accuracy_ci95": [0.8, 1.0],
         "arch": "resnet18",

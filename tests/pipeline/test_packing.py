@@ -11,7 +11,7 @@ import pytest
 
 from graft.core.packed_files import open_folder
 from graft.core.workspace import Workspace
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, decoded
 from graft.models.preprocessing import Geometry
 from graft.monitoring.reference import training_facts
@@ -54,7 +54,7 @@ def test_packed_images_give_the_same_tables_reports_and_pixels(run_with: Callabl
         workspace = run_with(pack)
         rows = pd.read_parquet(workspace.manifest).dropna(subset=["sha256", "width"])
         images = ImageSet(open_folder(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
-        pixels.append(decoded(images, Geometry(32, 1.0, "bilinear"), Store(workspace.root / "kept")).tobytes())
+        pixels.append(decoded(images, Geometry(32, 1.0, "bilinear"), ArrayCache(workspace.root / "kept")).tobytes())
         found.append(written(workspace, *MADE, *SHOWN))
         # What the package is compared on.
         compared = [image.read_bytes()[:4] for image in package.training_images(workspace)]

@@ -13,14 +13,14 @@ from PIL import Image
 from graft.core.config import parse_params
 from graft.core.files import sha256
 from graft.core.settings import Candidate, Params
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
 from graft.models.flops import Cost
 from graft.models.preprocessing import Geometry, Preprocessing
-from graft.selection.candidates import Result
+from graft.selection.candidates import CandidateResult
 from graft.selection.cost.measure import Measured, Timing
 from graft.selection.inputs import TrainSet
-from graft.selection.probes.probe import Probe
+from graft.selection.probes.probe import ProbeResult
 from graft.training.auto_strategy import StrategyChoice
 
 PREPROCESSING = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -30,14 +30,14 @@ FOLDS, PER_FOLD = 2, 4
 
 def planted(
     arch: str, probe: float, gmacs: float, tuned: tuple[float, ...] = (), latency: float = 1.0, **more: Any
-) -> Result:
+) -> CandidateResult:
     """A result with figures of one's choice; its network would have three blocks, cut after the last."""
-    scores = Probe(2, (probe - 0.02, probe, probe + 0.02), (0.2, 0.4, probe))
+    scores = ProbeResult(2, (probe - 0.02, probe, probe + 0.02), (0.2, 0.4, probe))
     timing = Timing(latency, 0.9 * latency, 1.2 * latency)
     measured = Measured(timing, Timing(1000 / latency, 900 / latency, 1100 / latency), 10.0)
     trained = {"trained": {"finetune": tuned}, "delivers": StrategyChoice("finetune", "auto", "planted")}
     known = {**(trained if tuned else {}), "measured": measured, **more}
-    return Result(Candidate(arch, "none"), PREPROCESSING, 3, scores, Cost(1.0, gmacs), **known)
+    return CandidateResult(Candidate(arch, "none"), PREPROCESSING, 3, scores, Cost(1.0, gmacs), **known)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> TrainSet:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "cache")
+def store(tmp_path: Path) -> ArrayCache:
+    return ArrayCache(tmp_path / "cache")
 
 
 @pytest.fixture

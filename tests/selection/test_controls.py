@@ -13,7 +13,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.preprocessing import StandardScaler
 
 from graft.core.settings import Candidate, Params
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import decoded
 from graft.metrics.scorer import ACCURACY
 from graft.pipeline.select import selection_inputs
@@ -40,7 +40,9 @@ from .conftest import SMALL, planted
 
 
 @pytest.fixture
-def given(task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path) -> Callable[..., ControlInputs]:
+def given(
+    task: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
+) -> Callable[..., ControlInputs]:
     def make(*results: object, **more: object) -> ControlInputs:
         inputs = selection_inputs(task, asked(SMALL), tmp_path, store)
         inputs = dataclasses.replace(inputs, **more)  # type: ignore[arg-type]
@@ -93,7 +95,7 @@ def test_raw_pixels_are_judged_by_the_head_that_the_candidates_are(
 
 
 def test_the_winner_with_random_weights_is_cut_where_the_winner_is(
-    given: Callable[..., ControlInputs], task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    given: Callable[..., ControlInputs], task: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     winner = planted("shufflenet_v2_x0_5", 0.9, 1.0)
     winner = dataclasses.replace(winner, candidate=Candidate("shufflenet_v2_x0_5", "DEFAULT", "auto", 32))
@@ -135,7 +137,7 @@ def test_the_static_order_takes_the_highest_published_accuracy(given: Callable[.
 
 
 def test_controls_are_marked_and_never_win(
-    task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    task: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     inputs = selection_inputs(task, asked({**SMALL, "depth": 1}), tmp_path, store)
     contest = run_selection(inputs, lambda line: None)

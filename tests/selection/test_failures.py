@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from graft.core.compat.torchvision import models
 from graft.core.errors import ConfigError, DataError, GraftError, TrainingError
 from graft.core.settings import Params
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
 from graft.pipeline.select import selection_inputs
 from graft.selection.failures import attempt, reason_of
@@ -50,7 +50,7 @@ def _nan_weights(folder: Path) -> Path:
 
 
 def test_failed_candidates_are_marked_and_the_others_go_on(
-    task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    task: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     """Weights that are not numbers, a block that is not there, a file that is missing; and one that works."""
     params = asked(
@@ -78,7 +78,7 @@ def test_failed_candidates_are_marked_and_the_others_go_on(
 
 
 def test_all_failed_is_refused_with_the_first_reasons(
-    task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    task: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     params = asked(*({**SMALL, "depth": depth} for depth in (97, 98, 99, 100)))
     with pytest.raises(GraftError) as caught:
@@ -89,7 +89,7 @@ def test_all_failed_is_refused_with_the_first_reasons(
 
 
 def test_a_finalist_that_fails_makes_room_for_the_next(
-    task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    task: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     """The best by probe loses its weights before it is trained: somebody tidied up."""
     weights = tmp_path / "gone.safetensors"
@@ -107,7 +107,7 @@ def test_a_finalist_that_fails_makes_room_for_the_next(
 
 
 def test_an_image_that_cannot_be_read_ends_the_selection(
-    store: Store, asked: Callable[..., Params], tmp_path: Path
+    store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     (tmp_path / "a.png").write_text("no image")
     images = ImageSet(tmp_path, ("a.png", "a.png"), ("0", "1"))

@@ -16,15 +16,15 @@ from safetensors.torch import save_file
 
 from graft.core.compat.torchvision import models
 from graft.core.settings import Candidate, Params, Train
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor, frozen_part
 from graft.inference.pretrained import preprocessing_of
 from graft.models.backbone import Network
 from graft.pipeline.select import selection_inputs
 from graft.selection.candidate_training import CandidateTrainer
 from graft.selection.candidates import (
+    CandidateResult,
     FoldOutputs,
-    Result,
     extractor_for,
     probe_candidate,
     task_network,
@@ -36,7 +36,7 @@ from graft.selection.out_of_fold import out_of_fold_table
 from graft.selection.report.leaderboard import agreement, table
 from graft.selection.selection import run_selection
 from graft.training.compute.devices import fabric_for
-from graft.training.finetune import Task, Trained, TrainingRun, finetune
+from graft.training.finetune import FineTuningData, Trained, TrainingRun, finetune
 from graft.training.strategies import STRATEGIES
 
 from .conftest import SMALL, planted
@@ -99,11 +99,11 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
 
 
 @pytest.fixture
-def inputs(task: TrainSet, store: Store, tmp_path: Path) -> Callable[[Params], SelectionInputs]:
+def inputs(task: TrainSet, store: ArrayCache, tmp_path: Path) -> Callable[[Params], SelectionInputs]:
     return lambda params: selection_inputs(task, params, tmp_path, store)
 
 
-def unsure(result: Result, fold_depths: tuple[int, ...] = ()) -> Result:
+def unsure(result: CandidateResult, fold_depths: tuple[int, ...] = ()) -> CandidateResult:
     """The result with a probe that leaves something to gain, and depths of one's choice inside the folds."""
     depths = fold_depths or result.probe.fold_depths
     return dataclasses.replace(
@@ -122,7 +122,7 @@ class Rerun(Extractor):
 
 
 def test_kept_activations_give_the_loss_of_running_the_frozen_part(
-    task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    task: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     """The same curve from what was kept and from running it again, and the same logits of the whole network after."""
     given = selection_inputs(task, asked(SMALL), tmp_path, store)
@@ -135,10 +135,10 @@ def test_kept_activations_give_the_loss_of_running_the_frozen_part(
     fabric = fabric_for("cpu")
     preprocessing = preprocessing_of(candidate, given.settings.weights)
     keeps = extractor_for(task.images, preprocessing, store, fabric.device)
-    reruns = Rerun(keeps.images, keeps.images_key, preprocessing, Store(tmp_path / "unused"), fabric.device)
+    reruns = Rerun(keeps.images, keeps.images_key, preprocessing, ArrayCache(tmp_path / "unused"), fabric.device)
     rows = task.folds != 0
     kept, rerun = (
-        finetune(network, plan, Task(extractor, task.labels, rows), TrainingRun(settings, 0, fabric))
+        finetune(network, plan, FineTuningData(extractor, task.labels, rows), TrainingRun(settings, 0, fabric))
         for extractor in (keeps, reruns)
     )
     assert len(kept.curve) == 3 and any(store.folder.rglob("*")) and not (tmp_path / "unused").exists()
@@ -232,7 +232,7 @@ def test_without_weights_it_is_trained_from_scratch_where_there_is_no_other(
 
 
 def test_without_weights_it_is_no_finalist_where_there_is_another(
-    task: TrainSet, store: Store, asked: Callable[..., Params], weighted: dict[str, Any], tmp_path: Path
+    task: TrainSet, store: ArrayCache, asked: Callable[..., Params], weighted: dict[str, Any], tmp_path: Path
 ) -> None:
     """However many finalists are asked for, and however well it probes."""
     params = asked({**SMALL, "depth": "auto"}, {**weighted, "depth": 0}, finalists=2)
@@ -320,7 +320,7 @@ def test_the_same_contest_gives_the_same_figures_but_for_times(
 ) -> None:
     params = asked({**SMALL, "depth": "auto"}, {**SMALL, "depth": 0}, finalists=2)
     first, second = (
-        run_selection(selection_inputs(task, params, tmp_path, Store(tmp_path / name)), lambda line: None)
+        run_selection(selection_inputs(task, params, tmp_path, ArrayCache(tmp_path / name)), lambda line: None)
         for name in ("one", "two")
     )
     timed = [name for name in table(first.results).columns if name.startswith(("latency", "images_per", "seconds"))]

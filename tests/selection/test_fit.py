@@ -13,13 +13,13 @@ from PIL import Image
 
 from graft.core.files import sha256
 from graft.core.settings import Params, Preprocess
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
 from graft.modalities.image.conversion import fits_to_try, usual_cut
 from graft.pipeline.select import selection_inputs
 from graft.selection.candidates import probe_candidate
 from graft.selection.inputs import TrainSet
-from graft.selection.probes.probe import Probe, best_probe
+from graft.selection.probes.probe import ProbeResult, best_probe
 from graft.selection.selection import run_selection
 
 from .conftest import SMALL
@@ -58,7 +58,7 @@ def test_a_square_set_and_ordinary_photographs_are_only_cropped() -> None:
 
 
 def test_an_object_at_one_end_of_3_to_1_is_found_by_auto_and_lost_by_crop(
-    strips: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    strips: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     params = asked(SMALL)
     found = probe_candidate(params.zoo.candidates[0], selection_inputs(strips, params, tmp_path, store))
@@ -73,7 +73,7 @@ def test_an_object_at_one_end_of_3_to_1_is_found_by_auto_and_lost_by_crop(
 
 
 def test_the_selection_says_what_it_tried_and_goes_on_with_the_best(
-    strips: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    strips: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     said: list[str] = []
     contest = run_selection(selection_inputs(strips, asked(SMALL), tmp_path, store), said.append)
@@ -83,8 +83,8 @@ def test_the_selection_says_what_it_tried_and_goes_on_with_the_best(
 
 
 def test_the_score_is_that_of_the_choice_made_inside_each_fold() -> None:
-    crop = Probe(0, (0.5, 0.9, 0.5), (0.6,), inner_scores=(0.8, 0.6, 0.6))
-    pad = Probe(0, (0.9, 0.9, 0.8), (0.9,), inner_scores=(0.7, 0.9, 0.9))
+    crop = ProbeResult(0, (0.5, 0.9, 0.5), (0.6,), inner_scores=(0.8, 0.6, 0.6))
+    pad = ProbeResult(0, (0.9, 0.9, 0.8), (0.9,), inner_scores=(0.7, 0.9, 0.9))
     place, best = best_probe([crop, pad])
     assert place == 1
     assert best.fold_scores == (0.5, 0.9, 0.8)

@@ -10,7 +10,7 @@ import pytest
 
 from graft.core.errors import ConfigError
 from graft.core.settings import Params, Select
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.pipeline.select import selection_inputs
 from graft.selection.cost.limits import LIMITS, excesses, refuse_none
 from graft.selection.inputs import TrainSet
@@ -61,7 +61,7 @@ def test_where_nothing_fits_the_nearest_is_named() -> None:
 
 
 def test_a_network_that_fits_when_cut_is_judged_as_it_would_be_served(
-    task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    task: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     """The whole network has 0.34 million parameters, cut after its second block 0.03; the larger one cannot win."""
     params = asked({**SMALL, "depth": 1}, {**SMALL, "depth": "last"}, max_params_m=0.1, finalists=2)
@@ -73,7 +73,7 @@ def test_a_network_that_fits_when_cut_is_judged_as_it_would_be_served(
 
 
 def test_a_selection_of_which_nothing_fits_is_refused(
-    task: TrainSet, store: Store, asked: Callable[..., Params], tmp_path: Path
+    task: TrainSet, store: ArrayCache, asked: Callable[..., Params], tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"no candidate fits the limits; the nearest is shufflenet_v2_x0_5"):
         run_selection(selection_inputs(task, asked(SMALL, max_memory_mb=0.01), tmp_path, store), lambda line: None)

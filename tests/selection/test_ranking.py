@@ -18,7 +18,7 @@ from graft.data.manifest import build_manifest
 from graft.data.packing import pack_files
 from graft.data.sources.registry import list_source
 from graft.data.splits.splits import divide
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import decoded
 from graft.metrics.scorer import ACCURACY
 from graft.modalities.image.modality import ImageModality
@@ -105,7 +105,7 @@ def test_images_in_tar_files_are_read_as_those_of_the_folder(
     tars.mkdir()
     pack_files({str(path.relative_to(folder)): path for path in folder.rglob("*.png")}, tars, 2)
     parts = [train_part(str(source), asked(SMALL), places) for source in (folder, tars)]
-    loose, packed = (decoded(part.images, geometry, Store(tmp_path / str(i))) for i, part in enumerate(parts))
+    loose, packed = (decoded(part.images, geometry, ArrayCache(tmp_path / str(i))) for i, part in enumerate(parts))
     assert parts[0].images.digests == parts[1].images.digests
     assert loose.tobytes() == packed.tobytes()
 

@@ -6,7 +6,7 @@ import dataclasses
 
 from graft.core.settings import Candidate
 from graft.metrics.scorer import scorer
-from graft.selection.candidates import Result
+from graft.selection.candidates import CandidateResult
 from graft.selection.cost.limits import Excess
 from graft.selection.report.leaderboard import table
 from graft.selection.rule import Criterion, choose_winner, finalists, ranked, reasons
@@ -19,7 +19,7 @@ OVER = (Excess("max_params_m", "million parameters", 11.2, 5.0),)
 CHEAP = Criterion(rule="cheap")
 
 
-def _three() -> tuple[Result, Result, Result]:
+def _three() -> tuple[CandidateResult, CandidateResult, CandidateResult]:
     """The best, one that may be as good and serves cheaper, and one that is worse on every fold and cheaper yet."""
     best = _result("best", 0.90, 4.0, (0.90, 0.94, 0.92))
     cheap = _result("cheap", 0.89, 1.0, (0.89, 0.95, 0.91))

@@ -12,7 +12,7 @@ import pytest
 
 from graft.core.determinism import make_deterministic
 from graft.core.settings import Compute, Params
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.parallel.factory import mapper_for
 from graft.parallel.mapper import PoolMapper
 from graft.pipeline.select import selection_inputs
@@ -48,7 +48,9 @@ def run(
     task: TrainSet, params: Params, folder: Path, mapper: PoolMapper | None = None
 ) -> tuple[SelectionResult, list[str]]:
     said: list[str] = []
-    return run_selection(selection_inputs(task, params, folder, Store(folder / "cache")), said.append, mapper), said
+    return run_selection(
+        selection_inputs(task, params, folder, ArrayCache(folder / "cache")), said.append, mapper
+    ), said
 
 
 def count_rows(folder: Path) -> list[int]:

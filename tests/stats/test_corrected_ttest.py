@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from graft.evaluation.compare.fold_pairs import FoldComparison, FoldPair, compare_over_folds, read_pairs
-from graft.evaluation.compare.transfer import TransferComparison, agreed, compare
+from graft.evaluation.compare.transfer import TransferComparison, agreed, compare_with_control
 from graft.stats.bootstrap import Interval, Resampling
 from graft.stats.corrected_ttest import corrected_interval
 from tests.planted_evaluation import named_rightly, sure_of
@@ -77,7 +77,7 @@ def on_test_images(ours: float, control: float) -> TransferComparison:
     labels = np.arange(600) % 3
     random = np.random.default_rng(0)
     models = [sure_of(named_rightly(labels, random.random(600) < share, 3), 3) for share in (ours, control)]
-    return compare(labels, *models, Resampling(np.arange(600), 300, 0))
+    return compare_with_control(labels, *models, Resampling(np.arange(600), 300, 0))
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,13 @@ from torch import nn
 from graft.augmentation.policies import build_policy
 from graft.augmentation.policy_config import default_policies
 from graft.core.settings import Train
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.zoo.registry import builder_for
 from graft.training.compute.devices import fabric_for
 from graft.training.compute.precision import Mode
-from graft.training.finetune import Task, TrainingRun, train_stage
+from graft.training.finetune import FineTuningData, TrainingRun, train_stage
 from graft.training.strategies import Stage
 from graft.training.trainer import EpochLoss, StageData, Trainer
 
@@ -52,13 +52,13 @@ def images() -> np.ndarray:
     return made
 
 
-def task(folder: Path, policy: str | None = None) -> Task:
+def task(folder: Path, policy: str | None = None) -> FineTuningData:
     """All images, at a store in ``folder``."""
     preprocessing = builder_for("resnet18").preprocessing("resnet18", SIZE)
-    extractor = Extractor(images(), "small", preprocessing, Store(folder), torch.device("cpu"))
+    extractor = Extractor(images(), "small", preprocessing, ArrayCache(folder), torch.device("cpu"))
     names = tuple(f"{number:02d}.png" for number in range(COUNT))
     built = build_policy(default_policies(policy), SIZE) if policy else None
-    return Task(extractor, LABELS, EVERY, built, names)
+    return FineTuningData(extractor, LABELS, EVERY, built, names)
 
 
 def digest(network: nn.Module) -> str:

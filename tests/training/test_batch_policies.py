@@ -17,16 +17,16 @@ from graft.augmentation.mixing import BatchMixing
 from graft.augmentation.policies import Policy, build_policy
 from graft.augmentation.policy_config import default_policies
 from graft.core.settings import Train
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.zoo.registry import builder_for
 from graft.training.compute.devices import fabric_for
-from graft.training.finetune import Task, TrainingRun, finetune
+from graft.training.finetune import FineTuningData, TrainingRun, finetune
 from graft.training.inputs import Augmented
 from graft.training.logits import logits_of
-from graft.training.strategies import Stage, scratch
-from graft.training.strategies import finetune as finetune_plan
+from graft.training.strategies import Stage, scratch_plan
+from graft.training.strategies import finetune_plan as finetune_plan
 from graft.training.trainer import StageData, random_batches
 from tests.training.small import fit_stage
 
@@ -55,7 +55,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture
 def extractor(tmp_path: Path) -> Extractor:
-    return Extractor(images(), "tiny", PREPROCESSING, Store(tmp_path), torch.device("cpu"))
+    return Extractor(images(), "tiny", PREPROCESSING, ArrayCache(tmp_path), torch.device("cpu"))
 
 
 def inputs(name: str, seed: int = 0) -> Augmented:
@@ -119,7 +119,7 @@ def test_same_seed_same_bytes(name: str, extractor: Extractor) -> None:
     states = []
     for seed in (1, 1, 2):
         policy = build_policy(default_policies(*name.split("+")), SIZE)
-        task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), policy)
+        task = FineTuningData(extractor, LABELS, np.ones(COUNT, dtype=bool), policy)
         torch.rand(3)  # what was drawn before does not matter
         states.append(
             finetune(
@@ -134,8 +134,8 @@ def test_same_seed_same_bytes(name: str, extractor: Extractor) -> None:
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])
 def test_a_network_learns_from_mixed_batches(name: str, extractor: Extractor) -> None:
     settings = dataclasses.replace(SETTINGS, epochs=30, learning_rate=0.02)
-    task = Task(extractor, LABELS, np.ones(COUNT, dtype=bool), build_policy(default_policies(name), SIZE))
-    trained = finetune(network(), scratch(2, settings), task, TrainingRun(settings, 0, fabric_for("cpu"))).network
+    task = FineTuningData(extractor, LABELS, np.ones(COUNT, dtype=bool), build_policy(default_policies(name), SIZE))
+    trained = finetune(network(), scratch_plan(2, settings), task, TrainingRun(settings, 0, fabric_for("cpu"))).network
     logits = logits_of(trained.classifier_from(0), PREPROCESSING.normalise(torch.from_numpy(images())))
     assert float((logits.argmax(1).numpy() == LABELS).mean()) > 0.9
 
@@ -156,12 +156,12 @@ class Recording(BatchMixing):
 def test_only_what_is_trained_on_is_mixed(extractor: Extractor) -> None:
     rows = np.arange(COUNT) >= 6
     mixing = Recording("MixUp", 0.2, {})
-    task = Task(extractor, LABELS, rows, Policy(None, mixing))
+    task = FineTuningData(extractor, LABELS, rows, Policy(None, mixing))
     trained = finetune(network(), finetune_plan(2, SETTINGS), task, TrainingRun(SETTINGS, 0, fabric_for("cpu")))
     assert len(mixing.seen) == 2 * 3, "two epochs of 18 images in batches of 8"
     assert sorted(number for batch in mixing.seen[:3] for number in batch) == list(range(6, COUNT))
     assert all(number >= 6 for batch in mixing.seen for number in batch)
-    plain = Task(extractor, LABELS, rows)
+    plain = FineTuningData(extractor, LABELS, rows)
     curve = finetune(network(), finetune_plan(2, SETTINGS), plain, TrainingRun(SETTINGS, 0, fabric_for("cpu"))).curve
     assert curve[0] == trained.curve[0], "the head is fitted to plain images"
 

@@ -14,7 +14,7 @@ import torch
 from graft.training.checkpoint import Checkpoint, CheckpointStore
 from graft.training.compute.devices import fabric_for
 from graft.training.finetune import TrainingRun, finetune
-from graft.training.strategies import scratch
+from graft.training.strategies import scratch_plan
 from tests.training.small import SETTINGS, digest, task, tiny
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_costs_the_checkpoints_and_nothing_else(
     free: int, disk: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    what, plan, fabric = task(tmp_path / "store"), scratch(4, SETTINGS), fabric_for("cpu")
+    what, plan, fabric = task(tmp_path / "store"), scratch_plan(4, SETTINGS), fabric_for("cpu")
     whole = digest(finetune(tiny(), plan, what, TrainingRun(SETTINGS, 0, fabric)).network)
     room = os.statvfs(disk)
     (disk / "ballast").write_bytes(b"x" * (room.f_bavail * room.f_frsize - free))

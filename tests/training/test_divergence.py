@@ -20,7 +20,7 @@ from graft.training.divergence import NAMED, DivergedError, diverged
 from graft.training.finetune import TrainingRun, finetune
 from graft.training.inputs import CachedActivations
 from graft.training.schedule import rate_at
-from graft.training.strategies import Plan, Stage, scratch
+from graft.training.strategies import Plan, Stage, scratch_plan
 from graft.training.trainer import StageData
 from tests.training.small import COUNT, LABELS, SETTINGS, SIZE, digest, fit_stage, task, tiny
 
@@ -94,7 +94,9 @@ def breaking(after: int, only: str = "") -> Network:
 def test_the_last_good_checkpoint_is_kept_and_nothing_else(tmp_path: Path) -> None:
     kept = CheckpointStore(tmp_path / "kept", seconds=0.0)
     with pytest.raises(DivergedError, match="stage 'from scratch', epoch 1, step 1"):
-        finetune(breaking(4), scratch(4, SETTINGS), task(tmp_path), TrainingRun(SETTINGS, 0, fabric_for("cpu"), kept))
+        finetune(
+            breaking(4), scratch_plan(4, SETTINGS), task(tmp_path), TrainingRun(SETTINGS, 0, fabric_for("cpu"), kept)
+        )
     (file,) = kept.folder.iterdir()
     saved = torch.load(file, weights_only=True)
     assert [point["epoch"] for point in saved["curve"]] == [0]
@@ -117,7 +119,7 @@ def test_half_precision_that_diverges_is_done_once_more_in_full(
     half = fabric_for("cpu", "bf16-mixed")
     assert (precision_of(half), precision_of(fabric_for("cpu"))) == ("bf16-mixed", FULL_PRECISION)
     store = CheckpointStore(tmp_path / "kept", seconds=0.0) if kept else None
-    what, plan = task(tmp_path), scratch(4, SETTINGS)
+    what, plan = task(tmp_path), scratch_plan(4, SETTINGS)
     trained = finetune(breaking(4, "bf16"), plan, what, TrainingRun(SETTINGS, 0, half, store))
     said = capfd.readouterr().err
     assert "warning: the loss is nan in stage 'from scratch', epoch 1, step 1" in said
@@ -132,7 +134,10 @@ def test_half_precision_that_diverges_is_done_once_more_in_full(
 def test_it_is_done_once_more_only_once(tmp_path: Path) -> None:
     with pytest.raises(DivergedError):
         finetune(
-            breaking(0), scratch(4, SETTINGS), task(tmp_path), TrainingRun(SETTINGS, 0, fabric_for("cpu", "bf16-mixed"))
+            breaking(0),
+            scratch_plan(4, SETTINGS),
+            task(tmp_path),
+            TrainingRun(SETTINGS, 0, fabric_for("cpu", "bf16-mixed")),
         )
 
 

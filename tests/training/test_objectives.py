@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from graft.training.checkpoint import CheckpointStore
 from graft.training.compute.devices import fabric_for
-from graft.training.finetune import Task, Trained, TrainingRun, finetune
+from graft.training.finetune import FineTuningData, Trained, TrainingRun, finetune
 from graft.training.objectives.base import Batch
-from graft.training.strategies import scratch
+from graft.training.strategies import scratch_plan
 from tests.training.small import SETTINGS, digest, task, tiny
 
 
@@ -42,9 +42,9 @@ class Tempered:
         return "tempered"
 
 
-def train(what: Task, objective: Tempered, kept: CheckpointStore | None = None) -> Trained:
+def train(what: FineTuningData, objective: Tempered, kept: CheckpointStore | None = None) -> Trained:
     own = dataclasses.replace(what, objective=objective)
-    return finetune(tiny(), scratch(4, SETTINGS), own, TrainingRun(SETTINGS, 0, fabric_for("cpu"), kept))
+    return finetune(tiny(), scratch_plan(4, SETTINGS), own, TrainingRun(SETTINGS, 0, fabric_for("cpu"), kept))
 
 
 def test_an_objective_is_minimised_with_its_own_modules(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_an_objective_is_minimised_with_its_own_modules(tmp_path: Path) -> None:
     assert objective.steps == [(step, step // 3) for step in range(6)]
     assert objective.scale.weight.item() != 1.0
     assert list(trained.network.state_dict()) == list(tiny().state_dict()), "nothing of it is delivered"
-    plain = finetune(tiny(), scratch(4, SETTINGS), what, TrainingRun(SETTINGS, 0, fabric_for("cpu")))
+    plain = finetune(tiny(), scratch_plan(4, SETTINGS), what, TrainingRun(SETTINGS, 0, fabric_for("cpu")))
     assert digest(trained.network) != digest(plain.network)
 
 

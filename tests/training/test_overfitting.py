@@ -20,7 +20,7 @@ from graft.training.inputs import CachedActivations
 from graft.training.linear_head import solve_head
 from graft.training.logits import logits_of
 from graft.training.strategies import Stage
-from graft.training.strategies import finetune as finetune_plan
+from graft.training.strategies import finetune_plan as finetune_plan
 from graft.training.trainer import StageData, random_batches
 from tests.training.small import CLASSES, COUNT, LABELS, SETTINGS, digest, fit_stage, task, tiny
 

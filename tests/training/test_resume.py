@@ -17,7 +17,7 @@ from graft.core.settings import Train
 from graft.training.checkpoint import Checkpoint, CheckpointStore
 from graft.training.compute.devices import fabric_for
 from graft.training.compute.precision import Mode, full_precision_mode
-from graft.training.finetune import Task, Trained, TrainingRun, finetune
+from graft.training.finetune import FineTuningData, Trained, TrainingRun, finetune
 from graft.training.strategies import STRATEGIES
 from graft.training.trainer import Trainer
 from tests.training.small import SETTINGS, digest, task, tiny
@@ -72,7 +72,7 @@ def kept(tmp_path: Path) -> CheckpointStore:
 
 
 def train(
-    what: Task, name: str, kept: CheckpointStore | None, settings: Train = RICH, mode: Mode | None = None
+    what: FineTuningData, name: str, kept: CheckpointStore | None, settings: Train = RICH, mode: Mode | None = None
 ) -> Trained:
     """Train the small network by a strategy."""
     network = tiny()
@@ -83,7 +83,7 @@ def train(
     )
 
 
-def killed_at(step: int, what: Task, kept: CheckpointStore, fuse: Fuse, **other: Any) -> Path:
+def killed_at(step: int, what: FineTuningData, kept: CheckpointStore, fuse: Fuse, **other: Any) -> Path:
     """Train so many steps and be killed; the checkpoint."""
     fuse.at, fuse.asked = step, 0
     with pytest.raises(KilledError):

@@ -16,17 +16,17 @@ from graft.augmentation.policies import build_policy
 from graft.augmentation.policy_config import default_policies
 from graft.core.errors import TrainingError
 from graft.core.settings import Train
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor, frozen_part
 from graft.models.backbone import BackboneParts, Network, Pool, build_network
 from graft.models.zoo.registry import builder_for
 from graft.training.compute.devices import fabric_for
-from graft.training.finetune import Task, TrainingRun, finetune
+from graft.training.finetune import FineTuningData, TrainingRun, finetune
 from graft.training.inputs import Augmented, CachedActivations
 from graft.training.linear_head import solve_head
 from graft.training.logits import logits_of
 from graft.training.strategies import STRATEGIES, Stage
-from graft.training.strategies import finetune as finetune_plan
+from graft.training.strategies import finetune_plan as finetune_plan
 from graft.training.trainer import StageData, random_batches
 from tests.training.small import fit_stage
 
@@ -63,7 +63,7 @@ def extractor(tmp_path: Path, labels: np.ndarray) -> Extractor:
     for image, label in zip(images, labels, strict=True):
         image[:16, :16, label] = 250
     preprocessing = builder_for("resnet18").preprocessing("resnet18", SIZE)
-    return Extractor(images, "tiny", preprocessing, Store(tmp_path), torch.device("cpu"))
+    return Extractor(images, "tiny", preprocessing, ArrayCache(tmp_path), torch.device("cpu"))
 
 
 def batch_of(given: Augmented, indices: torch.Tensor, epoch: int) -> torch.Tensor:
@@ -109,7 +109,7 @@ def test_frozen_parameters_and_buffers_stay_and_others_move(
 
 def test_loss_starts_near_the_logarithm_of_the_classes(extractor: Extractor, labels: np.ndarray) -> None:
     """Where no head is solved first."""
-    task = Task(extractor, labels, _rows())
+    task = FineTuningData(extractor, labels, _rows())
     plan = STRATEGIES["scratch"].plan(4, SETTINGS)
     curve = finetune(_network("tiny"), plan, task, TrainingRun(SETTINGS, 0, fabric_for("cpu"))).curve
     assert curve[0].train_loss == pytest.approx(math.log(CLASSES), abs=0.5)
@@ -189,7 +189,7 @@ def test_same_seed_same_bytes(policy: str | None, extractor: Extractor, labels: 
     states = []
     for seed in (1, 1, 2):
         built = build_policy(default_policies(policy), SIZE) if policy else None
-        task = Task(extractor, labels, _rows(), built)
+        task = FineTuningData(extractor, labels, _rows(), built)
         network = finetune(
             _network("tiny"), finetune_plan(4, SETTINGS), task, TrainingRun(SETTINGS, seed, fabric_for("cpu"))
         ).network
@@ -204,7 +204,7 @@ def test_finetune_leaves_its_network_alone(extractor: Extractor, labels: np.ndar
     finetune(
         network,
         finetune_plan(4, SETTINGS),
-        Task(extractor, labels, _rows()),
+        FineTuningData(extractor, labels, _rows()),
         TrainingRun(SETTINGS, 0, fabric_for("cpu")),
     )
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())

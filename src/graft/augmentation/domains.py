@@ -16,7 +16,7 @@ from graft.core.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Limit:
+class ChangeLimit:
     """The largest amount of one kind of change, in the kind's unit (0 forbids it), and the reason."""
 
     most: float
@@ -33,7 +33,7 @@ class Domain:
     """
 
     says: str
-    limits: Mapping[str, Limit] = field(default_factory=dict)
+    limits: Mapping[str, ChangeLimit] = field(default_factory=dict)
 
 
 _GROUND = "most of the area is ground, and a share of the area is no share of the label"
@@ -45,67 +45,69 @@ DOMAINS = {
     "any": Domain("nothing is known of the images, so nothing is forbidden"),
     "natural": Domain(
         "photographs of things, animals, people, places",
-        {"crop": Limit(0.75, "what the label names may be outside the part that is left")},
+        {"crop": ChangeLimit(0.75, "what the label names may be outside the part that is left")},
     ),
     "digits": Domain(
         "single digits or letters",
         {
-            "mirror": Limit(0, "a mirrored digit or letter is another one or none"),
-            "rotation": Limit(15, "turned further a 1 becomes a 7, and a 6 in the end a 9"),
-            "shear": Limit(15, "slanted further a 7 becomes a 1"),
+            "mirror": ChangeLimit(0, "a mirrored digit or letter is another one or none"),
+            "rotation": ChangeLimit(15, "turned further a 1 becomes a 7, and a 6 in the end a 9"),
+            "shear": ChangeLimit(15, "slanted further a 7 becomes a 1"),
             # Shifted by up to 15% of the side, a reader that is used to such shifts fell from 0.99 to 0.87 right.
-            "shift": Limit(0.1, "a stroke that has left the image is missing"),
-            "scale": Limit(0.15, "a stroke that has left the image is missing"),
-            "crop": Limit(0.2, "a stroke that is cut off is missing"),
-            "tones": Limit(0, _STROKES),
-            "paste": Limit(0, _GROUND),
+            "shift": ChangeLimit(0.1, "a stroke that has left the image is missing"),
+            "scale": ChangeLimit(0.15, "a stroke that has left the image is missing"),
+            "crop": ChangeLimit(0.2, "a stroke that is cut off is missing"),
+            "tones": ChangeLimit(0, _STROKES),
+            "paste": ChangeLimit(0, _GROUND),
         },
     ),
     "text": Domain(
         "words, lines, documents",
         {
-            "mirror": Limit(0, "mirrored writing is none"),
-            "rotation": Limit(10, "writing has its direction"),
-            "shear": Limit(10, "letters that are slanted further are others"),
-            "shift": Limit(0.1, "letters that have left the image are missing"),
-            "crop": Limit(0.1, "letters that are cut off are missing"),
-            "tones": Limit(0, _STROKES),
-            "blur": Limit(0.005, "small letters cannot be told apart"),
-            "paste": Limit(0, _GROUND),
+            "mirror": ChangeLimit(0, "mirrored writing is none"),
+            "rotation": ChangeLimit(10, "writing has its direction"),
+            "shear": ChangeLimit(10, "letters that are slanted further are others"),
+            "shift": ChangeLimit(0.1, "letters that have left the image are missing"),
+            "crop": ChangeLimit(0.1, "letters that are cut off are missing"),
+            "tones": ChangeLimit(0, _STROKES),
+            "blur": ChangeLimit(0.005, "small letters cannot be told apart"),
+            "paste": ChangeLimit(0, _GROUND),
         },
     ),
     "medical": Domain(
         "radiographs, scans, photographs of bodies, stained sections",
         {
-            "mirror": Limit(0, _SIDES),
-            "rotation": Limit(15, _SIDES),
-            "crop": Limit(0.2, "a small finding may be outside the part that is left"),
-            "scale": Limit(0.2, "the size of a finding is part of it"),
-            "brightness": Limit(0.3, "density is part of a finding"),
-            "saturation": Limit(0.1, "stains and skin are told by their colour"),
-            "hue": Limit(0.02, "stains and skin are told by their colour"),
-            "tones": Limit(0, "density is part of a finding, and inverted it is its opposite"),
-            "blur": Limit(0.002, "fine structure is part of a finding"),
-            "paste": Limit(0, "a finding is small, and may be in or outside the pasted part whatever the shares say"),
+            "mirror": ChangeLimit(0, _SIDES),
+            "rotation": ChangeLimit(15, _SIDES),
+            "crop": ChangeLimit(0.2, "a small finding may be outside the part that is left"),
+            "scale": ChangeLimit(0.2, "the size of a finding is part of it"),
+            "brightness": ChangeLimit(0.3, "density is part of a finding"),
+            "saturation": ChangeLimit(0.1, "stains and skin are told by their colour"),
+            "hue": ChangeLimit(0.02, "stains and skin are told by their colour"),
+            "tones": ChangeLimit(0, "density is part of a finding, and inverted it is its opposite"),
+            "blur": ChangeLimit(0.002, "fine structure is part of a finding"),
+            "paste": ChangeLimit(
+                0, "a finding is small, and may be in or outside the pasted part whatever the shares say"
+            ),
         },
     ),
     "aerial": Domain(
         "images from above, without up or left: satellites, aircraft, microscopes",
         {
-            "crop": Limit(0.6, "land use is told by its surroundings"),
-            "scale": Limit(0.3, "the scale is known from above, and tells a road from a path"),
-            "hue": Limit(0.05, _COLOUR),
-            "saturation": Limit(0.5, _COLOUR),
-            "tones": Limit(0, _COLOUR),
+            "crop": ChangeLimit(0.6, "land use is told by its surroundings"),
+            "scale": ChangeLimit(0.3, "the scale is known from above, and tells a road from a path"),
+            "hue": ChangeLimit(0.05, _COLOUR),
+            "saturation": ChangeLimit(0.5, _COLOUR),
+            "tones": ChangeLimit(0, _COLOUR),
         },
     ),
     "colour": Domain(
         "what is told by its colour: ripeness, stains, flowers, paints",
         {
-            "hue": Limit(0.02, _COLOUR),
-            "saturation": Limit(0.2, _COLOUR),
-            "brightness": Limit(0.3, _COLOUR),
-            "tones": Limit(0, _COLOUR),
+            "hue": ChangeLimit(0.02, _COLOUR),
+            "saturation": ChangeLimit(0.2, _COLOUR),
+            "brightness": ChangeLimit(0.3, _COLOUR),
+            "tones": ChangeLimit(0, _COLOUR),
         },
     ),
 }
@@ -150,7 +152,7 @@ def allowed_policies(name: str) -> list[str]:
     return [policy for policy in POLICIES if not exceeds(default_policies(policy), DOMAINS[name])]
 
 
-def _reason(kind: str, amount: float, limit: Limit) -> str:
+def _reason(kind: str, amount: float, limit: ChangeLimit) -> str:
     says = CHANGES[kind].format(amount)
     bound = "not allowed" if not limit.most else f"allowed: {_amount(kind, limit.most)}"
     return f"{says} ({bound}): {limit.why}"

@@ -14,7 +14,7 @@ from graft.metrics.formatting import counted
 if TYPE_CHECKING:
     from graft.metrics.scorer import Scorer
     from graft.pipeline.ranking import Ranking
-    from graft.selection.candidates import Result
+    from graft.selection.candidates import CandidateResult
     from graft.selection.failures import Failed
 
 
@@ -88,7 +88,7 @@ def short_name(source: str) -> str:
     return Path(source).name or source
 
 
-def _cell(item: Result | Failed, best: bool, scorer: Scorer) -> str:
+def _cell(item: CandidateResult | Failed, best: bool, scorer: Scorer) -> str:
     from graft.selection.best import standard_error
     from graft.selection.failures import Failed
 

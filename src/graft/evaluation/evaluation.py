@@ -13,7 +13,7 @@ import numpy as np
 from graft.calibration.card import TrustCard
 from graft.core.files import write_csv, write_json
 from graft.evaluation.compare.champion import Champion, ChampionComparison, compare_with_champion
-from graft.evaluation.compare.transfer import TransferComparison, agreed, compare, label_curve
+from graft.evaluation.compare.transfer import TransferComparison, agreed, compare_with_control, label_curve
 from graft.evaluation.model_metrics import ModelMetrics, compute_metrics, figures, reasons, tables
 from graft.inference.predictor import Predictions
 from graft.stats.bootstrap import Resampling
@@ -93,7 +93,9 @@ def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, re
         DataError: probabilities that are none (see :func:`graft.metrics.classification.check_probabilities`).
     """
     labels = held_out.labels
-    compared = compare(labels, said.model, said.scratch, resampling, held_out.labels_per_class, said.no_control)
+    compared = compare_with_control(
+        labels, said.model, said.scratch, resampling, held_out.labels_per_class, said.no_control
+    )
     budget = None if said.scratch is None else said.budgets.get(None)
     transfer = dataclasses.replace(agreed(compared, said.folds), similarity=said.similarity, budget=budget)
     curve = tuple(

@@ -37,7 +37,7 @@ VERSION = 3
 
 
 @dataclass(frozen=True)
-class Store:
+class ArrayCache:
     """A cache folder and its size limit.
 
     Attributes:
@@ -51,9 +51,9 @@ class Store:
     # What was given out: mapped and checked once, and not to be removed.
     _open: dict[Path, RowFile] = field(default_factory=dict, repr=False, compare=False)
 
-    def __reduce__(self) -> tuple[type[Store], tuple[Path, float]]:
+    def __reduce__(self) -> tuple[type[ArrayCache], tuple[Path, float]]:
         """Another process, or a copy, maps the files itself."""
-        return Store, (self.folder, self.limit_gb)
+        return ArrayCache, (self.folder, self.limit_gb)
 
     def rows(self, kind: str, table: str, keys: Keys, compute: Callable[[NDArray[np.intp], Put], None]) -> Rows:
         """The rows of a set, (n, ...), mapped into memory: kept ones, and what ``compute`` makes of the others.
@@ -92,11 +92,11 @@ class Store:
         return self._open[path].rows
 
     @contextmanager
-    def draft(self, kind: str, table: str, keys: Keys) -> Iterator[Draft]:
+    def draft(self, kind: str, table: str, keys: Keys) -> Iterator[EntryWriter]:
         """A file for a set, filled with what other files of the table hold; it is kept when the block ends well."""
         path = self._path(kind, table, keys)
         with writing(path, keys) as writer:
-            draft = Draft.begin(writer, keys)
+            draft = EntryWriter.begin(writer, keys)
             for other in _latest_first(path.parent):
                 if not draft.wanted:
                     break
@@ -109,7 +109,7 @@ class Store:
         draft.result = file.rows
         evict_lru(self.folder, self.limit_gb, in_use=self._open)
 
-    def _take(self, draft: Draft, path: Path) -> None:
+    def _take(self, draft: EntryWriter, path: Path) -> None:
         """Copy what the draft wants of a file, unless it is damaged."""
         try:
             file = self._open.get(path) or RowFile.open(path)
@@ -138,7 +138,7 @@ class Store:
 
 
 @dataclass
-class Draft:
+class EntryWriter:
     """A set of rows that is being put together.
 
     Attributes:
@@ -154,7 +154,7 @@ class Draft:
     result: Rows
 
     @classmethod
-    def begin(cls, writer: RowWriter, keys: Keys) -> Draft:
+    def begin(cls, writer: RowWriter, keys: Keys) -> EntryWriter:
         """A draft that has nothing yet."""
         wanted: dict[bytes, list[int]] = {}
         for place, key in enumerate(map(bytes, keys)):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from graft.core.progress import track
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.keys import digest_of, key_of, row_keys, running_version
 from graft.models.backbone import Backbone
 from graft.models.preprocessing import Preprocessing
@@ -54,7 +54,7 @@ class Extractor:
     images: NDArray[np.uint8]
     images_key: str | tuple[str, ...]
     preprocessing: Preprocessing
-    store: Store
+    store: ArrayCache
     device: torch.device
 
     def subset(self, rows: slice) -> Extractor:

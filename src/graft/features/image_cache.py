@@ -13,7 +13,7 @@ import numpy as np
 from graft.core.determinism import available_cores
 from graft.core.packed_files import ImageFolder, StoredFile
 from graft.core.progress import track
-from graft.features.cache import Draft, Store
+from graft.features.cache import ArrayCache, EntryWriter
 from graft.features.keys import decoding_version, key_of, row_keys
 from graft.models.preprocessing import Geometry, load_for
 
@@ -48,7 +48,7 @@ class ImageSet:
         return tuple(f"{table}/{digest}" for digest in self.digests)
 
 
-def decoded(images: ImageSet, geometry: Geometry, store: Store) -> NDArray[np.uint8]:
+def decoded(images: ImageSet, geometry: Geometry, store: ArrayCache) -> NDArray[np.uint8]:
     """All images at ``geometry``, uint8 (n, size, size, 3), mapped into memory.
 
     Raises:
@@ -57,7 +57,9 @@ def decoded(images: ImageSet, geometry: Geometry, store: Store) -> NDArray[np.ui
     return decoded_at(images, [geometry], store)[geometry]
 
 
-def decoded_at(images: ImageSet, geometries: Iterable[Geometry], store: Store) -> dict[Geometry, NDArray[np.uint8]]:
+def decoded_at(
+    images: ImageSet, geometries: Iterable[Geometry], store: ArrayCache
+) -> dict[Geometry, NDArray[np.uint8]]:
     """What :func:`decoded` gives for each geometry; each file is opened once for all that lack it.
 
     Raises:
@@ -69,7 +71,7 @@ def decoded_at(images: ImageSet, geometries: Iterable[Geometry], store: Store) -
     keys = row_keys(images.digests)
     found = {geometry: store.find(KIND, _table(geometry), keys) for geometry in wanted}
     lacking = [geometry for geometry, rows in found.items() if rows is None]
-    drafts: dict[Geometry, Draft] = {}
+    drafts: dict[Geometry, EntryWriter] = {}
     with ExitStack() as stack:
         for geometry in lacking:
             drafts[geometry] = stack.enter_context(store.draft(KIND, _table(geometry), keys))
@@ -79,7 +81,7 @@ def decoded_at(images: ImageSet, geometries: Iterable[Geometry], store: Store) -
     return {geometry: rows for geometry, rows in found.items() if rows is not None}
 
 
-def _decode(images: ImageSet, drafts: dict[Geometry, Draft]) -> None:
+def _decode(images: ImageSet, drafts: dict[Geometry, EntryWriter]) -> None:
     """Fill what the drafts miss."""
     lacking: dict[int, list[Geometry]] = {}
     for geometry, draft in drafts.items():

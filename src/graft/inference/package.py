@@ -107,7 +107,7 @@ def title_of(folder: Path) -> str:
     return f"{name_of(folder)}:{version_of(folder)}"
 
 
-def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+def headline_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics that are packaged: numbers, intervals, the verdict on transfer, the comparison with the champion."""
     kept: dict[str, Any] = {}
     for name, value in metrics.items():
@@ -156,7 +156,7 @@ def write_package(
         check_files(beside, card, shown_as=source)
         onnx = {} if export is None else export(beside)
         package = PackagedModel(
-            name, version_of(beside), headline(metrics), tuple(gate), onnx, origin or {}, experiment
+            name, version_of(beside), headline_metrics(metrics), tuple(gate), onnx, origin or {}, experiment
         )
         write_json(beside / PACKAGE_FILE, {**dataclasses.asdict(package), "tag": package.tag})
     return package

@@ -57,14 +57,14 @@ def write_onnx(folder: Path, images: Sequence[StoredFile]) -> dict[str, Any]:
         drawn_from = "random pixels (seed 0)"
     shown = track(pixels, "comparing ONNX Runtime with torch", total=len(images) or RANDOM_IMAGES)
     engines = OnnxEngine(folder, artifact, 1), TorchEngine(artifact, network, "cpu")
-    report = compare(*engines, list(shown), artifact.trust, drawn_from)
+    report = compare_engines(*engines, list(shown), artifact.trust, drawn_from)
     if not report.passed:
         path.unlink()
         return {"refused": "ONNX Runtime does not answer as torch does", **asdict(report)}
     return {"sha256": sha256(path), **asdict(report)}
 
 
-def compare(
+def compare_engines(
     onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], trust: TrustCard, drawn_from: str
 ) -> ParityReport:
     """Run prepared images through both engines, in batches of several sizes, and compare their answers."""

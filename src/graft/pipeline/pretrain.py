@@ -38,7 +38,7 @@ def run(params: Params, workspace: Workspace) -> None:
         locate_weights(candidate, around)
     workspace.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=workspace.cache, prefix="pretrain.") as scratch:
-        task = task_of(params, workspace, Path(scratch))
+        task = source_task(params, workspace, Path(scratch))
         with atomic_dir(workspace.source_models) as models:
             made = _provide(task, params, workspace.cache, models)
             scores = {name: _score(artifact) for name, artifact in made.items()}
@@ -80,7 +80,7 @@ def _sentence(score: dict[str, Any]) -> str:
     )
 
 
-def task_of(params: Params, workspace: Workspace, scratch: Path) -> SourceTask:
+def source_task(params: Params, workspace: Workspace, scratch: Path) -> SourceTask:
     """The source task that ``pretrain.source`` names.
 
     Args:
@@ -93,7 +93,7 @@ def task_of(params: Params, workspace: Workspace, scratch: Path) -> SourceTask:
     """
     import pandas as pd
 
-    from graft.features.cache import Store
+    from graft.features.cache import ArrayCache
     from graft.pretraining.source_dataset import FACTS_FILE, TABLE_FILE, find_source, samples_by_path
     from graft.pretraining.source_tasks import GlyphTask, ImageTask
 
@@ -119,7 +119,7 @@ def task_of(params: Params, workspace: Workspace, scratch: Path) -> SourceTask:
             remedy="run `.venv/bin/dvc repro pretrain`",
         )
     files = tuple(samples[path].file for path in table["path"])
-    return ImageTask(source, facts["data_sha256"], table, files, Store(workspace.cache, params.compute.cache_gb))
+    return ImageTask(source, facts["data_sha256"], table, files, ArrayCache(workspace.cache, params.compute.cache_gb))
 
 
 if __name__ == "__main__":

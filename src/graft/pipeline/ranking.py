@@ -16,14 +16,14 @@ from graft.data.manifest import build_manifest
 from graft.data.sources.registry import list_source
 from graft.data.splits.splits import divide
 from graft.data.stats_cache import StatsCache
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, ListedFiles
 from graft.metrics.scorer import ACCURACY, Scorer, scorer
 from graft.modalities.registry import find_modality
 from graft.models.zoo.default_candidates import default_candidates
 from graft.pipeline.select import selection_inputs
 from graft.selection.best import standard_error
-from graft.selection.candidates import Result, probe_candidate
+from graft.selection.candidates import CandidateResult, probe_candidate
 from graft.selection.failures import Failed, attempt, refuse_all
 from graft.selection.inputs import SelectionInputs, TrainSet
 from graft.selection.report.names import name_of_candidate, unique_names
@@ -56,7 +56,7 @@ class Ranking:
     source: str
     classes: int
     images: int
-    found: tuple[Result | Failed, ...]
+    found: tuple[CandidateResult | Failed, ...]
 
     @property
     def scores(self) -> NDArray[np.float64]:
@@ -66,7 +66,7 @@ class Ranking:
     @property
     def best(self) -> int:
         """Position of the candidate with the highest score, among equals the cheapest to serve."""
-        able = [(place, item) for place, item in enumerate(self.found) if isinstance(item, Result)]
+        able = [(place, item) for place, item in enumerate(self.found) if isinstance(item, CandidateResult)]
         return min(able, key=lambda pair: (-pair[1].probe.mean, pair[1].cost.gmacs))[0]
 
 
@@ -106,8 +106,8 @@ def rank_on(source: str, params: Params, places: Places, say: Callable[[str], No
         GraftError: every candidate failed.
     """
     data = train_part(source, params, places)
-    given = selection_inputs(data, params, places.sources, Store(places.cache, params.compute.cache_gb))
-    found: list[Result | Failed] = []
+    given = selection_inputs(data, params, places.sources, ArrayCache(places.cache, params.compute.cache_gb))
+    found: list[CandidateResult | Failed] = []
     for candidate in candidates_of(params):
         found.append(_probed(candidate, given))
         say(f"{source}: {name_of_candidate(candidate)}: {_said(found[-1], scorer(params.metric))}")
@@ -117,12 +117,12 @@ def rank_on(source: str, params: Params, places: Places, say: Callable[[str], No
     return Ranking(source, len(data.classes), len(data.labels), tuple(found))
 
 
-def _probed(candidate: Candidate, given: SelectionInputs) -> Result | Failed:
+def _probed(candidate: Candidate, given: SelectionInputs) -> CandidateResult | Failed:
     found = attempt(lambda: probe_candidate(candidate, given), "probing")
     return Failed(candidate, found) if isinstance(found, str) else found
 
 
-def _said(item: Result | Failed, scorer: Scorer) -> str:
+def _said(item: CandidateResult | Failed, scorer: Scorer) -> str:
     return f"failed {item.reason}" if isinstance(item, Failed) else f"linear probe {scorer.said(item.probe.mean)}"
 
 
@@ -177,7 +177,7 @@ def to_json(rankings: Sequence[Ranking], named: Sequence[str], scorer: Scorer = 
     }
 
 
-def _figures(item: Result | Failed, scorer: Scorer) -> dict[str, Any]:
+def _figures(item: CandidateResult | Failed, scorer: Scorer) -> dict[str, Any]:
     if isinstance(item, Failed):
         return {"probe_mean": None, "failed": item.reason}
     return {

@@ -13,7 +13,7 @@ from graft.pipeline.runner import run_stage
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from graft.features.cache import Store
+    from graft.features.cache import ArrayCache
     from graft.selection.inputs import SelectionInputs, TrainSet
     from graft.selection.rule import Criterion
     from graft.selection.selection import SelectionResult
@@ -28,7 +28,7 @@ def run(params: Params, workspace: Workspace) -> None:
         DataError: a training image cannot be decoded.
     """
     from graft.augmentation.auto_policy import with_augmentation, with_candidates
-    from graft.features.cache import Store
+    from graft.features.cache import ArrayCache
     from graft.inference.pretrained import weights_digest
     from graft.parallel.factory import mapper_for
     from graft.selection.report.names import name_of
@@ -36,7 +36,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.selection.similarity import SIMILARITY_FILE, similarity_of
 
     params = with_augmentation(with_candidates(params, workspace.augmentation), workspace.augmentation)
-    store = Store(workspace.cache, params.compute.cache_gb)
+    store = ArrayCache(workspace.cache, params.compute.cache_gb)
     given = selection_inputs(train_set(workspace), params, workspace.source_models, store)
     with mapper_for(params.compute) as mapper:
         contest = run_selection(given, say, mapper)
@@ -50,7 +50,7 @@ def run(params: Params, workspace: Workspace) -> None:
         write_json(folder / SIMILARITY_FILE, like)
 
 
-def selection_inputs(data: TrainSet, params: Params, sources: Path, store: Store) -> SelectionInputs:
+def selection_inputs(data: TrainSet, params: Params, sources: Path, store: ArrayCache) -> SelectionInputs:
     """The inputs of a selection by ``params``; ``sources`` is the folder of the models that were pretrained here."""
     from graft.models.weights.locate import WeightsContext
     from graft.selection.inputs import SelectionInputs, SelectionSettings

@@ -74,7 +74,7 @@ def make_search(winner: Winner, trainer: CandidateTrainer, params: Params, works
     from graft.features.keys import key_of
     from graft.inference.pretrained import weights_digest
     from graft.metrics.scorer import scorer
-    from graft.training.checkpoint import code_version
+    from graft.training.checkpoint import training_code_version
     from graft.tuning.search import Search
     from graft.tuning.space import search_space
 
@@ -88,7 +88,7 @@ def make_search(winner: Winner, trainer: CandidateTrainer, params: Params, works
     shown = (sha256(workspace.splits), trainer.data.images.digests)
     model = (winner.candidate, winner.depth, weights)
     decided = (asked, params.metric, trainer.settings, augmentation, params.seed, model, shown)
-    key = key_of(*map(str, decided), code_version())[:32]
+    key = key_of(*map(str, decided), training_code_version())[:32]
     storage = workspace.checkpoints / f"tune-{key}.db"
     worst = scorer(params.metric).worst
     return Search(space, space.defaults(trainer.settings), params.tune, params.seed, storage, worst)

@@ -53,13 +53,13 @@ def read_winner(workspace: Workspace) -> Winner:
 def winner_trainer(winner: Winner, params: Params, workspace: Workspace) -> CandidateTrainer:
     """What trains the winner's network on the training images, in the fastest mode of this machine."""
     from graft.augmentation.auto_policy import with_augmentation
-    from graft.features.cache import Store
+    from graft.features.cache import ArrayCache
     from graft.pipeline.select import selection_inputs, train_set
     from graft.selection.finalists import trainer_for
     from graft.training.compute.precision_autotune import ModeAutotuner
 
     params = with_augmentation(params, workspace.augmentation)
-    store = Store(workspace.cache, params.compute.cache_gb)
+    store = ArrayCache(workspace.cache, params.compute.cache_gb)
     given = selection_inputs(train_set(workspace), params, workspace.source_models, store)
     trainer = trainer_for(winner.candidate, winner.depth, given)
     return dataclasses.replace(trainer, choose_mode=ModeAutotuner(params.compute, user_cache()))

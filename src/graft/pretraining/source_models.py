@@ -81,7 +81,7 @@ class SourceModelStore:
         # Not where the images lie nor how they are divided: the hash of the data says what matters of that.
         settings = {name: dataclasses.asdict(self.settings)[name] for name in _SETTINGS}
         device = device_for(self.device).type
-        made_with = (self.seed, torch.__version__, torch.get_num_threads(), device, code_version())
+        made_with = (self.seed, torch.__version__, torch.get_num_threads(), device, pretraining_code_version())
         network = (candidate.arch, candidate.size, dataclasses.asdict(preprocessing))
         return key_of("source model", self.task.digest, settings, network, made_with)
 
@@ -97,7 +97,7 @@ class SourceModelStore:
         fabric = fabric_for(self.device)
         losses = pretrain(network, preprocessing, train, self.settings, seed, fabric, policy)
         score: dict[str, Any] = {
-            **score_of(network, preprocessing, held_out, seed),
+            **score_source_model(network, preprocessing, held_out, seed),
             "classes": len(self.task.classes),
             "train_images": len(train.labels),
             "losses": losses,
@@ -110,7 +110,9 @@ class SourceModelStore:
             _save_features(beside / FEATURES_FILE, network, preprocessing, held_out, seed)
 
 
-def score_of(network: Network, preprocessing: Preprocessing, held_out: LabelledImages, seed: int) -> dict[str, Any]:
+def score_source_model(
+    network: Network, preprocessing: Preprocessing, held_out: LabelledImages, seed: int
+) -> dict[str, Any]:
     """Accuracy on held-out images, its 95% interval (bootstrap over images, copies together), and their number."""
     said, labels = probabilities(network, preprocessing, held_out), held_out.labels.numpy()
     units = np.arange(len(labels)) if held_out.units is None else held_out.units
@@ -160,6 +162,6 @@ def _is_whole(folder: Path) -> bool:
 
 
 @cache
-def code_version() -> str:
+def pretraining_code_version() -> str:
     """A hash of the code that a source model follows from."""
     return key_of(*code_of(f"{name}/**/*.py" for name in _PACKAGES))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from graft.core.packed_files import StoredFile
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, ListedFiles, decoded
 from graft.models.preprocessing import Preprocessing
 from graft.pretraining.glyphs import CLASSES, glyphs
@@ -98,7 +98,7 @@ class ImageTask:
     digest: str
     table: pd.DataFrame
     files: tuple[StoredFile, ...]
-    store: Store
+    store: ArrayCache
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from graft.augmentation.policies import build_policy
 from graft.augmentation.policy_config import parse_policies
 from graft.core.determinism import derive_seed
 from graft.core.settings import Augment, Candidate, Train
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import decoded
 from graft.inference.pretrained import load_pretrained
 from graft.metrics.scorer import Scorer
@@ -30,7 +30,7 @@ from graft.selection.inputs import TrainSet
 from graft.training.compute.devices import fabric_for
 from graft.training.compute.precision import Mode
 from graft.training.compute.precision_autotune import usual_mode
-from graft.training.finetune import Task, Trained, TrainingRun, finetune, mean_of_weights
+from graft.training.finetune import FineTuningData, Trained, TrainingRun, finetune, mean_of_weights
 from graft.training.logits import logits_of
 from graft.training.strategies import STRATEGIES, Plan
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.bool_]
 
 # What a network is computed in.
-ChooseMode = Callable[[Network, Plan, Task, Train, torch.device], Mode | None]
+ChooseMode = Callable[[Network, Plan, FineTuningData, Train, torch.device], Mode | None]
 # Images whose logits are computed together.
 AT_ONCE = 256
 
@@ -90,7 +90,7 @@ class CandidateTrainer:
     data: TrainSet
     settings: Train
     augment: Augment
-    store: Store
+    store: ArrayCache
     device: str
     seed: int
     choose_mode: ChooseMode = usual_mode
@@ -145,7 +145,7 @@ class CandidateTrainer:
         seed = derive_seed(self.seed, *purpose, strategy)
         return finetune(network, plan, task, TrainingRun(self.settings, seed, fabric, checkpoints, mode, report))
 
-    def _task(self, strategy: str, rows: Rows, device: torch.device) -> Task:
+    def _task(self, strategy: str, rows: Rows, device: torch.device) -> FineTuningData:
         """The images as the network is trained on them, larger ones where the policy crops."""
         preprocessing, images = self.start(strategy).preprocessing, self.data.images
         policy = build_policy(parse_policies(self.augment), preprocessing.geometry.size)
@@ -155,7 +155,7 @@ class CandidateTrainer:
             geometry = dataclasses.replace(preprocessing.geometry.enlarged(policy.enlargement), crop=1.0)
             larger = decoded(images, geometry, self.store)
         extractor = extractor_for(images, preprocessing, self.store, device)
-        return Task(extractor, self.data.labels, rows, policy, images.paths, larger)
+        return FineTuningData(extractor, self.data.labels, rows, policy, images.paths, larger)
 
     def images(self, strategy: str) -> NDArray[np.uint8]:
         """The training images as a strategy's network is fed with them, uint8 (n, size, size, 3)."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from graft.core.settings import Candidate
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
 from graft.features.image_cache import ImageSet, decoded
 from graft.inference.pretrained import load_pretrained, preprocessing_of
@@ -26,7 +26,7 @@ from graft.selection.cost.measure import Measured
 from graft.selection.inputs import SelectionInputs
 from graft.selection.probes.knn import knn_accuracy
 from graft.selection.probes.logme import logme
-from graft.selection.probes.probe import Probe, best_probe
+from graft.selection.probes.probe import ProbeResult, best_probe
 from graft.training.auto_strategy import StrategyChoice, choose_strategy
 from graft.training.compute.devices import device_for
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Result:
+class CandidateResult:
     """What selection knows of one candidate.
 
     Attributes:
@@ -61,7 +61,7 @@ class Result:
     candidate: Candidate
     preprocessing: Preprocessing
     blocks: int
-    probe: Probe
+    probe: ProbeResult
     cost: Cost
     trained: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     delivers: StrategyChoice | None = None
@@ -96,7 +96,7 @@ class Result:
         return float(np.mean(self.scores))
 
 
-def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: Store, device: torch.device) -> Extractor:
+def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: ArrayCache, device: torch.device) -> Extractor:
     """The decoded images at a candidate's geometry, ready to be run through it."""
     array = decoded(images, preprocessing.geometry, store)
     return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, device)
@@ -128,7 +128,7 @@ def keep_features(candidate: Candidate, rows: slice, given: SelectionInputs) -> 
         extractor_for(given.data.images, preprocessing, given.store, device).subset(rows).block_features(found.network)
 
 
-def probe_candidate(candidate: Candidate, given: SelectionInputs) -> Result:
+def probe_candidate(candidate: Candidate, given: SelectionInputs) -> CandidateResult:
     """One forward pass over the training images for each fit that is tried, then linear heads at every depth.
 
     Raises:
@@ -144,7 +144,7 @@ def probe_candidate(candidate: Candidate, given: SelectionInputs) -> Result:
     best, probe = best_probe(probes)
     depths, last = features[best], len(features[best]) - 1
     costs = costs_by_depth(found.network.cpu(), found.preprocessing.geometry.size, len(data.classes))
-    return Result(
+    return CandidateResult(
         candidate,
         tried[best],
         len(depths),
@@ -161,7 +161,7 @@ def probe_candidate(candidate: Candidate, given: SelectionInputs) -> Result:
 
 def _probe(
     candidate: Candidate, depths: Sequence[NDArray[np.float32]], network: Network, given: SelectionInputs
-) -> Probe:
+) -> ProbeResult:
     if candidate.depth == "auto":
         return given.linear_probe.best_depth(depths)
     depth = len(depths) - 1 if candidate.depth == "last" else candidate.depth
@@ -189,7 +189,7 @@ class FoldOutputs:
     seconds: float
 
 
-def with_scores(result: Result, parts: Sequence[FoldOutputs], given: SelectionInputs) -> Result:
+def with_scores(result: CandidateResult, parts: Sequence[FoldOutputs], given: SelectionInputs) -> CandidateResult:
     """The result with what came of training it in all folds, in whatever parts that was done."""
     from scipy.special import softmax
 

@@ -17,7 +17,7 @@ from graft.features.image_cache import decoded
 from graft.metrics.scorer import Scorer
 from graft.models.preprocessing import Geometry
 from graft.parallel.mapper import Mapper, SerialMapper
-from graft.selection.candidates import Result
+from graft.selection.candidates import CandidateResult
 from graft.selection.inputs import SelectionInputs
 from graft.selection.report.names import name_of
 from graft.selection.workers import probed
@@ -42,7 +42,7 @@ class Control:
     name: str
     scores: tuple[float, ...]
     why: str
-    result: Result | None = None
+    result: CandidateResult | None = None
 
     @property
     def mean(self) -> float | None:
@@ -54,8 +54,8 @@ class Control:
 class ControlInputs:
     """What controls are computed from: the candidates' results, the winner, and what they were computed with and by."""
 
-    results: Sequence[Result]
-    winner: Result
+    results: Sequence[CandidateResult]
+    winner: CandidateResult
     inputs: SelectionInputs
     mapper: Mapper = field(default_factory=SerialMapper)
 
@@ -106,7 +106,7 @@ def random_weights(given: ControlInputs) -> Control | None:
     return Control(name, found.probe.fold_scores, why, found)
 
 
-def _is_the_same(result: Result, blank: Candidate, depth: int) -> bool:
+def _is_the_same(result: CandidateResult, blank: Candidate, depth: int) -> bool:
     other = result.candidate
     return (other.arch, other.weights, other.size) == (blank.arch, "none", blank.size) and result.probe.depth == depth
 
@@ -125,7 +125,7 @@ def static_order(given: ControlInputs) -> Control | None:
     return Control("first by ImageNet accuracy", first.scores, why)
 
 
-def first_by_imagenet(results: Sequence[Result]) -> Result | None:
+def first_by_imagenet(results: Sequence[CandidateResult]) -> CandidateResult | None:
     """The candidate with the highest published ImageNet accuracy, among equals the cheapest; None if none has any."""
     known = [item for item in results if item.published is not None]
     return min(known, key=lambda item: (-(item.published or 0.0), item.cost.gmacs), default=None)
@@ -139,7 +139,7 @@ CONTROLS: tuple[Callable[[ControlInputs], Control | None], ...] = (
 )
 
 
-def unbeaten(controls: Sequence[Control], winner: Result, scorer: Scorer) -> str:
+def unbeaten(controls: Sequence[Control], winner: CandidateResult, scorer: Scorer) -> str:
     """What must be said beside the winner where a control scored more; empty where none did."""
     above = [(item.name, item.mean) for item in controls if item.mean is not None and item.mean > winner.mean]
     return "".join(f"; yet the control {name!r} had {scorer.said(mean)}" for name, mean in above)

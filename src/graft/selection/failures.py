@@ -13,7 +13,7 @@ from graft.core.memory import free_memory, shortage
 
 if TYPE_CHECKING:
     from graft.core.settings import Candidate
-    from graft.selection.candidates import Result
+    from graft.selection.candidates import CandidateResult
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Failed:
     candidate: Candidate
     reason: str
     seconds: float = 0.0
-    before: Result | None = None
+    before: CandidateResult | None = None
 
 
 def attempt(work: Callable[[], T], doing: str) -> T | str:

@@ -12,8 +12,8 @@ import numpy as np
 from graft.core.settings import Candidate
 from graft.selection.candidate_training import CandidateTrainer, Start
 from graft.selection.candidates import (
+    CandidateResult,
     FoldOutputs,
-    Result,
     extractor_for,
     preprocessings_for,
     task_network,
@@ -46,7 +46,7 @@ def trainer_for(candidate: Candidate, depth: int, given: SelectionInputs) -> Can
     )
 
 
-def keep_features_at(result: Result, rows: slice, given: SelectionInputs) -> None:
+def keep_features_at(result: CandidateResult, rows: slice, given: SelectionInputs) -> None:
     """Run a finalist's backbone over some images, so that the cache has what heads are fitted to.
 
     Raises:
@@ -60,7 +60,7 @@ def keep_features_at(result: Result, rows: slice, given: SelectionInputs) -> Non
         some.activations(network, len(network.blocks), np.ones(len(some.images), dtype=bool))
 
 
-def train_in_folds(result: Result, folds: Sequence[int], given: SelectionInputs) -> FoldOutputs:
+def train_in_folds(result: CandidateResult, folds: Sequence[int], given: SelectionInputs) -> FoldOutputs:
     """Train a finalist without each of ``folds`` by every strategy that is to be compared, as the winner will be.
 
     In each fold the network is cut at the depth that was chosen inside the fold's training part, so that the fold had

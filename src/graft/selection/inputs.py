@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.core.settings import Augment, Candidate, DepthScaling, FitChoice, Select, Train
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
 from graft.metrics.scorer import scorer
 from graft.models.weights.locate import WeightsContext
@@ -99,7 +99,7 @@ class SelectionInputs:
 
     data: TrainSet
     settings: SelectionSettings
-    store: Store
+    store: ArrayCache
 
     @property
     def linear_probe(self) -> LinearProbe:

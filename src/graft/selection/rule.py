@@ -11,7 +11,7 @@ from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.best import best_by, may_be_chance
 
 if TYPE_CHECKING:
-    from graft.selection.candidates import Result
+    from graft.selection.candidates import CandidateResult
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Criterion:
 DEFAULT = Criterion()
 
 
-def ranked(results: Sequence[Result]) -> list[Result]:
+def ranked(results: Sequence[CandidateResult]) -> list[CandidateResult]:
     """Finalists first, what is over a limit last, each part by its own mean, best first; equals by cost."""
     return sorted(results, key=lambda item: (bool(item.excess), not item.is_finalist, -item.mean, item.cost.gmacs))
 
 
-def finalists(results: Sequence[Result], count: int) -> list[Result]:
+def finalists(results: Sequence[CandidateResult], count: int) -> list[CandidateResult]:
     """The ``count`` best candidates by probe of those within the limits; among equals the cheaper to serve.
 
     Those without weights are none, unless there are no others: fine-tuning has nothing to start from there.
@@ -40,25 +40,25 @@ def finalists(results: Sequence[Result], count: int) -> list[Result]:
     return sorted(fitting, key=lambda item: (-item.probe.mean, item.cost.gmacs))[:count]
 
 
-def entered(results: Sequence[Result]) -> list[Result]:
+def entered(results: Sequence[CandidateResult]) -> list[CandidateResult]:
     """Who can win: the finalists, or where none was fine-tuned all; never one that is over a limit."""
     fitting = [item for item in results if not item.excess]
     return [item for item in fitting if item.is_finalist] or fitting
 
 
-def choose_winner(results: Sequence[Result], by: Criterion = DEFAULT) -> Result:
+def choose_winner(results: Sequence[CandidateResult], by: Criterion = DEFAULT) -> CandidateResult:
     """The winner of those that can win, by :func:`graft.selection.best.best_by`; cost is counted in GMACs."""
     able = sorted(entered(results), key=lambda item: (item.cost.gmacs, -item.mean))
     return able[best_by(by.rule, [item.scores for item in able])]
 
 
-def reasons(results: Sequence[Result], by: Criterion = DEFAULT) -> list[str]:
+def reasons(results: Sequence[CandidateResult], by: Criterion = DEFAULT) -> list[str]:
     """Why each won or lost, in words."""
     winner, able = choose_winner(results, by), entered(results)
     return [_reason(item, winner, able, by) for item in results]
 
 
-def _reason(item: Result, winner: Result, able: Sequence[Result], by: Criterion) -> str:
+def _reason(item: CandidateResult, winner: CandidateResult, able: Sequence[CandidateResult], by: Criterion) -> str:
     best = max(able, key=lambda other: other.mean)
     if item.excess:
         return f"over a limit, so it cannot win: {'; '.join(map(str, item.excess))}"
@@ -83,7 +83,7 @@ def _reason(item: Result, winner: Result, able: Sequence[Result], by: Criterion)
     )
 
 
-def _why(winner: Result, best: Result, by: Criterion) -> str:
+def _why(winner: CandidateResult, best: CandidateResult, by: Criterion) -> str:
     name = by.scorer.name
     if by.rule == "accurate":
         return f"the best mean {name} over the folds, of equals the cheapest to serve (select.rule: accurate)"

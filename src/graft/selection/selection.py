@@ -15,7 +15,7 @@ from graft.metrics.scorer import Scorer
 from graft.models.backbone import Network, build_network
 from graft.models.preprocessing import Geometry
 from graft.parallel.mapper import Mapper, SerialMapper
-from graft.selection.candidates import Result, preprocessings_for
+from graft.selection.candidates import CandidateResult, preprocessings_for
 from graft.selection.controls import Control, ControlInputs, run_controls
 from graft.selection.cost.limits import excesses, refuse_none
 from graft.selection.cost.measure import Served, measure
@@ -39,10 +39,10 @@ class SelectionResult:
         winner: one of ``results``.
     """
 
-    results: tuple[Result, ...]
+    results: tuple[CandidateResult, ...]
     failed: tuple[Failed, ...]
     controls: tuple[Control, ...]
-    winner: Result
+    winner: CandidateResult
 
 
 @dataclass
@@ -52,7 +52,7 @@ class _SelectionRun:
     given: SelectionInputs
     say: Callable[[str], None]
     mapper: Mapper
-    results: list[Result] = dataclasses.field(default_factory=list)
+    results: list[CandidateResult] = dataclasses.field(default_factory=list)
     failed: list[Failed] = dataclasses.field(default_factory=list)
 
     @property
@@ -148,12 +148,12 @@ def run_selection(
     return SelectionResult(tuple(course.results), tuple(course.failed), tuple(run_controls(contestants)), winner)
 
 
-def _told(result: Result, scorer: Scorer) -> str:
+def _told(result: CandidateResult, scorer: Scorer) -> str:
     """The means of what was tried, such as ``head alone: accuracy 0.912, fine-tuned: accuracy 0.934``."""
     return ", ".join(f"{NAMES[name]}: {scorer.said(float(np.mean(of)))}" for name, of in result.trained.items())
 
 
-def _served(item: Result, classes: int) -> Served:
+def _served(item: CandidateResult, classes: int) -> Served:
     """The network as it would be served, but with random weights, which take the same time and need no file."""
     size = item.preprocessing.geometry.size
     depth = None if item.probe.depth == item.blocks - 1 else item.probe.depth

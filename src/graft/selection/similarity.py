@@ -27,7 +27,7 @@ from graft.stats.corrected_ttest import corrected_interval
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.selection.candidates import Result
+    from graft.selection.candidates import CandidateResult
     from graft.selection.inputs import SelectionInputs
 
     Features = NDArray[np.float32]
@@ -114,7 +114,7 @@ def in_words(distance: float | None, gain: Mapping[str, Any], scorer: Scorer = A
     )
 
 
-def similarity_of(winner: Result, given: SelectionInputs) -> dict[str, Any]:
+def similarity_of(winner: CandidateResult, given: SelectionInputs) -> dict[str, Any]:
     """The figures for the winner on the training images; test images stay closed.
 
     Returns:

@@ -18,7 +18,7 @@ import numpy as np
 from graft.core.settings import Candidate
 from graft.parallel.mapper import Mapper
 from graft.parallel.outcomes import Done, Failure, value_of
-from graft.selection.candidates import FoldOutputs, Result, keep_features, probe_candidate, with_scores
+from graft.selection.candidates import CandidateResult, FoldOutputs, keep_features, probe_candidate, with_scores
 from graft.selection.failures import attempt
 from graft.selection.finalists import keep_features_at, train_in_folds
 from graft.selection.inputs import SelectionInputs
@@ -28,30 +28,30 @@ T = TypeVar("T")
 # Images that make a part worth sending: to build the network takes as long as some of them.
 LEAST_IMAGES = 64
 # The network of a candidate or of a finalist, and the images (start, stop) to run it over.
-Part = tuple[Candidate | Result, int, int]
+Part = tuple[Candidate | CandidateResult, int, int]
 
 
 def extract_part(given: SelectionInputs, part: Part) -> str | None:
     """Run a network over some of the images, whose features are then in the cache; the reason if it failed."""
     subject, start, stop = part
     rows = slice(start, stop)
-    if isinstance(subject, Result):
+    if isinstance(subject, CandidateResult):
         return attempt(lambda: keep_features_at(subject, rows, given), "training")
     return attempt(lambda: keep_features(subject, rows, given), "probing")
 
 
-def probe_one(given: SelectionInputs, candidate: Candidate) -> Result | str:
+def probe_one(given: SelectionInputs, candidate: Candidate) -> CandidateResult | str:
     """Probe a candidate; the reason if it failed."""
     return attempt(lambda: probe_candidate(candidate, given), "probing")
 
 
-def train_part_of_folds(given: SelectionInputs, part: tuple[Result, tuple[int, ...]]) -> FoldOutputs | str:
+def train_part_of_folds(given: SelectionInputs, part: tuple[CandidateResult, tuple[int, ...]]) -> FoldOutputs | str:
     """Train a finalist without each of some folds; the reason if it failed."""
     result, folds = part
     return attempt(lambda: train_in_folds(result, folds, given), "training")
 
 
-def probed(given: SelectionInputs, candidates: Sequence[Candidate], mapper: Mapper) -> Iterator[Result | str]:
+def probed(given: SelectionInputs, candidates: Sequence[Candidate], mapper: Mapper) -> Iterator[CandidateResult | str]:
     """Each candidate's result, or why it failed."""
     reasons = extracted(given, candidates, mapper)
     able = [item for item, reason in zip(candidates, reasons, strict=True) if reason is None]
@@ -60,7 +60,9 @@ def probed(given: SelectionInputs, candidates: Sequence[Candidate], mapper: Mapp
         yield result_or_reason(next(outcomes), "probing") if reason is None else reason
 
 
-def trained_in_folds(given: SelectionInputs, results: Sequence[Result], mapper: Mapper) -> Iterator[Result | str]:
+def trained_in_folds(
+    given: SelectionInputs, results: Sequence[CandidateResult], mapper: Mapper
+) -> Iterator[CandidateResult | str]:
     """Each result with its scores on every fold, or why that failed; a worker does some of the folds."""
     reasons = extracted(given, results, mapper)
     parts = split_folds(np.unique(given.data.folds).tolist(), mapper.workers)
@@ -77,7 +79,9 @@ def trained_in_folds(given: SelectionInputs, results: Sequence[Result], mapper: 
         yield with_scores(result, outputs, given) if failed is None else failed
 
 
-def extracted(given: SelectionInputs, subjects: Sequence[Candidate | Result], mapper: Mapper) -> list[str | None]:
+def extracted(
+    given: SelectionInputs, subjects: Sequence[Candidate | CandidateResult], mapper: Mapper
+) -> list[str | None]:
     """Run the networks over the images in parts, where there are several workers to share that; who failed, and why."""
     count = len(given.data.labels)
     parts = min(mapper.workers, count // LEAST_IMAGES)
@@ -88,7 +92,7 @@ def extracted(given: SelectionInputs, subjects: Sequence[Candidate | Result], ma
     outcomes = mapper.map(partial(extract_part, given), items, "running the networks")
     found = []
     for subject in subjects:
-        doing = "training" if isinstance(subject, Result) else "probing"
+        doing = "training" if isinstance(subject, CandidateResult) else "probing"
         of_parts = [result_or_reason(outcome, doing) for outcome in islice(outcomes, parts)]
         found.append(next((reason for reason in of_parts if reason is not None), None))
     return found

@@ -98,7 +98,7 @@ class CheckpointStore:
 
     def open(self, parts: Iterable[object]) -> Checkpoint:
         """The checkpoint of the training that ``parts`` decide, whose texts are stable between processes."""
-        key = key_of(self.identity, code_version(), torch.get_num_threads(), *map(str, parts))
+        key = key_of(self.identity, training_code_version(), torch.get_num_threads(), *map(str, parts))
         return Checkpoint(self.folder / f"{key[:32]}.ckpt", self.seconds)
 
     def clear(self) -> None:
@@ -107,7 +107,7 @@ class CheckpointStore:
 
 
 @cache
-def code_version() -> str:
+def training_code_version() -> str:
     """A hash of the code that trains, and of the versions of the libraries under it."""
     return key_of(*code_of(f"{name}/**/*.py" for name in PACKAGES), *(f"{name} {version(name)}" for name in LIBRARIES))
 

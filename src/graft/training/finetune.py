@@ -48,7 +48,7 @@ HEAD = "head"
 
 
 @dataclass(frozen=True)
-class Task:
+class FineTuningData:
     """What a network is fine-tuned on.
 
     Attributes:
@@ -126,7 +126,7 @@ class TrainingRun:
         return dataclasses.replace(self, fabric=fabric_for(str(self.fabric.device)), mode=mode)
 
 
-def finetune(network: Network, plan: Plan, task: Task, run: TrainingRun) -> Trained:
+def finetune(network: Network, plan: Plan, task: FineTuningData, run: TrainingRun) -> Trained:
     """Train a copy of ``network`` by ``plan``; ``network`` itself is left as it is.
 
     With ``run.checkpoints`` a training that was killed goes on from the end of its last saved epoch, and gives the
@@ -146,7 +146,7 @@ def finetune(network: Network, plan: Plan, task: Task, run: TrainingRun) -> Trai
         return _finetune(network, plan, task, run.in_full_precision())
 
 
-def _finetune(network: Network, plan: Plan, task: Task, run: TrainingRun) -> Trained:
+def _finetune(network: Network, plan: Plan, task: FineTuningData, run: TrainingRun) -> Trained:
     own = copy.deepcopy(network).to(run.fabric.device)
     reset_head(own, derive_seed(run.seed, "head"))
     curve = [_fit_head(own, plan, task, run.settings)] if plan.head_first else []
@@ -221,7 +221,7 @@ def reset_head(network: Network, seed: int) -> None:
         network.head.reset_parameters()
 
 
-def _fit_head(network: Network, plan: Plan, task: Task, settings: Train) -> EpochLoss:
+def _fit_head(network: Network, plan: Plan, task: FineTuningData, settings: Train) -> EpochLoss:
     features = task.extractor.activations(network, len(network.blocks), task.rows)
     # A head that is solved has no batches: classes are evened out by their weight, whichever way was asked for.
     weighting: Weighting | None = None if settings.imbalance == "none" else "balanced"
@@ -230,7 +230,7 @@ def _fit_head(network: Network, plan: Plan, task: Task, settings: Train) -> Epoc
     return EpochLoss(HEAD, 0, solve_head(network.head, features, task.labels[task.rows], weighting, strengths))
 
 
-def _inputs(network: Network, stage: Stage, task: Task, seed: int) -> BatchInputs:
+def _inputs(network: Network, stage: Stage, task: FineTuningData, seed: int) -> BatchInputs:
     """Kept activations where nothing before the boundary changes; else augmented images through the frozen part.
 
     Of these some views are kept where that is possible.
@@ -246,7 +246,7 @@ def _inputs(network: Network, stage: Stage, task: Task, seed: int) -> BatchInput
     return cached_views(augmented, stage.epochs) or augmented
 
 
-def _result_identity(network: Network, plan: Plan, task: Task, run: TrainingRun) -> list[object]:
+def _result_identity(network: Network, plan: Plan, task: FineTuningData, run: TrainingRun) -> list[object]:
     """Everything that decides the result of a fine-tuning but for the code and the augmentation's options."""
     fabric = run.fabric
     return [

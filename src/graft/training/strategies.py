@@ -55,12 +55,12 @@ class Plan:
         return None if self.stage is None else self.stage.start
 
 
-def extract(blocks: int, train: Train) -> Plan:
+def extract_plan(blocks: int, train: Train) -> Plan:
     """A linear head on the frozen backbone, and nothing else."""
     return Plan(True, None)
 
 
-def finetune(blocks: int, train: Train) -> Plan:
+def finetune_plan(blocks: int, train: Train) -> Plan:
     """Linear probing, then fine-tuning (LP-FT): the fitted head, then blocks and head at rates that fall with depth.
 
     A head that fits before the backbone moves keeps the pretrained features from being distorted (A. Kumar et al.,
@@ -70,14 +70,14 @@ def finetune(blocks: int, train: Train) -> Plan:
     twenty-four.
     """
     if not train.epochs:
-        return extract(blocks, train)
+        return extract_plan(blocks, train)
     start = blocks - max(1, math.ceil(train.unfreeze * blocks))
     rate = train.learning_rate
     stage = Stage("fine-tuning", start, train.epochs, rate, rate * train.backbone_lr_ratio, False, train.layer_decay)
     return Plan(True, stage)
 
 
-def scratch(blocks: int, train: Train) -> Plan:
+def scratch_plan(blocks: int, train: Train) -> Plan:
     """Every block from random weights, at the head's rate.
 
     Raises:
@@ -111,14 +111,14 @@ class Strategy:
 
 
 STRATEGIES: dict[str, Strategy] = {
-    "extract": Strategy(extract, "the head alone, on a frozen backbone: features that fit already"),
-    "finetune": Strategy(finetune, "the head, then the blocks at rates that fall with depth: most data"),
+    "extract": Strategy(extract_plan, "the head alone, on a frozen backbone: features that fit already"),
+    "finetune": Strategy(finetune_plan, "the head, then the blocks at rates that fall with depth: most data"),
     "wise_ft": Strategy(
-        finetune,
+        finetune_plan,
         "the mean of the weights of `extract` and `finetune`: features that nearly fit",
         members=("extract", "finetune"),
     ),
-    "scratch": Strategy(scratch, "everything from random weights: the control", blank=True),
+    "scratch": Strategy(scratch_plan, "everything from random weights: the control", blank=True),
 }
 # What earlier versions called them, and what does the same now.
 RENAMED = {"staged": "finetune", "gradual": "finetune", "full": "finetune"}

@@ -12,15 +12,15 @@ import torch
 from torch import nn
 
 from graft.core.settings import Pretrain, Train
-from graft.evaluation.compare.transfer import compare
-from graft.features.cache import Store
+from graft.evaluation.compare.transfer import compare_with_control
+from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Network, Pool
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pretraining.pretrain import LabelledImages, pretrain, probabilities
 from graft.stats.bootstrap import Resampling
 from graft.training.compute.devices import fabric_for
-from graft.training.finetune import Task, TrainingRun, finetune
+from graft.training.finetune import FineTuningData, TrainingRun, finetune
 from graft.training.strategies import STRATEGIES
 
 CLASSES, SIDE = 4, 16
@@ -79,7 +79,7 @@ def test_random_weights_decide_nothing(tmp_path: Path) -> None:
 def verdict_on(network: Network, strategy: str, per_class: int, settings: Train, folder: Path) -> str:
     images, labels = task(per_class * CLASSES, 2, first=1)
     rows = np.ones(len(labels), dtype=bool)
-    extractor = Extractor(images, "planted", PREPROCESSING, Store(folder), torch.device("cpu"))
+    extractor = Extractor(images, "planted", PREPROCESSING, ArrayCache(folder), torch.device("cpu"))
     torch.manual_seed(7)
     sides = ((network, strategy), (small(), "scratch"))
     unseen, truth = task(400, 3, first=1)
@@ -88,8 +88,8 @@ def verdict_on(network: Network, strategy: str, per_class: int, settings: Train,
     for number, (start, name) in enumerate(sides):
         plan = STRATEGIES[name].plan(len(start.blocks), settings)
         trained = finetune(
-            start, plan, Task(extractor, labels, rows), TrainingRun(settings, number, fabric_for("cpu"))
+            start, plan, FineTuningData(extractor, labels, rows), TrainingRun(settings, number, fabric_for("cpu"))
         ).network
         said.append(probabilities(trained, PREPROCESSING, data))
-    found = compare(truth.astype(np.intp), *said, Resampling(np.arange(400), 500, 0))
+    found = compare_with_control(truth.astype(np.intp), *said, Resampling(np.arange(400), 500, 0))
     return found.verdict

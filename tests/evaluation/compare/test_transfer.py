@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graft.evaluation.compare.transfer import compare, label_curve, verdict_of
+from graft.evaluation.compare.transfer import compare_with_control, label_curve, verdict_of
 from graft.stats.bootstrap import Interval, Resampling
 from graft.stats.paired import compare_pair
 from tests.planted_evaluation import named_rightly, sure_of
@@ -23,7 +23,7 @@ def _model(share: float, seed: int) -> np.ndarray:
     ("ours", "control", "verdict"), [(0.9, 0.7, "helps"), (0.8, 0.8, "undecided"), (0.6, 0.8, "hurts")]
 )
 def test_planted_cases(ours: float, control: float, verdict: str) -> None:
-    found = compare(LABELS, _model(ours, 0), _model(control, 1), Resampling(np.arange(N), 1000, 0), 20)
+    found = compare_with_control(LABELS, _model(ours, 0), _model(control, 1), Resampling(np.arange(N), 1000, 0), 20)
     assert found.verdict == verdict
     assert found.transferred is not None and found.control is not None and found.interval is not None
     assert found.difference == pytest.approx(found.transferred.accuracy - found.control.accuracy)
@@ -33,7 +33,7 @@ def test_planted_cases(ours: float, control: float, verdict: str) -> None:
 
 def test_same_model_twice_is_undecided() -> None:
     model = _model(0.8, 0)
-    found = compare(LABELS, model, model, Resampling(np.arange(N), 1000, 0))
+    found = compare_with_control(LABELS, model, model, Resampling(np.arange(N), 1000, 0))
     assert found.verdict == "undecided" and found.difference == 0
     assert found.interval is not None and found.interval.low < 0 < found.interval.high
 
@@ -42,7 +42,7 @@ def test_same_model_twice_is_undecided() -> None:
 def test_a_handful_of_images_cannot_decide(differing: int, verdict: str) -> None:
     right = np.arange(N) >= differing
     ours, control = sure_of(LABELS, K), sure_of(named_rightly(LABELS, right, K), K)
-    found = compare(LABELS, ours, control, Resampling(np.arange(N), 1000, 0))
+    found = compare_with_control(LABELS, ours, control, Resampling(np.arange(N), 1000, 0))
     assert found.interval is not None and (found.interval.low > 0) == (verdict == "helps")
     assert found.verdict == verdict and found.reason is None
 
@@ -52,7 +52,7 @@ def test_the_verdict_on_transfer_is_that_of_comparing_two_models(ours: int, cont
     labels, place = np.zeros(100, dtype=np.intp), np.arange(100)
     right = [place >= control, (place < control) | (place >= control + ours)]
     said = [sure_of(named_rightly(labels, who, 2), 2) for who in right]
-    found = compare(labels, *said, Resampling(place, 1000, 0))
+    found = compare_with_control(labels, *said, Resampling(place, 1000, 0))
     pair = compare_pair(*right, place)
     assert (found.difference, found.interval, found.p_value) == (pair.difference, pair.interval, pair.p_value)
     assert found.verdict == {"first": "helps", "second": "hurts", "undecided": "undecided"}[pair.better]
@@ -63,12 +63,14 @@ def test_copies_of_one_image_count_once() -> None:
     right = np.arange(N) >= 20
     units = np.where(right, np.arange(N) - 19, 0)
     control = sure_of(named_rightly(LABELS, right, K), K)
-    found = compare(LABELS, sure_of(LABELS, K), control, Resampling(units, 1000, 0))
+    found = compare_with_control(LABELS, sure_of(LABELS, K), control, Resampling(units, 1000, 0))
     assert found.verdict == "undecided"
 
 
 def test_without_a_control_it_is_undecided_and_says_why() -> None:
-    found = compare(LABELS, _model(0.8, 0), None, Resampling(np.arange(N), 100, 0), no_control="none was asked for")
+    found = compare_with_control(
+        LABELS, _model(0.8, 0), None, Resampling(np.arange(N), 100, 0), no_control="none was asked for"
+    )
     assert (found.verdict, found.reason, found.difference) == ("undecided", "none was asked for", None)
     assert found.to_json()["control_accuracy"] is None
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from graft.core.errors import DataError
 from graft.evaluation.inference import answers_of
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, decoded
 from graft.inference.artifact import Artifact
 from graft.inference.predictor import Predictor
@@ -125,7 +125,7 @@ def test_one_file_gives_the_same_pixels_and_probabilities_at_all_doors(name: str
     evaluated = answers_of(models, [path], CLASSES)
     for geometry in geometries:
         model = models[str(geometry.size)]
-        trained = decoded(ImageSet(tmp_path, (name,), (name,)), geometry, Store(tmp_path / "cache"))
+        trained = decoded(ImageSet(tmp_path, (name,), (name,)), geometry, ArrayCache(tmp_path / "cache"))
         served = model.preprocess(path.read_bytes())
         assert np.array_equal(trained[0], served)
         assert np.array_equal(model.predict_batch([served]).probabilities, model.predict([path]))

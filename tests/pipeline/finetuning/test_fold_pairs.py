@@ -16,7 +16,7 @@ from graft.core.config import load_params
 from graft.core.determinism import make_deterministic
 from graft.core.settings import Candidate
 from graft.core.workspace import Workspace
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
 from graft.pipeline import evaluate, finetune, ingest, locate, split, tune, validate
 from graft.pipeline.finetuning.fold_pairs import fold_pairs
@@ -78,7 +78,7 @@ def resolved(workspace: Workspace, weights: str = "source") -> Finetuning:
     """The stage's work for twelve images in three folds, of which nothing is read."""
     params = load_params(workspace.params)
     data = TrainSet(ImageSet(Path(), (), ()), np.arange(12) % 2, np.arange(12) % 3, ("a", "b"))
-    given = selection_inputs(data, params, workspace.source_models, Store(workspace.cache))
+    given = selection_inputs(data, params, workspace.source_models, ArrayCache(workspace.cache))
     winner = Winner(Candidate(ARCH, weights, 3, 32), 3, 4, {})
     write_source(workspace)
     trainer = trainer_for(winner.candidate, winner.depth, given)

@@ -19,7 +19,7 @@ from graft.core.settings import Compute
 from graft.training.checkpoint import CheckpointStore
 from graft.training.compute.distributed import distributed_fabric, launch, local_indices, loss_weight, written_once
 from graft.training.finetune import TrainingRun, finetune
-from graft.training.strategies import finetune as finetune_plan
+from graft.training.strategies import finetune_plan as finetune_plan
 from tests.training.small import COUNT, LABELS, SETTINGS, task, tiny
 
 # Shares of unlike size: 24 images in batches of 7 or 6 or so.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lightning_fabric import Fabric
 
 from graft.core.settings import Compute, Train
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
 from graft.models.backbone import BackboneParts, Layout, Network, build_network
 from graft.models.zoo.registry import builder_for
@@ -40,7 +40,7 @@ from graft.training.compute.precision_autotune import (
     timings_key,
     training_gmacs,
 )
-from graft.training.finetune import Task
+from graft.training.finetune import FineTuningData
 from graft.training.strategies import STRATEGIES
 
 CPU = torch.device("cpu")
@@ -190,7 +190,9 @@ def chosen(network: Network, compute: Compute, folder: Path, size: int = 32, epo
     """The mode of a training of eight images."""
     images = np.zeros((8, size, size, 3), np.uint8)
     preprocessing = builder_for("resnet18").preprocessing("resnet18", size)
-    task = Task(Extractor(images, "none", preprocessing, Store(folder), CPU), np.arange(8) % 3, np.ones(8, dtype=bool))
+    task = FineTuningData(
+        Extractor(images, "none", preprocessing, ArrayCache(folder), CPU), np.arange(8) % 3, np.ones(8, dtype=bool)
+    )
     settings = Train(epochs=epochs, batch_size=4)
     plan = STRATEGIES["finetune"].plan(len(network.blocks), settings)
     return ModeAutotuner(compute, folder)(network, plan, task, settings, CPU)

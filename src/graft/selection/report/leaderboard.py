@@ -19,7 +19,7 @@ from graft.selection.rule import DEFAULT, Criterion, ranked, reasons
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graft.selection.candidates import Result
+    from graft.selection.candidates import CandidateResult
 
 CANDIDATE, CONTROL = "candidate", "control"
 # Whole numbers that some rows do not have.
@@ -35,13 +35,13 @@ COLUMNS = (
 )
 
 
-def names_of(results: Sequence[Result]) -> list[str]:
+def names_of(results: Sequence[CandidateResult]) -> list[str]:
     """Names as :func:`graft.selection.report.names.name_of` gives them, told apart by depth where they are the same."""
     return unique_names([name_of(item) for item in results], [str(item.candidate.depth) for item in results])
 
 
 def table(
-    results: Sequence[Result],
+    results: Sequence[CandidateResult],
     failed: Sequence[Failed] = (),
     controls: Sequence[Control] = (),
     by: Criterion = DEFAULT,
@@ -75,16 +75,16 @@ def table(
     return found.astype(dict.fromkeys(WHOLE, "Int64"))
 
 
-def _yet(result: Result, why: str, controls: Sequence[Control], by: Criterion) -> str:
+def _yet(result: CandidateResult, why: str, controls: Sequence[Control], by: Criterion) -> str:
     return unbeaten(controls, result, by.scorer) if why.startswith("chosen") else ""
 
 
-def _row(result: Result, scorer: Scorer) -> dict[str, Any]:
+def _row(result: CandidateResult, scorer: Scorer) -> dict[str, Any]:
     score = {"score": round(scorer.shown(result.mean), 4), "score_se": round(standard_error(result.scores), 4)}
     return {**score, **_network(result), **_figures(result, scorer)}
 
 
-def _network(result: Result) -> dict[str, Any]:
+def _network(result: CandidateResult) -> dict[str, Any]:
     return {
         "arch": result.candidate.arch,
         "weights": result.candidate.weights,
@@ -95,7 +95,7 @@ def _network(result: Result) -> dict[str, Any]:
     }
 
 
-def _figures(result: Result, scorer: Scorer) -> dict[str, Any]:
+def _figures(result: CandidateResult, scorer: Scorer) -> dict[str, Any]:
     cost, whole, measured = result.cost, result.whole or result.cost, result.measured
     return {
         **_spread("finetuned", result.finetuned, scorer),
@@ -159,7 +159,7 @@ def _control_row(item: Control, scorer: Scorer) -> dict[str, Any]:
     return {**network, "name": item.name, "kind": CONTROL, **score, "fold_scores": folds, "why": item.why}
 
 
-def agreement(results: Sequence[Result], scorer: Scorer = ACCURACY) -> dict[str, Any]:
+def agreement(results: Sequence[CandidateResult], scorer: Scorer = ACCURACY) -> dict[str, Any]:
     """Content of agreement.json, see :func:`graft.selection.report.proxy_correlation.to_json`; without timings."""
     names = names_of(results)
     return to_json(agreements(results, scorer), names.__getitem__, scorer)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from graft.core.settings import Candidate
-    from graft.selection.candidates import Result
+    from graft.selection.candidates import CandidateResult
 
 
-def name_of(result: Result) -> str:
+def name_of(result: CandidateResult) -> str:
     """Short name for tables and plots, such as ``resnet18 (source, 32 px)``."""
     return _name(result.candidate, result.preprocessing.geometry.size)
 

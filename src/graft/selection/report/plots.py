@@ -11,7 +11,7 @@ import numpy as np
 from graft.core.plotting import plotting, save_svg
 from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.best import standard_error
-from graft.selection.candidates import Result
+from graft.selection.candidates import CandidateResult
 from graft.selection.controls import Control
 from graft.selection.report.leaderboard import names_of
 from graft.selection.rule import DEFAULT, Criterion, choose_winner, ranked
@@ -23,7 +23,9 @@ BLUE, GREY, ORANGE = "#0072b2", "#767676", "#d55e00"
 MOST_LABELS = 12
 
 
-def draw_scores(results: Sequence[Result], controls: Sequence[Control], path: Path, scorer: Scorer = ACCURACY) -> None:
+def draw_scores(
+    results: Sequence[CandidateResult], controls: Sequence[Control], path: Path, scorer: Scorer = ACCURACY
+) -> None:
     """Mean score of every candidate with one standard error to each side, best on top, and the controls below."""
     rows = ranked(results)[::-1]
     known = [item for item in reversed(controls) if item.mean is not None]
@@ -58,7 +60,7 @@ def _legend(figure: Any, axes: Any) -> None:
     figure.legend(once.values(), once.keys(), loc="outside upper left", ncols=3, fontsize="small", frameon=False)
 
 
-def draw_depths(results: Sequence[Result], path: Path, scorer: Scorer = ACCURACY) -> None:
+def draw_depths(results: Sequence[CandidateResult], path: Path, scorer: Scorer = ACCURACY) -> None:
     """Score of a linear head at every depth of every candidate; the depth that was taken is marked."""
     figure, axes = plotting().subplots(figsize=(8, 4.2 + 0.22 * np.ceil(len(results) / 2)), layout="constrained")
     for number, (result, name) in enumerate(zip(results, names_of(results), strict=True)):
@@ -86,7 +88,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def draw_pareto(results: Sequence[Result], path: Path, by: Criterion = DEFAULT) -> None:
+def draw_pareto(results: Sequence[CandidateResult], path: Path, by: Criterion = DEFAULT) -> None:
     """Score against the measured time of one image, with the Pareto front; without times an empty plot says so."""
     timed = [item for item in ranked(results) if item.measured is not None]
     figure, axes = plotting().subplots(figsize=(8, 4.8), layout="constrained")
@@ -121,7 +123,7 @@ def draw_pareto(results: Sequence[Result], path: Path, by: Criterion = DEFAULT) 
     save_svg(figure, path)
 
 
-def _point(axes: Any, item: Result, chosen: bool, scorer: Scorer) -> None:
+def _point(axes: Any, item: CandidateResult, chosen: bool, scorer: Scorer) -> None:
     assert item.measured is not None
     time = item.measured.latency_ms
     kind = "over a limit" if item.excess else "finalist, trained in every fold" if item.is_finalist else "linear probe"

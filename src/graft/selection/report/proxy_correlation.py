@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from graft.metrics.scorer import ACCURACY, Scorer
-from graft.selection.candidates import Result
+from graft.selection.candidates import CandidateResult
 
 LEAST_FOR_RANKS = 3
 LEAST_FOR_REGRET = 2
 
 # The scores that could have chosen instead of fine-tuning: the key in agreement.json, the name for people, the figure.
-SCORES: dict[str, tuple[str, Callable[[Result], float | None]]] = {
+SCORES: dict[str, tuple[str, Callable[[CandidateResult], float | None]]] = {
     "probe": ("The linear probe", lambda item: item.probe.mean),
     "knn": ("k-NN", lambda item: item.knn),
     "logme": ("LogME", lambda item: item.logme),
@@ -47,13 +47,13 @@ class Agreement:
     regret_reason: str | None
 
 
-def agreements(results: Sequence[Result], scorer: Scorer = ACCURACY) -> dict[str, Agreement]:
+def agreements(results: Sequence[CandidateResult], scorer: Scorer = ACCURACY) -> dict[str, Agreement]:
     """Every row of :data:`SCORES`; candidates over a limit take no part."""
     return {key: _agreement(name, figure, results, scorer) for key, (name, figure) in SCORES.items()}
 
 
 def _agreement(
-    name: str, figure: Callable[[Result], float | None], results: Sequence[Result], scorer: Scorer
+    name: str, figure: Callable[[CandidateResult], float | None], results: Sequence[CandidateResult], scorer: Scorer
 ) -> Agreement:
     able = [(place, item) for place, item in enumerate(results) if not item.excess]
     scores = {place: score for place, item in able if (score := figure(item)) is not None}

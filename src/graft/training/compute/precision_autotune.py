@@ -44,7 +44,7 @@ from graft.training.strategies import Plan
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from graft.training.finetune import Task
+    from graft.training.finetune import FineTuningData
 
 # How much faster than plain float32 a mode has to be to be taken: less is within the noise of a shared machine.
 MARGIN = 1.1
@@ -71,7 +71,9 @@ class Timings:
         return mode if speed_up >= MARGIN else self.speed_ups[0][0]
 
 
-def usual_mode(network: Network, plan: Plan, task: Task, settings: Train, device: torch.device) -> Mode | None:
+def usual_mode(
+    network: Network, plan: Plan, task: FineTuningData, settings: Train, device: torch.device
+) -> Mode | None:
     """The mode that is taken without a trial; None: as torch is set."""
     return default_mode(network, task.extractor.preprocessing.geometry.size, device, torch.get_num_threads())
 
@@ -88,7 +90,9 @@ class ModeAutotuner:
     compute: Compute
     folder: Path
 
-    def __call__(self, network: Network, plan: Plan, task: Task, settings: Train, device: torch.device) -> Mode | None:
+    def __call__(
+        self, network: Network, plan: Plan, task: FineTuningData, settings: Train, device: torch.device
+    ) -> Mode | None:
         """What ``compute.precision`` names; if that is ``auto``, what a trial finds where the training is worth one."""
         threads = self.compute.threads or available_cores()
         if self.compute.precision != "auto":

@@ -36,7 +36,7 @@ class Objective(Protocol):
     """A loss, and the modules that it trains beside the network and that are dropped afterwards.
 
     To add one (distillation, a domain discriminator), write a class with these two members and pass it in
-    :class:`graft.training.finetune.Task`.
+    :class:`graft.training.finetune.FineTuningData`.
     """
 
     @property

@@ -24,7 +24,7 @@ def batch(count: int = 5, size: int = 24) -> torch.Tensor:
 
 
 def policy(name: str, size: int = 24, **values: float) -> Policy:
-    defaults = default_policies(name).picks[0].values
+    defaults = default_policies(name).policies[0].values
     return build_policy(PolicyConfig((PolicySpec(name, {**defaults, **values}),)), size)
 
 

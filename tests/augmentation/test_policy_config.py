@@ -33,7 +33,7 @@ def read(policy: Any) -> PolicyConfig:
 )
 def test_what_is_written_is_what_is_picked(written: Any, picks: list[tuple[str, dict[str, float]]]) -> None:
     choice = read(written)
-    assert [(pick.name, dict(pick.values)) for pick in choice.picks] == picks
+    assert [(pick.name, dict(pick.values)) for pick in choice.policies] == picks
     build_policy(choice, 8)
 
 

@@ -129,7 +129,7 @@ def check_domain(choice: PolicyConfig, name: str) -> None:
     broken = exceeds(choice, DOMAINS[name])
     if not broken:
         return
-    guilty = [pick.name for pick in choice.picks if set(broken) & set(pick.changes)]
+    guilty = [pick.name for pick in choice.policies if set(broken) & set(pick.changes)]
     reasons = [_reason(kind, amount, DOMAINS[name].limits[kind]) for kind, amount in broken.items()]
     raise ConfigError(
         f"the augmentation {' with '.join(map(repr, guilty))} would not keep the labels of the domain {name!r}:\n"
@@ -174,8 +174,8 @@ def _tamed(choice: PolicyConfig, domain: Domain) -> PolicyConfig | None:
     """The same policies with options lowered to the limits, or None where that is not enough."""
     broken = exceeds(choice, domain)
     picks = []
-    for pick in choice.picks:
-        lower = {kind: _share(pick, kind, choice, domain) for kind in broken if kind in pick.recipe.options}
+    for pick in choice.policies:
+        lower = {kind: _share(pick, kind, choice, domain) for kind in broken if kind in pick.definition.options}
         picks.append(PolicySpec(pick.name, {**pick.values, **lower}))
     tamed = PolicyConfig(tuple(picks))
     return None if exceeds(tamed, domain) else tamed

@@ -171,30 +171,30 @@ class Policy:
     """Configured policies, built for one image size.
 
     Attributes:
-        vary: a uint8 tensor (3, side, side) -> one (3, size, size), drawn from torch's global generator; None: images
-            stay as they are. :func:`augment_batch` gives each image its own seed.
+        transform: a uint8 tensor (3, side, side) -> one (3, size, size), drawn from torch's global generator; None:
+            images stay as they are. :func:`augment_batch` gives each image its own seed.
         mixing: how a batch is mixed after that; None: not at all.
         enlargement: side that images should have, as a multiple of the size they leave with: more than 1 where the
             policy begins with a crop, which would otherwise have to upsample.
     """
 
-    vary: Vary | None = None
+    transform: Vary | None = None
     mixing: BatchMixing | None = None
     enlargement: float = 1.0
 
     @property
     def changes_anything(self) -> bool:
         """Whether there is anything to do."""
-        return self.vary is not None or self.mixing is not None
+        return self.transform is not None or self.mixing is not None
 
 
 def build_policy(choice: PolicyConfig, size: int) -> Policy:
     """Build the transforms of parsed policies for images of ``size`` x ``size`` pixels."""
     from graft.core.compat.torchvision import v2
 
-    parts = [step for pick in choice.picks for step in pick.recipe.steps(pick.values)]
+    parts = [step for pick in choice.policies for step in pick.definition.steps(pick.values)]
     transforms = [transform for step in parts for transform in step.transforms(v2, size)]
-    mixings = [pick.recipe.mixing(pick.values) for pick in choice.picks if pick.recipe.mixing is not None]
+    mixings = [pick.definition.mixing(pick.values) for pick in choice.policies if pick.definition.mixing is not None]
     enlargement = steps.ENLARGEMENT if parts and parts[0].changes.get("crop") else 1.0
     return Policy(v2.Compose(transforms) if transforms else None, mixings[0] if mixings else None, enlargement)
 
@@ -217,12 +217,12 @@ def augment_batch(policy: Policy, images: torch.Tensor, seeds: Sequence[int]) ->
 
     if len(seeds) != len(images):
         raise ValueError(f"{len(images)} images need as many seeds, not {len(seeds)}")
-    if policy.vary is None or not len(images):
+    if policy.transform is None or not len(images):
         return images
     varied = []
     with torch.random.fork_rng(devices=[]):
         for image, seed in zip(images.permute(0, 3, 1, 2), seeds, strict=True):
             # Not torch.manual_seed, which would seed every GPU as well.
             torch.default_generator.manual_seed(seed)
-            varied.append(policy.vary(image.contiguous()))
+            varied.append(policy.transform(image.contiguous()))
     return torch.stack(varied).permute(0, 2, 3, 1).contiguous()

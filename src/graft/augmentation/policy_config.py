@@ -21,31 +21,31 @@ class PolicySpec:
     values: Mapping[str, float]
 
     @property
-    def recipe(self) -> PolicyDefinition:
+    def definition(self) -> PolicyDefinition:
         """The policy's row in the table."""
         return POLICIES[self.name]
 
     @property
     def changes(self) -> dict[str, float]:
         """Kind of change -> largest amount."""
-        return self.recipe.changes(self.values)
+        return self.definition.changes(self.values)
 
 
 @dataclass(frozen=True)
 class PolicyConfig:
     """Policies in the order in which they are applied; at most one is a batch policy, and it is the last."""
 
-    picks: tuple[PolicySpec, ...]
+    policies: tuple[PolicySpec, ...]
 
     @property
     def changes(self) -> dict[str, float]:
         """Kind of change -> largest amount, of all policies together."""
-        kinds = {kind for pick in self.picks for kind in pick.changes}
-        return {kind: sum(pick.changes.get(kind, 0.0) for pick in self.picks) for kind in sorted(kinds)}
+        kinds = {kind for pick in self.policies for kind in pick.changes}
+        return {kind: sum(pick.changes.get(kind, 0.0) for pick in self.policies) for kind in sorted(kinds)}
 
     def as_json(self) -> list[dict[str, Any]]:
         """Names and option values in order, for cache keys and cards."""
-        return [{"name": pick.name, "options": dict(pick.values)} for pick in self.picks]
+        return [{"name": pick.name, "options": dict(pick.values)} for pick in self.policies]
 
 
 def parse_policies(settings: Augment) -> PolicyConfig:
@@ -131,11 +131,11 @@ def _listed(names: Iterable[str]) -> str:
 
 def as_yaml(choice: PolicyConfig) -> str:
     """The policies as one line of params.yaml, without options at their defaults."""
-    written = [_pick_as_yaml(pick) for pick in choice.picks]
+    written = [_pick_as_yaml(pick) for pick in choice.policies]
     return written[0] if len(written) == 1 else _listed(written)
 
 
 def _pick_as_yaml(pick: PolicySpec) -> str:
-    told = {name: value for name, value in pick.values.items() if value != pick.recipe.options[name].default}
+    told = {name: value for name, value in pick.values.items() if value != pick.definition.options[name].default}
     inner = ", ".join(f"{name}: {value:g}" for name, value in told.items())
     return f"{{{pick.name}: {{{inner}}}}}" if told else pick.name

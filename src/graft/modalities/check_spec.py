@@ -28,11 +28,11 @@ class CheckSpec:
         remedy: what to do where it is not met.
         found: format of the value that was found; a table with a column ``found`` has it in words already.
         needed: training cannot work where it is not met, so it can be neither a warning nor ignored.
-        of_set: it is about the set of samples as a whole, of which quarantine leaves none out.
+        dataset_level: it is about the set of samples as a whole, of which quarantine leaves none out.
         whole_class: quarantine leaves out every sample of a class that breaks it.
         explains: checks that the same files break for the same reason, so that they need no finding of their own.
-        spared: a boolean column; quarantine keeps the rows where it is true (the first of the copies).
-        absent: why the column may be missing from the table; the check does not apply then.
+        exempt_column: a boolean column; quarantine keeps the rows where it is true (the first of the copies).
+        missing_reason: why the column may be missing from the table; the check does not apply then.
     """
 
     name: str
@@ -45,15 +45,15 @@ class CheckSpec:
     remedy: str
     found: str = "{}"
     needed: bool = False
-    spared: str | None = None
-    of_set: bool = False
+    exempt_column: str | None = None
+    dataset_level: bool = False
     whole_class: bool = False
     explains: tuple[str, ...] = ()
-    absent: str | None = None
+    missing_reason: str | None = None
 
     @property
     def choices(self) -> tuple[SeverityChoice, ...]:
         """The severities it can have: not all can leave files out, and what training needs cannot be ignored."""
-        leaves_out = self.whole_class or (self.table == "images" and not self.of_set)
+        leaves_out = self.whole_class or (self.table == "images" and not self.dataset_level)
         quarantine: tuple[SeverityChoice, ...] = ("quarantine",) if leaves_out else ()
         return ("critical", *quarantine) if self.needed else ("critical", "warning", *quarantine, "ignore")

@@ -51,7 +51,7 @@ def run(params: Params, workspace: Workspace) -> None:
     drawn = sample(splits, params.augment.preview_images, params.seed)
     views = _views(params, workspace)
     shown = {name: [geometry.load(raw / path) for path in drawn["path"]] for name, geometry in views.items()}
-    says = "; ".join(pick.recipe.says for pick in choice.picks)
+    says = "; ".join(pick.definition.says for pick in choice.policies)
     title = f"augmentation {as_yaml(choice)} at {_SIZE} px: {says}"
     policy = build_policy(choice, _SIZE)
     with atomic_dir(workspace.augmentation) as folder:

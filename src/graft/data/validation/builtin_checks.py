@@ -81,7 +81,7 @@ _FIRST = (
         lambda limits: {"value_set": [False]},
         lambda limits: "no image, nor a near copy or another of its group, is in both train and test",
         "nothing has to be done: the training copy is left out, so that the test stays honest",
-        spared="test_copy",
+        exempt_column="test_copy",
         explains=_COPIES,
     ),
     CheckSpec(
@@ -108,7 +108,7 @@ _LAST = (
         "nothing has to be done where one camera shows one scene: only equal hashes then count as copies. Frames that "
         "follow one another should name their clip or day in a table's column group, lest they lie in both training "
         "and test. Where they are real copies, lower validation.near_duplicate_distance",
-        of_set=True,
+        dataset_level=True,
     ),
     CheckSpec(
         "duplicates",
@@ -119,7 +119,7 @@ _LAST = (
         lambda limits: {"max_value": 1},
         lambda limits: "no image is there twice, nor nearly so",
         "nothing has to be done: copies stay on one side of every split; take them out if they are mistakes",
-        spared="first_copy",
+        exempt_column="first_copy",
     ),
     CheckSpec(
         "cluster_size",
@@ -130,7 +130,7 @@ _LAST = (
         lambda limits: {"max_value": LARGE_CLUSTER},
         lambda limits: f"no more than {LARGE_CLUSTER} images look like copies of one another",
         "if they are different images, lower validation.near_duplicate_distance",
-        spared="first_copy",
+        exempt_column="first_copy",
         explains=("duplicates",),
     ),
     CheckSpec(

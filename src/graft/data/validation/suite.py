@@ -150,7 +150,7 @@ def not_checked(manifest: pd.DataFrame, params: Params, reference: Reference = N
             return "there is no packaged model to compare with"
         if check.table == "drift" and reference.distributions is None:
             return "there is no other validated data to compare with"
-        return check.absent if check.absent is not None and check.column not in columns else None
+        return check.missing_reason if check.missing_reason is not None and check.column not in columns else None
 
     reasons = {check.name: reason(check) for check in checks_of(modality)}
     return {name: why for name, why in reasons.items() if why is not None}
@@ -177,8 +177,8 @@ class _CheckRunner:
         finding = self._finding(check, keys, ValidatedTables({check.table: table}, rows))
         if check.whole_class:
             return replace(finding, left_out=tuple(rows.loc[rows["label"].isin(keys or ()), "path"]))
-        spared = set(table.loc[table[check.spared], "path"]) if check.spared else set()
-        return replace(finding, left_out=tuple(path for path in keys or () if path not in spared))
+        exempt = set(table.loc[table[check.exempt_column], "path"]) if check.exempt_column else set()
+        return replace(finding, left_out=tuple(path for path in keys or () if path not in exempt))
 
     def _finding(self, check: CheckSpec, broken: Sequence[str] | None, tables: ValidatedTables) -> Finding:
         severity = self.chosen[check.name]

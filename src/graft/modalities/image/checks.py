@@ -48,7 +48,7 @@ CHECKS = (
         "preprocess.fit pad or squash shows all of it; auto finds out what is best where a quarter of the images "
         "are so",
         found="{}% is cut away",
-        absent="preprocess.fit is one that cuts nothing away",
+        missing_reason="preprocess.fit is one that cuts nothing away",
     ),
     CheckSpec(
         "depth",
@@ -61,7 +61,7 @@ CHECKS = (
         "set image.depth_scaling to dataset (from the least to the largest number of the training images) or to file "
         "(of each image)",
         found="uses {}% of its range",
-        absent="no image has more than 8 bits, or image.depth_scaling is file",
+        missing_reason="no image has more than 8 bits, or image.depth_scaling is file",
     ),
     CheckSpec(
         "brightness",

@@ -63,6 +63,7 @@ def test_the_reference_outlives_runs_and_repeats_change_nothing(
             "source": "../images",
             "follow_links": False,
             "label_from": None,
+            "modality": "auto",
             "pack": 0,
             "test_fraction": 0.2,
             "train_per_class": None,

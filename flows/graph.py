@@ -31,7 +31,7 @@ raise SystemExit(main())
 
 
 @dataclass(frozen=True)
-class Stage:
+class DvcStage:
     """A stage of dvc.yaml: its name, and the paths of its outputs."""
 
     name: str
@@ -51,7 +51,7 @@ class ChangedInput:
     content: str
 
 
-def stages_in_order(root: Path, targets: Sequence[str] = (), named: Collection[str] = ()) -> list[Stage]:
+def stages_in_order(root: Path, targets: Sequence[str] = (), named: Collection[str] = ()) -> list[DvcStage]:
     """The stages of dvc.yaml in the order in which ``dvc repro`` runs them.
 
     Args:
@@ -76,7 +76,7 @@ def stages_in_order(root: Path, targets: Sequence[str] = (), named: Collection[s
             wanted |= {stage for target in wanted for stage in nx.descendants(graph, target)}
         # An arrow leads from a stage to what it needs.
         ordered = [stage for stage in nx.dfs_postorder_nodes(graph) if stage in wanted]
-        return [Stage(item.addressing, tuple(Path(out.fs_path) for out in item.outs)) for item in ordered]
+        return [DvcStage(item.addressing, tuple(Path(out.fs_path) for out in item.outs)) for item in ordered]
 
 
 def changed_stages(root: Path, stages: Sequence[str]) -> set[str]:

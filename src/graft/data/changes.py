@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.data.sources.registry import list_source
-from graft.modalities.registry import find_modality
+from graft.data.sources.registry import list_data_source
 
 if TYPE_CHECKING:
     from graft.core.settings import Params
@@ -55,14 +54,7 @@ def compare_with_ingested(params: Params, workspace: Workspace) -> SourceChanges
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as scratch:
-        found = list_source(
-            params.data.source,
-            workspace.root,
-            Path(scratch),
-            params.data.follow_links,
-            params.data.label_from,
-            find_modality(params.data.modality),
-        )
+        found = list_data_source(params.data, workspace.root, Path(scratch))
     now = {sample.source: sample.label for sample in found.samples}
     before: dict[str, str] = {}
     if workspace.ingested.exists():

@@ -174,13 +174,27 @@ def load_artifact(folder: Path) -> tuple[Artifact, Network]:
         WeightsError: there is no model, or the weights are not the ones the card was written for.
     """
     artifact = read_card(folder)
-    path = folder / WEIGHTS_FILE
+    check_weights(folder, artifact)
+    return artifact, FORMATS[artifact.kind].read(folder, artifact)
+
+
+def check_weights(folder: Path, card: Artifact, shown_as: Path | None = None) -> None:
+    """Compare the SHA-256 of the weights file with the card.
+
+    Args:
+        folder: holds the weights.
+        card: of the model.
+        shown_as: the folder that messages name; None: ``folder``.
+
+    Raises:
+        WeightsError: the weights are missing, or not the ones the card was written for.
+    """
+    path, where = folder / WEIGHTS_FILE, (shown_as or folder) / WEIGHTS_FILE
     if not path.exists():
-        raise WeightsError("the model's weights are missing", where=path, remedy="make the model again")
-    if sha256(path) != artifact.sha256:
+        raise WeightsError("the model's weights are missing", where=where, remedy="make the model again")
+    if sha256(path) != card.sha256:
         raise WeightsError(
             "the weights are not the ones this model's card was written for (their sha256 differs)",
-            where=path,
+            where=where,
             remedy="make the model again, or take both files from the same copy",
         )
-    return artifact, FORMATS[artifact.kind].read(folder, artifact)

@@ -13,7 +13,7 @@ from typing import Any
 from graft.calibration.novelty import REFERENCE_FILE, check_reference
 from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, sha256, write_json
-from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
+from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, check_weights, read_card
 
 PACKAGE_FILE = "package.json"
 ONNX_FILE = "model.onnx"
@@ -168,16 +168,7 @@ def check_files(folder: Path, card: Artifact, shown_as: Path | None = None) -> N
     Raises:
         WeightsError: one is missing or another.
     """
-    path = folder / WEIGHTS_FILE
-    where = (shown_as or folder) / WEIGHTS_FILE
-    if not path.exists():
-        raise WeightsError("the model's weights are missing", where=where, remedy="make the model again")
-    if sha256(path) != card.sha256:
-        raise WeightsError(
-            "the weights are not the ones this model's card was written for (their sha256 differs)",
-            where=where,
-            remedy="make the model again, or take both files from the same copy",
-        )
+    check_weights(folder, card, shown_as)
     check_reference(folder, card.trust.novelty, shown_as)
 
 

@@ -13,10 +13,9 @@ from graft.core.workspace import Workspace
 from graft.data.ingest import copy_images
 from graft.data.packing import pack_images
 from graft.data.sources.listing import SourceListing
-from graft.data.sources.registry import list_source
+from graft.data.sources.registry import list_data_source
 from graft.data.sources.source_links import link_source
 from graft.data.sources.split_folders import nested_classes
-from graft.modalities.registry import find_modality
 from graft.pipeline.runner import run_stage
 
 _NAMED = 5
@@ -32,10 +31,7 @@ def run(params: Params, workspace: Workspace) -> None:
         atomic_dir(workspace.raw) as folder,
         tempfile.TemporaryDirectory(dir=workspace.cache, prefix="ingest.") as scratch,
     ):
-        modality = find_modality(params.data.modality)
-        found = list_source(
-            source, workspace.root, Path(scratch), params.data.follow_links, params.data.label_from, modality
-        )
+        found = list_data_source(params.data, workspace.root, Path(scratch))
         table = take_in(found.samples, folder)
     with atomic_file(workspace.ingested) as beside:
         table.to_parquet(beside, index=False)

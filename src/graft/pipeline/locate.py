@@ -10,9 +10,8 @@ from graft.core.outputs import refuse_output
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.data.sources.listing import SourceListing
-from graft.data.sources.registry import SourceSpec, list_source, reader_for
+from graft.data.sources.registry import SourceSpec, list_data_source, reader_for
 from graft.data.sources.source_links import link_source, link_weights
-from graft.modalities.registry import find_modality
 from graft.pipeline.runner import run_stage
 from graft.pretraining.source_dataset import GLYPHS, find_source, named_by_its_key
 
@@ -20,14 +19,7 @@ from graft.pretraining.source_dataset import GLYPHS, find_source, named_by_its_k
 def run(params: Params, workspace: Workspace) -> None:
     """Read: data.source, pretrain.source, the weights files of zoo.candidates. Write: data/.links/."""
     with tempfile.TemporaryDirectory() as scratch:
-        found = list_source(
-            params.data.source,
-            workspace.root,
-            Path(scratch),
-            params.data.follow_links,
-            params.data.label_from,
-            find_modality(params.data.modality),
-        )
+        found = list_data_source(params.data, workspace.root, Path(scratch))
     with tempfile.TemporaryDirectory() as scratch:
         pretraining = find_source(params.pretrain.source, workspace.root, Path(scratch), params.data.follow_links)
     own = [candidate.weights_file for candidate in params.zoo.candidates if candidate.weights_file is not None]

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from graft.core.errors import DataError, did_you_mean
 from graft.core.outputs import refuse_output
+from graft.core.settings import Data
 from graft.data.sources import builtin, folders, tar_files, torchvision_datasets
 from graft.data.sources.label_pattern import suggest_pattern
 from graft.data.sources.listing import SourceListing
 from graft.data.sources.scan import NO_FOLDER
 from graft.data.sources.tables import reader as tables
 from graft.modalities.base import Modality
-from graft.modalities.registry import DEFAULT
+from graft.modalities.registry import DEFAULT, find_modality
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,12 @@ def list_source(
     spec = SourceSpec(source, root, scratch, follow_links, label_from, modality)
     _refuse_output(spec)
     return _check_table_folders(_require_samples(reader_for(spec).read(spec), spec), spec)
+
+
+def list_data_source(data: Data, root: Path, scratch: Path) -> SourceListing:
+    """:func:`list_source` of ``data.source``, as the other keys of ``data`` say."""
+    modality = find_modality(data.modality)
+    return list_source(data.source, root, scratch, data.follow_links, data.label_from, modality)
 
 
 def audit_source(

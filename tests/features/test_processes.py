@@ -17,7 +17,7 @@ import random, sys, time, zlib
 from pathlib import Path
 import numpy as np
 from graft.features.keys import row_keys
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 
 def row_of(name):
     return np.full((1, 2000), zlib.crc32(name.encode()), np.int64)
@@ -35,11 +35,11 @@ def compute_for(names):
 
 print("ready", flush=True)
 sys.stdin.readline()
-store = Store(folder, 2e-4)
+store = ArrayCache(folder, 2e-4)
 for turn in range(60):
     names = chosen.choices("abcdefgh", k=chosen.randint(1, 6))
     if turn % 3 == 0:
-        store = Store(folder, 2e-4)
+        store = ArrayCache(folder, 2e-4)
     rows = store.rows("features", "t", row_keys(names), compute_for(names))
     assert np.array_equal(rows, np.concatenate([row_of(name) for name in names])), names
 print(len(made), flush=True)
@@ -51,14 +51,14 @@ import sys, time
 from pathlib import Path
 import numpy as np
 from graft.features.keys import row_keys
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 
 def compute(missing, put):
     put(0, np.full((1, 2000), 7))
     print("half", flush=True)
     time.sleep(900)
 
-Store(Path(sys.argv[1])).rows("features", "t", row_keys("ab"), compute)
+ArrayCache(Path(sys.argv[1])).rows("features", "t", row_keys("ab"), compute)
 """
 
 

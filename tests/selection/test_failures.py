@@ -129,7 +129,7 @@ from pathlib import Path
 import numpy as np
 from graft.core.config import parse_params
 from graft.features.image_cache import ImageSet
-from graft.features.cache import Store
+from graft.features.cache import ArrayCache
 from graft.core.files import sha256
 from graft.pipeline.select import selection_inputs
 from graft.selection.inputs import TrainSet
@@ -150,7 +150,7 @@ train = {"augment": {"policy": "none"}, "train": {"epochs": 1}}
 params = parse_params({"zoo": {"candidates": [large, small]}, "select": {"folds": 2}, **train}, "test")
 used = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024
 resource.setrlimit(resource.RLIMIT_DATA, (used + 400_000_000, used + 400_000_000))
-contest = run_selection(selection_inputs(data, params, root, Store(root / "cache")))
+contest = run_selection(selection_inputs(data, params, root, ArrayCache(root / "cache")))
 print("WON", contest.winner.candidate.arch, "|", contest.failed[0].reason)
 """
 

@@ -79,7 +79,7 @@ lint: install  ## ruff and mypy alone
 	@$(BIN)/mypy
 
 serve: export BENTOML_DO_NOT_TRACK = True
-serve: install  ## serve the model in use on http://127.0.0.1:3000 (PORT=... for another)
+serve: install  ## serve the production model on http://127.0.0.1:3000 (PORT=... for another)
 	@test -e models/promoted/model.json || test -e models/packaged/model.safetensors || { \
 		echo "error: there is no packaged model"; \
 		echo "  where: models/packaged"; echo "  remedy: run \`make demo\`, or \`$(BIN)/dvc repro\`; where there is a" \

@@ -86,7 +86,7 @@ def history_page(done: promotion.PromotionResult, past: tuple[Promotion, ...]) -
     if past:
         lines += ["| | model | accuracy | since | tag |", "|---|---|---|---|---|"]
     for item in reversed(past):
-        mark = "in use" if item is past[-1] else ""
+        mark = "production" if item is past[-1] else ""
         lines.append(f"| {mark} | {item.title} | {_accuracy(item)} | {item.when} | {item.tag or ''} |")
     return "\n".join([*lines, ""])
 

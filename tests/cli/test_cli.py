@@ -214,7 +214,8 @@ def test_predict_in_a_new_clone_says_how_the_model_in_use_is_had(tmp_path: Path)
     done = _graft("predict", "x.png", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.endswith(
-        "  remedy: `.venv/bin/dvc pull models/promoted.dvc` brings the model in use; `.venv/bin/dvc repro` makes one\n"
+        "  remedy: `.venv/bin/dvc pull models/promoted.dvc` brings the production model; "
+        "`.venv/bin/dvc repro` makes one\n"
     )
 
 

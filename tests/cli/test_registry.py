@@ -38,7 +38,7 @@ def test_history_is_told_newest_first_and_as_json(tmp_path: Path) -> None:
     second = {**ENTRY, "number": 2, "version": "b" * 12, "replaced": "a" * 12, "difference": DIFFERENCE}
     write_json(tmp_path / "models" / "promotions.json", [first, second])
     assert graft(tmp_path, "history").stdout.splitlines() == [
-        "  2  birds:bbbbbbbbbbbb  promoted 2026-01-02T03:04:05+00:00  <- in use",
+        "  2  birds:bbbbbbbbbbbb  promoted 2026-01-02T03:04:05+00:00  <- production",
         "     accuracy  91.2% (95%: 89.0% to 93.0%) on 1,717 test images",
         "     against   aaaaaaaaaaaa, which was in use before: accuracy +0.0123 (95%: +0.0010 to +0.0200)",
         "     from      data dddddddddddd, params eeeeeeeeeeee, commit ffffffffffff",
@@ -47,7 +47,7 @@ def test_history_is_told_newest_first_and_as_json(tmp_path: Path) -> None:
         "     from      data dddddddddddd, params eeeeeeeeeeee, commit ffffffffffff, tag birds@v1.0.0",
     ]
     told = json.loads(graft(tmp_path, "history", "--json").stdout)
-    assert [(item["number"], item["in_use"]) for item in told] == [(1, False), (2, True)]
+    assert [(item["number"], item["production"]) for item in told] == [(1, False), (2, True)]
 
 
 @pytest.mark.parametrize("command", ["history", "promote", "rollback", "publish", "registry verify"])

@@ -36,13 +36,13 @@ def test_promoted_sent_kept_and_brought_back(project: Project, tmp_path: Path) -
     project.package(1, -0.1)
     kept = promote(root, return_state=True)
     assert (kept.name, version_of(project.workspace.promoted)) == ("Kept", first)
-    assert "it is not better than the model in use" in str(kept.message)
+    assert "it is not better than the production model" in str(kept.message)
     promote(root, anyway=True, return_state=True)
     back = rollback(root, return_state=True)
     assert back.is_completed() and version_of(project.workspace.promoted) == first
     shown = history_page(PromotionResult(None, "Done"), history(project.workspace))
     newest = (
-        f"| in use | birds:{first} (number 3) | 0.900 (95%: 0.870 to 0.930) | {history(project.workspace)[-1].when}"
+        f"| production | birds:{first} (number 3) | 0.900 (95%: 0.870 to 0.930) | {history(project.workspace)[-1].when}"
     )
     assert shown.splitlines()[5].startswith(newest)
 

@@ -19,8 +19,8 @@ from scipy.stats import binomtest
 from graft.core.config import load_params
 from graft.core.errors import DataError, WeightsError
 from graft.core.workspace import Workspace
-from graft.evaluation.compare.champion import Champion
 from graft.evaluation.compare.fold_pairs import FoldComparison
+from graft.evaluation.compare.production import ProductionModel
 from graft.evaluation.evaluation import Probabilities, evaluate, metrics
 from graft.evaluation.held_out import HeldOutSet
 from graft.inference.artifact import Artifact, save_artifact
@@ -178,7 +178,7 @@ def test_the_model_in_use_answers_the_same_images_with_its_own_preprocessing(
     old = Predictor.load(ws.promoted)
     named = np.array(old.classes)[old.predict([ws.raw / path for path in predictions["path"]]).argmax(1)]
     right, was_right = predictions["label"] == predictions["predicted"], predictions["label"] == named
-    told = found["incumbent"]
+    told = found["production"]
     assert told["version"] == version_of(ws.promoted), "the promoted model is in use, not the packaged one"
     assert told["accuracy"] == pytest.approx(was_right.mean())
     assert told["difference"] == pytest.approx(right.mean() - was_right.mean())
@@ -187,29 +187,29 @@ def test_the_model_in_use_answers_the_same_images_with_its_own_preprocessing(
     assert told["p_value"] == (
         pytest.approx(binomtest(int((right & ~was_right).sum()), changed).pvalue) if changed else None
     )
-    assert told["better"] in {"new", "incumbent", "undecided"} and told["reason"] is None
+    assert told["better"] in {"new", "production", "undecided"} and told["reason"] is None
     assert "trained on another division" in told["note"]
     page, card = ((ws.evaluation / name).read_text(encoding="utf-8") for name in ("report.html", "model_card.md"))
-    assert "Against the model in use" in page and told["version"] in page
-    assert "## Against the model in use" in card
+    assert "Against the production model" in page and told["version"] in page
+    assert "## Against the production model" in card
 
 
 def test_without_another_model_in_use_there_is_no_comparison(workspace: Callable[..., Workspace]) -> None:
     ws = workspace()
-    assert _run(ws)["incumbent"] is None
+    assert _run(ws)["production"] is None
     shutil.copytree(ws.finetuned, ws.packaged)
-    assert _run(ws)["incumbent"] is None, "it is the model in use itself"
-    assert "Against the model in use" not in (ws.evaluation / "report.html").read_text(encoding="utf-8")
+    assert _run(ws)["production"] is None, "it is the production model itself"
+    assert "Against the production model" not in (ws.evaluation / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_model_in_use_that_cannot_be_compared_is_told_and_stops_nothing(workspace: Callable[..., Workspace]) -> None:
     ws = workspace()
     _save(ws.packaged, 5, ("ant", "bee"))
-    told = _run(ws)["incumbent"]
+    told = _run(ws)["production"]
     assert (told["difference"], told["reason"]) == (None, "it knows other classes than this data has")
     _save(ws.promoted, 5)
     (ws.promoted / "model.safetensors").write_bytes(b"damaged")
-    told = _run(ws)["incumbent"]
+    told = _run(ws)["production"]
     assert told["difference"] is None and "it cannot be loaded: the weights are not the ones" in told["reason"]
 
 
@@ -218,13 +218,13 @@ def test_where_the_control_is_better_over_the_folds_it_is_held_against_the_model
     wrong, right = (np.eye(3)[(labels + shift) % 3] * 0.8 + 0.1 / 1.5 for shift in (1, 0))
     units, n_train = np.arange(60), np.full(3, 5)
     held_out = HeldOutSet(CLASSES, tuple(map(str, units)), labels, units, n_train)
-    incumbent = Champion("0123456789ab", "resnet18", None)
+    production = ProductionModel("0123456789ab", "resnet18", None)
     folds = FoldComparison(-0.9, Interval(-1.0, -0.8), seeds=1, folds=5)
-    said = Probabilities(wrong, right, {}, folds=folds, incumbent=incumbent, in_use=wrong)
+    said = Probabilities(wrong, right, {}, folds=folds, production=production, production_outputs=wrong)
     told = metrics(evaluate(held_out, said, COST, Resampling(units, 100, 0)))
     assert told["transfer"]["verdict"] == "hurts"
-    assert (told["incumbent"]["difference"], told["control"]["incumbent"]["difference"]) == (0.0, 1.0)
-    assert (told["incumbent"]["better"], told["control"]["incumbent"]["better"]) == ("undecided", "new")
+    assert (told["production"]["difference"], told["control"]["production"]["difference"]) == (0.0, 1.0)
+    assert (told["production"]["better"], told["control"]["production"]["better"]) == ("undecided", "new")
 
 
 def test_models_of_other_classes_are_refused_by_name(workspace: Callable[..., Workspace]) -> None:

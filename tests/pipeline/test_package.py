@@ -167,11 +167,11 @@ def test_the_gate_is_held_against_the_model_that_is_taken(workspace: Workspace) 
 
 
 def against(version: str, difference: float) -> dict[str, object]:
-    """What the evaluation says of the model in use."""
+    """What the evaluation says of the production model."""
     bounds = [difference - 0.01, difference + 0.01]
-    better = "new" if bounds[0] > 0 else "incumbent" if bounds[1] < 0 else "undecided"
+    better = "new" if bounds[0] > 0 else "production" if bounds[1] < 0 else "undecided"
     figures = {"accuracy": 0.9 - difference, "difference": difference, "difference_ci95": bounds, "p_value": 0.01}
-    return {"incumbent": {"version": version, "better": better, **figures}}
+    return {"production": {"version": version, "better": better, **figures}}
 
 
 def test_what_is_worse_than_the_model_in_use_is_refused_and_the_comparison_goes_with_the_package(
@@ -179,15 +179,15 @@ def test_what_is_worse_than_the_model_in_use_is_refused_and_the_comparison_goes_
 ) -> None:
     package.run(params(), workspace)
     first = read_package(workspace.packaged)
-    package.run(params(), workspace)  # it is the model in use itself, so there is nothing to compare
+    package.run(params(), workspace)  # it is the production model itself, so there is nothing to compare
     finetune(workspace.finetuned, seed=1)
     evaluated(workspace, **against(first.version, -0.05))
-    with pytest.raises(GateError, match=r"accuracy is 0\.0500 under that of the model in use"):
+    with pytest.raises(GateError, match=r"accuracy is 0\.0500 under that of the production model"):
         package.run(params(), workspace)
     assert read_package(workspace.packaged) == first
     evaluated(workspace, **against(first.version, 0.05))
     package.run(params(), workspace)
-    assert read_package(workspace.packaged).metrics["incumbent"]["version"] == first.version
+    assert read_package(workspace.packaged).metrics["production"]["version"] == first.version
 
 
 def test_the_promoted_model_is_the_one_in_use(workspace: Workspace) -> None:
@@ -200,7 +200,7 @@ def test_the_promoted_model_is_the_one_in_use(workspace: Workspace) -> None:
         package.run(params(), workspace)
     evaluated(workspace, **against(read_package(workspace.packaged).version, 0.05))
     finetune(workspace.finetuned, seed=3)
-    with pytest.raises(GateError, match=f"it was not compared with the model in use .{promoted}."):
+    with pytest.raises(GateError, match=f"it was not compared with the production model .{promoted}."):
         package.run(params(), workspace)
 
 

@@ -62,14 +62,14 @@ class Project:
     def root(self) -> Path:
         return self.workspace.root
 
-    def package(self, number: int, difference: float | None = None, **incumbent: Any) -> str:
-        """Package a model as the pipeline does, ``difference`` better than the one in use; return its version."""
+    def package(self, number: int, difference: float | None = None, **production: Any) -> str:
+        """Package a model as the pipeline does, ``difference`` better than the production model; return its version."""
         past = history(self.workspace)
         metrics: dict[str, Any] = {"accuracy": 0.9, "accuracy_ci95": [0.87, 0.93], "n_test": 400, "size_mb": 1.4}
         if past:
             low_high = None if difference is None else [difference - 0.01, difference + 0.01]
             found = {"version": past[-1].version, "difference": difference, "difference_ci95": low_high}
-            metrics["incumbent"] = {**found, "p_value": 0.03, "reason": None, **incumbent}
+            metrics["production"] = {**found, "p_value": 0.03, "reason": None, **production}
         return write_package(self.trained[number], self.workspace.packaged, "birds", metrics, [], origin=ORIGIN).version
 
     def cache(self) -> list[Path]:

@@ -122,22 +122,24 @@ WORSE = {
     "difference": -0.05,
     "difference_ci95": [-0.07, -0.03],
     "p_value": 0.0004,
-    "better": "incumbent",
+    "better": "production",
 }
 
 
-def drop(limit: float | None, in_use: str | None = "0123456789ab", **incumbent: object) -> list[str]:
-    """Why the condition on the model in use fails; empty where it passes or is not asked."""
-    metrics = {**GOOD, "incumbent": {**WORSE, **incumbent}}
-    return [check.reason for check in check_gate(Gate(max_drop=limit), metrics, in_use) if not check.passed]
+def drop(limit: float | None, version: str | None = "0123456789ab", **production: object) -> list[str]:
+    """Why the condition on the production model fails; empty where it passes or is not asked."""
+    metrics = {**GOOD, "production": {**WORSE, **production}}
+    return [check.reason for check in check_gate(Gate(max_drop=limit), metrics, version) if not check.passed]
 
 
 def test_a_model_that_is_significantly_worse_than_the_one_in_use_is_refused_by_default() -> None:
-    (check,) = [check for check in check_gate(Gate(), {**GOOD, "incumbent": WORSE}, "0123456789ab") if not check.passed]
+    (check,) = [
+        check for check in check_gate(Gate(), {**GOOD, "production": WORSE}, "0123456789ab") if not check.passed
+    ]
     assert (check.condition, check.limit, check.figure) == ("max_drop", 0.0, -0.05)
     assert check.reason == (
-        "accuracy is 0.0500 under that of the model in use (0123456789ab, 0.9500) on the same test images (95%: 0.0300 "
-        "to 0.0700, McNemar's p = 0.0004), and package.gate.max_drop = 0.0000"
+        "accuracy is 0.0500 under that of the production model (0123456789ab, 0.9500) on the same test images (95%: "
+        "0.0300 to 0.0700, McNemar's p = 0.0004), and package.gate.max_drop = 0.0000"
     )
 
 
@@ -163,8 +165,8 @@ def test_the_drop_is_of_the_metric_that_selection_goes_by() -> None:
     by = {"metric": "log_loss", "gain": -0.2, "gain_ci95": [-0.3, -0.1]}
     better = {"difference": 0.05, "difference_ci95": [0.03, 0.07]}
     assert drop(0.0, **better, **by) == [
-        "log_loss is worse by 0.2000 than that of the model in use (0123456789ab) on the same test images (95%: 0.1000 "
-        "to 0.3000), and package.gate.max_drop = 0.0000"
+        "log_loss is worse by 0.2000 than that of the production model (0123456789ab) on the same test images (95%: "
+        "0.1000 to 0.3000), and package.gate.max_drop = 0.0000"
     ]
     assert drop(0.1, **by) == [] and drop(0.0, **{**by, "gain_ci95": [-0.3, 0.0]}) == []
     assert drop(0.0, **{**by, "gain": None, "gain_ci95": None}) == []
@@ -188,14 +190,14 @@ def test_every_metric_has_its_limit(gate: dict, failing: str) -> None:
 
 
 def test_with_no_other_model_in_use_nothing_is_asked() -> None:
-    assert drop(0.0, in_use=None) == []
+    assert drop(0.0, version=None) == []
 
 
-@pytest.mark.parametrize("incumbent", [None, {**WORSE, "version": "fedcba987654"}])
-def test_a_comparison_with_another_model_is_none(incumbent: dict | None) -> None:
-    (check,) = check_gate(OFF, {**GOOD, "incumbent": incumbent}, "0123456789ab")
+@pytest.mark.parametrize("production", [None, {**WORSE, "version": "fedcba987654"}])
+def test_a_comparison_with_another_model_is_none(production: dict | None) -> None:
+    (check,) = check_gate(OFF, {**GOOD, "production": production}, "0123456789ab")
     assert not check.passed and check.reason == (
-        "it was not compared with the model in use (0123456789ab), and package.gate.max_drop asks for that: run "
+        "it was not compared with the production model (0123456789ab), and package.gate.max_drop asks for that: run "
         "`.venv/bin/dvc repro --force --single-item evaluate`, then `.venv/bin/dvc repro`"
     )
 

@@ -75,10 +75,14 @@ def test_settings_and_the_lock_are_committed_with_it(project: Project) -> None:
 @pytest.mark.parametrize(
     ("difference", "promoted", "said"),
     [
-        (0.004, True, "accuracy +0.0040 (95%: -0.0060 to +0.0140) against the model in use"),
-        (0.0, False, "it is not better than the model in use: accuracy +0.0000 (95%: -0.0100 to +0.0100) on the same"),
-        (-0.02, False, "it is not better than the model in use: accuracy -0.0200"),
-        (None, False, "it cannot be compared with the model in use: it knows other classes"),
+        (0.004, True, "accuracy +0.0040 (95%: -0.0060 to +0.0140) against the production model"),
+        (
+            0.0,
+            False,
+            "it is not better than the production model: accuracy +0.0000 (95%: -0.0100 to +0.0100) on the same",
+        ),
+        (-0.02, False, "it is not better than the production model: accuracy -0.0200"),
+        (None, False, "it cannot be compared with the production model: it knows other classes"),
     ],
 )
 def test_only_a_better_model_is_promoted(project: Project, difference: float | None, promoted: bool, said: str) -> None:
@@ -102,7 +106,9 @@ def test_better_is_meant_by_the_metric_that_selection_goes_by(project: Project) 
     project.package(1, -0.01, metric="log_loss", gain=0.2, gain_ci95=[0.1, 0.3])
     change = promote(project.workspace)
     assert change.promotion is not None
-    assert "log_loss +0.2000 (95%: +0.1000 to +0.3000) (above 0: better) against the model in use" in change.sentence
+    assert (
+        "log_loss +0.2000 (95%: +0.1000 to +0.3000) (above 0: better) against the production model" in change.sentence
+    )
 
 
 def test_promoting_what_is_in_use_does_nothing_and_says_so(project: Project) -> None:
@@ -121,7 +127,7 @@ def test_a_comparison_with_another_model_is_none(project: Project) -> None:
     with pytest.raises(VersionError) as refused:
         promote(project.workspace)
     assert refused.value.what == (
-        f"the packaged model was compared with 0123456789ab, and the model in use is {in_use}"
+        f"the packaged model was compared with 0123456789ab, and the production model is {in_use}"
     )
     assert "dvc repro --force --single-item evaluate" in str(refused.value.remedy)
 

@@ -68,7 +68,7 @@ def test_to_a_number_and_what_there_is_not(twice: Project) -> None:
     for number, what in ((0, "there is no promoted model number 0"), (3, "there is no promoted model number 3")):
         with pytest.raises(VersionError, match=what):
             rollback(twice.workspace, number)
-    with pytest.raises(VersionError, match="number 2 is the model in use already"):
+    with pytest.raises(VersionError, match="number 2 is the production model already"):
         rollback(twice.workspace, 2)
     rollback(twice.workspace, 1)
     assert bytes_of(twice.workspace.promoted) == first_of(twice)
@@ -144,7 +144,7 @@ def test_going_back_again_goes_further_back() -> None:
 @given(st.lists(st.tuples(st.sampled_from(["promote", "rollback"]), st.sampled_from("abc")), min_size=1))
 def test_nobody_goes_back_to_what_is_in_use_or_was_taken_back(steps: list[tuple[str, str]]) -> None:
     past = entries(steps)
-    assert past[-1].version not in rolled_back(past), "the model in use is never one that was taken back"
+    assert past[-1].version not in rolled_back(past), "the production model is never one that was taken back"
     try:
         found = rollback_target(past, None, Path())
     except VersionError:

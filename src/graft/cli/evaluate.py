@@ -28,7 +28,7 @@ _NO_SHARES = (
 
 
 def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | None) -> None:
-    """Measure the model in ``model``, or where that is None the one in use, on ``data`` and print the figures.
+    """Measure the model in ``model``, or where that is None the production model, on ``data`` and print the figures.
 
     Raises:
         WeightsError: there is no model, or the data has classes that it does not know.

@@ -11,7 +11,7 @@ import typer
 from graft.core.compat.openmp import wait_briefly
 from graft.core.errors import exit_code
 
-_IN_USE = "the one in use: models/promoted, else models/packaged"
+_PRODUCTION = "the production model: models/promoted, else models/packaged"
 
 app = typer.Typer(
     add_completion=False,
@@ -84,13 +84,13 @@ def predict(
     to: Annotated[
         Path | None, typer.Option(metavar="FILE.parquet", help="write the answers there as a table, a row per file")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="the model's folder", show_default=_IN_USE)] = None,
+    model: Annotated[Path | None, typer.Option(help="the model's folder", show_default=_PRODUCTION)] = None,
     url: Annotated[
         str | None,
         typer.Option(metavar="URL", help="ask the service there, such as http://127.0.0.1:3000, instead of a model"),
     ] = None,
 ) -> None:
-    """Predict the class of image files, with probabilities, by the model in use.
+    """Predict the class of image files, with probabilities, by the production model.
 
     That is the promoted model, or before the first promotion the packaged one; the service uses the same.
 
@@ -113,11 +113,11 @@ def evaluate(
     data: Annotated[
         str, typer.Option(metavar="DIR", help="a folder of images, a table, digits, or torchvision:<Dataset>")
     ],
-    model: Annotated[Path | None, typer.Option(help="the model's folder", show_default=_IN_USE)] = None,
+    model: Annotated[Path | None, typer.Option(help="the model's folder", show_default=_PRODUCTION)] = None,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="write the figures and tables there too")] = None,
 ) -> None:
-    """Evaluate the model in use, or another, on labelled images; on their test side where they are divided.
+    """Evaluate the production model, or another, on labelled images; on their test side where they are divided.
 
     Classes are matched by name. Images that cannot be decoded are listed, the others are measured, and the exit code
     is 1.
@@ -174,9 +174,9 @@ def zoo(
 
 @app.command()
 def promote(
-    anyway: Annotated[bool, typer.Option("--anyway", help="whether it is better than the model in use or not")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="even if it is not better")] = False,
 ) -> None:
-    """Put the packaged model into use if it is better than the one in use.
+    """Put the packaged model into use if it is better than the production model.
 
     DVC keeps its files; in git it is committed, and tagged by GTO as a version in the stage `production`. A running
     service reloads it.
@@ -215,7 +215,7 @@ def publish(
         typer.Option(metavar="ADDRESS", help="a folder, s3://bucket/path, ...; the configured DVC remote by default"),
     ] = None,
 ) -> None:
-    """Push data, the model in use and all models before it to the DVC remote."""
+    """Push data, the production model and all models before it to the DVC remote."""
     from graft.cli.registry import publish_versions
 
     _finish(lambda: publish_versions(to))

@@ -16,7 +16,7 @@ _SHORT = 12
 
 
 def promote_model(anyway: bool) -> None:
-    """Promote the packaged model if it is better than the one in use, and say so."""
+    """Promote the packaged model if it is better than the production model, and say so."""
     from graft.registry.promote import promote
 
     _say(promote(Workspace.find().require(), anyway=anyway))
@@ -51,7 +51,7 @@ def show_history(as_json: bool) -> None:
 
     past = history(Workspace.find().require())
     if as_json:
-        rows = [{**dataclasses.asdict(item), "in_use": item is past[-1]} for item in past]
+        rows = [{**dataclasses.asdict(item), "production": item is past[-1]} for item in past]
         print(json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False))
         return
     if not past:
@@ -67,9 +67,9 @@ def _say(change: PromotionResult) -> None:
         print(f"  {note}")
 
 
-def _say_promotion(item: Promotion, in_use: bool) -> None:
+def _say_promotion(item: Promotion, production: bool) -> None:
     done = "promoted" if item.action == "promote" else "brought back"
-    print(f"{item.number:>3}  {item.name}:{item.version}  {done} {item.when}{'  <- in use' if in_use else ''}")
+    print(f"{item.number:>3}  {item.name}:{item.version}  {done} {item.when}{'  <- production' if production else ''}")
     for name, value in (("accuracy", _accuracy(item)), ("against", _against(item)), ("from", _from(item))):
         if value:
             print(f"     {name:9} {value}")

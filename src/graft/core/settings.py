@@ -490,8 +490,8 @@ class Gate:
             Field(
                 ge=0,
                 le=1,
-                description="how much of `metric` may be lost against the model in use; it refuses a model that the "
-                "paired test on the same test images shows to lose more; 0: one that is significantly worse",
+                description="how much of `metric` may be lost against the production model; it refuses a model that "
+                "the paired test on the same test images shows to lose more; 0: one that is significantly worse",
             ),
         ]
         | None

@@ -12,7 +12,7 @@ import numpy as np
 
 from graft.calibration.card import TrustCard
 from graft.core.files import write_csv, write_json
-from graft.evaluation.compare.champion import Champion, ChampionComparison, compare_with_champion
+from graft.evaluation.compare.production import ProductionComparison, ProductionModel, compare_with_production
 from graft.evaluation.compare.transfer import TransferComparison, agreed, compare_with_control, label_curve
 from graft.evaluation.model_metrics import ModelMetrics, compute_metrics, figures, reasons, tables
 from graft.inference.predictor import Predictions
@@ -44,8 +44,8 @@ class Probabilities:
         folds: transfer against scratch over folds and seeds, where that was asked for.
         similarity: how like the target the source is, as selection wrote it.
         budgets: what the controls had, by labels per class, and under None that of ``scratch``.
-        incumbent: the model in use, where there is another.
-        in_use: what that said; None where there is none, or it cannot be compared.
+        production: the production model, where there is another.
+        production_outputs: what that said; None where there is none, or it cannot be compared.
         metric: what it is compared by, besides accuracy.
     """
 
@@ -58,8 +58,8 @@ class Probabilities:
     budgets: Mapping[int | None, Mapping[str, Any]] = field(default_factory=dict)
     trust: TrustCard = field(default_factory=TrustCard)
     novelty: NDArray[np.float64] | None = None
-    incumbent: Champion | None = None
-    in_use: NDArray[np.float64] | None = None
+    production: ProductionModel | None = None
+    production_outputs: NDArray[np.float64] | None = None
     metric: str = "accuracy"
 
 
@@ -73,8 +73,8 @@ class Evaluation(ModelMetrics):
         cost: what a prediction costs.
         resampling: what the bootstrap drew.
         control: the figures of the control, where that is better over the folds and so may be the model to package.
-        incumbent: the fine-tuned model against the model in use; None where no other is in use.
-        control_incumbent: the same of the control, where it may be packaged.
+        production: the fine-tuned model against the production model; None where there is none.
+        control_against_production: the same of the control, where it may be packaged.
     """
 
     transfer: TransferComparison
@@ -82,8 +82,8 @@ class Evaluation(ModelMetrics):
     cost: PredictionCost
     resampling: Resampling
     control: ModelMetrics | None = None
-    incumbent: ChampionComparison | None = None
-    control_incumbent: ChampionComparison | None = None
+    production: ProductionComparison | None = None
+    control_against_production: ProductionComparison | None = None
 
 
 def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, resampling: Resampling) -> Evaluation:
@@ -107,10 +107,10 @@ def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, re
     found = compute_metrics(held_out, Predictions(said.model, said.novelty), said.trust, resampling)
     scratch = said.scratch if transfer.control_is_better else None
 
-    def against_incumbent(new: NDArray[np.float64] | None) -> ChampionComparison | None:
-        if said.incumbent is None or new is None:
+    def against_production(new: NDArray[np.float64] | None) -> ProductionComparison | None:
+        if said.production is None or new is None:
             return None
-        return compare_with_champion(said.incumbent, labels, new, said.in_use, resampling, said.metric)
+        return compare_with_production(said.production, labels, new, said.production_outputs, resampling, said.metric)
 
     return Evaluation(
         **vars(found),
@@ -121,8 +121,8 @@ def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, re
         control=None
         if scratch is None
         else compute_metrics(held_out, Predictions(scratch, None), TrustCard(), resampling),
-        incumbent=against_incumbent(said.model),
-        control_incumbent=against_incumbent(scratch),
+        production=against_production(said.model),
+        control_against_production=against_production(scratch),
     )
 
 
@@ -145,18 +145,18 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         | {
             "transfer": found.transfer.to_json(),
             "label_curve": [point.to_json() for point in found.curve],
-            "incumbent": _standing(found.incumbent),
+            "production": _standing(found.production),
             "control": (
                 None
                 if found.control is None
-                else figures(found.control) | same | {"incumbent": _standing(found.control_incumbent)}
+                else figures(found.control) | same | {"production": _standing(found.control_against_production)}
             ),
             "reasons": reasons(found),
         }
     )
 
 
-def _standing(found: ChampionComparison | None) -> dict[str, Any] | None:
+def _standing(found: ProductionComparison | None) -> dict[str, Any] | None:
     return None if found is None else found.to_json()
 
 

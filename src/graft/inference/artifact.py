@@ -162,7 +162,7 @@ def read_card(folder: Path) -> Artifact:
 def _how_to_get(folder: Path) -> str:
     pointer = folder.with_name("promoted.dvc")
     if pointer.is_file():  # as in a new clone, which has git's files and no model yet
-        fetch = f"`.venv/bin/dvc pull {pointer.parent.name}/{pointer.name}` brings the model in use"
+        fetch = f"`.venv/bin/dvc pull {pointer.parent.name}/{pointer.name}` brings the production model"
         return f"{fetch}; `.venv/bin/dvc repro` makes one"
     return "run `make demo`, or `.venv/bin/dvc repro`, to make one"
 

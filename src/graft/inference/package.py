@@ -108,7 +108,7 @@ def title_of(folder: Path) -> str:
 
 
 def headline_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics that are packaged: numbers, intervals, the verdict on transfer, the comparison with the champion."""
+    """The metrics that are packaged: numbers, intervals, the verdicts on transfer and against the production model."""
     kept: dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, int | float | str) or (isinstance(value, list) and len(value) == 2):
@@ -116,8 +116,8 @@ def headline_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
     transfer = metrics.get("transfer")
     if isinstance(transfer, dict) and "verdict" in transfer:
         kept["transfer"] = {"verdict": transfer["verdict"]}
-    if isinstance(metrics.get("incumbent"), dict):
-        kept["incumbent"] = dict(metrics["incumbent"])
+    if isinstance(metrics.get("production"), dict):
+        kept["production"] = dict(metrics["production"])
     return kept
 
 

@@ -12,7 +12,7 @@ from graft.core.workspace import Workspace
 from graft.pipeline.runner import run_stage
 
 if TYPE_CHECKING:
-    from graft.evaluation.compare.champion import Champion
+    from graft.evaluation.compare.production import ProductionModel
     from graft.evaluation.evaluation import Evaluation, Probabilities
     from graft.evaluation.held_out import HeldOutSet
     from graft.evaluation.slices import Slice
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MODEL = "the fine-tuned model"
 SCRATCH = "scratch"
-IN_USE = "the model in use"
+PRODUCTION = "the production model"
 # Doubted labels that the report shows as pictures.
 MOST_DOUBTED = 12
 
@@ -37,7 +37,7 @@ def run(params: Params, workspace: Workspace) -> None:
 
     from graft.core.determinism import make_deterministic
     from graft.core.files import atomic_dir, sha256, write_csv, write_text
-    from graft.evaluation.compare.champion import find_champion, in_words
+    from graft.evaluation.compare.production import find_production_model, in_words
     from graft.evaluation.cost import NOT_MEASURED, Footprint, measure_cost, measure_footprint
     from graft.evaluation.evaluation import evaluate, write_tables
     from graft.evaluation.explain.label_issues import label_issues_table
@@ -52,8 +52,9 @@ def run(params: Params, workspace: Workspace) -> None:
     make_deterministic(params.compute.threads)
     model = Predictor.load(workspace.finetuned)
     held_out = read_held_out(workspace.splits, model.classes)
-    in_use = find_champion(workspace.production_model, workspace.finetuned, model.classes, sha256(workspace.splits))
-    said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, in_use)
+    splits = sha256(workspace.splits)
+    production = find_production_model(workspace.production_model, workspace.finetuned, model.classes, splits)
+    said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, production)
     raw = open_folder(workspace.raw)
     images = [raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
     memory = Footprint(None, NOT_MEASURED)
@@ -74,8 +75,8 @@ def run(params: Params, workspace: Workspace) -> None:
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
     if found.majority is not None and (warning := found.majority.in_words()) is not None:
         print(f"evaluate: {warning}")
-    if found.incumbent is not None:
-        print(f"evaluate: {in_words(found.incumbent)}")
+    if found.production is not None:
+        print(f"evaluate: {in_words(found.production)}")
     print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")
 
 
@@ -103,9 +104,9 @@ def predict_all(
     workspace: Workspace,
     held_out: HeldOutSet,
     models: dict[str, Predictor],
-    in_use: Champion | None = None,
+    production: ProductionModel | None = None,
 ) -> Probabilities:
-    """Run every model over the test images in one pass, the one in use as well."""
+    """Run every model over the test images in one pass, the production model as well."""
     from graft.evaluation.compare.fold_pairs import PAIRS_FILE, compare_over_folds, read_pairs
     from graft.evaluation.evaluation import Probabilities
     from graft.evaluation.inference import answers_of
@@ -113,7 +114,9 @@ def predict_all(
 
     raw = open_folder(workspace.raw)
     images = [raw / path for path in held_out.paths]
-    asked = models if in_use is None or in_use.model is None else {**models, IN_USE: in_use.model}
+    asked = {**models}
+    if production is not None and production.model is not None:
+        asked[PRODUCTION] = production.model
     answers = answers_of(asked, images, held_out.classes)
     said = {name: answer.probabilities for name, answer in answers.items()}
     pairs = {count: _pair(count) for count in params.train.label_counts if _pair(count)[0] in said}
@@ -127,8 +130,8 @@ def predict_all(
         budgets=budgets(models),
         trust=models[MODEL].artifact.trust,
         novelty=answers[MODEL].novelty,
-        incumbent=in_use,
-        in_use=said.get(IN_USE),
+        production=production,
+        production_outputs=said.get(PRODUCTION),
         metric=params.metric,
     )
 

@@ -102,20 +102,20 @@ def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dic
     return "control", {**control, "transfer": transfer}
 
 
-def check_gate(gate: Gate, metrics: Metrics, in_use: str | None = None) -> tuple[GateResult, ...]:
+def check_gate(gate: Gate, metrics: Metrics, version: str | None = None) -> tuple[GateResult, ...]:
     """Check every condition that is not null or false.
 
     Args:
         gate: the conditions.
         metrics: the model's metrics.
-        in_use: version of the production model, where it is another model.
+        version: version of the production model, where it is another model.
     """
     limits = [(condition, getattr(gate, condition)) for condition in _LIMITS]
     results = [_check_limit(condition, limit, metrics) for condition, limit in limits if limit is not None]
     if gate.beat_majority:
         results.append(_check_majority(metrics.get("majority")))
-    if gate.max_drop is not None and in_use is not None:
-        results.append(_check_drop(gate.max_drop, metrics.get("incumbent"), in_use))
+    if gate.max_drop is not None and version is not None:
+        results.append(_check_drop(gate.max_drop, metrics.get("production"), version))
     if gate.refuse_if_transfer_hurts:
         results.append(_check_transfer(metrics.get("transfer")))
     return tuple(results)
@@ -179,16 +179,16 @@ def _check_majority(found: Any) -> GateResult:
     return GateResult(condition, True, standing, not reason, reason)
 
 
-def _check_drop(limit: float, found: Any, in_use: str) -> GateResult:
+def _check_drop(limit: float, found: Any, version: str) -> GateResult:
     """Refuse what is worse than the production model by more than ``limit``, with its whole 95% interval.
 
     By the paired difference in accuracy (:func:`graft.stats.paired.compare_pair`), or where ``metric`` in
     params.yaml is another, by the gain in that. Where there is no difference (such as other classes), people decide.
     """
     condition = "max_drop"
-    if not isinstance(found, dict) or found.get("version") != in_use:
+    if not isinstance(found, dict) or found.get("version") != version:
         reason = (
-            f"it was not compared with the model in use ({in_use}), and package.gate.{condition} asks for that: "
+            f"it was not compared with the production model ({version}), and package.gate.{condition} asks for that: "
             f"{_AGAIN}"
         )
         return GateResult(condition, limit, None, False, reason)
@@ -200,13 +200,13 @@ def _check_drop(limit: float, found: Any, in_use: str) -> GateResult:
     end = f"and package.gate.{condition} = {limit:.4f}"
     if name == "gain":
         reason = (
-            f"{found['metric']} is worse by {-value:.4f} than that of the model in use ({in_use}) on the same test "
-            f"images {bounds}), {end}"
+            f"{found['metric']} is worse by {-value:.4f} than that of the production model ({version}) on the same "
+            f"test images {bounds}), {end}"
         )
     else:
         reason = (
-            f"accuracy is {-value:.4f} under that of the model in use ({in_use}, {found['accuracy']:.4f}) on the same "
-            f"test images {bounds}, McNemar's p = {found['p_value']:.2g}), {end}"
+            f"accuracy is {-value:.4f} under that of the production model ({version}, {found['accuracy']:.4f}) on the "
+            f"same test images {bounds}, McNemar's p = {found['p_value']:.2g}), {end}"
         )
     return GateResult(condition, limit, value, False, reason)
 

@@ -147,7 +147,7 @@ def rollback_target(past: Sequence[Promotion], to: int | None, where: Path) -> P
             f"there is no promoted model number {to}", where=where, remedy="`graft history` lists their numbers"
         )
     if past[to - 1].version == current.version:
-        raise VersionError(f"number {to} is the model in use already", where=where)
+        raise VersionError(f"number {to} is the production model already", where=where)
     return past[to - 1]
 
 

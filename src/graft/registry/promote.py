@@ -182,7 +182,7 @@ def _entry(package: PackagedModel, past: Sequence[Promotion], md5: str) -> Promo
 
 
 def _against(package: PackagedModel, replaced: str | None) -> dict[str, Any] | None:
-    found = package.metrics.get("incumbent")
+    found = package.metrics.get("production")
     if replaced is None or not isinstance(found, dict) or found.get("version") != replaced:
         return None
     if found.get("difference") is None:

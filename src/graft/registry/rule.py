@@ -46,15 +46,15 @@ def decide(package: PackagedModel, past: Sequence[Promotion], workspace: Workspa
         return Decision(False, f"somebody rolled back from this model at {refused.when}; {ANYWAY}")
     found = difference(package, current.version, workspace)
     if found.get("difference") is None:
-        return Decision(False, f"it cannot be compared with the model in use: {found.get('reason')}; {ANYWAY}")
+        return Decision(False, f"it cannot be compared with the production model: {found.get('reason')}; {ANYWAY}")
     # By the metric of params.yaml, where that is another and these images have it.
     by_metric = found.get("gain") is not None
     gain, bounds = ("gain", "gain_ci95") if by_metric else ("difference", "difference_ci95")
     told = f"{found['metric'] if by_metric else 'accuracy'} {format_difference(found[gain], found.get(bounds))}"
     told += " (above 0: better)" if by_metric else ""
     if found[gain] > 0:
-        return Decision(True, f"{told} against the model in use")
-    return Decision(False, f"it is not better than the model in use: {told} on the same test images; {ANYWAY}")
+        return Decision(True, f"{told} against the production model")
+    return Decision(False, f"it is not better than the production model: {told} on the same test images; {ANYWAY}")
 
 
 def hold_reason(workspace: Workspace) -> str:
@@ -79,17 +79,17 @@ def hold_reason(workspace: Workspace) -> str:
     return ""
 
 
-def difference(package: PackagedModel, in_use: str, workspace: Workspace) -> Mapping[str, Any]:
+def difference(package: PackagedModel, version: str, workspace: Workspace) -> Mapping[str, Any]:
     """The evaluation's comparison of the packaged model with the production model.
 
     Raises:
         VersionError: it was made with another model.
     """
-    found = package.metrics.get("incumbent")
-    if not isinstance(found, Mapping) or found.get("version") != in_use:
+    found = package.metrics.get("production")
+    if not isinstance(found, Mapping) or found.get("version") != version:
         other = f"with {found.get('version')}" if isinstance(found, Mapping) else "with none"
         raise VersionError(
-            f"the packaged model was compared {other}, and the model in use is {in_use}",
+            f"the packaged model was compared {other}, and the production model is {version}",
             where=workspace.packaged,
             remedy=AGAIN,
         )
@@ -97,7 +97,7 @@ def difference(package: PackagedModel, in_use: str, workspace: Workspace) -> Map
 
 
 AGAIN = (
-    "evaluate again: `.venv/bin/dvc pull models/promoted.dvc` if the model in use is not here, then "
+    "evaluate again: `.venv/bin/dvc pull models/promoted.dvc` if the production model is not here, then "
     "`.venv/bin/dvc repro --force --single-item evaluate` and `.venv/bin/dvc repro`"
 )
 

@@ -1,1 +1,1 @@
-"""A model against its rivals: champion, scratch control, majority class."""
+"""A model against its rivals: production model, scratch control, majority class."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graft.evaluation.compare.champion import in_words
+from graft.evaluation.compare.production import in_words
 from graft.metrics.formatting import (
     cell,
     counted,
@@ -103,9 +103,9 @@ def _transfer_in_short(transfer: TransferComparison) -> str:
     }[transfer.verdict]
 
 
-def incumbent(context: ReportContext) -> list[Block]:
+def production(context: ReportContext) -> list[Block]:
     """The comparison with the production model; nothing where there is no other."""
-    said = in_words(context.evaluation.incumbent)
+    said = in_words(context.evaluation.production)
     return [] if said is None else [Text(said)]
 
 

@@ -10,7 +10,7 @@ from graft.reporting.context import ReportContext
 from graft.reporting.sections.background import cost, data, method, selection, settings, training
 from graft.reporting.sections.confidence import confidence
 from graft.reporting.sections.failures import classes, errors, labels, ranking, slices
-from graft.reporting.sections.summary import incumbent, transfer, use
+from graft.reporting.sections.summary import production, transfer, use
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Section:
 
 
 SECTIONS = (
-    Section("incumbent", "In use", "Against the model in use", incumbent),
+    Section("production", "Production", "Against the production model", production),
     Section("use", "Use", "What it is for, and what not", use),
     Section("transfer", "Transfer", "Does transfer help?", transfer),
     Section("errors", "Errors", "Where it fails", errors),

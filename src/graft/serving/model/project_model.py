@@ -68,7 +68,7 @@ def require_onnx(root: Path) -> None:
     """Refuse to build a Bento that could not run its model: it brings ONNX Runtime, and no torch.
 
     Raises:
-        WeightsError: the project's model in use has no ONNX file, and bentofile.yaml names no torch.
+        WeightsError: the project's production model has no ONNX file, and bentofile.yaml names no torch.
     """
     folder = Workspace(root).production_model
     package = read_package(folder)

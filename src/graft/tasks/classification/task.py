@@ -29,7 +29,7 @@ class Classification:
     name: str = "classification"
     probes: tuple[str, ...] = ("ridge", "logistic")
     report_sections: tuple[str, ...] = (
-        "incumbent",
+        "production",
         "use",
         "transfer",
         "errors",

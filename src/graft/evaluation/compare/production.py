@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from graft.inference.predictor import Predictor
 
-_BETTER = {"first": "new", "second": "incumbent", "undecided": "undecided"}
+_BETTER = {"first": "new", "second": "production", "undecided": "undecided"}
 _VERDICT = {
     "first": "the new model is better",
     "second": "the new model is worse",
@@ -29,7 +29,7 @@ _VERDICT = {
 
 
 @dataclass(frozen=True)
-class Champion:
+class ProductionModel:
     """The production model.
 
     Attributes:
@@ -59,47 +59,49 @@ class MetricGain:
     interval: Interval | None
 
     def to_json(self) -> dict[str, Any]:
-        """Its part of the section ``incumbent``."""
+        """Its part of the section ``production``."""
         return {"metric": self.scorer.metric.name, "gain": self.value, "gain_ci95": pair_of(self.interval)}
 
 
 @dataclass(frozen=True)
-class ChampionComparison:
+class ProductionComparison:
     """The new model against the production model.
 
     Attributes:
-        incumbent: the production model.
+        production: the production model.
         accuracy: of the production model; None where it was not compared.
         interval: its 95% interval.
         pair: the new model first, the production model second; None where they were not compared.
         gain: the same by `metric`, where that is not accuracy.
     """
 
-    incumbent: Champion
+    production: ProductionModel
     accuracy: float | None = None
     interval: Interval | None = None
     pair: PairedTest | None = None
     gain: MetricGain | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The section ``incumbent`` of metrics.json."""
+        """The section ``production`` of metrics.json."""
         pair = self.pair
         return {
-            "version": self.incumbent.version,
-            "name": self.incumbent.name,
+            "version": self.production.version,
+            "name": self.production.name,
             "accuracy": self.accuracy,
             "accuracy_ci95": pair_of(self.interval),
             "difference": None if pair is None else pair.difference,
             "difference_ci95": None if pair is None else pair.interval.pair(),
             "p_value": None if pair is None else pair.p_value,
             "better": None if pair is None else _BETTER[pair.better],
-            "reason": self.incumbent.reason,
-            "note": self.incumbent.note,
+            "reason": self.production.reason,
+            "note": self.production.note,
             **({} if self.gain is None else self.gain.to_json()),
         }
 
 
-def find_champion(folder: Path, model: Path, classes: Sequence[str], splits_sha256: str) -> Champion | None:
+def find_production_model(
+    folder: Path, model: Path, classes: Sequence[str], splits_sha256: str
+) -> ProductionModel | None:
     """Load the production model in ``folder``; None where there is none or it is the one in ``model``.
 
     Args:
@@ -120,31 +122,31 @@ def find_champion(folder: Path, model: Path, classes: Sequence[str], splits_sha2
     try:
         card = read_card(folder)
         if set(card.classes) != set(classes):
-            return Champion(version, card.name, None, "it knows other classes than this data has")
+            return ProductionModel(version, card.name, None, "it knows other classes than this data has")
         loaded = Predictor.load(folder)
     except WeightsError as error:
         # A damaged production model is no reason to refuse a new one; that it was not compared is told.
-        return Champion(version, "unknown", None, f"it cannot be loaded: {error.what}")
+        return ProductionModel(version, "unknown", None, f"it cannot be loaded: {error.what}")
     note = (
         "it was trained on another division of the images, so that it may have been trained on some of these test "
         "images; the comparison can only flatter it"
     )
     same = card.provenance.get("splits_sha256") == splits_sha256
-    return Champion(version, card.name, loaded, note=None if same else note)
+    return ProductionModel(version, card.name, loaded, note=None if same else note)
 
 
-def compare_with_champion(
-    incumbent: Champion,
+def compare_with_production(
+    production: ProductionModel,
     labels: NDArray[np.intp],
     new: NDArray[np.float64],
     old: NDArray[np.float64] | None,
     resampling: Resampling,
     metric: str = "accuracy",
-) -> ChampionComparison:
+) -> ProductionComparison:
     """Compare the new model with the production model, image by image.
 
     Args:
-        incumbent: the production model.
+        production: the production model.
         labels: int (n,).
         new: probabilities (n, k) of the new model.
         old: those of the production model; None where it could not be asked.
@@ -152,12 +154,12 @@ def compare_with_champion(
         metric: of params.yaml; where it is not accuracy, the models are compared by it too.
     """
     if old is None:
-        return ChampionComparison(incumbent)
+        return ProductionComparison(production)
     right, before = new.argmax(axis=1) == labels, old.argmax(axis=1) == labels
     band = METRICS.intervals(labels, old, resampling, ("accuracy",))["accuracy"]
     gain = None if metric == "accuracy" else metric_gain(scorer(metric), labels, new, old, resampling)
-    return ChampionComparison(
-        incumbent, float(before.mean()), band, compare_pair(right, before, resampling.units), gain
+    return ProductionComparison(
+        production, float(before.mean()), band, compare_pair(right, before, resampling.units), gain
     )
 
 
@@ -178,16 +180,16 @@ def metric_gain(
     return MetricGain(by, by.shown(values[0] - values[1]), interval)
 
 
-def in_words(found: ChampionComparison | None) -> str | None:
+def in_words(found: ProductionComparison | None) -> str | None:
     """The finding as a sentence for report and card; None where there is no other production model."""
     if found is None:
         return None
-    who = f"The model in use ({found.incumbent.version}, {found.incumbent.name})"
+    who = f"The production model ({found.production.version}, {found.production.name})"
     pair = found.pair
     if pair is None:
-        return f"{who} was not compared: {found.incumbent.reason}."
+        return f"{who} was not compared: {found.production.reason}."
     chance = "" if pair.p_value is None else f", McNemar's exact test p = {pair.p_value:.3g}"
-    note = "" if found.incumbent.note is None else f" Note that {found.incumbent.note}."
+    note = "" if found.production.note is None else f" Note that {found.production.note}."
     by = "" if found.gain is None else f" {_gain_in_words(found.gain)}"
     return (
         f"{who} has an accuracy of {percent(found.accuracy)} ({interval(found.interval)}) on the same test images. The "

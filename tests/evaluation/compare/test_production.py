@@ -1,4 +1,4 @@
-"""The model in use by the metric of params.yaml: which way is better, the paired interval, and where there is none."""
+"""Comparison with the production model by the metric of params.yaml: which is better, and the paired interval."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from graft.evaluation.compare.champion import Champion, compare_with_champion, in_words, metric_gain
+from graft.evaluation.compare.production import ProductionModel, compare_with_production, in_words, metric_gain
 from graft.metrics.scorer import scorer
 from graft.stats.bootstrap import Resampling
 
@@ -24,14 +24,14 @@ def models() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_a_smaller_loss_is_a_gain_though_accuracy_is_the_same() -> None:
     labels, sure, unsure = models()
-    incumbent = Champion("0123456789ab", "resnet18", None)
-    found = compare_with_champion(incumbent, labels, sure, unsure, RESAMPLING, "log_loss")
+    production = ProductionModel("0123456789ab", "resnet18", None)
+    found = compare_with_production(production, labels, sure, unsure, RESAMPLING, "log_loss")
     wanted = log_loss(labels, unsure) - log_loss(labels, sure)
     written = found.to_json()
     assert written["difference"] == 0.0 and written["metric"] == "log_loss"
     assert written["gain"] == pytest.approx(wanted) and written["gain_ci95"][0] > 0
     assert f"By log loss, which selection goes by, it gains +{wanted:.3f} nats (95%: +" in str(in_words(found))
-    worse = compare_with_champion(incumbent, labels, unsure, sure, RESAMPLING, "log_loss").to_json()
+    worse = compare_with_production(production, labels, unsure, sure, RESAMPLING, "log_loss").to_json()
     assert worse["gain"] == pytest.approx(-wanted) and worse["gain_ci95"][1] < 0
 
 
@@ -46,7 +46,8 @@ def test_what_is_greater_for_better_is_a_gain_as_it_is() -> None:
 def test_accuracy_has_its_own_test_and_no_second_one() -> None:
     labels, sure, unsure = models()
     assert (
-        "gain" not in compare_with_champion(Champion("0" * 12, "a", None), labels, sure, unsure, RESAMPLING).to_json()
+        "gain"
+        not in compare_with_production(ProductionModel("0" * 12, "a", None), labels, sure, unsure, RESAMPLING).to_json()
     )
 
 

@@ -119,8 +119,8 @@ def measure(workspace: Workspace, rounds: int) -> dict[str, float]:
         inferred.append(time.perf_counter() - start)
         with peak_memory() as peak:
             start = time.perf_counter()
-            cost = measure_cost(model, workspace.finetuned, files[:30], 30, Footprint(None, "a benchmark"))
-            found = evaluate(held_out, said, cost, resampling_of(held_out, params.evaluate.bootstrap_samples, 0))
+            cost = measure_cost(model, workspace.finetuned, files[:30], Footprint(None, "a benchmark"))
+            found = evaluate(held_out, said, cost, resampling_of(held_out, 0))
             shown = report_context(params, workspace, model, found)
             page, card = render_html(shown), render_card(shown)
             write_tables(found, workspace.root)

@@ -103,7 +103,7 @@ def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
     params = parse_params({"seed": seed, "augment": {"policy": part.policy}}, "benchmark")
     given, whole = (
         selection_inputs(data, params, ROOT, ArrayCache(cache)),
-        load_pretrained(CANDIDATE, WeightsContext(ROOT, params.zoo.offline, params.seed)).network,
+        load_pretrained(CANDIDATE, WeightsContext(ROOT, offline=False, seed=params.seed)).network,
     )
     trainer = trainer_for(CANDIDATE, len(whole.blocks) - 1, given)
     preprocessing = trainer.transfer.preprocessing

@@ -77,7 +77,7 @@ def naive_fold(candidate: Candidate, data: TrainSet, params: Params, fold: int, 
 
     At most ``steps`` steps of each epoch are run; fewer than there are means that the accuracy means nothing.
     """
-    found = load_pretrained(candidate, WeightsContext(ROOT, params.zoo.offline, params.seed))
+    found = load_pretrained(candidate, WeightsContext(ROOT, offline=False, seed=params.seed))
     network = cut(found.network, len(found.network.blocks) - 1, len(data.classes))
     labels = torch.from_numpy(data.labels)
     train, test = (torch.from_numpy(np.flatnonzero(rows)) for rows in (data.folds != fold, data.folds == fold))

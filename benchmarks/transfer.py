@@ -71,7 +71,6 @@ def params(data: str, labels: int | None, side: int, source: Source, size: Size)
         "zoo": {"candidates": [candidate]},
         "select": {"finalists": 1, "folds": 3 if labels else 5},
         "train": {"epochs": size.epochs},
-        "evaluate": {"latency_runs": 1},
     }
 
 

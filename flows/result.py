@@ -80,7 +80,7 @@ def _verdict(transfer: Mapping[str, Any]) -> str:
     text = f"{verdict}: {gain} accuracy over training from scratch{_interval(transfer.get('difference_ci95'))}"
     folds = transfer.get("folds")
     if isinstance(folds, Mapping) and folds.get("better") == "control":
-        return f"{text}; over the folds the control is better, so it is packaged unless package.take is transferred"
+        return f"{text}; over the folds the control is better, so it is packaged"
     return f"{text}; test images choose no model, so the transferred one is packaged" if verdict == "hurts" else text
 
 

@@ -72,7 +72,6 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pretrain={"images_per_class": 4, "epochs": 1},
         select={"folds": 2},
         train={"epochs": 1, "control_steps": 4, "label_counts": [2]},
-        evaluate={"bootstrap_samples": 100, "latency_runs": 2},
         # The models made here are poor ones, and better or worse by chance.
         package={"gate": {"min_accuracy": 0.05, "max_drop": None}},
     )
@@ -200,11 +199,11 @@ def test_a_mistake_in_params_is_named(project: Path) -> None:
 
 
 def test_missing_weights_are_named_before_any_work(project: Path) -> None:
-    _edit(project, zoo={"candidates": [{"arch": "resnet18", "weights": "IMAGENET1K_V1"}], "offline": True})
+    _edit(project, zoo={"candidates": [{"arch": "resnet18", "weights": "IMAGENET1K_V1"}]})
     before = _written(project / "models")
     done = subprocess.run(
         [sys.executable, "-m", "graft.pipeline.pretrain"], cwd=project, capture_output=True, text=True, check=False,
-        env={**os.environ, "TORCH_HOME": str(project / "no hub")},
+        env={**os.environ, "TORCH_HOME": str(project / "no hub"), "GRAFT_OFFLINE": "1"},
     )  # fmt: skip
     assert done.returncode == 1
     assert "resnet18-f37072fd.pth are not on this machine" in done.stderr

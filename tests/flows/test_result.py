@@ -56,7 +56,7 @@ HURTS = "hurts: -0.300 accuracy over training from scratch (95% interval -0.400 
         (None, f"{HURTS}; test images choose no model, so the transferred one is packaged"),
         (
             {"better": "control"},
-            f"{HURTS}; over the folds the control is better, so it is packaged unless package.take is transferred",
+            f"{HURTS}; over the folds the control is better, so it is packaged",
         ),
     ],
 )

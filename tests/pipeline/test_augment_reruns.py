@@ -21,7 +21,6 @@ def test_what_a_change_of_the_augmentation_runs_again(tmp_path: Path) -> None:
     assert project.repro_augment(policy=[{"digits": {"rotation": 12}}]) == ({"augment", "evaluate"}, 0)
     # The domain decides which policies the search may try; it found the same, so nothing is trained again.
     assert project.repro_augment(domain="natural") == ({"augment", "tune", "evaluate"}, 0)
-    assert project.repro_augment(preview_images=3) == ({"augment", "evaluate"}, 0)
     # What training sees changes: the winner is trained again, and so are the finalists, by the same recipe.
     trained = {"augment", "select", "tune", "finetune", "evaluate"}
     assert project.repro_augment(policy=["digits", "mixup"]) == (trained, 0)

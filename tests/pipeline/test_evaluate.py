@@ -19,6 +19,7 @@ from scipy.stats import binomtest
 from graft.core.config import load_params
 from graft.core.errors import DataError, WeightsError
 from graft.core.workspace import Workspace
+from graft.evaluation import cost
 from graft.evaluation.compare.fold_pairs import FoldComparison
 from graft.evaluation.compare.production import ProductionModel
 from graft.evaluation.evaluation import Probabilities, evaluate, metrics
@@ -35,7 +36,6 @@ from tests.planted_evaluation import COST
 ROOT = Path(__file__).parents[2]
 CLASSES = ("ant", "bee", "wasp")
 QUICK = {
-    "evaluate": {"bootstrap_samples": 100, "latency_runs": 2, "measure_memory": False},
     "train": {"label_counts": [1, 7]},
     "compute": {"threads": 1},
 }
@@ -46,6 +46,12 @@ def _save(folder: Path, seed: int, classes: tuple[str, ...] = CLASSES, weights: 
     preprocessing = Preprocessing(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
     network = build_network("shufflenet_v2_x0_5", len(classes))
     save_artifact(folder, Artifact(classes, "shufflenet_v2_x0_5", weights, None, preprocessing), network)
+
+
+@pytest.fixture(autouse=True)
+def _memory_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of its own takes seconds; tests/evaluation measures with it."""
+    monkeypatch.setattr(cost, "measure_footprint", lambda *asked: cost.Footprint(None, "not asked for"))
 
 
 @pytest.fixture

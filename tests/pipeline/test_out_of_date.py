@@ -21,10 +21,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def test_how_the_work_is_done_puts_nothing_out_of_date(project: Project) -> None:
     kept = dict(project.values["compute"])
     project.set("compute", mapper="dask", workers=7, address="tcp://127.0.0.1:8786", cache_gb=1.0)
-    project.set("zoo", offline=True)
     assert project.out_of_date() == set()
     project.set("compute", **kept)
-    project.set("zoo", offline=False)
 
 
 def test_what_can_change_a_bit_does(project: Project) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -115,27 +114,20 @@ FOLDS = {"better": "control"}
 HURT = {"transfer": {"verdict": "hurts", "folds": FOLDS}, "control": {**FIGURES, "accuracy": 0.95}}
 
 
-@pytest.mark.parametrize(("take", "taken"), [("better", "control"), ("transferred", "transferred")])
-def test_where_the_control_is_better_over_the_folds_package_take_decides(
-    workspace: Workspace, take: str, taken: str, capsys: pytest.CaptureFixture[str]
+def test_the_control_is_packaged_where_it_is_better_over_the_folds(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     finetune(workspace.scratch_control, seed=1)
     evaluated(workspace, **HURT)
-    asked = params(min_accuracy=0.8)
-    package.run(dataclasses.replace(asked, package=dataclasses.replace(asked.package, take=take)), workspace)
-    model = {"control": workspace.scratch_control, "transferred": workspace.finetuned}[taken]
-    described = read_package(workspace.packaged)
+    package.run(params(min_accuracy=0.8), workspace)
+    model, described = workspace.scratch_control, read_package(workspace.packaged)
     assert described.version == version_of(model)
     assert (workspace.packaged / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
-    assert described.metrics["taken"] == taken
-    assert described.metrics["accuracy"] == {"control": 0.95, "transferred": 0.9}[taken]
+    assert described.metrics["taken"] == "control" and described.metrics["accuracy"] == 0.95
     assert described.metrics["transfer"] == {"verdict": "hurts"}
-    said = {
-        "control": "the control from scratch is packaged: it is better over the folds (package.take: better)",
-        "transferred": "the transferred model is packaged (package.take: transferred), though the control is better "
-        "over the folds",
-    }
-    assert capsys.readouterr().out.splitlines()[0] == said[taken]
+    assert capsys.readouterr().out.splitlines()[0] == (
+        "the control from scratch is packaged: it is better over the folds of the training images"
+    )
 
 
 def test_test_images_choose_no_model(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

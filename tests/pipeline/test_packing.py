@@ -31,7 +31,7 @@ def run_with(make_classes: Callable[..., Path], workspace_with: Callable[..., Pa
 
     def run(pack: int, *stages: object) -> Workspace:
         shutil.rmtree(folder.parent / "project", ignore_errors=True)
-        settings = {"evaluate": {"bootstrap_samples": 100, "latency_runs": 2}, **SMALL}
+        settings = SMALL
         settings |= {"zoo": {"candidates": [{"arch": ARCH, "weights": "none", "size": 32}]}}
         settings |= {"validation": {"severity": {"decodable": "quarantine"}}}
         root = workspace_with(data={"source": "../images", "pack": pack}, train=TRAIN, **settings)

@@ -70,7 +70,7 @@ def test_trials_are_scored_in_every_fold_and_kept(
     project: Callable[..., Workspace], capfd: pytest.CaptureFixture[str]
 ) -> None:
     workspace = project(strategy="finetune", epochs=1)
-    searching(workspace, trials=3, pruner="none", search=("learning_rate", "unfreeze"))
+    searching(workspace, trials=3, search=("learning_rate", "unfreeze"))
     table = pd.read_csv(workspace.tuning / "trials.csv")
     assert table["trial"].tolist() == [0, 1, 2]
     assert [len(scores.split()) for scores in table["fold_scores"]] == [3, 3, 3]
@@ -80,7 +80,7 @@ def test_trials_are_scored_in_every_fold_and_kept(
     assert "tune: " in capfd.readouterr().out
     # Asked again for as many, nothing is tried anew: the table has the same bytes.
     before = (workspace.tuning / "trials.csv").read_bytes()
-    searching(workspace, trials=3, pruner="none", search=("learning_rate", "unfreeze"))
+    searching(workspace, trials=3, search=("learning_rate", "unfreeze"))
     assert (workspace.tuning / "trials.csv").read_bytes() == before
 
 
@@ -155,7 +155,7 @@ def test_settings_at_hand_that_stay_have_no_table(
 @pytest.mark.slow
 def test_workers_find_what_one_after_the_other_finds(project: Callable[..., Workspace]) -> None:
     """The same trials with the same scores, pruned at the same fold."""
-    settings = {"trials": 6, "pruner": "median", "search": ("learning_rate",)}
+    settings = {"trials": 6, "search": ("learning_rate",)}
     workspace = project(strategy="finetune", epochs=1)
     # A loss tells trials apart that name as many images rightly.
     params = dataclasses.replace(load_params(workspace.params), metric="log_loss")

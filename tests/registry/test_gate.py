@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from graft.core.errors import GateError
 from graft.core.settings import Gate
-from graft.registry.gate import check_gate, choose, read_metrics, refusal
+from graft.registry.gate import check_gate, choose_model, read_metrics, refusal
 
 WHERE = Path("reports/evaluation/metrics.json")
 MAJORITY = {"class": "ok", "standing": "better", "accuracy": 0.25, "difference": 0.65, "balanced_difference": 0.64}
@@ -216,27 +216,25 @@ HURT = {**GOOD, "transfer": {"verdict": "hurts", "folds": {"better": "control"}}
         {"verdict": "hurts", "folds": {"better": "transferred"}},
     ],
 )
-@pytest.mark.parametrize("take", ["better", "transferred"])
-def test_the_transferred_model_is_taken_unless_the_folds_speak_for_the_control(take: str, transfer: dict) -> None:
+def test_the_transferred_model_is_taken_unless_the_folds_speak_for_the_control(transfer: dict) -> None:
     metrics = {**HURT, "transfer": transfer}
-    assert choose(take, metrics, WHERE) == ("transferred", metrics)  # type: ignore[arg-type]
+    assert choose_model(metrics, WHERE) == ("transferred", metrics)
 
 
 @pytest.mark.parametrize("verdict", ["hurts", "undecided"])
 def test_where_the_control_is_better_over_the_folds_it_is_taken_with_its_own_figures(verdict: str) -> None:
     transfer = {**HURT["transfer"], "verdict": verdict}
     metrics = {**HURT, "transfer": transfer}
-    assert choose("better", metrics, WHERE) == ("control", {"accuracy": 0.95, "transfer": transfer})
-    assert choose("transferred", metrics, WHERE) == ("transferred", metrics)
+    assert choose_model(metrics, WHERE) == ("control", {"accuracy": 0.95, "transfer": transfer})
 
 
 def test_a_control_without_figures_is_not_packaged_unseen() -> None:
     with pytest.raises(GateError) as refused:
-        choose("better", {**HURT, "control": None}, WHERE)
+        choose_model({**HURT, "control": None}, WHERE)
     assert str(refused.value) == (
         "the control is better over the folds, so it is to be packaged, but its figures are not there\n"
         "  where: reports/evaluation/metrics.json\n"
-        "  remedy: run `.venv/bin/dvc repro --force evaluate`, or set package.take to transferred"
+        "  remedy: run `.venv/bin/dvc repro --force evaluate`"
     )
 
 

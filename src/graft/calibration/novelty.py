@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 REFERENCE_FILE = "reference.safetensors"
 _KEY = "features"
+MOST_IMAGES = 2000  # training images whose features are kept
 # Of a thousand kept images the five nearest: one alone would make an odd training image a reference of its own.
 _SHARE = 0.005
 _BATCH = 64

@@ -16,7 +16,7 @@ from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import BUILT_IN, Candidate, Params
 
 # Settings of how the work is done: the results are the same to the bit, so no stage of dvc.yaml depends on them.
-NO_RESULT = frozenset({"compute.address", "compute.cache_gb", "compute.mapper", "compute.workers", "zoo.offline"})
+NO_RESULT = frozenset({"compute.address", "compute.cache_gb", "compute.mapper", "compute.workers"})
 
 
 # Keys of earlier versions, and what to do in their place.
@@ -32,6 +32,12 @@ REMOVED = {
     "train.patience": "leave it out: a schedule ends after train.epochs, and is never cut short",
     "train.checkpoint_seconds": "leave it out: a killed training goes on from the end of an epoch",
     "tune.sampler": "leave it out: TPE proposes, as it did by default",
+    "tune.pruner": "leave it out: trials that fall behind the median are cut short",
+    "zoo.offline": "leave it out, and set GRAFT_OFFLINE=1 in the environment",
+    "augment.preview_images": "leave it out: the sheet shows six images",
+    "trust.reference_images": "leave it out: at most 2,000 are kept",
+    "evaluate": "leave the section out: 1,000 resamples, 30 timed predictions, and the memory is measured",
+    "package.take": "leave it out: the control is packaged where it is better over the folds",
     "compute.compile": "leave it out: networks are trained as PyTorch runs them",
     "select.finetune_epochs": "leave it out: finalists are trained as the winner is, for train.epochs",
 }
@@ -179,7 +185,7 @@ def _meaning(key: str) -> str | None:
     field = _fields_of(_section(parent)).get(name) or _fields_of(_section(".".join(names[:-1]))).get(names[-1])
     if field is None and parent:
         return _meaning(parent)  # an entry of a mapping: what the whole of it means
-    return f"{key} is: {field.description}" if field is not None and field.description else None
+    return f"{key} is: {' '.join(field.description.split())}" if field is not None and field.description else None
 
 
 def flatten(params: Params) -> dict[str, Any]:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from graft.inference.predictor import Predictor
 
 WARM_UP = 5
+RUNS = 30  # timed predictions of single images in a round
 # What else runs on a machine comes and goes: of three rounds the quietest is told.
 ROUNDS = 3
 BATCH = 32
 # Images that the process answers for which measures memory: of more sizes than one, and soon done.
 FEW = 5
 _SECONDS = 300
-NOT_MEASURED = "evaluate.measure_memory is false in params.yaml"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Footprint:
 
 
 def measure_cost(
-    predictor: Predictor, folder: Path, images: Sequence[StoredFile], runs: int, footprint: Footprint
+    predictor: Predictor, folder: Path, images: Sequence[StoredFile], footprint: Footprint
 ) -> PredictionCost:
     """Time predictions as a service makes them: encoded bytes in, probabilities out; reading the file is not timed.
 
@@ -95,14 +95,13 @@ def measure_cost(
         predictor: the loaded model.
         folder: the artifact's folder.
         images: image files, at least one.
-        runs: number of timed predictions of a round.
         footprint: what memory it takes.
     """
     import torch
 
     from graft.models.flops import cost_of
 
-    payloads = [image.read_bytes() for image in images[: max(runs, BATCH)]]
+    payloads = [image.read_bytes() for image in images[:BATCH]]
 
     def answer(count: int, first: int = 0) -> None:
         chosen = [payloads[(first + turn) % len(payloads)] for turn in range(count)]
@@ -113,7 +112,7 @@ def measure_cost(
     loads, batches, singles = [], [], []
     for _ in range(ROUNDS):
         loads.append(_milliseconds(lambda: type(predictor).load(folder)))
-        singles.append([_milliseconds(lambda turn=turn: answer(1, turn)) for turn in range(runs)])  # type: ignore[misc]
+        singles.append([_milliseconds(lambda turn=turn: answer(1, turn)) for turn in range(RUNS)])  # type: ignore[misc]
         batches.append(_milliseconds(lambda: answer(BATCH)))
     quietest = min(singles, key=lambda timed: float(np.median(timed)))
     parameters = list(predictor.network.parameters())
@@ -122,7 +121,7 @@ def measure_cost(
         size_mb=(folder / WEIGHTS_FILE).stat().st_size / 1e6,
         latency_ms=float(np.median(quietest)),
         latency_p95_ms=float(np.quantile(quietest, 0.95)),
-        runs=runs,
+        runs=RUNS,
         threads=torch.get_num_threads(),
         device=str(parameters[0].device),
         gmacs=cost_of(predictor.network, predictor.artifact.preprocessing.geometry.size).gmacs,

@@ -11,7 +11,6 @@ from graft.calibration.abstention import coverage_table
 from graft.core.errors import DataError
 from graft.core.files import atomic_dir, write_csv, write_json
 from graft.core.outputs import refuse_output
-from graft.core.settings import Evaluate
 from graft.evaluation.calibration_check import CalibrationCheck, check_calibration, to_json
 from graft.evaluation.compare.majority import Majority, against_majority
 from graft.evaluation.curves import pr_table, roc_table
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from graft.inference.predictor import Predictions
 
 METRICS_FILE = "metrics.json"
+SAMPLES = 1000  # resamples of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class ModelMetrics:
     majority: Majority | None
 
 
-def resampling_of(held_out: HeldOutSet, samples: int = Evaluate().bootstrap_samples, seed: int = 0) -> Resampling:
+def resampling_of(held_out: HeldOutSet, seed: int = 0) -> Resampling:
     """What the bootstrap draws: whole groups, within their class."""
-    return Resampling(held_out.units, samples, seed, strata_of(held_out.labels, held_out.units))
+    return Resampling(held_out.units, SAMPLES, seed, strata_of(held_out.labels, held_out.units))
 
 
 def compute_metrics(held_out: HeldOutSet, said: Predictions, trust: TrustCard, resampling: Resampling) -> ModelMetrics:

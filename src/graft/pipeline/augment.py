@@ -25,6 +25,7 @@ from graft.pipeline.runner import run_stage
 
 # The sheet's own size, whatever the candidates' inputs: changing a candidate is no reason to draw it again.
 _SIZE = 128
+PREVIEW_IMAGES = 6
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -48,7 +49,7 @@ def run(params: Params, workspace: Workspace) -> None:
         print(
             f"augment: {found.why}, and {as_yaml(choice)} changes their {' and '.join(broken)}: do labels stay right?"
         )
-    drawn = sample(splits, params.augment.preview_images, params.seed)
+    drawn = sample(splits, PREVIEW_IMAGES, params.seed)
     views = _views(params, workspace)
     shown = {name: [geometry.load(raw / path) for path in drawn["path"]] for name, geometry in views.items()}
     says = "; ".join(pick.definition.says for pick in choice.policies)

@@ -38,7 +38,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.core.determinism import make_deterministic
     from graft.core.files import atomic_dir, sha256, write_csv, write_text
     from graft.evaluation.compare.production import find_production_model, in_words
-    from graft.evaluation.cost import NOT_MEASURED, Footprint, measure_cost, measure_footprint
+    from graft.evaluation.cost import RUNS, measure_cost, measure_footprint
     from graft.evaluation.evaluation import evaluate, write_tables
     from graft.evaluation.explain.label_issues import label_issues_table
     from graft.evaluation.held_out import read_held_out
@@ -56,13 +56,10 @@ def run(params: Params, workspace: Workspace) -> None:
     production = find_production_model(workspace.production_model, workspace.finetuned, model.classes, splits)
     said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, production)
     raw = open_folder(workspace.raw)
-    images = [raw / path for path in held_out.paths[: params.evaluate.latency_runs]]
-    memory = Footprint(None, NOT_MEASURED)
-    if params.evaluate.measure_memory:
-        memory = measure_footprint(workspace.finetuned, images, torch.get_num_threads())
-    cost = measure_cost(model, workspace.finetuned, images, params.evaluate.latency_runs, memory)
-    resampling = resampling_of(held_out, params.evaluate.bootstrap_samples, params.seed)
-    found = evaluate(held_out, said, cost, resampling)
+    images = [raw / path for path in held_out.paths[:RUNS]]
+    memory = measure_footprint(workspace.finetuned, images, torch.get_num_threads())
+    cost = measure_cost(model, workspace.finetuned, images, memory)
+    found = evaluate(held_out, said, cost, resampling_of(held_out, params.seed))
     context = report_context(params, workspace, model, found)
     page, card = render_html(context), render_card(context)
     with atomic_dir(workspace.evaluation) as folder:

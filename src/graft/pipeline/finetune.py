@@ -72,12 +72,12 @@ def train_all(fabric: Fabric, job: Finetuning, workspace: Workspace) -> None:
 def fit_calibration(job: Finetuning, trained: Trained) -> CalibrationFit:
     """How far the winner's answers are to be trusted: see :func:`graft.calibration.fit.fit_calibration`."""
     from graft.calibration.fit import OutOfFoldLogits, SeenFeatures, fit_calibration
-    from graft.calibration.novelty import chosen_rows, features_of
+    from graft.calibration.novelty import MOST_IMAGES, chosen_rows, features_of
 
     trainer, strategy = job.trainer, job.choice.strategy
     data = trainer.data
     assert data.groups is not None, "the table of splits has the group of every image"
-    kept = chosen_rows(data.labels, job.trust.reference_images, trainer.seed)
+    kept = chosen_rows(data.labels, MOST_IMAGES, trainer.seed)
     features = features_of(trained.network, trainer.start(strategy).preprocessing, trainer.images(strategy)[kept])
     return fit_calibration(
         OutOfFoldLogits(job.logits, data.labels, data.groups),

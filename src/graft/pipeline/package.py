@@ -16,7 +16,7 @@ from graft.core.workspace import Workspace
 from graft.inference.artifact import CARD_FILE, read_card
 from graft.inference.package import PackagedModel, version_of, write_package
 from graft.pipeline.runner import run_stage
-from graft.registry.gate import Taken, check_gate, choose, read_metrics, refusal, write_verdict
+from graft.registry.gate import Taken, check_gate, choose_model, read_metrics, refusal, write_verdict
 from graft.registry.provenance import origin_of
 
 # Images on which ONNX Runtime is compared with torch.
@@ -26,7 +26,7 @@ EXPERIMENT = "DVC_EXP_NAME"
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Package the fine-tuned model, or its control where that is better over the folds and ``package.take`` allows it.
+    """Package the fine-tuned model, or its control where that is better over the folds.
 
     The gate's verdict is always written. A refusal is an error, and what was packaged before stays. An experiment
     (`dvc exp run`) is packaged whatever the verdict, and marked: it is not served, and promoted only by a person.
@@ -36,7 +36,7 @@ def run(params: Params, workspace: Workspace) -> None:
         WeightsError: the model is missing or damaged.
     """
     path = workspace.evaluation / "metrics.json"
-    taken, metrics = choose(params.package.take, read_metrics(path), where=path)
+    taken, metrics = choose_model(read_metrics(path), where=path)
     model = workspace.scratch_control if taken == "control" else workspace.finetuned
     checks = check_gate(params.package.gate, metrics, other_production_version(workspace, model))
     experiment, refused = os.environ.get(EXPERIMENT, ""), refusal(checks)
@@ -71,14 +71,12 @@ def run(params: Params, workspace: Workspace) -> None:
 def describe_choice(taken: Taken, metrics: Mapping[str, Any]) -> str:
     """For people: which model is packaged and why, and what the test images say of the other."""
     if taken == "control":
-        return "the control from scratch is packaged: it is better over the folds (package.take: better)"
+        return "the control from scratch is packaged: it is better over the folds of the training images"
     transfer = metrics.get("transfer") or {}
     if transfer.get("verdict") != "hurts":
         return "the transferred model is packaged"
     if transfer.get("folds"):
-        return (
-            "the transferred model is packaged (package.take: transferred), though the control is better over the folds"
-        )
+        return "the transferred model is packaged: over the folds of the training images the control is not better"
     return (
         "the transferred model is packaged, though the control from scratch is better on the test images: those choose "
         "no model. train.control_seeds: 1 has both compared over the folds of the training images, which may"

@@ -33,7 +33,7 @@ def run(params: Params, workspace: Workspace) -> None:
 
     params = with_candidates(params, workspace.augmentation)
 
-    around = WeightsContext(workspace.source_models, params.zoo.offline, params.seed)
+    around = WeightsContext(workspace.source_models, offline=False, seed=params.seed)
     for candidate in params.zoo.candidates:
         locate_weights(candidate, around)
     workspace.cache.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ def selection_inputs(data: TrainSet, params: Params, sources: Path, store: Array
         select=params.select,
         fit=params.preprocess.fit,
         depth_scaling=params.image.depth_scaling,
-        weights=WeightsContext(sources, params.zoo.offline, params.seed),
+        weights=WeightsContext(sources, offline=False, seed=params.seed),
         train=params.train,
         augment=params.augment,
         device=params.compute.device,

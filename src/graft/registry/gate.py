@@ -13,7 +13,6 @@ from graft.core.errors import GateError
 from graft.core.files import atomic_dir, write_json
 from graft.core.settings import Gate
 
-Take = Literal["better", "transferred"]
 Taken = Literal["transferred", "control"]
 Metrics = Mapping[str, Any]
 
@@ -73,15 +72,14 @@ def read_metrics(path: Path) -> dict[str, Any]:
     return metrics
 
 
-def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dict[str, Any]]:
+def choose_model(metrics: dict[str, Any], where: Path) -> tuple[Taken, dict[str, Any]]:
     """Choose the model to package; returns which, and its metrics, which the gate checks.
 
     The control is taken where it is better over the folds of the training images
-    (:mod:`graft.evaluation.compare.fold_pairs`), unless ``take`` says otherwise. The
-    test images have no say: metrics that chose a model are none of unseen images.
+    (:mod:`graft.evaluation.compare.fold_pairs`). The test images have no say: metrics that chose a model are none of
+    unseen images.
 
     Args:
-        take: the value of ``package.take``.
         metrics: the evaluation's metrics.
         where: their file, for the message.
 
@@ -90,14 +88,14 @@ def choose(take: Take, metrics: dict[str, Any], where: Path) -> tuple[Taken, dic
     """
     transfer = metrics.get("transfer")
     folds = transfer.get("folds") if isinstance(transfer, dict) else None
-    if take == "transferred" or not isinstance(folds, dict) or folds.get("better") != "control":
+    if not isinstance(folds, dict) or folds.get("better") != "control":
         return "transferred", metrics
     control = metrics.get("control")
     if not isinstance(control, dict):
         raise GateError(
             "the control is better over the folds, so it is to be packaged, but its figures are not there",
             where=where,
-            remedy="run `.venv/bin/dvc repro --force evaluate`, or set package.take to transferred",
+            remedy="run `.venv/bin/dvc repro --force evaluate`",
         )
     return "control", {**control, "transfer": transfer}
 

@@ -63,7 +63,7 @@ class Search:
     Attributes:
         space: the hyper-parameters.
         defaults: the current settings, trial 0.
-        settings: pruner and budget.
+        settings: the budget.
         seed: the project's.
         storage: an SQLite file that the search is kept in.
         worst: the score of a fold on which a setting cannot be trained.
@@ -95,7 +95,7 @@ class Search:
         study = self._study()
         finished = self._finished(study)
         while len(finished) < self.settings.trials and more(len(finished)):
-            study.sampler, study.pruner = self._sampler(len(finished)), PRUNERS[self.settings.pruner]()
+            study.sampler, study.pruner = self._sampler(len(finished)), median_pruner()
             fixed = None if finished else self.defaults
             # One may have been left waiting by a kill; the next trial takes it.
             if fixed is not None and not study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.WAITING,)):
@@ -177,17 +177,8 @@ def _scored(trial: optuna.Trial, objective: FoldScores) -> float:
     return float(np.mean(scores))
 
 
-def _median() -> Any:
+def median_pruner() -> Any:
+    """Cuts trials short after their first folds, from the fifth trial on."""
     import optuna
 
     return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1)
-
-
-def _never() -> Any:
-    import optuna
-
-    return optuna.pruners.NopPruner()
-
-
-# By the names of tune.pruner in params.yaml.
-PRUNERS: dict[str, Callable[[], Any]] = {"none": _never, "median": _median}

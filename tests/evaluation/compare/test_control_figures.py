@@ -65,7 +65,7 @@ def test_folds_can_withhold_the_verdict_and_the_control() -> None:
         (
             AGAINST,
             "As the control is better over the folds, whose images are training images, it is the one that is "
-            "packaged, unless package.take is transferred. The test images had no say in that.",
+            "packaged. The test images had no say in that.",
         ),
     ],
 )

@@ -36,7 +36,6 @@ SECTIONS = {
     "zoo": {"candidates": [{"arch": ARCH, "weights": "source", "size": 32}]},
     "train": {"epochs": 1, "control_steps": 3, "control_seeds": 2},
     "augment": {"policy": "none", "domain": "any"},
-    "evaluate": {"bootstrap_samples": 100, "latency_runs": 1},
     "compute": {"threads": 1},
 }
 

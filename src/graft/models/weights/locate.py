@@ -35,7 +35,7 @@ class WeightsContext:
 
     @property
     def may_download(self) -> bool:
-        """False with ``zoo.offline: true`` or ``GRAFT_OFFLINE=1``."""
+        """False with ``offline`` or ``GRAFT_OFFLINE=1``."""
         return not self.offline and downloads_allowed()
 
 

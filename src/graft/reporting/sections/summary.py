@@ -216,7 +216,7 @@ def _delivered(transfer: TransferComparison) -> str:
     if transfer.control_is_better:
         return (
             "As the control is better over the folds, whose images are training images, it is the one that is "
-            "packaged, unless package.take is transferred. The test images had no say in that."
+            "packaged. The test images had no say in that."
         )
     why = "over the folds it is not shown to be worse than the control"
     if transfer.folds is None:

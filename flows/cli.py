@@ -22,7 +22,8 @@ from prefect.settings import (
     temporary_settings,
 )
 
-from graft.core.errors import GraftError, exit_code
+from graft.core.errors import GraftError
+from graft.core.exit_code import exit_code
 
 # The first temporary server of a machine takes 15 s on a quiet one, and Prefect by itself gives up after 20.
 STARTUP_SECONDS = 300

@@ -22,7 +22,8 @@ from prefect.settings import PREFECT_API_URL
 
 from flows.cli import answers
 from flows.project import DRIFTED, ENDING, project_id
-from graft.core.errors import GraftError, exit_code
+from graft.core.errors import GraftError
+from graft.core.exit_code import exit_code
 from graft.core.workspace import Workspace
 
 FILE = "prefect.yaml"

@@ -23,7 +23,7 @@ from graft.core.errors import GraftError, did_you_mean
 TAIL_LINES = 20
 # DVC's command line in a process that ends with the flow that started it, however that ends.
 DVC = """\
-from graft.core.process_lifetime import end_with_parent
+from graft.core.compat.processes import end_with_parent
 end_with_parent()
 from dvc.cli import main
 raise SystemExit(main())

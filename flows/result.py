@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from graft.core.errors import GraftError, exit_code
+from graft.core.errors import GraftError
+from graft.core.exit_code import exit_code
 from graft.core.workspace import Workspace
 
 

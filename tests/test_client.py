@@ -323,10 +323,10 @@ for module, names in {lacking!r}.items():
 for module in ("fcntl", "resource", "pwd", "grp", "termios", "pty", "syslog"):
     sys.modules[module] = None
 from graft.client import Client
-from graft.core.errors import exit_code
+from graft.core.exit_code import exit_code
 assert exit_code(lambda: print(Client({scripted.url!r}).predict(pathlib.Path({str(file)!r})).label)) == 0
-from graft.core.broken_pipe import nobody_reads
-assert not nobody_reads()
+from graft.core.exit_code import stdout_is_closed
+assert not stdout_is_closed()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("bee\n", "")

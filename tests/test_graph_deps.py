@@ -18,7 +18,13 @@ from tests.test_layers import GRAFT, ROOT, imports_of
 STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 # The ground floor under every stage: how it is started, where files lie, how they are read and written whole, what is
 # kept from run to run. It decides no result; what does, the settings' values and the seed, are `params`.
-GROUND = {"pipeline/runner.py", "data/stats_cache.py", "modalities/base.py", "modalities/registry.py"}
+GROUND = {
+    "pipeline/runner.py",
+    "data/protected_paths.py",
+    "data/stats_cache.py",
+    "modalities/base.py",
+    "modalities/registry.py",
+}
 
 
 def is_ground(file: Path) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from graft.core.errors import exit_code
+from graft.core.exit_code import exit_code
 from graft.core.memory import shortage
 
 

@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 
 from graft.cli.main import app
 from graft.core.errors import DataError, WeightsError
-from graft.core.outputs import StageOutputs, outputs_of, refuse_output
+from graft.data.protected_paths import outputs_of, refuse_output
 from graft.data.sources.registry import list_source
 from graft.evaluation.external_data import read_external_data
+from graft.pipeline.stage_outputs import StageOutputs
 from tests.conftest import write_classes
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 NOBODY = 2**22 + 1  # no process has this number: Linux gives none above 2^22
 ASK = (
-    "import sys; from graft.core.process_lifetime import end_with_parent; "
+    "import sys; from graft.core.compat.processes import end_with_parent; "
     "end_with_parent(int(sys.argv[1])); print('alive')"
 )
 
@@ -33,7 +33,7 @@ def test_it_lives_while_its_parent_does() -> None:
 
 
 def test_it_ends_with_its_parent() -> None:
-    child = "import time; from graft.core.process_lifetime import end_with_parent; end_with_parent(); "
+    child = "import time; from graft.core.compat.processes import end_with_parent; end_with_parent(); "
     child += "print('begun', flush=True); time.sleep(600)"
     parent = f"""
 import os, subprocess, sys

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from graft.core.broken_pipe import UNREAD
-from graft.core.errors import exit_code
+from graft.core.exit_code import CLOSED_PIPE, exit_code
 
 
 def typed_into_a_closed_pipe(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -39,11 +38,11 @@ def test_a_closed_pipe_ends_a_command_without_a_word(arguments: list[str], unbuf
     done = typed_into_a_closed_pipe("graft.cli.main", *arguments, folder=tmp_path, PYTHONUNBUFFERED=unbuffered)
     assert done.stderr == ""
     # The help is printed by Typer, which has a code of its own for it.
-    assert done.returncode == (1 if arguments == ["--help"] else UNREAD) != 0
+    assert done.returncode == (1 if arguments == ["--help"] else CLOSED_PIPE) != 0
 
 
 def test_it_ends_as_what_the_pipe_itself_ends() -> None:
-    assert UNREAD == 128 + signal.SIGPIPE == 141
+    assert CLOSED_PIPE == 128 + signal.SIGPIPE == 141
 
 
 def test_another_broken_connection_is_told(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,7 +1,7 @@
 # The Python of the project's .venv: here, or in a folder above. `dvc exp run --queue` runs stages in copies of the
 # project below .dvc/tmp, where there is no .venv. It becomes that Python, so that no shell stands in between.
 folder=$PWD
-# Who started this, for as long as Python does not yet look after that itself (graft/core/process_lifetime.py).
+# Who started this, for as long as Python does not yet look after that itself (graft/core/compat/processes.py).
 GRAFT_PARENT=$PPID
 export GRAFT_PARENT
 until test -x "$folder/.venv/bin/python"; do

@@ -266,7 +266,7 @@ def test_a_killed_run_is_crashed_and_goes_on_without_repeating_a_stage(place: Pl
 def test_a_worker_that_ends_leaves_no_stage_behind(place: Place, number: int, state: str) -> None:
     place.deploy()
     # As graft's own stages do, this one ends with the process that started it.
-    stage = "import os, time; from graft.core.process_lifetime import end_with_parent; end_with_parent(); "
+    stage = "import os, time; from graft.core.compat.processes import end_with_parent; end_with_parent(); "
     stage += "open('pid', 'w').write(str(os.getpid()))\nwhile True: time.sleep(1); print('at work', flush=True)"
     (place.toy.root / "stage.py").write_text(stage)
     (place.toy.root / "select.sh").write_text(f'exec "{sys.executable}" stage.py\n')

@@ -109,10 +109,10 @@ def test_damaged_images_and_bodies_get_400(ask, png: bytes) -> None:
 
 
 # Starlette leaves the files of a form that it did not read to its end to the garbage collector.
-UNREAD_FORM = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
+CLOSED_PIPE_FORM = pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 
 
-@UNREAD_FORM
+@CLOSED_PIPE_FORM
 def test_form_that_ends_in_the_middle_gets_400(ask, png: bytes) -> None:
     answer = ask("POST", "/predict", content=PART + png, headers=MULTIPART)
     assert (answer.status_code, answer.json()) == (
@@ -132,7 +132,7 @@ async def _endless() -> AsyncIterator[bytes]:
         yield bytes(1 << 20)
 
 
-@UNREAD_FORM
+@CLOSED_PIPE_FORM
 def test_large_bodies_get_413_whether_declared_or_streamed(ask) -> None:
     declared = ask("POST", "/predict", files={"image": bytes(21 << 20)})
     assert (declared.status_code, declared.json()) == (413, TOO_LARGE)

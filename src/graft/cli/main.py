@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from graft.core.compat.openmp import wait_briefly
-from graft.core.errors import exit_code
+from graft.core.exit_code import exit_code
 
 _PRODUCTION = "the production model: models/promoted, else models/packaged"
 

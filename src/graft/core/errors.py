@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import errno
-import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
-
-from graft.core.broken_pipe import UNREAD, drop_output, nobody_reads
-from graft.core.memory import shortage
 
 T = TypeVar("T")
 
@@ -111,69 +105,3 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         return f"did you mean {' or '.join(repr(item) for item in close)}?"
     listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return f"valid names are: {listed}"
-
-
-def exit_code(work: Callable[[], object]) -> int:
-    """Run ``work`` and turn what it raises into one message on stderr and an exit code.
-
-    Returns 0 when it is done, 1 when it was refused or failed, 130 when interrupted, and 141, without a message, when
-    nobody reads what it prints any more (``| head -1``). A traceback is shown only with ``GRAFT_DEBUG=1``.
-    """
-    debug = os.environ.get("GRAFT_DEBUG") == "1"
-    try:
-        work()
-        sys.stdout.flush()  # a closed pipe is noticed here, and not by the interpreter at its end
-    except GraftError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"error: {error.message()}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted: what was finished is kept; run the same command again to go on", file=sys.stderr)
-        return 130
-    except OSError as error:
-        if isinstance(error, BrokenPipeError) and nobody_reads():
-            drop_output()
-            return UNREAD
-        if debug:
-            traceback.print_exc()
-        print(f"error: {(_of_the_disk(error) or _of_memory(error) or _unexpected(error)).message()}", file=sys.stderr)
-        return 1
-    except Exception as error:  # the last net: a fault of graft itself must still end in one message
-        if debug:
-            traceback.print_exc()
-        print(f"error: {(_of_memory(error) or _unexpected(error)).message()}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _unexpected(error: Exception) -> GraftError:
-    return GraftError(
-        f"unexpected {type(error).__name__}: {error}",
-        remedy="run again with GRAFT_DEBUG=1 for the traceback, and report it with that",
-    )
-
-
-def _of_memory(error: Exception) -> GraftError | None:
-    """What a user can mend: work that is too large for this machine or its GPU."""
-    short = shortage(error)
-    if short is None:
-        return None
-    return GraftError(
-        short,
-        remedy="end other programs, or take less at once: train.batch_size, compute.workers, or a smaller network or "
-        "size in zoo.candidates",
-    )
-
-
-def _of_the_disk(error: OSError) -> GraftError | None:
-    """What a user can mend: a disk that is full, or that cannot be written to."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-        remedy = "make room there and run again; nothing half-written was left"
-    elif error.errno == errno.EROFS:
-        remedy = "run in a folder that can be written to"
-    else:
-        return None
-    return GraftError(
-        f"the results cannot be written: {os.strerror(error.errno)}", where=error.filename or Path.cwd(), remedy=remedy
-    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from graft.calibration.abstention import coverage_table
 from graft.core.errors import DataError
 from graft.core.files import atomic_dir, write_csv, write_json
-from graft.core.outputs import refuse_output
+from graft.data.protected_paths import refuse_output
 from graft.evaluation.calibration_check import CalibrationCheck, check_calibration, to_json
 from graft.evaluation.compare.majority import Majority, against_majority
 from graft.evaluation.curves import pr_table, roc_table

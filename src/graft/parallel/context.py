@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.core.compat.openmp import variables_for, wait_briefly
-from graft.core.process_lifetime import end_with_parent
+from graft.core.compat.processes import end_with_parent
 from graft.core.telemetry import switch_off
 from graft.parallel.outcomes import Failure, Outcome, outcome_of, picklable
 

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 
 from graft.core.errors import WeightsError
-from graft.core.outputs import refuse_output
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
+from graft.data.protected_paths import refuse_output
 from graft.data.sources.listing import SourceListing
 from graft.data.sources.registry import SourceSpec, list_data_source, reader_for
 from graft.data.sources.source_links import link_source, link_weights

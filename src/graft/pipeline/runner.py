@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from graft.core.compat.openmp import variables_for, wait_briefly
+from graft.core.compat.processes import end_with_parent
 from graft.core.config import load_params
-from graft.core.errors import exit_code
-from graft.core.outputs import StageOutputs
-from graft.core.process_lifetime import end_with_parent
+from graft.core.exit_code import exit_code
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
+from graft.pipeline.stage_outputs import StageOutputs
 
 Work = Callable[[Params, Workspace], None]
 # Which process started the stage: set by python.sh, which runs seconds before Linux can be asked here.

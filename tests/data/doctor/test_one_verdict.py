@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from graft.cli.doctor import run_doctor
-from graft.core.errors import exit_code
+from graft.core.exit_code import exit_code
 from graft.pipeline import ingest, locate, split, validate
 from graft.pipeline.runner import run_stage
 from tests.conftest import write_classes

@@ -254,7 +254,7 @@ def test_an_unreadable_folder_and_file_are_named(open_folder: Path) -> None:
 PROBE = """
 import sys
 from pathlib import Path
-from graft.core.errors import exit_code
+from graft.core.exit_code import exit_code
 from graft.data.doctor.cleaned_copy import write_cleaned_copy
 from graft.data.ingest import copy_images
 from graft.data.sources.registry import list_source

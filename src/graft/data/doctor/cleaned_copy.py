@@ -10,8 +10,8 @@ from typing import Any
 
 from graft.core.errors import DataError
 from graft.core.files import atomic_file
-from graft.core.outputs import refuse_output
 from graft.core.packed_files import PackedFile, StoredFile
+from graft.data.protected_paths import refuse_output
 from graft.data.sources.listing import Sample, SourceListing
 from graft.data.sources.tables.problems import TableChange
 from graft.data.sources.tables.reader import SUFFIXES

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from graft.core.errors import DataError, did_you_mean
-from graft.core.outputs import refuse_output
 from graft.core.settings import Data
+from graft.data.protected_paths import refuse_output
 from graft.data.sources import builtin, folders, tar_files, torchvision_datasets
 from graft.data.sources.label_pattern import suggest_pattern
 from graft.data.sources.listing import SourceListing

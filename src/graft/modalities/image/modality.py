@@ -17,7 +17,7 @@ from graft.modalities.base import ColumnType, Feature, Modality, Statistic, colu
 from graft.modalities.image.checks import CHECKS
 from graft.modalities.image.conversion import cut_away, range_used
 from graft.modalities.image.decode import decode, decode_fully
-from graft.modalities.image.signatures import SUFFIXES, UNREADABLE_SUFFIXES
+from graft.modalities.image.signatures import CLOSED_PIPEABLE_SUFFIXES, SUFFIXES
 from graft.modalities.image.stats import ImageSample, ImageStats, perceptual_hash, pixel_hash
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ImageModality(Modality):
     """See :class:`graft.modalities.base.Modality`."""
 
     name = "image"
-    suffixes, unreadable_suffixes = SUFFIXES, UNREADABLE_SUFFIXES
+    suffixes, unreadable_suffixes = SUFFIXES, CLOSED_PIPEABLE_SUFFIXES
     statistics: Mapping[str, ColumnType] = {
         column: _COLUMN_TYPES[kind] for column, kind in typing.get_type_hints(ImageStats).items()
     }

@@ -51,7 +51,7 @@ def run(params: Params, workspace: Workspace) -> None:
 
     # Imported here: the gate must be able to refuse where BentoML is not installed, and in no time.
     from graft.inference.parity import write_onnx
-    from graft.serving.model.store import register
+    from graft.registry.model_store import register
 
     make_deterministic(params.compute.threads)
     export = partial(write_onnx, images=training_images(workspace))

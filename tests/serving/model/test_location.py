@@ -10,9 +10,9 @@ from bentoml.exceptions import BentoMLException
 
 from graft.core.errors import WeightsError
 from graft.core.workspace import Workspace
+from graft.registry.model_store import register
 from graft.serving.model.location import check_model, identity, model_folder
 from graft.serving.model.project_model import ProjectModel
-from graft.serving.model.store import register
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from graft.core.errors import GraftError, WeightsError
 from graft.core.workspace import Workspace
 from graft.inference.package import read_package, version_of
-from graft.serving.model.store import register
+from graft.registry.model_store import register
 from tests.serving.conftest import package
 
 

@@ -49,7 +49,7 @@ class ProjectModel(BentoModel):  # type: ignore[misc]  # BentoML's class has no 
 
     def to_info(self, alias: str | None = None) -> Any:
         """Called by ``bentoml build``: register the model, and describe it."""
-        from graft.serving.model.store import register
+        from graft.registry.model_store import register
 
         workspace = Workspace(self.root)
         try:

@@ -174,6 +174,16 @@ def place(file: Path, node: ast.AST) -> str:
     return f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
 
 
+def test_a_class_name_stands_for_one_class() -> None:
+    """A search for it finds one place."""
+    places: dict[str, list[str]] = {}
+    for file in [*python_files(GRAFT), *python_files(FLOWS)]:
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(place(file, node))
+    assert [found for found in places.values() if len(found) > 1] == []
+
+
 def test_images_are_opened_in_one_place_only() -> None:
     openers = {"Image.open", "PIL.Image.open", "cv2.imread", "plt.imread", "io.read_image", "io.decode_image"}
     found = {place(file, node) for file, node, name in calls() if name in openers}

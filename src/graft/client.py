@@ -57,7 +57,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelInfo:
     """What the service says of its model.
 
     Attributes:
@@ -66,7 +66,7 @@ class ModelCard:
         classes: their names.
         size: side of the network's input, in pixels.
         metrics: figures from its test images, such as ``accuracy`` and ``accuracy_ci95``.
-        everything: the whole card as the service sent it.
+        everything: the whole response.
     """
 
     name: str
@@ -161,16 +161,16 @@ class Client:
         """
         self._request("POST", "feedback", None, json={"id": prediction, "label": label})
 
-    def model(self) -> ModelCard:
-        """The card of the service's model.
+    def model(self) -> ModelInfo:
+        """What the service says of its model.
 
         Raises:
             ServiceError: as :meth:`predict`.
         """
-        card = self._request("GET", "model", None)
+        found = self._request("GET", "model", None)
         try:
-            classes, size = tuple(card["classes"]), int(card["size"])
-            return ModelCard(card["name"], card["version"], classes, size, dict(card["metrics"]), card)
+            classes, size = tuple(found["classes"]), int(found["size"])
+            return ModelInfo(found["name"], found["version"], classes, size, dict(found["metrics"]), found)
         except (KeyError, TypeError, ValueError) as error:
             raise self._other_version(error) from None
 

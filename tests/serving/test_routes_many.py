@@ -11,7 +11,7 @@ import pytest
 import schemathesis
 
 from graft.monitoring.prediction_log import PredictionLog
-from graft.serving.schemas import ModelCard
+from graft.serving.schemas import ModelResponse
 from tests.modalities.image.faults import FAULTS, Fault
 from tests.modalities.image.faults import png as hand_made
 from tests.serving.test_archive import zipped
@@ -187,6 +187,6 @@ def test_openapi_document(ask) -> None:
     ids = {name: operation["operationId"] for path in document["paths"].values() for name, operation in path.items()}
     assert "422" not in json.dumps(document) and ids["get"] == "model"
     card = ask("GET", "/model").json()
-    assert ModelCard.model_validate(card, strict=True).model_dump() == card
+    assert ModelResponse.model_validate(card, strict=True).model_dump() == card
     answer = document["components"]["schemas"]["PredictResponse"]["properties"]
     assert set(answer) == {"label", "probabilities", "unsure", "novelty", "id", "model"}

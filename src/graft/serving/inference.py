@@ -12,7 +12,7 @@ from graft.serving.metrics import BATCH
 from graft.serving.model.bundle import ModelBundle
 from graft.serving.prediction_log.record import record_prediction
 from graft.serving.prediction_log.writer import PredictionLogWriter
-from graft.serving.schemas import BatchResponse, FileError, FilePrediction, Prediction, PredictResponse
+from graft.serving.schemas import BatchError, BatchItem, BatchResponse, PredictedLabel, PredictResponse
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,27 +44,27 @@ def predict_many(
     Raises:
         DataError: the archive that the files come from is refused.
     """
-    answers: list[FilePrediction | FileError] = []
+    answers: list[BatchItem | BatchError] = []
     for batch in _batches(files, _BATCH_SIZE):
         for member, prediction in zip(batch, predict(bundle, log, batch, top_k), strict=True):
             name = printable(member.name)
             if isinstance(prediction, DataError):
-                answers.append(FileError(file=name, error=prediction.what, remedy=prediction.remedy))
+                answers.append(BatchError(file=name, error=prediction.what, remedy=prediction.remedy))
             else:
-                answers.append(FilePrediction(file=name, **prediction.model_dump()))
+                answers.append(BatchItem(file=name, **prediction.model_dump()))
     BATCH.observe(len(answers))
     return BatchResponse(answers=answers, model=bundle.identity)
 
 
 def predict(
     bundle: ModelBundle, log: PredictionLogWriter, files: Sequence[Member], top_k: int | None
-) -> list[Prediction | DataError]:
+) -> list[PredictedLabel | DataError]:
     """Predict and record a batch of files; a DataError for each that cannot be decoded."""
     model = bundle.model
     prepared = [_prepare(model, file.data) for file in files]
     predictions = model.predict_batch([image for image in prepared if not isinstance(image, DataError)])
     unsure = model.abstains(predictions.probabilities)
-    results: list[Prediction | DataError] = []
+    results: list[PredictedLabel | DataError] = []
     row = 0
     for file, image in zip(files, prepared, strict=True):
         if isinstance(image, DataError):
@@ -73,7 +73,7 @@ def predict(
         assert isinstance(file.data, bytes), "only bytes are prepared"
         probabilities = predictions.probabilities[row].tolist()
         novelty = None if predictions.novelty is None else float(predictions.novelty[row])
-        prediction = Prediction.from_probabilities(model.classes, probabilities, bool(unsure[row]), novelty, top_k)
+        prediction = PredictedLabel.from_probabilities(model.classes, probabilities, bool(unsure[row]), novelty, top_k)
         record_prediction(log, prediction, max(probabilities), bundle, file.data, image)
         results.append(prediction)
         row += 1

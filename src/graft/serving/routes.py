@@ -25,7 +25,7 @@ from graft.serving.model.bundle import ModelBundle
 from graft.serving.page import PAGE_ROUTES
 from graft.serving.prediction_log.feedback import UnknownPredictionError, record_feedback
 from graft.serving.prediction_log.writer import PredictionLogWriter
-from graft.serving.schemas import BatchResponse, ErrorResponse, Feedback, ModelCard, PredictResponse
+from graft.serving.schemas import BatchResponse, ErrorResponse, Feedback, ModelResponse, PredictResponse
 from graft.serving.settings import ServiceSettings
 
 MOST_IMAGES = 256  # in one request
@@ -111,9 +111,9 @@ def create_app(service: Callable[[], Service], settings: ServiceSettings) -> Fas
         return body
 
     @app.get("/model")
-    async def model() -> ModelCard:
+    async def model() -> ModelResponse:
         """The card of the model that predicts now."""
-        return ModelCard(**service().bundle.card)
+        return ModelResponse(**service().bundle.card)
 
     return app
 

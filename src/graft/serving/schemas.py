@@ -21,7 +21,7 @@ class ModelIdentity(BaseModel):
     sha256: str
 
 
-class ModelCard(ModelIdentity):
+class ModelResponse(ModelIdentity):
     """Response of ``GET /model``."""
 
     classes: list[str] = Field(description="the labels it can predict")
@@ -36,7 +36,7 @@ class ModelCard(ModelIdentity):
     limits: dict[str, int] = Field(description="`body`: bytes that a request for one image may have")
 
 
-class Prediction(LabelResponse):
+class PredictedLabel(LabelResponse):
     """What the model predicts for one image."""
 
     unsure: bool = Field(description="the label's probability is under the model's threshold")
@@ -51,25 +51,25 @@ class Prediction(LabelResponse):
         unsure: bool,
         novelty: float | None,
         top_k: int | None,
-    ) -> Prediction:
+    ) -> PredictedLabel:
         """A prediction with a new id, its classes by falling probability; ties keep the classes' order."""
         ranked = cls.ranked(classes, probabilities, top_k)
         return cls(**ranked, unsure=unsure, novelty=novelty, id=uuid.uuid4().hex)
 
 
-class PredictResponse(Prediction):
+class PredictResponse(PredictedLabel):
     """Response of ``POST /predict``."""
 
     model: ModelIdentity
 
 
-class FilePrediction(Prediction):
+class BatchItem(PredictedLabel):
     """The prediction for one of many files."""
 
     file: str = Field(description="its name as it was sent, made printable")
 
 
-class FileError(BaseModel):
+class BatchError(BaseModel):
     """Why one of many files has no prediction."""
 
     file: str
@@ -80,7 +80,7 @@ class FileError(BaseModel):
 class BatchResponse(BaseModel):
     """Response of ``POST /predict_batch``: an item for each file, in their order."""
 
-    answers: list[FilePrediction | FileError]
+    answers: list[BatchItem | BatchError]
     model: ModelIdentity
 
 

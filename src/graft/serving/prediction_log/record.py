@@ -14,7 +14,7 @@ from graft.serving.metrics import LOST, count_prediction
 from graft.serving.model.bundle import ModelBundle
 from graft.serving.prediction_log.image_store import ImageStore
 from graft.serving.prediction_log.writer import PredictionLogWriter
-from graft.serving.schemas import Prediction
+from graft.serving.schemas import PredictedLabel
 from graft.serving.settings import OFF, ServiceSettings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def open_prediction_log(settings: ServiceSettings, project_log: Path | None) -> 
 
 def record_prediction(
     log: PredictionLogWriter,
-    prediction: Prediction,
+    prediction: PredictedLabel,
     confidence: float,
     bundle: ModelBundle,
     image: bytes,

@@ -42,7 +42,7 @@ from graft.features.cache import ArrayCache  # noqa: E402
 from graft.features.image_cache import ImageSet  # noqa: E402
 from graft.inference.pretrained import load_pretrained  # noqa: E402
 from graft.models.weights.locate import WeightsContext  # noqa: E402
-from graft.pipeline.select import selection_inputs  # noqa: E402
+from graft.pipeline.inputs.selection import selection_inputs  # noqa: E402
 from graft.selection.candidates import extractor_for  # noqa: E402
 from graft.selection.finalists import trainer_for  # noqa: E402
 from graft.selection.inputs import TrainSet  # noqa: E402

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from graft.cli.ranking import Places, train_part
 from graft.core.config import parse_params
 from graft.core.determinism import available_cores, make_deterministic
 from graft.core.settings import Compute, Params
@@ -32,8 +33,7 @@ from graft.features.cache import ArrayCache
 from graft.parallel.factory import mapper_for
 from graft.parallel.mapper import Mapper
 from graft.parallel.outcomes import value_of
-from graft.pipeline.ranking import Places, train_part
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.inputs import TrainSet
 from graft.selection.selection import SelectionResult, run_selection
 

@@ -41,6 +41,7 @@ from typing import Any
 import numpy as np
 
 from graft.augmentation.auto_policy import AUTO, ENOUGH, SAMPLE, VisualTraits, detect_domain
+from graft.cli.ranking import Places, train_part
 from graft.core.config import parse_params
 from graft.core.determinism import available_cores, make_deterministic
 from graft.core.files import sha256
@@ -50,8 +51,7 @@ from graft.data.sources.builtin import write_digits
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, ListedFiles
 from graft.modalities.image.decode import decode
-from graft.pipeline.ranking import Places, train_part
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.best import standard_error
 from graft.selection.candidates import CandidateResult, probe_candidate, with_scores
 from graft.selection.controls import first_by_imagenet

@@ -34,6 +34,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from graft.cli.ranking import Places, train_part
 from graft.core.config import parse_params
 from graft.core.determinism import available_cores, make_deterministic
 from graft.core.progress import track
@@ -42,8 +43,7 @@ from graft.features.cache import ArrayCache
 from graft.inference.pretrained import load_pretrained
 from graft.models.backbone import cut
 from graft.models.weights.locate import WeightsContext
-from graft.pipeline.ranking import Places, train_part
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.best import standard_error
 from graft.selection.candidates import probe_candidate
 from graft.selection.inputs import TrainSet

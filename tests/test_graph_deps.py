@@ -19,7 +19,7 @@ STAGES: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").re
 # The ground floor under every stage: how it is started, where files lie, how they are read and written whole, what is
 # kept from run to run. It decides no result; what does, the settings' values and the seed, are `params`.
 GROUND = {
-    "pipeline/runner.py",
+    "pipeline/execution/runner.py",
     "data/protected_paths.py",
     "data/stats_cache.py",
     "modalities/base.py",
@@ -76,6 +76,7 @@ def asked_for(name: str) -> Iterator[Path]:
                 "data/splits",
                 "modalities/image",
                 "pipeline/finetuning",
+                "pipeline/inputs",
             } or (file.parent == GRAFT / "pipeline" and file.stem not in STAGES):
                 waiting.append(file)
 

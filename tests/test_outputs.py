@@ -15,7 +15,7 @@ from graft.core.errors import DataError, WeightsError
 from graft.data.protected_paths import outputs_of, refuse_output
 from graft.data.sources.registry import list_source
 from graft.evaluation.external_data import read_external_data
-from graft.pipeline.stage_outputs import StageOutputs
+from graft.pipeline.execution.outputs import StageOutputs
 from tests.conftest import write_classes
 
 ROOT = Path(__file__).parents[1]

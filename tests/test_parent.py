@@ -60,7 +60,8 @@ def test_python_sh_knows_who_started_a_stage_and_the_stage_asks(tmp_path: Path) 
     )
     assert said.stdout == f"{os.getpid()}\n"
     stage = (
-        "import os; from graft.pipeline.runner import run_stage; run_stage('toy', lambda *_: print(dict(os.environ)))"
+        "import os; from graft.pipeline.execution.runner import run_stage; "
+        "run_stage('toy', lambda *_: print(dict(os.environ)))"
     )
     orphan = python(stage, GRAFT_PARENT=str(NOBODY))
     assert (orphan.returncode, orphan.stdout) == (-signal.SIGKILL, "")

@@ -15,7 +15,7 @@ from graft.data.doctor.doctor import doctor
 from graft.modalities import registry
 from graft.modalities.registry import find_modality, reserved_columns
 from graft.pipeline import ingest, locate, split, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 from tests.modalities.vectors import VectorModality, write_vector, write_vectors
 
 

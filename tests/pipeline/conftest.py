@@ -16,8 +16,8 @@ from graft.inference.artifact import Artifact, save_artifact
 from graft.models.backbone import build_network
 from graft.models.zoo.registry import builder_for
 from graft.pipeline import ingest, split, tune, validate
-from graft.pipeline.runner import run_stage
-from graft.pipeline.select import train_set
+from graft.pipeline.execution.runner import run_stage
+from graft.pipeline.inputs.selection import train_set
 from graft.selection.out_of_fold import FILE, out_of_fold_table
 
 ARCH = "shufflenet_v2_x0_5"

@@ -14,7 +14,7 @@ from graft.augmentation.auto_policy import with_augmentation, with_candidates
 from graft.core.config import load_params
 from graft.models.zoo.default_candidates import default_candidates
 from graft.pipeline import augment, ingest, split, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 
 def prepare() -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from graft.core.workspace import Workspace
 from graft.inference.artifact import read_card
 from graft.pipeline import augment, finetune, ingest, select, split, tune, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 SETTINGS = {
     "data": {"source": "../images"},

@@ -20,9 +20,9 @@ from graft.core.files import sha256
 from graft.core.workspace import Workspace
 from graft.inference.artifact import load_artifact, read_card
 from graft.pipeline import finetune
+from graft.pipeline.execution.runner import run_stage
 from graft.pipeline.finetuning import control
-from graft.pipeline.runner import run_stage
-from graft.pipeline.select import train_set
+from graft.pipeline.inputs.selection import train_set
 from graft.selection.out_of_fold import FILE, read_logits
 from graft.training import checkpoint
 from graft.training.trainer import Trainer

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from graft.pipeline import ingest
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 
 def test_images_and_table_are_written(

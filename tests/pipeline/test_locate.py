@@ -10,8 +10,8 @@ import pytest
 
 from graft.core.config import load_params
 from graft.core.errors import DataError, WeightsError
+from graft.pipeline.execution.runner import run_stage
 from graft.pipeline.locate import refuse_missing, run
-from graft.pipeline.runner import run_stage
 
 
 def test_the_link_leads_to_the_source(

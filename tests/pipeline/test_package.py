@@ -291,7 +291,7 @@ def test_model_that_was_not_evaluated_is_refused(workspace: Workspace) -> None:
 def test_refusal_as_the_stage_says_it(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from graft.pipeline.runner import run_stage
+    from graft.pipeline.execution.runner import run_stage
 
     workspace.params.write_text("zoo: {candidates: [resnet18]}\npackage: {name: birds, gate: {min_accuracy: 0.95}}\n")
     monkeypatch.chdir(workspace.root)

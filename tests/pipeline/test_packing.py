@@ -16,7 +16,7 @@ from graft.features.image_cache import ImageSet, decoded
 from graft.models.preprocessing import Geometry
 from graft.monitoring.reference import training_facts
 from graft.pipeline import augment, evaluate, finetune, ingest, package, select, split, tune, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 from tests.pipeline.conftest import ARCH, SMALL, TRAIN
 
 MADE = ("data/ingested.parquet", "data/manifest.parquet", "data/splits.parquet", "data/validated.json")

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 HOLD = (
-    "import sys; from pathlib import Path; from graft.pipeline.runner import exclusively\n"
+    "import sys; from pathlib import Path; from graft.pipeline.execution.runner import exclusively\n"
     "with exclusively(Path('.graft/stage.lock'), 'train'):\n    print('held', flush=True); sys.stdin.read()"
 )
-SPLIT = "from graft.pipeline.runner import run_stage; run_stage('split', lambda params, workspace: print('works'))"
+SPLIT = (
+    "from graft.pipeline.execution.runner import run_stage\n"
+    "run_stage('split', lambda params, workspace: print('works'))"
+)
 
 
 def hold(root: Path) -> subprocess.Popen[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from graft.data.splits.splits import DataSplit
 from graft.pipeline import ingest, split, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 
 def run() -> int:

@@ -19,9 +19,9 @@ from graft.core.settings import NamedPolicy, Params, Tune
 from graft.core.workspace import Workspace
 from graft.parallel.mapper import SerialMapper
 from graft.pipeline import tune
-from graft.pipeline.runner import run_stage
-from graft.pipeline.select import train_set
-from graft.pipeline.winner import Winner, read_winner, winner_trainer
+from graft.pipeline.execution.runner import run_stage
+from graft.pipeline.inputs.selection import train_set
+from graft.pipeline.inputs.winner import Winner, read_winner, winner_trainer
 from graft.selection.candidate_training import CandidateTrainer
 from graft.selection.out_of_fold import FILE, read_logits
 from graft.tuning import trials as trials_module

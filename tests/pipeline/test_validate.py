@@ -21,7 +21,7 @@ from graft.inference.artifact import FORMAT, Artifact
 from graft.modalities.image.modality import ImageModality
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pipeline import ingest, split, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 from tests.conftest import picture
 
 
@@ -216,7 +216,7 @@ def test_a_second_run_decodes_only_what_is_new_though_ingest_copies_everything(
 LIMITED = """
 import resource, signal
 from graft.pipeline import validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 raise SystemExit(run_stage("validate", validate.run))

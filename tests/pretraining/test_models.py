@@ -15,7 +15,7 @@ from graft.core.settings import Candidate, NamedPolicy, Pretrain
 from graft.core.workspace import Workspace
 from graft.inference.artifact import load_artifact, read_card
 from graft.pipeline import gather, ingest, locate, pretrain, split, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 from graft.pretraining.source_dataset import TESTED
 from graft.pretraining.source_models import FEATURE_IMAGES, SourceModelStore, source_features
 from graft.pretraining.source_tasks import GlyphTask

@@ -16,7 +16,7 @@ from graft.core.settings import Candidate, Params
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import decoded
 from graft.metrics.scorer import ACCURACY
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.candidates import probe_candidate
 from graft.selection.controls import (
     CONTROLS,

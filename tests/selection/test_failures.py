@@ -16,7 +16,7 @@ from graft.core.errors import ConfigError, DataError, GraftError, TrainingError
 from graft.core.settings import Params
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.failures import attempt, reason_of
 from graft.selection.inputs import TrainSet
 from graft.selection.report.leaderboard import table
@@ -131,7 +131,7 @@ from graft.core.config import parse_params
 from graft.features.image_cache import ImageSet
 from graft.features.cache import ArrayCache
 from graft.core.files import sha256
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.inputs import TrainSet
 from graft.selection.selection import run_selection
 from graft.core.compat.torchvision import models

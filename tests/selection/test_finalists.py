@@ -20,7 +20,7 @@ from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor, frozen_part
 from graft.inference.pretrained import preprocessing_of
 from graft.models.backbone import Network
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.candidate_training import CandidateTrainer
 from graft.selection.candidates import (
     CandidateResult,

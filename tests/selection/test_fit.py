@@ -16,7 +16,7 @@ from graft.core.settings import Params, Preprocess
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
 from graft.modalities.image.conversion import fits_to_try, usual_cut
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.candidates import probe_candidate
 from graft.selection.inputs import TrainSet
 from graft.selection.probes.probe import ProbeResult, best_probe

@@ -11,7 +11,7 @@ import pytest
 from graft.core.errors import ConfigError
 from graft.core.settings import Params, Select
 from graft.features.cache import ArrayCache
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.cost.limits import LIMITS, excesses, refuse_none
 from graft.selection.inputs import TrainSet
 from graft.selection.report.names import name_of

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from graft.cli.rank_candidates import lines
+from graft.cli.ranking import Places, Ranking, mean_ranks, names, rank_on_all, to_json, train_part
 from graft.core.errors import DataError, GraftError
 from graft.core.settings import Candidate, Params
 from graft.data.ingest import copy_images
@@ -23,7 +24,6 @@ from graft.features.image_cache import decoded
 from graft.metrics.scorer import ACCURACY
 from graft.modalities.image.modality import ImageModality
 from graft.models.preprocessing import Geometry
-from graft.pipeline.ranking import Places, Ranking, mean_ranks, names, rank_on_all, to_json, train_part
 from graft.selection.failures import Failed
 from tests.conftest import write_classes
 

@@ -15,7 +15,7 @@ from graft.core.settings import Compute, Params
 from graft.features.cache import ArrayCache
 from graft.parallel.factory import mapper_for
 from graft.parallel.mapper import PoolMapper
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection import workers
 from graft.selection.inputs import TrainSet
 from graft.selection.out_of_fold import out_of_fold_table

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from graft.metrics.formatting import counted
 
 if TYPE_CHECKING:
+    from graft.cli.ranking import Ranking
     from graft.metrics.scorer import Scorer
-    from graft.pipeline.ranking import Ranking
     from graft.selection.candidates import CandidateResult
     from graft.selection.failures import Failed
 
@@ -26,11 +26,11 @@ def rank_candidates(sources: Sequence[str], as_json: bool) -> None:
         DataError: a data set cannot be read or divided.
         GraftError: every candidate failed on a data set.
     """
+    from graft.cli.ranking import Places, names, rank_on_all, to_json
     from graft.core.config import load_params
     from graft.core.determinism import make_deterministic
     from graft.core.workspace import Workspace
     from graft.metrics.scorer import scorer
-    from graft.pipeline.ranking import Places, names, rank_on_all, to_json
 
     workspace = Workspace.find()
     params = load_params(workspace.params)
@@ -55,7 +55,7 @@ def _tell(line: str) -> None:
 
 def lines(rankings: Sequence[Ranking], named: Sequence[str], scorer: Scorer) -> list[str]:
     """The table for people: candidates by mean rank, best first; a star marks each data set's best."""
-    from graft.pipeline.ranking import mean_ranks
+    from graft.cli.ranking import mean_ranks
 
     ranks = mean_ranks(rankings)
     order = sorted(range(len(named)), key=lambda place: (ranks[place], place))

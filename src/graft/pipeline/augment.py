@@ -21,7 +21,7 @@ from graft.modalities.image.conversion import ELONGATED, depth_range, fits_to_tr
 from graft.modalities.image.decode import decode
 from graft.models.preprocessing import Geometry
 from graft.models.zoo.default_candidates import default_candidates
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 # The sheet's own size, whatever the candidates' inputs: changing a candidate is no reason to draw it again.
 _SIZE = 128

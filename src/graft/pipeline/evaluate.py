@@ -9,7 +9,7 @@ from graft.core.config import deciding
 from graft.core.packed_files import open_folder
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 if TYPE_CHECKING:
     from graft.evaluation.compare.production import ProductionModel

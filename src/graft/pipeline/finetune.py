@@ -10,7 +10,7 @@ import numpy as np
 from graft.core.files import atomic_file, write_csv, write_json
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -13,7 +13,7 @@ from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.modalities.base import Modality
 from graft.modalities.registry import find_modality
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 from graft.pretraining.source_dataset import (
     FACTS_FILE,
     GLYPHS,

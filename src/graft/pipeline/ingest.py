@@ -16,7 +16,7 @@ from graft.data.sources.listing import SourceListing
 from graft.data.sources.registry import list_data_source
 from graft.data.sources.source_links import link_source
 from graft.data.sources.split_folders import nested_classes
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 _NAMED = 5
 

@@ -12,7 +12,7 @@ from graft.data.protected_paths import refuse_output
 from graft.data.sources.listing import SourceListing
 from graft.data.sources.registry import SourceSpec, list_data_source, reader_for
 from graft.data.sources.source_links import link_source, link_weights
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 from graft.pretraining.source_dataset import GLYPHS, find_source, named_by_its_key
 
 

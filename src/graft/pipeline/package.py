@@ -15,7 +15,7 @@ from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.inference.artifact import CARD_FILE, read_card
 from graft.inference.package import PackagedModel, version_of, write_package
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 from graft.registry.gate import Taken, check_gate, choose_model, read_metrics, refusal, write_verdict
 from graft.registry.provenance import origin_of
 

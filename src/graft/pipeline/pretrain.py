@@ -11,7 +11,7 @@ from graft.core.errors import DataError
 from graft.core.files import atomic_dir, write_json
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 from graft.pretraining.source_dataset import GLYPHS
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from graft.core.files import atomic_dir, atomic_file, write_json
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
+from graft.pipeline.inputs.selection import selection_inputs, train_set
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from graft.features.cache import ArrayCache
-    from graft.selection.inputs import SelectionInputs, TrainSet
+    from graft.selection.inputs import TrainSet
     from graft.selection.rule import Criterion
     from graft.selection.selection import SelectionResult
 
@@ -48,26 +48,6 @@ def run(params: Params, workspace: Workspace) -> None:
         weights = weights_digest(winner.candidate, given.settings.weights)
         write(contest, given.data, folder, weights, given.settings.criterion)
         write_json(folder / SIMILARITY_FILE, like)
-
-
-def selection_inputs(data: TrainSet, params: Params, sources: Path, store: ArrayCache) -> SelectionInputs:
-    """The inputs of a selection by ``params``; ``sources`` is the folder of the models that were pretrained here."""
-    from graft.models.weights.locate import WeightsContext
-    from graft.selection.inputs import SelectionInputs, SelectionSettings
-
-    settings = SelectionSettings(
-        candidates=params.zoo.candidates,
-        metric=params.metric,
-        select=params.select,
-        fit=params.preprocess.fit,
-        depth_scaling=params.image.depth_scaling,
-        weights=WeightsContext(sources, offline=False, seed=params.seed),
-        train=params.train,
-        augment=params.augment,
-        device=params.compute.device,
-        seed=params.seed,
-    )
-    return SelectionInputs(data, settings, store)
 
 
 def say(line: str) -> None:
@@ -108,23 +88,6 @@ def write(contest: SelectionResult, data: TrainSet, folder: Path, weights: str |
     write_json(
         folder / "winner.json", {**chosen, "metric": metric, "cv_scores": scores, "trained": trained, "probe": probe}
     )
-
-
-def train_set(workspace: Workspace) -> TrainSet:
-    """The training rows of the splits, in a fixed order, with the hashes that the manifest holds."""
-    import pandas as pd
-
-    from graft.core.packed_files import open_folder
-    from graft.features.image_cache import ImageSet
-    from graft.selection.inputs import TrainSet
-
-    splits = pd.read_parquet(workspace.splits)
-    known = pd.read_parquet(workspace.manifest)
-    facts = known[[name for name in known if name not in splits or name == "path"]]
-    rows = splits[splits["split"] == "train"].merge(facts, on="path", how="left").sort_values("path")
-    classes = tuple(sorted(splits["label"].unique()))
-    images = ImageSet(open_folder(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
-    return TrainSet.of(rows, images, classes)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.data.splits.splits import DataSplit, divide
 from graft.data.splits.stratified import SplitHistory, asked_of, read_split_history, write_split_history
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 _NAMED = 5
 

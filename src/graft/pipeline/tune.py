@@ -11,8 +11,8 @@ from graft.core.errors import DataError
 from graft.core.files import atomic_dir, atomic_file, sha256, write_json
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.pipeline.runner import run_stage
-from graft.pipeline.winner import Winner, read_winner, searched_strategy, winner_trainer
+from graft.pipeline.execution.runner import run_stage
+from graft.pipeline.inputs.winner import Winner, read_winner, searched_strategy, winner_trainer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,7 +16,7 @@ from graft.data.validation.report import PAGE_FILE, summarise, write_report
 from graft.data.validation.suite import Reference, not_checked, severities, validate_manifest, with_quarantine
 from graft.inference.artifact import CARD_FILE, read_card
 from graft.modalities.registry import find_modality
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 
 def run(params: Params, workspace: Workspace) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from graft.cli.doctor import run_doctor
 from graft.pipeline import ingest, split, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 STAGES = (ingest, validate, split)
 MESSAGE = (

@@ -15,7 +15,7 @@ import pytest
 from graft.cli.doctor import run_doctor
 from graft.core.exit_code import exit_code
 from graft.pipeline import ingest, locate, split, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 from tests.conftest import write_classes
 
 

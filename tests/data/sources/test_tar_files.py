@@ -22,7 +22,7 @@ from graft.data.sources.listing import SourceListing
 from graft.data.sources.registry import list_source
 from graft.modalities.image.decode import decode
 from graft.pipeline import ingest, locate, validate
-from graft.pipeline.runner import run_stage
+from graft.pipeline.execution.runner import run_stage
 
 DIVIDED = {f"{part}/{name}": 2 for part in ("train", "val", "test") for name in ("cat", "dog")}
 

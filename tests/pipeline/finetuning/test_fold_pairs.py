@@ -21,8 +21,8 @@ from graft.features.image_cache import ImageSet
 from graft.pipeline import evaluate, finetune, ingest, locate, split, tune, validate
 from graft.pipeline.finetuning.fold_pairs import fold_pairs
 from graft.pipeline.finetuning.inputs import Finetuning, resolve
-from graft.pipeline.select import selection_inputs
-from graft.pipeline.winner import Winner
+from graft.pipeline.inputs.selection import selection_inputs
+from graft.pipeline.inputs.winner import Winner
 from graft.selection.candidate_training import CandidateTrainer
 from graft.selection.finalists import trainer_for
 from graft.selection.inputs import TrainSet

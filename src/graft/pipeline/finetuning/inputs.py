@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from graft.core.files import sha256
 from graft.core.settings import Compute, Params, Train, Trust
 from graft.core.workspace import Workspace
-from graft.pipeline.winner import Winner, read_winner, searched_strategy, winner_trainer
+from graft.pipeline.inputs.winner import Winner, read_winner, searched_strategy, winner_trainer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -21,7 +21,7 @@ from graft.features.image_cache import ImageSet, ListedFiles
 from graft.metrics.scorer import ACCURACY, Scorer, scorer
 from graft.modalities.registry import find_modality
 from graft.models.zoo.default_candidates import default_candidates
-from graft.pipeline.select import selection_inputs
+from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.best import standard_error
 from graft.selection.candidates import CandidateResult, probe_candidate
 from graft.selection.failures import Failed, attempt, refuse_all

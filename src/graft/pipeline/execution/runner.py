@@ -16,7 +16,7 @@ from graft.core.config import load_params
 from graft.core.exit_code import exit_code
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.pipeline.stage_outputs import StageOutputs
+from graft.pipeline.execution.outputs import StageOutputs
 
 Work = Callable[[Params, Workspace], None]
 # Which process started the stage: set by python.sh, which runs seconds before Linux can be asked here.

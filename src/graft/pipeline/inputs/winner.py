@@ -54,7 +54,7 @@ def winner_trainer(winner: Winner, params: Params, workspace: Workspace) -> Cand
     """What trains the winner's network on the training images, in the fastest mode of this machine."""
     from graft.augmentation.auto_policy import with_augmentation
     from graft.features.cache import ArrayCache
-    from graft.pipeline.select import selection_inputs, train_set
+    from graft.pipeline.inputs.selection import selection_inputs, train_set
     from graft.selection.finalists import trainer_for
     from graft.training.compute.precision_autotune import ModeAutotuner
 

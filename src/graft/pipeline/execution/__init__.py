@@ -1,0 +1,1 @@
+"""How a stage runs: its lock, its outputs, its messages."""

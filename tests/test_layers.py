@@ -154,7 +154,7 @@ def test_no_import_points_up() -> None:
 
 
 def test_only_the_graph_touches_dvc_and_flows_import_few_packages() -> None:
-    # Flows promote, watch data, and judge what the service was asked; none knows how samples are read or models are made.
+    # Flows promote, watch data, and judge what the service was asked; none knows how samples are read or models made.
     names = ("core", "registry", "monitoring", "data.changes", "pipeline.locate")
     allowed = {f"graft.{name}" for name in names}
     strangers = [found for found in FLOWS_IMPORTS if is_of(found.module, "dvc") and found.file.name != "graph.py"]

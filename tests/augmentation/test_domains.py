@@ -16,7 +16,7 @@ from graft.augmentation.transforms import CHANGES
 from graft.core.config import load_params, parse_params
 from graft.core.errors import ConfigError
 from graft.core.settings import Augment
-from tests.test_config import SHIPPED
+from tests.core.test_config import SHIPPED
 
 
 def read(policy: object) -> PolicyConfig:

@@ -18,7 +18,7 @@ from graft.evaluation.external_data import read_external_data
 from graft.pipeline.execution.outputs import StageOutputs
 from tests.conftest import write_classes
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from graft.core.errors import ConfigError
 from graft.core.settings import Candidate, Gate, NamedPolicy, Params
 from graft.models.zoo.default_candidates import default_candidates
 
-SHIPPED = Path(__file__).parents[1] / "params.yaml"
+SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
 
 def _values() -> dict[str, Any]:

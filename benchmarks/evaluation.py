@@ -45,7 +45,7 @@ from graft.models.backbone import build_network
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pipeline.evaluate import MODEL, predict_all, report_context
 from graft.reporting.html import render_html
-from graft.reporting.model_card import render_card
+from graft.reporting.model_card import render_model_card
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 100
@@ -122,7 +122,7 @@ def measure(workspace: Workspace, rounds: int) -> dict[str, float]:
             cost = measure_cost(model, workspace.finetuned, files[:30], Footprint(None, "a benchmark"))
             found = evaluate(held_out, said, cost, resampling_of(held_out, 0))
             shown = report_context(params, workspace, model, found)
-            page, card = render_html(shown), render_card(shown)
+            page, card = render_html(shown), render_model_card(shown)
             write_tables(found, workspace.root)
             write_csv(workspace.root / "slices.csv", slices_table(shown.slices))
             write_csv(workspace.root / "suspects.csv", label_issues_table(shown.suspects))

@@ -71,7 +71,7 @@ def make_model(folder: Path) -> Path:
     """Package the network with its ImageNet weights; returns a project's folder."""
     import torch
 
-    from graft.calibration.card import Novelty, Temperature, Threshold, TrustCard
+    from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Threshold
     from graft.core.workspace import Workspace
     from graft.inference.artifact import Artifact, save_artifact
     from graft.inference.package import write_package
@@ -86,7 +86,7 @@ def make_model(folder: Path) -> Path:
     model = family.model(ARCH)
     model.load_state_dict(map_by_order(read_state(bundled_file(ARCH)), model.state_dict(), bundled_file(ARCH)))
     network = Network(family.parts(ARCH, model), 2)
-    trust = TrustCard(Temperature(reason=None), Threshold(), Novelty(0.5, 1, 0.95, 40, 256))
+    trust = FittedTrust(Temperature(reason=None), Threshold(), Novelty(0.5, 1, 0.95, 40, 256))
     artifact = Artifact(("ant", "bee"), ARCH, "bundled", None, family.preprocessing(ARCH, None), trust=trust)
     reference = np.random.default_rng(0).standard_normal((256, network.head.in_features)).astype(np.float32)
     workspace = Workspace(folder)

@@ -149,9 +149,9 @@ def _report(workspace: Workspace) -> None:
         create_link_artifact(address, link_text="The whole report", key=_key(workspace, "report-link"))
         text = f"[The whole report]({address})"
     text += f"\n\n```text\n{summary(workspace)}\n```\n"
-    card = workspace.evaluation / "model_card.md"
-    if card.exists():
-        text += f"\n{card.read_text(encoding='utf-8')}"
+    model_card = workspace.evaluation / "model_card.md"
+    if model_card.exists():
+        text += f"\n{model_card.read_text(encoding='utf-8')}"
     create_markdown_artifact(text, key=_key(workspace, "report"), description="What the run has come to")
 
 

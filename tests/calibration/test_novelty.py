@@ -9,7 +9,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from graft.calibration import novelty
-from graft.calibration.card import Novelty
+from graft.calibration.fitted_trust import Novelty
 from graft.calibration.novelty import (
     ReferenceFeatures,
     check_reference,
@@ -120,7 +120,7 @@ def test_a_missing_or_exchanged_file_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as refused:
         check_reference(tmp_path, card, Path("models/x"))
     assert refused.value.message() == (
-        "the training images' features are not the ones this model's card was written for (their sha256 differs)\n"
+        "the training images' features are not the ones model.json was written for (their sha256 differs)\n"
         "  where: models/x/reference.safetensors\n"
         "  remedy: make the model again, or take all files from the same copy"
     )

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from graft.calibration.card import Novelty, Temperature, Threshold, TrustCard
+from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Threshold
 from graft.calibration.novelty import features_of
 from graft.core.errors import WeightsError
-from graft.inference.artifact import Artifact, read_card, save_artifact
+from graft.inference.artifact import Artifact, read_artifact, save_artifact
 from graft.inference.predictor import Predictor
 from graft.models.backbone import Network, build_network
 from graft.models.preprocessing import Geometry, Preprocessing
@@ -22,7 +22,7 @@ from graft.models.preprocessing import Geometry, Preprocessing
 ARCH = "shufflenet_v2_x0_5"
 PREPROCESSING = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
 PLAIN = Artifact(("a", "b", "c"), ARCH, "none", 1, PREPROCESSING)
-TRUST = TrustCard(Temperature(3.0, 2.0, 4.0, 50, None), Threshold(0.7, 0.95, 50, None), Novelty(0.01, 1, 0.95, 50, 4))
+TRUST = FittedTrust(Temperature(3.0, 2.0, 4.0, 50, None), Threshold(0.7, 0.95, 50, None), Novelty(0.01, 1, 0.95, 50, 4))
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_seen_images_are_not_novel_and_batches_do_not_matter(
     shown = np.stack([PREPROCESSING.geometry.load(image) for image in images[:4]])
     artifact = dataclasses.replace(PLAIN, trust=TRUST)
     written = save_artifact(tmp_path / "m", artifact, network, features_of(network, PREPROCESSING, shown))
-    assert len(written.trust.novelty.sha256) == 64 and read_card(tmp_path / "m") == written
+    assert len(written.trust.novelty.sha256) == 64 and read_artifact(tmp_path / "m") == written
     model = Predictor.load(tmp_path / "m")
     prepared = [model.preprocess(image) for image in images]
     together = model.predict_batch(prepared)
@@ -95,4 +95,4 @@ def test_a_damaged_card_is_refused(network: Network, tmp_path: Path, change: dic
     card["trust"].update(change)
     path.write_text(json.dumps(card))
     with pytest.raises(WeightsError, match=message):
-        read_card(tmp_path / "m")
+        read_artifact(tmp_path / "m")

@@ -17,7 +17,7 @@ import pytest
 import torch
 from PIL import Image
 
-from graft.calibration.card import Novelty, Threshold, TrustCard
+from graft.calibration.fitted_trust import FittedTrust, Novelty, Threshold
 from graft.calibration.novelty import features_of
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.package import version_of
@@ -38,7 +38,7 @@ def doubtful(folder: Path, artifact: Artifact) -> None:
     """A model that is sure of nothing, and finds everything but one grey image odd."""
     network = build_network(artifact.arch, 2, depth=1)
     grey = np.full((1, 32, 32, 3), 128, dtype=np.uint8)
-    trust = TrustCard(threshold=Threshold(1.0, 1.0, 50, None), novelty=Novelty(0.0001, 1, 0.95, 50, 1))
+    trust = FittedTrust(threshold=Threshold(1.0, 1.0, 50, None), novelty=Novelty(0.0001, 1, 0.95, 50, 1))
     reference = features_of(network, artifact.preprocessing, grey)
     save_artifact(folder, dataclasses.replace(artifact, trust=trust), network, reference)
 
@@ -228,7 +228,7 @@ def test_a_model_whose_weights_were_exchanged_is_refused(project: Path, tmp_path
     finally:
         weights.write_bytes(kept)
     assert done.returncode == 1
-    assert "the weights are not the ones this model's card was written for" in done.stderr
+    assert "the weights are not the ones model.json was written for" in done.stderr
 
 
 def test_zoo_lists_what_matches(tmp_path: Path) -> None:

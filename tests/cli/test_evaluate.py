@@ -17,7 +17,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, f1_score
 
-from graft.calibration.card import Novelty, Temperature, Threshold, TrustCard
+from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Threshold
 from graft.calibration.novelty import features_of
 from graft.cli.evaluate import evaluate_model
 from graft.core.errors import DataError, WeightsError
@@ -179,7 +179,9 @@ def test_what_the_card_says_is_held_against_the_images(
     plain = save_model(tmp_path / "plain")
     before = ask(data, which=plain)
     artifact, network = load_artifact(plain)
-    trust = TrustCard(Temperature(2.5, 2.0, 3.0, 40, None), Threshold(0.5, 0.9, 40, None), Novelty(0.5, 1, 0.95, 40, 6))
+    trust = FittedTrust(
+        Temperature(2.5, 2.0, 3.0, 40, None), Threshold(0.5, 0.9, 40, None), Novelty(0.5, 1, 0.95, 40, 6)
+    )
     images = np.stack([artifact.preprocessing.geometry.load(file) for file in sorted((data / "cat").iterdir())])
     reference = features_of(network, artifact.preprocessing, images)
     save_artifact(tmp_path / "trusted", dataclasses.replace(artifact, trust=trust), network, reference)

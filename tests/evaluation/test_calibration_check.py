@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss
 
-from graft.calibration.card import Novelty, Temperature, Threshold, TrustCard
+from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Threshold
 from graft.calibration.temperature import softmax_at
 from graft.evaluation.calibration_check import check_calibration, to_json
 from graft.inference.predictor import Predictions
 from graft.metrics.classification import METRICS
 from graft.stats.bootstrap import Resampling
 
-TRUST = TrustCard(
+TRUST = FittedTrust(
     Temperature(3.0, 2.5, 3.5, 200, None), Threshold(0.6, 0.9, 200, None), Novelty(0.4, 2, 0.95, 200, 300)
 )
 N = 600
@@ -65,7 +65,7 @@ def test_coverage_and_accuracy_of_what_is_answered(case: tuple[np.ndarray, np.nd
 def test_what_cannot_be_told_is_null_with_a_reason() -> None:
     p = np.tile([0.9, 0.1], (4, 1))
     found = check_calibration(
-        np.zeros(4, dtype=np.intp), Predictions(p, None), TrustCard(), Resampling(np.arange(4), 100, 0)
+        np.zeros(4, dtype=np.intp), Predictions(p, None), FittedTrust(), Resampling(np.arange(4), 100, 0)
     )
     assert found.coverage.value == 1.0
     assert (found.unsure.value, found.unsure.reason) == (None, "the model is sure of every test image")
@@ -77,14 +77,14 @@ def test_what_cannot_be_told_is_null_with_a_reason() -> None:
     sure_of_none = check_calibration(
         np.zeros(4, dtype=np.intp),
         Predictions(p, None),
-        TrustCard(threshold=Threshold(0.95)),
+        FittedTrust(threshold=Threshold(0.95)),
         Resampling(np.arange(4), 100, 0),
     )
     assert sure_of_none.answered.reason == "the model is sure of no test image"
     nothing = check_calibration(
         np.array([], dtype=np.intp),
         Predictions(np.empty((0, 2)), None),
-        TrustCard(),
+        FittedTrust(),
         Resampling(np.array([], dtype=int), 9, 0),
     )
     assert nothing.calibration is None and nothing.coverage.reason == "there are no test images"

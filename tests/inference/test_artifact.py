@@ -12,7 +12,7 @@ import torch
 
 from graft.core.errors import WeightsError
 from graft.inference import artifact
-from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, load_artifact, read_card, save_artifact
+from graft.inference.artifact import ARTIFACT_FILE, WEIGHTS_FILE, Artifact, load_artifact, read_artifact, save_artifact
 from graft.models.backbone import Network, build_network
 from graft.models.preprocessing import Geometry, Preprocessing
 
@@ -35,12 +35,12 @@ def test_a_card_says_how_images_are_fitted_and_one_from_before_means_crop(tmp_pa
     padded = Preprocessing(Geometry(32, 1.0, "bilinear", "pad"), (0.5,) * 3, (0.5,) * 3)
     card = Artifact(("a", "b"), "shufflenet_v2_x0_5", "none", 1, padded)
     save_artifact(tmp_path / "model", card, build_network("shufflenet_v2_x0_5", 2, depth=1))
-    assert read_card(tmp_path / "model").preprocessing == padded
-    path = tmp_path / "model" / CARD_FILE
+    assert read_artifact(tmp_path / "model").preprocessing == padded
+    path = tmp_path / "model" / ARTIFACT_FILE
     values = json.loads(path.read_text(encoding="utf-8"))
     del values["preprocessing"]["geometry"]["fit"]
     path.write_text(json.dumps(values), encoding="utf-8")
-    assert read_card(tmp_path / "model").preprocessing.geometry == Geometry(32, 1.0, "bilinear", "crop")
+    assert read_artifact(tmp_path / "model").preprocessing.geometry == Geometry(32, 1.0, "bilinear", "crop")
 
 
 class ExportedFormat:
@@ -62,11 +62,11 @@ def test_a_card_names_its_format_and_one_from_before_means_an_architecture(
     card = Artifact(("a", "b"), "shufflenet_v2_x0_5", "none", 1, preprocessing)
     network = build_network("shufflenet_v2_x0_5", 2, depth=1).eval()
     save_artifact(tmp_path / "model", card, network)
-    path = tmp_path / "model" / CARD_FILE
+    path = tmp_path / "model" / ARTIFACT_FILE
     values = json.loads(path.read_text(encoding="utf-8"))
     assert values.pop("kind") == "architecture"
     path.write_text(json.dumps(values), encoding="utf-8")
-    assert read_card(tmp_path / "model").kind == "architecture"
+    assert read_artifact(tmp_path / "model").kind == "architecture"
 
     exported = dataclasses.replace(card, arch="unknown to the zoo", kind="exported")
     with monkeypatch.context() as patch:
@@ -75,4 +75,4 @@ def test_a_card_names_its_format_and_one_from_before_means_an_architecture(
         images = torch.rand(2, 3, 32, 32)
         assert torch.equal(load_artifact(tmp_path / "exported")[1](images), network(images))
     with pytest.raises(WeightsError, match="this model was written by another version of graft"):
-        read_card(tmp_path / "exported")
+        read_artifact(tmp_path / "exported")

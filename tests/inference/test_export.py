@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from graft.calibration.card import TrustCard
+from graft.calibration.fitted_trust import FittedTrust
 from graft.core.files import sha256
 from graft.inference import onnx_export as exporting
 from graft.inference import parity
@@ -76,7 +76,7 @@ class Planted:
 def test_engines_that_differ_are_noticed(engine: Planted, holds: bool) -> None:
     levels = np.linspace(120, 135, 40)
     images = [np.full((2, 2, 3), level, np.uint8) for level in levels]
-    found = compare_engines(engine, Planted(), images, TrustCard(), "planted")
+    found = compare_engines(engine, Planted(), images, FittedTrust(), "planted")
     assert found.passed is holds
     assert found.images == 40 and found.drawn_from == "planted"
 

@@ -30,7 +30,7 @@ def change(path: Path, **values: Any) -> None:
     write_json(path, content)
 
 
-def change_card(folder: Path, **values: Any) -> None:
+def change_artifact(folder: Path, **values: Any) -> None:
     """Change the card and make the package agree with it again, as somebody who means it does."""
     change(folder / "model.json", **{key.replace("__", "."): value for key, value in values.items()})
     change(folder / "package.json", version=version_of(folder))
@@ -51,7 +51,7 @@ def other_features(folder: Path) -> None:
     from graft.calibration.novelty import write_reference
 
     digest = write_reference(folder, np.ones((12, 7), np.float32))
-    change_card(folder, trust__novelty__sha256=digest)
+    change_artifact(folder, trust__novelty__sha256=digest)
 
 
 def no_onnx(folder: Path) -> None:
@@ -61,38 +61,41 @@ def no_onnx(folder: Path) -> None:
 
 def no_safetensors(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"junk")
-    change_card(folder, sha256=sha256(folder / "model.safetensors"))
+    change_artifact(folder, sha256=sha256(folder / "model.safetensors"))
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "weights": (lambda f: flip(f / "model.safetensors"), "the weights are not the ones this model's card was written"),
+    "weights": (lambda f: flip(f / "model.safetensors"), "the weights are not the ones model.json was written"),
     "weights gone": (lambda f: (f / "model.safetensors").unlink(), "the model's weights are missing"),
-    "features": (lambda f: flip(f / "reference.safetensors"), "features are not the ones this model's card was"),
+    "features": (lambda f: flip(f / "reference.safetensors"), "features are not the ones model.json was"),
     "ONNX": (lambda f: flip(f / "model.onnx"), "the ONNX file is not the one that was packaged"),
     "ONNX gone": (lambda f: (f / "model.onnx").unlink(), "the model's ONNX file is missing"),
     "stray ONNX": (lambda f: change(f / "package.json", onnx={}), "an ONNX file that the package does not know"),
-    "card": (lambda f: change(f / "model.json", classes=["a", "b", "c"]), "card is not the one that was packaged"),
+    "card": (
+        lambda f: change(f / "model.json", classes=["a", "b", "c"]),
+        "model.json is not the one that was packaged",
+    ),
     "more classes": (
-        lambda f: change_card(f, classes=["a", "b", "c", "d"]),
-        "the card names 4 classes, and the weights are for 3",
+        lambda f: change_artifact(f, classes=["a", "b", "c", "d"]),
+        "model.json names 4 classes, and the weights are for 3",
     ),
-    "class twice": (lambda f: change_card(f, classes=["a", "b", "b"]), "the card names a class twice, or none"),
+    "class twice": (lambda f: change_artifact(f, classes=["a", "b", "b"]), "model.json names a class twice, or none"),
     "other classes": (
-        lambda f: change_card(f, classes=["x", "y", "z"]),
-        "the ONNX file was exported for another card",
+        lambda f: change_artifact(f, classes=["x", "y", "z"]),
+        "the ONNX file was exported for another model.json",
     ),
-    "size": (lambda f: change_card(f, preprocessing__geometry__size=48), "exported for another card"),
-    "no size": (lambda f: change_card(f, preprocessing__geometry__size=0), "preprocessing cannot be used: size 0"),
-    "crop": (lambda f: change_card(f, preprocessing__geometry__crop=2), "preprocessing cannot be used: crop 2"),
+    "size": (lambda f: change_artifact(f, preprocessing__geometry__size=48), "exported for another model.json"),
+    "no size": (lambda f: change_artifact(f, preprocessing__geometry__size=0), "preprocessing cannot be used: size 0"),
+    "crop": (lambda f: change_artifact(f, preprocessing__geometry__crop=2), "preprocessing cannot be used: crop 2"),
     "resampling": (
-        lambda f: change_card(f, preprocessing__geometry__interpolation="area"),
+        lambda f: change_artifact(f, preprocessing__geometry__interpolation="area"),
         "cannot be used: interpolation 'area'",
     ),
-    "fit": (lambda f: change_card(f, preprocessing__geometry__fit="stretch"), "cannot be used: fit 'stretch'"),
-    "mean": (lambda f: change_card(f, preprocessing__mean=[0.5, 0.5]), "preprocessing cannot be used: mean or std"),
-    "std": (lambda f: change_card(f, preprocessing__std=[0.5, 0.5, 0]), "preprocessing cannot be used: std"),
+    "fit": (lambda f: change_artifact(f, preprocessing__geometry__fit="stretch"), "cannot be used: fit 'stretch'"),
+    "mean": (lambda f: change_artifact(f, preprocessing__mean=[0.5, 0.5]), "preprocessing cannot be used: mean or std"),
+    "std": (lambda f: change_artifact(f, preprocessing__std=[0.5, 0.5, 0]), "preprocessing cannot be used: std"),
     "no safetensors": (no_safetensors, "the weights cannot be read"),
-    "features' length": (other_features, "the ONNX file was exported for another card"),
+    "features' length": (other_features, "the ONNX file was exported for another model.json"),
 }
 
 
@@ -112,7 +115,7 @@ def test_a_whole_model_is_served(packaged: Path) -> None:
 
 def test_another_models_onnx_file_is_refused_even_where_the_package_names_it(packaged: Path, other: Path) -> None:
     another_onnx(packaged, other)
-    with pytest.raises(WeightsError, match="the ONNX file was exported for another card") as refused:
+    with pytest.raises(WeightsError, match="the ONNX file was exported for another model") as refused:
         ServedModel.load(packaged)
     assert refused.value.where == str(packaged / "model.onnx")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from graft.calibration.card import Novelty, TrustCard
+from graft.calibration.fitted_trust import FittedTrust, Novelty
 from graft.core.errors import WeightsError
 from graft.core.files import write_json
 from graft.inference.artifact import Artifact
@@ -63,7 +63,7 @@ def test_the_training_features_go_with_the_model_and_are_checked(tmp_path: Path)
     (source / "reference.safetensors").write_bytes(b"features")
     card = json.loads((source / "model.json").read_text())
     trust = dataclasses.asdict(
-        TrustCard(novelty=Novelty(0.5, 1, 0.95, 40, 12, hashlib.sha256(b"features").hexdigest()))
+        FittedTrust(novelty=Novelty(0.5, 1, 0.95, 40, 12, hashlib.sha256(b"features").hexdigest()))
     )
     write_json(source / "model.json", {**card, "trust": trust})
     write_package(source, target, "graft", {}, CHECKS)
@@ -121,7 +121,7 @@ def test_description_of_another_model_is_refused(source: Path, tmp_path: Path) -
     card = json.loads((target / "model.json").read_text())
     card["classes"] = ["b", "a"]
     write_json(target / "model.json", card)
-    with pytest.raises(WeightsError, match="the model's card is not the one that was packaged"):
+    with pytest.raises(WeightsError, match=r"model\.json is not the one that was packaged"):
         read_package(target)
 
 
@@ -144,6 +144,6 @@ def test_headline_keeps_what_people_ask_for() -> None:
 
 
 def test_artifact_reads_the_card_made_here(source: Path) -> None:
-    from graft.inference.artifact import read_card
+    from graft.inference.artifact import read_artifact
 
-    assert isinstance(read_card(source), Artifact)  # else every test above would test a card of another form
+    assert isinstance(read_artifact(source), Artifact)  # else every test above would test a card of another form

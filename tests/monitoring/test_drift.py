@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest, ks_2samp
 
-from graft.calibration.card import Threshold, TrustCard
+from graft.calibration.fitted_trust import FittedTrust, Threshold
 from graft.core.errors import GraftError
 from graft.core.files import write_json
 from graft.core.workspace import Workspace
-from graft.inference.artifact import CARD_FILE, FORMAT, Artifact
+from graft.inference.artifact import ARTIFACT_FILE, FORMAT, Artifact
 from graft.inference.package import PACKAGE_FILE, version_of
 from graft.models.preprocessing import Geometry, Preprocessing
 from graft.monitoring.drift import LEAST_ANSWERS, LEAST_LABELS, Accuracy, DriftReport, drift_report
@@ -58,11 +58,11 @@ def workspace(tmp_path: Path) -> Workspace:
         "none",
         None,
         Preprocessing(Geometry(SIDE, 1.0, "bilinear"), mean, mean),
-        trust=TrustCard(threshold=Threshold(confidence=0.7)),
+        trust=FittedTrust(threshold=Threshold(confidence=0.7)),
     )
     for folder in (workspace.finetuned, workspace.packaged):
         folder.mkdir(parents=True)
-        write_json(folder / CARD_FILE, {"format": FORMAT, **dataclasses.asdict(card)})
+        write_json(folder / ARTIFACT_FILE, {"format": FORMAT, **dataclasses.asdict(card)})
     workspace.evaluation.mkdir(parents=True)
     confidence = np.linspace(0.6, 1.0, 100)
     pd.DataFrame({"path": "x", "confidence": confidence}).to_csv(workspace.evaluation / "predictions.csv")
@@ -250,9 +250,9 @@ def test_the_model_in_use_is_held_to_its_own_promise_and_not_to_its_predecessors
 def test_a_training_that_was_not_promoted_changes_nothing_of_what_the_model_in_use_promised(
     workspace: Workspace,
 ) -> None:
-    card = json.loads((workspace.packaged / CARD_FILE).read_text())
+    card = json.loads((workspace.packaged / ARTIFACT_FILE).read_text())
     workspace.promoted.mkdir()
-    write_json(workspace.promoted / CARD_FILE, {**card, "arch": "resnet34"})
+    write_json(workspace.promoted / ARTIFACT_FILE, {**card, "arch": "resnet34"})
     version = version_of(workspace.promoted)
     package = {"name": "birds", "version": version, "metrics": {"accuracy_ci95": [0.7, 0.8]}, "gate": []}
     write_json(workspace.promoted / PACKAGE_FILE, package)

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from graft.core.workspace import Workspace
-from graft.inference.artifact import read_card
+from graft.inference.artifact import read_artifact
 from graft.pipeline import augment, finetune, ingest, select, split, tune, validate
 from graft.pipeline.execution.runner import run_stage
 
@@ -44,7 +44,7 @@ def test_the_model_keeps_the_fit_and_the_range_of_its_training_images(
     workspace = Workspace(workspace_with(**SETTINGS, preprocess={"fit": "pad"}))
     for stage in (ingest, validate, split, augment, select, tune, finetune):
         assert run_stage(stage.__name__, stage.run) == 0, stage.__name__
-    geometry = read_card(workspace.finetuned).preprocessing.geometry
+    geometry = read_artifact(workspace.finetuned).preprocessing.geometry
     rows = pd.read_parquet(workspace.manifest).merge(pd.read_parquet(workspace.splits)[["path", "split"]], on="path")
     train = rows[rows["split_y"] == "train"]
     assert geometry.fit == "pad" == json.loads((workspace.selection / "winner.json").read_text())["fit"]

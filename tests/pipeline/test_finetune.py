@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from graft.calibration.abstention import choose_threshold
-from graft.calibration.card import Temperature, Threshold
+from graft.calibration.fitted_trust import Temperature, Threshold
 from graft.calibration.temperature import fit_temperature, softmax_at
 from graft.core.config import load_params
 from graft.core.files import sha256
 from graft.core.workspace import Workspace
-from graft.inference.artifact import load_artifact, read_card
+from graft.inference.artifact import load_artifact, read_artifact
 from graft.pipeline import finetune
 from graft.pipeline.execution.runner import run_stage
 from graft.pipeline.finetuning import control
@@ -118,8 +118,8 @@ def test_the_curve_over_labels_compares_what_is_delivered(project: Callable[...,
     """Fewer labels would perhaps call for the head alone; but the curve is of one strategy."""
     workspace = project({"extract": [0.5] * 3, "finetune": [0.9] * 3})
     assert run() == 0
-    assert read_card(workspace.controls / "labels-3-transfer").provenance["strategy"] == "finetune"
-    assert read_card(workspace.controls / "labels-3-scratch").provenance["strategy"] == "scratch"
+    assert read_artifact(workspace.controls / "labels-3-transfer").provenance["strategy"] == "finetune"
+    assert read_artifact(workspace.controls / "labels-3-scratch").provenance["strategy"] == "scratch"
 
 
 def test_a_named_strategy_overrules(project: Callable[..., Workspace]) -> None:
@@ -177,7 +177,7 @@ def test_a_winner_without_weights_and_without_epochs_is_refused_too(
 
 
 def budget(workspace: Workspace, name: str = "scratch") -> dict[str, Any]:
-    found = read_card(workspace.controls / name).provenance["budget"]
+    found = read_artifact(workspace.controls / name).provenance["budget"]
     assert isinstance(found, dict)
     return found
 
@@ -219,7 +219,7 @@ def test_label_counts_are_compared_once_and_those_that_are_too_many_are_said(
     named = json.loads((workspace.controls / "controls.json").read_text(encoding="utf-8"))
     assert named == ["scratch", "labels-3-transfer", "labels-3-scratch"]
     assert "no comparison on 100 labels per class: a class has no more than that\n" in capfd.readouterr().out
-    trained_on = {name: read_card(workspace.controls / name).provenance["train_images"] for name in named}
+    trained_on = {name: read_artifact(workspace.controls / name).provenance["train_images"] for name in named}
     everything = int((pd.read_parquet(workspace.splits)["split"] == "train").sum())
     assert trained_on == {"scratch": everything, "labels-3-transfer": 6, "labels-3-scratch": 6}
 

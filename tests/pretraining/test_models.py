@@ -13,7 +13,7 @@ from graft.core.config import load_params
 from graft.core.errors import TrainingError
 from graft.core.settings import Candidate, NamedPolicy, Pretrain
 from graft.core.workspace import Workspace
-from graft.inference.artifact import load_artifact, read_card
+from graft.inference.artifact import load_artifact, read_artifact
 from graft.pipeline import gather, ingest, locate, pretrain, split, validate
 from graft.pipeline.execution.runner import run_stage
 from graft.pretraining.source_dataset import TESTED
@@ -52,7 +52,9 @@ def run(workspace: Workspace) -> None:
 
 
 def hashes(workspace: Workspace) -> dict[str, str]:
-    return {folder.name: read_card(folder).sha256 for folder in workspace.source_models.iterdir() if folder.is_dir()}
+    return {
+        folder.name: read_artifact(folder).sha256 for folder in workspace.source_models.iterdir() if folder.is_dir()
+    }
 
 
 def test_the_whole_road(project: Callable[..., Workspace], capsys: pytest.CaptureFixture[str]) -> None:

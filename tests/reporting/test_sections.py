@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 
-from graft.calibration.card import Novelty, Temperature, Threshold, TrustCard
+from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Threshold
 from graft.evaluation.calibration_check import Share
 from graft.evaluation.curves import roc_table
 from graft.evaluation.evaluation import Evaluation, Probabilities, evaluate
@@ -33,7 +33,7 @@ from graft.reporting.figures import plots
 from graft.reporting.figures.gallery import overlay, show_mistakes
 from graft.reporting.figures.svg import short
 from graft.reporting.html import render_html
-from graft.reporting.model_card import escaped, render_card
+from graft.reporting.model_card import escaped, render_model_card
 from graft.reporting.sections import confidence, failures
 from graft.stats.bootstrap import Resampling
 from tests.planted_evaluation import COST, context_of
@@ -78,7 +78,7 @@ def test_page_of_a_hundred_classes_and_thousands_of_images_is_bounded() -> None:
     ids = re.findall(r'\sid="([^"]*)"', text)
     assert len(ids) == len(set(ids)) > 20
     assert "the 1,500 most frequent are drawn" in text
-    assert len(render_card(context_of(found)).splitlines()) < 200
+    assert len(render_model_card(context_of(found)).splitlines()) < 200
 
 
 def test_only_the_fullest_cells_are_left_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_the_worst_classes_are_drawn_and_the_mean() -> None:
     assert plots.lowest({"a": 0.9, "b": 0.9}) == ["a"]
 
 
-def _judged(card: TrustCard, n: int = 2000) -> Evaluation:
+def _judged(card: FittedTrust, n: int = 2000) -> Evaluation:
     """A network that says four times what it knows, with the temperature that the card has."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, n)
@@ -116,8 +116,8 @@ def _judged(card: TrustCard, n: int = 2000) -> Evaluation:
 
 
 def test_calibration_before_is_what_the_model_would_say_without_its_temperature() -> None:
-    found = _judged(TrustCard(Temperature(4.0, 3.5, 4.5, 100, None)))
-    plain = _judged(TrustCard())
+    found = _judged(FittedTrust(Temperature(4.0, 3.5, 4.5, 100, None)))
+    plain = _judged(FittedTrust())
     before, after = (plain.scores["calibration_error"].value, found.scores["calibration_error"].value)
     assert before is not None and after is not None and after < 0.05 < before
     text = confidence.calibration_sentence(found.trusted)
@@ -131,7 +131,7 @@ def test_calibration_before_is_what_the_model_would_say_without_its_temperature(
 
 
 def test_what_is_answered_is_counted() -> None:
-    found = _judged(TrustCard(Temperature(4.0, 3.5, 4.5, 100, None), Threshold(0.75, 0.95, 80, None)))
+    found = _judged(FittedTrust(Temperature(4.0, 3.5, 4.5, 100, None), Threshold(0.75, 0.95, 80, None)))
     sure = found.probabilities.max(axis=1) >= 0.75
     right = found.probabilities.argmax(axis=1) == found.held_out.labels
     text = confidence.coverage_sentence(found.trusted)
@@ -145,22 +145,22 @@ def test_what_is_answered_is_counted() -> None:
     )
     bound = Threshold(0.75, 0.95, 80, None, n_answered=64, accuracy_bound=0.954)
     assert confidence.coverage_sentence(
-        _judged(TrustCard(Temperature(4.0, 3.5, 4.5, 100, None), bound)).trusted
+        _judged(FittedTrust(Temperature(4.0, 3.5, 4.5, 100, None), bound)).trusted
     ).endswith(
         "It was chosen on 80 held-out training images: on the 64 of them that are answered the lower 95% bound of the "
         "accuracy (Clopper-Pearson) is 95.4%, and 95.0% were asked for."
     )
-    never = confidence.coverage_sentence(_judged(TrustCard(threshold=Threshold(1.0, 0.99, 80, None))).trusted)
+    never = confidence.coverage_sentence(_judged(FittedTrust(threshold=Threshold(1.0, 0.99, 80, None))).trusted)
     assert never.endswith("counts as not sure. The model is sure of no test image.")
     rows = confidence.coverage_table(found).rows
     assert [row.cells[1] for row in rows if row.chosen] == [f"{100 * sure.mean():.1f}%"]
 
 
 def test_what_it_notices_is_said() -> None:
-    silent = confidence.novelty_sentence(_judged(TrustCard()).trusted)
+    silent = confidence.novelty_sentence(_judged(FittedTrust()).trusted)
     assert silent == ("It cannot tell an image that is unlike its training images: the training held out no images.")
-    card = TrustCard(novelty=Novelty(0.4, 1, 0.95, 60, 200, "", None))
-    told = dataclasses.replace(_judged(TrustCard()).trusted, trust=card, usual=Share(0.96, None, 2000))
+    card = FittedTrust(novelty=Novelty(0.4, 1, 0.95, 60, 200, "", None))
+    told = dataclasses.replace(_judged(FittedTrust()).trusted, trust=card, usual=Share(0.96, None, 2000))
     assert confidence.novelty_sentence(told) == (
         "An image is called unlike the training images where its features are farther from theirs than those of 95.0% "
         "of 60 training images are from the others'. As the network was trained on these, the share of new images of "
@@ -216,10 +216,10 @@ def test_mistakes_are_shown_with_where_the_model_looked(make_classes: Callable[.
 
 
 def test_page_and_card_tell_the_same(planted: Callable[..., Evaluation]) -> None:
-    card = TrustCard(Temperature(2.0, 1.5, 2.5, 90, None))
+    card = FittedTrust(Temperature(2.0, 1.5, 2.5, 90, None))
     found = dataclasses.replace(planted(), trusted=dataclasses.replace(planted().trusted, trust=card))
     shown = dataclasses.replace(_filled(found), slices=(WEAK, FINE, TINY))
-    page, markdown = render_html(shown), render_card(shown)
+    page, markdown = render_html(shown), render_model_card(shown)
     plain = markdown.replace("\\", "")
     for text in (
         "Right on 90.0% of 60 unseen images",
@@ -239,7 +239,7 @@ def test_the_card_has_whole_tables(planted: Callable[..., Evaluation]) -> None:
     board = pd.DataFrame(
         {"name": names, "arch": names, "weights": "none", "kind": "candidate", "why": ["chosen: best", "lost"]}
     )
-    card = render_card(dataclasses.replace(context_of(planted()), leaderboard=board))
+    card = render_model_card(dataclasses.replace(context_of(planted()), leaderboard=board))
     tables = re.findall(r"(?:^\|.*\|\n)+", card, flags=re.MULTILINE)
     assert len(tables) >= 4
     for lines in (table.splitlines() for table in tables):

@@ -17,11 +17,11 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 
-from graft.calibration.card import Novelty, Temperature, Threshold, TrustCard
+from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Threshold
 from graft.calibration.novelty import features_of
 from graft.core.files import atomic_dir, sha256, write_json
 from graft.core.workspace import Workspace
-from graft.inference.artifact import CARD_FILE, Artifact, save_artifact
+from graft.inference.artifact import ARTIFACT_FILE, Artifact, save_artifact
 from graft.inference.package import ONNX_FILE, write_package
 from graft.inference.parity import write_onnx
 from graft.models.preprocessing import Geometry, Preprocessing
@@ -62,7 +62,7 @@ def finetune(folder: Path, seed: int = 0, classes: tuple[str, ...] = CLASSES) ->
     preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = build_network("shufflenet_v2_x0_5", len(classes), DEPTH).eval()
     seen = np.random.default_rng(seed).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
-    trust = TrustCard(
+    trust = FittedTrust(
         Temperature(2.0, 1.5, 2.5, 40, None), Threshold(0.6, 0.95, 40, None), Novelty(0.5, 1, 0.95, 40, 12)
     )
     artifact = Artifact(
@@ -86,7 +86,7 @@ def export_once(kept: Path) -> Export:
     """The real export to ONNX, which remembers in ``kept`` what it wrote for a card: it takes seconds each time."""
 
     def export(folder: Path, images: Sequence[Path] = ()) -> Mapping[str, Any]:
-        place = kept / sha256(folder / CARD_FILE)
+        place = kept / sha256(folder / ARTIFACT_FILE)
         with FileLock(kept / "lock"):
             if not place.exists():
                 said = write_onnx(folder, images)

@@ -140,7 +140,7 @@ def test_with_a_damaged_model_it_ends_with_one_message(
 ) -> None:
     damaged()
     message = refused(project.root, environment)
-    assert "the weights are not the ones this model's card was written for (their sha256 differs)" in message
+    assert "the weights are not the ones model.json was written for (their sha256 differs)" in message
 
 
 def test_versions_in_the_bento_are_those_of_the_lock() -> None:
@@ -159,7 +159,7 @@ sys.modules.update(dict.fromkeys(absent))  # to import them is an error from her
 from graft.serving.service import Classifier
 service = Classifier.inner()
 now = service.live.current
-print(now.card["runtime"]["engine"], now.identity.version)
+print(now.description["runtime"]["engine"], now.identity.version)
 said = now.model.predict_batch([now.model.preprocess(Path(sys.argv[1]))])
 print(*said.probabilities[0].tolist(), said.novelty[0])
 service.live.stop()

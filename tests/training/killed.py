@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from graft.core.files import sha256
-from graft.inference.artifact import read_card
+from graft.inference.artifact import read_artifact
 
 PRELOADED = [
     "lightning_fabric",
@@ -45,7 +45,7 @@ class Case:
     @property
     def epochs(self) -> int:
         """How many epochs blocks were trained in."""
-        return int(str(read_card(self.folder / "model").provenance["epochs"]))
+        return int(str(read_artifact(self.folder / "model").provenance["epochs"]))
 
 
 @dataclass(frozen=True)

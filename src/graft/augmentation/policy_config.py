@@ -44,7 +44,7 @@ class PolicyConfig:
         return {kind: sum(pick.changes.get(kind, 0.0) for pick in self.policies) for kind in sorted(kinds)}
 
     def as_json(self) -> list[dict[str, Any]]:
-        """Names and option values in order, for cache keys and cards."""
+        """Names and option values in order, for cache keys and winner.json."""
         return [{"name": pick.name, "options": dict(pick.values)} for pick in self.policies]
 
 

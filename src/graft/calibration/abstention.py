@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.calibration.card import LEAST_CONFIDENCE, Threshold
+from graft.calibration.fitted_trust import LEAST_CONFIDENCE, Threshold
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Fit what a card says of its model: temperature, threshold, novelty."""
+"""Fit what model.json says of its model: temperature, threshold, novelty."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft.calibration.abstention import choose_threshold
-from graft.calibration.card import TrustCard
+from graft.calibration.fitted_trust import FittedTrust
 from graft.calibration.novelty import fit_novelty
 from graft.calibration.temperature import fit_temperature, softmax_at
 
@@ -47,13 +47,13 @@ class SeenFeatures:
 
 @dataclass(frozen=True)
 class CalibrationFit:
-    """What goes into the card, and the features (r, d) that go beside the model; None where there is no threshold."""
+    """What goes into model.json, and the features (r, d) that go beside the model; None where there is no threshold."""
 
-    trust: TrustCard
+    trust: FittedTrust
     reference: NDArray[np.float32] | None
 
 
-NOT_FITTED = CalibrationFit(TrustCard(), None)
+NOT_FITTED = CalibrationFit(FittedTrust(), None)
 
 
 def fit_calibration(unseen: OutOfFoldLogits, seen: SeenFeatures, settings: Settings) -> CalibrationFit:
@@ -73,5 +73,5 @@ def fit_calibration(unseen: OutOfFoldLogits, seen: SeenFeatures, settings: Setti
     threshold = choose_threshold(calibrated, unseen.labels, unseen.groups, settings.answered_accuracy)
     novelty = fit_novelty(seen.features, seen.groups, settings.in_distribution_share)
     return CalibrationFit(
-        TrustCard(temperature, threshold, novelty), None if novelty.distance is None else seen.features
+        FittedTrust(temperature, threshold, novelty), None if novelty.distance is None else seen.features
     )

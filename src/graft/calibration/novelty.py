@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.calibration.card import Novelty
+from graft.calibration.fitted_trust import Novelty
 from graft.core.determinism import derive_seed
 from graft.core.errors import WeightsError
 from graft.core.files import sha256
@@ -141,13 +141,13 @@ class ReferenceFeatures:
     """The training images' features that lie beside a model, float32 (r, d) of length one, and what they say."""
 
     features: NDArray[np.float32]
-    card: Novelty
+    novelty: Novelty
 
     def score(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """How unlike the training images each image is, (n,): its distance in units of the threshold, over 1 unlike."""
-        assert self.card.distance is not None, "a reference without a threshold is not written"
+        assert self.novelty.distance is not None, "a reference without a threshold is not written"
         # To bring a thousand rows to length one again took a service a tenth of its time.
-        return _apart(normalised(features), self.features, self.card.k) / self.card.distance
+        return _apart(normalised(features), self.features, self.novelty.k) / self.novelty.distance
 
 
 def write_reference(folder: Path, features: NDArray[np.floating]) -> str:
@@ -161,13 +161,13 @@ def write_reference(folder: Path, features: NDArray[np.floating]) -> str:
     return sha256(path)
 
 
-def check_reference(folder: Path, card: Novelty, shown_as: Path | None = None) -> None:
-    """Refuse a file that is not the one that the card was written for, without reading what is in it.
+def check_reference(folder: Path, novelty: Novelty, shown_as: Path | None = None) -> None:
+    """Refuse a file that is not the one that model.json was written for, without reading what is in it.
 
     Raises:
         WeightsError: it is missing or another one.
     """
-    if not card.sha256:
+    if not novelty.sha256:
         return
     path, where = folder / REFERENCE_FILE, (shown_as or folder) / REFERENCE_FILE
     if not path.exists():
@@ -176,23 +176,23 @@ def check_reference(folder: Path, card: Novelty, shown_as: Path | None = None) -
             where=where,
             remedy="make the model again, or copy all files of its folder",
         )
-    if sha256(path) != card.sha256:
+    if sha256(path) != novelty.sha256:
         raise WeightsError(
-            "the training images' features are not the ones this model's card was written for (their sha256 differs)",
+            "the training images' features are not the ones model.json was written for (their sha256 differs)",
             where=where,
             remedy="make the model again, or take all files from the same copy",
         )
 
 
-def read_reference(folder: Path, card: Novelty) -> ReferenceFeatures | None:
-    """The features beside a model; None where its card names none.
+def read_reference(folder: Path, novelty: Novelty) -> ReferenceFeatures | None:
+    """The features beside a model; None where model.json names none.
 
     Raises:
         WeightsError: see :func:`check_reference`.
     """
     from safetensors.numpy import load_file
 
-    if not card.sha256 or card.distance is None:
+    if not novelty.sha256 or novelty.distance is None:
         return None
-    check_reference(folder, card)
-    return ReferenceFeatures(normalised(load_file(folder / REFERENCE_FILE)[_KEY]), card)
+    check_reference(folder, novelty)
+    return ReferenceFeatures(normalised(load_file(folder / REFERENCE_FILE)[_KEY]), novelty)

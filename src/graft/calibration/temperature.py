@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.calibration.card import Temperature
+from graft.calibration.fitted_trust import Temperature
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.intp], unit
         else end
         for end in _BOUNDS
     ]
-    # Rounded, so that what the last bits of a network's logits are does not make another card.
+    # Rounded, so that what the last bits of a network's logits are does not make another model.json.
     value, low, high = (round(math.exp(x), _DECIMALS) for x in (float(best.x), *ends))
     if low <= 1 <= high:
         said = f"{len(labels)} held-out images do not show that another than 1 is better (95%: {low:.2f} to {high:.2f})"

@@ -1,4 +1,4 @@
-"""Calibration, abstention and novelty on the test images: whether what a model's card promises holds."""
+"""Calibration, abstention and novelty on the test images: whether what model.json promises holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graft.stats.bootstrap import Interval, Resampling, pair_of, percentile
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.calibration.card import TrustCard
+    from graft.calibration.fitted_trust import FittedTrust
     from graft.inference.predictor import Predictions
 
 
@@ -36,7 +36,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The test images at temperature 1 (before) and at the card's (after).
+    """The test images at temperature 1 (before) and at model.json's (after).
 
     Log losses in nats, calibration errors in [0, 1]; ``gained`` is the mean of the loss before minus that after, above
     0 better, with its paired 95% interval.
@@ -61,10 +61,10 @@ _NO_IMAGES = ("log_loss_before", "log_loss_after", "ece_before", "ece_after", "l
 
 @dataclass(frozen=True)
 class CalibrationCheck:
-    """What the card says, and what came of it on the test images.
+    """What model.json says, and what came of it on the test images.
 
     Attributes:
-        trust: the card's part.
+        trust: that part of model.json.
         calibration: None where there are no images.
         coverage: the share of images that are answered, which is to say not marked as unsure.
         answered: the share of these that is named rightly.
@@ -72,7 +72,7 @@ class CalibrationCheck:
         usual: the share of images that are not called unlike the training images.
     """
 
-    trust: TrustCard
+    trust: FittedTrust
     calibration: Calibration | None
     coverage: Share
     answered: Share
@@ -81,14 +81,14 @@ class CalibrationCheck:
 
 
 def check_calibration(
-    labels: NDArray[np.intp], said: Predictions, trust: TrustCard, resampling: Resampling
+    labels: NDArray[np.intp], said: Predictions, trust: FittedTrust, resampling: Resampling
 ) -> CalibrationCheck:
     """Measure on test images what was fitted on training images.
 
     Args:
         labels: class indices (n).
         said: the model's calibrated probabilities and novelty.
-        trust: its card's part.
+        trust: the part of model.json.
         resampling: what the bootstrap draws.
     """
     probabilities = said.probabilities

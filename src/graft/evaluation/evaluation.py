@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.calibration.card import TrustCard
+from graft.calibration.fitted_trust import FittedTrust
 from graft.core.files import write_csv, write_json
 from graft.evaluation.compare.production import ProductionComparison, ProductionModel, compare_with_production
 from graft.evaluation.compare.transfer import TransferComparison, agreed, compare_with_control, label_curve
@@ -36,7 +36,7 @@ class Probabilities:
 
     Attributes:
         model: the fine-tuned model.
-        trust: its card's part about how far that is to be trusted.
+        trust: the part of model.json about how far that is to be trusted.
         novelty: how unlike the training images it finds each image, (n,); None where it cannot tell.
         scratch: the same network trained from scratch, or None.
         pairs: (transferred, from scratch) by labels per class.
@@ -56,7 +56,7 @@ class Probabilities:
     folds: FoldComparison | None = None
     similarity: Mapping[str, Any] | None = None
     budgets: Mapping[int | None, Mapping[str, Any]] = field(default_factory=dict)
-    trust: TrustCard = field(default_factory=TrustCard)
+    trust: FittedTrust = field(default_factory=FittedTrust)
     novelty: NDArray[np.float64] | None = None
     production: ProductionModel | None = None
     production_outputs: NDArray[np.float64] | None = None
@@ -120,7 +120,7 @@ def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, re
         resampling=resampling,
         control=None
         if scratch is None
-        else compute_metrics(held_out, Predictions(scratch, None), TrustCard(), resampling),
+        else compute_metrics(held_out, Predictions(scratch, None), FittedTrust(), resampling),
         production=against_production(said.model),
         control_against_production=against_production(scratch),
     )

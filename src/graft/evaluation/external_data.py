@@ -201,7 +201,7 @@ def refuse_unreadable(asked: ExternalPredictions) -> None:
 def seen_in_training(asked: ExternalPredictions, model: Artifact, workspace: Workspace) -> int | None:
     """How many of the images the model was trained on; None where ``workspace`` is not the one that trained it.
 
-    A model's card holds the hash of the table of splits. Where that table lies in the workspace, the manifest beside
+    model.json holds the hash of the table of splits. Where that table lies in the workspace, the manifest beside
     it tells the hashes of the training images.
     """
     import pandas as pd

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from graft.calibration.card import TrustCard
+    from graft.calibration.fitted_trust import FittedTrust
     from graft.evaluation.external_data import ExternalPredictions
     from graft.evaluation.held_out import HeldOutSet
     from graft.inference.predictor import Predictions
@@ -63,8 +63,10 @@ def resampling_of(held_out: HeldOutSet, seed: int = 0) -> Resampling:
     return Resampling(held_out.units, SAMPLES, seed, strata_of(held_out.labels, held_out.units))
 
 
-def compute_metrics(held_out: HeldOutSet, said: Predictions, trust: TrustCard, resampling: Resampling) -> ModelMetrics:
-    """Compute every figure of a model's answers; ``trust`` is the part of its card about their calibration.
+def compute_metrics(
+    held_out: HeldOutSet, said: Predictions, trust: FittedTrust, resampling: Resampling
+) -> ModelMetrics:
+    """Compute every figure of a model's answers; ``trust`` is the part of model.json about their calibration.
 
     Raises:
         DataError: probabilities that are none (see :func:`graft.metrics.classification.check_probabilities`).

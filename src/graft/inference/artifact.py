@@ -1,6 +1,6 @@
-"""A trained model on disk: model.json (the card), model.safetensors, and reference.safetensors for novelty detection.
+"""A trained model on disk: model.json (what it is), model.safetensors, and reference.safetensors for novelty detection.
 
-The card says which :class:`ModelFormat` writes and reads the weights.
+model.json says which :class:`ModelFormat` writes and reads the weights.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from graft.calibration.card import TrustCard
+from graft.calibration.fitted_trust import FittedTrust
 from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, sha256, write_json
 from graft.models.preprocessing import Preprocessing, preprocessor_from_json
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "model.json"
+ARTIFACT_FILE = "model.json"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """The card of a model: all but its weights.
+    """What model.json says of a model: all but its weights.
 
     Attributes:
         classes: class names in the order of the logits.
@@ -39,7 +39,7 @@ class Artifact:
         depth: index of the last block that is kept, or None for the whole network.
         preprocessing: the only preprocessing that may be used with these weights.
         sha256: hash of the weights file; empty until it is written.
-        provenance: what made it (seed, hash of the splits, strategy, scores), for people and for the model's card.
+        provenance: what made it (seed, hash of the splits, strategy, scores), for people and for model.json.
         trust: its temperature, when it is not sure, and when an image is unlike the training images.
         kind: the key of its format in ``FORMATS``.
     """
@@ -51,7 +51,7 @@ class Artifact:
     preprocessing: Preprocessing
     sha256: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    trust: TrustCard = field(default_factory=TrustCard)
+    trust: FittedTrust = field(default_factory=FittedTrust)
     kind: str = "architecture"
 
     @property
@@ -68,11 +68,11 @@ class ModelFormat(Protocol):
         """Write ``WEIGHTS_FILE``."""
 
     def read(self, folder: Path, artifact: Artifact) -> Network:
-        """Load the network. Raises WeightsError where file and card do not fit."""
+        """Load the network. Raises WeightsError where file and model.json do not fit."""
 
 
 class ArchitectureFormat:
-    """A state dict: the network is built from the card's architecture, depth and classes."""
+    """A state dict: the network is built from model.json's architecture, depth and classes."""
 
     def write(self, folder: Path, network: Network) -> None:
         """Write the state dict."""
@@ -106,13 +106,13 @@ FORMATS: Mapping[str, ModelFormat] = {"architecture": ArchitectureFormat()}
 def save_artifact(
     folder: Path, artifact: Artifact, network: Network, reference: NDArray[np.floating] | None = None
 ) -> Artifact:
-    """Write the model into ``folder`` in one step (replacing what was there); returns its card with the hashes.
+    """Write the model into ``folder`` in one step (replacing what was there); returns it with the hashes.
 
     Args:
         folder: where to.
-        artifact: the card without hashes.
+        artifact: without hashes.
         network: the weights.
-        reference: features (r, d) of training images for novelty detection, kept where the card has a threshold.
+        reference: features (r, d) of training images for novelty detection, kept where model.json has a threshold.
 
     Raises:
         WeightsError: a weight is not finite; nothing is written.
@@ -134,29 +134,29 @@ def save_artifact(
         if reference is not None and artifact.trust.novelty.distance is not None:
             novelty = dataclasses.replace(artifact.trust.novelty, sha256=write_reference(beside, reference))
             written = dataclasses.replace(written, trust=dataclasses.replace(artifact.trust, novelty=novelty))
-        card = {**dataclasses.asdict(written), "preprocessing": written.preprocessing.to_json()}
-        write_json(beside / CARD_FILE, {"format": FORMAT, **card})
+        values = {**dataclasses.asdict(written), "preprocessing": written.preprocessing.to_json()}
+        write_json(beside / ARTIFACT_FILE, {"format": FORMAT, **values})
     return written
 
 
-def read_card(folder: Path) -> Artifact:
+def read_artifact(folder: Path) -> Artifact:
     """Read ``model.json`` alone.
 
     Raises:
-        WeightsError: there is no model, or its card cannot be read.
+        WeightsError: there is no model, or model.json cannot be read.
     """
-    path = folder / CARD_FILE
+    path = folder / ARTIFACT_FILE
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        if card.pop("format") != FORMAT or card.get("kind", "architecture") not in FORMATS:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("format") != FORMAT or values.get("kind", "architecture") not in FORMATS:
             raise WeightsError("this model was written by another version of graft", where=path)
-        preprocessing = preprocessor_from_json(card.pop("preprocessing"))
-        trust = TrustCard.from_json(card.pop("trust", None))
-        return Artifact(classes=tuple(card.pop("classes")), preprocessing=preprocessing, trust=trust, **card)
+        preprocessing = preprocessor_from_json(values.pop("preprocessing"))
+        trust = FittedTrust.from_json(values.pop("trust", None))
+        return Artifact(classes=tuple(values.pop("classes")), preprocessing=preprocessing, trust=trust, **values)
     except (FileNotFoundError, NotADirectoryError):
         raise WeightsError("there is no model here", where=path, remedy=_how_to_get(folder)) from None
     except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"the model's card is damaged: {error}", where=path, remedy="make the model again") from None
+        raise WeightsError(f"model.json is damaged: {error}", where=path, remedy="make the model again") from None
 
 
 def _how_to_get(folder: Path) -> str:
@@ -168,33 +168,33 @@ def _how_to_get(folder: Path) -> str:
 
 
 def load_artifact(folder: Path) -> tuple[Artifact, Network]:
-    """Load card and network.
+    """Load a model and its network.
 
     Raises:
-        WeightsError: there is no model, or the weights are not the ones the card was written for.
+        WeightsError: there is no model, or the weights are not the ones model.json was written for.
     """
-    artifact = read_card(folder)
+    artifact = read_artifact(folder)
     check_weights(folder, artifact)
     return artifact, FORMATS[artifact.kind].read(folder, artifact)
 
 
-def check_weights(folder: Path, card: Artifact, shown_as: Path | None = None) -> None:
-    """Compare the SHA-256 of the weights file with the card.
+def check_weights(folder: Path, artifact: Artifact, shown_as: Path | None = None) -> None:
+    """Compare the SHA-256 of the weights file with model.json.
 
     Args:
         folder: holds the weights.
-        card: of the model.
+        artifact: of the model.
         shown_as: the folder that messages name; None: ``folder``.
 
     Raises:
-        WeightsError: the weights are missing, or not the ones the card was written for.
+        WeightsError: the weights are missing, or not the ones model.json was written for.
     """
     path, where = folder / WEIGHTS_FILE, (shown_as or folder) / WEIGHTS_FILE
     if not path.exists():
         raise WeightsError("the model's weights are missing", where=where, remedy="make the model again")
-    if sha256(path) != card.sha256:
+    if sha256(path) != artifact.sha256:
         raise WeightsError(
-            "the weights are not the ones this model's card was written for (their sha256 differs)",
+            "the weights are not the ones model.json was written for (their sha256 differs)",
             where=where,
             remedy="make the model again, or take both files from the same copy",
         )

@@ -51,7 +51,7 @@ class OnnxEngine:
 
     Args:
         folder: the model's.
-        artifact: its card.
+        artifact: what model.json says.
         threads: intra-op threads of one run; with 1, runs of several callers go in parallel.
 
     Raises:
@@ -126,7 +126,7 @@ class EngineSpec:
         name: as ``GET /model`` shows it.
         device: where it runs.
         why_not: why it cannot run the model in a folder on this machine, None where it can; imports nothing heavy.
-        load: folder, its card, threads of one run -> the engine.
+        load: folder, its artifact, threads of one run -> the engine.
     """
 
     name: str

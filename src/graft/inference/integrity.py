@@ -12,8 +12,8 @@ import numpy as np
 
 from graft.core.errors import WeightsError
 from graft.core.files import sha256
-from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, read_card
-from graft.inference.onnx_names import CARD_KEY
+from graft.inference.artifact import ARTIFACT_FILE, WEIGHTS_FILE, Artifact, read_artifact
+from graft.inference.onnx_names import ARTIFACT_KEY
 from graft.inference.package import ONNX_FILE, PACKAGE_FILE, check_files, read_package
 from graft.modalities.image.colour import DepthRange
 from graft.modalities.image.conversion import Fit
@@ -29,44 +29,44 @@ _LONGEST_HEADER = 100 << 20
 
 
 def check_integrity(folder: Path) -> Artifact:
-    """Read the card in ``folder`` and check the other files against it, without loading a network.
+    """Read model.json in ``folder`` and check the other files against it, without loading a network.
 
     Raises:
         WeightsError: there is no model, or a part is missing, damaged, or was made for another.
     """
-    card = read_card(folder)
-    _check_preprocessing(folder, card.preprocessing)
-    check_files(folder, card)
-    _check_classes(folder, card)
+    artifact = read_artifact(folder)
+    _check_preprocessing(folder, artifact.preprocessing)
+    check_files(folder, artifact)
+    _check_classes(folder, artifact)
     if (folder / PACKAGE_FILE).exists():
-        package = read_package(folder)  # compares the card's hash with the version
+        package = read_package(folder)  # compares model.json's hash with the version
         _check_onnx_file(folder, package.onnx_sha256)
-    return card
+    return artifact
 
 
-def check_engine(folder: Path, card: Artifact, engine: Engine, reference: ReferenceFeatures | None) -> None:
-    """Run two random images, which also warms the engine up, and check the outputs against the card.
+def check_engine(folder: Path, artifact: Artifact, engine: Engine, reference: ReferenceFeatures | None) -> None:
+    """Run two random images, which also warms the engine up, and check the outputs against model.json.
 
     Raises:
         WeightsError: the engine cannot run it, or gives another number of classes or features, or no numbers.
     """
-    size = card.preprocessing.geometry.size
+    size = artifact.preprocessing.geometry.size
     images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
-    _check_onnx_card(folder, engine)
+    _check_onnx_artifact(folder, engine)
     try:
         engine.run(images[:1])
         logits, features = engine.run(images)
     except Exception as error:  # engines raise exceptions of every kind
         reason = next(iter(str(error).splitlines()), "")[:200]
         raise WeightsError(
-            f"the model does not run on images of {size} px, which its card says: {reason}",
+            f"the model does not run on images of {size} px, which model.json says: {reason}",
             where=folder,
             remedy=_REMEDY,
         ) from None
-    if logits.shape != (2, len(card.classes)):
+    if logits.shape != (2, len(artifact.classes)):
         raise WeightsError(
-            f"the card names {len(card.classes)} classes, and the model gives {logits.shape[-1]}",
-            where=folder / CARD_FILE,
+            f"model.json names {len(artifact.classes)} classes, and the model gives {logits.shape[-1]}",
+            where=folder / ARTIFACT_FILE,
             remedy=_REMEDY,
         )
     if not (np.isfinite(logits).all() and np.isfinite(features).all()):
@@ -98,7 +98,7 @@ def _check_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
     ]
     if wrong:
         raise WeightsError(
-            f"the card's preprocessing cannot be used: {wrong[0]}", where=folder / CARD_FILE, remedy=_REMEDY
+            f"the preprocessing in model.json cannot be used: {wrong[0]}", where=folder / ARTIFACT_FILE, remedy=_REMEDY
         )
 
 
@@ -110,14 +110,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _check_classes(folder: Path, card: Artifact) -> None:
-    if len(set(card.classes)) != len(card.classes) or not card.classes:
-        raise WeightsError("the card names a class twice, or none", where=folder / CARD_FILE, remedy=_REMEDY)
+def _check_classes(folder: Path, artifact: Artifact) -> None:
+    if len(set(artifact.classes)) != len(artifact.classes) or not artifact.classes:
+        raise WeightsError("model.json names a class twice, or none", where=folder / ARTIFACT_FILE, remedy=_REMEDY)
     head = _tensor_shape(folder / WEIGHTS_FILE, _HEAD)
-    if head is not None and head[0] != len(card.classes):
+    if head is not None and head[0] != len(artifact.classes):
         raise WeightsError(
-            f"the card names {len(card.classes)} classes, and the weights are for {head[0]}",
-            where=folder / CARD_FILE,
+            f"model.json names {len(artifact.classes)} classes, and the weights are for {head[0]}",
+            where=folder / ARTIFACT_FILE,
             remedy=_REMEDY,
         )
 
@@ -151,15 +151,15 @@ def _check_onnx_file(folder: Path, expected: str) -> None:
         )
 
 
-def _check_onnx_card(folder: Path, engine: Engine) -> None:
-    """The metadata of model.onnx hold the hash of the card that it was exported for."""
+def _check_onnx_artifact(folder: Path, engine: Engine) -> None:
+    """The metadata of model.onnx hold the hash of the model.json that it was exported for."""
     session = getattr(engine, "session", None)
     if session is None:
         return
-    made_for = session.get_modelmeta().custom_metadata_map.get(CARD_KEY)
-    if made_for != sha256(folder / CARD_FILE):
+    made_for = session.get_modelmeta().custom_metadata_map.get(ARTIFACT_KEY)
+    if made_for != sha256(folder / ARTIFACT_FILE):
         raise WeightsError(
-            "the ONNX file was exported for another card (other weights, classes or preprocessing)",
+            "the ONNX file was exported for another model.json (other weights, classes or preprocessing)",
             where=folder / ONNX_FILE,
             remedy=_REMEDY,
         )

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import GraftError
 from graft.core.files import atomic_file, sha256
-from graft.inference.artifact import CARD_FILE, Artifact
-from graft.inference.onnx_names import CARD_KEY, FEATURES, IMAGES, LOGITS
+from graft.inference.artifact import ARTIFACT_FILE, Artifact
+from graft.inference.onnx_names import ARTIFACT_KEY, FEATURES, IMAGES, LOGITS
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +31,8 @@ def export(network: Network, artifact: Artifact, folder: Path, path: Path) -> No
 
     Args:
         network: in whatever mode; exported in eval mode.
-        artifact: its card, for the input's size.
-        folder: holds the card, whose hash becomes metadata of the file.
+        artifact: model.json, for the input's size.
+        folder: holds model.json, whose hash becomes metadata of the file.
         path: the ONNX file to write.
 
     Raises:
@@ -62,7 +62,7 @@ def export(network: Network, artifact: Artifact, folder: Path, path: Path) -> No
         raise ExportError(f"torch cannot write {artifact.arch} as ONNX: {_first_line(error)}") from None
     assert program is not None, "with dynamo a program is returned"
     _strip_metadata(program)
-    program.model.metadata_props[CARD_KEY] = sha256(folder / CARD_FILE)
+    program.model.metadata_props[ARTIFACT_KEY] = sha256(folder / ARTIFACT_FILE)
     with atomic_file(path) as beside:
         program.save(str(beside), external_data=False)
 

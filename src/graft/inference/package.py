@@ -13,7 +13,7 @@ from typing import Any
 from graft.calibration.novelty import REFERENCE_FILE, check_reference
 from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, sha256, write_json
-from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact, check_weights, read_card
+from graft.inference.artifact import ARTIFACT_FILE, WEIGHTS_FILE, Artifact, check_weights, read_artifact
 
 PACKAGE_FILE = "package.json"
 ONNX_FILE = "model.onnx"
@@ -78,19 +78,19 @@ def _four(figure: Any) -> str:
     return f"{figure:.4f}" if isinstance(figure, int | float) else ""
 
 
-def files_of(card: Artifact, package: PackagedModel | None = None) -> tuple[str, ...]:
-    """Names of the files of a packaged model with this card."""
-    features = (REFERENCE_FILE,) if card.trust.novelty.sha256 else ()
+def files_of(artifact: Artifact, package: PackagedModel | None = None) -> tuple[str, ...]:
+    """Names of the files of a packaged model with this model.json."""
+    features = (REFERENCE_FILE,) if artifact.trust.novelty.sha256 else ()
     onnx = (ONNX_FILE,) if package is not None and package.onnx_sha256 else ()
-    return (WEIGHTS_FILE, CARD_FILE, PACKAGE_FILE, *features, *onnx)
+    return (WEIGHTS_FILE, ARTIFACT_FILE, PACKAGE_FILE, *features, *onnx)
 
 
 def version_of(folder: Path) -> str:
-    """The model's version: the first 12 hexadecimal digits of its card's SHA-256.
+    """The model's version: the first 12 hexadecimal digits of the SHA-256 of model.json.
 
-    The card holds classes, preprocessing and the hashes of the other files, so equal versions are equal models.
+    model.json holds classes, preprocessing and the hashes of the other files, so equal versions are equal models.
     """
-    return sha256(folder / CARD_FILE)[:12]
+    return sha256(folder / ARTIFACT_FILE)[:12]
 
 
 def name_of(folder: Path) -> str:
@@ -144,16 +144,16 @@ def write_package(
         experiment: name of the DVC experiment that made it, if one did.
 
     Raises:
-        WeightsError: there is no model in ``source``, or its files are not the ones its card was written for.
+        WeightsError: there is no model in ``source``, or its files are not the ones model.json was written for.
     """
-    card = read_card(source)
-    check_files(source, card)
+    artifact = read_artifact(source)
+    check_files(source, artifact)
     with atomic_dir(target) as beside:
-        for file in files_of(card):
+        for file in files_of(artifact):
             if file != PACKAGE_FILE:
                 shutil.copyfile(source / file, beside / file)
         # The copy is hashed too: it is what will be served.
-        check_files(beside, card, shown_as=source)
+        check_files(beside, artifact, shown_as=source)
         onnx = {} if export is None else export(beside)
         package = PackagedModel(
             name, version_of(beside), headline_metrics(metrics), tuple(gate), onnx, origin or {}, experiment
@@ -162,14 +162,14 @@ def write_package(
     return package
 
 
-def check_files(folder: Path, card: Artifact, shown_as: Path | None = None) -> None:
-    """Compare the SHA-256 of the model's files with its card.
+def check_files(folder: Path, artifact: Artifact, shown_as: Path | None = None) -> None:
+    """Compare the SHA-256 of the model's files with model.json.
 
     Raises:
         WeightsError: one is missing or another.
     """
-    check_weights(folder, card, shown_as)
-    check_reference(folder, card.trust.novelty, shown_as)
+    check_weights(folder, artifact, shown_as)
+    check_reference(folder, artifact.trust.novelty, shown_as)
 
 
 def read_package(folder: Path) -> PackagedModel:
@@ -191,8 +191,6 @@ def read_package(folder: Path) -> PackagedModel:
         raise WeightsError("no model was packaged here", where=path, remedy=_REMEDY) from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the package's description is damaged: {error!r}", where=path, remedy=_REMEDY) from None
-    if (folder / CARD_FILE).exists() and version_of(folder) != package.version:
-        raise WeightsError(
-            "the model's card is not the one that was packaged", where=folder / CARD_FILE, remedy=_REMEDY
-        )
+    if (folder / ARTIFACT_FILE).exists() and version_of(folder) != package.version:
+        raise WeightsError("model.json is not the one that was packaged", where=folder / ARTIFACT_FILE, remedy=_REMEDY)
     return package

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.calibration.card import TrustCard
+from graft.calibration.fitted_trust import FittedTrust
 from graft.core.files import sha256
 from graft.core.progress import track
 from graft.inference.artifact import load_artifact
@@ -65,7 +65,7 @@ def write_onnx(folder: Path, images: Sequence[StoredFile]) -> dict[str, Any]:
 
 
 def compare_engines(
-    onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], trust: TrustCard, drawn_from: str
+    onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], trust: FittedTrust, drawn_from: str
 ) -> ParityReport:
     """Run prepared images through both engines, in batches of several sizes, and compare their answers."""
     batches = [np.stack(images[start:stop]) for start, stop in _batches(len(images))]

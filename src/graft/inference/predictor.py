@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.calibration.card import TrustCard
+from graft.calibration.fitted_trust import FittedTrust
 from graft.calibration.novelty import ReferenceFeatures, read_reference
 from graft.core.packed_files import StoredFile
 from graft.inference.artifact import Artifact, load_artifact
@@ -44,7 +44,7 @@ class Predictions:
 def to_predictions(
     logits: NDArray[np.floating],
     features: NDArray[np.floating] | None,
-    trust: TrustCard,
+    trust: FittedTrust,
     reference: ReferenceFeatures | None,
 ) -> Predictions:
     """Outputs of a network, whichever engine ran it, to predictions.
@@ -63,7 +63,7 @@ class BasePredictor:
     """What every loaded model shares, whichever engine runs it.
 
     Attributes:
-        artifact: its card.
+        artifact: what model.json says.
         reference: features of training samples for novelty detection, if it has any.
     """
 
@@ -103,7 +103,7 @@ class Predictor(BasePredictor):
     """A model run by torch in eval mode.
 
     Attributes:
-        artifact: its card.
+        artifact: what model.json says.
         network: the network.
         reference: features of training samples for novelty detection, if it has any.
     """
@@ -117,7 +117,7 @@ class Predictor(BasePredictor):
         """Load the artifact in ``folder``.
 
         Raises:
-            WeightsError: a file is missing, or is not the one that the card was written for.
+            WeightsError: a file is missing, or is not the one that model.json was written for.
         """
         artifact, network = load_artifact(folder)
         return cls(artifact, network.eval(), read_reference(folder, artifact.trust.novelty))

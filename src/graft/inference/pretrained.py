@@ -10,7 +10,7 @@ from graft.core.determinism import derive_seed
 from graft.core.errors import WeightsError
 from graft.core.files import sha256
 from graft.core.settings import Candidate
-from graft.inference.artifact import WEIGHTS_FILE, load_artifact, read_card
+from graft.inference.artifact import WEIGHTS_FILE, load_artifact, read_artifact
 from graft.models.backbone import Network
 from graft.models.preprocessing import Preprocessing
 from graft.models.weights.bundled import map_by_order
@@ -56,7 +56,7 @@ def load_pretrained(candidate: Candidate, context: WeightsContext) -> Pretrained
 def preprocessing_of(candidate: Candidate, context: WeightsContext) -> Preprocessing:
     """The preprocessing that belongs to a candidate's weights, without loading them."""
     if candidate.weights == "source":
-        return read_card(source_folder(context.sources, candidate)).preprocessing
+        return read_artifact(source_folder(context.sources, candidate)).preprocessing
     return builder_for(candidate.arch).preprocessing(candidate.arch, candidate.size, candidate.weights)
 
 

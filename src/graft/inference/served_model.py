@@ -23,7 +23,7 @@ class ServedModel(BasePredictor):
     """A model run by an engine; its predictions agree with :class:`graft.inference.predictor.Predictor`.
 
     Attributes:
-        artifact: its card.
+        artifact: what model.json says.
         engine: runs the network.
         spec: the engine's row of the table.
         reference: features of training samples for novelty detection, if it has any.
@@ -44,13 +44,13 @@ class ServedModel(BasePredictor):
             engines: the first that can run the model does.
 
         Raises:
-            WeightsError: a file is missing or does not belong to the card, or no engine can run the model.
+            WeightsError: a file is missing or does not belong to model.json, or no engine can run the model.
         """
-        card = check_integrity(folder)
+        artifact = check_integrity(folder)
         spec = choose_engine(folder, engines)
-        engine = spec.load(folder, card, threads)
-        model = cls(card, engine, spec, read_reference(folder, card.trust.novelty))
-        check_engine(folder, card, engine, model.reference)
+        engine = spec.load(folder, artifact, threads)
+        model = cls(artifact, engine, spec, read_reference(folder, artifact.trust.novelty))
+        check_engine(folder, artifact, engine, model.reference)
         return model
 
     def _run(self, batch: NDArray[np.uint8]) -> Predictions:

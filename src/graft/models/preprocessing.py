@@ -31,7 +31,7 @@ class Preprocessor(Protocol[BatchT]):
     """From a sample's file to a backbone's input. It is stored with the model; training and serving use the same one.
 
     Attributes:
-        kind: its key in :data:`PREPROCESSORS`, stored in the model's card.
+        kind: its key in :data:`PREPROCESSORS`, stored in model.json.
     """
 
     kind: ClassVar[str]
@@ -151,7 +151,7 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """From :meth:`to_json`; cards written before there was a fit and a depth range mean the defaults."""
+        """From :meth:`to_json`; files written before there was a fit and a depth range mean the defaults."""
         geometry = dict(values["geometry"])
         if geometry.get("depth_range") is not None:
             low, high = geometry["depth_range"]
@@ -203,7 +203,7 @@ class Preprocessing:
         return np.asarray((level - mean) / std, dtype=np.float32)
 
 
-# To add a kind of preprocessor, add a row: its kind and how it is read from a model's card.
+# To add a kind of preprocessor, add a row: its kind and how it is read from model.json.
 PREPROCESSORS: Mapping[str, Callable[[Mapping[str, Any]], Preprocessing]] = {
     Preprocessing.kind: Preprocessing.from_json
 }

@@ -10,7 +10,7 @@ import numpy as np
 from graft.core.errors import DataError, GraftError
 from graft.core.packed_files import open_folder
 from graft.data.validation.drift import Distribution, Shares, summarise
-from graft.inference.artifact import read_card
+from graft.inference.artifact import read_artifact
 from graft.inference.package import version_of
 from graft.modalities.base import column_feature
 from graft.modalities.image.modality import ImageModality
@@ -61,7 +61,7 @@ def test_facts(workspace: Workspace) -> dict[str, Distribution]:
     try:
         said = pd.read_csv(workspace.evaluation / "predictions.csv", usecols=["confidence"])
         metrics: dict[str, Any] = json.loads((workspace.evaluation / "metrics.json").read_text(encoding="utf-8"))
-        threshold = read_card(workspace.finetuned).trust.threshold.confidence
+        threshold = read_artifact(workspace.finetuned).trust.threshold.confidence
     except (OSError, ValueError, GraftError):
         return {}
     found = summarise(said.assign(unsure=said["confidence"] < threshold), (CONFIDENCE, UNSURE))
@@ -83,7 +83,7 @@ def evaluated_version(workspace: Workspace) -> str | None:
 def _tones(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
     import pandas as pd
 
-    geometry = read_card(workspace.production_model).preprocessing.geometry
+    geometry = read_artifact(workspace.production_model).preprocessing.geometry
     chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, min(MOST_OPENED, len(paths)), dtype=np.intp))]
     raw, rows = open_folder(workspace.raw), []
     for path in chosen:

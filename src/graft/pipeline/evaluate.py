@@ -47,7 +47,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.inference.predictor import Predictor
     from graft.reporting.figures.plots import write_figures
     from graft.reporting.html import render_html
-    from graft.reporting.model_card import render_card
+    from graft.reporting.model_card import render_model_card
 
     make_deterministic(params.compute.threads)
     model = Predictor.load(workspace.finetuned)
@@ -61,14 +61,14 @@ def run(params: Params, workspace: Workspace) -> None:
     cost = measure_cost(model, workspace.finetuned, images, memory)
     found = evaluate(held_out, said, cost, resampling_of(held_out, params.seed))
     context = report_context(params, workspace, model, found)
-    page, card = render_html(context), render_card(context)
+    page, model_card = render_html(context), render_model_card(context)
     with atomic_dir(workspace.evaluation) as folder:
         write_tables(found, folder)
         write_csv(folder / "slices.csv", slices_table(context.slices))
         write_csv(folder / "suspects.csv", label_issues_table(context.suspects))
         write_figures(context.figures, folder)
         write_text(folder / "report.html", page)
-        write_text(folder / "model_card.md", card)
+        write_text(folder / "model_card.md", model_card)
     print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
     if found.majority is not None and (warning := found.majority.in_words()) is not None:
         print(f"evaluate: {warning}")
@@ -83,13 +83,13 @@ def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str
     Where the winner itself began without weights nothing was transferred, so there is nothing to compare.
     """
     from graft.evaluation.held_out import check_classes
-    from graft.inference.artifact import CARD_FILE
+    from graft.inference.artifact import ARTIFACT_FILE
     from graft.inference.predictor import Predictor
 
     if not params.train.control or model.artifact.weights == "none":
         return {}
     wanted = [[SCRATCH], *(_pair(count) for count in params.train.label_counts)]
-    present = [names for names in wanted if all((workspace.controls / name / CARD_FILE).exists() for name in names)]
+    present = [names for names in wanted if all((workspace.controls / name / ARTIFACT_FILE).exists() for name in names)]
     found = {name: Predictor.load(workspace.controls / name) for names in present for name in names}
     for name, control in found.items():
         check_classes(control.classes, model.classes, f"the control {name!r}")
@@ -134,7 +134,7 @@ def predict_all(
 
 
 def budgets(models: Mapping[str, Predictor]) -> dict[int | None, Mapping[str, Any]]:
-    """What the controls were trained with, as their cards say: by labels per class, and under None on all."""
+    """What the controls were trained with, as their model.json says: by labels per class, and under None on all."""
     found: dict[int | None, Mapping[str, Any]] = {}
     for name, model in models.items():
         budget = model.artifact.provenance.get("budget")

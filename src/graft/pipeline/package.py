@@ -13,7 +13,7 @@ from graft.core.errors import GateError
 from graft.core.packed_files import StoredFile, open_folder
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
-from graft.inference.artifact import CARD_FILE, read_card
+from graft.inference.artifact import ARTIFACT_FILE, read_artifact
 from graft.inference.package import PackagedModel, version_of, write_package
 from graft.pipeline.execution.runner import run_stage
 from graft.registry.gate import Taken, check_gate, choose_model, read_metrics, refusal, write_verdict
@@ -40,7 +40,7 @@ def run(params: Params, workspace: Workspace) -> None:
     model = workspace.scratch_control if taken == "control" else workspace.finetuned
     checks = check_gate(params.package.gate, metrics, other_production_version(workspace, model))
     experiment, refused = os.environ.get(EXPERIMENT, ""), refusal(checks)
-    if (model / CARD_FILE).exists():
+    if (model / ARTIFACT_FILE).exists():
         write_verdict(checks, version_of(model), workspace.gate)
     if refused and not experiment:
         raise GateError(
@@ -56,7 +56,7 @@ def run(params: Params, workspace: Workspace) -> None:
     make_deterministic(params.compute.threads)
     export = partial(write_onnx, images=training_images(workspace))
     figures = {**metrics, "taken": taken}
-    origin = origin_of(params, workspace, read_card(model)).to_json()
+    origin = origin_of(params, workspace, read_artifact(model)).to_json()
     gate = [check.to_json() for check in checks]
     package = write_package(model, workspace.packaged, params.package.name, figures, gate, export, origin, experiment)
     if experiment:
@@ -108,7 +108,7 @@ def describe_engine(package: PackagedModel) -> str:
 
 def other_production_version(workspace: Workspace, model: Path) -> str | None:
     """Version of the production model, if there is one and it is not ``model``."""
-    if not (workspace.production_model / CARD_FILE).exists() or not (model / CARD_FILE).exists():
+    if not (workspace.production_model / ARTIFACT_FILE).exists() or not (model / ARTIFACT_FILE).exists():
         return None
     version = version_of(workspace.production_model)
     return None if version == version_of(model) else version

@@ -14,7 +14,7 @@ from graft.data.validation.findings import Finding, by_cause
 from graft.data.validation.reference import read_history, summarise_data, write_history
 from graft.data.validation.report import PAGE_FILE, summarise, write_report
 from graft.data.validation.suite import Reference, not_checked, severities, validate_manifest, with_quarantine
-from graft.inference.artifact import CARD_FILE, read_card
+from graft.inference.artifact import ARTIFACT_FILE, read_artifact
 from graft.modalities.registry import find_modality
 from graft.pipeline.execution.runner import run_stage
 
@@ -66,9 +66,9 @@ def run(params: Params, workspace: Workspace) -> None:
 def classes_in_use(workspace: Workspace) -> tuple[tuple[str, ...] | None, str | None]:
     """The classes of the packaged model, or None where there is none to compare with; and what is wrong with it."""
     try:
-        return read_card(workspace.packaged).classes, None
+        return read_artifact(workspace.packaged).classes, None
     except WeightsError as error:
-        return None, error.what if (workspace.packaged / CARD_FILE).exists() else None
+        return None, error.what if (workspace.packaged / ARTIFACT_FILE).exists() else None
 
 
 def refusal(stopping: list[Finding], workspace: Workspace) -> DataError:

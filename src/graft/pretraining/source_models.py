@@ -24,7 +24,7 @@ from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, atomic_file, sha256
 from graft.core.settings import Augment, Candidate, Pretrain
 from graft.features.keys import key_of
-from graft.inference.artifact import WEIGHTS_FILE, Artifact, read_card, save_artifact
+from graft.inference.artifact import WEIGHTS_FILE, Artifact, read_artifact, save_artifact
 from graft.metrics.classification import METRICS
 from graft.models.backbone import Network, build_network
 from graft.models.preprocessing import Preprocessing
@@ -73,7 +73,7 @@ class SourceModelStore:
             print(f"pretrain: training {candidate.arch} on {self.task.name}", flush=True)
             self._train(candidate, kept)
         shutil.copytree(kept, folder)
-        return read_card(folder)
+        return read_artifact(folder)
 
     def key(self, candidate: Candidate) -> str:
         """Changes with whatever could change the model's bytes; other candidates are no part of it."""
@@ -154,9 +154,9 @@ def source_features(folder: Path, depth: int) -> NDArray[np.float32] | None:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Is there a model whose weights are those its card was written for? Nothing is trusted that was cut short."""
+    """Whether the weights are those that model.json was written for; nothing is trusted that was cut short."""
     try:
-        return sha256(folder / WEIGHTS_FILE) == read_card(folder).sha256
+        return sha256(folder / WEIGHTS_FILE) == read_artifact(folder).sha256
     except (WeightsError, OSError):
         return False
 

@@ -15,7 +15,7 @@ from typing import Any
 from graft import __version__
 from graft.core.errors import GraftError, WeightsError
 from graft.core.workspace import Workspace
-from graft.inference.artifact import Artifact, read_card
+from graft.inference.artifact import Artifact, read_artifact
 from graft.inference.package import PackagedModel, check_files, files_of, read_package
 
 
@@ -33,8 +33,8 @@ def register(workspace: Workspace, model: Path | None = None) -> str:
         GraftError: BentoML is not installed, or the store cannot be written.
     """
     folder = model or workspace.packaged
-    package, card = read_package(folder), read_card(folder)
-    check_files(folder, card)
+    package, artifact = read_package(folder), read_artifact(folder)
+    check_files(folder, artifact)
     try:
         from bentoml.exceptions import BentoMLException
     except ModuleNotFoundError as error:
@@ -42,8 +42,8 @@ def register(workspace: Workspace, model: Path | None = None) -> str:
             f"the model cannot be registered: {error.name} is not installed", remedy="pip install 'graft[serve]'"
         ) from None
     try:
-        if not _is_registered(card, package):
-            _create(folder, card, package)
+        if not _is_registered(artifact, package):
+            _create(folder, artifact, package)
     except (OSError, BentoMLException) as error:
         raise GraftError(
             f"the model store cannot be written: {getattr(error, 'strerror', None) or error}",
@@ -53,7 +53,7 @@ def register(workspace: Workspace, model: Path | None = None) -> str:
     return package.tag
 
 
-def _is_registered(card: Artifact, package: PackagedModel) -> bool:
+def _is_registered(artifact: Artifact, package: PackagedModel) -> bool:
     """Whether the store holds this very model, with the same ONNX file; what is damaged under its tag is deleted."""
     import bentoml
     from bentoml.exceptions import BentoMLException, NotFound
@@ -61,8 +61,8 @@ def _is_registered(card: Artifact, package: PackagedModel) -> bool:
     try:
         place = Path(bentoml.models.get(package.tag).path)
         # The figures may differ: the same weights evaluated again are still the same model.
-        check_files(place, card)
-        if read_package(place).onnx_sha256 == package.onnx_sha256 and _has_all(place, card, package):
+        check_files(place, artifact)
+        if read_package(place).onnx_sha256 == package.onnx_sha256 and _has_all(place, artifact, package):
             return True
     except NotFound:
         return False
@@ -72,27 +72,32 @@ def _is_registered(card: Artifact, package: PackagedModel) -> bool:
     return False
 
 
-def _has_all(place: Path, card: Artifact, package: PackagedModel) -> bool:
-    return all((place / file).is_file() for file in files_of(card, package))
+def _has_all(place: Path, artifact: Artifact, package: PackagedModel) -> bool:
+    return all((place / file).is_file() for file in files_of(artifact, package))
 
 
-def _create(folder: Path, card: Artifact, package: PackagedModel) -> None:
+def _create(folder: Path, artifact: Artifact, package: PackagedModel) -> None:
     import bentoml
 
-    labels = {"created-by": f"graft-{__version__}", "arch": card.arch, "trained-from": card.weights, **package.labels}
-    with bentoml.models.create(package.tag, labels=labels, metadata=_metadata(package, card)) as model:
-        for file in files_of(card, package):
+    labels = {
+        "created-by": f"graft-{__version__}",
+        "arch": artifact.arch,
+        "trained-from": artifact.weights,
+        **package.labels,
+    }
+    with bentoml.models.create(package.tag, labels=labels, metadata=_metadata(package, artifact)) as model:
+        for file in files_of(artifact, package):
             shutil.copyfile(folder / file, model.path_of(file))
 
 
-def _metadata(package: PackagedModel, card: Artifact) -> dict[str, Any]:
+def _metadata(package: PackagedModel, artifact: Artifact) -> dict[str, Any]:
     """What `bentoml models get` shows: figures, classes, provenance."""
     return {
-        "classes": list(card.classes),
-        "size": card.preprocessing.geometry.size,
-        "weights_sha256": card.sha256,
+        "classes": list(artifact.classes),
+        "size": artifact.preprocessing.geometry.size,
+        "weights_sha256": artifact.sha256,
         "metrics": _plain(package.metrics),
-        "provenance": _plain(card.provenance),
+        "provenance": _plain(artifact.provenance),
     }
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from graft.core.errors import VersionError, WeightsError
 from graft.core.files import DEBRIS, atomic_dir
 from graft.core.workspace import Workspace
-from graft.inference.artifact import read_card
+from graft.inference.artifact import read_artifact
 from graft.inference.integrity import check_integrity
 from graft.inference.package import PackagedModel, files_of, read_package, version_of
 from graft.registry.dvc_repo import open_repo
@@ -139,7 +139,7 @@ def _check_replaceable(folder: Path, known: set[str]) -> None:
     try:
         check_integrity(folder)
         is_ours = version_of(folder) in known
-        foreign = there - set(files_of(read_card(folder), read_package(folder))) if is_ours else there
+        foreign = there - set(files_of(read_artifact(folder), read_package(folder))) if is_ours else there
     except WeightsError:
         foreign = there
     if foreign:

@@ -37,24 +37,24 @@ class Origin:
         return dataclasses.asdict(self)
 
 
-def origin_of(params: Params, workspace: Workspace, card: Artifact) -> Origin:
-    """The origin of the model with this card, as it is told right after it was made."""
+def origin_of(params: Params, workspace: Workspace, artifact: Artifact) -> Origin:
+    """The origin of the model with this model.json, as it is told right after it was made."""
     checkout = Checkout.of(workspace.root)
     return Origin(
-        data=data_hash(workspace, card),
+        data=data_hash(workspace, artifact),
         params=_digest(json.dumps(deciding(params), sort_keys=True, default=str)),
         commit=None if checkout is None else checkout.head(*_CODE),
     )
 
 
-def data_hash(workspace: Workspace, card: Artifact) -> str | None:
+def data_hash(workspace: Workspace, artifact: Artifact) -> str | None:
     """Hash of the data: the same for the same images with the same labels and division, wherever they lie.
 
     None where the tables are not here, or the division is not the one that the model was trained on.
     """
     if not (workspace.splits.exists() and workspace.manifest.exists()):
         return None
-    if card.provenance.get("splits_sha256") not in {None, sha256(workspace.splits)}:
+    if artifact.provenance.get("splits_sha256") not in {None, sha256(workspace.splits)}:
         return None
     import pandas as pd
 

@@ -23,7 +23,7 @@ MOST_ROWS = 30
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~$&])")
 
 
-def render_card(context: ReportContext) -> str:
+def render_model_card(context: ReportContext) -> str:
     """The whole card as Markdown."""
     found = context.evaluation
     rows = tuple(Row((tile.name, tile.value, tile.note)) for tile in tiles(found))

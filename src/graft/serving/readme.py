@@ -1,4 +1,4 @@
-"""The README of a Bento: requests, limits, model card."""
+"""The README of a Bento: requests, limits, the model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from graft.core.errors import WeightsError
 from graft.core.workspace import Workspace
-from graft.inference.artifact import Artifact, read_card
+from graft.inference.artifact import Artifact, read_artifact
 from graft.inference.package import PackagedModel, read_package
 from graft.serving.settings import VARIABLES
 
@@ -25,7 +25,7 @@ It was made by graft and runs by ONNX Runtime on a CPU.
 bentoml serve graft_classifier:latest         # or: bentoml containerize graft_classifier:latest
 curl -F image=@photo.jpg http://127.0.0.1:3000/predict
 curl -F archive=@photos.zip http://127.0.0.1:3000/predict_batch
-curl http://127.0.0.1:3000/model              # the card of the model that answers
+curl http://127.0.0.1:3000/model              # what is known of the model
 ```
 
 `http://127.0.0.1:3000/` is a page for people, `/docs.json` the OpenAPI document; `/livez`, `/readyz` and `/metrics`
@@ -43,11 +43,11 @@ It answers with one of its classes whatever the image shows. `unsure` marks answ
 |---|---|---|
 {limits}
 
-## Its card
+## The model
 
 | | |
 |---|---|
-{card}
+{facts}
 
 The figures are from test images that the training never saw, drawn from the same source; on others it can be worse.
 """
@@ -57,30 +57,30 @@ def readme_of(root: Path) -> str | None:
     """The README of a Bento of the project in ``root``; None where there is no packaged model."""
     folder = Workspace(root).production_model
     try:
-        card, package = read_card(folder), read_package(folder)
+        artifact, package = read_artifact(folder), read_package(folder)
     except WeightsError:
         return None
     limits = [one for one in VARIABLES if one.name in _LIMITS]
     return _TEXT.format(
         tag=package.tag,
-        count=len(card.classes),
-        classes=_few(card.classes),
+        count=len(artifact.classes),
+        classes=_few(artifact.classes),
         limits="\n".join(f"| `{one.name}` | `{one.default}` | {one.meaning} |" for one in limits),
-        card="\n".join(f"| {name} | {value} |" for name, value in _facts(card, package).items() if value),
+        facts="\n".join(f"| {name} | {value} |" for name, value in _facts(artifact, package).items() if value),
     )
 
 
-def _facts(card: Artifact, package: PackagedModel) -> Mapping[str, Any]:
-    metrics, threshold = package.metrics, card.trust.threshold
+def _facts(artifact: Artifact, package: PackagedModel) -> Mapping[str, Any]:
+    metrics, threshold = package.metrics, artifact.trust.threshold
     bounds = metrics.get("accuracy_ci95")
     spread = f" (95%: {bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
     tested = metrics.get("n_test")
     return {
         "model": f"`{package.tag}`",
-        "network": f"`{card.arch}`, trained from `{card.weights}`",
-        "classes": ", ".join(f"`{_cell(name)}`" for name in card.classes),
-        "input": f"{card.preprocessing.geometry.size} px",
-        "training images": card.provenance.get("train_images"),
+        "network": f"`{artifact.arch}`, trained from `{artifact.weights}`",
+        "classes": ", ".join(f"`{_cell(name)}`" for name in artifact.classes),
+        "input": f"{artifact.preprocessing.geometry.size} px",
+        "training images": artifact.provenance.get("train_images"),
         "test images": tested,
         "accuracy": f"{metrics['accuracy']:.3f}{spread}" if "accuracy" in metrics else None,
         "macro F1": f"{metrics['macro_f1']:.3f}" if "macro_f1" in metrics else None,

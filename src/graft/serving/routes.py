@@ -112,8 +112,8 @@ def create_app(service: Callable[[], Service], settings: ServiceSettings) -> Fas
 
     @app.get("/model")
     async def model() -> ModelResponse:
-        """The card of the model that predicts now."""
-        return ModelResponse(**service().bundle.card)
+        """model.json of the model that predicts now."""
+        return ModelResponse(**service().bundle.description)
 
     return app
 

@@ -11,7 +11,7 @@ from graft.evaluation.compare.majority import Majority, against_majority
 from graft.evaluation.evaluation import Evaluation, Probabilities, evaluate, metrics
 from graft.evaluation.held_out import HeldOutSet
 from graft.reporting.html import render_html
-from graft.reporting.model_card import render_card
+from graft.reporting.model_card import render_model_card
 from graft.stats.bootstrap import Resampling
 from tests.planted_evaluation import COST, context_of, sure_of
 
@@ -91,5 +91,5 @@ def test_it_is_said_in_figures_report_and_card(planted: Callable[..., Evaluation
     assert sentence is not None and sentence.startswith("No better than always answering 'ok'")
     assert metrics(found)["majority"]["says"] == sentence and metrics(found)["majority"]["standing"] == "no better"
     assert "No better than always answering" in render_html(context_of(found))
-    assert "No better than always answering" in render_card(context_of(found))
+    assert "No better than always answering" in render_model_card(context_of(found))
     assert "No better than always" not in render_html(context_of(planted()))

@@ -52,7 +52,7 @@ def test_a_promotion_and_a_rollback_are_noticed(live: LiveModel, project: Worksp
     # The first look sees it, the second that it has settled.
     assert looks(live) == [False, True, False]
     assert live.current.identity.version != first.identity.version
-    assert live.current.card["version"] == live.current.identity.version
+    assert live.current.description["version"] == live.current.identity.version
     promote(project.packaged, project)
     assert looks(live) == [False, True, False]
     assert live.current.identity == first.identity

@@ -101,7 +101,7 @@ def test_nothing_packaged_is_said(tmp_path: Path, store: Path) -> None:
 
 def test_damaged_model_is_not_registered(project: Workspace, store: Path, damaged: Callable[[], None]) -> None:
     damaged()
-    with pytest.raises(WeightsError, match="not the ones this model's card was written for"):
+    with pytest.raises(WeightsError, match=r"not the ones model\.json was written for"):
         register(project)
     assert stored(store) == []
 

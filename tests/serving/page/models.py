@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from graft.calibration.card import Novelty, Temperature, Threshold, TrustCard
+from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Threshold
 from graft.calibration.novelty import features_of
 from graft.inference.artifact import Artifact, save_artifact
 from graft.models.backbone import Network, build_network
@@ -68,7 +68,7 @@ def read_digits(folder: Path, epochs: int = 4) -> None:
 
 
 def _save(folder: Path, classes: tuple[str, ...], network: Network, features: np.ndarray) -> None:
-    trust = TrustCard(
+    trust = FittedTrust(
         Temperature(1.0, 0.9, 1.1, 40, None),
         Threshold(0.8, 0.95, 40, None),
         Novelty(_NOVELTY, 1, 0.95, 40, len(features)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import expect
 
-from graft.inference.artifact import CARD_FILE
+from graft.inference.artifact import ARTIFACT_FILE
 from graft.inference.package import write_package
 from tests.serving.process import PATIENCE
 from tests.waiting import until
@@ -18,10 +18,10 @@ from tests.waiting import until
 def test_the_page_follows_a_promotion(serve, colours: Path, pictures, tmp_path: Path, open_page) -> None:
     other = tmp_path / "other"
     shutil.copytree(colours, other)
-    card = json.loads((other / CARD_FILE).read_text())
+    card = json.loads((other / ARTIFACT_FILE).read_text())
     card["classes"] = ["rot", "grün", "blau"]
     card["trust"]["threshold"]["confidence"] = 0.9
-    (other / CARD_FILE).write_text(json.dumps(card))
+    (other / ARTIFACT_FILE).write_text(json.dumps(card))
     with serve(colours) as (url, workspace):
         page = open_page(url).page
         expect(page.locator("#intro")).to_contain_text("red, green and blue")

@@ -110,19 +110,19 @@ def find_production_model(
         classes: the classes that both must know, in any order.
         splits_sha256: hash of the table of splits that the test images come from.
     """
-    from graft.inference.artifact import CARD_FILE, read_card
+    from graft.inference.artifact import ARTIFACT_FILE, read_artifact
     from graft.inference.package import version_of
     from graft.inference.predictor import Predictor
 
-    if not (folder / CARD_FILE).exists():
+    if not (folder / ARTIFACT_FILE).exists():
         return None
     version = version_of(folder)
     if version == version_of(model):
         return None
     try:
-        card = read_card(folder)
-        if set(card.classes) != set(classes):
-            return ProductionModel(version, card.name, None, "it knows other classes than this data has")
+        artifact = read_artifact(folder)
+        if set(artifact.classes) != set(classes):
+            return ProductionModel(version, artifact.name, None, "it knows other classes than this data has")
         loaded = Predictor.load(folder)
     except WeightsError as error:
         # A damaged production model is no reason to refuse a new one; that it was not compared is told.
@@ -131,8 +131,8 @@ def find_production_model(
         "it was trained on another division of the images, so that it may have been trained on some of these test "
         "images; the comparison can only flatter it"
     )
-    same = card.provenance.get("splits_sha256") == splits_sha256
-    return ProductionModel(version, card.name, loaded, note=None if same else note)
+    same = artifact.provenance.get("splits_sha256") == splits_sha256
+    return ProductionModel(version, artifact.name, loaded, note=None if same else note)
 
 
 def compare_with_production(
@@ -181,7 +181,7 @@ def metric_gain(
 
 
 def in_words(found: ProductionComparison | None) -> str | None:
-    """The finding as a sentence for report and card; None where there is no other production model."""
+    """The finding as a sentence for report and model card; None where there is no other production model."""
     if found is None:
         return None
     who = f"The production model ({found.production.version}, {found.production.name})"

@@ -53,7 +53,7 @@ class TransferComparison:
         reason: why it is undecided, where there is more to say than that the interval holds zero.
         folds: the difference over folds and seeds; None where it was not asked for.
         similarity: how like the target the source is, as selection wrote it; None where nobody knows.
-        budget: what the control had (steps, rate), as its card says.
+        budget: what the control had (steps, rate), as model.json says.
     """
 
     labels_per_class: int | None

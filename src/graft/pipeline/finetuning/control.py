@@ -56,7 +56,7 @@ class Budget:
     tried: tuple[tuple[float, float], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As the control's card has it, under ``budget``."""
+        """As the control's model.json has it, under ``budget``."""
         return {**dataclasses.asdict(self), "tried": [list(pair) for pair in self.tried]}
 
 

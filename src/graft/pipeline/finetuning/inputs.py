@@ -45,7 +45,7 @@ class Finetuning:
         trust: settings of the calibration.
         compute: what the fold pairs are spread over.
         checkpoints: of all networks, until all of them are done.
-        splits_sha256: of the table of splits, for the cards.
+        splits_sha256: of the table of splits, for model.json.
     """
 
     winner: Winner

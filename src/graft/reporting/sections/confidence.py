@@ -56,18 +56,18 @@ def confidence_sentence(found: Evaluation) -> str:
 
 def calibration_sentence(found: CalibrationCheck) -> str:
     """What the temperature changed on the test images, which it has not seen."""
-    card, seen = found.trust.temperature, found.calibration
-    if card.reason is not None:
-        return f"Its confidence is left as it is: {card.reason}."
+    fit, seen = found.trust.temperature, found.calibration
+    if fit.reason is not None:
+        return f"Its confidence is left as it is: {fit.reason}."
     if seen is None:
         return "There are no test images to hold the temperature against."
-    between = "" if card.low is None or card.high is None else f" (95%: {card.low:.2f} to {card.high:.2f})"
-    was = "too sure of itself" if card.value > 1 else "not sure enough"
+    between = "" if fit.low is None or fit.high is None else f" (95%: {fit.low:.2f} to {fit.high:.2f})"
+    was = "too sure of itself" if fit.value > 1 else "not sure enough"
     gained = seen.gained_interval
     bounds = "" if gained is None else f" (95%: {_signed(-gained.high)} to {_signed(-gained.low)})"
     return (
-        f"On {_held_out(card.n_fitted)} the network was {was}; its logits are divided by a temperature of "
-        f"{card.value:.2f}{between}. On the test images, which had no part in that, the calibration error went from "
+        f"On {_held_out(fit.n_fitted)} the network was {was}; its logits are divided by a temperature of "
+        f"{fit.value:.2f}{between}. On the test images, which had no part in that, the calibration error went from "
         f"{100 * seen.ece_before:.1f} to {100 * seen.ece_after:.1f} percentage points, and log loss "
         f"changed by {_signed(-seen.gained)} nats{bounds}. Which class is named does not change."
     )
@@ -75,21 +75,21 @@ def calibration_sentence(found: CalibrationCheck) -> str:
 
 def coverage_sentence(found: CalibrationCheck) -> str:
     """What is answered, and how good that is, where the model may say that it is not sure."""
-    card = found.trust.threshold
-    text = f"An answer of less than {percent(card.confidence)} confidence counts as not sure. "
+    fit = found.trust.threshold
+    text = f"An answer of less than {percent(fit.confidence)} confidence counts as not sure. "
     if found.coverage.value is None or found.answered.value is None:
         return f"{text}{found.coverage.reason or found.answered.reason}.".replace(". t", ". T", 1)
     text += f"{percent(found.coverage.value)} of the test images are answered, and {percent(found.answered.value)} "
     text += f"of these answers are right (95%: {interval(found.answered.interval)})"
     text += "." if found.unsure.value is None else f"; of the others {percent(found.unsure.value)} would have been."
-    if card.reason is not None:
-        return f"{text} It is a default: {card.reason}."
-    text = f"{text} It was chosen on {_held_out(card.n_fitted)}"
-    if card.target is None or card.accuracy_bound is None:
+    if fit.reason is not None:
+        return f"{text} It is a default: {fit.reason}."
+    text = f"{text} It was chosen on {_held_out(fit.n_fitted)}"
+    if fit.target is None or fit.accuracy_bound is None:
         return f"{text}."
     return (
-        f"{text}: on the {card.n_answered:,} of them that are answered the lower 95% bound of the accuracy "
-        f"(Clopper-Pearson) is {percent(card.accuracy_bound)}, and {percent(card.target)} were asked for."
+        f"{text}: on the {fit.n_answered:,} of them that are answered the lower 95% bound of the accuracy "
+        f"(Clopper-Pearson) is {percent(fit.accuracy_bound)}, and {percent(fit.target)} were asked for."
     )
 
 
@@ -110,14 +110,14 @@ def coverage_table(found: Evaluation) -> Table:
 
 def novelty_sentence(found: CalibrationCheck) -> str:
     """Whether images like the training images pass for such."""
-    card = found.trust.novelty
-    if card.distance is None or found.usual.value is None:
-        return f"It cannot tell an image that is unlike its training images: {found.usual.reason or card.reason}."
-    meant = "most" if card.usual is None else percent(card.usual)
+    fit = found.trust.novelty
+    if fit.distance is None or found.usual.value is None:
+        return f"It cannot tell an image that is unlike its training images: {found.usual.reason or fit.reason}."
+    meant = "most" if fit.usual is None else percent(fit.usual)
     bounds = "" if found.usual.interval is None else f" (95%: {interval(found.usual.interval)})"
     return (
         "An image is called unlike the training images where its features are farther from theirs than those of "
-        f"{meant} of {counted(card.n_fitted, 'training image', 'training images')} are from the others'. As the "
+        f"{meant} of {counted(fit.n_fitted, 'training image', 'training images')} are from the others'. As the "
         "network was trained on these, the share of new images of their kind that passes is near to that and not "
         f"exactly that: {percent(found.usual.value)} of the test images pass{bounds}. How many images of something "
         "else are caught was not tested."

@@ -12,7 +12,7 @@ from PIL import Image
 from graft.inference.package import PACKAGE_FILE, read_package
 from graft.inference.served_model import ServedModel
 from graft.serving.capacity import Capacity
-from graft.serving.model.card import calibration_summary
+from graft.serving.model.calibration_summary import calibration_summary
 from graft.serving.model.location import identity
 from graft.serving.schemas import ModelIdentity
 from graft.serving.settings import ServiceSettings
@@ -25,12 +25,12 @@ class ModelBundle:
     Attributes:
         model: predicts.
         identity: part of every response.
-        card: response of ``GET /model``.
+        description: response of ``GET /model``.
     """
 
     model: ServedModel
     identity: ModelIdentity
-    card: dict[str, Any]
+    description: dict[str, Any]
 
     @classmethod
     def load(cls, folder: Path, capacity: Capacity, settings: ServiceSettings) -> ModelBundle:
@@ -46,7 +46,7 @@ class ModelBundle:
 def describe(
     folder: Path, model: ServedModel, who: ModelIdentity, capacity: Capacity, settings: ServiceSettings
 ) -> dict[str, Any]:
-    """The model's card, for ``GET /model`` and the page."""
+    """The model, for ``GET /model`` and the page."""
     artifact = model.artifact
     packaged = (folder / PACKAGE_FILE).exists()
     return {

@@ -11,7 +11,7 @@ from bentoml.models import get
 
 from graft.core.errors import WeightsError
 from graft.core.workspace import Workspace
-from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE, Artifact
+from graft.inference.artifact import ARTIFACT_FILE, WEIGHTS_FILE, Artifact
 from graft.inference.engines import choose_engine
 from graft.inference.integrity import check_integrity
 from graft.inference.package import name_of, read_package, version_of
@@ -33,11 +33,11 @@ def model_folder(bento: Any, root: Path) -> Path:
     """
     named = settings.text(VARIABLE)
     if named:
-        if not Path(named, CARD_FILE).is_file():
+        if not Path(named, ARTIFACT_FILE).is_file():
             raise WeightsError(
                 f"{VARIABLE} names a folder without a model",
-                where=Path(named, CARD_FILE),
-                remedy=f"unset {VARIABLE}, or name a folder that holds {CARD_FILE} and {WEIGHTS_FILE}",
+                where=Path(named, ARTIFACT_FILE),
+                remedy=f"unset {VARIABLE}, or name a folder that holds {ARTIFACT_FILE} and {WEIGHTS_FILE}",
             )
         return Path(named)
     if bento is None:
@@ -85,18 +85,18 @@ def check_model(folder: Path) -> Artifact:
     Raises:
         WeightsError: there is no model, its files do not belong together, or no engine can run it.
     """
-    card = check_integrity(folder)
+    artifact = check_integrity(folder)
     if choose_engine(folder).name != "torch":
         ServedModel.load(folder)
-    return card
+    return artifact
 
 
-def identity(folder: Path, card: Artifact) -> dict[str, str]:
+def identity(folder: Path, artifact: Artifact) -> dict[str, str]:
     """What every response says of the model."""
     return {
         "name": name_of(folder),
         "version": version_of(folder),
-        "arch": card.arch,
-        "trained_from": card.weights,
-        "sha256": card.sha256[:12],
+        "arch": artifact.arch,
+        "trained_from": artifact.weights,
+        "sha256": artifact.sha256[:12],
     }

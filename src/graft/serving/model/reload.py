@@ -13,12 +13,12 @@ from threading import Event, Thread
 
 from graft.calibration.novelty import REFERENCE_FILE
 from graft.core.errors import GraftError
-from graft.inference.artifact import CARD_FILE, WEIGHTS_FILE
+from graft.inference.artifact import ARTIFACT_FILE, WEIGHTS_FILE
 from graft.inference.package import ONNX_FILE, PACKAGE_FILE
 from graft.serving.model.bundle import ModelBundle
 
 POLL_SECONDS = 0.5
-_FILES = (CARD_FILE, WEIGHTS_FILE, PACKAGE_FILE, ONNX_FILE, REFERENCE_FILE)
+_FILES = (ARTIFACT_FILE, WEIGHTS_FILE, PACKAGE_FILE, ONNX_FILE, REFERENCE_FILE)
 _log = logging.getLogger("graft.model")
 
 Signature = tuple[Path, tuple[tuple[int, int, int] | None, ...]]

@@ -1,4 +1,4 @@
-"""What a model's card says of how far its answers can be trusted; a card without it means as little as can be said."""
+"""What model.json says of how far its answers can be trusted; a file without it means as little as can be said."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Novelty:
 
 
 @dataclass(frozen=True)
-class TrustCard:
+class FittedTrust:
     """All three; as it stands here that of a model of which nothing is known."""
 
     temperature: Temperature = Temperature()
@@ -84,8 +84,8 @@ class TrustCard:
     novelty: Novelty = Novelty()
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any] | None) -> TrustCard:
-        """The section ``trust`` of model.json; None, as in the cards of older models, gives the default.
+    def from_json(cls, values: Mapping[str, Any] | None) -> FittedTrust:
+        """The section ``trust`` of model.json; None, as in those of older models, gives the default.
 
         Raises:
             TypeError: an unknown or missing part.

@@ -14,7 +14,7 @@ def calibration_summary(artifact: Artifact) -> dict[str, Any]:
         ``threshold``: ``confidence``, the probability in [0.5, 1] under which it is not sure, and ``target``, the
         accuracy that answers above it shall have, None where it was not set by one. ``novelty``: the share of images
         like the training images that it does not call unlike, None where it cannot tell. ``trained_on``: how many
-        ``images``, None where the card does not say.
+        ``images``, None where model.json does not say.
     """
     threshold, novelty = artifact.trust.threshold, artifact.trust.novelty
     return {

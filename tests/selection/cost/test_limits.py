@@ -16,8 +16,7 @@ from graft.selection.cost.limits import LIMITS, excesses, refuse_none
 from graft.selection.inputs import TrainSet
 from graft.selection.report.names import name_of
 from graft.selection.selection import run_selection
-
-from .conftest import SMALL, planted
+from tests.selection.conftest import SMALL, planted
 
 
 def test_every_limit_is_a_setting_and_every_such_setting_a_limit() -> None:

@@ -19,8 +19,7 @@ from graft.selection.failures import Failed
 from graft.selection.report.leaderboard import COLUMNS, table
 from graft.selection.report.names import name_of_candidate, unique_names
 from graft.selection.report.plots import draw_depths, draw_pareto, draw_scores, pareto_front
-
-from .conftest import planted
+from tests.selection.conftest import planted
 
 CONTROLS = (Control("majority class", (0.1, 0.2), "control: most frequent"),)
 OVER = (Excess("max_params_m", "million parameters", 11.2, 5.0),)

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from graft.selection.cost.limits import Excess
 from graft.selection.report.proxy_correlation import SCORES, agreements, correlations, sentence, to_json
-
-from .conftest import planted
+from tests.selection.conftest import planted
 
 VALUES = st.lists(st.integers(0, 6), min_size=3, max_size=8)
 

@@ -47,7 +47,7 @@ from graft.core.determinism import available_cores, make_deterministic
 from graft.core.files import sha256
 from graft.core.progress import track
 from graft.core.settings import Params
-from graft.data.sources.builtin import write_digits
+from graft.data.sources.digits import write_digits
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, ListedFiles
 from graft.modalities.image.decode import decode

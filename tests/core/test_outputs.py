@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from graft.cli.main import app
 from graft.core.errors import DataError, WeightsError
 from graft.data.protected_paths import outputs_of, refuse_output
+from graft.data.sources.listing import SourceSpec
 from graft.data.sources.registry import list_source
 from graft.evaluation.external_data import read_external_data
 from graft.pipeline.execution.outputs import StageOutputs
@@ -121,11 +122,11 @@ def test_a_table_whose_images_lie_in_an_output_is_refused(root: Path, tmp_path: 
     table = root / "labels.csv"
     table.write_text("path,label\n" + "".join(f"{path},{path.parent.name}\n" for path in files))
     with pytest.raises(DataError, match="this lies in data/raw, which graft writes"):
-        list_source("labels.csv", root, tmp_path)
+        list_source(SourceSpec("labels.csv", root, tmp_path))
     table.write_text(
         "path,label\n" + "".join(f"{path},{path.parent.name}\n" for path in files if "raw" not in path.parts)
     )
-    assert len(list_source("labels.csv", root, tmp_path).samples) == 4, "a table beside the outputs is fine"
+    assert len(list_source(SourceSpec("labels.csv", root, tmp_path)).samples) == 4, "a table beside the outputs is fine"
 
 
 def test_what_a_killed_run_left_is_moved_aside_and_not_lost(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
 from flows.pipeline import pipeline
 from graft.data.validation.findings import FailingItem, Finding
-from graft.data.validation.report import Summary, as_json
+from graft.data.validation.report import summarise
 from tests.flows.toy import Toy
 
 pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(600)]
@@ -55,8 +56,10 @@ def validating(toy: Toy) -> Path:
     """The toy with a stage that writes real findings and ends as ``validate.sh`` says."""
     dvc = toy.root / "dvc.yaml"
     dvc.write_text(dvc.read_text() + STAGE)
-    summary = Summary("photos", 9, {"a": 9}, 0, (), {"drift": "there is no other validated data to compare with"})
-    (toy.root / "found.json").write_text(json.dumps(as_json(summary, FOUND)))
+    manifest = pd.DataFrame({"path": ["a/1.png"], "label": ["a"], "problems": [None], "quarantine": [None]})
+    summary = summarise(manifest, "photos", FOUND, {"drift": "there is no other validated data to compare with"})
+    found = {**summary, "expectations": [finding.to_dict() for finding in FOUND]}
+    (toy.root / "found.json").write_text(json.dumps(found))
     return toy.root
 
 

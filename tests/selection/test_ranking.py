@@ -17,6 +17,7 @@ from graft.core.settings import Candidate, Params
 from graft.data.ingest import copy_images
 from graft.data.manifest import build_manifest
 from graft.data.packing import pack_files
+from graft.data.sources.listing import SourceSpec
 from graft.data.sources.registry import list_source
 from graft.data.splits.splits import divide
 from graft.features.cache import ArrayCache
@@ -86,7 +87,7 @@ def test_the_training_part_is_that_of_the_pipeline(
     for source in (plain, parted):
         data = train_part(str(source), params, places)
         raw = tmp_path / f"raw-{source.name}"
-        table = copy_images(list_source(str(source), tmp_path, tmp_path / "s").samples, raw)
+        table = copy_images(list_source(SourceSpec(str(source), tmp_path, tmp_path / "s")).samples, raw)
         manifest = build_manifest(table, [raw / path for path in table["path"]], ImageModality())
         splits = divide(manifest, params).table
         rows = splits[splits["split"] == "train"].merge(manifest[["path", "sha256"]], on="path")

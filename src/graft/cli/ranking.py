@@ -13,6 +13,7 @@ import numpy as np
 from graft.core.settings import Candidate, Params
 from graft.data.ingest import ingested_table, raw_paths
 from graft.data.manifest import build_manifest
+from graft.data.sources.listing import SourceSpec
 from graft.data.sources.registry import list_source
 from graft.data.splits.splits import divide
 from graft.data.stats_cache import StatsCache
@@ -78,7 +79,9 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
     """
     places.scratch.mkdir(parents=True, exist_ok=True)
     modality = find_modality(params.data.modality)
-    samples = list_source(source, places.root, places.scratch, params.data.follow_links, modality=modality).samples
+    samples = list_source(
+        SourceSpec(source, places.root, places.scratch, params.data.follow_links, modality=modality)
+    ).samples
     paths = raw_paths(samples)
     files = dict(zip(paths, (sample.file for sample in samples), strict=True))
     table = ingested_table(samples, paths)

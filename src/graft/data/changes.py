@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graft.data.sources.registry import list_data_source
+from graft.data.sources.listing import SourceSpec
+from graft.data.sources.registry import list_source
 
 if TYPE_CHECKING:
     from graft.core.settings import Params
@@ -54,7 +55,7 @@ def compare_with_ingested(params: Params, workspace: Workspace) -> SourceChanges
     import pandas as pd
 
     with tempfile.TemporaryDirectory() as scratch:
-        found = list_data_source(params.data, workspace.root, Path(scratch))
+        found = list_source(SourceSpec.from_settings(params.data, workspace.root, Path(scratch)))
     now = {sample.source: sample.label for sample in found.samples}
     before: dict[str, str] = {}
     if workspace.ingested.exists():

@@ -15,7 +15,7 @@ from graft.core.errors import DataError, WeightsError, nearest
 from graft.core.files import sha256
 from graft.core.packed_files import read_bytes
 from graft.data.near_duplicates import chain_equal, join
-from graft.data.sources.listing import Sample, Skipped
+from graft.data.sources.listing import Sample, Skipped, SourceSpec
 from graft.data.sources.registry import list_source
 from graft.evaluation.held_out import HeldOutSet, listed
 from graft.evaluation.inference import answers_of
@@ -97,7 +97,7 @@ def read_external_data(source: str, root: Path, scratch: Path) -> ExternalData:
     Raises:
         DataError: there is no such source, it holds no labelled image, or all its images are for training.
     """
-    found = list_source(source, root, scratch)
+    found = list_source(SourceSpec(source, root, scratch))
     test = tuple(sample for sample in found.samples if sample.split == "test")
     if not test and any(sample.split == "train" for sample in found.samples):
         raise DataError(

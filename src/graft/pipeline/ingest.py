@@ -12,10 +12,10 @@ from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.data.ingest import copy_images
 from graft.data.packing import pack_images
-from graft.data.sources.listing import SourceListing
-from graft.data.sources.registry import list_data_source
+from graft.data.sources.labels import nested_classes
+from graft.data.sources.listing import SourceListing, SourceSpec
+from graft.data.sources.registry import list_source
 from graft.data.sources.source_links import link_source
-from graft.data.sources.split_folders import nested_classes
 from graft.pipeline.execution.runner import run_stage
 
 _NAMED = 5
@@ -31,7 +31,7 @@ def run(params: Params, workspace: Workspace) -> None:
         atomic_dir(workspace.raw) as folder,
         tempfile.TemporaryDirectory(dir=workspace.cache, prefix="ingest.") as scratch,
     ):
-        found = list_data_source(params.data, workspace.root, Path(scratch))
+        found = list_source(SourceSpec.from_settings(params.data, workspace.root, Path(scratch)))
         table = take_in(found.samples, folder)
     with atomic_file(workspace.ingested) as beside:
         table.to_parquet(beside, index=False)

@@ -9,8 +9,8 @@ from graft.core.errors import WeightsError
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.data.protected_paths import refuse_output
-from graft.data.sources.listing import SourceListing
-from graft.data.sources.registry import SourceSpec, list_data_source, reader_for
+from graft.data.sources.listing import SourceListing, SourceSpec
+from graft.data.sources.registry import list_source, reader_for
 from graft.data.sources.source_links import link_source, link_weights
 from graft.pipeline.execution.runner import run_stage
 from graft.pretraining.source_dataset import GLYPHS, find_source, named_by_its_key
@@ -19,7 +19,7 @@ from graft.pretraining.source_dataset import GLYPHS, find_source, named_by_its_k
 def run(params: Params, workspace: Workspace) -> None:
     """Read: data.source, pretrain.source, the weights files of zoo.candidates. Write: data/.links/."""
     with tempfile.TemporaryDirectory() as scratch:
-        found = list_data_source(params.data, workspace.root, Path(scratch))
+        found = list_source(SourceSpec.from_settings(params.data, workspace.root, Path(scratch)))
     with tempfile.TemporaryDirectory() as scratch:
         pretraining = find_source(params.pretrain.source, workspace.root, Path(scratch), params.data.follow_links)
     own = [candidate.weights_file for candidate in params.zoo.candidates if candidate.weights_file is not None]

@@ -7,8 +7,8 @@ import pandas as pd
 from graft.core.files import atomic_file
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
+from graft.data.splits.history import SplitHistory, asked_of, read_split_history, write_split_history
 from graft.data.splits.splits import DataSplit, divide
-from graft.data.splits.stratified import SplitHistory, asked_of, read_split_history, write_split_history
 from graft.pipeline.execution.runner import run_stage
 
 _NAMED = 5

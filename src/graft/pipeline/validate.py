@@ -49,8 +49,8 @@ def run(params: Params, workspace: Workspace) -> None:
     kept = with_quarantine(manifest, findings)
     with atomic_file(workspace.manifest) as beside:
         kept.to_parquet(beside, index=False)
-    summary = summarise(kept, params.data.source, not_checked(manifest, params, reference))
-    write_report(workspace.validation, summary, findings, lambda path: modality.preview(read_bytes(raw / path)))
+    summary = summarise(kept, params.data.source, findings, not_checked(manifest, params, reference))
+    write_report(workspace.validation, kept, summary, findings, lambda path: modality.preview(read_bytes(raw / path)))
     broken = by_cause(findings)
     for finding in broken:
         if not finding.stops:

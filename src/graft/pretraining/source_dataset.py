@@ -19,7 +19,7 @@ import numpy as np
 from graft.core.errors import DataError
 from graft.data.ingest import ingested_table, raw_paths
 from graft.data.near_duplicates import cluster_duplicates
-from graft.data.sources.listing import Sample, SourceListing
+from graft.data.sources.listing import Sample, SourceListing, SourceSpec
 from graft.data.sources.registry import list_source
 from graft.data.splits.groups import conflicting, join_groups, straddling
 
@@ -80,7 +80,7 @@ def find_source(source: str, root: Path, scratch: Path, follow_links: bool) -> S
     if source == GLYPHS:
         return SourceListing(())
     with named_by_its_key():
-        return list_source(source, root, scratch, follow_links)
+        return list_source(SourceSpec(source, root, scratch, follow_links))
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import pytest
 from graft.core.settings import Validation
 from graft.data.doctor.audit import AuditSettings
 from graft.data.doctor.doctor import DEFAULTS, doctor
+from graft.data.sources.listing import SourceSpec
 from graft.data.sources.registry import list_source
 from graft.modalities.image.modality import ImageModality
 from graft.pipeline import ingest
@@ -144,7 +145,7 @@ def test_folders_of_species_in_those_of_a_genus_are_noted_and_can_be_the_classes
         "  remedy: nothing has to be done where they are parts of one class; where each is a class of its own (species "
         "in a genus), set data.label_from to '([^/]+)/[^/]+$'\n"
     ) in said
-    found = list_source(str(folder), Path(), Path("/nonexistent"))
+    found = list_source(SourceSpec(str(folder), Path(), Path("/nonexistent")))
     assert "\n  class 'quercus' is divided into 2 folders, which are no classes: alba, robur\n" in (
         ingest.summary(found, "trees") + "\n"
     )

@@ -16,7 +16,7 @@ import pytest
 
 from graft.core.errors import DataError
 from graft.data.ingest import copy_images
-from graft.data.sources.listing import SourceListing
+from graft.data.sources.listing import SourceListing, SourceSpec
 from graft.data.sources.registry import list_source
 from graft.data.sources.source_links import link_source
 from tests.conftest import picture, write_classes
@@ -29,7 +29,7 @@ NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
 def find(source: Path, follow_links: bool = False) -> SourceListing:
-    return list_source(str(source), Path(), Path("/nonexistent"), follow_links)
+    return list_source(SourceSpec(str(source), Path(), Path("/nonexistent"), follow_links))
 
 
 def why(found: SourceListing) -> dict[str, str]:
@@ -257,6 +257,7 @@ from pathlib import Path
 from graft.core.exit_code import exit_code
 from graft.data.doctor.cleaned_copy import write_cleaned_copy
 from graft.data.ingest import copy_images
+from graft.data.sources.listing import SourceSpec
 from graft.data.sources.registry import list_source
 found = []
 work = {
@@ -264,7 +265,7 @@ work = {
     "clean": lambda: write_cleaned_copy(found[0], {}, Path("closed/clean.csv")),
     "place": lambda: copy_images(found[0].samples, Path("raw")),
 }[sys.argv[1]]
-sys.exit(exit_code(lambda: found.append(list_source("images", Path(), Path()))) or exit_code(work))
+sys.exit(exit_code(lambda: found.append(list_source(SourceSpec("images", Path(), Path())))) or exit_code(work))
 """
 
 

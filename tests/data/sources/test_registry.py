@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 
 from graft.core.errors import DataError
-from graft.data.sources.listing import SourceListing
+from graft.data.sources.listing import SourceListing, SourceSpec
 from graft.data.sources.registry import list_source
 from tests.conftest import picture, write_classes
 
 
 def find(source: Path | str, root: Path | None = None) -> SourceListing:
-    return list_source(str(source), root or Path(), Path("/nonexistent"))
+    return list_source(SourceSpec(str(source), root or Path(), Path("/nonexistent")))
 
 
 def why(found: SourceListing) -> dict[str, str]:
@@ -258,8 +258,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_built_in_digits_are_the_same_bytes_every_time(tmp_path: Path) -> None:
-    first = list_source("digits", tmp_path, tmp_path / "1")
-    second = list_source("digits", tmp_path, tmp_path / "2")
+    first = list_source(SourceSpec("digits", tmp_path, tmp_path / "1"))
+    second = list_source(SourceSpec("digits", tmp_path, tmp_path / "2"))
     assert len(first.samples) == 1797
     assert sorted({item.label for item in first.samples}) == [str(digit) for digit in range(10)]
     assert all(a.file.read_bytes() == b.file.read_bytes() for a, b in zip(first.samples, second.samples, strict=True))
@@ -328,7 +328,7 @@ def test_folders_that_say_no_class_are_refused_with_what_they_need(
     assert caught.value.message() == f"{what}\n  where: {source}\n  remedy: {remedy}"
     if USUAL in remedy:
         pattern = remedy.split("'")[1]
-        found = list_source(str(source), Path(), Path("/nonexistent"), label_from=pattern)
+        found = list_source(SourceSpec(str(source), Path(), Path("/nonexistent"), label_from=pattern))
         assert [sample.label for sample in found.samples] == ["cat", "cat", "dog", "dog"]
         assert {sample.split for sample in found.samples} == {None}
         skipped = {item.path: item.why for item in found.skipped}
@@ -340,12 +340,15 @@ def test_loose_images_alone_are_refused_with_the_pattern_of_their_names(tmp_path
     with pytest.raises(DataError) as caught:
         find(folder)
     assert str(caught.value.remedy).startswith(USUAL + "; or data.source must hold a subfolder")
-    assert len(list_source(str(folder), Path(), Path("/nonexistent"), label_from=USUAL.split("'")[1]).samples) == 4
+    assert (
+        len(list_source(SourceSpec(str(folder), Path(), Path("/nonexistent"), label_from=USUAL.split("'")[1])).samples)
+        == 4
+    )
 
 
 def test_a_pattern_finds_labels_in_split_folders_too(tmp_path: Path) -> None:
     folder = flat(tmp_path / "images", *PETS, "valid/cat.7.png", "test/dog.8.png")
-    found = list_source(str(folder), Path(), Path("/nonexistent"), label_from=r"([a-z]+)\.\d+\.png$")
+    found = list_source(SourceSpec(str(folder), Path(), Path("/nonexistent"), label_from=r"([a-z]+)\.\d+\.png$"))
     assert {(sample.source, sample.label, sample.split) for sample in found.samples} == {
         *((name, name[6:9], "train") for name in PETS),
         ("valid/cat.7.png", "cat", "train"),
@@ -357,7 +360,7 @@ def test_a_pattern_finds_labels_in_split_folders_too(tmp_path: Path) -> None:
 def test_a_pattern_is_refused_where_the_source_says_its_labels(tmp_path: Path) -> None:
     path = table(tmp_path / "t", ROWS)
     with pytest.raises(DataError) as caught:
-        list_source(str(path), Path(), Path("/nonexistent"), label_from="(a)")
+        list_source(SourceSpec(str(path), Path(), Path("/nonexistent"), label_from="(a)"))
     assert caught.value.message() == (
         f"data.label_from is for folders and tar files, and a source of the kind 'table' says its labels itself\n"
         f"  where: {path}\n  remedy: set data.label_from to null"

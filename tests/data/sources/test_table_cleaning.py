@@ -24,10 +24,10 @@ from graft.data.doctor.cleaned_copy import write_cleaned_copy
 from graft.data.doctor.console import print_audit
 from graft.data.doctor.doctor import DEFAULTS, audit_path, doctor
 from graft.data.ingest import ingested_table
-from graft.data.sources.listing import SourceListing
-from graft.data.sources.tables.cleaning import RULES, TableDraft, check_rows
+from graft.data.sources.listing import SourceListing, SourceSpec
+from graft.data.sources.registry import audit_source, list_source
 from graft.data.sources.tables.problems import TableProblem
-from graft.data.sources.tables.reader import audit_table, read_table
+from graft.data.sources.tables.rules import RULES, check_rows
 from graft.data.sources.tables.spelling import label_key, tidy
 from tests.conftest import picture, write_classes
 
@@ -55,6 +55,14 @@ def write(folder: Path, rows: list[Row], name: str = "table.csv") -> Path:
     frame = pd.DataFrame(rows, columns=["path", "label", "split"])
     frame.to_csv(folder / name, index=False) if name.endswith("csv") else frame.to_parquet(folder / name)
     return folder / name
+
+
+def audit_table(path: Path) -> SourceListing:
+    return audit_source(SourceSpec(str(path), Path(), Path()))
+
+
+def read_table(path: Path) -> SourceListing:
+    return list_source(SourceSpec(str(path), Path(), Path()))
 
 
 def broken(found: SourceListing) -> dict[str, TableProblem]:
@@ -370,16 +378,14 @@ splits = st.sampled_from(["train", "test", "val", "", "tset", "zzz", "TRAIN "])
 
 @given(rows=st.lists(st.tuples(paths, labels, splits), min_size=1, max_size=12))
 def test_a_cleaned_table_breaks_no_rule_and_a_good_row_is_never_lost(images: Path, rows: list[Row]) -> None:
-    columns = {name: [row[place] for row in rows] for place, name in enumerate(("path", "label", "split"))}
-    draft = TableDraft(images, {name: list(values) for name, values in columns.items()})
-    check_rows(draft)
-    kept = {name: [values[row] for row in draft.kept] for name, values in draft.columns.items()}
-    assert all(problem.met for problem in check_rows(TableDraft(images, kept)))
+    cleaned, _ = check_rows(pd.DataFrame(rows, columns=["path", "label", "split"], dtype="str"), images)
+    kept = set(cleaned.index)
+    assert all(problem.met for problem in check_rows(cleaned.reset_index(drop=True), images)[1])
     for row, (file, label, split) in enumerate(rows):
         alone = sum((images / other).resolve() == (images / file).resolve() for other, _, _ in rows) == 1
         twin = any(other.lower().removeprefix("./") == file for place, (other, _, _) in enumerate(rows) if place != row)
         if file in {name for name, _, _ in GOOD} and alone and not twin and label == "dog" and split == "train":
-            assert row in draft.kept
+            assert row in kept
 
 
 @given(label=st.text(max_size=8))

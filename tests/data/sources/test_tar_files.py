@@ -18,7 +18,7 @@ from graft.data.doctor.cleaned_copy import write_cleaned_copy
 from graft.data.ingest import copy_images
 from graft.data.packing import pack_files, pack_images
 from graft.data.sources import tar_files
-from graft.data.sources.listing import SourceListing
+from graft.data.sources.listing import SourceListing, SourceSpec
 from graft.data.sources.registry import list_source
 from graft.modalities.image.decode import decode
 from graft.pipeline import ingest, locate, validate
@@ -28,7 +28,7 @@ DIVIDED = {f"{part}/{name}": 2 for part in ("train", "val", "test") for name in 
 
 
 def find(folder: Path, follow_links: bool = False) -> SourceListing:
-    return list_source(str(folder), Path(), Path("/nonexistent"), follow_links)
+    return list_source(SourceSpec(str(folder), Path(), Path("/nonexistent"), follow_links))
 
 
 def tar_of(path: Path, *members: tarfile.TarInfo | str, **options: int) -> Path:

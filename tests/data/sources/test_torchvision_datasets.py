@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from graft.core.errors import DataError
-from graft.data.sources.listing import SourceListing
+from graft.data.sources.listing import SourceListing, SourceSpec
 from graft.data.sources.registry import list_source
 from graft.data.sources.torchvision_datasets import SPLITS
 from graft.modalities.image.decode import decode
@@ -30,7 +30,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def find(name: str) -> SourceListing:
-    return list_source(f"torchvision:{name}", Path(), Path("/nonexistent"))
+    return list_source(SourceSpec(f"torchvision:{name}", Path(), Path("/nonexistent")))
 
 
 def test_every_row_has_a_maker() -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from graft.core.config import parse_params
 from graft.core.errors import DataError
 from graft.core.settings import Params
+from graft.data.splits.history import SplitHistory, read_split_history, write_split_history
 from graft.data.splits.splits import DataSplit, divide
-from graft.data.splits.stratified import SplitHistory, read_split_history, write_split_history
 
 
 class Image(NamedTuple):

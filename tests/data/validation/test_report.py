@@ -31,8 +31,9 @@ from tests.data.validation.faults import FAULTS, Case, params_with
 def report(folder: Path, out: Path, **limits: object) -> tuple[dict[str, object], str]:
     manifest = load(str(folder), DEFAULTS).manifest
     findings = validate_manifest(manifest, params_with(Validation(**limits)))  # type: ignore[arg-type]
-    summary = summarise(with_quarantine(manifest, findings), "my <images>", {"drift": "nothing to compare with"})
-    write_report(out, summary, findings, lambda path: ImageModality().preview((folder / path).read_bytes()))
+    kept = with_quarantine(manifest, findings)
+    summary = summarise(kept, "my <images>", findings, {"drift": "nothing to compare with"})
+    write_report(out, kept, summary, findings, lambda path: ImageModality().preview((folder / path).read_bytes()))
     return json.loads((out / JSON_FILE).read_text()), (out / PAGE_FILE).read_text()
 
 
@@ -155,7 +156,8 @@ def test_hostile_names_are_shown_as_text(make_classes: Callable[..., Path], tmp_
 def test_drift_and_classes_of_the_model_have_their_place_on_the_page(tmp_path: Path) -> None:
     case = FAULTS["drift"](FAULTS["model_classes"](Case()))
     findings = validate_manifest(case.manifest, params_with(case.limits), case.reference)
-    page = render_page(summarise(case.manifest, "x"), findings, lambda path: "")
+    summary = summarise(with_quarantine(case.manifest, findings), "x", findings, {})
+    page = render_page(summary, findings, lambda path: "")
     assert '<span class="count soft">1 feature</span>' in page
     assert "differs by 1.00: median 0.494 before, 0.794 now" in page
     assert "class &#39;bird&#39; is only in the packaged model" in page

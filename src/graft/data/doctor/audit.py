@@ -13,20 +13,17 @@ from graft.core.errors import DataError
 from graft.core.packed_files import StoredFile
 from graft.core.settings import Params
 from graft.core.workspace import Workspace, user_cache
+from graft.data.doctor.source_findings import from_error, source_findings
 from graft.data.ingest import ingested_table, raw_paths
 from graft.data.manifest import build_manifest, with_keys
-from graft.data.sources.label_pattern import INNERMOST_FOLDER
-from graft.data.sources.listing import Sample, Skipped, SourceListing
+from graft.data.sources.listing import Sample, Skipped, SourceListing, SourceSpec
 from graft.data.sources.registry import audit_source
-from graft.data.sources.split_folders import nested_classes
-from graft.data.sources.tables.problems import TableProblem
-from graft.data.sources.tables.spelling import spellings
 from graft.data.splits.groups import conflicting
+from graft.data.splits.history import read_split_history
 from graft.data.splits.splits import divide
-from graft.data.splits.stratified import SplitHistory, read_split_history
 from graft.data.stats_cache import StatsCache
 from graft.data.validation import predicates
-from graft.data.validation.findings import FailingItem, Finding, refuses
+from graft.data.validation.findings import Finding, refuses
 from graft.data.validation.reference import read_history, summarise_data
 from graft.data.validation.suite import NO_REFERENCE, Reference, validate_manifest, with_quarantine
 from graft.modalities.base import Modality
@@ -38,6 +35,38 @@ if TYPE_CHECKING:
 # Where these are broken, dividing the data would only say the same once more.
 _SAID_BEFORE = {"two_classes", "label_conflict"}
 _TOO_FEW = "images_per_class"
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """What a source is checked against.
+
+    Attributes:
+        params: thresholds, and how the data is divided.
+        project: where they are from, and what the data is compared with; None: graft's defaults, and nothing.
+        model_classes: those of the project's packaged model.
+    """
+
+    params: Params
+    project: Workspace | None = None
+    model_classes: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str | None:
+        """The file that they were read from."""
+        return None if self.project is None else str(self.project.params.resolve())
+
+    @property
+    def modality(self) -> Modality:
+        """That of ``data.modality``."""
+        return find_modality(self.params.data.modality)
+
+    def reference(self, manifest: pd.DataFrame) -> Reference:
+        """What the project's stage `validate` would compare the data with."""
+        if self.project is None:
+            return NO_REFERENCE
+        data = summarise_data(manifest, self.modality)
+        return Reference(self.model_classes, read_history(self.project.validated).reference(data))
 
 
 @dataclass(frozen=True)
@@ -71,53 +100,17 @@ class Audit:
 
     def to_json(self) -> dict[str, Any]:
         """For programs; the same findings as validation.json."""
-        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         return {
             "source": self.source,
             "settings": self.settings,
             "refused": self.refused,
-            **values,
+            "images": self.images,
+            "classes": self.classes,
+            "split": self.split,
+            "facts": self.facts,
             "skipped": [dataclasses.asdict(item) for item in self.skipped],
             "findings": [finding.to_dict() for finding in self.findings],
         }
-
-
-@dataclass(frozen=True)
-class AuditSettings:
-    """What a source is checked against.
-
-    Attributes:
-        params: thresholds, and how the data is divided.
-        project: where they are from, and what the data is compared with; None: graft's defaults, and nothing.
-        model_classes: those of the project's packaged model.
-    """
-
-    params: Params
-    project: Workspace | None = None
-    model_classes: tuple[str, ...] | None = None
-
-    @property
-    def name(self) -> str | None:
-        """The file that they were read from."""
-        return None if self.project is None else str(self.project.params.resolve())
-
-    @property
-    def modality(self) -> Modality:
-        """That of ``data.modality``."""
-        return find_modality(self.params.data.modality)
-
-    @property
-    def split_history(self) -> SplitHistory | None:
-        """What the project's stage `split` has tested and trained on before."""
-        return None if self.project is None else read_split_history(self.project.split_history)
-
-    def reference(self, manifest: pd.DataFrame) -> Reference:
-        """What the project's stage `validate` would compare the data with."""
-        if self.project is None:
-            return NO_REFERENCE
-        history = read_history(self.project.validated)
-        data = summarise_data(manifest, self.modality)
-        return Reference(self.model_classes, history.reference(data))
 
 
 @dataclass(frozen=True)
@@ -162,12 +155,10 @@ def load(source: str, settings: AuditSettings, root: Path | None = None) -> Load
     Raises:
         DataError: there is no such source, or it lists no file.
     """
-    data = settings.params.data
+    data = dataclasses.replace(settings.params.data, source=source)
     cache = user_cache() if settings.project is None else settings.project.cache
     with tempfile.TemporaryDirectory() as scratch:
-        found = audit_source(
-            source, root or Path.cwd(), Path(scratch), data.follow_links, data.label_from, settings.modality
-        )
+        found = audit_source(SourceSpec.from_settings(data, root or Path.cwd(), Path(scratch)))
         samples = dict(zip(raw_paths(found.samples), found.samples, strict=True))
         table = ingested_table(found.samples, list(samples))
         files = [samples[path].file for path in table["path"]]
@@ -175,34 +166,39 @@ def load(source: str, settings: AuditSettings, root: Path | None = None) -> Load
     return LoadedSource(source, found, samples, manifest)
 
 
-def unlistable(source: str, error: DataError, settings: AuditSettings) -> Audit:
-    """The audit of a source that could not be listed."""
-    return Audit(source, settings.name, findings=(_from_error("source", "the data can be found", error),))
-
-
 def audit(loaded: LoadedSource, settings: AuditSettings) -> Audit:
     """Run every check on what was read, and try to divide it."""
-    manifest, found, params = loaded.manifest, loaded.found, settings.params
-    checked = validate_manifest(manifest, params, settings.reference(manifest), predicates.broken_rows)
-    findings = (*_of_the_table(found), *_of_the_classes(found), *checked)
-    manifest = with_quarantine(manifest, checked)
-    split: dict[str, int] = {}
-    said = any(finding.stops for finding in findings if finding.check in _SAID_BEFORE)
-    if not said and (rows := _large_enough(manifest, findings)) is not None:
-        says = f"it can be divided into a test and {params.select.folds} folds"
-        try:
-            sizes = divide(rows, params, settings.split_history).table["split"].value_counts()
-            divisible = Finding("divisible", "critical", True, says)
-            if not refuses(findings):
-                split = {name: int(sizes[name]) for name in ("train", "test")}
-                split["left_out"] = len(manifest) - int(sizes.sum())
-        except DataError as error:
-            divisible = _from_error("divisible", says, error)
-        findings = (*findings, divisible)
-    classes = {str(label): int(count) for label, count in manifest["label"].value_counts().sort_index().items()}
+    manifest = loaded.manifest
+    checked = validate_manifest(manifest, settings.params, settings.reference(manifest), predicates.broken_rows)
+    findings = (*source_findings(loaded.found), *checked)
+    divisible, split = _divide(with_quarantine(manifest, checked), findings, settings)
     return Audit(
-        loaded.source, settings.name, len(manifest), classes, split, _overview(manifest), found.skipped, findings
+        loaded.source,
+        settings.name,
+        len(manifest),
+        {str(label): int(count) for label, count in manifest["label"].value_counts().sort_index().items()},
+        split,
+        _overview(manifest),
+        loaded.found.skipped,
+        (*findings, *divisible),
     )
+
+
+def _divide(
+    manifest: pd.DataFrame, findings: tuple[Finding, ...], settings: AuditSettings
+) -> tuple[tuple[Finding, ...], dict[str, int]]:
+    """Whether the data can be divided (no finding where others say so), and how many images fall to which side."""
+    rows = _large_enough(manifest, findings)
+    if rows is None or any(finding.stops for finding in findings if finding.check in _SAID_BEFORE):
+        return (), {}
+    says = f"it can be divided into a test and {settings.params.select.folds} folds"
+    try:
+        history = None if settings.project is None else read_split_history(settings.project.split_history)
+        sizes = divide(rows, settings.params, history).table["split"].value_counts()
+    except DataError as error:
+        return (from_error("divisible", says, error),), {}
+    split = {"train": int(sizes["train"]), "test": int(sizes["test"]), "left_out": len(manifest) - int(sizes.sum())}
+    return (Finding("divisible", "critical", True, says),), {} if refuses(findings) else split
 
 
 def _large_enough(manifest: pd.DataFrame, findings: Iterable[Finding]) -> pd.DataFrame | None:
@@ -213,57 +209,6 @@ def _large_enough(manifest: pd.DataFrame, findings: Iterable[Finding]) -> pd.Dat
     few = {item.path for finding in findings if finding.check == _TOO_FEW and finding.stops for item in finding.failing}
     rest = manifest[~manifest["label"].isin(manifest.loc[manifest["path"].isin(few), "label"])]
     return rest if rest["label"].nunique() > 1 or not few else None
-
-
-def _of_the_table(found: SourceListing) -> tuple[Finding, ...]:
-    """A table's rules as findings, with the change that is proposed for each row."""
-
-    def finding(problem: TableProblem) -> Finding:
-        failing = tuple(
-            FailingItem(str(found.table), item.path or ("(empty)" if item.row else "heading"), item.sentence())
-            for item in problem.changes
-        )
-        count = max(len(failing), int(problem.by_hand))
-        return Finding(problem.check, problem.severity, problem.met, problem.says, count, failing, problem.remedy)
-
-    return tuple(finding(problem) for problem in found.problems)
-
-
-def _of_the_classes(found: SourceListing) -> tuple[Finding, ...]:
-    """Class folders that are called the same but for case or form; a table's rules say it of a table."""
-    if found.table is not None or found.watched is None:
-        return ()
-    labels = sorted({sample.label for sample in found.samples})
-    alike = [sorted(counts) for counts in spellings(labels).values() if len(counts) > 1]
-    says = "no two classes are called the same but for case, white space or Unicode form"
-    named = {name: f"classes {' and '.join(map(repr, names))}" for names in alike for name in names}
-    first = {sample.label: sample for sample in reversed(found.samples)}
-    failing = tuple(FailingItem(first[name].source, first[name].source, said) for name, said in named.items())
-    remedy = "put their images into one folder, or call them something that differs in more than that"
-    nested = nested_classes(found.samples)
-    inner = tuple(
-        FailingItem(first[label].source, label, f"{len(names)} sub-folders, such as {', '.join(names[:3])}")
-        for label, names in nested.items()
-    )
-    return (
-        Finding("class_names", "warning", not alike, says, len(named), failing, remedy),
-        Finding(
-            "nested_folders",
-            "warning",
-            not nested,
-            "no class folder is divided into folders, which are not read as classes",
-            len(inner),
-            inner,
-            "nothing has to be done where they are parts of one class; where each is a class of its own (species in a "
-            f"genus), set data.label_from to '{INNERMOST_FOLDER}'",
-            about="class",
-        ),
-    )
-
-
-def _from_error(check: str, says: str, error: DataError) -> Finding:
-    where = f" ({error.where})" if error.where else ""
-    return Finding(check, "critical", False, f"{says}, but {error.what}{where}", 1, (), error.remedy or "")
 
 
 def _overview(manifest: pd.DataFrame) -> dict[str, Any]:

@@ -6,14 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from graft.core.errors import DataError
 from graft.core.files import atomic_file
 from graft.core.packed_files import PackedFile, StoredFile
 from graft.data.protected_paths import refuse_output
 from graft.data.sources.listing import Sample, SourceListing
-from graft.data.sources.tables.problems import TableChange
 from graft.data.sources.tables.reader import SUFFIXES
 
 LOG_COLUMNS = ("row", "path", "column", "before", "after", "check", "why")
@@ -36,16 +34,6 @@ class CleanedCopy:
     kept: int
     total: int
     changes: int
-
-    def to_json(self) -> dict[str, Any]:
-        """For programs."""
-        return {
-            "table": str(self.table),
-            "log": str(self.log),
-            "kept": self.kept,
-            "total": self.total,
-            "changes": self.changes,
-        }
 
 
 def change_log_path(out: Path) -> Path:
@@ -85,18 +73,7 @@ def write_cleaned_copy(found: SourceListing, unfit: Mapping[StoredFile, str], ou
     import pandas as pd
 
     check_output(out)
-    if found.watched is None:
-        raise DataError(
-            "this data is graft's or torchvision's own, so there is nothing to clean",
-            where=out,
-            remedy="--fix is for folders and tables",
-        )
-    if any(isinstance(sample.file, PackedFile) for sample in found.samples):
-        raise DataError(
-            "these images lie in tar files, which a table cannot name",
-            where=out,
-            remedy="unpack them into a folder, and clean that",
-        )
+    _refuse_unnamable(found, out)
     rows = found.rows or tuple((sample, sample.split or "") for sample in found.samples)
     kept = [(sample, split) for sample, split in rows if sample.file not in unfit]
     log = pd.DataFrame(_log(found, unfit), columns=list(LOG_COLUMNS)).astype({"row": "Int64"})
@@ -118,6 +95,15 @@ def write_cleaned_copy(found: SourceListing, unfit: Mapping[StoredFile, str], ou
         ) from None
     dropped = sum(change.row > 0 and change.after is None for problem in found.problems for change in problem.changes)
     return CleanedCopy(out, change_log_path(out), len(kept), len(rows) + dropped, len(log))
+
+
+def _refuse_unnamable(found: SourceListing, out: Path) -> None:
+    if found.watched is None:
+        what = "this data is graft's or torchvision's own, so there is nothing to clean"
+        raise DataError(what, where=out, remedy="--fix is for folders and tables")
+    if any(isinstance(sample.file, PackedFile) for sample in found.samples):
+        what = "these images lie in tar files, which a table cannot name"
+        raise DataError(what, where=out, remedy="unpack them into a folder, and clean that")
 
 
 def _columns(kept: list[tuple[Sample, str]], out: Path) -> dict[str, list[str]]:
@@ -144,12 +130,12 @@ def _relative(file: Path, home: str) -> str:
 
 def _log(found: SourceListing, unfit: Mapping[StoredFile, str]) -> list[tuple[object, ...]]:
     """A line for every change, for every file left out, and for what was passed over to begin with."""
-    lines = [_line(change, problem.check) for problem in found.problems for change in problem.changes]
-    named = {sample.file: sample for sample in found.samples}
-    lines += [(None, named[file].source, None, None, "left out", "image", why) for file, why in unfit.items()]
+    lines: list[tuple[object, ...]] = []
+    for problem in found.problems:
+        for change in problem.changes:
+            after = "left out" if change.after is None else change.after
+            where = (change.row, change.path, change.column or None, change.before or None)
+            lines.append((*where, after, problem.check, change.why))
+    named = {sample.file: sample.source for sample in found.samples}
+    lines += [(None, named[file], None, None, "left out", "image", why) for file, why in unfit.items()]
     return lines + [(None, item.path, None, None, "left out", "passed_over", item.why) for item in found.skipped]
-
-
-def _line(change: TableChange, check: str) -> tuple[object, ...]:
-    after = "left out" if change.after is None else change.after
-    return (change.row, change.path, change.column or None, change.before or None, after, check, change.why)

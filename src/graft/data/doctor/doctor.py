@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from graft.core.config import load_params
 from graft.core.errors import DataError
 from graft.core.settings import Candidate, Params, Zoo
 from graft.core.workspace import Workspace
-from graft.data.doctor.audit import Audit, AuditSettings, audit, load, unlistable
+from graft.data.doctor.audit import Audit, AuditSettings, audit, load
 from graft.data.doctor.cleaned_copy import check_output, write_cleaned_copy
+from graft.data.doctor.source_findings import from_error
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +42,7 @@ def audit_path(source: str, settings: AuditSettings, root: Path | None = None) -
     try:
         loaded = load(source, settings, root)
     except DataError as error:
-        return unlistable(source, error, settings)
+        return Audit(source, settings.name, findings=(from_error("source", "the data can be found", error),))
     return audit(loaded, settings)
 
 
@@ -82,7 +84,8 @@ def _fix(source: str, settings: AuditSettings, fix: Path, as_json: bool) -> int:
     cleaned = write_cleaned_copy(loaded.found, unusable, fix)
     after = audit(loaded.without(set(unusable)), settings)
     if as_json:
-        _print_json({**before.to_json(), "cleaned": {**cleaned.to_json(), "refused": after.refused}})
+        facts = {"table": str(cleaned.table), "log": str(cleaned.log), "refused": after.refused}
+        _print_json({**before.to_json(), "cleaned": {**asdict(cleaned), **facts}})
     else:
         print_audit(before, _console())
         print_cleaned(cleaned, before, after, _console())
@@ -95,6 +98,6 @@ def _console() -> Console:
     return Console(highlight=False, soft_wrap=True)
 
 
-def _print_json(values: dict[str, Any]) -> None:
+def _print_json(values: object) -> None:
     json.dump(values, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")

@@ -1,13 +1,21 @@
-"""What every source yields: labelled samples, and the files that were skipped."""
+"""A source as the settings name it, and what every kind of source yields: labelled samples, and skipped files."""
 
 from __future__ import annotations
 
+import os
 import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from graft.core.packed_files import StoredFile
+from graft.core.settings import Data
 from graft.data.sources.tables.problems import TableProblem
+from graft.modalities.base import Modality
+from graft.modalities.registry import DEFAULT, find_modality
+
+Key = TypeVar("Key")
 
 _DEBRIS = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
@@ -22,6 +30,45 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """A source and the settings to read it with.
+
+    Attributes:
+        source: the text of ``data.source``.
+        root: where relative paths start.
+        scratch: a folder in which built-in data may be written; on the file system of ``root``, if it is to be cloned.
+        follow_links: read links that lead out of a folder.
+        label_from: a regular expression that finds the label in a file's path; None: class folders say it.
+        modality: what kind of file is looked for.
+    """
+
+    source: str
+    root: Path
+    scratch: Path
+    follow_links: bool = False
+    label_from: str | None = None
+    modality: Modality = DEFAULT
+
+    @classmethod
+    def from_settings(cls, data: Data, root: Path, scratch: Path) -> SourceSpec:
+        """``data.source``, as the other keys of ``data`` say."""
+        return cls(data.source, root, scratch, data.follow_links, data.label_from, find_modality(data.modality))
+
+    @property
+    def path(self) -> Path:
+        """The source as a path; a relative one starts at the workspace's root."""
+        # os.path's, which leaves alone what pathlib's would raise at: the home of a user who is not there.
+        return self.root / os.path.expanduser(self.source)  # noqa: PTH111
+
+    def is_folder(self) -> bool:
+        """Whether the source is a folder; names that no file system takes are not."""
+        try:
+            return self.path.is_dir()
+        except (OSError, ValueError):
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +123,21 @@ class SourceListing:
     rows: tuple[tuple[Sample, str], ...] = ()
 
 
-def effective_split(given: str, has_test: bool) -> str:
-    """``train``, ``val`` or ``test`` as given -> ``train`` or ``test``: val is the test where there is no other."""
-    if given == "val":
-        return "train" if has_test else "test"
-    return given
+def in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    """Samples by their paths, so that the same data gives the same list on every machine."""
+    return tuple(sorted(samples, key=lambda sample: sample.source))
+
+
+def effective_splits(given: Mapping[Key, str]) -> dict[Key, str | None]:
+    """``train``, ``val`` or ``test`` as given -> ``train`` or ``test``: val is the test where there is no other.
+
+    None where only one of them is named, which divides nothing.
+    """
+    names = set(given.values())
+    if len(names) < 2:
+        return dict.fromkeys(given)
+    val = "train" if "test" in names else "test"
+    return {key: val if name == "val" else name for key, name in given.items()}
 
 
 def ignored_reason(name: str) -> str | None:
@@ -89,9 +146,7 @@ def ignored_reason(name: str) -> str | None:
         return "hidden"
     if name.lower() in _DEBRIS:
         return "left by a file manager or archiver"
-    if not is_utf8(name):
-        return "its name is not valid UTF-8"
-    return None
+    return None if is_utf8(name) else "its name is not valid UTF-8"
 
 
 def is_utf8(name: str) -> bool:

@@ -7,172 +7,78 @@ like an image can be decoded is not asked here; the manifest finds that out and 
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from graft.core.errors import DataError, did_you_mean
-from graft.core.settings import Data
 from graft.data.protected_paths import refuse_output
-from graft.data.sources import builtin, folders, tar_files, torchvision_datasets
-from graft.data.sources.label_pattern import suggest_pattern
-from graft.data.sources.listing import SourceListing
+from graft.data.sources import digits, folders, tar_files, torchvision_datasets
+from graft.data.sources.labels import suggest_pattern
+from graft.data.sources.listing import SourceListing, SourceSpec
 from graft.data.sources.scan import NO_FOLDER
 from graft.data.sources.tables import reader as tables
-from graft.modalities.base import Modality
-from graft.modalities.registry import DEFAULT, find_modality
-
-
-@dataclass(frozen=True)
-class SourceSpec:
-    """A source and the settings to read it with.
-
-    Attributes:
-        source: the text of ``data.source``.
-        root: where relative paths start.
-        scratch: a folder to write in.
-        follow_links: read links that lead out of a folder.
-        label_from: a regular expression that finds the label in a file's path; None: class folders say it.
-        modality: what kind of file is looked for.
-    """
-
-    source: str
-    root: Path
-    scratch: Path
-    follow_links: bool = False
-    label_from: str | None = None
-    modality: Modality = DEFAULT
-
-    @property
-    def path(self) -> Path:
-        """The source as a path; a relative one starts at the workspace's root."""
-        # os.path's, which leaves alone what pathlib's would raise at: the home of a user who is not there.
-        return self.root / os.path.expanduser(self.source)  # noqa: PTH111
-
-    def is_folder(self) -> bool:
-        """Whether the source is a folder; names that no file system takes are not."""
-        try:
-            return self.path.is_dir()
-        except (OSError, ValueError):
-            return False
 
 
 @dataclass(frozen=True)
 class SourceReader:
-    """A kind of source.
-
-    Attributes:
-        name: for people.
-        matches: whether it reads a given source.
-        read: lists its images, or raises.
-        audit: like ``read``, with problems that can be fixed in the result instead of an error.
-    """
+    """A kind of source: its name for people, whether it reads a given one, and the function that lists the samples."""
 
     name: str
     matches: Callable[[SourceSpec], bool]
     read: Callable[[SourceSpec], SourceListing]
-    audit: Callable[[SourceSpec], SourceListing]
 
 
 def _read_digits(spec: SourceSpec) -> SourceListing:
-    folder = spec.scratch / builtin.NAME
-    builtin.write_digits(folder)
+    folder = spec.scratch / digits.NAME
+    digits.write_digits(folder)
     # Nothing of the user's to watch: what is built in changes with graft itself.
-    return dataclasses.replace(folders.read_folder(folder, modality=spec.modality), watched=None)
-
-
-def _read_torchvision(spec: SourceSpec) -> SourceListing:
-    return torchvision_datasets.read_dataset(spec.source)
-
-
-def _read_tar_files(spec: SourceSpec) -> SourceListing:
-    return tar_files.read_tar_files(spec.path, spec.follow_links, spec.label_from, spec.modality)
-
-
-def _read_folder(spec: SourceSpec) -> SourceListing:
-    return folders.read_folder(spec.path, spec.follow_links, spec.label_from, spec.modality)
+    return dataclasses.replace(folders.read_folder(dataclasses.replace(spec, source=str(folder))), watched=None)
 
 
 READERS = (
-    SourceReader("digits", lambda spec: spec.source == builtin.NAME, _read_digits, _read_digits),
+    SourceReader("digits", lambda spec: spec.source == digits.NAME, _read_digits),
     SourceReader(
         "torchvision",
         lambda spec: spec.source.startswith(torchvision_datasets.PREFIX),
-        _read_torchvision,
-        _read_torchvision,
+        lambda spec: torchvision_datasets.read_dataset(spec.source),
     ),
     SourceReader(
         "table",
         lambda spec: spec.path.suffix.lower() in tables.SUFFIXES and not spec.is_folder(),
         lambda spec: tables.read_table(spec.path),
-        lambda spec: tables.audit_table(spec.path),
     ),
     SourceReader(
         "tar files",
         lambda spec: spec.is_folder() and tar_files.has_tar_files(spec.path),
-        _read_tar_files,
-        _read_tar_files,
+        tar_files.read_tar_files,
     ),
-    SourceReader("folder", SourceSpec.is_folder, _read_folder, _read_folder),
+    SourceReader("folder", SourceSpec.is_folder, folders.read_folder),
 )
 
 
-def list_source(
-    source: str,
-    root: Path,
-    scratch: Path,
-    follow_links: bool = False,
-    label_from: str | None = None,
-    modality: Modality = DEFAULT,
-) -> SourceListing:
-    """List the images of ``source``, sorted, so that the same data gives the same list on every machine.
-
-    Args:
-        source: the value of ``data.source``.
-        root: where a relative path starts: the workspace's root.
-        scratch: a folder on ``root``'s file system in which built-in data may be written.
-        modality: that of ``data.modality``: what kind of file is looked for.
-        follow_links: the value of ``data.follow_links``: read links that lead out of a folder too.
-        label_from: the value of ``data.label_from``: what finds the label in a file's path.
+def list_source(spec: SourceSpec) -> SourceListing:
+    """List the samples of a source, sorted, so that the same data gives the same list on every machine.
 
     Raises:
-        DataError: there is no such source, it holds no image with a label, it contradicts itself, or it lies where
-            graft writes.
+        DataError: there is no such source, it holds no sample with a label, it contradicts itself, it is a table with
+            critical problems (the message says how to get a cleaned copy), or it lies where graft writes.
     """
-    spec = SourceSpec(source, root, scratch, follow_links, label_from, modality)
-    _refuse_output(spec)
-    return _check_table_folders(_require_samples(reader_for(spec).read(spec), spec), spec)
+    found = audit_source(spec)
+    _refuse_problems(found, spec)
+    return found
 
 
-def list_data_source(data: Data, root: Path, scratch: Path) -> SourceListing:
-    """:func:`list_source` of ``data.source``, as the other keys of ``data`` say."""
-    modality = find_modality(data.modality)
-    return list_source(data.source, root, scratch, data.follow_links, data.label_from, modality)
-
-
-def audit_source(
-    source: str,
-    root: Path,
-    scratch: Path,
-    follow_links: bool = False,
-    label_from: str | None = None,
-    modality: Modality = DEFAULT,
-) -> SourceListing:
+def audit_source(spec: SourceSpec) -> SourceListing:
     """Like :func:`list_source`, but problems that ``graft doctor --fix`` fixes are returned instead of raised."""
-    spec = SourceSpec(source, root, scratch, follow_links, label_from, modality)
-    _refuse_output(spec)
-    return _check_table_folders(_require_samples(reader_for(spec).audit(spec), spec), spec)
-
-
-def _refuse_output(spec: SourceSpec) -> None:
-    if spec.source != builtin.NAME and not spec.source.startswith(torchvision_datasets.PREFIX):
+    if spec.source != digits.NAME and not spec.source.startswith(torchvision_datasets.PREFIX):
         refuse_output(spec.path, spec.root)
-
-
-def _check_table_folders(found: SourceListing, spec: SourceSpec) -> SourceListing:
-    """Refuse a table whose images lie where graft writes."""
+    found = reader_for(spec).read(spec)
+    if not found.samples:
+        _refuse_problems(found, spec)
+        raise _no_samples_error(spec, found)
     if found.table is not None:
+        # Images of a table may lie anywhere, and so where graft writes.
         for folder in sorted({sample.file.parent for sample in found.samples if isinstance(sample.file, Path)}):
             refuse_output(folder, spec.root)
         if found.watched is not None:
@@ -199,13 +105,10 @@ def reader_for(spec: SourceSpec) -> SourceReader:
     raise _unknown_source_error(spec)
 
 
-def _require_samples(found: SourceListing, spec: SourceSpec) -> SourceListing:
-    if found.samples:
-        return found
+def _refuse_problems(found: SourceListing, spec: SourceSpec) -> None:
     for problem in found.problems:
         if problem.severity == "critical" and not problem.met:
-            raise tables.table_error(problem, spec.path, mendable=False)
-    raise _no_samples_error(spec, found)
+            raise problem.error(spec.path, mendable=bool(found.samples))
 
 
 def _no_samples_error(spec: SourceSpec, found: SourceListing) -> DataError:
@@ -231,12 +134,11 @@ def _unknown_source_error(spec: SourceSpec) -> DataError:
             where=spec.path,
             remedy=f"name a folder, or a table ending in {' or '.join(sorted(tables.SUFFIXES))}",
         )
-    parent = spec.path.parent
     try:
-        siblings = {item.name for item in parent.iterdir()} if parent.is_dir() else set()
+        siblings = {item.name for item in spec.path.parent.iterdir()}
     except OSError:
         siblings = set()
-    hint = did_you_mean(spec.path.name, siblings | {builtin.NAME})
+    hint = did_you_mean(spec.path.name, siblings | {digits.NAME})
     return DataError(
         "there is no such folder or table",
         where=spec.path,

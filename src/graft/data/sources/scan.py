@@ -18,6 +18,7 @@ from graft.modalities.registry import DEFAULT
 
 NOT_FOLLOWED = "a link to a folder, which is not followed"
 LEADS_OUT = "a link that leads out of the data folder"
+LEADS_NOWHERE = "a link that leads nowhere"
 # What `data.follow_links: true` would change.
 FOLLOWABLE = frozenset({NOT_FOLLOWED, LEADS_OUT})
 NO_FOLDER = "not in a class folder"
@@ -25,13 +26,7 @@ NO_FOLDER = "not in a class folder"
 
 @dataclass(frozen=True)
 class ScanScope:
-    """The root of a scan, and whether links out of it are followed.
-
-    Attributes:
-        root: its folder, resolved.
-        follow_links: are links out of it followed?
-        modality: what kind of file is looked for.
-    """
+    """The root of a scan (resolved), whether links out of it are followed, and what kind of file is looked for."""
 
     root: Path
     follow_links: bool = False
@@ -59,61 +54,6 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def is_sample_file(entry: os.DirEntry[str], modality: Modality) -> bool:
-    """Whether the entry is a file, or a link to one, with a sample's suffix."""
-    try:
-        return entry.is_file() and is_sample(entry.name, modality)
-    except OSError:
-        return False
-
-
-def skipped_folder_reason(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
-    """Why a folder is skipped, or None."""
-    if reason := ignored_reason(entry.name):
-        return reason
-    if entry.is_symlink():
-        target = _target(entry)
-        if target is None:
-            return "a link that leads nowhere"
-        return _skipped_link_reason(target, scope) if target.is_dir() else NO_FOLDER
-    return None if is_folder(entry) else NO_FOLDER
-
-
-def _skipped_link_reason(target: Path, scope: ScanScope) -> str | None:
-    """Why a link to the folder ``target`` is skipped, or None."""
-    if not scope.follow_links:
-        return NOT_FOLLOWED
-    if target.is_relative_to(scope.root):
-        return "a link to a folder of this data, which is read where it lies"
-    if scope.root.is_relative_to(target):
-        return "a link to a folder that this data lies in"
-    return None
-
-
-def _skipped_file_reason(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
-    """Why a file is skipped, or None."""
-    if entry.is_symlink():
-        target = _target(entry)
-        if target is None:
-            return "a link that leads nowhere"
-        if not scope.follow_links and not target.is_relative_to(scope.root):
-            return LEADS_OUT
-    try:
-        if not entry.is_file():
-            return "neither a file nor a folder"
-    except OSError as error:
-        return f"cannot be looked at: {error.strerror}"
-    return None if is_sample_file(entry, scope.modality) else not_a_sample(scope.modality)
-
-
-def _target(entry: os.DirEntry[str]) -> Path | None:
-    """The final target of a link; None for a dangling, circular or forbidden one."""
-    try:
-        return Path(entry.path).resolve(strict=True)
-    except (OSError, RuntimeError):  # a circle is a RuntimeError up to Python 3.12
-        return None
-
-
 def scan(folder: Path, scope: ScanScope) -> Iterator[Path | Skipped]:
     """Yield every sample file under ``folder``, and what is skipped; every real folder is entered once."""
     waiting, seen = [folder], set[tuple[int, int]]()
@@ -127,9 +67,7 @@ def scan(folder: Path, scope: ScanScope) -> Iterator[Path | Skipped]:
             yield Skipped(scope.name(current), trouble)
         for entry in entries:
             path, folderish = Path(entry.path), is_folder(entry)
-            why = ignored_reason(entry.name) or (skipped_folder_reason if folderish else _skipped_file_reason)(
-                entry, scope
-            )
+            why = skipped_folder_reason(entry, scope) if folderish else _skipped_file_reason(entry, scope)
             if why:
                 yield Skipped(scope.name(path), why)
             elif folderish:
@@ -138,13 +76,56 @@ def scan(folder: Path, scope: ScanScope) -> Iterator[Path | Skipped]:
                 yield path
 
 
+def skipped_folder_reason(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
+    """Why an entry that should be a folder is skipped, or None."""
+    if reason := ignored_reason(entry.name):
+        return reason
+    if not entry.is_symlink():
+        return None if is_folder(entry) else NO_FOLDER
+    target = _target(entry)
+    if target is None:
+        return LEADS_NOWHERE
+    if not target.is_dir():
+        return NO_FOLDER
+    if not scope.follow_links:
+        return NOT_FOLLOWED
+    if target.is_relative_to(scope.root):
+        return "a link to a folder of this data, which is read where it lies"
+    return "a link to a folder that this data lies in" if scope.root.is_relative_to(target) else None
+
+
+def _skipped_file_reason(entry: os.DirEntry[str], scope: ScanScope) -> str | None:
+    """Why a file is skipped, or None."""
+    if reason := ignored_reason(entry.name):
+        return reason
+    if entry.is_symlink():
+        target = _target(entry)
+        if target is None:
+            return LEADS_NOWHERE
+        if not scope.follow_links and not target.is_relative_to(scope.root):
+            return LEADS_OUT
+    try:
+        if not entry.is_file():
+            return "neither a file nor a folder"
+    except OSError as error:
+        return f"cannot be looked at: {error.strerror}"
+    return None if is_sample(entry.name, scope.modality) else not_a_sample(scope.modality)
+
+
+def _target(entry: os.DirEntry[str]) -> Path | None:
+    """The final target of a link; None for a dangling, circular or forbidden one."""
+    try:
+        return Path(entry.path).resolve(strict=True)
+    except (OSError, RuntimeError):  # a circle is a RuntimeError up to Python 3.12
+        return None
+
+
 def _first_time(folder: Path, seen: set[tuple[int, int]]) -> bool:
     try:
         status = folder.stat()
     except OSError:
         return True  # listing it will say why
     key = (status.st_dev, status.st_ino)
-    if key in seen:
-        return False
+    first = key not in seen
     seen.add(key)
-    return True
+    return first

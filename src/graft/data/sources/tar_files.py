@@ -14,17 +14,10 @@ from pathlib import Path, PurePosixPath
 from graft.core.errors import DataError
 from graft.core.packed_files import INDEX_FILE, MAX_BYTES, SUFFIX, PackedFile
 from graft.core.progress import track
-from graft.data.sources.label_pattern import check_class_folders, label_by_pattern
-from graft.data.sources.listing import (
-    Skipped,
-    SourceListing,
-    ignored_reason,
-    printable,
-)
+from graft.data.sources.labels import label_by_folders, label_by_pattern
+from graft.data.sources.listing import Skipped, SourceListing, SourceSpec, ignored_reason, in_order, printable
 from graft.data.sources.scan import LEADS_OUT, NO_FOLDER, is_folder, list_dir
-from graft.data.sources.split_folders import label_by_folders
 from graft.modalities.base import Modality, is_sample, not_a_sample
-from graft.modalities.registry import DEFAULT
 
 
 def has_tar_files(folder: Path) -> bool:
@@ -33,50 +26,40 @@ def has_tar_files(folder: Path) -> bool:
     return any(entry.name.endswith(SUFFIX) for entry in kept) and not any(is_folder(entry) for entry in kept)
 
 
-def read_tar_files(
-    folder: Path, follow_links: bool = False, label_from: str | None = None, modality: Modality = DEFAULT
-) -> SourceListing:
+def read_tar_files(spec: SourceSpec) -> SourceListing:
     """List the samples of a folder's tar files; train, val and test folders inside them are honoured.
-
-    Args:
-        folder: the source.
-        follow_links: read a link to a tar file out of the folder too.
-        label_from: the value of ``data.label_from``; without, the class folders are the labels.
-        modality: what kind of file is looked for.
 
     Raises:
         DataError: a tar file is damaged or compressed, an image is there twice, or its folders contradict each other.
     """
-    root = folder.resolve()
+    root = spec.path.resolve()
     skipped: list[Skipped] = []
     files: dict[PurePosixPath, PackedFile] = {}
-    for tar_file in track(list(_tar_files(root, follow_links, skipped)), "listing tar files"):
+    for tar_file in track(list(_tar_files(root, spec.follow_links, skipped)), "listing tar files"):
         for member in _members(tar_file):
             path = PurePosixPath(member.name)
-            why = _skipped_reason(member, path, modality)
-            if why and not (why == NO_FOLDER and label_from):
+            why = _skipped_reason(member, path, spec.modality)
+            if why and not (why == NO_FOLDER and spec.label_from):
                 skipped.append(Skipped(f"{tar_file.name}: {printable(member.name)}", why))
             elif path in files:
                 raise _duplicate_error(path, files[path].shard, tar_file)
             elif not member.isdir():
                 files[path] = PackedFile(tar_file, member.name, member.offset_data, member.size)
-    if label_from is None:
+    if spec.label_from is not None:
+        samples = label_by_pattern(files, spec.label_from, skipped)
+    else:
         samples = label_by_folders(
             files, root, skipped, lambda top: f"pack what is in it: `tar -C {top} -cf {top}.tar .`"
         )
-        check_class_folders(samples, root)
-    else:
-        samples = label_by_pattern(label_from, [(printable(str(path)), file) for path, file in files.items()], skipped)
-    order = sorted(samples, key=lambda sample: sample.source)
-    return SourceListing(tuple(order), tuple(sorted(skipped, key=lambda item: item.path)), watched=root)
+    return SourceListing(in_order(samples), tuple(sorted(skipped, key=lambda item: item.path)), watched=root)
 
 
 def _tar_files(root: Path, follow_links: bool, skipped: list[Skipped]) -> Iterator[Path]:
     for entry in list_dir(root)[0]:
         path = Path(entry.path)
-        why = ignored_reason(entry.name) or (
-            None if entry.name.endswith(SUFFIX) and entry.is_file() else "not a tar file"
-        )
+        why = ignored_reason(entry.name)
+        if why is None and not (entry.name.endswith(SUFFIX) and entry.is_file()):
+            why = "not a tar file"
         if why is None and not follow_links and not path.resolve().is_relative_to(root):
             why = LEADS_OUT
         if why is None:
@@ -109,11 +92,10 @@ def _members(tar_file: Path) -> Iterator[tarfile.TarInfo]:
 
 def _skipped_reason(member: tarfile.TarInfo, path: PurePosixPath, modality: Modality) -> str | None:
     """Why a member is skipped, or None."""
-    reasons = [reason for reason in map(ignored_reason, path.parts) if reason]
     if path.is_absolute() or ".." in path.parts:
         return "its path leads out of the tar file"
-    if reasons:
-        return reasons[0]
+    if reason := next(filter(None, map(ignored_reason, path.parts)), None):
+        return reason
     if member.isdir():
         return None
     if not member.isreg() or member.issparse():

@@ -17,18 +17,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from graft.core.errors import DataError, did_you_mean
 from graft.core.files import atomic_dir
 from graft.core.network import downloads_allowed, socket_timeout
 from graft.core.progress import track
-from graft.data.sources.listing import Sample, SourceListing, effective_split, printable
+from graft.data.sources.listing import Sample, SourceListing, effective_splits, in_order, printable
 from graft.data.sources.tables.reader import read_table
 from graft.modalities.image.signatures import SUFFIXES
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PREFIX = "torchvision:"
 # Where arrays were written as PNG; the number goes up when they would be written otherwise.
@@ -195,17 +192,19 @@ def _samples(name: str, dataset: Any) -> Iterator[tuple[Any, str]]:
 def _from_files(name: str, splits: Mapping[str, Any]) -> SourceListing:
     """List data sets of image files in place."""
     samples = []
+    sides = effective_splits({part: part for part in splits})
     for part, dataset in splits.items():
-        split = effective_split(part, "test" in splits) if part else None
         for image, label in _samples(name, dataset):
             file = _file(image)
             assert file is not None
-            samples.append(Sample(file, printable(os.path.relpath(file, datasets_dir())), label, split))
-    return SourceListing(tuple(sorted(samples, key=lambda sample: sample.source)))
+            samples.append(Sample(file, printable(os.path.relpath(file, datasets_dir())), label, sides[part]))
+    return SourceListing(in_order(samples))
 
 
 def _write_pictures(name: str, splits: Mapping[str, Any], folder: Path) -> None:
     """Write images as PNG files, with a table of their labels and splits."""
+    import pandas as pd
+
     rows: list[tuple[str, str, str]] = []
     with atomic_dir(folder) as beside:
         for part, dataset in splits.items():
@@ -215,10 +214,4 @@ def _write_pictures(name: str, splits: Mapping[str, Any], folder: Path) -> None:
                 path = f"{part or 'all'}/{index:06d}.png"
                 image.save(beside / path, format="PNG")
                 rows.append((path, label, part))
-        _table(rows).to_csv(beside / _TABLE, index=False)
-
-
-def _table(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=["path", "label", "split"])
+        pd.DataFrame(rows, columns=["path", "label", "split"]).to_csv(beside / _TABLE, index=False)

@@ -26,7 +26,8 @@ from graft.data.manifest import usable, with_keys
 from graft.data.sources.listing import counted
 from graft.data.splits.groups import group_rows, refuse_conflicts
 from graft.data.splits.hash_split import TestSplit, hash_split
-from graft.data.splits.stratified import SplitHistory, stratified_split
+from graft.data.splits.history import SplitHistory
+from graft.data.splits.stratified import stratified_split
 from graft.modalities.registry import find_modality
 
 if TYPE_CHECKING:

@@ -1,12 +1,9 @@
-"""The report of a validation: validation.json for programs, and one self-contained page for people."""
+"""The report of a validation: validation.json for programs, a table of what is left out, and one page for people."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,92 +16,70 @@ if TYPE_CHECKING:
 
 JSON_FILE, PAGE_FILE, QUARANTINE_FILE = "validation.json", "index.html", "quarantine.csv"
 PREVIEWS = 24
+_PLURAL = {"file": "files", "class": "classes", "feature": "features"}
+
+# A file's path -> HTML that shows it, empty where it cannot be decoded.
+Preview = Callable[[str], str]
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What was validated, for the head of the report.
-
-    Attributes:
-        source: the value of data.source.
-        images: number of image files.
-        classes: images per class.
-        undecodable: how many files cannot be decoded.
-        quarantined: path, source, label and check of every file that is left out.
-        not_checked: why, for each check that does not apply.
-    """
-
-    source: str
-    images: int
-    classes: dict[str, int]
-    undecodable: int
-    quarantined: tuple[tuple[str, str, str, str], ...] = ()
-    not_checked: Mapping[str, str] = field(default_factory=dict)
-
-
-def summarise(manifest: pd.DataFrame, source: str, not_checked: Mapping[str, str] | None = None) -> Summary:
-    """The head of the report for a manifest; classes are counted by the images that can be used."""
-    counts = usable(manifest)["label"].value_counts()
-    classes = {str(label): int(counts.get(label, 0)) for label in sorted(manifest["label"].dropna().unique())}
-    quarantined: tuple[tuple[str, str, str, str], ...] = ()
-    if "quarantine" in manifest:
-        left_out = manifest[manifest["quarantine"].notna()]
-        quarantined = tuple(
-            left_out[["path", "source", "label", "quarantine"]].fillna("").itertuples(index=False, name=None)
-        )
-    return Summary(
-        source, len(manifest), classes, int(manifest["problems"].notna().sum()), quarantined, dict(not_checked or {})
-    )
-
-
-def write_report(folder: Path, summary: Summary, findings: Sequence[Finding], preview: Callable[[str], str]) -> None:
+def write_report(
+    folder: Path, manifest: pd.DataFrame, summary: Mapping[str, Any], findings: Sequence[Finding], preview: Preview
+) -> None:
     """Write all files into ``folder``, each whole.
 
     Args:
         folder: reports/validation.
-        summary: what was validated.
+        manifest: with its column ``quarantine``.
+        summary: as of :func:`summarise`.
         findings: the results.
-        preview: a file's path -> HTML that shows it, empty where it cannot be decoded.
+        preview: shows a file.
     """
-    write_json(folder / JSON_FILE, as_json(summary, findings))
-    write_text(folder / QUARANTINE_FILE, quarantine_table(summary, findings))
+    write_json(folder / JSON_FILE, {**summary, "expectations": [finding.to_dict() for finding in findings]})
+    write_text(folder / QUARANTINE_FILE, quarantine_table(manifest, findings))
     write_text(folder / PAGE_FILE, render_page(summary, findings, preview))
 
 
-def as_json(summary: Summary, findings: Sequence[Finding]) -> dict[str, Any]:
-    """The content of validation.json."""
+def summarise(
+    manifest: pd.DataFrame, source: str, findings: Sequence[Finding], not_checked: Mapping[str, str]
+) -> dict[str, Any]:
+    """The head of validation.json and of the page; classes are counted by the images that can be used.
+
+    Args:
+        manifest: with its column ``quarantine``.
+        source: the value of data.source.
+        findings: the results.
+        not_checked: why, for each check that does not apply.
+    """
+    counts = usable(manifest)["label"].value_counts()
     broken = Counter(finding.severity for finding in findings if not finding.success)
     return {
         "success": not refuses(findings),
-        "source": summary.source,
-        "images": summary.images,
-        "undecodable": summary.undecodable,
-        "classes": summary.classes,
+        "source": source,
+        "images": len(manifest),
+        "undecodable": int(manifest["problems"].notna().sum()),
+        "classes": {str(name): int(counts.get(name, 0)) for name in sorted(manifest["label"].dropna().unique())},
         "broken": {name: broken.get(name, 0) for name in ("critical", "quarantine", "warning")},
-        "quarantined": [path for path, *_ in summary.quarantined],
-        "not_checked": dict(summary.not_checked),
-        "expectations": [finding.to_dict() for finding in findings],
+        "quarantined": manifest.loc[manifest["quarantine"].notna(), "path"].tolist(),
+        "not_checked": dict(not_checked),
     }
 
 
-def quarantine_table(summary: Summary, findings: Sequence[Finding]) -> str:
+def quarantine_table(manifest: pd.DataFrame, findings: Sequence[Finding]) -> str:
     """A row of CSV per file that is left out: its paths, label, the check that leaves it out, and what it found."""
     found = {(finding.check, item.path): item.value for finding in findings for item in finding.failing}
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("path", "source", "label", "check", "found"))
-    rows.writerows((*row, found.get((row[3], row[0]), "")) for row in summary.quarantined)
-    return text.getvalue()
+    rows = manifest.loc[manifest["quarantine"].notna(), ["path", "source", "label", "quarantine"]]
+    values = [found.get(key, "") for key in zip(rows["quarantine"], rows["path"], strict=True)]
+    return rows.rename(columns={"quarantine": "check"}).assign(found=values).to_csv(index=False, lineterminator="\n")
 
 
-def render_page(summary: Summary, findings: Sequence[Finding], preview: Callable[[str], str]) -> str:
+def render_page(summary: Mapping[str, Any], findings: Sequence[Finding], preview: Preview) -> str:
     """The page as HTML that needs nothing else: styles inside, pictures as data."""
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
         loader=PackageLoader("graft.data.validation", ""), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    largest = max(summary.classes.values(), default=1)
+    largest = max(1, *summary["classes"].values())
     return environment.get_template("page.html.j2").render(
         summary=summary,
         unit=_unit,
@@ -114,11 +89,10 @@ def render_page(summary: Summary, findings: Sequence[Finding], preview: Callable
             for finding in by_cause(findings)
         ],
         met=[item for item in findings if item.success],
-        bars=[(name, count, round(100 * count / max(1, largest), 1)) for name, count in summary.classes.items()],
+        bars=[(name, count, round(100 * count / largest, 1)) for name, count in summary["classes"].items()],
     )
 
 
 def _unit(finding: Finding) -> str:
     """What the count of a finding counts, in the number that fits."""
-    plural = {"file": "files", "class": "classes", "feature": "features"}
-    return finding.about if finding.count == 1 else plural[finding.about]
+    return finding.about if finding.count == 1 else _PLURAL[finding.about]

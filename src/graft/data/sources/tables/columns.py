@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,133 +26,107 @@ _BOOLEAN_SPLIT = re.compile(rf"(?:is|in|for)?[ _-]*({'|'.join(SPLIT_NAMES)})[ _-
 _TRUE, _FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
 
 
-def column_renames(names: list[str], path: Path) -> tuple[TableChange, ...]:
-    """Renames of columns that stand for a missing known one."""
-    changes: list[TableChange] = []
+def name_columns(table: pd.DataFrame, separator: str, path: Path) -> tuple[pd.DataFrame, tuple[TableProblem, ...]]:
+    """The table with its columns path, label, split and group so called, and facts of the user's own; and the problems.
+
+    Args:
+        table: text columns, as they were read.
+        separator: what stood between them.
+        path: the table, for messages.
+
+    Raises:
+        DataError: there is no column that could be path or label.
+    """
+    renames = _renames(list(table.columns), path)
+    table = table.rename(columns=renames)
+    split = None if "split" in table else _find_split_column(table)
+    if split is not None:
+        name, meaning = split
+        values = table[name].map(lambda value: meaning.get(value.strip().lower(), value))
+        table = table.assign(**{name: values}).rename(columns={name: "split"})
+    unread = [name for name in _others(table) if not name.strip() or name in reserved_columns()]
+    problems = (_heading_problem(separator, renames), _split_problem(split), _unread_problem(unread))
+    return table.drop(columns=unread), problems
+
+
+def _others(table: pd.DataFrame) -> list[str]:
+    return [str(name) for name in table.columns if name not in KNOWN_COLUMNS]
+
+
+def _renames(names: list[str], path: Path) -> dict[str, str]:
+    """Names of columns that stand for a missing known one, and that one."""
+    renames: dict[str, str] = {}
     for known in KNOWN_COLUMNS:
         if known in names:
             continue
-        taken = {change.before for change in changes}
-        likely = _likely(known, [name for name in names if name not in KNOWN_COLUMNS and name not in taken])
+        likely = _likely(known, [name for name in names if name not in KNOWN_COLUMNS and name not in renames])
         if likely is not None:
-            changes.append(TableChange(0, "", "heading", likely, known, f"there is no column {known!r}"))
+            renames[likely] = known
         elif known in _NEEDED:
             raise DataError(
                 f"the table has no column {known!r}; its columns are: {', '.join(names)}",
                 where=path,
                 remedy=f"name the column {known!r}; {did_you_mean(known, names)}",
             )
-    return tuple(changes)
+    return renames
 
 
 def _likely(known: str, names: list[str]) -> str | None:
     """The column that probably means ``known``, or None."""
     plain = {name.strip().lower(): name for name in reversed(names)}
-    for alias in (known, *sorted(_ALIASES.get(known, ()))):
-        if alias in plain:
-            return plain[alias]
     near = difflib.get_close_matches(known, plain, n=1, cutoff=0.75)
-    return plain[near[0]] if near else None
+    aliases = (known, *sorted(_ALIASES.get(known, ())), *near)
+    return next((plain[alias] for alias in aliases if alias in plain), None)
 
 
-@dataclass(frozen=True)
-class SplitColumn:
-    """A column of another name that holds the split.
-
-    Attributes:
-        column: its name.
-        true: what its true values mean, and its false ones do not; None where it holds the words themselves.
-    """
-
-    column: str
-    true: str | None = None
-
-    @property
-    def false(self) -> str:
-        """What its false values mean."""
-        return "test" if self.true == "train" else "train"
-
-    def split_of(self, value: str) -> str:
-        """A value as the column ``split`` would have it."""
-        plain = value.strip().lower()
-        if self.true is None or plain not in _TRUE | _FALSE:
-            return value
-        return self.true if plain in _TRUE else self.false
-
-
-def has_column(known: str, table: pd.DataFrame, heading: tuple[TableChange, ...]) -> bool:
-    return known in table or known in {change.after for change in heading}
-
-
-def find_split_column(table: pd.DataFrame, heading: tuple[TableChange, ...]) -> SplitColumn | None:
-    """The column whose values are splits, or None."""
-    renamed = {change.before for change in heading}
-    for name in map(str, table.columns):
-        if name in KNOWN_COLUMNS or name in renamed:
-            continue
+def _find_split_column(table: pd.DataFrame) -> tuple[str, dict[str, str]] | None:
+    """The column whose values are splits, and what they mean where they are true and false; or None."""
+    for name in _others(table):
         values = {value.strip().lower() for value in table[name].unique()} - {""}
         parts = {SPLIT_NAMES.get(value) for value in values}
         if None not in parts and "train" in parts and len(parts) > 1:
-            return SplitColumn(name)
+            return name, {}
         part = _BOOLEAN_SPLIT.fullmatch(name.strip().lower())
         if part and values & _TRUE and values & _FALSE and values <= _TRUE | _FALSE:
-            return SplitColumn(name, SPLIT_NAMES[part[1]])
+            true = SPLIT_NAMES[part[1]]
+            false = "test" if true == "train" else "train"
+            return name, {**dict.fromkeys(_TRUE, true), **dict.fromkeys(_FALSE, false)}
     return None
 
 
-def split_column_problem(division: SplitColumn | None) -> TableProblem:
-    changes: tuple[TableChange, ...] = ()
-    values = ""
-    if division is not None:
-        values = "" if division.true is None else f" with {division.true!r} for true and {division.false!r} for false"
-        changes = (TableChange(0, "", "heading", division.column, "split", f"it says which rows are tested{values}"),)
-    name = division.column if division is not None else ""
+def _heading_problem(separator: str, renames: dict[str, str]) -> TableProblem:
+    changes = [TableChange(0, "", "heading", old, new, f"there is no column {new!r}") for old, new in renames.items()]
+    if separator != ",":
+        changes.insert(0, TableChange(0, "", "", separator, ",", "columns are separated by commas"))
+    what, remedy = "the table's columns are not separated by commas", "save it with commas"
+    if renames:
+        what = f"the table has no column {' and '.join(map(repr, renames.values()))}"
+        remedy = "rename " + " and ".join(f"{old!r} to {new!r}" for old, new in renames.items())
+    says = "the columns are called path, label, and if wanted split and group"
+    return TableProblem("columns", "critical", says, what, remedy, tuple(changes))
+
+
+def _split_problem(split: tuple[str, dict[str, str]] | None) -> TableProblem:
+    name, meaning = split or ("", {})
+    values = f" with {meaning['true']!r} for true and {meaning['false']!r} for false" if meaning else ""
+    change = TableChange(0, "", "heading", name, "split", f"it says which rows are tested{values}")
     return TableProblem(
         "split_column",
         "critical",
         "what says which rows are for training and which for testing is called split",
         f"the column {name!r} says which rows are for training, and is not called 'split'",
         f"rename {name!r} to 'split'{values}; or, if the images are to be divided anew, add an empty column 'split'",
-        changes,
+        (change,) if split else (),
     )
 
 
-def is_metadata(name: str) -> bool:
-    """Whether a column can be kept as metadata: it has a name, and none of graft's own columns."""
-    return bool(name.strip()) and name not in reserved_columns()
-
-
-def unknown_columns(names: list[str], heading: tuple[TableChange, ...]) -> tuple[TableChange, ...]:
-    renamed = {change.before for change in heading}
-    return tuple(
-        TableChange(0, "", "heading", name, None, "graft has a column of this name itself and does not read this one")
-        for name in names
-        if name not in KNOWN_COLUMNS and name not in renamed and not is_metadata(name)
-    )
-
-
-def heading_problem(changes: tuple[TableChange, ...]) -> TableProblem:
-    asked = " and ".join(repr(change.after) for change in changes if change.column == "heading")
-    return TableProblem(
-        "columns",
-        "critical",
-        "the columns are called path, label, and if wanted split and group",
-        f"the table has no column {asked}" if asked else "the table's columns are not separated by commas",
-        _renaming(changes) if asked else "save it with commas",
-        changes,
-    )
-
-
-def _renaming(changes: tuple[TableChange, ...]) -> str:
-    return "rename " + " and ".join(f"{change.before!r} to {change.after!r}" for change in changes if change.column)
-
-
-def unknown_problem(changes: tuple[TableChange, ...]) -> TableProblem:
+def _unread_problem(names: list[str]) -> TableProblem:
+    why = "graft has a column of this name itself and does not read this one"
     return TableProblem(
         "known_columns",
         "warning",
         "every column is path, label, split, group, or a fact with a name of its own",
-        f"{len(changes)} columns are not read",
+        f"{len(names)} columns are not read",
         "nothing has to be done: they change nothing",
-        changes,
+        tuple(TableChange(0, "", "heading", name, None, why) for name in names),
     )

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from graft.core.errors import DataError
-from graft.data.sources.tables.problems import TableChange
-from graft.data.sources.tables.spelling import is_file
+from graft.data.sources.tables.path_repair import is_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +16,12 @@ _SEPARATORS = (";", "\t")
 _NAMELESS = "Unnamed: "
 
 
-def load_table(path: Path) -> tuple[pd.DataFrame, tuple[TableChange, ...]]:
-    """Load the table as text columns; with a change if its separator is no comma."""
+def load_table(path: Path) -> tuple[pd.DataFrame, str]:
+    """The table as text columns, missing values empty, and what separates its columns (a comma, for parquet).
+
+    Raises:
+        DataError: there is no such file, or it is no table.
+    """
     import pandas as pd
 
     # Asked before it is opened: opening a pipe would wait for ever.
@@ -27,14 +30,15 @@ def load_table(path: Path) -> tuple[pd.DataFrame, tuple[TableChange, ...]]:
     try:
         if path.suffix.lower() == ".csv":
             return _read_csv(path)
-        return _as_text(pd.read_parquet(path)), ()
+        table = pd.read_parquet(path)
+        return table.astype(object).where(table.notna(), "").map(str).rename(columns=str), ","
     except pd.errors.EmptyDataError:
         raise DataError("the table is empty", where=path, remedy="it needs the columns path and label") from None
     except Exception as error:  # parsers of both formats raise many kinds
         raise DataError(f"the table cannot be read: {error}", where=path, remedy="save it again as UTF-8 CSV") from None
 
 
-def _read_csv(path: Path) -> tuple[pd.DataFrame, tuple[TableChange, ...]]:
+def _read_csv(path: Path) -> tuple[pd.DataFrame, str]:
     import pandas as pd
 
     # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
@@ -42,10 +46,7 @@ def _read_csv(path: Path) -> tuple[pd.DataFrame, tuple[TableChange, ...]]:
         first = file.readline()
     separator = next((char for char in _SEPARATORS if char in first and "," not in first), ",")
     table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    table = _drop_unnamed_columns(table)
-    if separator == ",":
-        return table, ()
-    return table, (TableChange(0, "", "", separator, ",", "columns are separated by commas"),)
+    return _drop_unnamed_columns(table), separator
 
 
 def _drop_unnamed_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -63,15 +64,3 @@ def _drop_unnamed_columns(table: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"its rows hold {len(table.columns)} values, and its heading names {len(names)} columns")
     empty = [name for name in table.columns if str(name).startswith(_NAMELESS) and (table[name] == "").all()]
     return table.drop(columns=empty)
-
-
-def _as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Every column as text, missing values as empty text."""
-    import pandas as pd
-
-    text = {str(name): ["" if _missing(value) else str(value) for value in table[name]] for name in table.columns}
-    return pd.DataFrame(text)
-
-
-def _missing(value: object) -> bool:
-    return value is None or bool(value != value)

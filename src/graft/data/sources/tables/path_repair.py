@@ -1,9 +1,13 @@
-"""Repair of a table's paths that name no file: another base folder, a missing suffix, another machine's paths."""
+"""Repair of a table's paths that name no file: spelled otherwise, below another folder, or without their suffix.
+
+A spelling is mended path by path (:func:`find_similar_path`); of all other repairs one rule must fit every path
+(:func:`find_path_rule`).
+"""
 
 from __future__ import annotations
 
 import os
-import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +15,57 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from graft.data.sources.listing import ignored_reason
-from graft.data.sources.tables.spelling import is_file
 from graft.modalities.image.signatures import SUFFIXES
 
 # Files that are listed to look for the first path's name, and places of it that are tried on all paths.
 _MOST_FILES = 100_000
 _MOST_PLACES = 20
-_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; names that no file system takes give False."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def find_similar_path(home: Path, name: str, folders: dict[Path, dict[str, list[str]]]) -> str | None:
+    """The one file whose path is ``name`` but for case, Unicode form, outer white space, or ``\\`` for ``/``.
+
+    ``folders`` keeps what was listed, for the next name.
+    """
+    current = home
+    for part in name.strip().replace("\\", "/").split("/"):
+        if not part or part in {".", ".."}:
+            current = current / part
+            continue
+        if current not in folders:
+            folders[current] = _names_by_key(current)
+        same = folders[current].get(_name_key(part), [])
+        if part not in same and len(same) != 1:
+            return None
+        current = current / (part if part in same else same[0])
+    return os.path.relpath(current, home) if is_file(current) else None
+
+
+def _names_by_key(folder: Path) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = defaultdict(list)
+    try:
+        for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names are all that is wanted, and there may be many
+            names[_name_key(name)].append(name)
+    except (OSError, ValueError):
+        return {}
+    return names
+
+
+def _name_key(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 @dataclass(frozen=True)
 class PathRule:
-    """A rewrite of paths: outer folders dropped, a base folder and a suffix added.
-
-    Attributes:
-        dropped: how many outer folders are taken off.
-        base: the folder that is put before; may be empty.
-        suffix: what is put after; may be empty.
-    """
+    """A rewrite of paths: outer folders dropped, then a base folder put before and a suffix after, maybe empty."""
 
     dropped: int
     base: str
@@ -50,11 +87,9 @@ class PathRule:
 
 
 def find_path_rule(home: Path, names: Sequence[str]) -> PathRule | None:
-    """The rule by which each of ``names`` becomes the path of a file, or None.
+    """The rule by which each of ``names``, as they stand in the table, becomes the path of a file, or None.
 
-    Args:
-        home: the folder that paths are relative to; files are looked for in it, and then in the one above it.
-        names: paths as they stand in the table.
+    Files are looked for in ``home``, the folder that paths are relative to, and then in the one above it.
     """
     every = [path_parts(name) for name in names]
     for top in (home, home.resolve().parent):
@@ -70,15 +105,6 @@ def path_parts(name: str) -> list[str]:
     """Parts of a POSIX path, Windows path or URL."""
     path = unquote(urlsplit(name.strip()).path) if "://" in name else name.strip().replace("\\", "/")
     return [part for part in path.split("/") if part not in {"", "."} and not part.endswith(":")]
-
-
-def foreign_path_advice(name: str) -> str | None:
-    """Advice on a URL or on a path of another operating system, or None."""
-    if "://" in name:
-        return "these are addresses, and graft downloads nothing: fetch the files, and name those"
-    if os.sep == "/" and _OF_WINDOWS.match(name):
-        return "these are paths of another machine: name the files relative to the table's folder"
-    return None
 
 
 def _files_by_name(top: Path, home: Path) -> Mapping[str, list[PurePosixPath]]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 
+from graft.core.errors import DataError
 from graft.core.settings import Severity
+
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +74,27 @@ class TableProblem:
     def met(self) -> bool:
         """Whether the table meets the rule as it is."""
         return not self.changes and not self.by_hand
+
+    def error(self, path: Path, mendable: bool) -> DataError:
+        """Why the table at ``path`` is refused; with ``mendable`` it proposes ``graft doctor --fix``."""
+        named = [change.named() for change in self.changes]
+        more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+        hints: list[str | None] = []
+        if self.check == "file_there":
+            hints = [item.why if item.after is not None else _foreign_path_advice(item.path) for item in self.changes]
+        fix = f"`graft doctor {shlex.quote(str(path))} --fix OUT{path.suffix}` writes a cleaned copy"
+        said = (self.remedy, *dict.fromkeys(hints), fix if mendable and not self.by_hand else None)
+        return DataError(
+            f"{self.what}: {', '.join(named[:_NAMED])}{more}" if named else self.what,
+            where=path,
+            remedy="; ".join(filter(None, said)),
+        )
+
+
+def _foreign_path_advice(name: str) -> str | None:
+    """Advice on a URL or on a path of another operating system, or None."""
+    if "://" in name:
+        return "these are addresses, and graft downloads nothing: fetch the files, and name those"
+    if os.sep == "/" and _OF_WINDOWS.match(name):
+        return "these are paths of another machine: name the files relative to the table's folder"
+    return None

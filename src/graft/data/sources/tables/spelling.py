@@ -1,12 +1,10 @@
-"""Compare labels and paths up to case, white space and Unicode form."""
+"""Labels up to case, white space and Unicode form."""
 
 from __future__ import annotations
 
-import os
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from pathlib import Path
 
 
 def label_key(label: str) -> str:
@@ -38,42 +36,3 @@ def usual_spelling(counts: Counter[str]) -> str:
     for label, count in counts.items():
         tidied[tidy(label)] += count
     return min(tidied, key=lambda label: (-tidied[label], label))
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is such a file; names that no file system takes give False."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def find_similar_path(home: Path, name: str, folders: dict[Path, dict[str, list[str]]]) -> str | None:
-    """The one file whose path is ``name`` but for case, Unicode form, outer white space, or ``\\`` for ``/``."""
-    current = home
-    parts = name.strip().replace("\\", "/").split("/")
-    for part in parts:
-        if not part or part in {".", ".."}:
-            current = current / part
-            continue
-        if current not in folders:
-            folders[current] = _by_key(current)
-        same = folders[current].get(_name_key(part), [])
-        if part not in same and len(same) != 1:
-            return None
-        current = current / (part if part in same else same[0])
-    return os.path.relpath(current, home) if is_file(current) else None
-
-
-def _by_key(folder: Path) -> dict[str, list[str]]:
-    names: dict[str, list[str]] = defaultdict(list)
-    try:
-        for name in sorted(os.listdir(folder)):  # noqa: PTH208 - names are all that is wanted, and there may be many
-            names[_name_key(name)].append(name)
-    except (OSError, ValueError):
-        return {}
-    return names
-
-
-def _name_key(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()

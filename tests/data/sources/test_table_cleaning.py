@@ -25,8 +25,9 @@ from graft.data.doctor.console import print_audit
 from graft.data.doctor.doctor import DEFAULTS, audit_path, doctor
 from graft.data.ingest import ingested_table
 from graft.data.sources.listing import SourceListing, SourceSpec
-from graft.data.sources.registry import audit_source, list_source
+from graft.data.sources.registry import list_source
 from graft.data.sources.tables.problems import TableProblem
+from graft.data.sources.tables.reader import read_table as audit_table
 from graft.data.sources.tables.rules import RULES, check_rows
 from graft.data.sources.tables.spelling import label_key, tidy
 from tests.conftest import picture, write_classes
@@ -55,10 +56,6 @@ def write(folder: Path, rows: list[Row], name: str = "table.csv") -> Path:
     frame = pd.DataFrame(rows, columns=["path", "label", "split"])
     frame.to_csv(folder / name, index=False) if name.endswith("csv") else frame.to_parquet(folder / name)
     return folder / name
-
-
-def audit_table(path: Path) -> SourceListing:
-    return audit_source(SourceSpec(str(path), Path(), Path()))
 
 
 def read_table(path: Path) -> SourceListing:

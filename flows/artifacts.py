@@ -16,8 +16,9 @@ from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.project import project_id
-from flows.result import read_metrics, summary
+from flows.result import METRICS, summary
 from graft.core.workspace import Workspace
+from graft.registry.gate import read_metrics
 
 # The environment may say under which address others read the project's folder `reports`.
 ADDRESS = "GRAFT_REPORTS_URL"
@@ -116,12 +117,12 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 
 def _metrics(workspace: Workspace) -> None:
-    rows = [{"figure": name, "value": value} for name, value in flat(read_metrics(workspace))]
+    rows = [{"figure": name, "value": value} for name, value in flat(read_metrics(workspace.evaluation / METRICS))]
     create_table_artifact(rows, key=_key(workspace, "metrics"), description="Figures on the test images")
 
 
 def _transfer(workspace: Workspace) -> None:
-    text = transfer_page(read_metrics(workspace).get("transfer") or {})
+    text = transfer_page(read_metrics(workspace.evaluation / METRICS).get("transfer") or {})
     create_markdown_artifact(text, key=_key(workspace, "transfer"), description="Did transfer help?")
 
 

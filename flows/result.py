@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -10,29 +9,14 @@ from typing import Any
 from graft.core.errors import GraftError
 from graft.core.exit_code import exit_code
 from graft.core.workspace import Workspace
+from graft.registry.gate import read_metrics
 
-
-def read_metrics(workspace: Workspace) -> dict[str, Any]:
-    """The figures of the last evaluation.
-
-    Raises:
-        GraftError: there are none, or the file cannot be read.
-    """
-    path = workspace.evaluation / "metrics.json"
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GraftError("there is no result yet", where=path, remedy="run `.venv/bin/dvc repro`") from None
-    except ValueError as error:
-        raise GraftError(f"this is not JSON: {error}", where=path, remedy="run `.venv/bin/dvc repro`") from None
-    if not isinstance(metrics, dict):
-        raise GraftError("this holds no figures by name", where=path, remedy="run `.venv/bin/dvc repro`")
-    return metrics
+METRICS = "metrics.json"
 
 
 def summary(workspace: Workspace) -> str:
     """Accuracy with its interval, the verdict on transfer, where the report lies and how to serve the model."""
-    metrics = read_metrics(workspace)
+    metrics = read_metrics(workspace.evaluation / METRICS)
     accuracy = _with_interval(metrics, "accuracy")
     transfer, majority = metrics.get("transfer"), metrics.get("majority")
     warning = majority.get("says") if isinstance(majority, Mapping) else None
@@ -51,7 +35,7 @@ def summary(workspace: Workspace) -> str:
 def headline(workspace: Workspace) -> dict[str, Any]:
     """The plain figures of the last evaluation; nothing where there are none."""
     try:
-        metrics = read_metrics(workspace)
+        metrics = read_metrics(workspace.evaluation / METRICS)
     except GraftError:
         return {}
     return {name: value for name, value in metrics.items() if isinstance(value, int | float | str)}

@@ -10,7 +10,7 @@ import pytest
 
 from graft.cli.compare import compare_models
 from graft.cli.evaluate import evaluate_model
-from graft.cli.rank_candidates import rank_candidates
+from graft.cli.rank import rank_candidates
 from graft.core.errors import DataError, WeightsError
 from graft.inference.artifact import Artifact, load_artifact, save_artifact
 from graft.models.backbone import build_network

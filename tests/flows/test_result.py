@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.result import read_metrics, summary
-from graft.core.errors import GraftError
+from flows.result import summary
 from graft.core.workspace import Workspace
 
 METRICS: dict[str, Any] = {
@@ -70,17 +69,3 @@ def test_without_a_control_transfer_was_not_tested(tmp_path: Path) -> None:
     verdict = METRICS | {"transfer": {"verdict": "undecided", "difference": None}}
     (tmp_path / "other").mkdir()
     assert "transfer  undecided\n" in summary(workspace(tmp_path / "other", verdict))
-
-
-def test_no_result_yet(tmp_path: Path) -> None:
-    with pytest.raises(GraftError, match="there is no result yet") as caught:
-        read_metrics(Workspace(tmp_path))
-    assert caught.value.remedy == "run `.venv/bin/dvc repro`"
-
-
-@pytest.mark.parametrize("text", ["{", "[1]"])
-def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
-    made = workspace(tmp_path, {})
-    (made.evaluation / "metrics.json").write_text(text)
-    with pytest.raises(GraftError, match=r"metrics\.json"):
-        read_metrics(made)

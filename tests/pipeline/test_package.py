@@ -283,7 +283,7 @@ def test_refused_first_model_leaves_no_trace(workspace: Workspace, store: Path) 
 
 def test_model_that_was_not_evaluated_is_refused(workspace: Workspace) -> None:
     (workspace.evaluation / "metrics.json").unlink()
-    with pytest.raises(GateError, match="the model was not evaluated, so it cannot be packaged"):
+    with pytest.raises(GateError, match="the model was not evaluated yet"):
         package.run(params(), workspace)
     assert not workspace.packaged.exists()
 

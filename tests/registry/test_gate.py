@@ -253,9 +253,9 @@ def test_figure_that_is_not_a_number_fails() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (None, "the model was not evaluated, so it cannot be packaged"),
+        (None, "the model was not evaluated yet"),
         ("{", "the evaluation's figures cannot be read: "),
-        ("[]", "the evaluation's figures are not a JSON object"),
+        ("[1]", "the evaluation's figures cannot be read: "),
     ],
 )
 def test_metrics_that_cannot_be_read(tmp_path: Path, text: str | None, what: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graft.cli.rank_candidates import lines
+from graft.cli.rank import lines
 from graft.cli.ranking import Places, Ranking, mean_ranks, names, rank_on_all, to_json, train_part
 from graft.core.errors import DataError, GraftError
 from graft.core.settings import Candidate, Params

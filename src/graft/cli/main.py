@@ -156,7 +156,7 @@ def rank_candidates(
 
     Each is scored on the training part of each data set, divided as params.yaml says.
     """
-    from graft.cli.rank_candidates import rank_candidates
+    from graft.cli.rank import rank_candidates
 
     _finish(lambda: rank_candidates(sources, json))
 
@@ -181,7 +181,7 @@ def promote(
     DVC keeps its files; in git it is committed, and tagged by GTO as a version in the stage `production`. A running
     service reloads it.
     """
-    from graft.cli.registry import promote_model
+    from graft.cli.promotion import promote_model
 
     _finish(lambda: promote_model(anyway))
 
@@ -193,7 +193,7 @@ def rollback(
     ] = None,
 ) -> None:
     """Put the previously promoted model back into use, byte for byte, without training."""
-    from graft.cli.registry import rollback_model
+    from graft.cli.promotion import rollback_model
 
     _finish(lambda: rollback_model(to))
 
@@ -203,7 +203,7 @@ def history(
     json: Annotated[bool, typer.Option("--json", help="print a JSON list, oldest first")] = False,
 ) -> None:
     """List promotions and rollbacks with the models' figures, newest first; the first is in use."""
-    from graft.cli.registry import show_history
+    from graft.cli.promotion import show_history
 
     _finish(lambda: show_history(json))
 
@@ -216,7 +216,7 @@ def publish(
     ] = None,
 ) -> None:
     """Push data, the production model and all models before it to the DVC remote."""
-    from graft.cli.registry import publish_versions
+    from graft.cli.promotion import publish_versions
 
     _finish(lambda: publish_versions(to))
 
@@ -224,7 +224,7 @@ def publish(
 @registry_app.command()
 def verify() -> None:
     """Read every object back from DVC's cache and the remote, and compare its hash; exit code 1 if one is damaged."""
-    from graft.cli.registry import verify_versions
+    from graft.cli.promotion import verify_versions
 
     _finish(verify_versions)
 

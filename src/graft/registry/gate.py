@@ -58,18 +58,13 @@ def read_metrics(path: Path) -> dict[str, Any]:
     Raises:
         GateError: the file is missing, or is not a JSON object.
     """
-    again = "run `.venv/bin/dvc repro --force evaluate`"
     try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise GateError(
-            "the model was not evaluated, so it cannot be packaged", where=path, remedy="run `.venv/bin/dvc repro`"
-        ) from None
-    except ValueError as error:
+        raise GateError("the model was not evaluated yet", where=path, remedy="run `.venv/bin/dvc repro`") from None
+    except (TypeError, ValueError) as error:
+        again = "run `.venv/bin/dvc repro --force evaluate`"
         raise GateError(f"the evaluation's figures cannot be read: {error}", where=path, remedy=again) from None
-    if not isinstance(metrics, dict):
-        raise GateError("the evaluation's figures are not a JSON object", where=path, remedy=again)
-    return metrics
 
 
 def choose_model(metrics: dict[str, Any], where: Path) -> tuple[Taken, dict[str, Any]]:

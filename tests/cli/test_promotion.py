@@ -73,7 +73,7 @@ def test_history_needs_neither_dvc_nor_torch(tmp_path: Path) -> None:
     write_json(tmp_path / "models" / "promotions.json", [{**ENTRY, "number": 1, "version": "a" * 12}])
     heavy = {"dvc", "torch", "pandas", "sklearn", "bentoml", "prefect"}
     code = (
-        "import sys; from graft.cli.registry import show_history; show_history(False); "
+        "import sys; from graft.cli.promotion import show_history; show_history(False); "
         f"print(*sorted({heavy!r} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

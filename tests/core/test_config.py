@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from graft.core.config import flatten, load_params, parse_params, with_built_in
+from graft.core.config import REMOVED, flatten, load_params, parse_params, with_built_in
 from graft.core.errors import ConfigError
 from graft.core.settings import Candidate, Gate, NamedPolicy, Params
 from graft.models.zoo.default_candidates import default_candidates
@@ -120,6 +120,14 @@ def test_a_mistake_is_named(change: Callable[[dict[str, Any]], None], message: s
     with pytest.raises(ConfigError) as caught:
         parse_params(values, "p")
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("key", REMOVED)
+def test_a_key_of_an_earlier_version_is_refused_with_what_to_write(key: str) -> None:
+    section, _, name = key.partition(".")
+    with pytest.raises(ConfigError) as caught:
+        parse_params({section: {name: 1} if name else {}}, "p")
+    assert (caught.value.what, caught.value.remedy) == (f"unknown key {key!r}", REMOVED[key])
 
 
 def test_a_bare_name_is_a_candidate() -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from flows.experiment import experiment
 from tests.flows.toy import Toy, make_toy
-from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -60,15 +59,6 @@ def rates(toy: Toy) -> set[int]:
                 if "data" in metric:
                     found.add(metric["data"]["rate"])
     return found
-
-
-def test_at_once_and_queued(project: Toy) -> None:
-    dvc(project, "exp", "run", "-S", "rate=2")
-    assert json.loads((project.root / "out.json").read_text()) == {"rate": 2}
-    dvc(project, "exp", "run", "--queue", "-S", "rate=3,4")
-    dvc(project, "exp", "run", "--run-all")
-    # A worker of the queue's own writes down what became of them.
-    assert until(lambda: rates(project) >= {2, 3, 4} and rates(project), 300) == {2, 3, 4}
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from flows.graph import changed_stages, run_stage, stages_in_order
+from flows.graph import run_stage, stages_in_order
 from graft.core.errors import GraftError
 from tests.flows.toy import Toy, reproduce
 
@@ -73,13 +71,6 @@ def test_a_stage_that_dies_without_a_message(toy: Toy, word: str, begins: str, e
     assert "reading in.txt" in message
 
 
-def test_what_is_missing_is_named(toy: Toy) -> None:
-    (toy.root / "in.txt").unlink()
-    assert changed_stages(toy.root, ["ingest", "select"]) == {"ingest", "select"}
-    with pytest.raises(GraftError, match=r"in\.txt"):
-        run_stage(toy.root, "ingest", print)
-
-
 def test_no_project_here(tmp_path: Path) -> None:
     with pytest.raises(GraftError) as caught:
         stages_in_order(tmp_path)
@@ -113,26 +104,3 @@ def test_a_stage_that_another_process_runs_is_refused_with_that_process(toy: Toy
         (toy.root / "wait").unlink()
         other.communicate(timeout=60)
     assert other.returncode == 0, "the other run must not be disturbed"
-
-
-def test_a_killed_run_leaves_nothing_in_the_way(toy: Toy) -> None:
-    (toy.root / "ingest.sh").write_text("echo reading in.txt; sleep 500; cp in.txt data.txt\n")
-    with subprocess.Popen(
-        [DVC, "repro"], cwd=toy.root, stdout=subprocess.PIPE, text=True, start_new_session=True
-    ) as other:
-        assert other.stdout is not None
-        while "reading" not in other.stdout.readline():
-            assert other.poll() is None
-        os.killpg(other.pid, signal.SIGKILL)  # with the stage, which would write later
-    (toy.root / "ingest.sh").write_text("cp in.txt data.txt\n")
-    assert reproduce(toy.root) == ALL_RAN
-
-
-@pytest.mark.parametrize("when", [1, 2_000_000_000])
-def test_a_clock_that_was_set_back_or_forward_hides_no_change(toy: Toy, when: int) -> None:
-    reproduce(toy.root)
-    toy.say("better")
-    os.utime(toy.root / "in.txt", (when, when))
-    assert reproduce(toy.root)["ingest"]
-    assert (toy.root / "data.txt").read_text() == "better\n"
-    assert not any(reproduce(toy.root).values())

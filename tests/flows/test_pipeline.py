@@ -148,15 +148,6 @@ def test_a_failed_stage_fails_its_task_and_the_flow_with_its_own_message(toy: To
     assert failed["ingest"].state.message == message
 
 
-def test_the_command_line_ends_in_one_message_and_exit_code_1(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
-    toy.say("bad")
-    assert main(["--root", str(toy.root)]) == 1
-    shown = capfd.readouterr()
-    assert shown.err.startswith("error: stage 'ingest' failed: the file holds a bad word\n  where: in.txt\n")
-    assert "Traceback" not in shown.err + shown.out
-    assert shown.err.count("a bad word") == 1
-
-
 def test_debug_shows_the_traceback(
     toy: Toy, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,13 +195,6 @@ def test_what_stages_print_is_in_prefects_logs(toy: Toy) -> None:
     with get_client(sync_client=True) as client:
         # They are sent every two seconds.
         until(lambda: "reading in.txt" in [item.message for item in client.read_logs(log_filter=chosen)])
-
-
-def test_the_server_can_be_imported() -> None:
-    """Prefect 3.8 breaks on newer versions of fastapi although pip finds nothing wrong."""
-    import prefect.server.api.server
-
-    assert prefect.server.api.server.API_ROUTERS
 
 
 def test_a_run_waits_for_another_and_says_so(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from flows.graph import run_stage
-from graft.core.errors import GraftError
 from tests.conftest import write_classes
 
 ROOT = Path(__file__).parents[2]
@@ -132,26 +130,6 @@ def test_a_source_that_is_an_output_is_refused_before_anything_is_deleted(projec
     )
 
 
-@pytest.mark.parametrize(
-    "spelling", ["data", ".", "data/raw/inner", "./reports/../data/raw", "{root}/data/raw", "linked"]
-)
-def test_above_below_and_however_it_is_spelled(project: Project, spelling: str) -> None:
-    before = put_photos(project.root / "data/raw/inner") | put_photos(project.root / "data/mine")
-    (project.root / "reports").mkdir()
-    (project.root / "linked").unlink(missing_ok=True)
-    (project.root / "linked").symlink_to(project.root / "data/raw")
-    source = spelling.format(root=project.root)
-    project.source(source)
-    done = project.dvc("repro")
-    (project.root / "linked").unlink()
-    assert before == hashes(project.root)
-    assert done.returncode != 0
-    assert (
-        "this holds data" if spelling in {"data", "."} else "this lies in data/raw, which graft writes"
-    ) in done.stderr
-    assert f"where: {Path(source)}\n" in done.stderr
-
-
 def test_a_folder_beside_the_outputs_is_taken(project: Project) -> None:
     put_photos(project.root / "data/mine")
     project.source("data/mine")
@@ -160,26 +138,6 @@ def test_a_folder_beside_the_outputs_is_taken(project: Project) -> None:
     put_photos(project.root / "data/pretraining")
     done = project.dvc("repro")
     assert "this lies in data/pretraining, which graft writes and replaces\n" in done.stderr
-
-
-def test_weights_in_an_output_are_refused(project: Project) -> None:
-    path = project.root / "models/finetuned/model.safetensors"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"the only copy")
-    project.source(
-        "digits", zoo={"candidates": [{"arch": "resnet18", "weights": "models/finetuned/model.safetensors"}]}
-    )
-    done = project.dvc("repro")
-    assert path.read_bytes() == b"the only copy"
-    assert "error: this lies in models/finetuned, which graft writes and replaces\n" in done.stderr
-
-
-def test_the_flow_refuses_with_the_same_words(project: Project) -> None:
-    before = put_photos(project.root / "data/raw")
-    project.source("data/raw")
-    with pytest.raises(GraftError, match="this lies in data/raw, which graft writes and replaces"):
-        run_stage(project.root, "locate", print)
-    assert before == hashes(project.root)
 
 
 def test_images_added_to_what_was_taken_in_stay_until_they_are_moved(project: Project) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -267,8 +266,3 @@ def test_metrics_that_cannot_be_read(tmp_path: Path, text: str | None, what: str
     assert refused.value.what.startswith(what)
     assert refused.value.where == str(path)
     assert refused.value.remedy is not None
-
-
-def test_metrics_are_read(tmp_path: Path) -> None:
-    (tmp_path / "metrics.json").write_text(json.dumps(GOOD))
-    assert read_metrics(tmp_path / "metrics.json") == GOOD

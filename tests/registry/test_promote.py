@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -43,16 +41,6 @@ def test_the_first_model_is_promoted_kept_committed_and_tagged(project: Project)
     assert (entry.data, entry.params, entry.commit) == ("d" * 64, "e" * 64, "f" * 40)
     assert entry.figures["accuracy_ci95"] == [0.87, 0.93] and entry.difference is None
     assert len(project.cache()) == 1 + len(list(project.workspace.promoted.iterdir()))
-
-
-@pytest.mark.slow
-def test_dvc_agrees_with_what_was_written(project: Project) -> None:
-    project.package(0)
-    promote(project.workspace)
-    assert json.loads(dvc(project.root, "status", "--json", "models/promoted.dvc").stdout) == {}
-    before = (project.root / "models/promoted.dvc").read_text()
-    dvc(project.root, "add", "models/promoted")
-    assert (project.root / "models/promoted.dvc").read_text() == before
 
 
 @pytest.mark.slow
@@ -192,23 +180,6 @@ def test_a_stage_that_was_assigned_by_hand_moves_nothing(project: Project) -> No
     gto.api.assign(str(project.root), "birds", "production", version="v1.0.0", force=True)
     gto.api.assign(str(project.root), "birds", "staging", version="v1.0.0", message="try it\n\non machine 2")
     assert [item.version for item in history(project.workspace)] == [version]
-
-
-def test_the_history_of_an_older_graft_goes_on(project: Project) -> None:
-    """It kept all records in models/promotions.json, and tagged each promotion as GTO does."""
-    first = project.package(0)
-    promote(project.workspace)
-    (entry,) = history(project.workspace)
-    git(project.root, "tag", "-d", "birds#production#1")
-    project.workspace.promotions.write_text(json.dumps([dataclasses.asdict(entry)]))
-    assert history(project.workspace) == (entry,)
-    project.package(1, 0.1)
-    promote(project.workspace)
-    rollback(project.workspace)
-    assert [(item.number, item.tag) for item in history(project.workspace)] == [
-        (1, "birds@v1.0.0"), (2, "birds@v2.0.0"), (3, "birds@v1.0.0"),
-    ]  # fmt: skip
-    assert version_of(project.workspace.promoted) == first
 
 
 def test_git_that_cannot_commit_is_refused_before_anything_changes(

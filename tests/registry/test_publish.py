@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,17 +112,6 @@ def test_the_configured_remote_is_taken_by_its_name_or_by_default(ready: Project
     dvc(ready.root, "remote", "add", "-d", "-q", "team", str(tmp_path / "team"))
     assert publish(ready.workspace).address == str(tmp_path / "team")
     assert publish(ready.workspace, "team").sent == 0
-
-
-def test_without_git(new_project: Callable[..., Project], remote: Path) -> None:
-    project = new_project("none")
-    for number in (0, 1):
-        project.package(number, 0.1)
-        promote(project.workspace)
-    publish(project.workspace, str(remote))
-    shutil.rmtree(project.root / ".dvc" / "cache")
-    rollback(project.workspace)
-    assert bytes_of(project.workspace.promoted)["model.json"] == bytes_of(project.trained[0])["model.json"]
 
 
 def test_whole_objects_are_counted(ready: Project, remote: Path) -> None:

@@ -55,14 +55,6 @@ def test_feedback_reaches_the_prediction_log(served_colours: tuple[str, Workspac
         client.feedback(answer.id, "yellow")
 
 
-def test_too_large_a_file(url: str, tmp_path: Path) -> None:
-    large = tmp_path / "large.png"
-    large.write_bytes(bytes(21 << 20))
-    with pytest.raises(DataError, match="larger than 20 MiB") as refused:
-        Client(url).predict(large)
-    assert refused.value.where == str(large)
-
-
 def test_command_prints_the_same_by_the_service_as_by_the_model(
     url: str, colours: Path, pictures: dict[str, Path]
 ) -> None:

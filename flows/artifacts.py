@@ -45,7 +45,6 @@ class ArtifactPublisher:
             (self._workspace.validation / "validation.json", _findings),
             (self._workspace.selection / "leaderboard.csv", _leaderboard),
             (self._workspace.evaluation / "metrics.json", _metrics),
-            (self._workspace.evaluation / "metrics.json", _transfer),
             (self._workspace.evaluation / "report.html", _report),
             (self._workspace.evaluation / "suspects.csv", _suspects),
         ):
@@ -119,27 +118,6 @@ def _rows(table: Path) -> list[dict[str, str]]:
 def _metrics(workspace: Workspace) -> None:
     rows = [{"figure": name, "value": value} for name, value in flat(read_metrics(workspace.evaluation / METRICS))]
     create_table_artifact(rows, key=_key(workspace, "metrics"), description="Figures on the test images")
-
-
-def _transfer(workspace: Workspace) -> None:
-    text = transfer_page(read_metrics(workspace.evaluation / METRICS).get("transfer") or {})
-    create_markdown_artifact(text, key=_key(workspace, "transfer"), description="Did transfer help?")
-
-
-def transfer_page(transfer: Mapping[str, Any]) -> str:
-    """The verdict as a heading, each comparison with its interval as a row, and what the source is to the target."""
-    lines = [f"# {transfer.get('verdict') or 'not tested'}", ""]
-    if transfer.get("reason"):
-        lines += [f"{transfer['reason']}", ""]
-    rows = [("test images", transfer), ("folds and seeds", transfer.get("folds") or {})]
-    known = [(name, found) for name, found in rows if found.get("difference") is not None]
-    if known:
-        lines += ["| compared on | accuracy over from scratch | 95% interval |", "|---|---|---|"]
-    for name, found in known:
-        low, high = found["difference_ci95"]
-        lines.append(f"| {name} | {found['difference']:+.3f} | {low:+.3f} to {high:+.3f} |")
-    said = (transfer.get("similarity") or {}).get("says")
-    return "\n".join([*lines, *(["", said] if said else []), ""])
 
 
 def _report(workspace: Workspace) -> None:

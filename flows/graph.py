@@ -6,7 +6,6 @@ The only module of the flows that touches DVC, by its public ``Repo`` and its co
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -18,6 +17,8 @@ from typing import Any
 from flows.command import run_command
 from flows.project import ProjectBusyError
 from graft.core.errors import GraftError, did_you_mean
+from graft.core.workspace import Workspace
+from graft.registry.dvc_repo import open_repo
 
 # How many lines of a stage's output explain its failure.
 TAIL_LINES = 20
@@ -156,27 +157,11 @@ def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, ChangedInput]
 @contextmanager
 def _repo(root: Path) -> Iterator[Any]:
     """DVC's repository in ``root``, its refusals as GraftError."""
-    from dvc.exceptions import DvcException, NotDvcRepoError
-    from dvc.lock import LockError
-    from dvc.repo import Repo
-    from dvc.scm import SCMError
-
-    remedies = {
-        NotDvcRepoError: "run from the project's folder, where dvc.yaml lies",
-        SCMError: "this is no git checkout: say so once with `.venv/bin/dvc config --local core.no_scm true`",
-    }
     if not root.is_dir():
         raise GraftError("there is no such folder", where=root)
-    logging.getLogger("dvc").setLevel(logging.WARNING)
-    try:
-        # DVC takes and gives paths relative to the current folder.
-        with contextlib.chdir(root), Repo() as repo:
-            yield repo
-    except LockError:
-        raise
-    except DvcException as error:
-        cause = f": {error.__cause__}" if error.__cause__ else ""
-        raise GraftError(f"{error}{cause}", where=root, remedy=remedies.get(type(error))) from error
+    # DVC takes and gives paths relative to the current folder.
+    with contextlib.chdir(root), open_repo(Workspace()) as repo:
+        yield repo
 
 
 def _content(dep: Any) -> str:

@@ -131,8 +131,7 @@ def _explain(error: ValidationError, where: Path | str) -> ConfigError:
     first = _most_telling(error)
     key = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        parent, _, name = key.rpartition(".")
-        remedy = REMOVED.get(key) or did_you_mean(name, _keys_at(parent))
+        remedy = REMOVED.get(key) or did_you_mean(key.rpartition(".")[2], _resolve(key)[0])
         return ConfigError(f"unknown key {key!r}", where=where, remedy=remedy)
     if first["type"] in {"missing", "missing_argument"}:
         return ConfigError(f"the key {key!r} is missing", where=where, remedy=f"add {key!r} to the file")
@@ -155,37 +154,25 @@ def _is_branch(part: object) -> bool:
 
 
 def _fields_of(kind: Any) -> dict[str, Any]:
-    return kind.__pydantic_fields__ if hasattr(kind, "__pydantic_fields__") else {}
+    return getattr(kind, "__pydantic_fields__", {})
 
 
-def _section(key: str) -> Any:
-    """The dataclass that a dotted key stands in; list indices are passed over."""
-    kind: Any = Params
-    for part in key.split("."):
-        if not part or part.isdigit():
-            continue
-        if part == "candidates":
-            kind = Candidate
-            continue
-        field = _fields_of(kind).get(part)
-        if field is None:
-            return kind
-        if _fields_of(field.annotation):
-            kind = field.annotation
-    return kind
-
-
-def _keys_at(parent: str) -> list[str]:
-    return list(_fields_of(_section(parent)))
+def _resolve(key: str) -> tuple[dict[str, Any], Any, str]:
+    """The keys that could stand at the end of a dotted key, the last field on its way, and the key of that."""
+    fields, field, known = _fields_of(Params), None, list[str]()
+    for part in filter(None, key.split(".")):
+        if not part.isdigit():
+            if part not in fields:  # an unknown key, or an entry of a mapping
+                break
+            field = fields[part]
+            fields = _fields_of(Candidate if part == "candidates" else field.annotation)
+        known.append(part)
+    return fields, field, ".".join(known)
 
 
 def _meaning(key: str) -> str | None:
-    parent, _, name = key.rpartition(".")
-    names = [part for part in key.split(".") if not part.isdigit()]
-    field = _fields_of(_section(parent)).get(name) or _fields_of(_section(".".join(names[:-1]))).get(names[-1])
-    if field is None and parent:
-        return _meaning(parent)  # an entry of a mapping: what the whole of it means
-    return f"{key} is: {' '.join(field.description.split())}" if field is not None and field.description else None
+    _, field, known = _resolve(key)
+    return f"{known} is: {' '.join(field.description.split())}" if field is not None and field.description else None
 
 
 def flatten(params: Params) -> dict[str, Any]:

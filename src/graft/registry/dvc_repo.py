@@ -39,7 +39,7 @@ def open_repo(workspace: Workspace, config: Mapping[str, Any] | None = None) -> 
             yield repo
     except NotDvcRepoError:
         raise VersionError(
-            "this is no DVC project", where=root, remedy="run in the folder where dvc.yaml lies"
+            "this is no DVC project", where=root, remedy="run from the project's folder, where dvc.yaml lies"
         ) from None
     except SCMError:
         raise VersionError(

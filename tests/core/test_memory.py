@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from graft.core.exit_code import exit_code
 from graft.core.memory import shortage
 
 
@@ -31,15 +30,3 @@ def test_what_is_really_raised_is_known() -> None:
 
 def test_other_failures_are_not_taken_for_it() -> None:
     assert [shortage(error) for error in (RuntimeError("boom"), OSError(28, "disk full"), ValueError())] == [None] * 3
-
-
-@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))])
-def test_a_user_is_told_what_to_take_less_of(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    def work() -> None:
-        raise error
-
-    assert exit_code(work) == 1
-    assert capsys.readouterr().err == (
-        "error: out of memory\n  remedy: end other programs, or take less at once: train.batch_size, compute.workers, "
-        "or a smaller network or size in zoo.candidates\n"
-    )

@@ -16,7 +16,6 @@ from graft.data.protected_paths import outputs_of, refuse_output
 from graft.data.sources.listing import SourceSpec
 from graft.data.sources.registry import list_source
 from graft.evaluation.external_data import read_external_data
-from graft.pipeline.execution.outputs import StageOutputs
 from tests.conftest import write_classes
 
 ROOT = Path(__file__).parents[2]
@@ -127,38 +126,3 @@ def test_a_table_whose_images_lie_in_an_output_is_refused(root: Path, tmp_path: 
         "path,label\n" + "".join(f"{path},{path.parent.name}\n" for path in files if "raw" not in path.parts)
     )
     assert len(list_source(SourceSpec("labels.csv", root, tmp_path)).samples) == 4, "a table beside the outputs is fine"
-
-
-def test_what_a_killed_run_left_is_moved_aside_and_not_lost(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    outputs = StageOutputs("tune", Path())
-    outputs.protect()
-    (root / "reports/tuning").mkdir(parents=True)
-    (root / "reports/tuning/best.json").write_text("half of a run")  # and the run is killed: `written` is not reached
-    outputs.protect()
-    assert not (root / "reports/tuning/best.json").exists()
-    (aside,) = (root / ".graft/set aside").iterdir()
-    assert (aside / "reports/tuning/best.json").read_text() == "half of a run"
-    assert capsys.readouterr().err == (
-        "tune: the run before was killed, so reports/tuning/best.json, which it or you left, is moved to "
-        f"{aside.relative_to(root)}; delete that where nothing is yours\n"
-    )
-    (root / "reports/tuning/best.json").write_text("a whole run")
-    outputs.written()
-    outputs.protect()
-    outputs.written()
-    assert (root / "reports/tuning/best.json").read_text() == "a whole run", "what graft wrote is graft's"
-
-
-def test_a_record_that_cannot_be_read_gives_nothing_away(root: Path) -> None:
-    (root / "reports/tuning").mkdir(parents=True)
-    (root / "reports/tuning/mine.txt").write_text("mine")
-    (root / ".graft/outputs").mkdir(parents=True)
-    (root / ".graft/outputs/tune.json").write_text("{")
-    with pytest.raises(DataError) as caught:
-        StageOutputs("tune", Path()).protect()
-    assert caught.value.message() == (
-        "the stage 'tune' replaces reports/tuning, and graft did not write what lies there: reports/tuning/mine.txt\n"
-        "  where: reports/tuning\n"
-        "  remedy: move what is yours to a folder of its own, for instance data/mine, and name that as data.source; "
-        "where nothing of it is yours, delete reports/tuning"
-    )

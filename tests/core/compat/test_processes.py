@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOBODY = 2**22 + 1  # no process has this number: Linux gives none above 2^22
 ASK = (
     "import sys; from graft.core.compat.processes import end_with_parent; "

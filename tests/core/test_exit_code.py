@@ -1,7 +1,8 @@
-"""A closed pipe ends a command quietly; what else breaks is still told."""
+"""What a command raises is one message and an exit code; a closed pipe ends it quietly."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -51,3 +52,15 @@ def test_another_broken_connection_is_told(capfd: pytest.CaptureFixture[str]) ->
 
     assert exit_code(ask) == 1
     assert "error: unexpected BrokenPipeError" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))])
+def test_a_user_is_told_what_to_take_less_of(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    def work() -> None:
+        raise error
+
+    assert exit_code(work) == 1
+    assert capsys.readouterr().err == (
+        "error: out of memory\n  remedy: end other programs, or take less at once: train.batch_size, compute.workers, "
+        "or a smaller network or size in zoo.candidates\n"
+    )

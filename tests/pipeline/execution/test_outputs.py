@@ -1,4 +1,4 @@
-"""Files in the outputs of a stage that are the user's, also after a kill (by `dvc repro`: tests/pipeline/test_user_data.py)."""
+"""Files in the outputs of a stage that are the user's, also after a kill."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def _findings(workspace: Workspace) -> None:
 
 
 def _urgency(finding: Mapping[str, Any]) -> int:
-    """Broken ones first, and of those what is critical."""
+    """Sort key: failed expectations first, by severity."""
     return 3 if finding["success"] else ["critical", "quarantine", "warning"].index(finding["severity"])
 
 
@@ -142,7 +142,7 @@ def _suspects(workspace: Workspace) -> None:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested figures as ``a.b.c`` and a value that a table can hold; lists become text, NaN becomes nothing."""
+    """Flatten nested figures to ``a.b.c`` and a cell's value; lists become text, NaN becomes None."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flat(value, f"{prefix}{name}.")

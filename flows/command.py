@@ -1,4 +1,4 @@
-"""A command as a process group: its output line by line while it runs, and no process of it left when it is stopped."""
+"""Runs a command as a process group: output line by line, and all its processes ended when it is stopped."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _decoded(line: bytes) -> str:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Interrupt the group as Ctrl-C would, and kill what is left of it after the grace."""
+    """Interrupt the group as Ctrl-C would, and kill it after the grace period."""
     for number in (signal.SIGINT, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)

@@ -1,4 +1,4 @@
-"""Deploy to the Prefect server what runs by itself: ``python -m flows.deployments`` (``make deploy``).
+"""Creates work pool, deployments and automations on the Prefect server: ``python -m flows.deployments``.
 
 prefect.yaml has the deployments, schedules, limits and triggers. Added here is what it cannot say: the work pool, and
 the automations that are no deployment's.
@@ -60,7 +60,7 @@ def deploy(project: Path) -> list[str]:
 
 
 def heartbeat_automation() -> AutomationCore:
-    """Prefect's own way of ending runs whose heartbeats (one in three minutes) stopped: their machine may be gone.
+    """Mark a run as crashed whose heartbeats (one in three minutes) stopped: its machine may be gone.
 
     Of training runs alone: the others take seconds, and their first heartbeat may come after their end.
     """

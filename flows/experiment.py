@@ -1,4 +1,4 @@
-"""The flow that tries other settings: a DVC experiment in a copy of the project, which leaves the project as it is."""
+"""The flow that runs a DVC experiment with other settings in a copy of the project."""
 
 from __future__ import annotations
 

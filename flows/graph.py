@@ -41,7 +41,7 @@ class DvcStage:
 
 @dataclass(frozen=True)
 class ChangedInput:
-    """How an input of a stage differs from what the stage ran on last.
+    """The change of a stage's input since the stage's last run.
 
     Attributes:
         how: new, modified, deleted, or settings.
@@ -123,7 +123,7 @@ def run_dvc(root: Path, failure: str, on_line: Callable[[str], None], *arguments
 
 
 def changed_inputs(root: Path, stages: Sequence[str]) -> dict[str, ChangedInput]:
-    """Which inputs of ``stages`` are not what they were when these ran last, by path; what stages make is no input.
+    """Inputs of ``stages`` that changed since their last run, by path; outputs of other stages are not counted.
 
     DVC compares files by their place, size and time, and reads only what those say is changed: asking is cheap.
 

@@ -1,4 +1,4 @@
-"""The flow that compares what the service was asked with what the model was trained on (graft.monitoring)."""
+"""The flow that checks the service's requests for drift from the training data (graft.monitoring)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A project's identity on a Prefect server that knows several, its events, and the lock that runs hold in turn."""
+"""A project's identity on a shared Prefect server, its events, and the lock that its runs take in turn."""
 
 from __future__ import annotations
 

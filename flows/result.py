@@ -1,4 +1,4 @@
-"""What a run has come to, in a few lines: printed at the end of ``make demo`` and of the flow."""
+"""The summary of a run, printed at the end of ``make demo`` and of the flow."""
 
 from __future__ import annotations
 

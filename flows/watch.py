@@ -1,4 +1,4 @@
-"""The flow that looks whether the user's data changed since the last run took it in, and has it trained on.
+"""The flow that trains again when the user's data changed since the last ingest.
 
 It asks DVC, which compares places, sizes and times and so reads no image that is as it was.
 """
@@ -31,7 +31,7 @@ CODE = "src/"
 
 @dataclass(frozen=True)
 class DataChange:
-    """Data that is not as the last run took it in.
+    """A change of the user's data since the last ingest.
 
     Attributes:
         description: which inputs changed, and what that means in images.
@@ -83,7 +83,7 @@ def watch(root: str = ".", deployment: str | None = None) -> State[Any]:
 
 
 def data_change(workspace: Workspace) -> DataChange | None:
-    """What is not as the last run took it in; None where all is.
+    """The change of the user's data since the last ingest; None if there is none.
 
     Raises:
         ProjectBusyError: a run is taking the data in.

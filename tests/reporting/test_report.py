@@ -16,7 +16,7 @@ import pytest
 
 from graft.evaluation.evaluation import Evaluation, metrics, write_tables
 from graft.metrics import formatting
-from graft.reporting.blocks import EmbeddedImage, Exhibit
+from graft.reporting.blocks import EmbeddedImage, GalleryItem
 from graft.reporting.context import ReportContext, pictures
 from graft.reporting.figures import plots
 from graft.reporting.figures.gallery import thumbnail, worst_mistakes
@@ -67,7 +67,9 @@ def _full(found: Evaluation, folder: Path) -> ReportContext:
     (folder / "scores.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
     src = "data:image/png;base64,AA"
     lines = ((("bee", "said"), (" 97.0% sure", "")), (("ant/1.png", "muted"),))
-    mistake = Exhibit((EmbeddedImage(src, "Test image ant/1.png"), EmbeddedImage(src, "Where the model looked")), lines)
+    mistake = GalleryItem(
+        (EmbeddedImage(src, "Test image ant/1.png"), EmbeddedImage(src, "Where the model looked")), lines
+    )
     shown = pictures(folder)
     return dataclasses.replace(context_of(found), selection=shown, training=shown, mistakes=(mistake,))
 

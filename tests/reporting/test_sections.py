@@ -27,7 +27,7 @@ from graft.inference.predictor import Predictor
 from graft.metrics.formatting import area
 from graft.models.backbone import build_network
 from graft.models.preprocessing import Geometry, Preprocessing
-from graft.reporting.blocks import EmbeddedImage, Exhibit
+from graft.reporting.blocks import EmbeddedImage, GalleryItem
 from graft.reporting.context import ReportContext
 from graft.reporting.figures import plots
 from graft.reporting.figures.gallery import overlay, show_mistakes
@@ -63,9 +63,9 @@ def _filled(found: Evaluation) -> ReportContext:
     picture = EmbeddedImage(noise, "noise")
     return dataclasses.replace(
         context_of(found),
-        mistakes=(Exhibit((picture, picture), ()),) * 12,
+        mistakes=(GalleryItem((picture, picture), ()),) * 12,
         suspects=LabelIssues((DOUBT,) * 500, 5000),
-        label_issue_pictures=(Exhibit((picture,), ()),) * 12,
+        label_issue_pictures=(GalleryItem((picture,), ()),) * 12,
         slices=(WEAK, FINE, TINY) * 60,
     )
 

@@ -86,7 +86,7 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
 
 
 def model_facts(folder: Path, predictor: Any) -> dict[str, Any]:
-    """Which model it is, as JSON."""
+    """Identity, size and cost of the model, as JSON."""
     from graft.models.flops import cost_of
 
     artifact = predictor.artifact

@@ -1,4 +1,4 @@
-"""From what a user names on the command line to image files: files, folders, patterns, and ``-`` for a list."""
+"""Resolves names on the command line to image files: files, folders, patterns, and ``-`` for a list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same candidates on several data sets: which would be best where, and which is good everywhere."""
+"""Ranks the candidates of params.yaml on several data sets, by the score of a linear probe."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Places:
-    """Where things are: what relative paths start at, source models, what is kept, and room for built-in data."""
+    """Folders: root of relative paths, source models, cache, and scratch space for built-in data."""
 
     root: Path
     sources: Path
@@ -97,7 +97,7 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
 
 
 def candidates_of(params: Params) -> tuple[Candidate, ...]:
-    """Those of params.yaml; for ``auto``, which differs from data set to data set, those that suit photographs."""
+    """The candidates of params.yaml; for ``auto``, which depends on the data, those for photographs."""
     return params.zoo.candidates or default_candidates("natural", 224)
 
 
@@ -132,7 +132,7 @@ def _said(item: CandidateResult | Failed, scorer: Scorer) -> str:
 def rank_on_all(
     sources: Sequence[str], params: Params, places: Places, say: Callable[[str], None]
 ) -> tuple[Ranking, ...]:
-    """Probe every candidate on every data set; what is kept of earlier runs is not computed again."""
+    """Probe every candidate on every data set; features in the cache are not computed again."""
     return tuple(
         rank_on(source, params, dataclasses.replace(places, scratch=places.scratch / str(number)), say)
         for number, source in enumerate(sources)

@@ -1,4 +1,4 @@
-"""`graft weights fetch`: have weights on this machine before it is without a network."""
+"""`graft weights fetch`: download weights for use without a network."""
 
 from __future__ import annotations
 

@@ -64,13 +64,13 @@ def list_zoo(pattern: str, as_json: bool) -> None:
 
 @cache
 def published() -> dict[str, Any]:
-    """What the file says: ``names``, how many there are, and the ``rows``; none where other versions are installed."""
+    """The table of published.json: ``names`` (a count) and ``rows``; empty where other versions are installed."""
     table: dict[str, Any] = json.loads((files("graft.models.zoo") / _FILE).read_text(encoding="utf-8"))
     return table if table["versions"] == _versions() else {"names": 0, "rows": {}}
 
 
 def tabulate() -> dict[str, Any]:
-    """What stands in the file, looked up."""
+    """The content of published.json, computed from the libraries."""
     from urllib.parse import urlparse
 
     from graft.core.compat.torchvision import models

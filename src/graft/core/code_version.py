@@ -1,4 +1,4 @@
-"""Hashes of graft's own code and of image decoders: what is kept from run to run is kept under them."""
+"""Hashes of graft's code and versions of the image decoders, which are part of every cache key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 
 def code_of(patterns: Iterable[str], package: Path = _PACKAGE) -> list[str]:
-    """Path and SHA-256 of every file of code that one of ``patterns`` fits, such as ``zoo/*.py``.
+    """Path and SHA-256 of every source file that matches one of ``patterns``, such as ``zoo/*.py``.
 
     Args:
         patterns: relative to ``package``, sorted within each.
@@ -30,7 +30,7 @@ def code_of(patterns: Iterable[str], package: Path = _PACKAGE) -> list[str]:
 
 
 def decoders() -> list[str]:
-    """Pillow's version, and those of the libraries by which it decodes."""
+    """Versions of Pillow and of the libraries it decodes with."""
     import PIL
     import pillow_heif
     from PIL import features

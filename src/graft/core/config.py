@@ -77,7 +77,7 @@ def with_built_in(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _under(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
-    """``values``, and of ``others`` what is not in it, section by section."""
+    """``values``, completed by ``others`` where keys are missing, section by section."""
     laid: dict[str, Any] = {**others, **values}
     for key, other in others.items():
         if isinstance(other, dict) and isinstance(laid[key], dict):
@@ -127,7 +127,7 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _explain(error: ValidationError, where: Path | str) -> ConfigError:
-    """One message for the first thing that is wrong: its key, what was found, and what would be right."""
+    """The first error as one message: its key, the value that was found, and what is allowed."""
     first = _most_telling(error)
     key = ".".join(str(part) for part in first["loc"] if not _is_branch(part))
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
@@ -144,7 +144,7 @@ def _explain(error: ValidationError, where: Path | str) -> ConfigError:
 
 
 def _most_telling(error: ValidationError) -> Any:
-    """Of a union's several complaints take the one that saw the most specific value."""
+    """Of the errors of a union's branches, the one about an unknown key if there is one."""
     return max(error.errors(include_url=False), key=lambda item: item["type"] in {"unexpected_keyword_argument"})
 
 

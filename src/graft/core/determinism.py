@@ -39,7 +39,7 @@ def available_cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def _quota(cgroups: Path) -> float:
-    """Cores' worth of time that the control group grants, by the files of its second or its first version."""
+    """The CPU quota of the control group (cgroup v2, else v1), in cores."""
     try:
         quota, period = (cgroups / "cpu.max").read_text().split()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What a user reads when the work is refused: what happened, where, and what to do about it."""
+"""Errors that name what is wrong, where, and the remedy."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ class TrainingError(GraftError):
 
 
 class WorkerKilledError(GraftError):
-    """A process that worked for another and was killed, as happens when memory runs out."""
+    """A worker process that was killed, as happens when memory runs out."""
 
 
 class ServiceError(GraftError):
-    """A service that cannot be asked: not there, busy, failing, or not willing."""
+    """A service that cannot be used: unreachable, busy, failing, or refusing the key."""
 
 
 class GateError(GraftError):
@@ -75,7 +75,7 @@ class VersionError(GraftError):
 
 
 def each(items: Iterable[T], work: Callable[[T], object], refusal: type[GraftError] = GraftError) -> None:
-    """Do ``work`` on every item, those after a refused one too; all refusals but the last are printed.
+    """Call ``work`` on every item; errors of the class ``refusal`` do not stop it, and all but the last are printed.
 
     Raises:
         GraftError: the last refusal.
@@ -93,7 +93,7 @@ def each(items: Iterable[T], work: Callable[[T], object], refusal: type[GraftErr
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The known names most like ``name``, best first; empty when none is alike."""
+    """The known names most similar to ``name``, best first; empty when none is similar."""
     return difflib.get_close_matches(name, list(known), n=count, cutoff=0.5)
 
 

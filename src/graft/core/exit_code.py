@@ -58,7 +58,7 @@ def stdout_is_closed() -> bool:
 
 
 def _discard_stdout() -> None:
-    """Send what is still written to standard output nowhere: the interpreter's end would complain of it."""
+    """Redirect standard output to the null device, so that the interpreter's last flush does not fail."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

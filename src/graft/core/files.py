@@ -1,4 +1,4 @@
-"""Writing files and folders so that nothing half-written is ever left: beside, fsync, rename."""
+"""Atomic writes of files and folders: write beside, fsync, rename."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RENAME_EXCHANGE = 2
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; on success it takes ``path``'s place, else it goes."""
+    """Yield a temporary path beside ``path``; on success it replaces ``path``, else it is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix is kept: writers such as matplotlib choose the format by it.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
@@ -48,7 +48,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_dir(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``path`` to fill; on success it takes ``path``'s place, else it goes.
+    """Yield an empty temporary folder beside ``path``; on success it replaces ``path``, else it is deleted.
 
     Where ``path`` is a link to a folder, as to another disk, that folder is replaced and the link stays.
 
@@ -92,7 +92,7 @@ def _names(folder: Path) -> set[str]:
 
 
 def _put_in_place(beside: Path, path: Path) -> None:
-    """Swap ``beside`` in, on Linux in one step, so that whoever looks sees the old folder or the new one.
+    """Replace the folder, on Linux in one step, so that readers see the old folder or the new one.
 
     Elsewhere a folder cannot be renamed over a full one, so the old one steps aside first.
     """
@@ -108,7 +108,7 @@ def _put_in_place(beside: Path, path: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Let two paths change places at once; False where the system or the file system cannot."""
+    """Exchange two paths atomically; False where the system or the file system cannot."""
     if sys.platform != "linux":
         return False
     try:

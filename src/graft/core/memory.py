@@ -1,4 +1,4 @@
-"""Memory that ran out: told from other failures, said in a few words, and given back."""
+"""Recognises out-of-memory errors of PyTorch, NumPy, Python and Linux, and frees memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ASKED_FOR = re.compile(r"(?:tried to allocate|allocate)\s+([\d.]+)\s*([KMGTPE]i
 
 
 def shortage(error: BaseException) -> str | None:
-    """What was asked for when memory ran out, in a few words; None where ``error`` is about something else."""
+    """A short description of an out-of-memory error, with the amount asked for; None for other errors."""
     text = str(error)
     if not isinstance(error, MemoryError) and not _RAN_OUT.search(text):
         return None
@@ -26,7 +26,7 @@ def _amount(number: str, unit: str) -> str:
 
 
 def free_memory() -> None:
-    """Give back what nothing uses any more, on a GPU too."""
+    """Collect garbage and empty CUDA's cache."""
     import torch
 
     gc.collect()

@@ -202,7 +202,7 @@ def read_bytes(file: StoredFile) -> bytes:
 
 
 def open_file(file: StoredFile) -> BinaryIO:
-    """Open a file, or what a tar file holds of it, for reading.
+    """Open a loose or packed file for reading.
 
     Raises:
         DataError: the tar file no longer holds it.
@@ -212,5 +212,5 @@ def open_file(file: StoredFile) -> BinaryIO:
 
 
 def size_of(file: StoredFile) -> int:
-    """Bytes of an image file. Raises OSError where a loose one cannot be asked."""
+    """Size of an image file in bytes. Raises OSError as ``Path.stat`` does."""
     return file.size if isinstance(file, PackedFile) else file.stat().st_size

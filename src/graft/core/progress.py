@@ -1,4 +1,4 @@
-"""Progress bars for work that takes longer than a moment: on stderr, and silent where nobody watches."""
+"""Progress bars on stderr; silent where that is no terminal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def track(items: Iterable[T], description: str, total: int | None = None, unit: 
 
 
 def rate_column(unit: str) -> ProgressColumn:
-    """How many items a second are done, such as ``12.3 steps/s``; empty before it is known."""
+    """A column with the rate, such as ``12.3 steps/s``; empty before it is known."""
     from rich.progress import ProgressColumn
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""No tool that graft uses may report to its maker: the switches of all of them, set in one place and early."""
+"""Switches the telemetry of every tool off, in one place."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ SWITCHES = {
 
 
 def switch_off() -> None:
-    """Set every switch that the user has not set; call it before a tool is imported, for most read it only then."""
+    """Set every switch that the user has not set. Call it before a tool is imported: most read it then."""
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)

@@ -107,6 +107,6 @@ class Workspace:
 
 
 def user_cache() -> Path:
-    """Where what serves all workspaces is kept: ``GRAFT_CACHE``, else ``graft`` in the user's cache folder."""
+    """The cache shared by all projects: ``GRAFT_CACHE``, else ``graft`` in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("GRAFT_CACHE") or Path(home) / "graft")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_repo(workspace: Workspace, config: Mapping[str, Any] | None = None) -> Iterator[Repo]:
-    """The DVC repository of the project; what goes wrong inside the block is raised as one message.
+    """Open the project's DVC repository; errors inside the block are raised as VersionError.
 
     Args:
         workspace: the project.
@@ -58,7 +58,7 @@ def open_repo(workspace: Workspace, config: Mapping[str, Any] | None = None) -> 
 
 
 def _text(error: BaseException) -> str:
-    """The message, with those of its causes that add something."""
+    """The error's message, with those of its causes."""
     texts = [str(error) or type(error).__name__]
     while (error := error.__cause__ or error.__context__) is not None:  # type: ignore[assignment]
         if str(error) and not any(str(error) in text for text in texts):
@@ -98,5 +98,5 @@ def versions_file(workspace: Workspace, versions: Mapping[str, str]) -> Iterator
 
 
 def path_of(version: str) -> str:
-    """Where a model of the history is to DVC; nothing is written there."""
+    """The path of a model of the history in DVC's file system; nothing is written there."""
     return f".graft/versions/{version}"

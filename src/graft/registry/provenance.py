@@ -1,4 +1,4 @@
-"""What a model was made from, as three short texts that go with it: its data, its settings, and the code's commit."""
+"""Provenance of a model: hashes of its data and settings, and the commit of the code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CODE = ("src", "dvc.yaml", "params.yaml")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a model comes from.
+    """Provenance of a model.
 
     Attributes:
         data: SHA-256 of every image's path, label, side and content; None where the data at hand is not the model's.

@@ -1,4 +1,4 @@
-"""What a section of the report is made of; html.py and model_card.py know how to show each kind."""
+"""Building blocks of the report's sections; html.py and model_card.py render each kind."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class EmbeddedImage:
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class GalleryItem:
     """Pictures side by side (a text where there is none), and lines of caption: parts of (text, CSS class)."""
 
     frames: tuple[EmbeddedImage | str, ...]
@@ -102,7 +102,7 @@ class Gallery:
 
     title: str
     caption: str
-    items: tuple[Exhibit, ...]
+    items: tuple[GalleryItem, ...]
 
 
 @dataclass(frozen=True)

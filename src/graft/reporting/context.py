@@ -1,4 +1,4 @@
-"""What the report shows: the evaluation, and what other stages left."""
+"""The data of the report: the evaluation, and results of other stages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graft.evaluation.explain.label_issues import NOT_JUDGED, LabelIssues
-from graft.reporting.blocks import EmbeddedImage, Exhibit
+from graft.reporting.blocks import EmbeddedImage, GalleryItem
 from graft.reporting.figures.plots import draw_all
 from graft.tasks.registry import task_of
 
@@ -58,11 +58,11 @@ class ReportContext:
     selection: Sequence[EmbeddedImage] = ()
     training: Sequence[EmbeddedImage] = ()
     excluded: int | None = None
-    mistakes: Sequence[Exhibit] = ()
+    mistakes: Sequence[GalleryItem] = ()
     saliency: str = ""
     slices: tuple[Slice, ...] = ()
     suspects: LabelIssues = NOT_JUDGED
-    label_issue_pictures: Sequence[Exhibit] = ()
+    label_issue_pictures: Sequence[GalleryItem] = ()
     agreement: Sequence[str] = ()
     task: Task[Any] = field(default_factory=lambda: task_of("auto"))
 

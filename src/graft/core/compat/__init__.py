@@ -1,1 +1,1 @@
-"""Imports of libraries that need care on some machines."""
+"""Workarounds for libraries and operating systems: torchvision, OpenMP, process groups."""

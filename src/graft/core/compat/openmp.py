@@ -1,4 +1,4 @@
-"""How torch's threads wait for one another: not long, so that graft stays quick on a machine that others use too.
+"""Limits how long idle OpenMP threads spin, so that training stays fast on a machine that is shared.
 
 GNU OpenMP, which torch and scikit-learn compute with, lets a thread that has nothing to do spin 300,000 times before it
 sleeps. While the thread it waits for has no core, because another program has it, that only takes cores away. Measured
@@ -14,13 +14,13 @@ SPIN_COUNT = "5000"
 
 
 def wait_briefly() -> None:
-    """Set the count, unless the user has said how to wait; call it before torch is imported, which reads it then."""
+    """Set the spin count unless the user has set a wait policy. Call it before torch is imported."""
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
 def variables_for(threads: int) -> dict[str, str]:
-    """What linear algebra (OpenBLAS, MKL) and OpenMP read when they are loaded: how many threads they may use.
+    """Environment variables that limit the threads of OpenMP, OpenBLAS and MKL, which read them when loaded.
 
     Results can differ in the last bits with that count, so it is set where ``compute.threads`` is.
     """
@@ -28,7 +28,7 @@ def variables_for(threads: int) -> dict[str, str]:
 
 
 def compute_alone() -> None:
-    """Have NumPy's matrix products done by whoever asks for them; call it before NumPy is imported.
+    """Run NumPy's matrix products on one thread. Call it before NumPy is imported.
 
     In a service each request has a thread of its own already, and a product that is spread over all cores waits for the
     others' requests.

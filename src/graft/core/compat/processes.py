@@ -1,4 +1,4 @@
-"""Processes that end with the one that started them, however that ends."""
+"""Ends a process together with its parent, however that ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only door to torchvision: every import of it goes through here, because of CPU builds of torch.
+"""The only import of torchvision, with a workaround for CPU builds of torch.
 
 torchvision's wheel on PyPI is built against CUDA builds of torch. On a CPU build its C++ library does not
 load, and the package then fails to import because two operators it wants to describe do not exist. Where the

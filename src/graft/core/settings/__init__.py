@@ -1,4 +1,4 @@
-"""What can be set: params.yaml as frozen dataclasses, a module for each group of sections.
+"""The settings of params.yaml as frozen dataclasses, a module for each group of sections.
 
 To add a setting, add a field to its section, whose docstring says meaning and unit (messages quote it), and a line to
 params.yaml; the tests of the shipped file and of dvc.yaml's ``params`` notice what is missing.

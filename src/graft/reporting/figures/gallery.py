@@ -1,4 +1,4 @@
-"""Small pictures: the most confident mistakes with where the model looked, and training images of doubtful labels."""
+"""Thumbnails: the most confident mistakes with saliency maps, and training images with doubtful labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from graft.core.progress import track
 from graft.metrics.formatting import percent
 from graft.modalities.image.decode import decode
-from graft.reporting.blocks import EmbeddedImage, Exhibit
+from graft.reporting.blocks import EmbeddedImage, GalleryItem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,8 +36,8 @@ def worst_mistakes(held_out: HeldOutSet, probabilities: NDArray[np.float64], mos
 
 def show_mistakes(
     model: Predictor, folder: ImageFolder, held_out: HeldOutSet, probabilities: NDArray[np.float64]
-) -> tuple[tuple[Exhibit, ...], str]:
-    """The most confident mistakes with their saliency maps, and in a sentence how those came about.
+) -> tuple[tuple[GalleryItem, ...], str]:
+    """The most confident mistakes with their saliency maps, and the method of the maps in a sentence.
 
     Args:
         model: that made them; its classes may be in another order.
@@ -68,14 +68,14 @@ def show_mistakes(
             ((f"is {true} ({percent(float(p[held_out.labels[row]]))} sure)", ""),),
             ((path, "muted"),),
         )
-        shown.append(Exhibit((EmbeddedImage(thumbnail(folder / path), f"Test image {path}"), looked), lines))
+        shown.append(GalleryItem((EmbeddedImage(thumbnail(folder / path), f"Test image {path}"), looked), lines))
     return tuple(shown), attention.method
 
 
-def show_label_issues(folder: ImageFolder, suspects: Sequence[LabelIssue]) -> tuple[Exhibit, ...]:
+def show_label_issues(folder: ImageFolder, suspects: Sequence[LabelIssue]) -> tuple[GalleryItem, ...]:
     """Training images whose label is doubted. Raises DataError where one cannot be decoded."""
     return tuple(
-        Exhibit(
+        GalleryItem(
             (EmbeddedImage(thumbnail(folder / item.path), f"Training image {item.path}"),),
             (
                 ((f"labelled {item.given} ({percent(item.given_confidence)})", ""),),
@@ -93,7 +93,7 @@ def thumbnail(image: StoredFile) -> str:
 
 
 def overlay(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> str:
-    """The image in dim grey, and over it what spoke for the answer, from violet to yellow: a ``data:`` address.
+    """The image in dim grey with its saliency map over it, violet to yellow, as a ``data:`` address.
 
     The colours (matplotlib's ``plasma``) grow lighter with the heat, so that brightness alone tells them apart.
 

@@ -65,7 +65,7 @@ def short(name: str, most: int) -> str:
 
 
 def legend(axes: Any, columns: int = 2) -> None:
-    """Above the axes, where no point can lie under it."""
+    """Place the legend above the axes, where it hides no point."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)
 
 

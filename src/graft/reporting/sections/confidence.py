@@ -1,4 +1,4 @@
-"""Whether confidence can be believed: calibration, abstention and novelty on the test images."""
+"""Calibration, abstention and novelty detection on the test images."""
 
 from __future__ import annotations
 

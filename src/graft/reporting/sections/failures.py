@@ -1,4 +1,4 @@
-"""Where the model fails: mistakes, slices, doubtful training labels, classes, ranking."""
+"""Error analysis: mistakes, slices, doubtful training labels, figures per class, ROC and precision-recall."""
 
 from __future__ import annotations
 

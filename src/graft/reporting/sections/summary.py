@@ -199,7 +199,7 @@ def transfer_sentence(transfer: TransferComparison) -> str:
 
 
 def _control_budget(transfer: TransferComparison) -> str:
-    """What the control had; nothing where its card does not say."""
+    """The control's budget in words; empty where model.json does not say."""
     budget = transfer.budget
     if budget is None:
         return ""

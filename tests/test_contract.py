@@ -50,6 +50,8 @@ def test_every_stage_is_a_module_that_runs_itself(name: str) -> None:
     assert stage["cmd"] == f"exec ${{python}} -m graft.pipeline.{name}"
     module = importlib.import_module(f"graft.pipeline.{name}")
     assert callable(module.run)
+    # Which protects the user's files in the stage's outputs, those of this name in dvc.yaml.
+    assert f'raise SystemExit(run_stage("{name}", run' in Path(str(module.__file__)).read_text(encoding="utf-8")
     assert f"src/graft/pipeline/{name}.py" in stage["deps"]
 
 

@@ -15,7 +15,7 @@ from graft.core.errors import DataError
 from graft.data.ingest import ingested_table
 from graft.data.manifest import build_manifest, describe_file, usable
 from graft.data.sources.listing import Sample
-from graft.data.stats_cache import columns_of
+from graft.data.stats_cache import schema_of
 from graft.modalities.image.modality import ImageModality
 from graft.modalities.image.stats import ImageSample
 from tests.conftest import picture
@@ -49,7 +49,7 @@ def test_the_manifest_has_a_typed_row_for_every_file_however_many_processes(tmp_
     table, files = rows(tmp_path, 5)
     serial = build_manifest(table, files, IMAGE)
     pd.testing.assert_frame_equal(serial, build_manifest(table, files, IMAGE, workers=2))
-    assert serial.columns.tolist() == [*table.columns, *columns_of(IMAGE)]
+    assert serial.columns.tolist() == [*table.columns, *schema_of(IMAGE).names]
     assert serial["problems"].notna().tolist() == [False, True, False, False, False]
     assert usable(serial)["path"].tolist() == ["a/0.png", "a/2.png", "a/3.png", "a/4.png"]
     assert serial.dtypes[["width", "brightness", "mode"]].astype(str).tolist() == ["Int64", "float64", "str"]

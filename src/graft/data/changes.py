@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceChanges:
-    """Counts of new, gone and relabelled samples.
-
-    Attributes:
-        new: images that were not taken in.
-        gone: images that were, and are no more.
-        relabelled: images under the same name with another label.
-        held: images that the source holds now.
-    """
+    """How many images are new, gone, or of another label under the same name; and how many the source holds now."""
 
     new: int
     gone: int
@@ -33,12 +26,9 @@ class SourceChanges:
 
     def describe(self) -> str:
         """For people; where names and labels are as they were, files were changed in place."""
-        parts = [
-            f"{count:,} {word}"
-            for count, word in ((self.new, "new"), (self.gone, "gone"), (self.relabelled, "with another label"))
-            if count
-        ]
-        return f"{self.held:,} images, {', '.join(parts) if parts else 'some changed in place'}"
+        words = ((self.new, "new"), (self.gone, "gone"), (self.relabelled, "with another label"))
+        changed = ", ".join(f"{count:,} {word}" for count, word in words if count)
+        return f"{self.held:,} images, {changed or 'some changed in place'}"
 
     def brief(self) -> str:
         """Only what changed, such as ``997 new images``."""
@@ -61,10 +51,5 @@ def compare_with_ingested(params: Params, workspace: Workspace) -> SourceChanges
     if workspace.ingested.exists():
         table = pd.read_parquet(workspace.ingested, columns=["source", "label"])
         before = dict(zip(table["source"], table["label"], strict=True))
-    kept = now.keys() & before.keys()
-    return SourceChanges(
-        new=len(now.keys() - before.keys()),
-        gone=len(before.keys() - now.keys()),
-        relabelled=sum(now[name] != before[name] for name in kept),
-        held=len(now),
-    )
+    relabelled = sum(now[name] != before[name] for name in now.keys() & before.keys())
+    return SourceChanges(len(now.keys() - before.keys()), len(before.keys() - now.keys()), relabelled, len(now))

@@ -26,18 +26,13 @@ _VERSION_KEY = b"graft.stats"
 _SPARE = 200_000
 
 
-def columns_of(modality: Modality) -> dict[str, ColumnType]:
-    """The manifest's columns that follow from a file's bytes; everything can be missing."""
-    keys: dict[str, ColumnType] = {modality.fingerprint_column: "string", modality.near_key_column: "string"}
-    return {"bytes": "int64", "sha256": "string", **modality.statistics, **keys, "problems": "string"}
-
-
 def schema_of(modality: Modality) -> pa.Schema:
-    """The same as an Arrow schema."""
+    """The manifest's columns that follow from a file's bytes; everything can be missing."""
     import pyarrow as pa
 
-    types = {"int64": pa.int64(), "float64": pa.float64(), "string": pa.string()}
-    return pa.schema([pa.field(name, types[kind]) for name, kind in columns_of(modality).items()])
+    keys: dict[str, ColumnType] = {modality.fingerprint_column: "string", modality.near_key_column: "string"}
+    columns = {"bytes": "int64", "sha256": "string", **modality.statistics, **keys, "problems": "string"}
+    return pa.schema([pa.field(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
 
 
 def stats_version(modality: Modality) -> str:

@@ -98,8 +98,9 @@ PLANTED: dict[str, tuple[list[Row], list[tuple[int, str, str | None]]]] = {
 }
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.check)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.problem.check)
 def test_each_rule_finds_its_fault_and_nothing_else(rule: Any, images: Path) -> None:
+    rule = rule.problem
     rows, wanted = PLANTED[rule.check]
     path = write(images, GOOD + rows)
     found = broken(audit_table(path))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
-from graft.data.validation.drift import CHANCE, POINTS, Numbers, Shares, chance, distance
+from graft.data.validation.drift import CHANCE, POINTS, Numbers, Shares
 from graft.data.validation.drift import measure_drift as measure_drift_of
 from graft.modalities.image.modality import ImageModality
 from tests.data.validation.faults import clean_manifest, summarised
@@ -60,12 +60,12 @@ WORDS = st.lists(st.sampled_from(["L", "RGB", "CMYK", "P", "LA"]), min_size=1, m
 def test_the_distance_of_numbers_is_the_largest_gap_of_their_distribution_functions(
     first: list[float], second: list[float]
 ) -> None:
-    assert distance(numbers(first), numbers(second)) == pytest.approx(largest_gap(first, second), abs=1e-12)
+    assert numbers(first).distance(numbers(second)) == pytest.approx(largest_gap(first, second), abs=1e-12)
 
 
 @given(WORDS, WORDS)
 def test_the_distance_of_categories_is_the_largest_difference_of_any_event(first: list[str], second: list[str]) -> None:
-    assert distance(shares(first), shares(second)) == pytest.approx(largest_event(first, second), abs=1e-12)
+    assert shares(first).distance(shares(second)) == pytest.approx(largest_event(first, second), abs=1e-12)
 
 
 @pytest.mark.parametrize("count", [POINTS, POINTS + 1, 5_003])
@@ -78,7 +78,7 @@ def test_a_summary_of_quantiles_moves_the_distance_by_little(count: int, kind: s
     assert len(numbers(second).points) == POINTS
     # scipy has all the values.
     exact = ks_2samp(first, second, method="asymp").statistic
-    assert distance(numbers(first), numbers(second)) == pytest.approx(exact, abs=1 / POINTS)
+    assert numbers(first).distance(numbers(second)) == pytest.approx(exact, abs=1 / POINTS)
 
 
 @pytest.mark.parametrize("sizes", [(10, 10), (40, 500), (300, 300)])
@@ -88,9 +88,9 @@ def test_chance_alone_hardly_ever_counts(sizes: tuple[int, int]) -> None:
     weights = [0.5, 0.2, 0.1, 0.1, 0.05, 0.05]
     for _ in range(draws):
         first, second = (numbers(rng.normal(size=size)) for size in sizes)
-        beyond_numbers += distance(first, second) > chance(first, second)
+        beyond_numbers += first.distance(second) > first.chance(second)
         one, two = (shares(rng.choice(list("abcdef"), size, p=weights).tolist()) for size in sizes)
-        beyond_shares += distance(one, two) > chance(one, two)
+        beyond_shares += one.distance(two) > one.chance(two)
     # At most a thousandth is promised: of 400 draws more than 3 would be seen once in 1,300 such tests.
     assert CHANCE == 0.001
     assert beyond_numbers <= 3 and beyond_shares <= 3
@@ -98,14 +98,9 @@ def test_chance_alone_hardly_ever_counts(sizes: tuple[int, int]) -> None:
 
 def test_the_bound_is_not_so_wide_that_nothing_counts() -> None:
     first, second = numbers(np.zeros(100)), numbers(np.ones(100))
-    assert distance(first, second) == 1.0
-    assert chance(first, second) == pytest.approx(1.9495 * np.sqrt(0.02), abs=1e-4)
-    assert chance(shares(["a", "b"] * 100), shares(["a"] * 200)) == pytest.approx((0.5 + 1.8585) * 0.1, abs=1e-4)
-
-
-def test_numbers_and_categories_are_not_compared() -> None:
-    with pytest.raises(TypeError):
-        distance(numbers([1.0]), shares(["a"]))
+    assert first.distance(second) == 1.0
+    assert first.chance(second) == pytest.approx(1.9495 * np.sqrt(0.02), abs=1e-4)
+    assert shares(["a", "b"] * 100).chance(shares(["a"] * 200)) == pytest.approx((0.5 + 1.8585) * 0.1, abs=1e-4)
 
 
 @pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: feature.name)

@@ -46,23 +46,17 @@ def link_source(found: SourceListing, source: str, link: Path) -> str | None:
         Why changes of the data will not be noticed, or None where they will be.
     """
     relative = not Path(source).expanduser().is_absolute()
-    trouble = None
-    if found.watched is not None:
-        trouble = unwatchable_reason(found.watched)
-        if found.linked is not None:
-            trouble = f"{found.linked} was read through a link out of {found.watched}"
-    folder = None if trouble else found.watched
-    if folder is None:
-        _remove_link(link)
-        write_text(link / NOTE, _NOTHING)
-    else:
-        _set_link(link, folder, relative)
+    trouble = None if found.watched is None else unwatchable_reason(found.watched)
+    if found.linked is not None:
+        trouble = f"{found.linked} was read through a link out of {found.watched}"
     table = link.with_name(f"{link.name}.table")
-    if found.table is None:
-        _remove_link(table)
-        write_text(table, _NOTHING)
-    else:
-        _set_link(table, found.table, relative)
+    folder = None if trouble else found.watched
+    for place, target, note in ((link, folder, link / NOTE), (table, found.table, table)):
+        if target is None:
+            _remove_link(place)
+            write_text(note, _NOTHING)
+        else:
+            _set_link(place, target, relative)
     write_json(link.with_name(f"{link.name}.json"), {"source": source, "watched": trouble is None})
     return trouble
 

@@ -77,7 +77,8 @@ def divide(manifest: pd.DataFrame, params: Params, history: SplitHistory | None 
         # A camera that does not move makes near copies of unlike images; equal hashes are copies still.
         alone = group_rows(rows, 0)
         alike = _sizes(groups) > _sizes(alone)
-        if (alike.groupby(rows["label"]).mean() <= 0.5).all() or not _divides(rows, alone, params, history):
+        shares = rows.assign(alike=alike).groupby("label")["alike"].mean()
+        if (shares <= 0.5).all() or not _divides(rows, alone, params, history):
             raise
         raise DataError(
             f"{error.what}: {int(alike.sum())} of all {len(rows)} count as near copies, which stay together. Near"
@@ -91,12 +92,9 @@ def divide(manifest: pd.DataFrame, params: Params, history: SplitHistory | None 
         ) from None
 
 
-def _sizes(groups: NDArray[np.int64]) -> pd.Series:
+def _sizes(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """For each image the number of images in its group."""
-    import pandas as pd
-
-    numbers = pd.Series(groups)
-    return numbers.groupby(numbers).transform("size")
+    return np.bincount(groups)[groups]
 
 
 def _divides(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> bool:
@@ -110,9 +108,8 @@ def _divides(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, hist
 
 def _divide(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> DataSplit:
     """Divide usable rows, sorted by path, by their groups."""
-    given = bool(rows["split"].notna().any())
-    remembers = not given and params.data.split == "stratified"
-    chosen = _given(rows) if given else _chosen(rows, groups, params, history)
+    remembers = params.data.split == "stratified" and not rows["split"].notna().any()
+    chosen = _choose_test(rows, groups, params, history)
     pulled_in = _count(rows["label"][chosen.pulled_in_by_group])
     table = rows[["path", "label"]].assign(
         split=np.where(chosen.tested, "test", "train"), fold=np.int64(-1), group=groups
@@ -129,12 +126,11 @@ def _divide(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, histo
     return DataSplit(table, pulled_in, borrowed, history if remembers else None)
 
 
-def _given(rows: pd.DataFrame) -> TestSplit:
-    """The given test, with nothing added to it."""
-    return TestSplit((rows["split"] == "test").to_numpy(dtype=bool), np.zeros(len(rows), dtype=bool), {})
-
-
-def _chosen(rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None) -> TestSplit:
+def _choose_test(
+    rows: pd.DataFrame, groups: NDArray[np.int64], params: Params, history: SplitHistory | None
+) -> TestSplit:
+    if rows["split"].notna().any():
+        return TestSplit((rows["split"] == "test").to_numpy(dtype=bool), np.zeros(len(rows), dtype=bool), {})
     number = params.data.train_per_class
     for label, count in _count(rows["label"]).items():
         if number is not None and count <= number:

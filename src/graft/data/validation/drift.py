@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +43,39 @@ class Numbers:
     count: int
     points: tuple[float, ...]
 
+    @classmethod
+    def of(cls, values: pd.Series) -> Numbers:
+        """That of ``values``, none of which is missing."""
+        points = np.sort(values.to_numpy(dtype=np.float64))
+        if len(points) > POINTS:
+            # Each stands for an equal share of the images, and is one of their values, so that ties stay ties.
+            points = points[((np.arange(POINTS) + 0.5) * len(points) / POINTS).astype(np.int64)]
+        return cls(len(values), tuple(float(f"{point:.6g}") for point in points))
+
+    def distance(self, other: Numbers) -> float:
+        """The largest difference of the distribution functions, 0 to 1.
+
+        scipy.stats.ks_2samp gives the same number, but also a p-value that would take the quantiles for the images,
+        and it warns where a set holds one image.
+        """
+        places = np.union1d(self.points, other.points)
+        return float(np.abs(self._share_up_to(places) - other._share_up_to(places)).max())
+
+    def chance(self, other: Numbers) -> float:
+        """The distance that two sets of these sizes from one distribution exceed in at most ``CHANCE`` of cases."""
+        return _spread(self.count, other.count) * math.sqrt(math.log(2 / CHANCE) / 2)
+
+    def change(self, now: Numbers, values: pd.Series, unit: str) -> tuple[str, int]:
+        """The change to ``now`` in words, and the position of a typical one of the ``values`` that ``now`` is of."""
+        then, here = float(np.median(self.points)), float(np.median(now.points))
+        # A typical one: the extreme ones would show an outlier.
+        example = int(np.nanargmin(np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan) - here)))
+        return f"median {_number(then)}{unit} before, {_number(here)}{unit} now", example
+
+    def _share_up_to(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The distribution function at ``places``: the share of values that are not above."""
+        return np.searchsorted(self.points, places, side="right") / len(self.points)
+
 
 @dataclass(frozen=True)
 class Shares:
@@ -50,10 +83,41 @@ class Shares:
 
     counts: Mapping[str, int]
 
+    @classmethod
+    def of(cls, values: pd.Series) -> Shares:
+        """That of ``values``, none of which is missing."""
+        counts = values.astype(str).value_counts()
+        return cls({str(name): int(counts[name]) for name in sorted(counts.index)})
+
     @property
     def count(self) -> int:
         """Samples in all categories."""
         return sum(self.counts.values())
+
+    def distance(self, other: Shares) -> float:
+        """The total variation distance, 0 to 1."""
+        return sum(abs(change) for change in self._changes(other).values()) / 2
+
+    def chance(self, other: Shares) -> float:
+        """The distance that two sets of these sizes from one distribution exceed in at most ``CHANCE`` of cases."""
+        categories = len({*self.counts, *other.counts})
+        expected = math.sqrt(categories - 1) / 2 + math.sqrt(math.log(1 / CHANCE) / 2)
+        return _spread(self.count, other.count) * expected
+
+    def change(self, now: Shares, values: pd.Series, unit: str) -> tuple[str, int]:
+        """The change to ``now`` in words, and the position of one of the ``values`` whose category grew most."""
+        changes = self._changes(now)
+        most = sorted(changes, key=lambda name: -abs(changes[name]))[:3]
+        words = "; ".join(f"{name} {self._share(name):.1%} before, {now._share(name):.1%} now" for name in most)
+        grown = max(changes, key=lambda name: changes[name])
+        return words, int(np.flatnonzero(values.astype(str) == grown)[0])
+
+    def _share(self, name: str) -> float:
+        return self.counts.get(name, 0) / self.count
+
+    def _changes(self, now: Shares) -> dict[str, float]:
+        """By how much the share of each category grew."""
+        return {name: now._share(name) - self._share(name) for name in sorted({*self.counts, *now.counts})}
 
 
 Distribution = Numbers | Shares
@@ -90,21 +154,8 @@ def summarise(table: pd.DataFrame, features: Sequence[Feature]) -> dict[str, Dis
         if feature.is_in(table):
             values = feature.values(table).dropna()
             if len(values):
-                kept[feature.name] = _numbers(values) if feature.kind == "number" else _shares(values)
+                kept[feature.name] = Numbers.of(values) if feature.kind == "number" else Shares.of(values)
     return kept
-
-
-def _numbers(values: pd.Series) -> Numbers:
-    points = np.sort(values.to_numpy(dtype=np.float64))
-    if len(points) > POINTS:
-        # Each stands for an equal share of the images, and is one of their values, so that ties stay ties.
-        points = points[((np.arange(POINTS) + 0.5) * len(points) / POINTS).astype(np.int64)]
-    return Numbers(len(values), tuple(float(f"{point:.6g}") for point in points))
-
-
-def _shares(values: pd.Series) -> Shares:
-    counts = values.astype(str).value_counts()
-    return Shares({str(name): int(counts[name]) for name in sorted(counts.index)})
 
 
 def measure_drift(
@@ -119,67 +170,14 @@ def measure_drift(
     )
 
 
-def distance(before: Distribution, now: Distribution) -> float:
-    """Kolmogorov-Smirnov distance of numbers, or total variation distance of categories: 0 to 1."""
-    if isinstance(before, Numbers) and isinstance(now, Numbers):
-        return _largest_gap(before, now)
-    if isinstance(before, Shares) and isinstance(now, Shares):
-        return sum(abs(change) for change in _changes(before, now).values()) / 2
-    raise TypeError("numbers and categories cannot be compared")
+def _shift(feature: Feature, before: Any, now: Any, table: pd.DataFrame) -> Shift:
+    """The shift between two distributions of one kind."""
+    words, example = before.change(now, feature.values(table), feature.unit)
+    return Shift(feature.name, before.distance(now), before.chance(now), words, example)
 
 
-def chance(before: Distribution, now: Distribution) -> float:
-    """The distance that two sets of these sizes, drawn from one distribution, exceed in at most ``CHANCE`` of cases."""
-    spread = math.sqrt(1 / before.count + 1 / now.count)
-    if isinstance(before, Shares) and isinstance(now, Shares):
-        categories = len(set(before.counts) | set(now.counts))
-        return spread * (math.sqrt(categories - 1) / 2 + math.sqrt(math.log(1 / CHANCE) / 2))
-    return spread * math.sqrt(math.log(2 / CHANCE) / 2)
-
-
-def _largest_gap(before: Numbers, now: Numbers) -> float:
-    """The largest difference of the distribution functions.
-
-    scipy.stats.ks_2samp gives the same number, but also a p-value that would take the quantiles for the images, and
-    it warns where a set holds one image.
-    """
-    places = np.union1d(now.points, before.points)
-    return float(np.abs(_share_up_to(now, places) - _share_up_to(before, places)).max())
-
-
-def _share_up_to(numbers: Numbers, places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The distribution function at ``places``: the share of values that are not above."""
-    return np.searchsorted(numbers.points, places, side="right") / len(numbers.points)
-
-
-def _changes(before: Shares, now: Shares) -> dict[str, float]:
-    """By how much the share of each category grew."""
-    names = sorted(set(before.counts) | set(now.counts))
-    return {name: now.counts.get(name, 0) / now.count - before.counts.get(name, 0) / before.count for name in names}
-
-
-def _shift(feature: Feature, before: Distribution, now: Distribution, table: pd.DataFrame) -> Shift:
-    values = feature.values(table)
-    if isinstance(before, Shares) and isinstance(now, Shares):
-        changes = _changes(before, now)
-        most = sorted(changes, key=lambda name: -abs(changes[name]))[:3]
-        words = "; ".join(
-            f"{name} {before.counts.get(name, 0) / before.count:.1%} before, "
-            f"{now.counts.get(name, 0) / now.count:.1%} now"
-            for name in most
-        )
-        grown = max(changes, key=lambda name: changes[name])
-        example = int(np.flatnonzero(values.astype(str) == grown)[0])
-    elif isinstance(before, Numbers) and isinstance(now, Numbers):
-        then, here = _median(before), _median(now)
-        words = f"median {_number(then)}{feature.unit} before, {_number(here)}{feature.unit} now"
-        # A typical one: the extreme ones would show an outlier.
-        example = int(np.nanargmin(np.abs(values.to_numpy(dtype=np.float64, na_value=np.nan) - here)))
-    return Shift(feature.name, distance(before, now), chance(before, now), words, example)
-
-
-def _median(numbers: Numbers) -> float:
-    return float(np.median(numbers.points))
+def _spread(first: int, second: int) -> float:
+    return math.sqrt(1 / first + 1 / second)
 
 
 def _number(value: float) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from graft.data.validation.findings import FailingItem
 from graft.data.validation.tables import KEYS
-from graft.modalities.check_spec import CheckSpec, TableName
+from graft.modalities.check_spec import CheckSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,35 +19,32 @@ _NAMED = 3
 Explain = Callable[[str], str]
 
 
-@dataclass(frozen=True)
-class ValidatedTables:
-    """What a validation looked at: the tables that were validated, and every row of the manifest."""
+def failing_items(
+    check: CheckSpec, broken: Sequence[str], table: pd.DataFrame, rows: pd.DataFrame
+) -> tuple[FailingItem, ...]:
+    """What broke ``check``: files; of a class its first files; of a feature that drifted a typical sample.
 
-    tables: Mapping[TableName, pd.DataFrame]
-    rows: pd.DataFrame
-
-
-def failing_items(check: CheckSpec, broken: Sequence[str], evidence: ValidatedTables) -> tuple[FailingItem, ...]:
-    """What broke ``check``, given the keys of the rows that did.
-
-    These are files; of a class its first files; of a feature that drifted a typical sample. A class that only a model
-    knows has no file: its path is empty.
+    Args:
+        check: what was checked.
+        broken: the keys of the rows of ``table`` that broke it.
+        table: what it was checked on.
+        rows: the manifest, in which the files of classes are looked up. A class that only a model knows has no file:
+            its path is empty.
     """
-    table = evidence.tables[check.table].set_index(KEYS[check.table])
+    table = table.set_index(KEYS[check.table])
     if check.table == "images":
         explain = _EXPLAIN.get(check.column or "", partial(_value, check))(table)
         return tuple(FailingItem(path, str(table.at[path, "source"]), explain(path)) for path in broken)
     if check.table == "drift":
         return tuple(FailingItem(str(table.at[key, "example"]), key, str(table.at[key, "found"])) for key in broken)
-    return tuple(item for label in broken for item in _members(check, label, table, evidence.rows))
+    return tuple(item for label in broken for item in _members(check, label, table, rows))
 
 
 def _members(check: CheckSpec, label: str, table: pd.DataFrame, rows: pd.DataFrame) -> Iterator[FailingItem]:
     """The first files of a class, each with what was found in the class."""
-    if "found" in table:
-        value = str(table.at[label, "found"])
-    else:
-        value = f"class {label!r}" + (f", {worded(check, table.at[label, check.column])}" if check.column else "")
+    value = str(table.at[label, "found"]) if "found" in table else f"class {label!r}"
+    if "found" not in table and check.column:
+        value += f", {worded(check, table.at[label, check.column])}"
     members = rows[rows["label"] == label].head(_FILES_PER_CLASS)
     if not len(members):
         yield FailingItem("", label, value)

@@ -11,7 +11,7 @@ from graft.core.settings import Params, SeverityChoice, Validation
 from graft.data.validation.builtin_checks import checks_of
 from graft.data.validation.drift import Distribution, measure_drift
 from graft.data.validation.expectations import broken_rows
-from graft.data.validation.failing_items import ValidatedTables, failing_items
+from graft.data.validation.failing_items import failing_items
 from graft.data.validation.findings import Finding, explained
 from graft.data.validation.tables import (
     ABOUT,
@@ -93,21 +93,24 @@ def validate_manifest(
         ConfigError: ``validation.severity`` has a value that it cannot have.
         GraftError: Great Expectations could not compute an expectation, which is a fault of graft.
     """
-    modality = find_modality(params.data.modality)
-    run = _CheckRunner(params.validation, severities(checks_of(modality), params.validation), evaluate)
+    modality, limits = find_modality(params.data.modality), params.validation
+    chosen = severities(checks_of(modality), limits)
     skipped = not_checked(manifest, params, reference)
     checks = [check for check in checks_of(modality) if check.name not in skipped]
-    rows = rest = relate(modality.check_columns(manifest, params), modality, params.validation.near_duplicate_distance)
+    rows = rest = relate(modality.check_columns(manifest, params), modality, limits.near_duplicate_distance)
     findings: dict[str, Finding] = {}
     # The rows whose classes are counted: all but those of a class that is left out whole.
     counted = labelled(rows)
     # Whole classes last: what leaves files out can make a class too small.
     for check in sorted(checks, key=lambda check: check.whole_class):
-        if run.chosen[check.name] == "quarantine":
-            findings[check.name] = finding = run.quarantine(check, rest)
-            rest = rest[~rest["path"].isin(finding.left_out)]
+        if chosen[check.name] == "quarantine":
+            table = classes_table(labelled(rest), labelled(rest)["label"]) if check.whole_class else images_table(rest)
+            broken = evaluate(table, [check], limits)[check.name]
+            left_out = _left_out(check, table, broken or (), rest)
+            findings[check.name] = replace(_finding(check, limits, chosen, broken, table, rest), left_out=left_out)
+            rest = rest[~rest["path"].isin(left_out)]
             if check.whole_class:
-                counted = counted[~counted["label"].isin(counted.loc[counted["path"].isin(finding.left_out), "label"])]
+                counted = counted[~counted["label"].isin(broken or ())]
     # Drift is measured on all rows: on the rest, a changed threshold would look like drift.
     usable = manifest[manifest["problems"].isna()]
     shifts = measure_drift(reference.distributions or {}, usable, modality.drift_features)
@@ -117,10 +120,43 @@ def validate_manifest(
         "class_set": class_set_table(labelled(rest), reference.classes or ()),
         "drift": drift_table(shifts, usable["path"]),
     }
-    for name in tables:
-        others = [check for check in checks if check.table == name and check.name not in findings]
-        findings |= run.findings(others, ValidatedTables(tables, rows))
+    for name, table in tables.items():
+        if others := [check for check in checks if check.table == name and check.name not in findings]:
+            results = evaluate(table, others, limits)
+            findings |= {
+                check.name: _finding(check, limits, chosen, results[check.name], table, rows) for check in others
+            }
     return explained([findings[check.name] for check in checks], {check.name: check.explains for check in checks})
+
+
+def _left_out(check: CheckSpec, table: pd.DataFrame, broken: Sequence[str], rows: pd.DataFrame) -> tuple[str, ...]:
+    """The paths that quarantine leaves out for ``broken``: of a class all, else all but those that it spares."""
+    if check.whole_class:
+        return tuple(rows.loc[rows["label"].isin(broken), "path"])
+    exempt = set(table.loc[table[check.exempt_column], "path"]) if check.exempt_column else set()
+    return tuple(path for path in broken if path not in exempt)
+
+
+def _finding(
+    check: CheckSpec,
+    limits: Validation,
+    chosen: Mapping[str, SeverityChoice],
+    broken: Sequence[str] | None,
+    table: pd.DataFrame,
+    rows: pd.DataFrame,
+) -> Finding:
+    severity = chosen[check.name]
+    assert severity != "ignore", "what is ignored is not checked"
+    return Finding(
+        check.name,
+        severity,
+        broken is None,
+        check.says(limits),
+        0 if broken is None else len(broken) or 1,
+        () if broken is None else failing_items(check, broken, table, rows),
+        check.remedy,
+        about=ABOUT[check.table],
+    )
 
 
 def with_quarantine(manifest: pd.DataFrame, findings: Sequence[Finding]) -> pd.DataFrame:
@@ -154,42 +190,3 @@ def not_checked(manifest: pd.DataFrame, params: Params, reference: Reference = N
 
     reasons = {check.name: reason(check) for check in checks_of(modality)}
     return {name: why for name, why in reasons.items() if why is not None}
-
-
-@dataclass(frozen=True)
-class _CheckRunner:
-    limits: Validation
-    chosen: Mapping[str, SeverityChoice]
-    evaluate: Evaluate
-
-    def findings(self, checks: Sequence[CheckSpec], tables: ValidatedTables) -> dict[str, Finding]:
-        """A finding for each of ``checks``, all of which are about one table."""
-        if not checks:
-            return {}
-        broken = self.evaluate(tables.tables[checks[0].table], checks, self.limits)
-        return {check.name: self._finding(check, broken[check.name], tables) for check in checks}
-
-    def quarantine(self, check: CheckSpec, rows: pd.DataFrame) -> Finding:
-        """The finding of a check that leaves out the files or classes that break it, but for those that it spares."""
-        images = labelled(rows)
-        table = classes_table(images, images["label"]) if check.whole_class else images_table(rows)
-        keys = self.evaluate(table, [check], self.limits)[check.name]
-        finding = self._finding(check, keys, ValidatedTables({check.table: table}, rows))
-        if check.whole_class:
-            return replace(finding, left_out=tuple(rows.loc[rows["label"].isin(keys or ()), "path"]))
-        exempt = set(table.loc[table[check.exempt_column], "path"]) if check.exempt_column else set()
-        return replace(finding, left_out=tuple(path for path in keys or () if path not in exempt))
-
-    def _finding(self, check: CheckSpec, broken: Sequence[str] | None, tables: ValidatedTables) -> Finding:
-        severity = self.chosen[check.name]
-        assert severity != "ignore", "what is ignored is not checked"
-        return Finding(
-            check.name,
-            severity,
-            broken is None,
-            check.says(self.limits),
-            0 if broken is None else len(broken) or 1,
-            () if broken is None else failing_items(check, broken, tables),
-            check.remedy,
-            about=ABOUT[check.table],
-        )

@@ -13,7 +13,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,21 +39,13 @@ class RowRule:
     """A rule that every row must meet.
 
     Attributes:
-        check: its name, short and unique.
+        problem: what is said where it is not met, with ``{count}`` and ``{total}`` rows in its words.
         column: the column that its edits change.
-        severity: critical where the pipeline could only guess.
-        says: what is expected, in words.
-        broken: how it is said that it is not met, with ``{count}`` and ``{total}`` rows.
-        remedy: what the user can do.
         find: the edits that would mend it.
     """
 
-    check: str
+    problem: TableProblem
     column: str
-    severity: Severity
-    says: str
-    broken: str
-    remedy: str
     find: Find
 
 
@@ -66,8 +58,8 @@ def check_rows(table: pd.DataFrame, home: Path) -> tuple[pd.DataFrame, tuple[Tab
     for rule in RULES:
         edits = list(rule.find(table, home))
         changes = tuple(_change(table, rule.column, *edit) for edit in edits)
-        what = rule.broken.format(count=len(changes), total=total)
-        problems.append(TableProblem(rule.check, rule.severity, rule.says, what, rule.remedy, changes))
+        what = rule.problem.what.format(count=len(changes), total=total)
+        problems.append(replace(rule.problem, what=what, changes=changes))
         table = table.drop(index=[row for row, value, _ in edits if value is None])
         if values := {row: value for row, value, _ in edits if value is not None}:
             table.loc[list(values), rule.column] = list(values.values())
@@ -86,9 +78,9 @@ def _items(table: pd.DataFrame, column: str) -> Iterator[tuple[int, str]]:
     return zip(table.index.tolist(), table[column].tolist(), strict=True)
 
 
-def _rule(column: str, check: str, severity: Severity, says: str, broken: str, remedy: str) -> Callable[[Find], Find]:
+def _rule(column: str, check: str, severity: Severity, says: str, what: str, remedy: str) -> Callable[[Find], Find]:
     def add(find: Find) -> Find:
-        RULES.append(RowRule(check, column, severity, says, broken, remedy, find))
+        RULES.append(RowRule(TableProblem(check, severity, says, what, remedy), column, find))
         return find
 
     return add

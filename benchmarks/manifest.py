@@ -88,7 +88,7 @@ def measure_speed(scratch: Path, count: int, rounds: int) -> dict[str, object]:
     """Building, rebuilding with nothing changed, and after 1% was added and all was taken in anew."""
     files = write_jpegs(scratch / "images", count)
     pixels = sum(SHAPES[number % len(SHAPES)][0] * SHAPES[number % len(SHAPES)][1] for number in range(count))
-    table = ingested_table([Sample(file, file.name, file.parent.name) for file in files], [str(file) for file in files])
+    table = ingested_table({str(file): Sample(file, file.name, file.parent.name) for file in files})
     files = [Path(path) for path in table["path"]]
     times: dict[str, list[float]] = {name: [] for name in ("bare", "build", "rescan")}
     for number in range(rounds):
@@ -98,7 +98,7 @@ def measure_speed(scratch: Path, count: int, rounds: int) -> dict[str, object]:
         times["build"].append(seconds(build))
         times["rescan"] += [seconds(build) for _ in range(3)]
     copies = copy_with_more(scratch, files)
-    table = ingested_table([Sample(file, file.name, "a") for file in copies], [str(file) for file in copies])
+    table = ingested_table({str(file): Sample(file, file.name, "a") for file in copies})
     times["copied"] = [seconds(partial(build_manifest, table, copies, IMAGE, PROCESSES, cache))]
     best = {name: min(values) for name, values in times.items()}
     return {

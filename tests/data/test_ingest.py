@@ -9,7 +9,7 @@ import pytest
 
 from graft.core.errors import DataError
 from graft.data import ingest
-from graft.data.ingest import copy_images, raw_paths
+from graft.data.ingest import by_raw_path, copy_images
 from graft.data.sources.listing import Sample
 
 
@@ -36,11 +36,11 @@ def test_images_are_placed_by_class_and_the_users_files_stay_their_own(tmp_path:
 
 def test_names_that_collide_get_a_mark_of_their_source(tmp_path: Path) -> None:
     items = samples(tmp_path, ("train/ants/1.jpg", "ants"), ("val/ants/1.jpg", "ants"), ("val/ants/1.JPG", "ants"))
-    paths = raw_paths(items)
+    paths = list(by_raw_path(items))
     assert paths[0] == "ants/1.jpg"
     assert [path[:7] for path in paths[1:]] == ["ants/1-", "ants/1-"]
     assert len({path.lower() for path in paths}) == 3
-    assert raw_paths(items) == paths
+    assert list(by_raw_path(items)) == paths
 
 
 @pytest.mark.parametrize("label", ["../../etc", "/etc", "..", "", "a/b", "a\x00b", "x" * 300, ".hidden"])
@@ -53,13 +53,13 @@ def test_no_label_leads_out_of_the_folder(tmp_path: Path, label: str) -> None:
 
 
 def test_labels_that_a_file_system_could_confuse_get_folders_of_their_own(tmp_path: Path) -> None:
-    paths = raw_paths(samples(tmp_path, ("1.png", "Cat"), ("2.png", "cat"), ("3.png", "a/b"), ("4.png", "a_b")))
+    paths = list(by_raw_path(samples(tmp_path, ("1.png", "Cat"), ("2.png", "cat"), ("3.png", "a/b"), ("4.png", "a_b"))))
     assert len({path.split("/")[0].casefold() for path in paths}) == 4
 
 
 def test_the_longest_name_still_fits_when_it_is_marked(tmp_path: Path) -> None:
     name = "é" * 125 + ".png"
-    paths = raw_paths(samples(tmp_path, (f"x/{name}", "a"), (f"y/{name}", "a")))
+    paths = list(by_raw_path(samples(tmp_path, (f"x/{name}", "a"), (f"y/{name}", "a"))))
     assert max(len(path.split("/")[1].encode()) for path in paths) <= 255
 
 

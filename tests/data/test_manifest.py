@@ -41,8 +41,7 @@ def test_a_bad_file_is_a_problem_and_not_a_crash(tmp_path: Path) -> None:
 def rows(tmp_path: Path, count: int) -> tuple[pd.DataFrame, list[Path]]:
     files = [save(tmp_path / f"{number}.png", picture(number)) for number in range(count)]
     files[1].write_bytes(b"text")
-    names = [f"a/{file.name}" for file in files]
-    return ingested_table([Sample(file, file.name, "a") for file in files], names), files
+    return ingested_table({f"a/{file.name}": Sample(file, file.name, "a") for file in files}), files
 
 
 def test_the_manifest_has_a_typed_row_for_every_file_however_many_processes(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Folder:
         """The manifest as parquet; :attr:`decoded` counts."""
         self.modality.decoded = 0
         files = sorted(self.root.iterdir())
-        table = ingested_table([Sample(file, file.name, "a") for file in files], [f"a/{file.name}" for file in files])
+        table = ingested_table({f"a/{file.name}": Sample(file, file.name, "a") for file in files})
         manifest = build_manifest(table, files, self.modality, workers, self.cache if cached else None)
         path = self.root.parent / "m.parquet"
         manifest.to_parquet(path, index=False)
@@ -217,7 +217,7 @@ from graft.data.sources.listing import Sample
 from graft.modalities.image.modality import ImageModality
 root, out = Path(sys.argv[1]), sys.argv[2]
 files = sorted((root / "images").iterdir())
-table = ingested_table([Sample(file, file.name, "a") for file in files], [f"a/{file.name}" for file in files])
+table = ingested_table({f"a/{file.name}": Sample(file, file.name, "a") for file in files})
 build_manifest(table, files, ImageModality(), 1, StatsCache(root / "cache")).to_parquet(root / out, index=False)
 """
 

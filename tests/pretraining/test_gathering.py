@@ -13,6 +13,7 @@ from PIL import Image
 
 from graft.core.errors import DataError
 from graft.core.settings import Candidate, Params, Pretrain, Zoo
+from graft.data.ingest import table_in_place
 from graft.data.manifest import build_manifest, with_keys
 from graft.modalities.image.modality import ImageModality
 from graft.pipeline.gather import held_out
@@ -27,8 +28,6 @@ from graft.pretraining.source_dataset import (
     SourceDataset,
     divide_source,
     find_source,
-    samples_by_path,
-    source_table,
 )
 from tests.conftest import picture, write_classes
 
@@ -40,8 +39,7 @@ SIZE = (40, 40)  # of which perceptual hashes are taken
 def facts(source: Path, params: Params = PARAMS) -> pd.DataFrame:
     """The manifest of a source, as the stage makes it."""
     found = find_source(str(source), Path(), source, params.data.follow_links)
-    samples, table = samples_by_path(found), source_table(found)
-    files = [samples[path].file for path in table["path"]]
+    table, files = table_in_place(found.samples)
     return with_keys(build_manifest(table, files, ImageModality(), workers=1), ImageModality())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.core.settings import Candidate, Params
-from graft.data.ingest import ingested_table, raw_paths
+from graft.data.ingest import table_in_place
 from graft.data.manifest import build_manifest
 from graft.data.sources.listing import SourceSpec
 from graft.data.sources.registry import list_source
@@ -82,10 +82,9 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
     samples = list_source(
         SourceSpec(source, places.root, places.scratch, params.data.follow_links, modality=modality)
     ).samples
-    paths = raw_paths(samples)
-    files = dict(zip(paths, (sample.file for sample in samples), strict=True))
-    table = ingested_table(samples, paths)
-    manifest = build_manifest(table, [files[path] for path in table["path"]], modality, cache=StatsCache(places.cache))
+    table, in_order = table_in_place(samples)
+    manifest = build_manifest(table, in_order, modality, cache=StatsCache(places.cache))
+    files = dict(zip(table["path"], in_order, strict=True))
     splits = divide(manifest, params).table
     rows = splits[splits["split"] == "train"].merge(
         manifest.drop(columns=["label", "split", "group"], errors="ignore"), on="path"

@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -41,43 +41,49 @@ def copy_images(samples: Sequence[Sample], folder: Path) -> pd.DataFrame:
     Raises:
         DataError: a file cannot be read or written.
     """
-    paths = raw_paths(samples)
-    for name in sorted({path.split("/", 1)[0] for path in paths}):
+    placed = by_raw_path(samples)
+    for name in sorted({path.split("/", 1)[0] for path in placed}):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for sample, path in track(list(zip(samples, paths, strict=True)), "taking images in"):
+    for path, sample in track(list(placed.items()), "taking images in"):
         _copy(sample.file, folder / path)
-    return ingested_table(samples, paths)
+    return ingested_table(placed)
 
 
-def ingested_table(samples: Sequence[Sample], paths: Sequence[str]) -> pd.DataFrame:
-    """The table of ``data/ingested.parquet``: text columns only, None where the source says nothing.
+def ingested_table(samples: Mapping[str, Sample]) -> pd.DataFrame:
+    """The table of ``data/ingested.parquet`` for samples by their paths under data/raw, sorted by these.
 
-    The user's own facts follow the columns that every source has.
+    It has text columns only, None where the source says nothing. The user's own facts follow the columns that every
+    source has.
     """
     import pandas as pd
 
-    facts = [dict(sample.facts) for sample in samples]
-    names = list(dict.fromkeys(name for each in facts for name in each))
-    rows = [
-        (path, sample.label, sample.split, sample.group, sample.source, *(own.get(name) for name in names))
-        for sample, path, own in zip(samples, paths, facts, strict=True)
-    ]
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *names]).astype("str")
-    return table.sort_values("path", ignore_index=True)
+    names = list(dict.fromkeys(name for sample in samples.values() for name, _ in sample.facts))
+    rows = []
+    for path, sample in samples.items():
+        facts = dict(sample.facts)
+        rows.append((path, sample.label, sample.split, sample.group, sample.source, *map(facts.get, names)))
+    return pd.DataFrame(rows, columns=[*COLUMNS, *names]).astype("str").sort_values("path", ignore_index=True)
 
 
-def raw_paths(samples: Sequence[Sample]) -> list[str]:
-    """A unique path under data/raw for each sample, the same for the same samples."""
+def table_in_place(samples: Sequence[Sample]) -> tuple[pd.DataFrame, list[StoredFile]]:
+    """The table that taking ``samples`` in would give, and for each row the file where it lies now."""
+    placed = by_raw_path(samples)
+    table = ingested_table(placed)
+    return table, [placed[path].file for path in table["path"]]
+
+
+def by_raw_path(samples: Sequence[Sample]) -> dict[str, Sample]:
+    """Each sample by a unique path under data/raw, the same for the same samples."""
     folders = _class_folders({sample.label for sample in samples})
     taken: set[str] = set()
-    paths = []
+    placed = {}
     for sample in samples:
         path = f"{folders[sample.label]}/{sample.file.name}"
         if _key(path) in taken:
             path = f"{folders[sample.label]}/{_distinct(sample.file.name, sample.source)}"
         taken.add(_key(path))
-        paths.append(path)
-    return paths
+        placed[path] = sample
+    return placed
 
 
 def _class_folders(labels: set[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from graft.core.packed_files import COLUMNS, INDEX_FILE, SUFFIX, StoredFile, open_file
 from graft.core.progress import track
-from graft.data.ingest import ingest_error, ingested_table, raw_paths
+from graft.data.ingest import by_raw_path, ingest_error, ingested_table
 from graft.data.sources.listing import Sample
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def pack_images(samples: Sequence[Sample], folder: Path, shards: int) -> pd.Data
     Raises:
         DataError: a file cannot be read, is changed meanwhile, or cannot be written.
     """
-    paths = raw_paths(samples)
-    pack_files({path: sample.file for path, sample in zip(paths, samples, strict=True)}, folder, shards)
-    return ingested_table(samples, paths)
+    placed = by_raw_path(samples)
+    pack_files({path: sample.file for path, sample in placed.items()}, folder, shards)
+    return ingested_table(placed)
 
 
 def pack_files(files: Mapping[str, StoredFile], folder: Path, shards: int) -> None:

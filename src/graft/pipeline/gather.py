@@ -23,8 +23,6 @@ from graft.pretraining.source_dataset import (
     SourceDataset,
     divide_source,
     find_source,
-    samples_by_path,
-    source_table,
 )
 
 if TYPE_CHECKING:
@@ -55,14 +53,14 @@ def run(params: Params, workspace: Workspace) -> None:
 
 
 def _gathered(params: Params, workspace: Workspace) -> SourceDataset:
+    from graft.data.ingest import table_in_place
     from graft.data.manifest import build_manifest, with_keys
     from graft.data.sources.source_links import link_source
     from graft.data.stats_cache import StatsCache
 
     with tempfile.TemporaryDirectory() as scratch:
         found = find_source(params.pretrain.source, workspace.root, Path(scratch), params.data.follow_links)
-        samples, table = samples_by_path(found), source_table(found)
-        files = [samples[path].file for path in table["path"]]
+        table, files = table_in_place(found.samples)
         # A cache of its own: one keeps only so many rows of files that were not asked for last.
         modality = find_modality(params.data.modality)
         manifest = build_manifest(table, files, modality, cache=StatsCache(workspace.cache / "pretraining"))

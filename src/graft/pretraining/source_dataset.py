@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.core.errors import DataError
-from graft.data.ingest import ingested_table, raw_paths
+from graft.data.ingest import by_raw_path
 from graft.data.near_duplicates import cluster_duplicates
 from graft.data.sources.listing import Sample, SourceListing, SourceSpec
 from graft.data.sources.registry import list_source
@@ -96,12 +96,7 @@ def named_by_its_key() -> Iterator[None]:
 
 def samples_by_path(found: SourceListing) -> dict[str, Sample]:
     """Every image by the path that names it in tables."""
-    return dict(zip(raw_paths(found.samples), found.samples, strict=True))
-
-
-def source_table(found: SourceListing) -> pd.DataFrame:
-    """A row per image: path, label, split, group, source."""
-    return ingested_table(found.samples, raw_paths(found.samples))
+    return by_raw_path(found.samples)
 
 
 def divide_source(manifest: pd.DataFrame, tested: pd.DataFrame, distance: int, draw: DrawTest) -> SourceDataset:

@@ -313,7 +313,7 @@ def test_other_columns_are_facts_of_the_images_and_stay_in_a_cleaned_copy(images
     out = images.parent / "clean.csv"
     write_cleaned_copy(found, {}, out)
     assert {"camera", "night"} <= set(pd.read_csv(out).columns)
-    table = ingested_table(found.samples, [sample.source for sample in found.samples])
+    table = ingested_table({sample.source: sample for sample in found.samples})
     assert table.set_index("source").loc[frame["path"][0], "camera"] == "no. 0"
 
 

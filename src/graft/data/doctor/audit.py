@@ -14,9 +14,9 @@ from graft.core.packed_files import StoredFile
 from graft.core.settings import Params
 from graft.core.workspace import Workspace, user_cache
 from graft.data.doctor.source_findings import from_error, source_findings
-from graft.data.ingest import ingested_table, raw_paths
+from graft.data.ingest import table_in_place
 from graft.data.manifest import build_manifest, with_keys
-from graft.data.sources.listing import Sample, Skipped, SourceListing, SourceSpec
+from graft.data.sources.listing import Skipped, SourceListing, SourceSpec
 from graft.data.sources.registry import audit_source
 from graft.data.splits.groups import conflicting
 from graft.data.splits.history import read_split_history
@@ -120,28 +120,27 @@ class LoadedSource:
     Attributes:
         source: its name, as the user gave it.
         found: what it lists.
-        samples: every file by the path it would have under data/raw.
-        manifest: a row per file, with those paths.
+        manifest: a row per file, with the path it would have under data/raw.
+        files: where each row's file lies.
     """
 
     source: str
     found: SourceListing
-    samples: dict[str, Sample]
     manifest: pd.DataFrame
+    files: list[StoredFile]
 
     def unusable_files(self, modality: Modality) -> dict[StoredFile, str]:
         """The files that no training could use, and why: they cannot be decoded, or have two labels."""
-        rows = self.manifest[self.manifest["problems"].notna()]
-        reasons = dict(zip(rows["path"], rows["problems"], strict=True))
-        twice = self.manifest.loc[conflicting(with_keys(self.manifest, modality)), "path"]
-        reasons |= dict.fromkeys(twice, "another file shows the same image under another label")
-        return {self.samples[path].file: why for path, why in reasons.items()}
+        twice = conflicting(with_keys(self.manifest, modality))
+        reasons = self.manifest["problems"].mask(twice, "another file shows the same image under another label")
+        return {self.files[row]: why for row, why in enumerate(reasons) if isinstance(why, str)}
 
     def without(self, files: set[StoredFile]) -> LoadedSource:
         """What is left when some files are left out."""
-        kept = {path: sample for path, sample in self.samples.items() if sample.file not in files}
-        manifest = self.manifest[self.manifest["path"].isin(kept)].reset_index(drop=True)
-        return LoadedSource(self.source, dataclasses.replace(self.found, problems=(), skipped=()), kept, manifest)
+        kept = [row for row, file in enumerate(self.files) if file not in files]
+        found = dataclasses.replace(self.found, problems=(), skipped=())
+        manifest = self.manifest.iloc[kept].reset_index(drop=True)
+        return LoadedSource(self.source, found, manifest, [self.files[row] for row in kept])
 
 
 def load(source: str, settings: AuditSettings, root: Path | None = None) -> LoadedSource:
@@ -159,11 +158,9 @@ def load(source: str, settings: AuditSettings, root: Path | None = None) -> Load
     cache = user_cache() if settings.project is None else settings.project.cache
     with tempfile.TemporaryDirectory() as scratch:
         found = audit_source(SourceSpec.from_settings(data, root or Path.cwd(), Path(scratch)))
-        samples = dict(zip(raw_paths(found.samples), found.samples, strict=True))
-        table = ingested_table(found.samples, list(samples))
-        files = [samples[path].file for path in table["path"]]
+        table, files = table_in_place(found.samples)
         manifest = build_manifest(table, files, settings.modality, cache=StatsCache(cache))
-    return LoadedSource(source, found, samples, manifest)
+    return LoadedSource(source, found, manifest, files)
 
 
 def audit(loaded: LoadedSource, settings: AuditSettings) -> Audit:

@@ -2,9 +2,8 @@
 
 Plain uncompressed tar files that any `tar` unpacks into class folders, and an index (``index.parquet``: path, shard,
 offset, bytes) by which :mod:`graft.core.packed_files` reads an image where it lies. The same images give the same
-bytes:
-no times, owners or permissions are written, and an image's tar file follows from its path and their number alone. So an
-image that is changed, added or taken out changes one tar file and the index.
+bytes: no times, owners or permissions are written, and an image's tar file follows from its path and their number
+alone. So an image that is changed, added or taken out changes one tar file and the index.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,23 +43,12 @@ def pack_images(samples: Sequence[Sample], folder: Path, shards: int) -> pd.Data
 
 
 def pack_files(files: Mapping[str, StoredFile], folder: Path, shards: int) -> None:
-    """Write the tar files and their index, streaming one file at a time.
-
-    Args:
-        files: where each image lies, by the path that it gets.
-        folder: as of :func:`pack_images`.
-        shards: the same.
-
-    Raises:
-        DataError: the same.
-    """
+    """Pack files by the paths that they get, streaming one at a time; the rest as :func:`pack_images`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    def shard(path: str) -> str:
-        return shard_of(path, shards)
-
     rows: list[tuple[str, str, int, int]] = []
+    shard = partial(shard_of, shards=shards)
     ordered = sorted(files, key=lambda path: (shard(path), path))
     for name, paths in groupby(track(ordered, "packing images"), key=shard):
         with tarfile.open(folder / name, "x", format=tarfile.PAX_FORMAT) as tar:

@@ -1,1 +1,1 @@
-"""An audit of a data set outside the pipeline, and a cleaned copy of it."""
+"""`graft doctor`: ``audit`` runs the pipeline's checks on a source in place; ``cleaned_copy`` mends a copy of it."""

@@ -1,1 +1,1 @@
-"""Where samples come from: folders, tables, tar files, torchvision's data sets."""
+"""Where samples come from: ``registry`` has a row for each kind of source, ``listing`` what all of them give."""

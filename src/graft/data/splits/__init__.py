@@ -1,1 +1,1 @@
-"""Train, test and folds: seeded, stratified, grouped."""
+"""Train, test and folds: ``splits`` divides, by ``stratified`` or ``hash_split``, with the ``groups`` kept whole."""

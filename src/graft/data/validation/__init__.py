@@ -1,1 +1,1 @@
-"""Checks of a data set as Great Expectations, their results and drift."""
+"""Checks of a data set: ``suite`` runs those of ``builtin_checks`` and of the modality, and gives findings."""

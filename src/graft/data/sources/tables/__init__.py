@@ -1,1 +1,1 @@
-"""A .csv or .parquet table as a source: its columns, its rows, and what is wrong with them."""
+"""A .csv or .parquet table as a source: ``reader`` loads it as text, names its columns and checks its rows by rules."""

@@ -317,6 +317,16 @@ def test_other_columns_are_facts_of_the_images_and_stay_in_a_cleaned_copy(images
     assert table.set_index("source").loc[frame["path"][0], "camera"] == "no. 0"
 
 
+def test_missing_values_of_any_type_are_empty_text(images: Path) -> None:
+    path = images / "table.parquet"
+    frame = pd.DataFrame(GOOD, columns=["path", "label", "split"])
+    frame["age"] = pd.Series([3, None, 5, None], dtype="Int64")
+    frame["weight"] = [0.5, None, 2.0, None]
+    frame.to_parquet(path)
+    facts = [dict(sample.facts) for sample in read_table(path).samples]
+    assert [(each["age"], each["weight"]) for each in facts] == [("3", "0.5"), ("", ""), ("5", "2.0"), ("", "")]
+
+
 def test_a_column_with_a_name_of_grafts_own_is_not_read_and_a_warning(images: Path) -> None:
     path = write(images, GOOD)
     frame = pd.read_csv(path).assign(brightness="x", source="y", camera="z")

@@ -41,8 +41,8 @@ from graft.evaluation.model_metrics import resampling_of
 from graft.evaluation.slices import slices_table
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.predictor import Predictor
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.backbone import build_network
-from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pipeline.evaluate import MODEL, predict_all, report_context
 from graft.reporting.html import render_html
 from graft.reporting.model_card import render_model_card
@@ -96,7 +96,7 @@ def make_workspace(workspace: Workspace, images: int) -> None:
     workspace.params.write_text("zoo:\n  candidates: [mobilenet_v3_small]\n", encoding="utf-8")
     torch.manual_seed(0)
     names = tuple(sorted(set(splits["label"])))
-    preprocessing = Preprocessing(Geometry(64, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    preprocessing = ImagePreprocessor(Geometry(64, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
     network = build_network("mobilenet_v3_small", CLASSES)
     save_artifact(workspace.finetuned, Artifact(names, "mobilenet_v3_small", "DEFAULT", None, preprocessing), network)
 

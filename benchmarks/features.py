@@ -31,8 +31,8 @@ from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
 from graft.features.image_cache import ImageSet, decoded
 from graft.inference.pretrained import load_pretrained
+from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import Network
-from graft.models.preprocessing import Preprocessing
 from graft.models.weights.locate import WeightsContext
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,14 +65,14 @@ def set_of(files: list[Path]) -> ImageSet:
     return ImageSet(Path("/"), tuple(str(file.resolve()) for file in files), tuple(sha256(file) for file in files))
 
 
-def extract(images: ImageSet, network: Network, preprocessing: Preprocessing, cache: Path) -> list[np.ndarray]:
+def extract(images: ImageSet, network: Network, preprocessing: ImagePreprocessor, cache: Path) -> list[np.ndarray]:
     """What selection does with a candidate, from files to the features of every depth."""
     store = ArrayCache(cache)
     array = decoded(images, preprocessing.geometry, store)
     return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, CPU).block_features(network)
 
 
-def forward(network: Network, preprocessing: Preprocessing, array: np.ndarray, batch: int) -> None:
+def forward(network: Network, preprocessing: ImagePreprocessor, array: np.ndarray, batch: int) -> None:
     """A plain forward pass over images in memory that gives the pooled output of every block."""
     with torch.inference_mode():
         for start in range(0, len(array), batch):

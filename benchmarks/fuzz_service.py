@@ -263,12 +263,12 @@ def write_project(root: Path) -> None:
 
     from graft.inference.artifact import Artifact, save_artifact
     from graft.inference.package import write_package
+    from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
     from graft.models.backbone import build_network
-    from graft.models.preprocessing import Geometry, Preprocessing
 
     torch.manual_seed(0)
     classes = ("ant", "bee", "wasp")
-    preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    preprocessing = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     card = Artifact(classes, "shufflenet_v2_x0_5", "none", None, preprocessing)
     save_artifact(root / "models" / "finetuned", card, build_network("shufflenet_v2_x0_5", len(classes)).eval())
     write_package(root / "models" / "finetuned", root / "models" / "packaged", "graft", {}, [])

@@ -12,7 +12,7 @@ from graft.evaluation.cost import PredictionCost
 from graft.evaluation.evaluation import Evaluation, Probabilities, evaluate
 from graft.evaluation.held_out import HeldOutSet
 from graft.inference.artifact import Artifact
-from graft.models.preprocessing import Geometry, Preprocessing
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.reporting.context import ReportContext
 from graft.stats.bootstrap import Resampling
 
@@ -67,6 +67,10 @@ def planted() -> Callable[..., Evaluation]:
 def context_of(found: Evaluation) -> ReportContext:
     """A report with all else as empty as it may be."""
     artifact = Artifact(
-        ("ant", "bee"), "resnet18", "source", 3, Preprocessing(Geometry(32, 0.875, "bicubic"), (0.5,) * 3, (0.5,) * 3)
+        ("ant", "bee"),
+        "resnet18",
+        "source",
+        3,
+        ImagePreprocessor(Geometry(32, 0.875, "bicubic"), (0.5,) * 3, (0.5,) * 3),
     )
     return ReportContext(found, artifact, {"seed": 0, "data.train_per_class": None})

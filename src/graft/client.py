@@ -64,7 +64,8 @@ class ModelInfo:
         name: in the model store.
         version: 12 hexadecimal digits; the same version is the same model.
         classes: their names.
-        size: side of the network's input, in pixels.
+        modality: what a sample is, such as ``image``.
+        size: of the network's input; of images the side in pixels.
         metrics: figures from its test images, such as ``accuracy`` and ``accuracy_ci95``.
         everything: the whole response.
     """
@@ -72,6 +73,7 @@ class ModelInfo:
     name: str
     version: str
     classes: tuple[str, ...]
+    modality: str
     size: int
     metrics: Mapping[str, Any]
     everything: Mapping[str, Any]
@@ -85,6 +87,7 @@ class Client:
         url: such as ``http://127.0.0.1:3000``.
         api_key: sent where it is not empty; by default that of the variable ``GRAFT_API_KEY``.
         timeout: seconds that a response may take.
+        modality: what the service's samples are; its model's card says it.
 
     Raises:
         ServiceError: ``url`` is no address of a service, or the key cannot be sent.
@@ -93,6 +96,7 @@ class Client:
     url: str
     api_key: str = field(default_factory=lambda: os.environ.get(API_KEY, ""), repr=False)
     timeout: float = 60.0
+    modality: str = "image"
     _http: httpx.Client = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -107,15 +111,21 @@ class Client:
         weakref.finalize(self, http.close)
 
     def predict(self, file: Path) -> Prediction:
-        """Predict one image file.
+        """Predict one file.
 
         Raises:
             DataError: the file cannot be read, or the service refuses it (no image, damaged, too large).
             ServiceError: the service is not there, wants another key, stays busy, or fails.
         """
         from graft.core.packed_files import read_bytes
+        from graft.modalities.base import FileField
+        from graft.modalities.registry import find_modality
 
-        said = self._request("POST", "predict", file, files={"image": (file.name, read_bytes(file))})
+        request, raw = find_modality(self.modality).request, read_bytes(file)
+        if isinstance(request, FileField):
+            said = self._request("POST", "predict", file, files={request.name: (file.name, raw)})
+        else:
+            said = self._request("POST", "predict", file, json={request.name: raw.decode("utf-8", "replace")})
         try:
             probabilities = {str(name): float(share) for name, share in said["probabilities"].items()}
             novelty = None if said["novelty"] is None else float(said["novelty"])
@@ -169,8 +179,8 @@ class Client:
         """
         found = self._request("GET", "model", None)
         try:
-            classes, size = tuple(found["classes"]), int(found["size"])
-            return ModelInfo(found["name"], found["version"], classes, size, dict(found["metrics"]), found)
+            classes, size, modality = tuple(found["classes"]), int(found["size"]), found.get("modality", "image")
+            return ModelInfo(found["name"], found["version"], classes, modality, size, dict(found["metrics"]), found)
         except (KeyError, TypeError, ValueError) as error:
             raise self._other_version(error) from None
 

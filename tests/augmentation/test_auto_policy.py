@@ -15,7 +15,7 @@ from graft.core.config import parse_params
 from graft.core.errors import DataError
 from graft.core.settings import NamedPolicy
 from graft.modalities.image.decode import decode
-from graft.models.zoo.default_candidates import default_candidates
+from graft.models.zoo.default_candidates import image_candidates
 from tests.conftest import picture
 
 
@@ -79,12 +79,12 @@ def test_real_photographs(shared_data: Path, folder: str, domain: str, policy: s
     looks = [VisualTraits.of(decode(file, least_side=ENOUGH)) for file in files]
     found = detect_domain(("ants", "bees"), looks, "auto")
     assert (found.domain, found.policy) == (domain, NamedPolicy(policy))
-    assert default_candidates(found.domain, np.median([look.side for look in looks]).item())[0].size == 224
+    assert image_candidates(found.domain, np.median([look.side for look in looks]).item())[0].size == 224
 
 
 @pytest.mark.parametrize(("side", "size"), [(8, 64), (32, 64), (100, 128), (200, 224), (4000, 224)])
 def test_the_input_is_bounded_by_the_images_and_the_weights(side: float, size: int) -> None:
-    (only,) = default_candidates("natural", side)
+    (only,) = image_candidates("natural", side)
     assert (only.weights, only.depth, only.size) == ("bundled", "auto", size)
 
 

@@ -125,7 +125,7 @@ def test_policies_for_photographs_keep_the_accuracy_of_a_trained_head(shared_dat
 
     from graft.core.settings import Candidate
     from graft.inference.pretrained import load_pretrained
-    from graft.models.preprocessing import Geometry
+    from graft.modalities.image.preprocessing import Geometry
     from graft.models.weights.locate import WeightsContext
 
     found = load_pretrained(Candidate("timm:tf_efficientnet_lite0", "bundled"), WeightsContext(Path("x"), True, 0))

@@ -12,11 +12,11 @@ from graft.calibration.fit import OutOfFoldLogits, SeenFeatures, fit_calibration
 from graft.calibration.novelty import ReferenceFeatures, features_of, normalised
 from graft.calibration.temperature import fit_temperature
 from graft.core.settings import Trust as Settings
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.backbone import Network, build_network
-from graft.models.preprocessing import Geometry, Preprocessing
 from graft.stats.groups import units_of
 
-PREPROCESSING = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+PREPROCESSING = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
 SETTINGS = Settings()
 
 

@@ -16,11 +16,11 @@ from graft.calibration.novelty import features_of
 from graft.core.errors import WeightsError
 from graft.inference.artifact import Artifact, read_artifact, save_artifact
 from graft.inference.predictor import Predictor
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.backbone import Network, build_network
-from graft.models.preprocessing import Geometry, Preprocessing
 
 ARCH = "shufflenet_v2_x0_5"
-PREPROCESSING = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+PREPROCESSING = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
 PLAIN = Artifact(("a", "b", "c"), ARCH, "none", 1, PREPROCESSING)
 TRUST = FittedTrust(Temperature(3.0, 2.0, 4.0, 50, None), Threshold(0.7, 0.95, 50, None), Novelty(0.01, 1, 0.95, 50, 4))
 

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from graft.core.config import REMOVED, flatten, load_params, parse_params, with_built_in
 from graft.core.errors import ConfigError
 from graft.core.settings import Candidate, Gate, NamedPolicy, Params
-from graft.models.zoo.default_candidates import default_candidates
+from graft.models.zoo.default_candidates import image_candidates
 
 SHIPPED = Path(__file__).parents[2] / "params.yaml"
 
@@ -39,7 +39,7 @@ def test_the_shipped_file_sets_every_key_but_those_of_the_built_in_data() -> Non
 def test_the_demo_is_what_the_readme_promises() -> None:
     params = load_params(SHIPPED)
     assert params.data.source == "digits" and params.data.train_per_class == 20
-    kinds = {(candidate.arch, candidate.weights) for candidate in default_candidates("digits", 8)}
+    kinds = {(candidate.arch, candidate.weights) for candidate in image_candidates("digits", 8)}
     assert sum(not arch.startswith("timm:") for arch, _ in kinds) >= 3
     assert {("timm:tf_efficientnet_lite0", "bundled"), ("timm:tf_efficientnet_lite0", "none")} <= kinds
 

@@ -20,9 +20,9 @@ from graft.evaluation.inference import answers_of
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.predictor import Predictor
 from graft.modalities.image import decode
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.backbone import build_network
 from graft.models.flops import cost_of
-from graft.models.preprocessing import Geometry, Preprocessing
 
 CLASSES = ("a", "b", "c")
 
@@ -35,7 +35,7 @@ class Means(nn.Module):
 
 
 def _predictor(size: int, classes: tuple[str, ...] = CLASSES) -> Predictor:
-    preprocessing = Preprocessing(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    preprocessing = ImagePreprocessor(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
     return Predictor(Artifact(classes, "means", "none", None, preprocessing), Means())  # type: ignore[arg-type]
 
 
@@ -99,7 +99,7 @@ def test_cost_counts_parameters_bytes_and_time(images: list[Path], tmp_path: Pat
     assert 0 < found.latency_ms <= found.latency_p95_ms
     assert (found.runs, found.device, found.batch) == (30, "cpu", 32)
     assert found.images_per_s > 0 and found.load_ms > 0
-    assert found.gmacs == cost_of(network, 32).gmacs
+    assert found.gmacs == cost_of(network, network.example).gmacs
     shown = found.to_json()
     assert shown["latency_p50_ms"] == found.latency_ms and shown["rounds"] == 3
     assert (shown["peak_memory_mb"], shown["reason"]) == (None, "not asked for")

@@ -15,7 +15,7 @@ from graft.features import image_cache as room
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, decoded, decoded_at
 from graft.modalities.image import decode as decoding
-from graft.models.preprocessing import Geometry
+from graft.modalities.image.preprocessing import Geometry
 
 SMALL, LARGE = Geometry(16, 1.0, "bilinear"), Geometry(24, 0.9, "bicubic")
 

@@ -13,13 +13,13 @@ import torch
 from graft.core.errors import WeightsError
 from graft.inference import artifact
 from graft.inference.artifact import ARTIFACT_FILE, WEIGHTS_FILE, Artifact, load_artifact, read_artifact, save_artifact
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.backbone import Network, build_network
-from graft.models.preprocessing import Geometry, Preprocessing
 
 
 def test_weights_of_another_layout_are_refused(tmp_path: Path) -> None:
     """As after an update of graft that takes an architecture apart in another way."""
-    preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    preprocessing = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
     card = Artifact(("a", "b"), "shufflenet_v2_x0_5", "none", 2, preprocessing)
     save_artifact(tmp_path / "model", card, build_network("shufflenet_v2_x0_5", 2, depth=1))
     with pytest.raises(WeightsError) as refused:
@@ -32,7 +32,7 @@ def test_weights_of_another_layout_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_card_says_how_images_are_fitted_and_one_from_before_means_crop(tmp_path: Path) -> None:
-    padded = Preprocessing(Geometry(32, 1.0, "bilinear", "pad"), (0.5,) * 3, (0.5,) * 3)
+    padded = ImagePreprocessor(Geometry(32, 1.0, "bilinear", "pad"), (0.5,) * 3, (0.5,) * 3)
     card = Artifact(("a", "b"), "shufflenet_v2_x0_5", "none", 1, padded)
     save_artifact(tmp_path / "model", card, build_network("shufflenet_v2_x0_5", 2, depth=1))
     assert read_artifact(tmp_path / "model").preprocessing == padded
@@ -58,7 +58,7 @@ class ExportedFormat:
 def test_a_card_names_its_format_and_one_from_before_means_an_architecture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    preprocessing = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
     card = Artifact(("a", "b"), "shufflenet_v2_x0_5", "none", 1, preprocessing)
     network = build_network("shufflenet_v2_x0_5", 2, depth=1).eval()
     save_artifact(tmp_path / "model", card, network)

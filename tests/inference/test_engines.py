@@ -17,7 +17,7 @@ from graft.inference import engines
 from graft.inference.engines import ENGINES, QUICK_START, EngineSpec, choose_engine
 from graft.inference.predictor import Predictor
 from graft.inference.served_model import ServedModel
-from graft.models.preprocessing import Geometry, Preprocessing
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 
 three = st.tuples(*[st.floats(0.01, 0.99) for _ in range(3)])
 
@@ -26,7 +26,7 @@ three = st.tuples(*[st.floats(0.01, 0.99) for _ in range(3)])
 def test_normalising_without_torch_gives_the_same_bits(
     mean: tuple[float, float, float], std: tuple[float, float, float], seed: int, count: int, size: int
 ) -> None:
-    preprocessing = Preprocessing(Geometry(size, 1.0, "bilinear"), mean, std)
+    preprocessing = ImagePreprocessor(Geometry(size, 1.0, "bilinear"), mean, std)
     images = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     wanted = preprocessing.normalise(torch.from_numpy(images)).contiguous().numpy()
     found = preprocessing.normalise_array(images)

@@ -51,7 +51,7 @@ def test_the_file_says_what_goes_in_and_out_and_nothing_of_this_machine(whole: P
 def test_parity_report_is_in_the_package(whole: Path) -> None:
     said = read_package(whole).onnx
     assert said["sha256"] == sha256(whole / "model.onnx")
-    assert (said["images"], said["drawn_from"], said["same_answer"]) == (64, "random pixels (seed 0)", 1.0)
+    assert (said["images"], said["drawn_from"], said["same_answer"]) == (64, "random input (seed 0)", 1.0)
     assert said["largest_difference"] < 1e-6 < said["tolerance"]
 
 

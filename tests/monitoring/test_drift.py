@@ -22,7 +22,7 @@ from graft.core.files import write_json
 from graft.core.workspace import Workspace
 from graft.inference.artifact import ARTIFACT_FILE, FORMAT, Artifact
 from graft.inference.package import PACKAGE_FILE, version_of
-from graft.models.preprocessing import Geometry, Preprocessing
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.monitoring.drift import LEAST_ANSWERS, LEAST_LABELS, Accuracy, DriftReport, drift_report
 from graft.monitoring.prediction_log import PredictionLog, PredictionRecord
 
@@ -57,7 +57,7 @@ def workspace(tmp_path: Path) -> Workspace:
         "resnet18",
         "none",
         None,
-        Preprocessing(Geometry(SIDE, 1.0, "bilinear"), mean, mean),
+        ImagePreprocessor(Geometry(SIDE, 1.0, "bilinear"), mean, mean),
         trust=FittedTrust(threshold=Threshold(confidence=0.7)),
     )
     for folder in (workspace.finetuned, workspace.packaged):

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from graft.augmentation.auto_policy import with_augmentation, with_candidates
 from graft.core.config import load_params
-from graft.models.zoo.default_candidates import default_candidates
+from graft.models.zoo.default_candidates import image_candidates
 from graft.pipeline import augment, ingest, split, validate
 from graft.pipeline.execution.runner import run_stage
 
@@ -96,7 +96,7 @@ def test_with_nothing_set_policy_and_candidates_follow_from_the_images(
     reports = root / "reports/augmentation"
     params = with_candidates(with_augmentation(load_params(root / "params.yaml"), reports), reports)
     assert [policy.name for policy in params.augment.policy] == ["standard"] and params.augment.domain == "natural"
-    assert params.zoo.candidates == default_candidates("natural", 20)
+    assert params.zoo.candidates == image_candidates("natural", 20)
     assert json.loads((reports / "preview.json").read_text())["why"] == "the images are in colour"
 
 

@@ -27,8 +27,8 @@ from graft.evaluation.held_out import HeldOutSet
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.package import version_of
 from graft.inference.predictor import Predictor
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.backbone import build_network
-from graft.models.preprocessing import Geometry, Preprocessing
 from graft.pipeline.evaluate import run
 from graft.stats.bootstrap import Interval, Resampling
 from tests.planted_evaluation import COST
@@ -43,7 +43,7 @@ QUICK = {
 
 def _save(folder: Path, seed: int, classes: tuple[str, ...] = CLASSES, weights: str = "source", size: int = 32) -> None:
     torch.manual_seed(seed)
-    preprocessing = Preprocessing(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    preprocessing = ImagePreprocessor(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
     network = build_network("shufflenet_v2_x0_5", len(classes))
     save_artifact(folder, Artifact(classes, "shufflenet_v2_x0_5", weights, None, preprocessing), network)
 

@@ -13,7 +13,7 @@ from graft.core.packed_files import open_folder
 from graft.core.workspace import Workspace
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, decoded
-from graft.models.preprocessing import Geometry
+from graft.modalities.image.preprocessing import Geometry
 from graft.monitoring.reference import training_facts
 from graft.pipeline import augment, evaluate, finetune, ingest, package, select, split, tune, validate
 from graft.pipeline.execution.runner import run_stage

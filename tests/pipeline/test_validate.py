@@ -19,7 +19,7 @@ from PIL import Image
 from graft.core.files import write_json
 from graft.inference.artifact import FORMAT, Artifact
 from graft.modalities.image.modality import ImageModality
-from graft.models.preprocessing import Geometry, Preprocessing
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.pipeline import ingest, split, validate
 from graft.pipeline.execution.runner import run_stage
 from tests.conftest import picture
@@ -185,7 +185,7 @@ def test_classes_are_compared_with_those_of_the_packaged_model(
 
 
 def card(*classes: str) -> dict[str, Any]:
-    preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    preprocessing = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     model = Artifact(classes, "resnet18", "none", None, preprocessing)
     return {"format": FORMAT, **dataclasses.asdict(model)}
 

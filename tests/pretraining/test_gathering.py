@@ -18,13 +18,13 @@ from graft.data.manifest import build_manifest, with_keys
 from graft.modalities.image.modality import ImageModality
 from graft.pipeline.gather import held_out
 from graft.pretraining.source_dataset import (
-    CLOSED_PIPEABLE,
     GLYPHS,
     HELD_OUT,
     STRADDLING,
     TESTED,
     TRAIN,
     TWO_LABELS,
+    UNREADABLE,
     SourceDataset,
     divide_source,
     find_source,
@@ -84,7 +84,7 @@ def test_what_cannot_be_used_is_left_out_and_counted(source: Path) -> None:
     (source / "cat/broken.png").write_bytes(b"no image")
     picture(3, SIZE).save(source / "dog/twice.png")  # cat_003 is a cat
     found = gathered(facts(source), NOTHING, PARAMS)
-    assert found.left_out == {CLOSED_PIPEABLE: 1, TWO_LABELS: 2}
+    assert found.left_out == {UNREADABLE: 1, TWO_LABELS: 2}
     assert not {"cat/broken.png", "dog/twice.png", "cat/cat_003.png"} & set(found.table["path"])
 
 

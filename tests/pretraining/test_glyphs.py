@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from graft.core.settings import Pretrain
+from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import Network, build_network
-from graft.models.preprocessing import Preprocessing
 from graft.models.zoo.registry import builder_for
 from graft.pretraining.glyphs import CANVAS, CLASSES, LEVELS, fonts, glyphs, render
 from graft.pretraining.pretrain import LabelledImages, glyph_images, pretrain, probabilities
@@ -37,7 +37,7 @@ def test_same_seed_same_images_and_sets_differ() -> None:
     assert set(np.unique(first)) <= {round(level * 255 / LEVELS) for level in range(LEVELS + 1)}
 
 
-def accuracy(network: Network, preprocessing: Preprocessing, data: LabelledImages) -> float:
+def accuracy(network: Network, preprocessing: ImagePreprocessor, data: LabelledImages) -> float:
     return float((probabilities(network, preprocessing, data).argmax(1) == data.labels.numpy()).mean())
 
 

@@ -13,13 +13,13 @@ from graft.core.files import sha256
 from graft.core.workspace import Workspace
 from graft.inference.artifact import Artifact
 from graft.inference.package import PackagedModel
-from graft.models.preprocessing import Geometry, Preprocessing
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.registry.git import Checkout
 from graft.registry.provenance import data_hash, origin_of
 from tests.registry.conftest import Project, git
 
 CARD = Artifact(
-    ("a", "b"), "resnet18", "none", None, Preprocessing(Geometry(32, 1, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    ("a", "b"), "resnet18", "none", None, ImagePreprocessor(Geometry(32, 1, "bilinear"), (0.5,) * 3, (0.5,) * 3)
 )
 ROWS = [("a/1.png", "a", "train", "11"), ("a/2.png", "a", "test", "22"), ("b/1.png", "b", "train", "33")]
 SETTINGS = {"zoo": {"candidates": ["resnet18"]}}

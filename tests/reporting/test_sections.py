@@ -25,8 +25,8 @@ from graft.evaluation.slices import Slice
 from graft.inference.artifact import Artifact
 from graft.inference.predictor import Predictor
 from graft.metrics.formatting import area
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.backbone import build_network
-from graft.models.preprocessing import Geometry, Preprocessing
 from graft.reporting.blocks import EmbeddedImage, GalleryItem
 from graft.reporting.context import ReportContext
 from graft.reporting.figures import plots
@@ -203,14 +203,14 @@ def test_mistakes_are_shown_with_where_the_model_looked(make_classes: Callable[.
     folder = make_classes({"a": 2}, size=(40, 30))
     model = Predictor(
         Artifact(("a", "b"), "shufflenet_v2_x0_5", "none", None,
-                 Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)),
+                 ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)),
         build_network("shufflenet_v2_x0_5", 2).eval(),
     )  # fmt: skip
     paths = tuple(sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png")))
     held_out = HeldOutSet(("b", "a"), paths, np.array([1, 1]), np.arange(2), np.array([1, 1]))
     shown, how = show_mistakes(model, folder, held_out, np.array([[0.9, 0.1], [0.8, 0.2]]))
     assert len(shown) == 2 and "Grad-CAM" in how
-    assert all(item.frames[0].src.startswith("data:image/png") for item in shown)
+    assert all('<img src="data:image/' in item.frames[0].html for item in shown)
     assert shown[0].lines[0] == (("b", "said"), (" 90.0% sure", "")) and shown[0].lines[1][0][0] == "is a (10.0% sure)"
     assert show_mistakes(model, folder, held_out, np.array([[0.1, 0.9]] * 2)) == ((), "")
 

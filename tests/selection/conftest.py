@@ -15,15 +15,15 @@ from graft.core.files import sha256
 from graft.core.settings import Candidate, Params
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.flops import Cost
-from graft.models.preprocessing import Geometry, Preprocessing
 from graft.selection.candidates import CandidateResult
 from graft.selection.cost.measure import Measured, Timing
 from graft.selection.inputs import TrainSet
 from graft.selection.probes.probe import ProbeResult
 from graft.training.auto_strategy import StrategyChoice
 
-PREPROCESSING = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+PREPROCESSING = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SMALL = {"arch": "shufflenet_v2_x0_5", "weights": "none", "size": 32}
 FOLDS, PER_FOLD = 2, 4
 

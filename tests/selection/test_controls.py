@@ -16,17 +16,17 @@ from graft.core.settings import Candidate, Params
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import decoded
 from graft.metrics.scorer import ACCURACY
+from graft.modalities.image.preprocessing import Geometry
 from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.candidates import probe_candidate
 from graft.selection.controls import (
     CONTROLS,
-    PIXELS,
     Control,
     ControlInputs,
     first_by_imagenet,
     majority_class,
     random_weights,
-    raw_pixels,
+    raw_samples,
     run_controls,
     static_order,
     unbeaten,
@@ -37,6 +37,8 @@ from graft.selection.report.leaderboard import CONTROL, table
 from graft.selection.selection import run_selection
 
 from .conftest import SMALL, planted
+
+_PIXELS = Geometry(32, 1.0, "bilinear")
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_raw_pixels_are_scaled_inside_the_fold(given: Callable[..., ControlInput
     """Against scikit-learn on pixels read here; separable colours, so the ridge's strength does not matter."""
     pixels = np.stack(
         [
-            np.asarray(Image.open(task.images.root / path).resize((PIXELS.size,) * 2, Image.Resampling.BILINEAR))
+            np.asarray(Image.open(task.images.root / path).resize((_PIXELS.size,) * 2, Image.Resampling.BILINEAR))
             for path in task.images.paths
         ]
     ).reshape(len(task.labels), -1)
@@ -73,7 +75,7 @@ def test_raw_pixels_are_scaled_inside_the_fold(given: Callable[..., ControlInput
         scaler = StandardScaler().fit(pixels[~test])
         head = RidgeClassifier(1e3).fit(scaler.transform(pixels[~test]), task.labels[~test])
         wanted.append(head.score(scaler.transform(pixels[test]), task.labels[test]))
-    assert raw_pixels(given(planted("a", 0.9, 1.0))).scores == pytest.approx(wanted)
+    assert raw_samples(given(planted("a", 0.9, 1.0))).scores == pytest.approx(wanted)
 
 
 def test_raw_pixels_are_judged_by_the_head_that_the_candidates_are(
@@ -86,12 +88,12 @@ def test_raw_pixels_are_judged_by_the_head_that_the_candidates_are(
     labels = np.random.default_rng(0).permutation(asked.inputs.data.labels)
     data = dataclasses.replace(asked.inputs.data, labels=labels, groups=np.arange(len(labels)) // 2)
     inputs = dataclasses.replace(asked.inputs, settings=settings, data=data)
-    pixels = decoded(data.images, PIXELS, inputs.store).reshape(len(labels), -1).astype(np.float32)
+    pixels = decoded(data.images, _PIXELS, inputs.store).reshape(len(labels), -1).astype(np.float32)
     ridge, logistic = (
         LinearProbe(labels, data.folds, data.groups, settings.seed, head).fold_scores(pixels)
         for head in ("ridge", "logistic")
     )
-    assert raw_pixels(dataclasses.replace(asked, inputs=inputs)).scores == logistic != ridge
+    assert raw_samples(dataclasses.replace(asked, inputs=inputs)).scores == logistic != ridge
 
 
 def test_the_winner_with_random_weights_is_cut_where_the_winner_is(

@@ -24,7 +24,7 @@ from graft.features.cache import ArrayCache
 from graft.features.image_cache import decoded
 from graft.metrics.scorer import ACCURACY
 from graft.modalities.image.modality import ImageModality
-from graft.models.preprocessing import Geometry
+from graft.modalities.image.preprocessing import Geometry
 from graft.selection.failures import Failed
 from tests.conftest import write_classes
 

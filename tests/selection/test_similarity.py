@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from graft.core.errors import ConfigError
-from graft.selection.similarity import PIXELS, a_distance, as_pixels, in_words, over_pixels
+from graft.selection.similarity import a_distance, in_words, over_pixels
 from graft.stats.corrected_ttest import corrected_interval
 
 
@@ -54,13 +54,6 @@ def test_the_head_is_the_one_that_is_named() -> None:
     assert a_distance(source, target, 0, "logistic") != a_distance(source, target, 0, "ridge")
     with pytest.raises(ConfigError, match="there is no linear head 'rigde'"):
         a_distance(source, target, 0, "rigde")
-
-
-def test_pixels_are_means_of_squares() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    found = as_pixels(images).reshape(3, 3, PIXELS, PIXELS)
-    expected = images.reshape(3, PIXELS, 2, PIXELS, 2, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_gain_over_pixels_is_paired_over_folds() -> None:

@@ -24,7 +24,7 @@ from graft.core.workspace import Workspace
 from graft.inference.artifact import ARTIFACT_FILE, Artifact, save_artifact
 from graft.inference.package import ONNX_FILE, write_package
 from graft.inference.parity import write_onnx
-from graft.models.preprocessing import Geometry, Preprocessing
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 
 CLASSES = ("ant", "bee", "wasp")
 DEPTH = 0  # one block is enough to serve, and its export takes 2 s instead of 7
@@ -59,7 +59,7 @@ def finetune(folder: Path, seed: int = 0, classes: tuple[str, ...] = CLASSES) ->
     from graft.models.backbone import build_network
 
     torch.manual_seed(seed)
-    preprocessing = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    preprocessing = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     network = build_network("shufflenet_v2_x0_5", len(classes), DEPTH).eval()
     seen = np.random.default_rng(seed).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
     trust = FittedTrust(

@@ -11,6 +11,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 
 from benchmarks.fuzz_service import QUICK, Service, fuzz, is_well, served, write_project
+from graft.modalities.registry import DEFAULT
 from graft.serving.routes import create_app
 from graft.serving.settings import ServiceSettings
 
@@ -19,7 +20,7 @@ def no_service() -> Any:
     raise AssertionError("the document alone is asked for")
 
 
-DOCUMENT = schemathesis.openapi.from_dict(create_app(no_service, ServiceSettings.from_environment()).openapi())
+DOCUMENT = schemathesis.openapi.from_dict(create_app(no_service, ServiceSettings.from_environment(), DEFAULT).openapi())
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from graft.core.progress import track
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from graft.modalities.preprocessor import Preprocessor
     from graft.models.backbone import Network
-    from graft.models.preprocessing import Preprocessing
 
 REFERENCE_FILE = "reference.safetensors"
 _KEY = "features"
@@ -34,18 +34,18 @@ _BATCH = 64
 _ROWS = 1024
 
 
-def features_of(network: Network, preprocessing: Preprocessing, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Prepared images (n, size, size, 3) -> what the head receives, (n, features), with the network in eval mode."""
+def features_of(network: Network, preprocessing: Preprocessor, rows: NDArray[Any]) -> NDArray[np.float32]:
+    """Loaded samples (n, ...) -> what the head receives, (n, features), with the network in eval mode."""
     import torch
 
     where = next(network.parameters()).device
     network.eval()
     parts = [np.empty((0, network.head.in_features), dtype=np.float32)]
     with torch.inference_mode():
-        starts = range(0, len(images), _BATCH)
+        starts = range(0, len(rows), _BATCH)
         for start in track(starts, "looking at training images", total=len(starts)):
-            batch = torch.from_numpy(np.ascontiguousarray(images[start : start + _BATCH])).to(where)
-            parts.append(network.features(preprocessing.normalise(batch)).float().cpu().numpy())
+            batch = preprocessing.collate(np.ascontiguousarray(rows[start : start + _BATCH]), where)
+            parts.append(network.features(batch).float().cpu().numpy())
     return np.concatenate(parts)
 
 

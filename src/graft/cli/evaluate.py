@@ -95,7 +95,9 @@ def model_facts(folder: Path, predictor: Any) -> dict[str, Any]:
         "name": artifact.name,
         "sha256": artifact.sha256,
         "parameters": sum(parameter.numel() for parameter in predictor.network.parameters()),
-        "gmacs": cost_of(predictor.network, artifact.preprocessing.geometry.size).gmacs,
+        "gmacs": cost_of(
+            predictor.network, artifact.preprocessing.collate(artifact.preprocessing.loader.random_rows(1))
+        ).gmacs,
         "size_mb": (folder / "model.safetensors").stat().st_size / 1e6,
     }
 

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from graft.cli.input_files import image_files
+from graft.cli.input_files import sample_files
 from graft.core.errors import DataError, each
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from graft.inference.served_model import ServedModel
@@ -133,12 +132,14 @@ def predict_files(names: Sequence[str], model: Path | None, as_json: bool, to: P
     from graft.inference.engines import QUICK_START
     from graft.inference.package import title_of
     from graft.inference.served_model import ServedModel
+    from graft.modalities.registry import modality_of
 
     folder = Workspace.find().production_model if model is None else model
     check_replaceable(to)
     cores = available_cores()
     loaded = ServedModel.load(folder, cores, QUICK_START)
-    Output(as_json, to, f"in {folder}").write_all(_predictions(loaded, image_files(names), title_of(folder), cores))
+    files = sample_files(names, modality_of(loaded.artifact.preprocessing))
+    Output(as_json, to, f"in {folder}").write_all(_predictions(loaded, files, title_of(folder), cores))
 
 
 def ask_service(names: Sequence[str], url: str, as_json: bool, to: Path | None) -> None:
@@ -149,10 +150,12 @@ def ask_service(names: Sequence[str], url: str, as_json: bool, to: Path | None) 
         DataError: it refused a file, the others were predicted; or ``to`` is not a table of predictions.
     """
     from graft.client import Client
+    from graft.modalities.registry import find_modality
 
     check_replaceable(to)
-    files = list(image_files(names))
-    responses = Client(url).predict_many(file for file in files if isinstance(file, Path))
+    modality = find_modality(Client(url).model().modality)
+    client, files = Client(url, modality=modality.name), list(sample_files(names, modality))
+    responses = client.predict_many(file for file in files if isinstance(file, Path))
 
     def predictions() -> Iterator[FilePrediction | DataError]:
         for file in files:
@@ -205,7 +208,7 @@ def _predictions(
                 row += 1
 
 
-def _preprocess(model: ServedModel, file: Path | DataError) -> NDArray[np.uint8] | DataError:
+def _preprocess(model: ServedModel, file: Path | DataError) -> NDArray[Any] | DataError:
     if isinstance(file, DataError):
         return file
     try:

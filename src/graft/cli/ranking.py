@@ -21,7 +21,7 @@ from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, ListedFiles
 from graft.metrics.scorer import ACCURACY, Scorer, scorer
 from graft.modalities.registry import find_modality
-from graft.models.zoo.default_candidates import default_candidates
+from graft.models.zoo.registry import default_candidates
 from graft.pipeline.inputs.selection import selection_inputs
 from graft.selection.best import standard_error
 from graft.selection.candidates import CandidateResult, probe_candidate
@@ -97,7 +97,7 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
 
 def candidates_of(params: Params) -> tuple[Candidate, ...]:
     """The candidates of params.yaml; for ``auto``, which depends on the data, those for photographs."""
-    return params.zoo.candidates or default_candidates("natural", 224)
+    return params.zoo.candidates or default_candidates(find_modality(params.data.modality).name, "natural", 224)
 
 
 def rank_on(source: str, params: Params, places: Places, say: Callable[[str], None]) -> Ranking:

@@ -135,7 +135,7 @@ def _look_up(arch: str) -> tuple[int, int]:
     """How many parameters, and the side of the published weights' input."""
     from graft.models.zoo.registry import builder_for
 
-    return parameters(arch), builder_for(arch).preprocessing(arch, None).geometry.size
+    return parameters(arch), builder_for(arch).preprocessing(arch, None).size
 
 
 def _entry(arch: str, count: int, size: int, licence: str, offline: tuple[str, ...]) -> ZooEntry:

@@ -115,7 +115,7 @@ def measure_cost(
         singles.append([_milliseconds(lambda turn=turn: answer(1, turn)) for turn in range(RUNS)])  # type: ignore[misc]
         batches.append(_milliseconds(lambda: answer(BATCH)))
     quietest = min(singles, key=lambda timed: float(np.median(timed)))
-    parameters = list(predictor.network.parameters())
+    parameters, preprocessing = list(predictor.network.parameters()), predictor.artifact.preprocessing
     return PredictionCost(
         parameters=sum(parameter.numel() for parameter in parameters),
         size_mb=(folder / WEIGHTS_FILE).stat().st_size / 1e6,
@@ -124,7 +124,7 @@ def measure_cost(
         runs=RUNS,
         threads=torch.get_num_threads(),
         device=str(parameters[0].device),
-        gmacs=cost_of(predictor.network, predictor.artifact.preprocessing.geometry.size).gmacs,
+        gmacs=cost_of(predictor.network, preprocessing.collate(preprocessing.loader.random_rows(1))).gmacs,
         images_per_s=BATCH / min(batches) * 1e3,
         batch=BATCH,
         load_ms=min(loads),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,13 +11,12 @@ from graft.core.errors import DataError
 from graft.core.packed_files import StoredFile
 from graft.core.progress import track
 from graft.inference.predictor import Predictions
-from graft.models.preprocessing import load_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.inference.predictor import Predictor
-    from graft.models.preprocessing import Geometry
+    from graft.modalities.preprocessor import Loader
 
 BATCH = 64
 
@@ -50,16 +49,16 @@ def answers_of(
     Raises:
         DataError: an image cannot be decoded, and ``on_damaged`` raises.
     """
-    geometries = {model.artifact.preprocessing.geometry for model in models.values()}
+    loaders = {model.artifact.preprocessing.loader for model in models.values()}
     columns = {name: [model.classes.index(label) for label in classes] for name, model in models.items()}
     found = {name: np.full((len(images), len(classes)), np.nan) for name in models}
     novelty = {name: np.full(len(images), np.nan) for name, model in models.items() if model.reference is not None}
-    waiting: dict[Geometry, list[NDArray[np.uint8]]] = {geometry: [] for geometry in geometries}
+    waiting: dict[Loader, list[NDArray[Any]]] = {loader: [] for loader in loaders}
     places: list[int] = []
 
     def answer() -> None:
         for name, model in models.items():
-            said = model.predict_batch(waiting[model.artifact.preprocessing.geometry])
+            said = model.predict_batch(waiting[model.artifact.preprocessing.loader])
             found[name][places] = said.probabilities[:, columns[name]]
             if said.novelty is not None:
                 novelty[name][places] = said.novelty
@@ -69,13 +68,13 @@ def answers_of(
 
     for place, image in enumerate(track(images, "testing")):
         try:
-            loaded = load_for(image, geometries)
+            loaded = next(iter(loaders)).load_each(image, loaders)
         except DataError as error:
             on_damaged(place, error)
             continue
         places.append(place)
-        for geometry, pixels in loaded.items():
-            waiting[geometry].append(pixels)
+        for loader, row in loaded.items():
+            waiting[loader].append(row)
         if len(places) == BATCH:
             answer()
     answer()

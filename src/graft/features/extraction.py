@@ -8,6 +8,7 @@ that is as fast as dividing each among them, and often faster.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from graft.core.progress import track
 from graft.features.cache import ArrayCache
 from graft.features.keys import digest_of, key_of, row_keys, running_version
+from graft.modalities.preprocessor import Inputs, Preprocessor
 from graft.models.backbone import Backbone
-from graft.models.preprocessing import Preprocessing
+from graft.models.batch import from_rows, to_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +45,7 @@ class Extractor:
     """Runs a network's frozen parts over images, and keeps what they give.
 
     Attributes:
-        images: uint8 (n, size, size, 3).
+        images: the samples as the preprocessing's loader reads them, (n, ...); of images uint8 (n, size, size, 3).
         images_key: what identifies each of them, see :meth:`graft.features.image_cache.ImageSet.key`; or one name for
             this very array, whose rows then go by their number.
         preprocessing: the network's own.
@@ -53,7 +55,7 @@ class Extractor:
 
     images: NDArray[np.uint8]
     images_key: str | tuple[str, ...]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessor
     store: ArrayCache
     device: torch.device
 
@@ -62,35 +64,27 @@ class Extractor:
         assert not isinstance(self.images_key, str), "images that are known by their number stay together"
         return replace(self, images=self.images[rows], images_key=self.images_key[rows])
 
-    def block_features(self, network: Backbone[Tensor]) -> list[NDArray[np.float32]]:
+    def block_features(self, network: Backbone) -> list[NDArray[np.float32]]:
         """Pooled output of every block, float32 (n, channels) each; the last one is what the head receives."""
 
-        def forward(batch: Tensor) -> Rows:
-            depths = [depth.float().cpu().numpy() for depth in network.pooled(batch)]
-            kind = np.dtype([(str(number), depth.dtype, depth.shape[1:]) for number, depth in enumerate(depths)])
-            rows = np.empty(len(batch), kind)
-            for number, depth in enumerate(depths):
-                rows[str(number)] = depth
-            return rows
+        def forward(batch: Inputs) -> Rows:
+            return to_rows({str(number): depth for number, depth in enumerate(network.pooled(batch))})
 
         rows = self._kept("features", network.blocks_from(0), forward)
         # In one memory order, whether just computed or kept: kernels, and so the last bits, differ by the order.
         return [np.ascontiguousarray(rows[name]) for name in rows.dtype.names or ()]
 
-    def activations(self, network: Backbone[Tensor], stop: int, rows: NDArray[np.bool_]) -> Tensor:
+    def activations(self, network: Backbone, stop: int, rows: NDArray[np.bool_]) -> Inputs:
         """What block ``stop`` receives for the images ``rows`` (bool, n), with everything before it in eval mode.
 
         For ``stop`` past the last block: the feature vector that the head receives, (rows, features).
         """
         if stop == 0:  # nothing runs before the first block, so there is nothing to keep
-            return self.preprocessing.normalise(torch.from_numpy(self.images[rows]))
+            return self.preprocessing.collate(self.images[rows])
         frozen = frozen_part(network, stop)
-        kept = self._kept(
-            "activations", frozen, lambda batch: np.ascontiguousarray(frozen(batch).float().cpu().numpy())
-        )
-        return torch.from_numpy(kept[rows])
+        return from_rows(self._kept("activations", frozen, lambda batch: to_rows(frozen(batch)))[rows])
 
-    def _kept(self, kind: str, module: nn.Sequential, forward: Callable[[Tensor], Rows]) -> Rows:
+    def _kept(self, kind: str, module: nn.Sequential, forward: Callable[[Inputs], Rows]) -> Rows:
         """A row of what ``forward`` gives for each image, (n, ...); ``module`` is all that it depends on."""
         where = (self.device.type, self._batch, running_version())
         table = key_of(kind, self.preprocessing.cache_key, digest_of(module), str(module), where)
@@ -105,20 +99,19 @@ class Extractor:
 
     @property
     def _batch(self) -> int:
-        """Images in a batch: a power of two, and the same for all images of one size."""
+        """Samples in a batch: a power of two, and the same for all samples of one shape."""
         if self.device.type != "cpu":
             return _GPU_BATCH
-        height, width = self.images.shape[1:3]
-        fitting: int = _BATCH_PIXELS // (height * width)
+        fitting: int = _BATCH_PIXELS // math.prod(self.images.shape[1:3])
         least, most = _BATCHES
         return min(most, max(least, 1 << max(0, fitting.bit_length() - 1)))
 
-    def _run(self, forward: Callable[[Tensor], Rows], missing: NDArray[np.intp], put: Put) -> None:
+    def _run(self, forward: Callable[[Inputs], Rows], missing: NDArray[np.intp], put: Put) -> None:
         def one(places: NDArray[np.intp]) -> None:
-            batch = np.zeros((self._batch, *self.images.shape[1:]), np.uint8)
+            batch = np.zeros((self._batch, *self.images.shape[1:]), self.images.dtype)
             batch[: len(places)] = self.images[places]
             with torch.inference_mode():
-                rows = forward(self.preprocessing.normalise(torch.from_numpy(batch).to(self.device)))
+                rows = forward(self.preprocessing.collate(batch, self.device))
             for number, place in enumerate(places.tolist()):
                 put(place, rows[number : number + 1])
 
@@ -142,6 +135,6 @@ def _spread(work: Callable[[NDArray[np.intp]], None], parts: list[NDArray[np.int
         torch.set_num_threads(threads)  # this thread kept its own, but new ones would take the last that was set
 
 
-def frozen_part(network: Backbone[Tensor], stop: int) -> nn.Sequential:
+def frozen_part(network: Backbone, stop: int) -> nn.Sequential:
     """Everything before unit ``stop``: blocks only, or past the last block the neck as well."""
     return network.blocks_before(stop) if stop < len(network.blocks) else network.blocks_from(0)

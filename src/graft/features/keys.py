@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 KEY_BYTES = 32
-# The code that says what an image's pixels are, and the code that says what a network makes of them.
+# The code that says what a loaded sample is, and the code that says what a network makes of it.
 _DECODING = (
     "features/image_cache.py",
-    "modalities/image/decode.py",
-    "modalities/image/colour.py",
-    "models/preprocessing.py",
+    "modalities/*/decode.py",
+    "modalities/*/colour.py",
+    "modalities/*/preprocessing.py",
 )
 _RUNNING = ("features/extraction.py", "models/**/*.py")
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from graft.calibration.fitted_trust import FittedTrust
 from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, sha256, write_json
-from graft.models.preprocessing import Preprocessing, preprocessor_from_json
+from graft.modalities.registry import preprocessor_from_json
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from graft.modalities.preprocessor import Preprocessor
     from graft.models.backbone import Network
 
 FORMAT = 1
@@ -48,7 +49,7 @@ class Artifact:
     arch: str
     weights: str
     depth: int | None
-    preprocessing: Preprocessing
+    preprocessing: Preprocessor
     sha256: str = ""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     trust: FittedTrust = field(default_factory=FittedTrust)
@@ -58,7 +59,7 @@ class Artifact:
     def name(self) -> str:
         """Short name for tables, such as ``resnet18 (source, 32 px)``."""
         cut = "" if self.depth is None else f", cut after block {self.depth}"
-        return f"{self.arch} ({self.weights}, {self.preprocessing.geometry.size} px{cut})"
+        return f"{self.arch} ({self.weights}, {self.preprocessing.size} {self.preprocessing.unit}{cut})"
 
 
 class ModelFormat(Protocol):
@@ -87,7 +88,7 @@ class ArchitectureFormat:
 
         from graft.models.backbone import build_network
 
-        size = artifact.preprocessing.geometry.size
+        size = artifact.preprocessing.size
         network = build_network(artifact.arch, len(artifact.classes), artifact.depth, size)
         try:
             network.load_state_dict(load_file(folder / WEIGHTS_FILE))

@@ -10,18 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from graft.core.errors import WeightsError
 from graft.inference.artifact import Artifact, load_artifact
-from graft.inference.onnx_names import FEATURES, IMAGES, LOGITS
+from graft.inference.onnx_names import FEATURES, LOGITS
 from graft.inference.package import ONNX_FILE
 
 if TYPE_CHECKING:
-    from typing import Any
-
     import torch
     from numpy.typing import NDArray
 
@@ -34,11 +32,11 @@ _GPU = Path("/dev/nvidiactl")  # the NVIDIA driver's control device
 class Engine(Protocol):
     """Runs one model; thread-safe."""
 
-    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def run(self, rows: NDArray[Any]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Forward pass.
 
         Args:
-            images: preprocessed, uint8 (n, size, size, 3).
+            rows: loaded samples (n, ...).
 
         Returns:
             logits (n, classes), and features (n, d), the head's input.
@@ -79,10 +77,9 @@ class OnnxEngine:
             ) from None
         self.preprocessing = artifact.preprocessing
 
-    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def run(self, rows: NDArray[Any]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """See :class:`Engine`."""
-        batch = self.preprocessing.normalise_array(images)
-        logits, features = self.session.run([LOGITS, FEATURES], {IMAGES: batch})
+        logits, features = self.session.run([LOGITS, FEATURES], self.preprocessing.arrays(rows))
         return logits, features
 
 
@@ -103,13 +100,12 @@ class TorchEngine:
         _, network = load_artifact(folder)
         return cls(artifact, network, device)
 
-    def run(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def run(self, rows: NDArray[Any]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """See :class:`Engine`."""
         import torch
 
         with torch.inference_mode():
-            batch = self.preprocessing.normalise(torch.from_numpy(images).to(self.device))
-            features = self.network.features(batch)
+            features = self.network.features(self.preprocessing.collate(rows, self.device))
             logits = self.network.head(features)
         return _on_cpu(logits), _on_cpu(features)
 

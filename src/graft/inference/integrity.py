@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from graft.core.files import sha256
 from graft.inference.artifact import ARTIFACT_FILE, WEIGHTS_FILE, Artifact, read_artifact
 from graft.inference.onnx_names import ARTIFACT_KEY
 from graft.inference.package import ONNX_FILE, PACKAGE_FILE, check_files, read_package
-from graft.modalities.image.colour import DepthRange
-from graft.modalities.image.conversion import Fit
-from graft.models.preprocessing import Interpolation, Preprocessing
 
 if TYPE_CHECKING:
     from graft.calibration.novelty import ReferenceFeatures
@@ -35,7 +31,10 @@ def check_integrity(folder: Path) -> Artifact:
         WeightsError: there is no model, or a part is missing, damaged, or was made for another.
     """
     artifact = read_artifact(folder)
-    _check_preprocessing(folder, artifact.preprocessing)
+    if wrong := artifact.preprocessing.problem():
+        raise WeightsError(
+            f"the preprocessing in model.json cannot be used: {wrong}", where=folder / ARTIFACT_FILE, remedy=_REMEDY
+        )
     check_files(folder, artifact)
     _check_classes(folder, artifact)
     if (folder / PACKAGE_FILE).exists():
@@ -45,21 +44,22 @@ def check_integrity(folder: Path) -> Artifact:
 
 
 def check_engine(folder: Path, artifact: Artifact, engine: Engine, reference: ReferenceFeatures | None) -> None:
-    """Run two random images, which also warms the engine up, and check the outputs against model.json.
+    """Run two random samples, which also warms the engine up, and check the outputs against model.json.
 
     Raises:
         WeightsError: the engine cannot run it, or gives another number of classes or features, or no numbers.
     """
-    size = artifact.preprocessing.geometry.size
-    images = np.random.default_rng(0).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
+    preprocessing = artifact.preprocessing
+    rows = preprocessing.loader.random_rows(2)
     _check_onnx_artifact(folder, engine)
     try:
-        engine.run(images[:1])
-        logits, features = engine.run(images)
+        engine.run(rows[:1])
+        logits, features = engine.run(rows)
     except Exception as error:  # engines raise exceptions of every kind
         reason = next(iter(str(error).splitlines()), "")[:200]
         raise WeightsError(
-            f"the model does not run on images of {size} px, which model.json says: {reason}",
+            f"the model does not run on {preprocessing.kind}s of {preprocessing.size} {preprocessing.unit}, which "
+            f"model.json says: {reason}",
             where=folder,
             remedy=_REMEDY,
         ) from None
@@ -70,7 +70,7 @@ def check_engine(folder: Path, artifact: Artifact, engine: Engine, reference: Re
             remedy=_REMEDY,
         )
     if not (np.isfinite(logits).all() and np.isfinite(features).all()):
-        raise WeightsError("the model gives no numbers for images", where=folder, remedy=_REMEDY)
+        raise WeightsError(f"the model gives no numbers for {preprocessing.kind}s", where=folder, remedy=_REMEDY)
     if reference is not None and features.shape[1] != reference.features.shape[1]:
         raise WeightsError(
             f"the training images' features have {reference.features.shape[1]} values, and the model's "
@@ -78,36 +78,6 @@ def check_engine(folder: Path, artifact: Artifact, engine: Engine, reference: Re
             where=folder,
             remedy=_REMEDY,
         )
-
-
-def _check_preprocessing(folder: Path, preprocessing: Preprocessing) -> None:
-    geometry = preprocessing.geometry
-    channels = (*preprocessing.mean, *preprocessing.std)
-    wrong = [
-        text
-        for holds, text in (
-            (isinstance(geometry.size, int) and geometry.size > 0, f"size {geometry.size!r}"),
-            (isinstance(geometry.crop, int | float) and 0 < geometry.crop <= 1, f"crop {geometry.crop!r}"),
-            (geometry.interpolation in get_args(Interpolation), f"interpolation {geometry.interpolation!r}"),
-            (geometry.fit in get_args(Fit), f"fit {geometry.fit!r}"),
-            (_is_range(geometry.depth_range), f"depth_range {geometry.depth_range!r}"),
-            (len(preprocessing.mean) == len(preprocessing.std) == 3 and all(map(_is_number, channels)), "mean or std"),
-            (all(_is_number(value) and value > 0 for value in preprocessing.std), f"std {list(preprocessing.std)}"),
-        )
-        if not holds
-    ]
-    if wrong:
-        raise WeightsError(
-            f"the preprocessing in model.json cannot be used: {wrong[0]}", where=folder / ARTIFACT_FILE, remedy=_REMEDY
-        )
-
-
-def _is_range(values: DepthRange | None) -> bool:
-    return values is None or (all(map(_is_number, values)) and 0 <= values[0] < values[1] <= 1)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _check_classes(folder: Path, artifact: Artifact) -> None:

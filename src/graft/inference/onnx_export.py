@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from graft.core.errors import GraftError
 from graft.core.files import atomic_file, sha256
 from graft.inference.artifact import ARTIFACT_FILE, Artifact
-from graft.inference.onnx_names import ARTIFACT_KEY, FEATURES, IMAGES, LOGITS
+from graft.inference.onnx_names import ARTIFACT_KEY, FEATURES, LOGITS
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from graft.modalities.preprocessor import Inputs
     from graft.models.backbone import Network
 
 
@@ -27,11 +28,11 @@ class ExportError(GraftError):
 
 
 def export(network: Network, artifact: Artifact, folder: Path, path: Path) -> None:
-    """Export ``network`` to ONNX: normalised images (n, 3, size, size) -> logits (n, classes), features (n, d).
+    """Export ``network`` to ONNX: the preprocessor's arrays -> logits (n, classes), features (n, d).
 
     Args:
         network: in whatever mode; exported in eval mode.
-        artifact: model.json, for the input's size.
+        artifact: model.json, for its inputs.
         folder: holds model.json, whose hash becomes metadata of the file.
         path: the ONNX file to write.
 
@@ -40,18 +41,23 @@ def export(network: Network, artifact: Artifact, folder: Path, path: Path) -> No
     """
     import torch
 
-    size = artifact.preprocessing.geometry.size
-    # Two images: with one, the exporter takes the batch size for a constant.
-    example = (torch.zeros(2, 3, size, size),)
+    from graft.models.batch import map_tensors
+
+    preprocessing = artifact.preprocessing
+    # Two samples: with one, the exporter takes the batch size for a constant.
+    rows = preprocessing.loader.random_rows(2)
+    example = map_tensors(torch.Tensor.contiguous, preprocessing.collate(rows))
+    free = {axis: torch.export.Dim(f"axis{axis}" if axis else "n") for axis in preprocessing.free_axes}
+    names = list(preprocessing.arrays(rows))
     try:
         with _silenced():
             program = torch.onnx.export(
                 _with_features(network).eval(),
-                example,
+                (example, {}),  # the exporter takes a last mapping for keyword arguments
                 dynamo=True,
-                input_names=[IMAGES],
+                input_names=names,
                 output_names=[LOGITS, FEATURES],
-                dynamic_shapes={IMAGES: {0: torch.export.Dim("n")}},
+                dynamic_shapes=(free if isinstance(example, torch.Tensor) else dict.fromkeys(example, free),),
                 verbose=False,
             )
     except ModuleNotFoundError as error:
@@ -76,8 +82,8 @@ def _with_features(network: Network) -> nn.Module:
             super().__init__()
             self.network = network
 
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            features = self.network.features(images)
+        def forward(self, batch: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+            features = self.network.features(batch)
             return self.network.head(features), features
 
     return WithFeatures()

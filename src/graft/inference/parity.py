@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from graft.inference.engines import Engine
     from graft.tasks.base import ParityReport
 
-RANDOM_IMAGES = 64
+RANDOM_SAMPLES = 64
 _BATCH = 16
 
 
@@ -47,15 +47,12 @@ def write_onnx(folder: Path, images: Sequence[StoredFile]) -> dict[str, Any]:
         export(network.eval(), artifact, folder, path)
     except ExportError as error:
         return {"refused": error.what}
-    geometry = artifact.preprocessing.geometry
+    loader = artifact.preprocessing.loader
     if images:
-        pixels, drawn_from = (geometry.load(image) for image in images), "training images"
+        rows, drawn_from = (loader.load(image) for image in images), f"training {artifact.preprocessing.kind}s"
     else:
-        rng = np.random.default_rng(0)
-        shape = (geometry.size, geometry.size, 3)
-        pixels = (rng.integers(0, 256, shape, dtype=np.uint8) for _ in range(RANDOM_IMAGES))
-        drawn_from = "random pixels (seed 0)"
-    shown = track(pixels, "comparing ONNX Runtime with torch", total=len(images) or RANDOM_IMAGES)
+        rows, drawn_from = (row for row in loader.random_rows(RANDOM_SAMPLES)), "random input (seed 0)"
+    shown = track(rows, "comparing ONNX Runtime with torch", total=len(images) or RANDOM_SAMPLES)
     engines = OnnxEngine(folder, artifact, 1), TorchEngine(artifact, network, "cpu")
     report = compare_engines(*engines, list(shown), artifact.trust, drawn_from)
     if not report.passed:
@@ -65,7 +62,7 @@ def write_onnx(folder: Path, images: Sequence[StoredFile]) -> dict[str, Any]:
 
 
 def compare_engines(
-    onnx: Engine, torch: Engine, images: Sequence[NDArray[np.uint8]], trust: FittedTrust, drawn_from: str
+    onnx: Engine, torch: Engine, images: Sequence[NDArray[Any]], trust: FittedTrust, drawn_from: str
 ) -> ParityReport:
     """Run prepared images through both engines, in batches of several sizes, and compare their answers."""
     batches = [np.stack(images[start:stop]) for start, stop in _batches(len(images))]

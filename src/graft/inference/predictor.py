@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -75,26 +75,26 @@ class BasePredictor:
         """Class names, in the order of the probabilities' columns."""
         return self.artifact.classes
 
-    def preprocess(self, image: StoredFile | bytes) -> NDArray[np.uint8]:
-        """Decode and resize an image file or its bytes to uint8 (size, size, 3).
+    def preprocess(self, sample: StoredFile | bytes) -> NDArray[Any]:
+        """Load a sample from its file or its bytes, as the model's preprocessing does.
 
         Raises:
             DataError: it cannot be decoded.
         """
-        return self.artifact.preprocessing.load(image)
+        return self.artifact.preprocessing.load(sample)
 
-    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> Predictions:
-        """Predict preprocessed images."""
-        if images:
-            return self._run(np.stack(images))
+    def predict_batch(self, rows: Sequence[NDArray[Any]]) -> Predictions:
+        """Predict preprocessed samples."""
+        if rows:
+            return self._run(np.stack(rows))
         return Predictions(np.empty((0, len(self.classes))), None if self.reference is None else np.empty(0))
 
     def abstains(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Probabilities (n, classes) -> whether the highest is under the model's threshold, (n,)."""
         return np.asarray(probabilities.max(axis=1, initial=0.0) < self.artifact.trust.threshold.confidence)
 
-    def _run(self, batch: NDArray[np.uint8]) -> Predictions:
-        """Predict a batch (n, size, size, 3), n > 0."""
+    def _run(self, rows: NDArray[Any]) -> Predictions:
+        """Predict loaded samples (n, ...), n > 0."""
         raise NotImplementedError
 
 
@@ -123,7 +123,7 @@ class Predictor(BasePredictor):
         return cls(artifact, network.eval(), read_reference(folder, artifact.trust.novelty))
 
     def predict(self, images: Iterable[StoredFile | bytes], batch_size: int = 64) -> NDArray[np.float64]:
-        """Image files or bytes -> probabilities (n, classes), in batches."""
+        """Files or bytes of samples -> probabilities (n, classes), in batches."""
         rows, batch = [np.empty((0, len(self.classes)))], []
         for image in images:
             batch.append(self.preprocess(image))
@@ -133,11 +133,11 @@ class Predictor(BasePredictor):
         rows.append(self.predict_batch(batch).probabilities)
         return np.concatenate(rows)
 
-    def _run(self, batch: NDArray[np.uint8]) -> Predictions:
+    def _run(self, rows: NDArray[Any]) -> Predictions:
         import torch
 
         with torch.inference_mode():
-            inputs = self.artifact.preprocessing.normalise(torch.from_numpy(batch))
+            inputs = self.artifact.preprocessing.collate(rows)
             features = None if self.reference is None else self.network.features(inputs)
             logits = self.network(inputs) if features is None else self.network.head(features)
         return to_predictions(

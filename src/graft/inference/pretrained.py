@@ -11,8 +11,8 @@ from graft.core.errors import WeightsError
 from graft.core.files import sha256
 from graft.core.settings import Candidate
 from graft.inference.artifact import WEIGHTS_FILE, load_artifact, read_artifact
+from graft.modalities.preprocessor import Preprocessor
 from graft.models.backbone import Network
-from graft.models.preprocessing import Preprocessing
 from graft.models.weights.bundled import map_by_order
 from graft.models.weights.locate import WeightsContext, locate_weights, source_folder
 from graft.models.weights.state_dict import load_state, read_state
@@ -24,7 +24,7 @@ class Pretrained:
     """A candidate's whole network, not cut and without the task's head, and its preprocessing."""
 
     network: Network
-    preprocessing: Preprocessing
+    preprocessing: Preprocessor
 
 
 def load_pretrained(candidate: Candidate, context: WeightsContext) -> Pretrained:
@@ -40,7 +40,7 @@ def load_pretrained(candidate: Candidate, context: WeightsContext) -> Pretrained
         return Pretrained(network, artifact.preprocessing)
     builder = builder_for(candidate.arch)
     preprocessing = preprocessing_of(candidate, context)
-    size = preprocessing.geometry.size
+    size = preprocessing.size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(context.seed, "initial weights", candidate.arch))
         model = builder.model(candidate.arch, size)
@@ -53,7 +53,7 @@ def load_pretrained(candidate: Candidate, context: WeightsContext) -> Pretrained
     return Pretrained(Network(builder.parts(candidate.arch, model, size), classes=1), preprocessing)
 
 
-def preprocessing_of(candidate: Candidate, context: WeightsContext) -> Preprocessing:
+def preprocessing_of(candidate: Candidate, context: WeightsContext) -> Preprocessor:
     """The preprocessing that belongs to a candidate's weights, without loading them."""
     if candidate.weights == "source":
         return read_artifact(source_folder(context.sources, candidate)).preprocessing

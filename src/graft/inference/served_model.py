@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graft.calibration.novelty import ReferenceFeatures, read_reference
 from graft.inference.artifact import Artifact
@@ -14,7 +14,6 @@ from graft.inference.integrity import check_engine, check_integrity
 from graft.inference.predictor import BasePredictor, Predictions, to_predictions
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -53,6 +52,6 @@ class ServedModel(BasePredictor):
         check_engine(folder, artifact, engine, model.reference)
         return model
 
-    def _run(self, batch: NDArray[np.uint8]) -> Predictions:
-        logits, features = self.engine.run(batch)
+    def _run(self, rows: NDArray[Any]) -> Predictions:
+        logits, features = self.engine.run(rows)
         return to_predictions(logits, features, self.artifact.trust, self.reference)

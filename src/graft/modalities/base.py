@@ -1,6 +1,7 @@
-"""The protocol of a modality: everything that ingest, manifest, validation, splits and drift ask about samples.
+"""The protocol of a modality: everything that data, training, evaluation and service ask about samples.
 
-To add a modality, implement :class:`Modality` and add it to :data:`graft.modalities.registry.MODALITIES`.
+To add a modality, implement :class:`Modality` with its :class:`graft.modalities.preprocessor.Preprocessor`, add it to
+:data:`graft.modalities.registry.MODALITIES`, and its architectures to :data:`graft.models.zoo.registry.BUILDERS`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from graft.core.settings import Params
     from graft.modalities.check_spec import CheckSpec
+    from graft.modalities.preprocessor import Preprocessor
 
 Statistic = str | int | float | None
 ColumnType = Literal["int64", "float64", "string"]
@@ -49,6 +52,22 @@ def column_feature(column: str, kind: FeatureKind, unit: str = "", name: str = "
     return Feature(name or column, (column,), lambda table: table[column], kind, unit)
 
 
+@dataclass(frozen=True)
+class FileField:
+    """A request carries a sample as the file of a multipart form: the field's name, and a file's name to show it by."""
+
+    name: str
+    example: str
+
+
+@dataclass(frozen=True)
+class JsonField:
+    """A request carries a sample as text in a JSON object: the field's name, and a text to show it by."""
+
+    name: str
+    example: str
+
+
 def is_sample(name: str, modality: Modality) -> bool:
     """Whether a file is a sample by its name, readable or not."""
     return PurePath(name).suffix.lower() in modality.suffixes | modality.unreadable_suffixes
@@ -72,6 +91,8 @@ class Modality(Protocol):
         checks: its rows of the expectations, in the order of the report.
         drift_features: what is compared between data sets.
         slice_features: by what the evaluation slices the test samples.
+        request: how a request of the service carries a sample.
+        request_features: of the columns of :meth:`request_stats`: what is compared between requests and training.
         code: files of graft (relative to its package) that decide statistics and keys; a change computes them anew.
     """
 
@@ -84,6 +105,8 @@ class Modality(Protocol):
     checks: Sequence[CheckSpec]
     drift_features: Sequence[Feature]
     slice_features: Sequence[Feature]
+    request: FileField | JsonField
+    request_features: Sequence[Feature]
     code: Sequence[str]
 
     def decode(self, raw: bytes) -> Any:
@@ -112,6 +135,18 @@ class Modality(Protocol):
 
     def check_columns(self, manifest: pd.DataFrame, params: Params) -> pd.DataFrame:
         """The manifest with the derived columns that :attr:`checks` read under these settings."""
+        ...
+
+    def preprocessor(self, card: Mapping[str, Any]) -> Preprocessor:
+        """From :meth:`graft.modalities.preprocessor.Preprocessor.to_json`. Raises KeyError, TypeError or ValueError."""
+        ...
+
+    def request_stats(self, raw: bytes, row: NDArray[Any]) -> Mapping[str, float]:
+        """What the prediction log keeps of a sample, given its bytes and what the model's loader made of them."""
+        ...
+
+    def example(self) -> bytes:
+        """A small sample, by which a service warms up."""
         ...
 
     def library_versions(self) -> Sequence[str]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from graft.core.errors import ConfigError, did_you_mean
 from graft.modalities.base import Modality
 from graft.modalities.image.modality import ImageModality
+
+if TYPE_CHECKING:
+    from graft.modalities.preprocessor import Preprocessor
 
 MODALITIES: dict[str, Modality] = {"image": ImageModality()}
 # What `auto` stands for as long as there is one modality.
@@ -27,6 +33,16 @@ def find_modality(name: str) -> Modality:
             f"there is no modality {name!r}", where="data.modality", remedy=did_you_mean(name, ["auto", *MODALITIES])
         )
     return found
+
+
+def preprocessor_from_json(card: Mapping[str, Any]) -> Preprocessor:
+    """From :meth:`Preprocessor.to_json`. Raises KeyError for a kind that is no modality."""
+    return MODALITIES[card.get("kind", DEFAULT.name)].preprocessor(card)
+
+
+def modality_of(preprocessor: Preprocessor) -> Modality:
+    """What a model's samples are."""
+    return MODALITIES[preprocessor.kind]
 
 
 def reserved_columns() -> frozenset[str]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from graft.core.errors import ConfigError
+from graft.modalities.preprocessor import Inputs
+from graft.models.batch import map_tensors
 
 Layout = Literal["NCHW", "NHWC", "NLC", "NC"]
 # The dimensions of a block's output that are positions.
@@ -22,19 +24,15 @@ POSITIONS: dict[Layout, tuple[int, ...]] = {"NCHW": (2, 3), "NHWC": (1, 2), "NLC
 LEAST_BATCH_NORM_MOMENTUM = 0.1
 
 
-# What a backbone takes: a tensor, or a mapping of tensors.
-BatchT = TypeVar("BatchT", contravariant=True)
-
-
-class Backbone(Protocol[BatchT]):
+class Backbone(Protocol):
     """A network in ordered blocks, whose output can be pooled after each of them."""
 
     blocks: nn.ModuleList
 
-    def pooled(self, batch: BatchT) -> Iterator[Tensor]:
+    def pooled(self, batch: Inputs) -> Iterator[Tensor]:
         """Yield the pooled output of every block, (n, channels of that block), padding left out where there is any."""
 
-    def features(self, batch: BatchT) -> Tensor:
+    def features(self, batch: Inputs) -> Tensor:
         """What a head receives, (n, features)."""
 
     def blocks_before(self, stop: int) -> nn.Sequential:
@@ -70,40 +68,49 @@ class BackboneParts:
     """An architecture taken apart.
 
     Attributes:
-        blocks: in order; each takes the former's output, the first takes images (n, 3, size, size).
+        blocks: in order; each takes the former's output, the first the preprocessor's batch. A mapping of tensors is
+            passed from block to block where they need more than one, such as a mask.
         neck: last block's output -> the feature vector that the architecture's own head receives.
         features: length of that vector.
         layout: where a block's output has its channels.
-        side: a side of the input in pixels that the blocks can take, small where any will do.
+        pool: a block's output -> (n, channels), padding left out; None: the mean over positions.
+        example: a batch of one sample that the blocks can take; None: an image of 64 px.
     """
 
     blocks: tuple[nn.Module, ...]
     neck: nn.Module
     features: int
     layout: Layout
-    side: int = 64
+    pool: nn.Module | None = None
+    example: Inputs | None = None
+
+
+def blank_image(side: int = 64) -> Tensor:
+    """One image, (1, 3, side, side)."""
+    return torch.zeros(1, 3, side, side)
 
 
 class Network(nn.Module):
-    """Blocks in order, neck, linear head: images (n, 3, size, size) -> logits (n, classes)."""
+    """Blocks in order, neck, linear head: a batch of n samples -> logits (n, classes)."""
 
     def __init__(self, parts: BackboneParts, classes: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(parts.blocks)
         self.neck = parts.neck
         self.layout: Layout = parts.layout
-        self.side = parts.side
+        self.pool = Pool(parts.layout) if parts.pool is None else parts.pool
+        self.example = blank_image() if parts.example is None else parts.example
         self.head = nn.Linear(parts.features, classes)
         raise_batch_norm_momentum(self)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (n, 3, size, size) -> logits (n, classes)."""
-        logits: Tensor = self.head(self.features(images))
+    def forward(self, batch: Inputs) -> Tensor:
+        """A preprocessor's batch of n samples -> logits (n, classes)."""
+        logits: Tensor = self.head(self.features(batch))
         return logits
 
-    def features(self, images: Tensor) -> Tensor:
-        """Normalised images -> what the head receives, (n, features)."""
-        out: Tensor = self.blocks_from(0)(images)
+    def features(self, batch: Inputs) -> Tensor:
+        """What the head receives, (n, features)."""
+        out: Tensor = self.blocks_from(0)(batch)
         return out
 
     def blocks_before(self, stop: int) -> nn.Sequential:
@@ -126,13 +133,12 @@ class Network(nn.Module):
         groups[-1].append(self.neck)
         return groups
 
-    def pooled(self, images: Tensor) -> Iterator[Tensor]:
+    def pooled(self, batch: Inputs) -> Iterator[Tensor]:
         """Yield the pooled output of every block, (n, channels of that block); the last is the neck's feature."""
-        pool = Pool(self.layout)
-        x = images
+        x = batch
         for index, block in enumerate(self.blocks):
             x = block(x)
-            yield self.neck(x) if index == len(self.blocks) - 1 else pool(x)
+            yield self.neck(x) if index == len(self.blocks) - 1 else self.pool(x)
 
 
 def raise_batch_norm_momentum(network: nn.Module) -> None:
@@ -156,12 +162,11 @@ def cut(network: Network, depth: int, classes: int) -> Network:
     """
     require_block(network, depth)
     blocks = list(network.blocks)
-    layout, side = network.layout, network.side
-    if depth == len(blocks) - 1:
-        parts = BackboneParts(tuple(blocks), network.neck, network.head.in_features, layout, side)
-    else:
-        parts = BackboneParts(tuple(blocks[: depth + 1]), Pool(layout), _channels(network, depth), layout, side)
-    return Network(parts, classes)
+    neck, features = network.neck, network.head.in_features
+    if depth < len(blocks) - 1:
+        neck, features = network.pool, _channels(network, depth)
+    kept = tuple(blocks[: depth + 1])
+    return Network(BackboneParts(kept, neck, features, network.layout, network.pool, network.example), classes)
 
 
 def require_block(network: Network, depth: int) -> None:
@@ -175,13 +180,12 @@ def require_block(network: Network, depth: int) -> None:
 
 
 def _channels(network: Network, depth: int) -> int:
-    """How many channels block ``depth`` gives; found by running one small image, in eval mode and put back."""
+    """How many channels block ``depth`` gives; found by running one small sample, in eval mode and put back."""
     was_training = network.training
     network.eval()
-    side = network.side
     device = next(network.parameters()).device
     with torch.inference_mode():
-        for index, pooled in enumerate(network.pooled(torch.zeros(1, 3, side, side, device=device))):
+        for index, pooled in enumerate(network.pooled(map_tensors(lambda part: part.to(device), network.example))):
             if index == depth:
                 network.train(was_training)
                 return int(pooled.shape[1])
@@ -189,9 +193,9 @@ def _channels(network: Network, depth: int) -> int:
 
 
 def build_network(arch: str, classes: int, depth: int | None = None, size: int | None = None) -> Network:
-    """A network with random weights, cut after block ``depth`` (None: whole), for images of ``size`` px.
+    """A network with random weights, cut after block ``depth`` (None: whole), for inputs of ``size``.
 
-    ``size`` None is the architecture's own; only networks with a position for every patch of the image mind it.
+    ``size`` None is the architecture's own; only networks with a position for every part of the input mind it.
 
     Raises:
         ConfigError: unknown architecture (with the nearest names) or no such block.

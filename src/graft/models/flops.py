@@ -6,23 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from graft.modalities.preprocessor import Inputs
 from graft.models.backbone import Network
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Parameters in millions, and multiply-accumulates for one image in billions (GMACs)."""
+    """Parameters in millions, and multiply-accumulates for one sample in billions (GMACs)."""
 
     params_m: float
     gmacs: float
 
 
-def cost_of(network: Network, size: int) -> Cost:
-    """Count the parameters and the GMACs of one image of ``size`` pixels (convolutions and matrix products only)."""
-    return costs_by_depth(network, size, network.head.out_features)[-1]
+def cost_of(network: Network, sample: Inputs) -> Cost:
+    """Count the parameters and the GMACs of a batch of one sample (convolutions and matrix products only)."""
+    return costs_by_depth(network, sample, network.head.out_features)[-1]
 
 
-def costs_by_depth(network: Network, size: int, classes: int) -> list[Cost]:
+def costs_by_depth(network: Network, sample: Inputs, classes: int) -> list[Cost]:
     """What the network costs cut after each block, with a head of ``classes``: one pass tells all."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -31,7 +32,7 @@ def costs_by_depth(network: Network, size: int, classes: int) -> list[Cost]:
     counter = FlopCounterMode(display=False)
     costs, params = [], 0
     with torch.no_grad(), _attention_in_steps(), counter:
-        for unit, feature in zip(network.layer_groups(), network.pooled(torch.zeros(1, 3, size, size)), strict=True):
+        for unit, feature in zip(network.layer_groups(), network.pooled(sample), strict=True):
             params += sum(parameter.numel() for module in unit for parameter in module.parameters())
             head = feature.shape[1] * classes
             # One multiply-accumulate is two floating point operations.

@@ -13,7 +13,7 @@ import numpy as np
 from graft.core.errors import GraftError
 from graft.data.validation.drift import Shift, measure_drift
 from graft.inference.package import read_package
-from graft.monitoring.reference import WATCHED, evaluated_version, test_facts, training_facts
+from graft.monitoring.reference import evaluated_version, served_modality, test_facts, training_facts, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,14 +181,14 @@ def drift_report(workspace: Workspace, answers: pd.DataFrame, limit: float) -> D
     if not len(answers):
         return DriftReport(0, (), limit, None)
     novelty = answers["novelty"].astype(float)
-    # The last bits of a mean depend on the order of the sum: flat images would differ from themselves.
-    answers = answers.round({name: 4 for name in ("brightness", "contrast") if name in answers}).assign(
+    answers = answers.assign(
         unsure=answers["unsure"].astype(bool), unlike=(novelty > 1).astype(object).where(novelty.notna())
     )
-    shifts = measure_drift(training_facts(workspace), answers, WATCHED)
+    features = watched(served_modality(workspace))
+    shifts = measure_drift(training_facts(workspace), answers, features)
     tested = answers[answers["model"] == evaluated_version(workspace)]
     if len(tested):
-        shifts += measure_drift(test_facts(workspace), tested, WATCHED)
+        shifts += measure_drift(test_facts(workspace), tested, features)
     return DriftReport(len(answers), shifts, limit, _accuracy(workspace, answers))
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graft.core.errors import DataError, GraftError
-from graft.core.packed_files import open_folder
+from graft.core.packed_files import open_folder, read_bytes
 from graft.data.validation.drift import Distribution, Shares, summarise
 from graft.inference.artifact import read_artifact
 from graft.inference.package import version_of
-from graft.modalities.base import column_feature
-from graft.modalities.image.modality import ImageModality
-from graft.modalities.image.stats import Tones
+from graft.modalities.base import Feature, Modality, column_feature
+from graft.modalities.registry import modality_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,32 +26,35 @@ MOST_OPENED = 400
 CONFIDENCE = column_feature("confidence", "number")
 UNSURE = column_feature("unsure", "category", name="not sure")
 UNLIKE = column_feature("unlike", "category", name="unlike the training images")
-_FEATURES = {feature.name: feature for feature in ImageModality.drift_features}
-_KNOWN_BEFOREHAND = ("class", "brightness", "contrast", "shorter side", "width over height")
-# In the order in which they are shown.
-WATCHED = (*(_FEATURES[name] for name in _KNOWN_BEFOREHAND), CONFIDENCE, UNSURE, UNLIKE)
+LABEL = column_feature("label", "category", name="class")
+
+
+def watched(modality: Modality) -> tuple[Feature, ...]:
+    """What is compared, in the order in which it is shown."""
+    return (LABEL, *modality.request_features, CONFIDENCE, UNSURE, UNLIKE)
+
+
+def served_modality(workspace: Workspace) -> Modality:
+    """What the production model's samples are. Raises WeightsError where there is no model."""
+    return modality_of(read_artifact(workspace.production_model).preprocessing)
 
 
 def training_facts(workspace: Workspace) -> dict[str, Distribution]:
-    """Classes, sizes and tones of the training images.
-
-    The log has the tones of the network's input, the manifest those of the files. So a sample of the training images is
-    preprocessed again.
+    """Classes of the training samples, and of some of them what the log would have kept of a request with them.
 
     Raises:
         GraftError: the project has no data or no model.
     """
     import pandas as pd
 
-    for path in (workspace.splits, workspace.manifest):
-        if not path.exists():
-            raise GraftError(
-                "there is no training data to compare with", where=path, remedy="run `.venv/bin/dvc repro`"
-            )
+    if not workspace.splits.exists():
+        raise GraftError(
+            "there is no training data to compare with", where=workspace.splits, remedy="run `.venv/bin/dvc repro`"
+        )
     splits = pd.read_parquet(workspace.splits, columns=["path", "label", "split"])
-    manifest = pd.read_parquet(workspace.manifest, columns=["path", "width", "height"])
-    rows = splits[splits["split"] == "train"].merge(manifest, on="path").sort_values("path", ignore_index=True)
-    return summarise(rows, WATCHED) | summarise(_tones(workspace, rows["path"]), WATCHED)
+    rows = splits[splits["split"] == "train"].sort_values("path", ignore_index=True)
+    stats, features = _request_stats(workspace, rows["path"]), served_modality(workspace).request_features
+    return summarise(rows, (LABEL,)) | summarise(stats, features)
 
 
 def test_facts(workspace: Workspace) -> dict[str, Distribution]:
@@ -80,17 +83,15 @@ def evaluated_version(workspace: Workspace) -> str | None:
         return None
 
 
-def _tones(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
+def _request_stats(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
     import pandas as pd
 
-    geometry = read_artifact(workspace.production_model).preprocessing.geometry
+    preprocessing = read_artifact(workspace.production_model).preprocessing
+    modality = modality_of(preprocessing)
     chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, min(MOST_OPENED, len(paths)), dtype=np.intp))]
-    raw, rows = open_folder(workspace.raw), []
+    folder, rows = open_folder(workspace.raw), []
     for path in chosen:
-        try:
-            prepared = geometry.load(raw / path)
-        except DataError:
-            continue  # validation's business
-        tones = Tones.of_pixels(prepared)
-        rows.append((tones.brightness, tones.contrast))
-    return pd.DataFrame(rows, columns=["brightness", "contrast"])
+        with suppress(DataError):  # validation's business
+            raw = read_bytes(folder / path)
+            rows.append(modality.request_stats(raw, preprocessing.load(raw)))
+    return pd.DataFrame(rows)

@@ -155,6 +155,7 @@ def why_no_control(params: Params, model: Predictor) -> str:
 def report_context(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> ReportContext:
     """What other stages left, the pictures of the worst mistakes, slices and doubted labels."""
     from graft.evaluation.explain.label_issues import find_issues, read_out_of_fold
+    from graft.modalities.registry import find_modality
     from graft.reporting.context import ReportContext, pictures
     from graft.reporting.figures.gallery import show_label_issues, show_mistakes
     from graft.reporting.sections.leaderboard import read_agreement, read_leaderboard
@@ -177,7 +178,7 @@ def report_context(params: Params, workspace: Workspace, model: Predictor, found
         saliency=saliency,
         slices=slices_of(params, workspace, found),
         suspects=suspects,
-        label_issue_pictures=show_label_issues(raw, suspects.found[:MOST_DOUBTED]),
+        label_issue_pictures=show_label_issues(raw, suspects.found[:MOST_DOUBTED], find_modality(params.data.modality)),
         task=task_of(params.data.task),
     )
 

@@ -76,7 +76,7 @@ def write(contest: SelectionResult, data: TrainSet, folder: Path, weights: str |
     chosen = {
         **asdict(winner.candidate),
         "weights_sha256": weights,
-        "fit": winner.preprocessing.geometry.fit,
+        "fit": winner.preprocessing.variant,
         "depth": winner.probe.depth,
         "blocks": winner.blocks,
     }

@@ -14,8 +14,8 @@ from graft.augmentation.policies import Policy
 from graft.core.determinism import derive_seed
 from graft.core.errors import TrainingError
 from graft.core.settings import Pretrain
+from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import Network
-from graft.models.preprocessing import Preprocessing
 from graft.training.divergence import DivergedError
 from graft.training.inputs import Augmented
 from graft.training.logits import logits_of
@@ -44,7 +44,9 @@ class LabelledImages:
     units: NDArray[np.intp] | None = None
 
 
-def glyph_images(images: NDArray[np.uint8], labels: NDArray[np.int64], preprocessing: Preprocessing) -> LabelledImages:
+def glyph_images(
+    images: NDArray[np.uint8], labels: NDArray[np.int64], preprocessing: ImagePreprocessor
+) -> LabelledImages:
     """Grey images (n, h, w) -> the geometry that a file of the same picture would get."""
     rows = [preprocessing.geometry.apply(Image.fromarray(image).convert("RGB")) for image in images]
     return LabelledImages(torch.from_numpy(np.stack(rows)), torch.from_numpy(labels))
@@ -52,7 +54,7 @@ def glyph_images(images: NDArray[np.uint8], labels: NDArray[np.int64], preproces
 
 def pretrain(
     network: Network,
-    preprocessing: Preprocessing,
+    preprocessing: ImagePreprocessor,
     data: LabelledImages,
     settings: Pretrain,
     seed: int,
@@ -99,7 +101,7 @@ def _diverged(what: str) -> TrainingError:
     return TrainingError(what, where="pretrain.learning_rate", remedy="lower the learning rate")
 
 
-def probabilities(network: Network, preprocessing: Preprocessing, data: LabelledImages) -> NDArray[np.float64]:
+def probabilities(network: Network, preprocessing: ImagePreprocessor, data: LabelledImages) -> NDArray[np.float64]:
     """What the network says of images, (n, classes); every row sums to one.
 
     Raises:

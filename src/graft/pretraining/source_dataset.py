@@ -34,7 +34,7 @@ FACTS_FILE, TABLE_FILE = "gathered.json", "images.parquet"
 KEY = "pretrain.source"
 TRAIN, HELD_OUT = "train", "held_out"
 COLUMNS = ("path", "label", "split", "group", "sha256")
-CLOSED_PIPEABLE = "cannot be decoded"
+UNREADABLE = "cannot be decoded"
 TWO_LABELS = "stand under two labels"
 TESTED = "show what the target is tested on"
 STRADDLING = "are near copies of held-out images, or share a group with one"
@@ -122,7 +122,7 @@ def divide_source(manifest: pd.DataFrame, tested: pd.DataFrame, distance: int, d
         return rows[~unwanted].reset_index(drop=True)
 
     rows = manifest.sort_values("path", ignore_index=True)
-    rows = without(rows, rows["problems"].notna().to_numpy(dtype=bool), CLOSED_PIPEABLE)
+    rows = without(rows, rows["problems"].notna().to_numpy(dtype=bool), UNREADABLE)
     rows = without(rows, conflicting(rows), TWO_LABELS)
     rows = without(rows, shows_any_of(rows, tested, distance), TESTED)
     _refuse_few(rows, left_out)

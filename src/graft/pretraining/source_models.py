@@ -26,8 +26,8 @@ from graft.core.settings import Augment, Candidate, Pretrain
 from graft.features.keys import key_of
 from graft.inference.artifact import WEIGHTS_FILE, Artifact, read_artifact, save_artifact
 from graft.metrics.classification import METRICS
+from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import Network, build_network
-from graft.models.preprocessing import Preprocessing
 from graft.models.zoo.registry import builder_for
 from graft.pretraining.pretrain import LabelledImages, pretrain, probabilities
 from graft.pretraining.source_tasks import SourceTask
@@ -111,7 +111,7 @@ class SourceModelStore:
 
 
 def score_source_model(
-    network: Network, preprocessing: Preprocessing, held_out: LabelledImages, seed: int
+    network: Network, preprocessing: ImagePreprocessor, held_out: LabelledImages, seed: int
 ) -> dict[str, Any]:
     """Accuracy on held-out images, its 95% interval (bootstrap over images, copies together), and their number."""
     said, labels = probabilities(network, preprocessing, held_out), held_out.labels.numpy()
@@ -124,12 +124,14 @@ def score_source_model(
     }
 
 
-def _preprocessing(candidate: Candidate) -> Preprocessing:
-    return builder_for(candidate.arch).preprocessing(candidate.arch, candidate.size)
+def _preprocessing(candidate: Candidate) -> ImagePreprocessor:
+    preprocessing = builder_for(candidate.arch).preprocessing(candidate.arch, candidate.size)
+    assert isinstance(preprocessing, ImagePreprocessor), "source tasks are of images"
+    return preprocessing
 
 
 def _save_features(
-    path: Path, network: Network, preprocessing: Preprocessing, held_out: LabelledImages, seed: int
+    path: Path, network: Network, preprocessing: ImagePreprocessor, held_out: LabelledImages, seed: int
 ) -> None:
     """The pooled output of every block for some held-out images, drawn evenly, by the block's index."""
     from safetensors.numpy import save_file

@@ -17,7 +17,7 @@ import torch
 from graft.core.packed_files import StoredFile
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, ListedFiles, decoded
-from graft.models.preprocessing import Preprocessing
+from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.pretraining.glyphs import CLASSES, glyphs
 from graft.pretraining.pretrain import LabelledImages, glyph_images
 from graft.pretraining.source_dataset import GLYPHS, HELD_OUT, TRAIN
@@ -44,10 +44,10 @@ class SourceTask(Protocol):
     def digest(self) -> str:
         """A hash that changes when any image, label or side does."""
 
-    def train(self, preprocessing: Preprocessing) -> LabelledImages:
+    def train(self, preprocessing: ImagePreprocessor) -> LabelledImages:
         """What is trained on."""
 
-    def held_out(self, preprocessing: Preprocessing) -> LabelledImages:
+    def held_out(self, preprocessing: ImagePreprocessor) -> LabelledImages:
         """What models are scored by; never trained on."""
 
 
@@ -73,11 +73,11 @@ class GlyphTask:
         """They follow from these numbers, and from code that whoever keeps a model has to mind."""
         return hashlib.sha256(json.dumps([GLYPHS, self.per_class, SCORED_PER_CLASS, self.seed]).encode()).hexdigest()
 
-    def train(self, preprocessing: Preprocessing) -> LabelledImages:
+    def train(self, preprocessing: ImagePreprocessor) -> LabelledImages:
         """Render."""
         return glyph_images(*glyphs(self.per_class, self.seed, "train"), preprocessing)
 
-    def held_out(self, preprocessing: Preprocessing) -> LabelledImages:
+    def held_out(self, preprocessing: ImagePreprocessor) -> LabelledImages:
         """Others, drawn from the same fonts."""
         return glyph_images(*glyphs(SCORED_PER_CLASS, self.seed, "test"), preprocessing)
 
@@ -105,15 +105,15 @@ class ImageTask:
         """Sorted by name."""
         return tuple(sorted(self.table["label"].unique()))
 
-    def train(self, preprocessing: Preprocessing) -> LabelledImages:
+    def train(self, preprocessing: ImagePreprocessor) -> LabelledImages:
         """Read and decode, once for all candidates of one geometry."""
         return self._side(TRAIN, preprocessing)
 
-    def held_out(self, preprocessing: Preprocessing) -> LabelledImages:
+    def held_out(self, preprocessing: ImagePreprocessor) -> LabelledImages:
         """The images that gather held out."""
         return self._side(HELD_OUT, preprocessing)
 
-    def _side(self, side: str, preprocessing: Preprocessing) -> LabelledImages:
+    def _side(self, side: str, preprocessing: ImagePreprocessor) -> LabelledImages:
         rows = np.flatnonzero(self.table["split"] == side)
         some = self.table.iloc[rows]
         names = tuple(str(self.files[row]) for row in rows)

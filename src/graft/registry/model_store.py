@@ -94,7 +94,7 @@ def _metadata(package: PackagedModel, artifact: Artifact) -> dict[str, Any]:
     """What `bentoml models get` shows: figures, classes, provenance."""
     return {
         "classes": list(artifact.classes),
-        "size": artifact.preprocessing.geometry.size,
+        "size": artifact.preprocessing.size,
         "weights_sha256": artifact.sha256,
         "metrics": _plain(package.metrics),
         "provenance": _plain(artifact.provenance),

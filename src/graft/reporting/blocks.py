@@ -89,10 +89,18 @@ class EmbeddedImage:
 
 
 @dataclass(frozen=True)
-class GalleryItem:
-    """Pictures side by side (a text where there is none), and lines of caption: parts of (text, CSS class)."""
+class SamplePreview:
+    """A sample as its modality shows it, a self-contained piece of HTML, and what it is, in words."""
 
-    frames: tuple[EmbeddedImage | str, ...]
+    html: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class GalleryItem:
+    """Samples and pictures side by side (a text where there is none), and lines of caption: parts of (text, class)."""
+
+    frames: tuple[SamplePreview | EmbeddedImage | str, ...]
     lines: tuple[tuple[tuple[str, str], ...], ...]
 
 

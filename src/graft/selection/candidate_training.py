@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,8 +22,9 @@ from graft.features.cache import ArrayCache
 from graft.features.image_cache import decoded
 from graft.inference.pretrained import load_pretrained
 from graft.metrics.scorer import Scorer
+from graft.modalities.image.preprocessing import ImagePreprocessor
+from graft.modalities.preprocessor import Preprocessor
 from graft.models.backbone import Network, cut
-from graft.models.preprocessing import Preprocessing
 from graft.models.weights.locate import WeightsContext
 from graft.selection.candidates import extractor_for
 from graft.selection.inputs import TrainSet
@@ -55,7 +56,7 @@ class Start:
     """Where a training starts: a candidate's weights, and what its network is fed with."""
 
     candidate: Candidate
-    preprocessing: Preprocessing
+    preprocessing: Preprocessor
     weights: WeightsContext
 
     def network(self, depth: int, classes: int) -> Network:
@@ -148,25 +149,26 @@ class CandidateTrainer:
     def _task(self, strategy: str, rows: Rows, device: torch.device) -> FineTuningData:
         """The images as the network is trained on them, larger ones where the policy crops."""
         preprocessing, images = self.start(strategy).preprocessing, self.data.images
-        policy = build_policy(parse_policies(self.augment), preprocessing.geometry.size)
+        policy = build_policy(parse_policies(self.augment), preprocessing.size)
         larger = None
         if policy.enlargement > 1:
+            assert isinstance(preprocessing, ImagePreprocessor), "policies are for images"
             # Of the whole side: what the centre crop leaves out may be cropped to.
             geometry = dataclasses.replace(preprocessing.geometry.enlarged(policy.enlargement), crop=1.0)
             larger = decoded(images, geometry, self.store)
         extractor = extractor_for(images, preprocessing, self.store, device)
         return FineTuningData(extractor, self.data.labels, rows, policy, images.paths, larger)
 
-    def images(self, strategy: str) -> NDArray[np.uint8]:
-        """The training images as a strategy's network is fed with them, uint8 (n, size, size, 3)."""
-        return decoded(self.data.images, self.start(strategy).preprocessing.geometry, self.store)
+    def images(self, strategy: str) -> NDArray[Any]:
+        """The training samples as a strategy's loader reads them, (n, ...)."""
+        return decoded(self.data.images, self.start(strategy).preprocessing.loader, self.store)
 
     def logits(self, trained: Trained, strategy: str, rows: Rows) -> NDArray[np.float32]:
         """Logits (m, classes) of the images ``rows`` by a trained network."""
-        images, normalise = self.images(strategy), self.start(strategy).preprocessing.normalise
+        samples, collate = self.images(strategy), self.start(strategy).preprocessing.collate
         places = np.flatnonzero(rows)
         parts = [places[start : start + AT_ONCE] for start in range(0, len(places), AT_ONCE)]
-        logits = [logits_of(trained.network, normalise(torch.from_numpy(images[part]))).numpy() for part in parts]
+        logits = [logits_of(trained.network, collate(samples[part])).numpy() for part in parts]
         return np.concatenate(logits).astype(np.float32)
 
     def fit_each(self, strategies: Sequence[str], rows: Rows, purpose: tuple[object, ...]) -> dict[str, Trained]:

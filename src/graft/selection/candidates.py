@@ -16,10 +16,9 @@ from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
 from graft.features.image_cache import ImageSet, decoded
 from graft.inference.pretrained import load_pretrained, preprocessing_of
-from graft.modalities.image.conversion import depth_range, fits_to_try, usual_cut
+from graft.modalities.preprocessor import Preprocessor
 from graft.models.backbone import Network, cut, require_block
 from graft.models.flops import Cost, costs_by_depth
-from graft.models.preprocessing import Preprocessing
 from graft.models.zoo.registry import published_accuracy
 from graft.selection.cost.limits import Excess
 from graft.selection.cost.measure import Measured
@@ -59,7 +58,7 @@ class CandidateResult:
     """
 
     candidate: Candidate
-    preprocessing: Preprocessing
+    preprocessing: Preprocessor
     blocks: int
     probe: ProbeResult
     cost: Cost
@@ -96,23 +95,17 @@ class CandidateResult:
         return float(np.mean(self.scores))
 
 
-def extractor_for(images: ImageSet, preprocessing: Preprocessing, store: ArrayCache, device: torch.device) -> Extractor:
-    """The decoded images at a candidate's geometry, ready to be run through it."""
-    array = decoded(images, preprocessing.geometry, store)
-    return Extractor(array, images.key(preprocessing.geometry), preprocessing, store, device)
+def extractor_for(images: ImageSet, preprocessing: Preprocessor, store: ArrayCache, device: torch.device) -> Extractor:
+    """The samples as a candidate's loader reads them, ready to be run through its network."""
+    array = decoded(images, preprocessing.loader, store)
+    return Extractor(array, images.key(preprocessing.loader), preprocessing, store, device)
 
 
-def preprocessings_for(candidate: Candidate, given: SelectionInputs) -> tuple[Preprocessing, ...]:
-    """What a candidate's network can be fed with, the first being the usual: one for each fit that is worth trying."""
-    settings, facts = given.settings, given.data.facts
+def preprocessings_for(candidate: Candidate, given: SelectionInputs) -> tuple[Preprocessor, ...]:
+    """What a candidate's network can be fed with: the variants that are worth trying, the usual one first."""
+    settings = given.settings
     own = preprocessing_of(candidate, settings.weights)
-    choice, cut, depth = candidate.fit or settings.fit, 0.0, own.geometry.depth_range
-    if facts is not None:
-        cut, depth = usual_cut(facts), depth_range(facts, settings.depth_scaling)
-    return tuple(
-        dataclasses.replace(own, geometry=dataclasses.replace(own.geometry, fit=fit, depth_range=depth))
-        for fit in fits_to_try(choice, cut)
-    )
+    return tuple(own.variants(given.data.facts, candidate.fit or settings.fit, settings.depth_scaling))
 
 
 def keep_features(candidate: Candidate, rows: slice, given: SelectionInputs) -> None:
@@ -143,7 +136,8 @@ def probe_candidate(candidate: Candidate, given: SelectionInputs) -> CandidateRe
     probes = [_probe(candidate, depths, found.network, given) for depths in features]
     best, probe = best_probe(probes)
     depths, last = features[best], len(features[best]) - 1
-    costs = costs_by_depth(found.network.cpu(), found.preprocessing.geometry.size, len(data.classes))
+    sample = found.preprocessing.collate(found.preprocessing.loader.random_rows(1))
+    costs = costs_by_depth(found.network.cpu(), sample, len(data.classes))
     return CandidateResult(
         candidate,
         tried[best],
@@ -153,7 +147,7 @@ def probe_candidate(candidate: Candidate, given: SelectionInputs) -> CandidateRe
         whole=costs[last],
         knn=knn_accuracy(depths[probe.depth], data.labels, data.groups),
         logme=logme(depths[probe.depth], data.labels),
-        fits={one.geometry.fit: found.mean for one, found in zip(tried, probes, strict=True)},
+        fits={one.variant or "": found.mean for one, found in zip(tried, probes, strict=True)},
         published=published_accuracy(candidate),
         seconds=time.perf_counter() - begun,
     )

@@ -15,7 +15,6 @@ import numpy as np
 from graft.core.settings import Candidate
 from graft.features.image_cache import decoded
 from graft.metrics.scorer import Scorer
-from graft.models.preprocessing import Geometry
 from graft.parallel.mapper import Mapper, SerialMapper
 from graft.selection.candidates import CandidateResult
 from graft.selection.inputs import SelectionInputs
@@ -24,8 +23,6 @@ from graft.selection.workers import probed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-PIXELS = Geometry(32, 1.0, "bilinear")
 
 
 @dataclass(frozen=True)
@@ -77,22 +74,20 @@ def majority_class(given: ControlInputs) -> Control:
     return Control("majority class", tuple(scores), "control: the most frequent class for every image")
 
 
-def raw_pixels(given: ControlInputs) -> Control:
-    """A linear head on the images' pixels at :data:`PIXELS`, standardised inside the fold like any feature."""
-    seen = given.winner.preprocessing.geometry
-    geometry = dataclasses.replace(PIXELS, fit=seen.fit, depth_range=seen.depth_range)
-    images = decoded(given.inputs.data.images, geometry, given.inputs.store)
-    pixels: NDArray[np.float32] = images.reshape(len(images), -1).astype(np.float32)
-    scores = given.inputs.linear_probe.fold_scores(pixels)
-    side = PIXELS.size
-    return Control("raw pixels", scores, f"control: a linear head on pixels at {side} px, without any network")
+def raw_samples(given: ControlInputs) -> Control:
+    """A linear head on the samples without a network, standardised inside the fold like any feature."""
+    baseline = given.winner.preprocessing.baseline
+    rows = decoded(given.inputs.data.images, baseline.loader, given.inputs.store)
+    features: NDArray[np.float32] = rows.reshape(len(rows), -1).astype(np.float32)
+    scores = given.inputs.linear_probe.fold_scores(features)
+    return Control(f"raw {baseline.noun}", scores, f"control: a linear head on {baseline.what}, without any network")
 
 
 def random_weights(given: ControlInputs) -> Control | None:
     """The winner's network, cut where it is cut, with random weights; None where that is a candidate already."""
     own = given.winner.candidate
     depth = given.winner.probe.depth
-    blank = dataclasses.replace(own, weights="none", depth=depth, fit=given.winner.preprocessing.geometry.fit)
+    blank = dataclasses.replace(own, weights="none", depth=depth, fit=given.winner.preprocessing.variant)
     name = f"{own.arch.removeprefix('timm:')}, random weights"
     if own.weights == "none" or any(_is_the_same(item, blank, depth) for item in given.results):
         return None
@@ -133,7 +128,7 @@ def first_by_imagenet(results: Sequence[CandidateResult]) -> CandidateResult | N
 
 CONTROLS: tuple[Callable[[ControlInputs], Control | None], ...] = (
     majority_class,
-    raw_pixels,
+    raw_samples,
     random_weights,
     static_order,
 )

@@ -71,7 +71,7 @@ def train_in_folds(result: CandidateResult, folds: Sequence[int], given: Selecti
     """
     begun = time.perf_counter()
     settings, data = given.settings, given.data
-    candidate = dataclasses.replace(result.candidate, fit=result.preprocessing.geometry.fit)
+    candidate = dataclasses.replace(result.candidate, fit=result.preprocessing.variant)
     trainer = trainer_for(candidate, result.probe.depth, given)
     depths = dict(zip(np.unique(data.folds).tolist(), result.probe.fold_depths, strict=True))
     probe = result.probe.mean if settings.metric == "accuracy" else None

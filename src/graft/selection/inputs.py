@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-_FACTS = ["width", "height", "depth_low", "depth_high"]
-
 
 @dataclass(frozen=True)
 class TrainSet:
@@ -33,7 +31,7 @@ class TrainSet:
         folds: (n).
         classes: their names.
         groups: (n), equal for images that must stay together, such as near duplicates; None: each by itself.
-        facts: what the manifest says of them, a row per image; None: they are square and have 8 bits.
+        facts: what the manifest says of them, a row per sample; None: nothing is known.
     """
 
     images: ImageSet
@@ -50,7 +48,7 @@ class TrainSet:
         places = {name: index for index, name in enumerate(classes)}
         labels = np.array(rows["label"].map(places), dtype=np.int64)
         folds, groups = (rows[name].to_numpy("int64", copy=True) for name in ("fold", "group"))
-        return cls(images, labels, folds, classes, groups, rows.filter(_FACTS) if set(_FACTS) <= set(rows) else None)
+        return cls(images, labels, folds, classes, groups, rows)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 from graft.core.errors import GraftError
 from graft.features.image_cache import decoded_at
 from graft.metrics.scorer import Scorer
+from graft.modalities.preprocessor import Loader
 from graft.models.backbone import Network, build_network
-from graft.models.preprocessing import Geometry
 from graft.parallel.mapper import Mapper, SerialMapper
 from graft.selection.candidates import CandidateResult, preprocessings_for
 from graft.selection.controls import Control, ControlInputs, run_controls
@@ -62,11 +62,11 @@ class _SelectionRun:
 
     def decode(self) -> None:
         """Open every image once for all sizes that the candidates want; one that cannot be built fails by itself."""
-        geometries: list[Geometry] = []
+        loaders: list[Loader] = []
         for candidate in self.given.settings.candidates:
             with contextlib.suppress(GraftError):
-                geometries.extend(item.geometry for item in preprocessings_for(candidate, self.given))
-        decoded_at(self.given.data.images, geometries, self.given.store)
+                loaders.extend(item.loader for item in preprocessings_for(candidate, self.given))
+        decoded_at(self.given.data.images, loaders, self.given.store)
 
     def probe(self) -> None:
         """Probe every candidate."""
@@ -155,10 +155,10 @@ def _told(result: CandidateResult, scorer: Scorer) -> str:
 
 def _served(item: CandidateResult, classes: int) -> Served:
     """The network as it would be served, but with random weights, which take the same time and need no file."""
-    size = item.preprocessing.geometry.size
+    preprocessing = item.preprocessing
     depth = None if item.probe.depth == item.blocks - 1 else item.probe.depth
 
     def build() -> Network:
-        return build_network(item.candidate.arch, classes, depth, size)
+        return build_network(item.candidate.arch, classes, depth, preprocessing.size)
 
-    return Served(build, item.cost.params_m * 4e6, size)
+    return Served(build, item.cost.params_m * 4e6, preprocessing)

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     Features = NDArray[np.float32]
 
 SIMILARITY_FILE = "similarity.json"
-# Pixels are averaged to squares of this side, which is about what a linear rule can use of a few hundred images.
-PIXELS = 16
 SPLITS = 5
 # Up to which distance the source is called what.
 _KINDS = ((0.5, "near to"), (1.5, "akin to"), (2.0, "far from"))
@@ -71,16 +69,6 @@ def a_distance(
     return max(0.0, 2 * (2 * right - 1))
 
 
-def as_pixels(images: NDArray[np.uint8]) -> Features:
-    """uint8 (n, side, side, 3) -> brightness of squares, float32 (n, PIXELS * PIXELS * 3), in [0, 255]."""
-    import torch
-    from torch.nn import functional as F
-
-    parts = torch.split(torch.from_numpy(images), 256)
-    small = [F.adaptive_avg_pool2d(part.permute(0, 3, 1, 2).float(), PIXELS).flatten(1) for part in parts]
-    return np.asarray(torch.cat(small).numpy())
-
-
 def over_pixels(features: tuple[float, ...], pixels: tuple[float, ...], scorer: Scorer = ACCURACY) -> dict[str, Any]:
     """Score by fold of a head on features and on pixels -> the means, and by what features are better."""
     differences = [ours - theirs for ours, theirs in zip(features, pixels, strict=True)]
@@ -94,14 +82,14 @@ def over_pixels(features: tuple[float, ...], pixels: tuple[float, ...], scorer: 
     }
 
 
-def in_words(distance: float | None, gain: Mapping[str, Any], scorer: Scorer = ACCURACY) -> str:
-    """What the figures mean."""
+def in_words(distance: float | None, gain: Mapping[str, Any], scorer: Scorer = ACCURACY, noun: str = "pixels") -> str:
+    """What the figures mean; ``noun`` is what samples are made of."""
     low, high = gain["features_over_pixels_ci95"]
-    worth = f"{scorer.gap(gain['features_over_pixels'], '+')} of {scorer.name} over pixels (95% interval "
+    worth = f"{scorer.gap(gain['features_over_pixels'], '+')} of {scorer.name} over {noun} (95% interval "
     worth += f"{scorer.gap(low, '+')} to {scorer.gap(high, '+')})"
     meaning = "which may be chance"
     if low > 0:
-        meaning = "so the source knows something of this task that pixels do not show"
+        meaning = f"so the source knows something of this task that {noun} do not show"
     if high < 0:
         meaning = "so the source leaves out what this task needs"
     says = f"A linear head on the source's features is worth {worth}, {meaning}."
@@ -134,7 +122,7 @@ def similarity_of(winner: CandidateResult, given: SelectionInputs) -> dict[str, 
     settings, data, probe = given.settings, given.data, given.linear_probe
     extractor = extractor_for(data.images, winner.preprocessing, given.store, device_for(settings.device))
     scores = probe.scorer
-    pixels = probe.fold_scores(as_pixels(extractor.images))
+    pixels = probe.fold_scores(winner.preprocessing.plain_features(extractor.images))
     gain = over_pixels(winner.probe.fold_scores, pixels, scores)
     distance: float | None = None
     reason: str | None = "there are no source images for these weights"
@@ -144,7 +132,8 @@ def similarity_of(winner: CandidateResult, given: SelectionInputs) -> dict[str, 
         if source is not None:
             target = extractor.block_features(load_pretrained(candidate, settings.weights).network)[winner.probe.depth]
             distance, reason = a_distance(source, target, settings.seed, probe.head, data.groups), None
-    return {"a_distance": distance, "a_distance_reason": reason, **gain, "says": in_words(distance, gain, scores)}
+    says = in_words(distance, gain, scores, winner.preprocessing.baseline.noun)
+    return {"a_distance": distance, "a_distance_reason": reason, **gain, "says": says}
 
 
 def read_similarity(path: Path) -> dict[str, Any] | None:

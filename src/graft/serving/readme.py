@@ -79,7 +79,7 @@ def _facts(artifact: Artifact, package: PackagedModel) -> Mapping[str, Any]:
         "model": f"`{package.tag}`",
         "network": f"`{artifact.arch}`, trained from `{artifact.weights}`",
         "classes": ", ".join(f"`{_cell(name)}`" for name in artifact.classes),
-        "input": f"{artifact.preprocessing.geometry.size} px",
+        "input": artifact.preprocessing.describe(),
         "training images": artifact.provenance.get("train_images"),
         "test images": tested,
         "accuracy": f"{metrics['accuracy']:.3f}{spread}" if "accuracy" in metrics else None,

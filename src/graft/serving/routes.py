@@ -6,18 +6,22 @@ into 500. To add a route, add a function to :func:`create_app`, and its body's l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Annotated, Any, Protocol, TypeVar
 
-from fastapi import Depends, FastAPI, File, Query, Request, UploadFile
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from graft import __version__
 from graft.core.errors import DataError, GraftError
-from graft.serving.archive import Member, members
+from graft.modalities.base import Modality
+from graft.modalities.registry import modality_of
+from graft.serving.archive import Member
 from graft.serving.error_response import error_response
 from graft.serving.inference import predict_many, predict_one
 from graft.serving.middleware.body_limit import TOO_LARGE
@@ -25,16 +29,12 @@ from graft.serving.model.bundle import ModelBundle
 from graft.serving.page import PAGE_ROUTES
 from graft.serving.prediction_log.feedback import UnknownPredictionError, record_feedback
 from graft.serving.prediction_log.writer import PredictionLogWriter
+from graft.serving.request_body import body_of
 from graft.serving.schemas import BatchResponse, ErrorResponse, Feedback, ModelResponse, PredictResponse
 from graft.serving.settings import ServiceSettings
 
-MOST_IMAGES = 256  # in one request
-_UNPACKED = 4  # what a zip may unpack to, in units of the request's limit
 _FEEDBACK_BYTES = 4 << 10  # an id and a class name
-_ONE = "send the image as the file of a multipart form, as in: curl -F image=@photo.jpg"
-_MANY = "send files of a multipart form, as in: curl -F image=@1.jpg -F image=@2.jpg, or curl -F archive=@a.zip"
 _JSON = """send JSON, as in: curl --json '{"id": "...", "label": "..."}'"""
-_REMEDIES = {"/predict": _ONE, "/predict_batch": _MANY, "/feedback": _JSON}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"model": ErrorResponse, "description": "refused: the request, its sender or its size"},
     "5XX": {"model": ErrorResponse, "description": "the service cannot do it now"},
@@ -64,12 +64,13 @@ def body_limits(settings: ServiceSettings) -> Mapping[str, int]:
     }
 
 
-def create_app(service: Callable[[], Service], settings: ServiceSettings) -> FastAPI:
-    """The application; ``service`` returns the running service."""
+def create_app(service: Callable[[], Service], settings: ServiceSettings, modality: Modality) -> FastAPI:
+    """The application for models of a modality; ``service`` returns the running service."""
+    body = body_of(modality)
     app = FastAPI(
         title="graft",
         version=__version__,
-        description="The classifier that graft made: what is in an image, and how sure it is.",
+        description=f"The classifier that graft made: the class of {_a(modality.name)}, and how sure it is.",
         openapi_url="/docs.json",
         docs_url=None,
         redoc_url=None,
@@ -78,37 +79,29 @@ def create_app(service: Callable[[], Service], settings: ServiceSettings) -> Fas
         dependencies=[Depends(HTTPBearer(auto_error=False))],  # for the document; AuthMiddleware checks the key
         generate_unique_id_function=lambda route: route.name,
     )
-    _add_error_handlers(app)
+    _add_error_handlers(app, {"/predict": body.one_remedy, "/predict_batch": body.many_remedy, "/feedback": _JSON})
 
     @app.post("/predict")
-    async def predict(image: Annotated[UploadFile, File()], request: Request, top_k: TopK = None) -> PredictResponse:
-        """Label and probabilities of one image."""
-        sent = (await request.form()).getlist("image")
-        if len(sent) > 1:
-            raise DataError(f"the form has {len(sent)} fields 'image'", remedy="send one image per request")
-        content = await image.read()
-        if not content:
-            raise DataError("the file is empty", remedy="send an image file that has content")
+    async def predict(content: bytes = Depends(body.read_one()), top_k: TopK = None) -> PredictResponse:
+        """Label and probabilities of one sample."""
         running = service()
         return await running.compute(predict_one, running.bundle, running.prediction_log, content, top_k)
 
     @app.post("/predict_batch")
     async def predict_batch(
-        image: Annotated[list[UploadFile] | None, File()] = None,
-        archive: Annotated[UploadFile | None, File()] = None,
+        samples: Iterable[Member] = Depends(body.read_many(settings)),
         top_k: TopK = None,
     ) -> BatchResponse:
-        """The same for many images, or for those of a zip."""
-        files = await _files(image or [], archive, settings)
+        """The same for many samples, or for those of a zip."""
         running = service()
-        return await running.compute(predict_many, running.bundle, running.prediction_log, files, top_k)
+        return await running.compute(predict_many, running.bundle, running.prediction_log, samples, top_k)
 
     @app.post("/feedback")
-    async def feedback(body: Feedback) -> Feedback:
+    async def feedback(sent: Feedback) -> Feedback:
         """The right label of an earlier prediction."""
         running = service()
-        await record_feedback(running.prediction_log, running.bundle.model.classes, body)
-        return body
+        await record_feedback(running.prediction_log, running.bundle.model.classes, sent)
+        return sent
 
     @app.get("/model")
     async def model() -> ModelResponse:
@@ -118,8 +111,8 @@ def create_app(service: Callable[[], Service], settings: ServiceSettings) -> Fas
     return app
 
 
-def _add_error_handlers(app: FastAPI) -> None:
-    """Answer every error in the shape of :class:`ErrorResponse`."""
+def _add_error_handlers(app: FastAPI, remedies: Mapping[str, str]) -> None:
+    """Answer every error in the shape of :class:`ErrorResponse`; ``remedies`` are of requests, by path."""
 
     def refuse(status: int) -> Callable[[Request, Any], JSONResponse]:
         return lambda _, error: error_response(status, error.what, error.remedy)
@@ -130,11 +123,11 @@ def _add_error_handlers(app: FastAPI) -> None:
             f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
             for one in error.errors()[:3]
         )
-        return error_response(400, found, _REMEDIES.get(request.url.path))
+        return error_response(400, found, remedies.get(request.url.path))
 
     @app.exception_handler(HTTPException)
     def http_error(request: Request, error: HTTPException) -> JSONResponse:
-        remedy = {400: _REMEDIES.get(request.url.path), 413: TOO_LARGE}.get(error.status_code)
+        remedy = {400: remedies.get(request.url.path), 413: TOO_LARGE}.get(error.status_code)
         return error_response(error.status_code, error.detail, remedy, error.headers)
 
     @app.exception_handler(Exception)
@@ -146,31 +139,21 @@ def _add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(GraftError, refuse(503))
 
 
-async def _files(images: list[UploadFile], archive: UploadFile | None, settings: ServiceSettings) -> Iterable[Member]:
-    """The files of a request for many.
-
-    Raises:
-        DataError: there is none, too many of them, or images beside an archive. An archive's own errors come while it
-            is read.
-    """
-    if archive is not None and images:
-        raise DataError("the form has a zip and more", remedy=_MANY)
-    if archive is not None:
-        return members(await archive.read(), MOST_IMAGES, _UNPACKED * settings.max_batch_body, settings.max_body)
-    if not images:
-        raise DataError("the form has no file `image` and no file `archive`", remedy=_MANY)
-    if len(images) > MOST_IMAGES:
-        error = f"the form has {len(images)} images, and the most is {MOST_IMAGES}"
-        raise DataError(error, remedy="send fewer at once")
-    contents = [(file.filename or "", await file.read()) for file in images]
-    return _members(contents, settings.max_body)
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def _members(files: Iterable[tuple[str, bytes]], most_bytes: int) -> Iterator[Member]:
-    for name, content in files:
-        if not content:
-            yield Member(name, DataError("the file is empty", remedy="send an image file that has content"))
-        elif len(content) > most_bytes:
-            yield Member(name, DataError("this file is too large", remedy="make it smaller"))
-        else:
-            yield Member(name, content)
+class ModalityRoutes:
+    """The application for the loaded model's modality, made when a request first needs it."""
+
+    def __init__(self, service: Callable[[], Service], settings: ServiceSettings) -> None:
+        self._make = partial(create_app, service, settings)
+        self._service = service
+        self._apps: dict[str, FastAPI] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        modality = modality_of(self._service().bundle.model.artifact.preprocessing)
+        if modality.name not in self._apps:
+            self._apps[modality.name] = self._make(modality)
+        await self._apps[modality.name](scope, receive, send)

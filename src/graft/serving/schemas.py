@@ -25,7 +25,8 @@ class ModelResponse(ModelIdentity):
     """Response of ``GET /model``."""
 
     classes: list[str] = Field(description="the labels it can predict")
-    size: int = Field(description="side of the network's input, in pixels")
+    modality: str = Field(description="what a sample is, such as `image`")
+    size: int = Field(description="of the network's input; of images its side in pixels")
     depth: int | None = Field(description="index of the network's last block; null: the whole network")
     metrics: dict[str, Any] = Field(description="figures from its test images, such as `accuracy` and `accuracy_ci95`")
     keeps_images: bool = Field(description="sent images are kept on the service's disk")

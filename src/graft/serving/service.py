@@ -35,7 +35,7 @@ from graft.serving.model.reload import LiveModel
 from graft.serving.page import PAGE_ROUTES
 from graft.serving.prediction_log.record import open_prediction_log
 from graft.serving.readme import readme_of
-from graft.serving.routes import body_limits, create_app
+from graft.serving.routes import ModalityRoutes, body_limits
 from graft.serving.settings import ServiceSettings, make_paths_absolute, text, unknown_variables
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ Classifier: Any = bentoml.service(
     labels=labels_of(ROOT),
     description=readme_of(ROOT),  # the README of a Bento
 )(ImageClassifier)
-Classifier.mount_asgi_app(create_app(bentoml.get_current_service, SETTINGS), path="/", name="routes")
+Classifier.mount_asgi_app(ModalityRoutes(bentoml.get_current_service, SETTINGS), path="/", name="routes")
 # From the outermost to the innermost.
 Classifier.add_asgi_middleware(AccessLogMiddleware)
 Classifier.add_asgi_middleware(OriginMiddleware, hosts=SETTINGS.hosts)

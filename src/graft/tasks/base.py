@@ -24,7 +24,7 @@ class ParityReport:
 
     Attributes:
         images: how many samples were compared.
-        drawn_from: what they are: ``training images``, or ``random pixels (seed 0)`` where there were none.
+        drawn_from: what they are: ``training images``, or ``random input (seed 0)`` where there were none.
         same_answer: share of them with the same answer.
         largest_difference: between any two output values.
         tolerance: the most that it may be.

@@ -17,6 +17,7 @@ from graft.core.determinism import derive_seed
 from graft.core.settings import Train
 from graft.features.extraction import Extractor, frozen_part
 from graft.features.keys import digest_of
+from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import Network
 from graft.training.checkpoint import Checkpoint, CheckpointStore
 from graft.training.compute.devices import FULL_PRECISION, fabric_for, precision_of
@@ -223,6 +224,7 @@ def reset_head(network: Network, seed: int) -> None:
 
 def _fit_head(network: Network, plan: Plan, task: FineTuningData, settings: Train) -> EpochLoss:
     features = task.extractor.activations(network, len(network.blocks), task.rows)
+    assert isinstance(features, torch.Tensor), "the neck gives a vector"
     # A head that is solved has no batches: classes are evened out by their weight, whichever way was asked for.
     weighting: Weighting | None = None if settings.imbalance == "none" else "balanced"
     # Where blocks are trained after it, the head only has to point the right way.
@@ -238,6 +240,7 @@ def _inputs(network: Network, stage: Stage, task: FineTuningData, seed: int) -> 
     extractor = task.extractor
     if task.policy is None or not task.policy.changes_anything:
         return CachedActivations(extractor.activations(network, stage.start, task.rows))
+    assert isinstance(extractor.preprocessing, ImagePreprocessor), "policies are for images"
     images = extractor.images if task.larger is None else task.larger
     frozen: nn.Module = frozen_part(network, stage.start).eval()
     classes = network.head.out_features

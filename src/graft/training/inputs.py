@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -12,13 +13,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from graft.core.determinism import derive_seed, torch_generator
-from graft.models.preprocessing import Preprocessing
+from graft.modalities.image.preprocessing import ImagePreprocessor
+from graft.models.batch import map_tensors
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from graft.augmentation.policies import Policy
+    from graft.modalities.preprocessor import Inputs
 
 # Augmented views of an image that are run through the frozen blocks once and then shown in turn. Six train as well as
 # fresh ones in every epoch (benchmarks/RESULTS.md), for half of the time where half of the blocks is frozen.
@@ -34,8 +37,8 @@ MOST_WORKERS = 8
 class BatchInputs(Protocol):
     """Gives the inputs of the first trained block."""
 
-    def batches(self, order: Sequence[tuple[Tensor, int]], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The inputs (m, ...) and targets of each batch.
+    def batches(self, order: Sequence[tuple[Tensor, int]], labels: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
+        """The inputs and targets of each batch.
 
         Args:
             order: indices of the images (m) and the epoch, a pair per batch.
@@ -50,11 +53,12 @@ class BatchInputs(Protocol):
 class CachedActivations:
     """Activations at the freezing boundary, the same in every epoch; the frozen part never runs again."""
 
-    activations: Tensor
+    activations: Inputs
 
-    def batches(self, order: Sequence[tuple[Tensor, int]], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, order: Sequence[tuple[Tensor, int]], labels: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
         """Index the cached activations."""
-        return ((self.activations[indices], labels[indices]) for indices, _ in order)
+        for indices, _ in order:
+            yield map_tensors(itemgetter(indices), self.activations), labels[indices]
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Augmented:
     images: NDArray[np.uint8]
     rows: NDArray[np.intp]
     policy: Policy
-    preprocessing: Preprocessing
+    preprocessing: ImagePreprocessor
     frozen: nn.Module
     seed: int
     device: torch.device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from graft.core.determinism import torch_generator
 from graft.core.progress import track
+from graft.models.batch import map_tensors
 from graft.training.checkpoint import Checkpoint
 from graft.training.compute.distributed import local_indices, loss_weight, mean_loss
 from graft.training.compute.precision import Mode, thread_count, to_memory_format
@@ -133,7 +135,7 @@ class Trainer:
         shown = track(made, f"training: {stage}", total=len(steps), unit="steps")
         for ((whole, epoch), (inputs, targets), (share, _)), (step, is_last) in zip(shown, counters, strict=True):
             weight = loss_weight(share, whole, data.weights, self.fabric)
-            on_device = to_memory_format(inputs.to(self.fabric.device), self.mode)
+            on_device = map_tensors(partial(to_memory_format, mode=self.mode), self.fabric.to_device(inputs))
             yield Batch(on_device, targets.to(self.fabric.device), share, epoch, step, is_last, weight)
 
     def _step(self, run: _Run, batch: Batch, step: int, names: Sequence[str]) -> float:

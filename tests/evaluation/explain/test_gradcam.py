@@ -13,8 +13,8 @@ from graft.core.compat.torchvision import models
 from graft.evaluation.explain.gradcam import GradCam, grad_cam, target_block
 from graft.inference.artifact import Artifact
 from graft.inference.predictor import Predictor
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.backbone import BackboneParts, Network, Pool, build_network, cut
-from graft.models.preprocessing import Geometry, Preprocessing
 from graft.models.zoo.torchvision_families import family_row
 
 SIDE = 64
@@ -23,7 +23,7 @@ PATCH = 16
 
 
 def _predictor(network: Network, classes: int = 2, size: int = SIDE) -> Predictor:
-    preprocessing = Preprocessing(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    preprocessing = ImagePreprocessor(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
     names = tuple(f"class {i}" for i in range(classes))
     return Predictor(Artifact(names, "planted", "none", None, preprocessing), network.eval())
 

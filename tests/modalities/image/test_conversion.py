@@ -15,7 +15,7 @@ from graft.data.doctor.audit import Audit, AuditSettings
 from graft.data.doctor.doctor import audit_path
 from graft.modalities.image.conversion import depth_range, range_used
 from graft.modalities.image.decode import decode, decode_fully
-from graft.models.preprocessing import Geometry, load_for
+from graft.modalities.image.preprocessing import Geometry
 from tests.modalities.image.faults import SIZE, encoded
 
 LOW, HIGH = 200, 800
@@ -60,7 +60,7 @@ def test_8_bits_are_not_touched_by_a_range() -> None:
 def test_geometries_of_unlike_ranges_share_nothing_but_the_file() -> None:
     data = encoded(Image.fromarray(counts(3)), "PNG")
     own, fixed = Geometry(48, 1.0, "nearest", "crop", None), Geometry(48, 1.0, "nearest")
-    found = load_for(data, [own, fixed, own])
+    found = own.load_each(data, [own, fixed, own])
     assert {geometry: levels(pixels) for geometry, pixels in found.items()} == {
         own: levels(own.load(data)),
         fixed: levels(fixed.load(data)),

@@ -19,7 +19,7 @@ from graft.features.image_cache import ImageSet, decoded
 from graft.inference.artifact import Artifact
 from graft.inference.predictor import Predictor
 from graft.modalities.image.decode import MARGIN, decode, decode_for, decode_fully
-from graft.models.preprocessing import Geometry, Preprocessing
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from tests.conftest import picture
 from tests.modalities.image.faults import SUFFIX, encoded, with_orientation
 
@@ -104,7 +104,7 @@ def test_several_sides_give_what_each_gives_alone_and_share_decoding(
 
 
 def _predictor(geometry: Geometry) -> Predictor:
-    preprocessing = Preprocessing(geometry, (0.5,) * 3, (0.5,) * 3)
+    preprocessing = ImagePreprocessor(geometry, (0.5,) * 3, (0.5,) * 3)
     return Predictor(Artifact(CLASSES, "means", "none", None, preprocessing), Means())  # type: ignore[arg-type]
 
 

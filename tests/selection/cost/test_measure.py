@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from graft.models.backbone import BackboneParts, Network, build_network
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
+from graft.models.backbone import BackboneParts, Network, blank_image, build_network
 from graft.selection.cost.forward_memory import peak_memory_mb
 from graft.selection.cost.measure import TOGETHER, Served, _parts, measure, timing
+
+AT_32 = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
 
 
 class Two(nn.Module):
@@ -38,18 +41,20 @@ def test_memory_is_parameters_and_what_lives_at_once() -> None:
     network = Network(BackboneParts((Two(),), Flat(), 4, "NCHW"), 2)
     parameters = 3 * 8 * 9 + 8 * 4 * 9 + 4 * 2 + 2
     for side in (16, 40):
-        assert peak_memory_mb(network, side) == pytest.approx(4 * (parameters + (8 + 4 + 3) * side**2) / 1e6)
+        assert peak_memory_mb(network, blank_image(side)) == pytest.approx(
+            4 * (parameters + (8 + 4 + 3) * side**2) / 1e6
+        )
 
 
 def test_memory_is_the_same_again_and_counts_shared_weights_once() -> None:
     network = build_network("shufflenet_v2_x0_5", 3, depth=1)
-    assert peak_memory_mb(network, 32) == peak_memory_mb(network, 32)
+    assert peak_memory_mb(network, blank_image(32)) == peak_memory_mb(network, blank_image(32))
     own = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers())) / 1e6
-    assert own < peak_memory_mb(network, 32) < peak_memory_mb(network, 64)
+    assert own < peak_memory_mb(network, blank_image(32)) < peak_memory_mb(network, blank_image(64))
     twin = nn.Linear(10, 10, bias=False)
     tied = Network(BackboneParts((nn.Sequential(Flat(), nn.Linear(3, 10), twin, twin),), nn.Identity(), 10, "NC"), 2)
     numbers = 3 * 10 + 10 + 100 + 10 * 2 + 2
-    assert peak_memory_mb(tied, 8) == pytest.approx(4 * (numbers + 3 * 64 + 20) / 1e6)
+    assert peak_memory_mb(tied, blank_image(8)) == pytest.approx(4 * (numbers + 3 * 64 + 20) / 1e6)
 
 
 def test_timing_is_the_median_with_its_bootstrap_interval() -> None:
@@ -72,7 +77,9 @@ def test_one_that_cannot_be_run_leaves_the_others_measured() -> None:
         torch.empty(10**15)
         raise AssertionError("no machine has four petabytes")
 
-    found = measure([Served(fits, 1.0, 32), Served(too_large, 1.0, 32), Served(fits, 1.0, 32)], torch.device("cpu"), 0)
+    found = measure(
+        [Served(fits, 1.0, AT_32), Served(too_large, 1.0, AT_32), Served(fits, 1.0, AT_32)], torch.device("cpu"), 0
+    )
     assert isinstance(found[1], RuntimeError) and "allocate memory" in str(found[1])
     for item in (found[0], found[2]):
         assert not isinstance(item, Exception)
@@ -84,5 +91,5 @@ def test_networks_that_are_held_at_once_are_bounded() -> None:
     def build() -> Network:
         raise AssertionError("only sizes matter here")
 
-    some = [Served(build, size * TOGETHER, 32) for size in (0.4, 0.4, 0.4, 2.0, 0.1)]
+    some = [Served(build, size * TOGETHER, AT_32) for size in (0.4, 0.4, 0.4, 2.0, 0.1)]
     assert [[item.bytes / TOGETHER for item in part] for part in _parts(some)] == [[0.4, 0.4], [0.4], [2.0], [0.1]]

@@ -11,13 +11,13 @@ from PIL import Image
 from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Threshold
 from graft.calibration.novelty import features_of
 from graft.inference.artifact import Artifact, save_artifact
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.backbone import Network, build_network
-from graft.models.preprocessing import Geometry, Preprocessing
 
 ARCH = "resnet18"
 DEPTH = 1
 COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
-_PREPROCESSING = Preprocessing(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+_PREPROCESSING = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 # Between the distances of pure and mixed colours, 0.02 to 0.16, and that of coloured noise, 0.25.
 _NOVELTY = 0.2
 

@@ -144,5 +144,6 @@ def _places(values: Tensor) -> Tensor:
 
 
 def _batch(predictor: Predictor, pixels: NDArray[np.uint8]) -> Tensor:
-    device = next(predictor.network.parameters()).device
-    return predictor.artifact.preprocessing.normalise(torch.from_numpy(pixels[None]).to(device))
+    batch = predictor.artifact.preprocessing.collate(pixels[None], next(predictor.network.parameters()).device)
+    assert isinstance(batch, Tensor), "images"
+    return batch

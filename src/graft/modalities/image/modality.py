@@ -7,21 +7,24 @@ import dataclasses
 import io
 import typing
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 from graft.core.code_version import decoders
 from graft.core.errors import DataError
-from graft.modalities.base import ColumnType, Feature, Modality, Statistic, column_feature
+from graft.modalities.base import ColumnType, Feature, FileField, Modality, Statistic, column_feature
 from graft.modalities.image.checks import CHECKS
 from graft.modalities.image.conversion import cut_away, range_used
-from graft.modalities.image.decode import decode, decode_fully
-from graft.modalities.image.signatures import CLOSED_PIPEABLE_SUFFIXES, SUFFIXES
-from graft.modalities.image.stats import ImageSample, ImageStats, perceptual_hash, pixel_hash
+from graft.modalities.image.decode import decode, decode_fully, upright_size
+from graft.modalities.image.preprocessing import ImagePreprocessor
+from graft.modalities.image.signatures import SUFFIXES, UNREADABLE_SUFFIXES
+from graft.modalities.image.stats import ImageSample, ImageStats, Tones, perceptual_hash, pixel_hash
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from graft.core.settings import Params
 
@@ -45,7 +48,7 @@ class ImageModality(Modality):
     """See :class:`graft.modalities.base.Modality`."""
 
     name = "image"
-    suffixes, unreadable_suffixes = SUFFIXES, CLOSED_PIPEABLE_SUFFIXES
+    suffixes, unreadable_suffixes = SUFFIXES, UNREADABLE_SUFFIXES
     statistics: Mapping[str, ColumnType] = {
         column: _COLUMN_TYPES[kind] for column, kind in typing.get_type_hints(ImageStats).items()
     }
@@ -65,6 +68,12 @@ class ImageModality(Modality):
         *(column_feature(column, "number") for column in ("brightness", "contrast", "sharpness")),
         column_feature("format", "category", name="file format"),
         column_feature("mode", "category", name="colour mode"),
+    )
+    request = FileField("image", "photo.jpg")
+    request_features = (
+        *(column_feature(column, "number") for column in ("brightness", "contrast")),
+        Feature("shorter side", ("width", "height"), shorter_side, "number", " px"),
+        Feature("width over height", ("width", "height"), aspect_ratio, "number"),
     )
     code = tuple(f"modalities/image/{module}.py" for module in ("colour", "decode", "signatures", "stats"))
 
@@ -112,6 +121,22 @@ class ImageModality(Modality):
         if params.image.depth_scaling != "file" and manifest["depth_low"].notna().any():
             columns["range_used"] = 100 * range_used(manifest, params.image.depth_scaling)
         return manifest.assign(**columns)
+
+    def preprocessor(self, card: Mapping[str, Any]) -> ImagePreprocessor:
+        """Geometry and normalisation."""
+        return ImagePreprocessor.from_json(card)
+
+    def request_stats(self, raw: bytes, row: NDArray[Any]) -> Mapping[str, float]:
+        """The file's size in pixels, and the tones of the network's input, which is at hand and small."""
+        width, height = upright_size(raw)
+        tones = Tones.of_pixels(row)
+        return {"width": width, "height": height, "brightness": tones.brightness, "contrast": tones.contrast}
+
+    def example(self) -> bytes:
+        """A black JPEG: Pillow imports its decoders with the first image."""
+        buffer = io.BytesIO()
+        Image.new("RGB", (64, 48)).save(buffer, "JPEG")
+        return buffer.getvalue()
 
     def library_versions(self) -> Sequence[str]:
         """Pillow and its decoders, and numpy."""

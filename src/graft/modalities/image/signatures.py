@@ -10,7 +10,7 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".heic", ".heif", ".bmp", ".gif", ".tif", ".tiff"}
 )
 # Images by their names that graft cannot read: ingested, and reported as undecodable rather than skipped in silence.
-CLOSED_PIPEABLE_SUFFIXES = frozenset({".avif", ".psd", ".svg", ".jp2", ".jxl", ".ppm", ".pgm", ".tga"})
+UNREADABLE_SUFFIXES = frozenset({".avif", ".psd", ".svg", ".jp2", ".jxl", ".ppm", ".pgm", ".tga"})
 READABLE = "JPEG, PNG, WebP, HEIC, BMP, GIF and TIFF"
 
 _PNG = b"\x89PNG\r\n\x1a\n"

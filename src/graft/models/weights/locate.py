@@ -10,13 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from graft.core.errors import WeightsError, did_you_mean
+from graft.core.errors import WeightsError
 from graft.core.network import downloads_allowed
 from graft.core.settings import Candidate
-from graft.models.weights import downloads
 from graft.models.weights.bundled import bundled_file
-from graft.models.zoo.registry import check_input_size
-from graft.models.zoo.timm_builder import TIMM
+from graft.models.zoo.registry import builder_for, check_input_size
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,7 @@ def _locate_bundled(candidate: Candidate, context: WeightsContext) -> Path:
 
 
 def _locate_pretrained(candidate: Candidate, context: WeightsContext) -> Path:
-    if candidate.arch.startswith(TIMM):
-        return downloads.timm_file(candidate.arch, context.may_download)
-    return downloads.torchvision_file(candidate.arch, "DEFAULT", context.may_download)
+    return builder_for(candidate.arch).published_file(candidate.arch, "DEFAULT", context.may_download)
 
 
 # The named kinds; anything else is a path or one of torchvision's weights names.
@@ -84,15 +80,7 @@ def locate_weights(candidate: Candidate, context: WeightsContext) -> Path | None
         return LOCATORS[candidate.weights](candidate, context)
     if candidate.weights_file is not None:
         return _local_file(candidate.weights_file)
-    if candidate.arch.startswith(TIMM):
-        if candidate.weights == "DEFAULT":
-            return _locate_pretrained(candidate, context)
-        raise WeightsError(
-            f"timm has no weights named {candidate.weights!r}",
-            where=f"zoo.candidates: {candidate.arch}",
-            remedy=did_you_mean(candidate.weights, LOCATORS),
-        )
-    return downloads.torchvision_file(candidate.arch, candidate.weights, context.may_download)
+    return builder_for(candidate.arch).published_file(candidate.arch, candidate.weights, context.may_download)
 
 
 def _local_file(path: Path) -> Path:

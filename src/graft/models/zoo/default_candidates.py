@@ -1,4 +1,4 @@
-"""``zoo.candidates: auto``: candidates for a domain and image size, available offline."""
+"""``zoo.candidates: auto`` for images: candidates for a domain and image size, available offline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LITE0 = "timm:tf_efficientnet_lite0"
 _MOST, _LEAST, _STEP = 224, 64, 32
 
 
-def default_candidates(domain: str, side: float) -> tuple[Candidate, ...]:
+def image_candidates(domain: str, side: float) -> tuple[Candidate, ...]:
     """Candidates for a domain of :mod:`graft.augmentation.domains`.
 
     Small images are enlarged no further than they need, so that a CPU is quick; of characters there is a source nearer

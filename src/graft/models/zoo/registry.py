@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from functools import cache
-
 from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import Candidate
-from graft.models.weights.bundled import BUNDLED
 from graft.models.zoo.builder import Builder
 from graft.models.zoo.timm_builder import TIMM, TimmBuilder
 from graft.models.zoo.torchvision_builder import TorchvisionBuilder
 
 TORCHVISION_BUILDER = TorchvisionBuilder()
-TIMM_BUILDER = TimmBuilder()
+# The libraries that architectures come from, by what their names begin with. To add one, add a row.
+BUILDERS: dict[str, Builder] = {TIMM: TimmBuilder(), "": TORCHVISION_BUILDER}
 
 
-@cache
 def names() -> tuple[str, ...]:
     """Every architecture that can be named, torchvision's first."""
-    return (*TORCHVISION_BUILDER.names(), *TIMM_BUILDER.names())
+    return tuple(name for prefix in sorted(BUILDERS) for name in BUILDERS[prefix].names())
+
+
+def library_of(arch: str) -> Builder:
+    """The library that would build an architecture of this name, whether or not it has one."""
+    return BUILDERS[max((prefix for prefix in BUILDERS if arch.startswith(prefix)), key=len)]
 
 
 def builder_for(arch: str) -> Builder:
@@ -28,7 +29,7 @@ def builder_for(arch: str) -> Builder:
     Raises:
         ConfigError: unknown architecture; the message names the nearest ones.
     """
-    builder: Builder = TIMM_BUILDER if arch.startswith(TIMM) else TORCHVISION_BUILDER
+    builder = library_of(arch)
     if arch not in builder.names():
         raise ConfigError(f"unknown architecture {arch!r}", where="zoo.candidates", remedy=_similar(arch))
     return builder
@@ -56,26 +57,24 @@ def check_input_size(arch: str, size: int | None) -> None:
 
 
 def published_accuracy(candidate: Candidate) -> float | None:
-    """Top-1 accuracy on ImageNet's validation images, 0 to 1, as the publisher of the candidate's weights states it.
-
-    None where nobody published one: for ``source``, ``none`` and files, and for most of timm, which carries none.
+    """Top-1 accuracy that the publisher of the candidate's weights states, 0 to 1; None where nobody states one.
 
     Raises:
         ConfigError: nobody builds the architecture.
     """
-    builder_for(candidate.arch)
-    if candidate.arch.startswith(TIMM):
-        # timm's own weights of these names are the same ones, published once more.
-        package = BUNDLED.get(candidate.arch)
-        return package.accuracy if package and candidate.weights in {"bundled", "pretrained", "DEFAULT"} else None
-    from graft.core.compat.torchvision import models
+    return builder_for(candidate.arch).published_accuracy(candidate.arch, candidate.weights)
 
-    published = models.get_model_weights(candidate.arch).__members__
-    weights = published.get("DEFAULT" if candidate.weights == "pretrained" else candidate.weights)
-    if weights is None:
-        return None
-    percent = float(weights.meta["_metrics"]["ImageNet-1K"]["acc@1"])
-    return None if math.isnan(percent) else percent / 100  # weights of features without a classifier have none
+
+def default_candidates(modality: str, domain: str, size: float) -> tuple[Candidate, ...]:
+    """What ``zoo.candidates: auto`` stands for.
+
+    Args:
+        modality: the samples'.
+        domain: what they are, as the stage ``augment`` found.
+        size: their median size; of images the shorter side in pixels.
+    """
+    ours = [builder for builder in BUILDERS.values() if builder.modality == modality]
+    return tuple(candidate for builder in ours for candidate in builder.candidates(domain, size))
 
 
 def _similar(arch: str) -> str:

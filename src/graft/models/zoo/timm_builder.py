@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from graft.core.errors import ConfigError
+from graft.core.errors import ConfigError, WeightsError, did_you_mean
+from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import BackboneParts
-from graft.models.preprocessing import Preprocessing
-from graft.models.zoo.builder import geometry_for, rgb_triple
+from graft.models.weights.bundled import BUNDLED
+from graft.models.zoo.builder import Builder, geometry_for, rgb_triple
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
+
+    from graft.core.settings import Candidate
 
 TIMM = "timm:"
 LEAST = 32
@@ -34,8 +39,10 @@ def timm_config(arch: str) -> Any:
 
 
 @dataclass(frozen=True)
-class TimmBuilder:
+class TimmBuilder(Builder):
     """Every architecture of timm, named ``timm:<name>``."""
+
+    modality, unit = "image", "px"
 
     def names(self) -> list[str]:
         """All registered names, prefixed."""
@@ -76,11 +83,7 @@ class TimmBuilder:
 
         return take_apart(model, size or _own_size(arch))
 
-    def build(self, arch: str, size: int | None = None) -> BackboneParts:
-        """Build and take apart."""
-        return self.parts(arch, self.model(arch, size), size)
-
-    def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
+    def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> ImagePreprocessor:
         """From timm's ``pretrained_cfg``."""
         found = timm_config(arch)
         if found is None:
@@ -90,7 +93,7 @@ class TimmBuilder:
                 remedy="take an architecture with published weights",
             )
         geometry = geometry_for(size, found.input_size[1], found.crop_pct or 1.0, found.interpolation)
-        return Preprocessing(geometry, rgb_triple(found.mean), rgb_triple(found.std))
+        return ImagePreprocessor(geometry, rgb_triple(found.mean), rgb_triple(found.std))
 
     def takes(self, arch: str, size: int) -> bool:
         """Found by running the model, on the meta device first."""
@@ -109,6 +112,29 @@ class TimmBuilder:
         """The first usual step from its own size to a size that it takes."""
         own = _own_size(arch)
         return next((step for step in STEPS if own % step == 0 and _runs(arch, own + step)), own)
+
+    def candidates(self, domain: str, size: float) -> Sequence[Candidate]:
+        """See :func:`graft.models.zoo.default_candidates.image_candidates`."""
+        from graft.models.zoo.default_candidates import image_candidates
+
+        return image_candidates(domain, size)
+
+    def published_accuracy(self, arch: str, weights: str) -> float | None:
+        """On ImageNet's validation images; timm itself carries none, and graft those of the weights it bundles."""
+        package = BUNDLED.get(arch)  # timm's own weights of these names are the same ones, published once more
+        return package.accuracy if package and weights in {"bundled", "pretrained", "DEFAULT"} else None
+
+    def published_file(self, arch: str, weights: str, may_download: bool) -> Path:
+        """timm names one set of weights for each architecture."""
+        from graft.models.weights.downloads import timm_file
+
+        if weights != "DEFAULT":
+            raise WeightsError(
+                f"timm has no weights named {weights!r}",
+                where=f"zoo.candidates: {arch}",
+                remedy=did_you_mean(weights, ("none", "source", "bundled", "pretrained")),
+            )
+        return timm_file(arch, may_download)
 
 
 @cache

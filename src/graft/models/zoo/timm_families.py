@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from graft.models.backbone import BackboneParts, Layout
+from graft.models.backbone import BackboneParts, Layout, blank_image
 from graft.models.zoo.tracing import BATCH, Trace, cuts, piece, trace
 
 # What timm's models call their stem and their blocks, for those that have no groups.
@@ -67,7 +67,7 @@ def take_apart(model: Any, size: int) -> BackboneParts:
     blocks, neck, layout, side = _in_blocks(whole, images, wanted)
     if wanted.ndim == 4:
         neck = nn.Sequential(neck, nn.Flatten(1))  # its own head is a convolution
-    return BackboneParts(blocks, neck, wanted.shape[1], layout, side)
+    return BackboneParts(blocks, neck, wanted.shape[1], layout, example=blank_image(side))
 
 
 def _tried(whole: nn.Module, side: int) -> tuple[Tensor, Tensor]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import BackboneParts
-from graft.models.preprocessing import Preprocessing
-from graft.models.zoo.builder import geometry_for, rgb_triple
+from graft.models.zoo.builder import Builder, geometry_for, rgb_triple
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from graft.models.zoo.torchvision_families import Family
 
 
 @dataclass(frozen=True)
-class TorchvisionBuilder:
+class TorchvisionBuilder(Builder):
     """torchvision's classification models."""
+
+    modality, unit = "image", "px"
 
     def names(self) -> list[str]:
         """Names of classifiers; not of quantized, video, detection or segmentation models."""
@@ -48,11 +53,7 @@ class TorchvisionBuilder:
         """Take the model apart by the family's row."""
         return _row(arch).take_apart(model)
 
-    def build(self, arch: str, size: int | None = None) -> BackboneParts:
-        """Build and take apart."""
-        return self.parts(arch, self.model(arch, size))
-
-    def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> Preprocessing:
+    def preprocessing(self, arch: str, size: int | None, weights: str = "DEFAULT") -> ImagePreprocessor:
         """From the metadata of the weights, or the family's own normalisation."""
         from graft.core.compat.torchvision import models
 
@@ -61,7 +62,7 @@ class TorchvisionBuilder:
         own = preset.crop_size[0]
         geometry = geometry_for(size, own, own / preset.resize_size[0], preset.interpolation.value)
         mean, std = _row(arch).normalisation or (rgb_triple(preset.mean), rgb_triple(preset.std))
-        return Preprocessing(geometry, mean, std)
+        return ImagePreprocessor(geometry, mean, std)
 
     def takes(self, arch: str, size: int) -> bool:
         """By the family's row."""
@@ -74,6 +75,23 @@ class TorchvisionBuilder:
     def step(self, arch: str) -> int:
         """From the family's row."""
         return _row(arch).step(arch)
+
+    def published_accuracy(self, arch: str, weights: str) -> float | None:
+        """On ImageNet's validation images."""
+        from graft.core.compat.torchvision import models
+
+        published = models.get_model_weights(arch).__members__
+        found = published.get("DEFAULT" if weights == "pretrained" else weights)
+        if found is None:
+            return None
+        percent = float(found.meta["_metrics"]["ImageNet-1K"]["acc@1"])
+        return None if math.isnan(percent) else percent / 100  # weights of features without a classifier have none
+
+    def published_file(self, arch: str, weights: str, may_download: bool) -> Path:
+        """See :func:`graft.models.weights.downloads.torchvision_file`."""
+        from graft.models.weights.downloads import torchvision_file
+
+        return torchvision_file(arch, weights, may_download)
 
 
 def _row(arch: str) -> Family:

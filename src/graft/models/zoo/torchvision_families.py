@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from graft.models.backbone import BackboneParts, Pool
+from graft.models.backbone import BackboneParts, Pool, blank_image
 from graft.models.weights.torchvision_published import (
     State,
     as_published,
@@ -118,7 +118,7 @@ def _inceptions(model: Any, starts: str, side: int) -> BackboneParts:
     modules = list(model.children())[: names.index("avgpool")]
     neck = nn.Sequential(Pool("NCHW"), model.dropout)
     blocks = _cut_at(modules, (names.index(start) for start in starts.split()))
-    return BackboneParts(blocks, neck, model.fc.in_features, "NCHW", side)
+    return BackboneParts(blocks, neck, model.fc.in_features, "NCHW", example=blank_image(side))
 
 
 class _Patches(nn.Module):
@@ -150,7 +150,7 @@ def _vit(model: Any) -> BackboneParts:
     # Its last norm looks at one token at a time, so only the one that the head receives needs it.
     neck = nn.Sequential(_ClassToken(), model.encoder.ln)
     blocks = (nn.Sequential(_Patches(model), first), *rest)
-    return BackboneParts(blocks, neck, model.heads.head.in_features, "NLC", model.image_size)
+    return BackboneParts(blocks, neck, model.heads.head.in_features, "NLC", example=blank_image(model.image_size))
 
 
 def _maxvit(model: Any) -> BackboneParts:
@@ -158,7 +158,11 @@ def _maxvit(model: Any) -> BackboneParts:
     *between, head = model.classifier
     side = 4 * first.grid_size[0]  # the stem and the first block halve it once each
     return BackboneParts(
-        (nn.Sequential(model.stem, first), *rest), nn.Sequential(*between), head.in_features, "NCHW", side
+        (nn.Sequential(model.stem, first), *rest),
+        nn.Sequential(*between),
+        head.in_features,
+        "NCHW",
+        example=blank_image(side),
     )
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.core.packed_files import read_bytes
 from graft.core.progress import track
 from graft.metrics.formatting import percent
-from graft.modalities.image.decode import decode
-from graft.reporting.blocks import EmbeddedImage, GalleryItem
+from graft.modalities.registry import modality_of
+from graft.reporting.blocks import EmbeddedImage, GalleryItem, SamplePreview
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from graft.evaluation.explain.label_issues import LabelIssue
     from graft.evaluation.held_out import HeldOutSet
     from graft.inference.predictor import Predictor
+    from graft.modalities.base import Modality
 
 SIDE = 160  # pixels; twice what the page shows, for sharp screens
 _LOSSLESS = 64
@@ -37,46 +40,50 @@ def worst_mistakes(held_out: HeldOutSet, probabilities: NDArray[np.float64], mos
 def show_mistakes(
     model: Predictor, folder: ImageFolder, held_out: HeldOutSet, probabilities: NDArray[np.float64]
 ) -> tuple[tuple[GalleryItem, ...], str]:
-    """The most confident mistakes with their saliency maps, and the method of the maps in a sentence.
+    """The most confident mistakes with where the model looked, and in a sentence how that was found.
 
     Args:
         model: that made them; its classes may be in another order.
-        folder: where the images' paths start.
-        held_out: the test images.
+        folder: where the samples' paths start.
+        held_out: the test samples.
         probabilities: the model's, (n, k).
 
-    Raises:
-        DataError: an image cannot be decoded.
-    """
-    from graft.evaluation.explain.gradcam import GradCam
+    Returns:
+        The exhibits, and the sentence; it is empty where samples of this kind are not explained.
 
-    rows = worst_mistakes(held_out, probabilities)
+    Raises:
+        DataError: a sample cannot be decoded.
+    """
+    preprocessing = model.artifact.preprocessing
+    modality, rows = modality_of(preprocessing), worst_mistakes(held_out, probabilities)
     if not len(rows):
         return (), ""
-    attention = GradCam.of(model, model.preprocess(folder / held_out.paths[rows[0]]))
+    explained = EXPLANATIONS.get(modality.name)
+    explanation = None if explained is None else explained(model, model.preprocess(folder / held_out.paths[rows[0]]))
     shown = []
     for row in track(rows.tolist(), "looking at mistakes"):
         path, p = held_out.paths[row], probabilities[row]
         said, true = held_out.classes[p.argmax()], held_out.classes[held_out.labels[row]]
-        pixels = model.preprocess(folder / path)
-        heat = attention.look(pixels, model.classes.index(said))
-        looked: EmbeddedImage | str = "no place spoke for it"
-        if heat is not None:
-            looked = EmbeddedImage(overlay(pixels, heat), f"Where the model looked in {path}")
+        frames: list[SamplePreview | EmbeddedImage | str] = [_preview(modality, folder / path, f"Test sample {path}")]
+        if explanation is not None:
+            alt = f"Where the model looked in {path}"
+            frames.append(explanation.draw(model.preprocess(folder / path), model.classes.index(said), alt))
         lines = (
             ((said, "said"), (f" {percent(float(p.max()))} sure", "")),
             ((f"is {true} ({percent(float(p[held_out.labels[row]]))} sure)", ""),),
             ((path, "muted"),),
         )
-        shown.append(GalleryItem((EmbeddedImage(thumbnail(folder / path), f"Test image {path}"), looked), lines))
-    return tuple(shown), attention.method
+        shown.append(GalleryItem(tuple(frames), lines))
+    return tuple(shown), "" if explanation is None else explanation.method
 
 
-def show_label_issues(folder: ImageFolder, suspects: Sequence[LabelIssue]) -> tuple[GalleryItem, ...]:
-    """Training images whose label is doubted. Raises DataError where one cannot be decoded."""
+def show_label_issues(
+    folder: ImageFolder, suspects: Sequence[LabelIssue], modality: Modality
+) -> tuple[GalleryItem, ...]:
+    """Training samples whose label is doubted. Raises DataError where a file cannot be read."""
     return tuple(
         GalleryItem(
-            (EmbeddedImage(thumbnail(folder / item.path), f"Training image {item.path}"),),
+            (_preview(modality, folder / item.path, f"Training sample {item.path}"),),
             (
                 ((f"labelled {item.given} ({percent(item.given_confidence)})", ""),),
                 (("perhaps ", ""), (item.suggested, "said"), (f" ({percent(item.suggested_confidence)})", "")),
@@ -87,9 +94,38 @@ def show_label_issues(folder: ImageFolder, suspects: Sequence[LabelIssue]) -> tu
     )
 
 
-def thumbnail(image: StoredFile) -> str:
-    """``data:`` address of a picture of at most 160 px a side; a tiny image stays as it is."""
-    return _encoded(decode(image, least_side=SIDE, depth_range=None))
+def _preview(modality: Modality, file: StoredFile, alt: str) -> SamplePreview:
+    return SamplePreview(modality.preview(read_bytes(file)), alt)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What spoke for a model's answers.
+
+    Attributes:
+        method: how it is found, in a sentence.
+        draw: a loaded sample, the index of an answer and an alternative text -> a picture, or a text without one.
+    """
+
+    method: str
+    draw: Callable[[NDArray[Any], int, str], EmbeddedImage | str]
+
+
+def _grad_cam(model: Predictor, pixels: NDArray[np.uint8]) -> Explanation:
+    """Of images; the block is chosen by what one of them, uint8 (size, size, 3), does in the network."""
+    from graft.evaluation.explain.gradcam import GradCam
+
+    attention = GradCam.of(model, pixels)
+
+    def draw(pixels: NDArray[np.uint8], answer: int, alt: str) -> EmbeddedImage | str:
+        heat = attention.look(pixels, answer)
+        return "no place spoke for it" if heat is None else EmbeddedImage(overlay(pixels, heat), alt)
+
+    return Explanation(attention.method, draw)
+
+
+# By modality. To add one, add a row.
+EXPLANATIONS: dict[str, Callable[[Predictor, NDArray[Any]], Explanation]] = {"image": _grad_cam}
 
 
 def overlay(pixels: NDArray[np.uint8], heat: NDArray[np.float32]) -> str:

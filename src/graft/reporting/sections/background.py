@@ -14,7 +14,6 @@ from graft.reporting.sections.leaderboard import RULES, leaderboard_table, why_c
 if TYPE_CHECKING:
     from graft.evaluation.evaluation import Evaluation
     from graft.inference.artifact import Artifact
-    from graft.models.preprocessing import Geometry
     from graft.reporting.context import ReportContext
 
 
@@ -139,20 +138,15 @@ def settings(context: ReportContext) -> list[Block]:
 
 
 def _model_facts(artifact: Artifact) -> tuple[tuple[str, str], ...]:
-    geometry = artifact.preprocessing.geometry
     plain = {name: value for name, value in artifact.provenance.items() if isinstance(value, (str, int, float))}
     return (
         ("Network", artifact.arch),
         ("Started from", artifact.weights),
         ("Cut", "not cut" if artifact.depth is None else f"after block {artifact.depth} (counted from 0)"),
-        ("Input", f"{geometry.size} × {geometry.size} px, {geometry.interpolation}, {_fit(geometry)}"),
+        ("Input", artifact.preprocessing.describe()),
         ("sha256 of the weights", _short(artifact.sha256)),
         *((name.replace("_", " "), _short(cell(value))) for name, value in plain.items()),
     )
-
-
-def _fit(geometry: Geometry) -> str:
-    return {"crop": f"centre {geometry.crop:.1%}", "pad": "filled up", "squash": "stretched"}[geometry.fit]
 
 
 def _range(least: int, most: int) -> str:

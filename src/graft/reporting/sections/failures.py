@@ -33,12 +33,16 @@ def errors(context: ReportContext) -> list[Block]:
         Pair(drawn, (Heading("Most confused"), table) if rows else ()),
     ]
     if context.mistakes:
-        caption = (
-            "The test images for which the model was surest of a wrong answer; some may be labelled wrongly. On the "
-            "right what the network saw of each, in grey; what glows spoke for the wrong answer, yellow most. "
-            f"{context.saliency} It shows where, not why."
+        title, caption = (
+            "Most confident mistakes",
+            "The test images for which the model was surest of a wrong answer; some may be labelled wrongly.",
         )
-        title = "Most confident mistakes, and where the model looked"
+        if context.saliency:
+            title += ", and where the model looked"
+            caption += (
+                " On the right what the network saw of each, in grey; what glows spoke for the wrong answer, yellow "
+                f"most. {context.saliency} It shows where, not why."
+            )
         blocks.append(Gallery(title, caption, tuple(context.mistakes)))
     return blocks
 

@@ -12,7 +12,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from graft.models.batch import map_tensors
+
 if TYPE_CHECKING:
+    from graft.modalities.preprocessor import Inputs
     from graft.models.backbone import Network
 
 MEGABYTE = 1_000_000
@@ -51,8 +54,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.live -= size
 
 
-def peak_memory_mb(network: Network, size: int) -> float:
-    """Megabytes (1,000,000 bytes) that one image of ``size`` pixels needs at most: parameters, buffers, activations.
+def peak_memory_mb(network: Network, sample: Inputs) -> float:
+    """Megabytes (1,000,000 bytes) that a batch of one sample needs at most: parameters, buffers, activations.
 
     What a kernel needs for itself while it works, the program and its libraries are not in it.
     """
@@ -61,5 +64,5 @@ def peak_memory_mb(network: Network, size: int) -> float:
     with torch.no_grad(), LiveBytes() as counter:
         for tensor in kept.values():
             counter.count(tensor.detach())
-        network(torch.zeros(1, 3, size, size, device=next(network.parameters()).device))
+        network(map_tensors(torch.Tensor.clone, sample))  # made here, so that it counts
     return int(counter.peak) / MEGABYTE

@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from graft.core.determinism import derive_seed, torch_generator
+from graft.core.determinism import derive_seed
 from graft.core.progress import track
+from graft.modalities.preprocessor import Inputs, Preprocessor
 from graft.models.backbone import Network
+from graft.models.batch import split
 from graft.selection.cost.forward_memory import peak_memory_mb
 
 BATCH = 8  # images at once for the throughput
@@ -51,11 +53,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Served:
-    """A network that is to be measured: how to build it, its parameters in bytes, the side of its input in pixels."""
+    """A network that is to be measured: how to build it, its parameters in bytes, what it is fed with."""
 
     build: Callable[[], Network]
     bytes: float
-    size: int
+    preprocessing: Preprocessor
 
 
 @dataclass
@@ -63,14 +65,14 @@ class _Runner:
     """A network under measurement, and its seconds so far: of one image, and of each of a batch."""
 
     network: Network
-    images: torch.Tensor
+    batch: Inputs
     memory_mb: float
     single: list[float] = field(default_factory=list)
     batched: list[float] = field(default_factory=list)
 
     def turn(self) -> None:
-        self.single.append(_seconds(self.network, self.images[:1]))
-        self.batched.append(_seconds(self.network, self.images) / len(self.images))
+        self.single.append(_seconds(self.network, split(self.batch, 1)[0]))
+        self.batched.append(_seconds(self.network, self.batch) / BATCH)
 
     @property
     def is_done(self) -> bool:
@@ -116,24 +118,21 @@ def _parts(candidates: Sequence[Served]) -> Iterator[list[Served]]:
 
 def _prepare(candidate: Served, device: torch.device, seed: int) -> _Runner | Exception:
     """Build the network, count its memory and run it once untimed, which pays for choosing kernels."""
-    shape = (BATCH, 3, candidate.size, candidate.size)
     try:
         network = candidate.build().to(device).eval()
-        images = torch.randn(shape, generator=torch_generator(seed, "timing")).to(device)
-        # As preprocessing gives them.
-        images = images.contiguous(memory_format=torch.channels_last)
-        memory = peak_memory_mb(network, candidate.size)
-        _seconds(network, images)
+        batch = candidate.preprocessing.collate(candidate.preprocessing.loader.random_rows(BATCH, seed), device)
+        memory = peak_memory_mb(network, split(batch, 1)[0])
+        _seconds(network, batch)
     except (MemoryError, RuntimeError) as error:
         return error
-    return _Runner(network, images, memory)
+    return _Runner(network, batch, memory)
 
 
 @torch.inference_mode()
-def _seconds(network: Network, images: torch.Tensor) -> float:
+def _seconds(network: Network, batch: Inputs) -> float:
     begun = time.perf_counter()
     # Bringing the logits back waits for whatever a GPU still has to do.
-    network(images).cpu()
+    network(batch).cpu()
     return time.perf_counter() - begun
 
 

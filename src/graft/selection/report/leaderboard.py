@@ -88,8 +88,8 @@ def _network(result: CandidateResult) -> dict[str, Any]:
     return {
         "arch": result.candidate.arch,
         "weights": result.candidate.weights,
-        "size": result.preprocessing.geometry.size,
-        "fit": result.preprocessing.geometry.fit,
+        "size": result.preprocessing.size,
+        "fit": result.preprocessing.variant,
         "depth": result.probe.depth,
         "blocks": result.blocks,
     }

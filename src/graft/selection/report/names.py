@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from graft.models.zoo.registry import library_of
+
 if TYPE_CHECKING:
     from graft.core.settings import Candidate
     from graft.selection.candidates import CandidateResult
@@ -12,19 +14,20 @@ if TYPE_CHECKING:
 
 def name_of(result: CandidateResult) -> str:
     """Short name for tables and plots, such as ``resnet18 (source, 32 px)``."""
-    return _name(result.candidate, result.preprocessing.geometry.size)
+    return _name(result.candidate, f"{result.preprocessing.size} {result.preprocessing.unit}")
 
 
 def name_of_candidate(candidate: Candidate) -> str:
     """The same where nothing but the candidate is known."""
-    return _name(candidate, candidate.size)
+    if candidate.size is None:
+        return _name(candidate, "")
+    return _name(candidate, f"{candidate.size} {library_of(candidate.arch).unit}")
 
 
-def _name(candidate: Candidate, size: int | None) -> str:
+def _name(candidate: Candidate, size: str) -> str:
     # A weights file is told by its name: its folder says nothing about it and would fill the table.
     weights = PurePath(candidate.weights).name
-    side = "" if size is None else f", {size} px"
-    return f"{candidate.arch.removeprefix('timm:')} ({weights}{side})"
+    return f"{candidate.arch.removeprefix('timm:')} ({', '.join(filter(None, (weights, size)))})"
 
 
 def unique_names(names: list[str], depths: list[str]) -> list[str]:

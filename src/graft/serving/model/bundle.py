@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from graft.inference.package import PACKAGE_FILE, read_package
 from graft.inference.served_model import ServedModel
+from graft.modalities.registry import modality_of
 from graft.serving.capacity import Capacity
 from graft.serving.model.calibration_summary import calibration_summary
 from graft.serving.model.location import identity
@@ -38,8 +36,7 @@ class ModelBundle:
         # One thread for each run of the network: requests run side by side.
         model = ServedModel.load(folder, threads=1)
         who = ModelIdentity(**identity(folder, model.artifact))
-        # Pillow imports its decoders with the first image.
-        model.predict_batch([model.preprocess(_jpeg())])
+        model.predict_batch([model.preprocess(modality_of(model.artifact.preprocessing).example())])
         return cls(model, who, describe(folder, model, who, capacity, settings))
 
 
@@ -52,7 +49,8 @@ def describe(
     return {
         **who.model_dump(),
         "classes": list(artifact.classes),
-        "size": artifact.preprocessing.geometry.size,
+        "modality": artifact.preprocessing.kind,
+        "size": artifact.preprocessing.size,
         "depth": artifact.depth,
         "metrics": dict(read_package(folder).metrics) if packaged else {},
         "keeps_images": settings.keep_images is not None,
@@ -65,9 +63,3 @@ def describe(
         },
         "limits": {"body": settings.max_body},
     }
-
-
-def _jpeg() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 48)).save(buffer, "JPEG")
-    return buffer.getvalue()

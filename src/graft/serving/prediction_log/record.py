@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from graft.core.errors import DataError
-from graft.modalities.image.decode import upright_size
-from graft.modalities.image.stats import Tones
+from graft.modalities.registry import modality_of
 from graft.monitoring.prediction_log import PredictionLog, PredictionRecord
 from graft.serving.metrics import LOST, count_prediction
 from graft.serving.model.bundle import ModelBundle
@@ -18,7 +16,6 @@ from graft.serving.schemas import PredictedLabel
 from graft.serving.settings import OFF, ServiceSettings
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -43,8 +40,8 @@ def record_prediction(
     prediction: PredictedLabel,
     confidence: float,
     bundle: ModelBundle,
-    image: bytes,
-    prepared: NDArray[np.uint8],
+    raw: bytes,
+    row: NDArray[Any],
 ) -> None:
     """Count and record a prediction.
 
@@ -53,17 +50,12 @@ def record_prediction(
         prediction: the prediction.
         confidence: the label's probability.
         bundle: the model that predicted.
-        image: the image file as it was sent.
-        prepared: the network's input, uint8 (size, size, 3).
+        raw: the sample as it was sent.
+        row: what the model's loader made of it.
     """
     count_prediction(prediction.label, prediction.unsure, prediction.novelty, bundle.model.classes)
     if not log.is_on:
         return
-    try:
-        width, height = upright_size(image)
-    except DataError:
-        return  # it was decoded a moment ago
-    tones = Tones.of_pixels(prepared)
     record = PredictionRecord(
         id=prediction.id,
         at=time.time(),
@@ -72,6 +64,6 @@ def record_prediction(
         confidence=confidence,
         unsure=prediction.unsure,
         novelty=prediction.novelty,
-        stats={"width": width, "height": height, "brightness": tones.brightness, "contrast": tones.contrast},
+        stats=modality_of(bundle.model.artifact.preprocessing).request_stats(raw, row),
     )
-    log.add(record, image)
+    log.add(record, raw)

@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from graft.core.determinism import available_cores
 from graft.core.files import write_json
 from graft.core.settings import Compute, Train
 from graft.features.keys import key_of
+from graft.modalities.preprocessor import Inputs
 from graft.models.backbone import Network
+from graft.models.batch import concatenate, map_tensors, split, tensors_of
 from graft.models.flops import cost_of
 from graft.training.compute.devices import fabric_for
 from graft.training.compute.precision import (
@@ -75,7 +77,7 @@ def usual_mode(
     network: Network, plan: Plan, task: FineTuningData, settings: Train, device: torch.device
 ) -> Mode | None:
     """The mode that is taken without a trial; None: as torch is set."""
-    return default_mode(network, task.extractor.preprocessing.geometry.size, device, torch.get_num_threads())
+    return default_mode(network, task.extractor.preprocessing.size, device, torch.get_num_threads())
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,13 @@ class ModeAutotuner:
         threads = self.compute.threads or available_cores()
         if self.compute.precision != "auto":
             return Mode(PRECISIONS[self.compute.precision], device.type == "cuda", threads)
-        size, images = task.extractor.preprocessing.geometry.size, int(task.rows.sum())
-        if plan.stage is None or training_gmacs(network, size, images, plan.epochs) < LEAST_GMACS:
-            return default_mode(network, size, device, threads)
-        batch = torch.randn(min(settings.batch_size, images), 3, size, size)
+        preprocessing, samples = task.extractor.preprocessing, int(task.rows.sum())
+        batch = preprocessing.collate(preprocessing.loader.random_rows(min(settings.batch_size, samples)))
+        if plan.stage is None or training_gmacs(network, split(batch, 1)[0], samples, plan.epochs) < LEAST_GMACS:
+            return default_mode(network, preprocessing.size, device, threads)
         frozen, tail = network.eval().blocks_before(plan.stage.start), network.classifier_from(plan.stage.start)
         with torch.no_grad():
-            inputs = torch.cat([frozen(part) for part in torch.split(batch, 8)])
+            inputs = concatenate([frozen(part) for part in split(batch, 8)])
         choices, classes = modes_to_try(device, threads), network.head.out_features
         fabric_with = partial(fabric_for, self.compute.device)
         key = timings_key(tail, inputs, choices)
@@ -113,15 +115,15 @@ class ModeAutotuner:
         return trial.chosen
 
 
-def training_gmacs(network: Network, size: int, images: int, epochs: int) -> float:
+def training_gmacs(network: Network, sample: Inputs, samples: int, epochs: int) -> float:
     """Multiply-accumulates of a training in billions; forward and backward pass are three forward passes."""
-    return 3 * cost_of(network, size).gmacs * images * epochs
+    return 3 * cost_of(network, sample).gmacs * samples * epochs
 
 
 def time_modes(
-    network: nn.Module, batch: Tensor, classes: int, choices: Sequence[Mode], fabric_with: Callable[[Precision], Fabric]
+    network: nn.Module, batch: Inputs, classes: int, choices: Sequence[Mode], fabric_with: Callable[[Precision], Fabric]
 ) -> Timings:
-    """Time training steps of ``network`` on ``batch`` (n, ...) in each of ``choices``, plain float32 first.
+    """Time training steps of ``network`` on ``batch`` in each of ``choices``, plain float32 first.
 
     The network itself is left as it is. The first step of each mode is not counted: it pays for memory and kernels.
     """
@@ -142,13 +144,13 @@ def _seconds(step: Callable[[], None]) -> float:
     return time.perf_counter() - began
 
 
-def training_step(network: nn.Module, batch: Tensor, classes: int, mode: Mode, fabric: Fabric) -> Callable[[], None]:
+def training_step(network: nn.Module, batch: Inputs, classes: int, mode: Mode, fabric: Fabric) -> Callable[[], None]:
     """One training step on a copy of ``network`` in a mode, to be called as often as wanted."""
     own = set_memory_format(copy.deepcopy(network).to(fabric.device), mode).train()
     trained = [parameter for parameter in own.parameters() if parameter.requires_grad]
     model, optimizer = fabric.setup(own, torch.optim.AdamW(trained, lr=1e-6, fused=True))
-    inputs = to_memory_format(batch.to(fabric.device), mode)
-    labels = torch.arange(len(batch), device=fabric.device) % classes
+    inputs = map_tensors(partial(to_memory_format, mode=mode), fabric.to_device(batch))
+    labels = torch.arange(len(tensors_of(batch)[0]), device=fabric.device) % classes
 
     def step() -> None:
         with thread_count(mode):
@@ -174,10 +176,11 @@ def cached_timings(folder: Path, key: str, measure: Callable[[], Timings]) -> Ti
     return found
 
 
-def timings_key(network: nn.Module, batch: Tensor, choices: Sequence[Mode]) -> str:
+def timings_key(network: nn.Module, batch: Inputs, choices: Sequence[Mode]) -> str:
     """What a trial's finding depends on: the network's shape, what is trained, the batch, torch and the machine."""
     trained = [(name, tuple(value.shape), value.requires_grad) for name, value in network.named_parameters()]
     machine = (platform.machine(), platform.processor(), torch.backends.cpu.get_cpu_capability(), available_cores())
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     modes_to_try = list(map(str, choices))
-    return key_of(VERSION, str(network), trained, tuple(batch.shape), modes_to_try, torch.__version__, machine, gpu)
+    shapes = [tuple(part.shape) for part in tensors_of(batch)]
+    return key_of(VERSION, str(network), trained, shapes, modes_to_try, torch.__version__, machine, gpu)

@@ -8,13 +8,15 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from graft.modalities.preprocessor import Inputs
+
 
 @dataclass(frozen=True)
 class Batch:
     """One step's images, on the training device.
 
     Attributes:
-        inputs: what the first trained block receives, (m, ...).
+        inputs: what the first trained block receives: a tensor (m, ...), or a mapping of such.
         targets: class indices (m), or class probabilities (m, classes) where images were mixed.
         indices: of these images among the training images (m).
         epoch: counted from 0.
@@ -23,7 +25,7 @@ class Batch:
         weight: of its mean loss; 1 unless several processes share a batch.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     targets: Tensor
     indices: Tensor
     epoch: int
@@ -46,11 +48,11 @@ class Objective(Protocol):
         With several devices each process trains its own copy.
         """
 
-    def loss(self, model: Callable[[Tensor], Tensor], batch: Batch, step: int) -> Tensor:
+    def loss(self, model: Callable[[Inputs], Tensor], batch: Batch, step: int) -> Tensor:
         """The mean loss of a batch, a scalar with a gradient.
 
         Args:
-            model: inputs (m, ...) -> logits (m, classes), as the device runs it.
+            model: inputs -> logits (m, classes), as the device runs it.
             batch: one step's images.
             step: steps done before this one, over all epochs.
         """

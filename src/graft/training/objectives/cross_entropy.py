@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from graft.modalities.preprocessor import Inputs
 from graft.training.objectives.base import Batch
 
 
@@ -28,7 +29,7 @@ class CrossEntropy:
         """None."""
         return {}
 
-    def loss(self, model: Callable[[Tensor], Tensor], batch: Batch, step: int) -> Tensor:
+    def loss(self, model: Callable[[Inputs], Tensor], batch: Batch, step: int) -> Tensor:
         """Class indices and class probabilities alike."""
         logits = model(batch.inputs)
         weight = None if self.class_weights is None else self.class_weights.to(logits.device)

@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from graft.core.packed_files import StoredFile
 from graft.modalities.image.colour import FULL_DEPTH, DepthRange
-from graft.modalities.image.conversion import Fit
+from graft.modalities.image.conversion import Fit, depth_range, fits_to_try, usual_cut
 from graft.modalities.image.decode import decode, decode_for
+from graft.modalities.preprocessor import Baseline, Loader, Preprocessor
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
     from numpy.typing import NDArray
     from PIL import Image
+
+    from graft.core.settings import DepthScaling, FitChoice
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 
 # The mean colour of ImageNet, which the published normalisations make zero.
 PADDING = (124, 116, 104)
-
-
-BatchT = TypeVar("BatchT", covariant=True)
-
-
-class Preprocessor(Protocol[BatchT]):
-    """From a sample's file to a backbone's input. It is stored with the model; training and serving use the same one.
-
-    Attributes:
-        kind: its key in :data:`PREPROCESSORS`, stored in model.json.
-    """
-
-    kind: ClassVar[str]
-
-    @property
-    def cache_key(self) -> str:
-        """Equal for preprocessors that give equal batches."""
-
-    def load(self, sample: StoredFile | bytes) -> NDArray[Any]:
-        """Decode one sample. Raises DataError."""
-
-    def collate(self, samples: Sequence[NDArray[Any]]) -> BatchT:
-        """Loaded samples -> a batch: a tensor, or a mapping of tensors."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything that decides its batches, with its ``kind``."""
+# What a network has to beat is fitted to pixels at the first side, and compared with the source's features at the
+# second, which is about what a linear rule can use of a few hundred images.
+BASELINE_SIDE, SUMMARY_SIDE = 32, 16
+_FACTS = {"width", "height", "depth_low", "depth_high"}
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Geometry(Loader):
     """How an image of any size becomes a square: what two candidates must share to share decoded images.
 
     Attributes:
@@ -82,6 +65,23 @@ class Geometry:
             DataError: it cannot be decoded.
         """
         return self.apply(decode(image, least_side=self.least_side, depth_range=self.depth_range))
+
+    def load_each(self, sample: StoredFile | bytes, loaders: Iterable[Loader]) -> dict[Loader, NDArray[Any]]:
+        """What each geometry gives; a large JPEG is decoded once for each fraction of its size that is needed."""
+        by_range: dict[DepthRange | None, list[Geometry]] = {}
+        for geometry in loaders:
+            assert isinstance(geometry, Geometry), "loaders of one modality"
+            by_range.setdefault(geometry.depth_range, []).append(geometry)
+        loaded: dict[Loader, NDArray[Any]] = {}
+        for tones, alike in by_range.items():
+            decoded = decode_for(sample, (geometry.least_side for geometry in alike), tones)
+            loaded |= {geometry: geometry.apply(decoded[geometry.least_side]) for geometry in alike}
+        return loaded
+
+    def random_rows(self, count: int, seed: int = 0) -> NDArray[np.uint8]:
+        """Noise, uint8 (count, size, size, 3)."""
+        shape = (count, self.size, self.size, 3)
+        return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
     def enlarged(self, factor: float) -> Geometry:
         """The same view with ``factor`` times the pixels a side, for crops that are not to upsample."""
@@ -127,30 +127,19 @@ class Geometry:
         return image.resize(size, Image.Resampling[self.interpolation.upper()], box)
 
 
-def load_for(image: StoredFile | bytes, geometries: Iterable[Geometry]) -> dict[Geometry, NDArray[np.uint8]]:
-    """What :meth:`Geometry.load` gives for each geometry, with no more decoding than they need together."""
-    by_range: dict[DepthRange | None, list[Geometry]] = {}
-    for geometry in geometries:
-        by_range.setdefault(geometry.depth_range, []).append(geometry)
-    loaded: dict[Geometry, NDArray[np.uint8]] = {}
-    for depth_range, alike in by_range.items():
-        decoded = decode_for(image, (geometry.least_side for geometry in alike), depth_range)
-        loaded |= {geometry: geometry.apply(decoded[geometry.least_side]) for geometry in alike}
-    return loaded
-
-
 @dataclass(frozen=True)
-class Preprocessing:
+class ImagePreprocessor(Preprocessor):
     """Geometry plus normalisation: ``(x / 255 - mean) / std`` for each of the three channels."""
 
     kind: ClassVar[str] = "image"
+    unit: ClassVar[str] = "px"
 
     geometry: Geometry
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Preprocessing:
+    def from_json(cls, values: Mapping[str, Any]) -> ImagePreprocessor:
         """From :meth:`to_json`; files written before there was a fit and a depth range mean the defaults."""
         geometry = dict(values["geometry"])
         if geometry.get("depth_range") is not None:
@@ -163,19 +152,76 @@ class Preprocessing:
         return {"kind": self.kind, **asdict(self)}
 
     @property
-    def cache_key(self) -> str:
-        """Geometry, mean and deviation."""
-        return str(self)
+    def loader(self) -> Geometry:
+        """The geometry."""
+        return self.geometry
 
-    def load(self, image: StoredFile | bytes) -> NDArray[np.uint8]:
-        """An image file or its bytes -> uint8 (size, size, 3). Raises DataError where it cannot be decoded."""
-        return self.geometry.load(image)
+    @property
+    def size(self) -> int:
+        """The input's side, pixels."""
+        return self.geometry.size
 
-    def collate(self, images: Sequence[NDArray[np.uint8]]) -> torch.Tensor:
-        """Loaded images -> float32 (n, 3, size, size), normalised."""
+    @property
+    def variant(self) -> Fit:
+        """How images become squares."""
+        return self.geometry.fit
+
+    @property
+    def baseline(self) -> Baseline:
+        """Pixels, fitted as the network's input is."""
+        own = self.geometry
+        small = Geometry(BASELINE_SIDE, 1.0, "bilinear", own.fit, own.depth_range)
+        return Baseline("pixels", small, f"pixels at {BASELINE_SIDE} px")
+
+    def variants(
+        self, facts: pd.DataFrame | None, fit: FitChoice, depth_scaling: DepthScaling
+    ) -> tuple[ImagePreprocessor, ...]:
+        """One for each fit that is worth trying; without facts images count as square and of 8 bits."""
+        cut, tones = 0.0, self.geometry.depth_range
+        if facts is not None and set(facts) >= _FACTS:
+            cut, tones = usual_cut(facts), depth_range(facts, depth_scaling)
+        return tuple(
+            replace(self, geometry=replace(self.geometry, fit=one, depth_range=tones)) for one in fits_to_try(fit, cut)
+        )
+
+    def collate(self, rows: NDArray[np.uint8], device: torch.device | str = "cpu") -> torch.Tensor:
+        """uint8 (n, size, size, 3) -> float32 (n, 3, size, size), normalised."""
         import torch
 
-        return self.normalise(torch.from_numpy(np.stack(images)))
+        return self.normalise(torch.from_numpy(rows).to(device))
+
+    def arrays(self, rows: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """See :meth:`normalise_array`."""
+        return {"images": self.normalise_array(rows)}
+
+    def plain_features(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Mean colours of squares, float32 (n, SUMMARY_SIDE * SUMMARY_SIDE * 3), in [0, 255]."""
+        import torch
+        from torch.nn.functional import adaptive_avg_pool2d
+
+        parts = torch.split(torch.from_numpy(rows), 256)
+        small = [adaptive_avg_pool2d(part.permute(0, 3, 1, 2).float(), SUMMARY_SIDE).flatten(1) for part in parts]
+        return np.asarray(torch.cat(small).numpy())
+
+    def describe(self) -> str:
+        """Size, interpolation and fit."""
+        own = self.geometry
+        fit = {"crop": f"centre {own.crop:.1%}", "pad": "filled up", "squash": "stretched"}[own.fit]
+        return f"{own.size} × {own.size} px, {own.interpolation}, {fit}"
+
+    def problem(self) -> str | None:
+        """The first value of a card that is none."""
+        own, channels = self.geometry, (*self.mean, *self.std)
+        checks = (
+            (isinstance(own.size, int) and own.size > 0, f"size {own.size!r}"),
+            (isinstance(own.crop, int | float) and 0 < own.crop <= 1, f"crop {own.crop!r}"),
+            (own.interpolation in get_args(Interpolation), f"interpolation {own.interpolation!r}"),
+            (own.fit in get_args(Fit), f"fit {own.fit!r}"),
+            (_is_range(own.depth_range), f"depth_range {own.depth_range!r}"),
+            (len(self.mean) == len(self.std) == 3 and all(map(_is_number, channels)), "mean or std"),
+            (all(_is_number(value) and value > 0 for value in self.std), f"std {list(self.std)}"),
+        )
+        return next((text for holds, text in checks if not holds), None)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 (n, size, size, 3) -> float32 (n, 3, size, size), in channels-last memory."""
@@ -203,12 +249,9 @@ class Preprocessing:
         return np.asarray((level - mean) / std, dtype=np.float32)
 
 
-# To add a kind of preprocessor, add a row: its kind and how it is read from model.json.
-PREPROCESSORS: Mapping[str, Callable[[Mapping[str, Any]], Preprocessing]] = {
-    Preprocessing.kind: Preprocessing.from_json
-}
+def _is_range(values: DepthRange | None) -> bool:
+    return values is None or (all(map(_is_number, values)) and 0 <= values[0] < values[1] <= 1)
 
 
-def preprocessor_from_json(values: Mapping[str, Any]) -> Preprocessing:
-    """From :meth:`Preprocessor.to_json`. Raises KeyError for a kind that is not in :data:`PREPROCESSORS`."""
-    return PREPROCESSORS[values.get("kind", Preprocessing.kind)](values)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

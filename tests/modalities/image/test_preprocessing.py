@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from graft.modalities.image.conversion import Fit
-from graft.models.preprocessing import PADDING, Geometry
+from graft.modalities.image.preprocessing import PADDING, Geometry, ImagePreprocessor
 from tests.conftest import picture
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -71,7 +71,7 @@ def test_memory_follows_from_the_output_and_not_from_the_proportions(fit: Fit) -
     code = f"""
 import resource
 from PIL import Image
-from graft.models.preprocessing import Geometry
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 image = Image.new("RGB", (20_000, 200))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 assert Geometry(1024, 0.875, "bicubic", {fit!r}).apply(image).shape == (1024, 1024, 3)
@@ -79,3 +79,11 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
     megabytes = float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout)
     assert megabytes < 100  # the whole image at 1,170 px a side took 550
+
+
+def test_plain_features_are_means_of_squares() -> None:
+    preprocessor = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+    rows = preprocessor.loader.random_rows(3)
+    found = preprocessor.plain_features(rows).reshape(3, 3, 16, 16)
+    expected = rows.reshape(3, 16, 2, 16, 2, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)

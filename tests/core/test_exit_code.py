@@ -33,7 +33,7 @@ def typed_into_a_closed_pipe(*arguments: str, folder: Path, **environment: str) 
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("arguments", [["history"], ["history", "--json"], ["zoo", "resnet*"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["history"], ["zoo", "resnet*"], ["--help"]])
 def test_a_closed_pipe_ends_a_command_without_a_word(arguments: list[str], unbuffered: str, tmp_path: Path) -> None:
     (tmp_path / "params.yaml").touch()  # history is a project's
     done = typed_into_a_closed_pipe("graft.cli.main", *arguments, folder=tmp_path, PYTHONUNBUFFERED=unbuffered)

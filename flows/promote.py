@@ -87,12 +87,5 @@ def history_page(done: promotion.PromotionResult, past: tuple[Promotion, ...]) -
         lines += ["| | model | accuracy | since | tag |", "|---|---|---|---|---|"]
     for item in reversed(past):
         mark = "production" if item is past[-1] else ""
-        lines.append(f"| {mark} | {item.title} | {_accuracy(item)} | {item.when} | {item.tag or ''} |")
+        lines.append(f"| {mark} | {item.title} | {item.accuracy or 'not known'} | {item.when} | {item.tag or ''} |")
     return "\n".join([*lines, ""])
-
-
-def _accuracy(item: Promotion) -> str:
-    value, bounds = item.figures.get("accuracy"), item.figures.get("accuracy_ci95")
-    if value is None:
-        return "not known"
-    return f"{value:.3f}" + (f" (95%: {bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")

@@ -41,9 +41,8 @@ def test_promoted_sent_kept_and_brought_back(project: Project, tmp_path: Path) -
     back = rollback(root, return_state=True)
     assert back.is_completed() and version_of(project.workspace.promoted) == first
     shown = history_page(PromotionResult(None, "Done"), history(project.workspace))
-    newest = (
-        f"| production | birds:{first} (number 3) | 0.900 (95%: 0.870 to 0.930) | {history(project.workspace)[-1].when}"
-    )
+    figures, since = "90.0% (95%: 87.0% to 93.0%) on 400 test images", history(project.workspace)[-1].when
+    newest = f"| production | birds:{first} (number 3) | {figures} | {since}"
     assert shown.splitlines()[5].startswith(newest)
 
 

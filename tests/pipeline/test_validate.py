@@ -180,7 +180,7 @@ def test_classes_are_compared_with_those_of_the_packaged_model(
     capsys.readouterr()
     assert run_stage("validate", validate.run) == 0
     said = capsys.readouterr().out
-    assert said.startswith("validate: the classes are not compared with the packaged model's: the model's card is dama")
+    assert said.startswith("validate: the classes are not compared with the packaged model's: model.json is damaged")
     assert checks_of(root)["model_classes"] is None
 
 

@@ -70,18 +70,9 @@ def _say(change: PromotionResult) -> None:
 def _say_promotion(item: Promotion, production: bool) -> None:
     done = "promoted" if item.action == "promote" else "brought back"
     print(f"{item.number:>3}  {item.name}:{item.version}  {done} {item.when}{'  <- production' if production else ''}")
-    for name, value in (("accuracy", _accuracy(item)), ("against", _against(item)), ("from", _from(item))):
+    for name, value in (("accuracy", item.accuracy), ("against", _against(item)), ("from", _from(item))):
         if value:
             print(f"     {name:9} {value}")
-
-
-def _accuracy(item: Promotion) -> str:
-    from graft.metrics.formatting import percent
-
-    value, bounds, tested = (item.figures.get(key) for key in ("accuracy", "accuracy_ci95", "n_test"))
-    spread = f" (95%: {percent(bounds[0])} to {percent(bounds[1])})" if bounds else ""
-    on = f" on {tested:,} test images" if tested else ""
-    return "" if value is None else percent(value) + spread + on
 
 
 def _against(item: Promotion) -> str:

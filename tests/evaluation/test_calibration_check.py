@@ -1,4 +1,4 @@
-"""What the card promises, measured: calibration, coverage and novelty against direct counts, and where nothing is."""
+"""What model.json promises, measured: calibration, coverage and novelty against direct counts, and where nothing is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model on disk: its formats, and what does not fit its card is refused in words."""
+"""A model on disk: its formats, and what does not fit model.json is refused in words."""
 
 from __future__ import annotations
 

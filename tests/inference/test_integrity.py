@@ -31,7 +31,7 @@ def change(path: Path, **values: Any) -> None:
 
 
 def change_artifact(folder: Path, **values: Any) -> None:
-    """Change the card and make the package agree with it again, as somebody who means it does."""
+    """Change model.json and make the package agree with it again, as somebody who means it does."""
     change(folder / "model.json", **{key.replace("__", "."): value for key, value in values.items()})
     change(folder / "package.json", version=version_of(folder))
 

@@ -146,4 +146,4 @@ def test_headline_keeps_what_people_ask_for() -> None:
 def test_artifact_reads_the_card_made_here(source: Path) -> None:
     from graft.inference.artifact import read_artifact
 
-    assert isinstance(read_artifact(source), Artifact)  # else every test above would test a card of another form
+    assert isinstance(read_artifact(source), Artifact)  # else every test above would test another form of model.json

@@ -83,7 +83,7 @@ Export = Callable[[Path], Mapping[str, Any]]
 
 
 def export_once(kept: Path) -> Export:
-    """The real export to ONNX, which remembers in ``kept`` what it wrote for a card: it takes seconds each time."""
+    """The real export to ONNX, which takes seconds; ``kept`` remembers what it wrote for each model.json."""
 
     def export(folder: Path, images: Sequence[Path] = ()) -> Mapping[str, Any]:
         place = kept / sha256(folder / ARTIFACT_FILE)

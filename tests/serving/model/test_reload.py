@@ -70,7 +70,7 @@ def test_the_log_says_which_model_a_worker_begins_with(project: Workspace, caplo
 def test_a_model_that_is_being_written_is_left_alone(live: LiveModel, project: Workspace, another: Path) -> None:
     first = live.current
     project.promoted.mkdir()
-    for file in sorted(another.iterdir(), reverse=True):  # the card is not last: what is there is not yet whole
+    for file in sorted(another.iterdir(), reverse=True):  # model.json is not last: what is there is not yet whole
         shutil.copy(file, project.promoted)
         assert live.poll() is False
     assert live.current is first

@@ -77,7 +77,7 @@ def test_half_a_model_is_replaced(project: Workspace, store: Path, missing: str)
 def test_a_model_that_was_registered_before_it_had_this_onnx_file_is_replaced(
     project: Workspace, store: Path, finetuned: Path
 ) -> None:
-    """The version is the card's, which says nothing of ONNX."""
+    """The version is that of model.json, which says nothing of ONNX."""
     exported = (project.packaged / "model.onnx").read_bytes()
     with_onnx = (project.packaged / "package.json").read_text()
     package(project.root, finetuned)

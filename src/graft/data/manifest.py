@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -160,10 +161,8 @@ def _is_quick(files: Sequence[StoredFile]) -> bool:
     """Whether starting processes would take longer than it saves."""
     seconds = 0.0
     for file in files:
-        try:
+        with suppress(OSError):
             seconds += _SECONDS_PER_FILE + _SECONDS_PER_BYTE * size_of(file)
-        except OSError:
-            continue
         if seconds > _WORTH_PROCESSES:
             return False
     return True

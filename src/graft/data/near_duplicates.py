@@ -33,14 +33,11 @@ _ROWS_AT_ONCE = 512
 
 
 def cluster_duplicates(rows: pd.DataFrame, distance: int) -> Ints:
-    """One whole number per row; rows of the same number are copies. Rows without keys stand alone.
+    """For each row the position of the first row of its cluster. Rows without keys stand alone.
 
     Args:
         rows: with ``fingerprint`` and ``near_key`` (hexadecimal), either of which may be missing.
         distance: most differing bits of two near copies; 0 takes equal keys only.
-
-    Returns:
-        The position of each cluster's first row.
     """
     clusters = join(len(rows), [chain_equal(rows["fingerprint"]), chain_equal(rows["near_key"])])
     distinct = np.flatnonzero((rows["near_key"].notna() & ~rows["near_key"].duplicated()).to_numpy(dtype=bool))

@@ -27,12 +27,9 @@ if TYPE_CHECKING:
 
 
 def pack_images(samples: Sequence[Sample], folder: Path, shards: int) -> pd.DataFrame:
-    """Pack every sample into ``folder`` under its path in data/raw, and return the table of :func:`copy_images`.
+    """Pack every sample under its path in data/raw, and return the table of :func:`copy_images`.
 
-    Args:
-        samples: the images.
-        folder: exists and is empty; gets the tar files and the index.
-        shards: the most tar files, 1 or more.
+    ``folder`` exists and is empty; it gets at most ``shards`` tar files, and their index.
 
     Raises:
         DataError: a file cannot be read, is changed meanwhile, or cannot be written.

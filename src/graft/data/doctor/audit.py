@@ -115,14 +115,8 @@ class Audit:
 
 @dataclass(frozen=True)
 class LoadedSource:
-    """A source that was read.
-
-    Attributes:
-        source: its name, as the user gave it.
-        found: what it lists.
-        manifest: a row per file, with the path it would have under data/raw.
-        files: where each row's file lies.
-    """
+    """A source that was read: a row of the manifest for each file (by the path it would have under data/raw), and where
+    that lies."""
 
     source: str
     found: SourceListing
@@ -144,12 +138,10 @@ class LoadedSource:
 
 
 def load(source: str, settings: AuditSettings, root: Path | None = None) -> LoadedSource:
-    """List and decode ``source``; nothing is written but the cache of statistics.
+    """List and decode ``source``; a relative one starts at ``root``, or in the current folder.
 
-    Args:
-        source: what ``data.source`` could be.
-        settings: the project's cache is used, so that the pipeline need not decode again; else the user's.
-        root: where a relative source starts; the current folder without.
+    Nothing is written but the cache of statistics: the project's, so that the pipeline need not decode again, or else
+    the user's.
 
     Raises:
         DataError: there is no such source, or it lists no file.

@@ -19,15 +19,8 @@ LOG_COLUMNS = ("row", "path", "column", "before", "after", "check", "why")
 
 @dataclass(frozen=True)
 class CleanedCopy:
-    """What was written.
-
-    Attributes:
-        table: the cleaned copy.
-        log: the list of changes.
-        kept: images in the copy.
-        total: images or rows in the original.
-        changes: how many changes the log lists.
-    """
+    """What was written: the copy, and the log of its changes; with the number of images kept, of images or rows in the
+    original, and of changes in the log."""
 
     table: Path
     log: Path
@@ -60,12 +53,9 @@ def check_output(out: Path) -> None:
 
 
 def write_cleaned_copy(found: SourceListing, unfit: Mapping[StoredFile, str], out: Path) -> CleanedCopy:
-    """Write the table without what is unfit, and its log.
+    """Write what a source lists, every change of its problems made, as a table ``out`` without what is ``unfit``.
 
-    Args:
-        found: the source as it would be with every change of its problems made.
-        unfit: the files to leave out besides, and why.
-        out: the table to write; paths in it are relative to its folder.
+    Paths in it are relative to its folder. Beside it the log names what was changed and left out, and why.
 
     Raises:
         DataError: the target is there already or cannot be written, or nothing of the user's is there to clean.

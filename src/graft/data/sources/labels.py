@@ -21,12 +21,9 @@ Files = Mapping[PurePosixPath, StoredFile]
 
 
 def label_by_pattern(files: Files, pattern: str, skipped: list[Skipped]) -> list[Sample]:
-    """Label files by a pattern in their paths; top-level folders named train, val or test are splits.
+    """Label files by a pattern in their paths below the source; top-level folders named train, val or test are splits.
 
-    Args:
-        files: by their path below the source.
-        pattern: the value of ``data.label_from``, a regular expression whose one group is the label.
-        skipped: what does not match is added to it.
+    The pattern is a regular expression whose one group is the label; what does not match it is added to ``skipped``.
     """
     labels = {path: label_of(printable(str(path)), pattern) for path in files}
     skipped += [Skipped(printable(str(path)), NO_MATCH) for path, label in labels.items() if not label]

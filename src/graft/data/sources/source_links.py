@@ -35,15 +35,9 @@ _NOTHING = "Nothing outside the project is watched here.\n"
 
 
 def link_source(found: SourceListing, source: str, link: Path) -> str | None:
-    """Point ``link`` at a source's folder, and the link beside it at its table.
+    """Point ``link`` (data/.links/data.source) at the folder of ``source``, and the link beside it at its table.
 
-    Args:
-        found: what the source holds.
-        source: the value of data.source.
-        link: where the link lies (data/.links/data.source).
-
-    Returns:
-        Why changes of the data will not be noticed, or None where they will be.
+    Returns why changes of the data will not be noticed, or None where they will be.
     """
     relative = not Path(source).expanduser().is_absolute()
     trouble = None if found.watched is None else unwatchable_reason(found.watched)

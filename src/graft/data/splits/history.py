@@ -25,13 +25,8 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class SplitHistory:
-    """Which images were ever tested or trained on, by the SHA-256 of their pixels.
-
-    Attributes:
-        asked: the settings by which they were divided; other ones ask for another division.
-        tested: images that were tested, whether or not they are still there.
-        trained: images that were trained on.
-    """
+    """Images that were ever tested or trained on, still there or not, by the SHA-256 of their pixels; and the settings
+    by which they were divided, for other ones ask for another division."""
 
     asked: Mapping[str, float | None]
     tested: frozenset[str] = frozenset()

@@ -24,12 +24,8 @@ def failing_items(
 ) -> tuple[FailingItem, ...]:
     """What broke ``check``: files; of a class its first files; of a feature that drifted a typical sample.
 
-    Args:
-        check: what was checked.
-        broken: the keys of the rows of ``table`` that broke it.
-        table: what it was checked on.
-        rows: the manifest, in which the files of classes are looked up. A class that only a model knows has no file:
-            its path is empty.
+    ``broken`` are the keys of the rows of ``table`` that did, and ``rows`` is the manifest, in which the files of
+    classes are looked up. A class that only a model knows has no file: its path is empty.
     """
     table = table.set_index(KEYS[check.table])
     if check.table == "images":

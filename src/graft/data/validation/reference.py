@@ -30,12 +30,8 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class DataSummary:
-    """Data that passed.
-
-    Attributes:
-        fingerprint: SHA-256 of its labels and pixels; the same for the same images, in any order, by any name.
-        distributions: of each drift feature.
-    """
+    """Data that passed: the SHA-256 of its labels and pixels, the same for the same images in any order and by any
+    name, and the distribution of each drift feature."""
 
     fingerprint: str
     distributions: Mapping[str, Distribution]

@@ -25,15 +25,7 @@ Preview = Callable[[str], str]
 def write_report(
     folder: Path, manifest: pd.DataFrame, summary: Mapping[str, Any], findings: Sequence[Finding], preview: Preview
 ) -> None:
-    """Write all files into ``folder``, each whole.
-
-    Args:
-        folder: reports/validation.
-        manifest: with its column ``quarantine``.
-        summary: as of :func:`summarise`.
-        findings: the results.
-        preview: shows a file.
-    """
+    """Write all files into ``folder`` (reports/validation), each whole; ``manifest`` has its column ``quarantine``."""
     write_json(folder / JSON_FILE, {**summary, "expectations": [finding.to_dict() for finding in findings]})
     write_text(folder / QUARANTINE_FILE, quarantine_table(manifest, findings))
     write_text(folder / PAGE_FILE, render_page(summary, findings, preview))
@@ -44,11 +36,7 @@ def summarise(
 ) -> dict[str, Any]:
     """The head of validation.json and of the page; classes are counted by the images that can be used.
 
-    Args:
-        manifest: with its column ``quarantine``.
-        source: the value of data.source.
-        findings: the results.
-        not_checked: why, for each check that does not apply.
+    ``not_checked`` says of each check that does not apply why.
     """
     counts = usable(manifest)["label"].value_counts()
     broken = Counter(finding.severity for finding in findings if not finding.success)

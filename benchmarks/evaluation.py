@@ -46,6 +46,7 @@ from graft.models.backbone import build_network
 from graft.pipeline.evaluate import MODEL, predict_all, report_context
 from graft.reporting.html import render_html
 from graft.reporting.model_card import render_model_card
+from graft.tasks.registry import CLASSIFICATION
 
 ROOT = Path(__file__).parents[1]
 CLASSES = 100
@@ -106,7 +107,7 @@ def measure(workspace: Workspace, rounds: int) -> dict[str, float]:
     params = load_params(workspace.params)
     make_deterministic(params.compute.threads)
     model = Predictor.load(workspace.finetuned)
-    held_out = read_held_out(workspace.splits, model.classes)
+    held_out = read_held_out(workspace.splits, model.classes, CLASSIFICATION)
     files = [workspace.raw / path for path in held_out.paths]
     bare, inferred, beyond, peaks = [], [], [], []
     for _ in range(rounds):

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from graft.selection.probes.cross_validation import cross_validated
-from graft.selection.probes.heads import HEADS
+from graft.selection.probes.cross_validation import CrossValidation
 from graft.selection.probes.knn import knn_accuracy
 from graft.selection.probes.logme import logme
 from graft.selection.probes.nested_folds import nested_folds
 from graft.selection.probes.probe import LinearProbe
+from graft.tasks.classification.probes import PROBES
 
 ROOT = Path(__file__).resolve().parent.parent
 PHOTOGRAPHS = ROOT.parent / "shared" / "data" / "hymenoptera" / "train"
@@ -53,7 +53,7 @@ def speed(count: int, dimensions: int, classes: int, rounds: int) -> dict[str, o
     with threadpool_limits(1):
         for _ in range(rounds):
             start = time.perf_counter()
-            cross_validated(features, labels, nested_folds(labels, folds, 0), HEADS["ridge"])
+            CrossValidation(PROBES["ridge"], features, labels, classes, nested_folds(labels, folds, 0)).run()
             spent = min(spent, time.perf_counter() - start)
     return {"n_d_k": [count, dimensions, classes], "ms": round(1000 * spent, 1)}
 
@@ -83,7 +83,7 @@ def share(size: int, rounds: int) -> dict[str, object] | None:
         depths = extractor.block_features(found.network)
         extraction = time.perf_counter() - start
     parts: dict[str, Callable[[], object]] = {
-        "probes": lambda: LinearProbe(labels, folds).best_depth(depths),
+        "probes": lambda: LinearProbe(labels, folds, PROBES["ridge"], int(labels.max()) + 1).best_depth(depths),
         "knn": lambda: knn_accuracy(depths[-1], labels),
         "logme": lambda: logme(depths[-1], labels),
     }

@@ -60,9 +60,9 @@ def test_seen_images_are_not_novel_and_batches_do_not_matter(
     alone = np.array([model.predict_batch([image]).novelty for image in prepared]).ravel()
     # Of a seen image the distance is the root of what rounding leaves, which depends on the processor.
     np.testing.assert_allclose(alone, together.novelty, atol=0.1)
-    np.testing.assert_allclose(together.probabilities, model.predict(images), atol=1e-7)
+    np.testing.assert_allclose(together.outputs, model.predict(images), atol=1e-7)
     none = model.predict_batch([])
-    assert none.probabilities.shape == (0, 3) and none.novelty is not None and none.novelty.shape == (0,)
+    assert none.outputs.shape == (0, 3) and none.novelty is not None and none.novelty.shape == (0,)
 
 
 def test_unsure_is_under_the_threshold(network: Network) -> None:

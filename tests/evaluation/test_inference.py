@@ -69,14 +69,14 @@ def test_batches_do_not_change_what_is_said(images: list[Path], batch: int, monk
     monkeypatch.setattr(inference, "BATCH", batch)
     model = _predictor(16)
     found = answers_of({"model": model, "small": _predictor(8)}, images, CLASSES)
-    np.testing.assert_allclose(found["model"].probabilities, model.predict(images), atol=1e-7)
-    assert found["small"].probabilities.shape == (7, 3)
+    np.testing.assert_allclose(found["model"].outputs, model.predict(images), atol=1e-7)
+    assert found["small"].outputs.shape == (7, 3)
 
 
 def test_columns_are_put_into_one_order(images: list[Path]) -> None:
     turned = _predictor(16, ("c", "a", "b"))
     found = answers_of({"plain": _predictor(16), "turned": turned}, images, CLASSES)
-    np.testing.assert_allclose(found["turned"].probabilities, found["plain"].probabilities[:, [1, 2, 0]])
+    np.testing.assert_allclose(found["turned"].outputs, found["plain"].outputs[:, [1, 2, 0]])
 
 
 def test_damaged_image_is_named(images: list[Path]) -> None:

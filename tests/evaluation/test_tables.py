@@ -20,6 +20,7 @@ from graft.evaluation.tables import (
     predictions_table,
 )
 from graft.metrics.outcomes import Outcomes, class_areas
+from graft.tasks.registry import CLASSIFICATION
 from tests.planted_evaluation import sure_of
 
 
@@ -34,7 +35,7 @@ def _splits(folder: Path, rows: list[tuple[str, str, str | None]]) -> Path:
 
 def test_rows_follow_the_models_order_of_classes(tmp_path: Path) -> None:
     rows = [("a", "train", "g1"), ("b", "train", "g2"), ("b", "test", "g3"), ("a", "test", "g4"), ("b", "test", "g3")]
-    found = read_held_out(_splits(tmp_path, rows), ("b", "a"))
+    found = read_held_out(_splits(tmp_path, rows), ("b", "a"), CLASSIFICATION)
     assert found.paths == ("b/2.png", "a/3.png", "b/4.png")
     assert found.labels.tolist() == [0, 1, 0]
     assert found.units.tolist() == [0, 1, 0]
@@ -44,19 +45,19 @@ def test_rows_follow_the_models_order_of_classes(tmp_path: Path) -> None:
 
 def test_groups_on_both_sides_are_counted(tmp_path: Path) -> None:
     rows = [("a", "train", "g1"), ("b", "train", "g2"), ("a", "test", "g1"), ("b", "test", None), ("b", "train", None)]
-    assert read_held_out(_splits(tmp_path, rows), ("a", "b")).straddling == 1
+    assert read_held_out(_splits(tmp_path, rows), ("a", "b"), CLASSIFICATION).straddling == 1
 
 
 def test_images_without_a_group_stand_alone(tmp_path: Path) -> None:
     rows = [("a", "train", None), ("b", "train", None), ("a", "test", None), ("b", "test", "g"), ("b", "test", None)]
-    found = read_held_out(_splits(tmp_path, rows), ("a", "b"))
+    found = read_held_out(_splits(tmp_path, rows), ("a", "b"), CLASSIFICATION)
     assert sorted(found.units.tolist()) == [0, 1, 2]
 
 
 def test_empty_test_split_is_refused(tmp_path: Path) -> None:
     path = _splits(tmp_path, [("a", "train", "g"), ("b", "train", "h")])
     with pytest.raises(DataError) as refused:
-        read_held_out(path, ("a", "b"))
+        read_held_out(path, ("a", "b"), CLASSIFICATION)
     assert refused.value.message() == (
         "the test split is empty, so nothing can be said about unseen images\n"
         f"  where: {path}\n"
@@ -67,7 +68,7 @@ def test_empty_test_split_is_refused(tmp_path: Path) -> None:
 def test_model_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:
     path = _splits(tmp_path, [("ant", "train", "g"), ("bee", "test", "h")])
     with pytest.raises(WeightsError) as refused:
-        read_held_out(path, ("ant", "wasp"))
+        read_held_out(path, ("ant", "wasp"), CLASSIFICATION)
     assert refused.value.what == (
         "the fine-tuned model was made for other classes: it does not know 'bee'; it knows 'wasp', which the data "
         "has not"
@@ -76,10 +77,10 @@ def test_model_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_missing_table_and_missing_column_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no table of splits"):
-        read_held_out(tmp_path / "none.parquet", ("a",))
+        read_held_out(tmp_path / "none.parquet", ("a",), CLASSIFICATION)
     pd.DataFrame({"path": ["a"], "label": ["a"], "split": ["test"], "fold": [0]}).to_parquet(tmp_path / "s.parquet")
     with pytest.raises(DataError, match="lacks 'group'"):
-        read_held_out(tmp_path / "s.parquet", ("a",))
+        read_held_out(tmp_path / "s.parquet", ("a",), CLASSIFICATION)
 
 
 #: true a a a b b c c; c is never predicted, d has no test images but is predicted once.

@@ -50,14 +50,12 @@ def test_every_engine_answers_as_evaluation_does(whole: Path, name: str, count: 
     model = ServedModel.load(whole, engines=on_cpu(name))
     said, wanted = model.predict_batch(images), Predictor.load(whole).predict_batch(images)
     assert model.spec.name == name
-    np.testing.assert_allclose(said.probabilities, wanted.probabilities, atol=1e-6)
+    np.testing.assert_allclose(said.outputs, wanted.outputs, atol=1e-6)
     assert said.novelty is not None and wanted.novelty is not None
     # A distance near zero is a small difference of large numbers.
     np.testing.assert_allclose(said.novelty, wanted.novelty, atol=2e-3)
-    assert model.predict_batch([]).probabilities.shape == (0, 3)
-    np.testing.assert_array_equal(
-        model.abstains(said.probabilities), Predictor.load(whole).abstains(wanted.probabilities)
-    )
+    assert model.predict_batch([]).outputs.shape == (0, 3)
+    np.testing.assert_array_equal(model.abstains(said.outputs), Predictor.load(whole).abstains(wanted.outputs))
 
 
 def missing(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
@@ -104,7 +102,7 @@ def test_nothing_can_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_engines_may_be_asked_from_several_threads(whole: Path, name: str) -> None:
     model = ServedModel.load(whole, engines=on_cpu(name))
     images = list(np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8))
-    wanted = [model.predict_batch([image]).probabilities for image in images]
+    wanted = [model.predict_batch([image]).outputs for image in images]
     with ThreadPoolExecutor(4) as pool:
-        said = list(pool.map(lambda image: model.predict_batch([image]).probabilities, images))
+        said = list(pool.map(lambda image: model.predict_batch([image]).outputs, images))
     np.testing.assert_allclose(said, wanted, atol=1e-6)

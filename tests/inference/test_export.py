@@ -10,14 +10,14 @@ import numpy as np
 import onnx
 import pytest
 
-from graft.calibration.fitted_trust import FittedTrust
 from graft.core.files import sha256
 from graft.inference import onnx_export as exporting
 from graft.inference import parity
-from graft.inference.artifact import load_artifact
+from graft.inference.artifact import Artifact, load_artifact
 from graft.inference.onnx_export import export
 from graft.inference.package import read_package
 from graft.inference.parity import compare_engines, write_onnx
+from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.tasks.base import LEAST_SAME, ParityReport
 from graft.tasks.classification.task import TOLERANCE
 
@@ -69,6 +69,10 @@ class Planted:
         return logits, logits
 
 
+PREPROCESSING = ImagePreprocessor(Geometry(2, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
+TWO_CLASSES = Artifact(("a", "b"), "none", "none", None, PREPROCESSING)
+
+
 @pytest.mark.parametrize(
     ("engine", "holds"),
     [(Planted(), True), (Planted(shift=1e-4), True), (Planted(shift=0.1), False), (Planted(wrong=1), False)],
@@ -76,7 +80,7 @@ class Planted:
 def test_engines_that_differ_are_noticed(engine: Planted, holds: bool) -> None:
     levels = np.linspace(120, 135, 40)
     images = [np.full((2, 2, 3), level, np.uint8) for level in levels]
-    found = compare_engines(engine, Planted(), images, FittedTrust(), "planted")
+    found = compare_engines(engine, Planted(), images, TWO_CLASSES, "planted")
     assert found.passed is holds
     assert found.images == 40 and found.drawn_from == "planted"
 

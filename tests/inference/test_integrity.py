@@ -77,7 +77,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "more classes": (
         lambda f: change_artifact(f, classes=["a", "b", "c", "d"]),
-        "model.json names 4 classes, and the weights are for 3",
+        "model.json names 4 outputs, and the weights are for 3",
     ),
     "class twice": (lambda f: change_artifact(f, classes=["a", "b", "b"]), "model.json names a class twice, or none"),
     "other classes": (

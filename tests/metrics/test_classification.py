@@ -12,9 +12,14 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sk
 
 from graft.core.errors import DataError
-from graft.metrics.classification import METRICS, score_all
+from graft.metrics.classification import METRICS, check_probabilities
 from graft.metrics.outcomes import Outcomes, bins
-from graft.metrics.table import MetricTable
+from graft.metrics.table import MetricTable, Score
+
+
+def score_all(labels: np.ndarray, probabilities: np.ndarray, names: list[str] | None = None) -> dict[str, Score]:
+    check_probabilities(labels, probabilities, names)
+    return METRICS.scores(labels, probabilities)
 
 
 def _slow(labels: np.ndarray, p: np.ndarray) -> dict[str, float | None]:

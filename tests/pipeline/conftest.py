@@ -19,6 +19,7 @@ from graft.pipeline import ingest, split, tune, validate
 from graft.pipeline.execution.runner import run_stage
 from graft.pipeline.inputs.selection import train_set
 from graft.selection.out_of_fold import FILE, out_of_fold_table
+from graft.tasks.registry import CLASSIFICATION
 
 ARCH = "shufflenet_v2_x0_5"
 SMALL = {
@@ -46,7 +47,7 @@ def write_source(workspace: Workspace) -> None:
 
 def write_logits(folder: Path, workspace: Workspace, seed: int, strength: float = 4.0) -> np.ndarray:
     """A table of out-of-fold logits as selection and search write it, and the logits."""
-    data = train_set(workspace)
+    data = train_set(workspace, CLASSIFICATION)
     random = np.random.default_rng(seed)
     right = np.eye(len(data.classes))[data.labels]
     logits = (4 * (random.normal(size=right.shape) + strength * right)).astype(np.float32)

@@ -24,6 +24,7 @@ from graft.pipeline.execution.runner import run_stage
 from graft.pipeline.finetuning import control
 from graft.pipeline.inputs.selection import train_set
 from graft.selection.out_of_fold import FILE, read_logits
+from graft.tasks.registry import CLASSIFICATION
 from graft.training import checkpoint
 from graft.training.trainer import Trainer
 from tests.pipeline.conftest import write_logits
@@ -250,7 +251,7 @@ def test_a_training_that_diverges_names_its_images_and_leaves_no_model(
 
 def fitted(workspace: Workspace, logits: np.ndarray) -> tuple[Temperature, Threshold]:
     """Temperature and threshold that all training images' out-of-fold logits give."""
-    params, data = load_params(workspace.params), train_set(workspace)
+    params, data = load_params(workspace.params), train_set(workspace, CLASSIFICATION)
     assert data.groups is not None
     temperature = fit_temperature(logits, data.labels, data.groups)
     calibrated = softmax_at(logits, temperature.value)
@@ -282,7 +283,7 @@ def test_a_class_of_two_training_images_switches_nothing_off(
     dogs = splits.index[(splits["split"] == "train") & (splits["label"] == "dog")]
     splits.drop(index=dogs[2:]).to_parquet(workspace.splits)
     logits = write_logits(workspace.selection, workspace, seed=5, strength=0.0)
-    assert np.bincount(train_set(workspace).labels).min() == 2
+    assert np.bincount(train_set(workspace, CLASSIFICATION).labels).min() == 2
     assert run() == 0
     temperature, threshold = trusted(workspace)
     assert (temperature, threshold) == fitted(workspace, logits)
@@ -302,7 +303,8 @@ def test_what_a_search_found_is_trusted_by_its_own_table(project: Callable[..., 
     logits = search_found(workspace, 1.0)
     assert run() == 0
     assert trusted(workspace) == fitted(workspace, logits)
-    assert trusted(workspace) != fitted(workspace, read_logits(workspace.selection / FILE, train_set(workspace)))
+    training = train_set(workspace, CLASSIFICATION)
+    assert trusted(workspace) != fitted(workspace, read_logits(workspace.selection / FILE, training))
 
 
 def test_fine_tuning_that_a_search_made_better_than_the_head_is_delivered(project: Callable[..., Workspace]) -> None:
@@ -323,7 +325,8 @@ def test_a_head_that_stays_better_than_all_that_was_searched_is_trusted_by_the_s
     assert run() == 0
     said = json.loads((workspace.training / "strategy.json").read_text(encoding="utf-8"))
     assert said["strategy"] == "extract" and 0.1 < np.mean(said["fold_scores"]["finetune"]) < 1
-    assert trusted(workspace) == fitted(workspace, read_logits(workspace.selection / FILE, train_set(workspace)))
+    training = train_set(workspace, CLASSIFICATION)
+    assert trusted(workspace) == fitted(workspace, read_logits(workspace.selection / FILE, training))
 
 
 def test_a_table_of_other_images_is_refused(

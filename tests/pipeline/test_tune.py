@@ -23,8 +23,9 @@ from graft.pipeline.execution.runner import run_stage
 from graft.pipeline.inputs.selection import train_set
 from graft.pipeline.inputs.winner import Winner, read_winner, winner_trainer
 from graft.selection.candidate_training import CandidateTrainer
+from graft.selection.inputs import TrainSet
 from graft.selection.out_of_fold import FILE, read_logits
-from graft.tuning import trials as trials_module
+from graft.tasks.registry import CLASSIFICATION
 from graft.tuning.search import Search
 from graft.tuning.space import Values
 from graft.tuning.trials import Trials
@@ -122,7 +123,7 @@ def test_what_is_better_has_the_logits_of_its_own_trial_beside_it(
     workspace = project({"extract": [0.9] * 3, "finetune": [0.8] * 3}, epochs=1)
     trained = counted(monkeypatch)
     # Scored as if the other settings were better than those at hand.
-    monkeypatch.setattr(trials_module, "score_of", lambda logits, labels, by: 0.5 if trained[-1][1] == 0.05 else 0.9)
+    monkeypatch.setattr(TrainSet, "score", lambda *asked: 0.5 if trained[-1][1] == 0.05 else 0.9)
     if killed:
         with monkeypatch.context() as patch:
             patch.setattr(tune, "write", lambda *given: 1 / 0)
@@ -133,7 +134,7 @@ def test_what_is_better_has_the_logits_of_its_own_trial_beside_it(
     decay = best(workspace)["train"]["weight_decay"]
     own = [("finetune", decay, fold) for fold in range(3)]
     assert trained == (own if killed else [("finetune", 0.05, fold) for fold in range(3)] + own)
-    data = train_set(workspace)
+    data = train_set(workspace, CLASSIFICATION)
     best_params = tune.with_tuned_settings(load_params(workspace.params), workspace)
     trainer = winner_trainer(read_winner(workspace), best_params, workspace)
     logits = read_logits(workspace.tuning / FILE, data)

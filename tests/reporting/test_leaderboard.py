@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from graft.evaluation.evaluation import Evaluation
+from graft.metrics.classification import METRICS
 from graft.reporting.blocks import Table
 from graft.reporting.html import render_html
 from graft.reporting.sections.leaderboard import (
@@ -42,7 +43,7 @@ def table(tmp_path: Path) -> Table:
     (tmp_path / "a.csv").write_text(HEAD + ROWS)
     board = read_leaderboard(tmp_path / "a.csv")
     assert board is not None and why_chosen(board) == "small (source) was chosen: cheaper."
-    return leaderboard_table(board)[0]
+    return leaderboard_table(board, METRICS)[0]
 
 
 def test_what_is_read_first_is_shown(table: Table) -> None:
@@ -80,7 +81,7 @@ def test_many_candidates_are_cut_and_the_controls_stay(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(text)
     board = read_leaderboard(tmp_path / "a.csv")
     assert board is not None
-    main, more = leaderboard_table(board)
+    main, more = leaderboard_table(board, METRICS)
     assert len(main.rows) == MOST_CANDIDATES + 1
     assert main.rows[-1].cells[1] == "majority class"
     assert more == " The first 20 of 30 candidates are shown."

@@ -145,7 +145,7 @@ def test_metrics_are_plain_json_with_the_keys_of_the_contract(
 
 def test_mistakes_are_worst_first(planted: Callable[..., Evaluation]) -> None:
     found = planted()
-    probabilities = found.probabilities.copy()
+    probabilities = found.outputs.copy()
     probabilities[10] = [0.01, 0.01, 0.98]
     assert worst_mistakes(found.held_out, probabilities, most=3).tolist() == [10, 0, 20]
 

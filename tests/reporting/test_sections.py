@@ -99,7 +99,7 @@ def test_the_worst_classes_are_drawn_and_the_mean() -> None:
     areas = {row.name: row.roc_auc for row in found.classes if row.roc_auc is not None}
     worst = plots.lowest(areas)
     assert worst == sorted(areas, key=lambda name: areas[name])[:3]
-    table = roc_table(found.held_out, found.probabilities)
+    table = roc_table(found.held_out, found.outputs)
     text = plots.curve_svg("roc", table, areas, ("false_positive_rate", "true_positive_rate"))
     assert f"({area(areas[worst[0]])})" in text
     assert plots.lowest({"a": 0.9, "b": 0.9}) == ["a"]
@@ -132,8 +132,8 @@ def test_calibration_before_is_what_the_model_would_say_without_its_temperature(
 
 def test_what_is_answered_is_counted() -> None:
     found = _judged(FittedTrust(Temperature(4.0, 3.5, 4.5, 100, None), Threshold(0.75, 0.95, 80, None)))
-    sure = found.probabilities.max(axis=1) >= 0.75
-    right = found.probabilities.argmax(axis=1) == found.held_out.labels
+    sure = found.outputs.max(axis=1) >= 0.75
+    right = found.outputs.argmax(axis=1) == found.held_out.labels
     text = confidence.coverage_sentence(found.trusted)
     assert text.startswith(
         f"An answer of less than 75.0% confidence counts as not sure. {100 * sure.mean():.1f}% of the test images are "

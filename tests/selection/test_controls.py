@@ -35,6 +35,7 @@ from graft.selection.inputs import TrainSet
 from graft.selection.probes.probe import LinearProbe
 from graft.selection.report.leaderboard import CONTROL, table
 from graft.selection.selection import run_selection
+from graft.tasks.classification.probes import PROBES
 
 from .conftest import SMALL, planted
 
@@ -90,7 +91,7 @@ def test_raw_pixels_are_judged_by_the_head_that_the_candidates_are(
     inputs = dataclasses.replace(asked.inputs, settings=settings, data=data)
     pixels = decoded(data.images, _PIXELS, inputs.store).reshape(len(labels), -1).astype(np.float32)
     ridge, logistic = (
-        LinearProbe(labels, data.folds, data.groups, settings.seed, head).fold_scores(pixels)
+        LinearProbe(labels, data.folds, PROBES[head], len(data.classes), data.groups, settings.seed).fold_scores(pixels)
         for head in ("ridge", "logistic")
     )
     assert raw_samples(dataclasses.replace(asked, inputs=inputs)).scores == logistic != ridge

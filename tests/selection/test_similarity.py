@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graft.core.errors import ConfigError
 from graft.selection.similarity import a_distance, in_words, over_pixels
 from graft.stats.corrected_ttest import corrected_interval
+from graft.tasks.classification.probes import PROBES
+
+RIDGE = PROBES["ridge"]
 
 
 def features(count: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -18,9 +20,9 @@ def features(count: int, seed: int, shift: float = 0.0) -> np.ndarray:
 
 
 def test_the_same_distribution_is_near_and_another_is_far() -> None:
-    alike = a_distance(features(300, 0), features(300, 1), 0)
-    some = a_distance(features(300, 0), features(300, 1, shift=1.5), 0)
-    apart = a_distance(features(300, 0), features(300, 1, shift=20), 0)
+    alike = a_distance(features(300, 0), features(300, 1), 0, RIDGE)
+    some = a_distance(features(300, 0), features(300, 1, shift=1.5), 0, RIDGE)
+    apart = a_distance(features(300, 0), features(300, 1, shift=20), 0, RIDGE)
     assert alike < 0.3 < some < 1.7 < apart
     assert apart == 2.0
 
@@ -29,13 +31,13 @@ def test_between_two_normals_it_is_what_theory_says() -> None:
     """Two unit normals d apart: the best rule is wrong with probability Phi(-d / 2)."""
     from scipy.stats import norm
 
-    found = a_distance(features(2_000, 0), features(2_000, 1, shift=2.0), 0)
+    found = a_distance(features(2_000, 0), features(2_000, 1, shift=2.0), 0, RIDGE)
     assert found == pytest.approx(2 * (1 - 2 * norm.cdf(-1.0)), abs=0.06)
 
 
 def test_unequal_numbers_do_not_flatter() -> None:
     """A rule that always says 'source' would be right on 99% of 990 and 10."""
-    assert a_distance(features(990, 0), features(40, 1), 0) < 1.0
+    assert a_distance(features(990, 0), features(40, 1), 0, RIDGE) < 1.0
 
 
 def test_copies_of_target_images_do_not_tell_the_sides_apart() -> None:
@@ -45,15 +47,13 @@ def test_copies_of_target_images_do_not_tell_the_sides_apart() -> None:
     wide = np.random.default_rng(2).normal(size=(120, 200)).astype(np.float32)
     target = np.concatenate([copies, np.repeat(wide[:12], 10, axis=0)], axis=1)
     source = np.concatenate([features(120, 0), wide], axis=1)
-    apart = a_distance(source, target, 0)
-    assert a_distance(source, target, 0, groups=np.repeat(np.arange(12), 10)) < apart - 0.5
+    apart = a_distance(source, target, 0, RIDGE)
+    assert a_distance(source, target, 0, RIDGE, groups=np.repeat(np.arange(12), 10)) < apart - 0.5
 
 
-def test_the_head_is_the_one_that_is_named() -> None:
+def test_the_head_is_the_one_that_is_given() -> None:
     source, target = features(300, 0), features(300, 1, shift=1.5)
-    assert a_distance(source, target, 0, "logistic") != a_distance(source, target, 0, "ridge")
-    with pytest.raises(ConfigError, match="there is no linear head 'rigde'"):
-        a_distance(source, target, 0, "rigde")
+    assert a_distance(source, target, 0, PROBES["logistic"]) != a_distance(source, target, 0, RIDGE)
 
 
 def test_gain_over_pixels_is_paired_over_folds() -> None:

@@ -161,7 +161,7 @@ service = Classifier.inner()
 now = service.live.current
 print(now.description["runtime"]["engine"], now.identity.version)
 said = now.model.predict_batch([now.model.preprocess(Path(sys.argv[1]))])
-print(*said.probabilities[0].tolist(), said.novelty[0])
+print(*said.outputs[0].tolist(), said.novelty[0])
 service.live.stop()
 print(len(gc.get_objects()), gc.get_freeze_count())
 print(*sorted({name.partition(".")[0] for name, module in sys.modules.items() if module is not None}))
@@ -186,7 +186,7 @@ def test_serving_needs_nothing_that_the_bento_does_not_bring(
     assert wanted.novelty is not None
     assert engine.split()[0] == "onnxruntime"
     *probabilities, novelty = map(float, answer.split())
-    assert probabilities == pytest.approx(wanted.probabilities[0].tolist(), abs=1e-6)
+    assert probabilities == pytest.approx(wanted.outputs[0].tolist(), abs=1e-6)
     assert novelty == pytest.approx(wanted.novelty[0], abs=2e-3)
     looked_through, set_aside = map(int, objects.split())
     assert looked_through < set_aside / 10, "a search for garbage among all that was imported stops every request"

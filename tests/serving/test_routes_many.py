@@ -188,5 +188,5 @@ def test_openapi_document(ask) -> None:
     assert "422" not in json.dumps(document) and ids["get"] == "model"
     card = ask("GET", "/model").json()
     assert ModelResponse.model_validate(card, strict=True).model_dump() == card
-    answer = document["components"]["schemas"]["PredictResponse"]["properties"]
+    answer = document["components"]["schemas"]["ClassificationPredictResponse"]["properties"]
     assert set(answer) == {"label", "probabilities", "unsure", "novelty", "id", "model"}

@@ -50,7 +50,7 @@ def test_service_and_predictor_give_the_same_probabilities(ask, served: Workspac
     answer = ask("POST", "/predict", files={"image": file.read_bytes()}).json()
     predictor = Predictor.load(served.packaged)
     said = predictor.predict_batch([predictor.preprocess(file)])
-    wanted = dict(zip(predictor.classes, said.probabilities[0].tolist(), strict=True))
+    wanted = dict(zip(predictor.classes, said.outputs[0].tolist(), strict=True))
     assert answer["probabilities"] == pytest.approx(wanted, abs=1e-6)
     assert said.novelty is not None and answer["novelty"] == pytest.approx(said.novelty[0], abs=1e-3)
 

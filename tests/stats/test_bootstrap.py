@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, log_loss, recall_score
 
-from graft.metrics.classification import METRICS, score_all
+from graft.metrics.classification import METRICS
 from graft.stats import bootstrap
 from graft.stats.bootstrap import Interval, Resampling, Z, percentile, strata_of
 from tests.planted_evaluation import named_rightly, sure_of
@@ -81,7 +81,7 @@ def test_every_metric_of_a_resample_is_that_of_the_images_drawn() -> None:
     compared = dict.fromkeys(tuple(METRICS), 0)
     for place, row in enumerate(counts):
         drawn = np.repeat(np.arange(60), row)
-        for name, score in score_all(labels[drawn], p[drawn]).items():
+        for name, score in METRICS.scores(labels[drawn], p[drawn]).items():
             if score.value is not None:
                 assert found[name][place] == pytest.approx(score.value, abs=1e-9), name
                 compared[name] += 1

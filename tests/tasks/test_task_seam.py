@@ -1,184 +1,168 @@
-"""Another task than classification goes from the split to figures, response and parity by the functions that are there.
-
-The fake task predicts one number (an age, say): squared error, a table of metrics of its own, deciles as strata.
-"""
+"""The seam: a second task goes through all stages, from ingest to the service, without a line changed there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from numpy.typing import NDArray
-from pydantic import BaseModel
 from sklearn.metrics import mean_absolute_error, r2_score
-from torch import Tensor, nn
 
-from graft.core.config import parse_params
-from graft.core.errors import DataError
-from graft.data.splits.splits import divide
+from graft.calibration.fitted_trust import FittedTrust
+from graft.core.workspace import Workspace
+from graft.inference.artifact import read_artifact
+from graft.inference.predictor import Predictor
 from graft.metrics.classification import METRICS
-from graft.metrics.scorer import Scorer
-from graft.metrics.table import Metric, MetricTable
+from graft.monitoring.prediction_log import PredictionLog
+from graft.pipeline import evaluate, finetune, ingest, locate, package, select, split, tune, validate
+from graft.pipeline.execution.runner import run_stage
 from graft.reporting.sections.table import SECTIONS
-from graft.selection.probes.heads import HEADS
-from graft.stats.bootstrap import Resampling
-from graft.stats.groups import units_of
-from graft.tasks.base import ParityReport, Task
+from graft.serving.capacity import Capacity
+from graft.serving.model.bundle import ModelBundle
+from graft.serving.prediction_log.record import open_prediction_log
+from graft.serving.routes import create_app
+from graft.serving.settings import ServiceSettings
+from graft.tasks import registry
+from graft.tasks.base import Task
 from graft.tasks.classification.task import Classification
-from graft.tasks.registry import TASKS, task_of
+from graft.tasks.registry import TASKS, find_task
+from tests.pipeline.conftest import ARCH, write_source
+from tests.serving.conftest import bentoml_home
+from tests.tasks.regression import Regression, write_numbers
 
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """What a metric of the fake task sees."""
-
-    targets: Floats
-    outputs: Floats
-    counts: Floats | None
-
-    def mean(self, values: Floats) -> Floats:
-        return np.array([values.mean()]) if self.counts is None else values @ self.counts / self.counts.sum(axis=0)
-
-
-def _explained(found: Numbers) -> Floats:
-    spread = found.mean(found.targets**2) - found.mean(found.targets) ** 2
-    return 1 - found.mean((found.targets - found.outputs) ** 2) / spread
+REGRESSION: Task = Regression()
+SETTINGS: dict[str, Any] = {
+    "data": {"task": "regression", "source": "../images/numbers.csv"},
+    "metric": "mae",
+    "zoo": {
+        "candidates": [{"arch": ARCH, "weights": "source", "size": 32}, {"arch": ARCH, "weights": "none", "size": 32}]
+    },
+    "select": {"folds": 2, "finalists": 1},
+    "train": {"epochs": 2, "batch_size": 8},
+    "augment": {"policy": "none", "domain": "any"},
+    "compute": {"device": "cpu", "threads": 1},
+}
+STAGES = (locate, ingest, validate, split, select, tune, finetune, evaluate, package)
 
 
-NUMBERS = MetricTable(
-    Numbers,
-    Metric("mae", lambda x: x.mean(np.abs(x.targets - x.outputs)), "mean absolute error", "lower", 0, np.inf),
-    Metric(
-        "r2",
-        _explained,
-        "share of the variance explained",
-        low=-np.inf,
-        needs=lambda x: "all targets are equal" if np.ptp(x.targets) == 0 else None,
-    ),
-)
+class RunningService:
+    """What the routes need of the service."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.settings = settings = ServiceSettings.from_environment()
+        self.bundle = ModelBundle.load(workspace.packaged, Capacity.of_this_machine(1), settings)
+        self.prediction_log = open_prediction_log(settings, workspace.prediction_log)
+
+    async def compute(self, call: Callable[..., Any], *args: Any) -> Any:
+        return call(*args)
 
 
-class Age(BaseModel):
-    """The fake task's response."""
-
-    years: float
-
-
-@dataclass(frozen=True)
-class Regression:
-    """One number for each sample."""
-
-    name: str = "regression"
-    metrics: MetricTable[Numbers] = NUMBERS
-    probes: tuple[str, ...] = ("ridge",)
-    report_sections: tuple[str, ...] = ("use", "cost", "data", "settings")
-
-    def parse_target(self, row: Mapping[str, Any]) -> float:
-        try:
-            return float(row["label"])
-        except ValueError:
-            raise DataError(f"{row['label']!r} is no number", where=row["path"]) from None
-
-    def stratify_key(self, target: float) -> str:
-        return f"{int(target // 10)}0s"
-
-    def encode(self, targets: Sequence[float], classes: Sequence[str]) -> Floats:
-        return np.array(targets, dtype=np.float64)
-
-    def head(self, features: int, classes: Sequence[str]) -> nn.Module:
-        return nn.Linear(features, 1)
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        return nn.functional.mse_loss(outputs[:, 0], targets)
-
-    def postprocess(self, outputs: NDArray[np.floating], temperature: float = 1.0) -> Floats:
-        return np.asarray(outputs[:, 0], dtype=np.float64)
-
-    def to_response(self, outputs: Floats, classes: Sequence[str], top_k: int | None) -> Age:
-        return Age(years=float(outputs))
-
-    def parity(self, reference: Floats, other: Floats, drawn_from: str) -> ParityReport:
-        gap = np.abs(reference - other)
-        return ParityReport(len(gap), drawn_from, float((gap < 0.5).mean()), float(gap.max()), 0.01)
+@pytest.fixture
+def numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workspace_with: Callable[..., Path]) -> Workspace:
+    """A project whose images have one number each."""
+    monkeypatch.setitem(registry.TASKS, "regression", REGRESSION)
+    write_numbers(tmp_path / "images", 36)
+    workspace = Workspace(workspace_with(**SETTINGS))
+    write_source(workspace)
+    return workspace
 
 
-REGRESSION: Task[float] = Regression()
+def test_a_number_for_each_image_goes_from_ingest_to_the_service(
+    numbers: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with bentoml_home(tmp_path / "bentoml"):
+        for stage in STAGES:
+            assert run_stage(stage.__name__.rpartition(".")[2], stage.run) == 0, capsys.readouterr().err
+
+    table = pd.read_parquet(numbers.splits)
+    test = table[table["split"] == "test"]
+    assert set(test["label"].astype(float) // 10) == {0, 1, 2} and "29.17" in set(table["label"])
+
+    board = pd.read_csv(numbers.selection / "leaderboard.csv", keep_default_na=False)
+    assert set(board["metric"]) == {"mae"} and set(board.loc[board["kind"] == "control", "name"]) == {"raw pixels"}
+    assert (pd.to_numeric(board["score"]) > 0).all() and set(board["knn"]) == {""}
+    strategy = json.loads((numbers.training / "strategy.json").read_text())
+    assert set(strategy["fold_scores"]) == {"extract", "wise_ft", "finetune"}
+
+    artifact, model = read_artifact(numbers.finetuned), Predictor.load(numbers.finetuned)
+    assert (artifact.task, artifact.classes, artifact.outputs, artifact.trust) == (
+        "regression",
+        (),
+        ("value",),
+        FittedTrust(),
+    )
+    assert json.loads((numbers.controls / "controls.json").read_text()) == []
+
+    files = [numbers.raw / path for path in test["path"]]
+    outputs, targets = model.predict(files)[:, 0], test["label"].astype(float)
+    found = json.loads((numbers.evaluation / "metrics.json").read_text())
+    assert found["mae"] == pytest.approx(mean_absolute_error(targets, outputs), rel=1e-5)
+    assert found["r2"] == pytest.approx(r2_score(targets, outputs), abs=1e-5)
+    assert found["mae"] < np.abs(targets - targets.mean()).mean() and found["n_test"] == len(test)
+    assert found["mae_ci95"][0] < found["mae"] < found["mae_ci95"][1]
+    assert not {"accuracy", "transfer", "majority", "calibration", "production"} & set(found)
+    written = {path.name for path in numbers.evaluation.iterdir()}
+    assert written == {"metrics.json", "headline.json", "predictions.csv", "report.html", "model_card.md"}
+    assert "mean absolute error" in (numbers.evaluation / "report.html").read_text()
+
+    assert json.loads((numbers.packaged / "package.json").read_text())["metrics"]["mae"] == found["mae"]
+    answer = asyncio.run(ask(RunningService(numbers), files[0].read_bytes()))
+    assert answer.pop("value") == pytest.approx(outputs[0], abs=1e-3)
+    assert set(answer) == {"novelty", "id", "model"} and answer["novelty"] is None
+    assert PredictionLog(numbers.prediction_log).read()["label"].tolist() == [None]
 
 
-def _manifest(n: int) -> tuple[pd.DataFrame, NDArray[np.float32]]:
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(n, 5)).astype(np.float32)
-    ages = 40 + features @ np.array([4.0, -3.0, 2.0, 0.0, 1.0], dtype=np.float32) + rng.normal(0, 1, n)
-    table = pd.DataFrame({"path": [f"{i:03}.png" for i in range(n)], "label": [f"{age:.2f}" for age in ages]})
-    table["split"], table["group"], table["phash"], table["problems"] = None, None, None, None
-    table["pixel_sha256"] = table["path"]
-    return table.astype("str"), features
+async def ask(running: RunningService, image: bytes) -> dict[str, Any]:
+    """What the service answers to ``POST /predict``."""
+    app = create_app(lambda: running, running.settings)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
+        document = (await client.get("/docs.json")).json()["components"]["schemas"]
+        assert "value" in document["RegressionPredictResponse"]["properties"]
+        answer = (await client.post("/predict", files={"image": image})).raise_for_status().json()
+    running.prediction_log.close()
+    return answer
 
 
-def test_a_fake_task_goes_from_the_split_to_figures_response_and_parity() -> None:
-    manifest, features = _manifest(400)
-    targets = [REGRESSION.parse_target(row) for row in manifest.to_dict("records")]
-    params = parse_params({"zoo": {"candidates": [{"arch": "resnet18"}]}, "select": {"folds": 3}}, "test")
-    strata = [REGRESSION.stratify_key(value) for value in targets]
-    splits = divide(manifest.assign(label=strata), params).table
-    place = pd.Series(np.arange(400), index=manifest["path"])
-    test = place[splits.loc[splits["split"] == "test", "path"]].to_numpy(copy=True)
-    train = place[splits.loc[splits["split"] == "train", "path"]].to_numpy(copy=True)
-    y, x = REGRESSION.encode(targets, ()), torch.from_numpy(features)
-    torch.manual_seed(0)
-    head = REGRESSION.head(5, ())
-    optimiser = torch.optim.Adam(head.parameters(), 0.5)
-    for _ in range(300):
-        optimiser.zero_grad()
-        REGRESSION.loss(head(x[train]), torch.from_numpy(y[train]).float()).backward()
-        optimiser.step()
-    outputs = REGRESSION.postprocess(head(x[test]).detach().numpy())
-    resampling = Resampling(units_of(splits.loc[splits["split"] == "test", "group"]), 300, 0)
-    found = {name: REGRESSION.metrics.score(name, y[test], outputs) for name in REGRESSION.metrics}
-    intervals = REGRESSION.metrics.intervals(y[test], outputs, resampling)
-    assert found["mae"].value == pytest.approx(mean_absolute_error(y[test], outputs))
-    assert found["r2"].value == pytest.approx(r2_score(y[test], outputs)) and found["r2"].value > 0.9
-    for name, score in found.items():
-        band = intervals[name]
-        assert band is not None and score.value is not None and band.low < score.value < band.high
-    assert Scorer(REGRESSION.metrics["mae"], REGRESSION.metrics)(y[test], outputs) == -found["mae"].value
-    assert REGRESSION.to_response(outputs[0], (), None).model_dump() == {"years": outputs[0]}
-    assert REGRESSION.parity(outputs, outputs + 1e-3, "test").passed
-    assert not REGRESSION.parity(outputs, outputs + 1, "test").passed
+def test_a_label_that_is_no_target_is_refused(numbers: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    source = numbers.root.parent / "images/numbers.csv"
+    source.write_text(source.read_text().replace("000.png,0.00", "000.png,old"))
+    assert run_stage("ingest", ingest.run) == 0 and run_stage("validate", validate.run) == 1
+    assert "every image has a label" in capsys.readouterr().err
 
 
-def test_what_is_no_target_is_refused_and_what_is_undefined_has_a_reason() -> None:
-    with pytest.raises(DataError, match="'old' is no number"):
-        REGRESSION.parse_target({"path": "a.png", "label": "old"})
-    equal = np.ones(3)
-    assert REGRESSION.metrics.score("r2", equal, equal).reason == "all targets are equal"
-
-
-@pytest.mark.parametrize("task", [*TASKS.values(), REGRESSION])
-def test_every_task_names_what_is_there(task: Task[Any]) -> None:
-    assert set(task.probes) <= set(HEADS)
-    assert set(task.report_sections) <= {section.anchor for section in SECTIONS}
-    assert task.name and list(task.metrics)
+def test_what_the_task_does_not_have_is_refused_by_name(numbers: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = numbers.params.read_text()
+    for wanted, error in (
+        (("metric: mae", "metric: accuracy"), "candidates cannot be chosen by 'accuracy'"),
+        (("task: regression", "task: regresion"), "there is no task 'regresion'"),
+    ):
+        numbers.params.write_text(settings.replace(*wanted))
+        assert run_stage("ingest", ingest.run) == 1 and error in capsys.readouterr().err
 
 
 def test_classification_is_the_first_task_and_what_auto_takes() -> None:
-    task = task_of("auto")
-    assert isinstance(task, Classification) and task_of("classification") is task and task.metrics is METRICS
+    task = find_task("auto")
+    assert isinstance(task, Classification) and find_task("classification") is task and task.metrics is METRICS
     assert [section.anchor for section in SECTIONS] == list(task.report_sections)
-    target = task.parse_target({"path": "a.png", "label": "bee"})
-    assert task.stratify_key(target) == "bee" and task.encode([target], ("ant", "bee")).tolist() == [1]
-    with pytest.raises(DataError, match="has no label"):
-        task.parse_target({"path": "a.png", "label": ""})
+    labels = pd.Series(["bee", "ant", "bee"])
+    assert task.strata(labels).equals(labels) and task.classes(labels) == ("ant", "bee")
+    assert task.encode(labels, ("ant", "bee")).tolist() == [1, 0, 1]
     outputs = task.postprocess(np.array([[0.0, np.log(3.0)]]))
-    answer = task.to_response(outputs[0], ("ant", "bee"), 1).model_dump()
-    assert answer == {"label": "bee", "probabilities": {"bee": pytest.approx(0.75)}}
+    answer = task.to_response(outputs[0], ("ant", "bee"), 0.8, 1).model_dump()
+    assert answer == {"label": "bee", "probabilities": {"bee": pytest.approx(0.75)}, "unsure": True}
     loss = task.loss(torch.tensor([[0.0, np.log(3.0)]]), torch.tensor([1]))
     assert float(loss) == pytest.approx(-np.log(0.75))
     assert task.parity(outputs, np.array([[np.nan, 0.75]]), "").passed is False
+
+
+@pytest.mark.parametrize("task", [*TASKS.values(), REGRESSION])
+def test_every_task_names_what_is_there(task: Task) -> None:
+    assert set(task.report_sections) <= {section.anchor for section in SECTIONS}
+    assert task.name and task.metrics.criteria and task.probes

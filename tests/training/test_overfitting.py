@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from graft.tasks.registry import CLASSIFICATION
 from graft.training.compute.devices import fabric_for
 from graft.training.ema import ema_decay_at
 from graft.training.finetune import TrainingRun, finetune, with_dropout
@@ -192,9 +193,9 @@ def test_a_solved_head_is_evened_out_by_weights() -> None:
     labels = np.array([0] * 180 + [1] * 20)
     features = torch.from_numpy(random.normal(size=(200, 2)) + labels[:, None] * 1.0).float()
     recalls = []
-    for weighting in (None, "balanced"):
+    for balanced in (False, True):
         head = nn.Linear(2, 2)
-        solve_head(head, features, labels, weighting)  # type: ignore[arg-type]
+        solve_head(CLASSIFICATION, head, features, labels, balanced)
         with torch.no_grad():
             recalls.append(float((head(features).argmax(1)[180:] == 1).float().mean()))
     assert recalls[0] < 0.5 < recalls[1]

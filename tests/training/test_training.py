@@ -20,6 +20,7 @@ from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor, frozen_part
 from graft.models.backbone import BackboneParts, Network, Pool, build_network
 from graft.models.zoo.registry import builder_for
+from graft.tasks.registry import CLASSIFICATION
 from graft.training.compute.devices import fabric_for
 from graft.training.finetune import FineTuningData, TrainingRun, finetune
 from graft.training.inputs import Augmented, CachedActivations
@@ -121,14 +122,15 @@ def test_the_head_is_the_logistic_regression_of_its_features(classes: int) -> No
     from sklearn.linear_model import LogisticRegressionCV
     from sklearn.preprocessing import StandardScaler
 
-    from graft.training.linear_head import FOLDS, STRENGTHS
+    from graft.tasks.classification.probes import FOLDS
+    from graft.training.linear_head import STRENGTHS
 
     random = np.random.default_rng(0)
     labels = np.arange(60) % classes
     features = random.normal(size=(60, 8)) * 5 + 3
     features[:, 0] += 4 * labels
     head = nn.Linear(8, classes)
-    loss = solve_head(head, torch.from_numpy(features).float(), labels)
+    loss = solve_head(CLASSIFICATION, head, torch.from_numpy(features).float(), labels)
     scaled = StandardScaler().fit_transform(features)
     oracle = LogisticRegressionCV(
         Cs=STRENGTHS, l1_ratios=(0,), cv=FOLDS, scoring="neg_log_loss", max_iter=500, use_legacy_attributes=False
@@ -142,7 +144,7 @@ def test_the_head_is_the_logistic_regression_of_its_features(classes: int) -> No
 
 def test_the_head_of_one_image_a_class() -> None:
     head = nn.Linear(2, 3)
-    solve_head(head, torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.arange(3))
+    solve_head(CLASSIFICATION, head, torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.arange(3))
     with torch.no_grad():
         assert head(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])).argmax(1).tolist() == [0, 1, 2]
 

@@ -36,7 +36,7 @@ def compare_models(first: Path, second: Path, data: str, as_json: bool) -> None:
     said, held_out = asked.said, asked.held_out
     resampling = resampling_of(held_out)
     judged = {name: compute_metrics(held_out, said[name], models[name].artifact.trust, resampling) for name in models}
-    right = {name: said[name].probabilities.argmax(axis=1) == held_out.labels for name in models}
+    right = {name: said[name].outputs.argmax(axis=1) == held_out.labels for name in models}
     pair = compare_pair(right["first"], right["second"], held_out.units)
     seen = [seen_in_training(asked, model.artifact, Workspace.find()) for model in models.values()]
     most = max((count for count in seen if count is not None), default=None)

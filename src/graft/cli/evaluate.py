@@ -12,19 +12,9 @@ from graft.metrics.formatting import cell, counted, interval, metric_name, perce
 if TYPE_CHECKING:
     from graft.evaluation.calibration_check import CalibrationCheck, Share
     from graft.evaluation.external_data import ExternalData, ExternalPredictions
-    from graft.evaluation.model_metrics import ModelMetrics
+    from graft.evaluation.model_metrics import ClassifierMetrics, ModelMetrics
 
 _SHOWN = 5
-# All others are shares, which people read in percent.
-_NO_SHARES = (
-    "log_loss",
-    "brier",
-    "calibration_error",
-    "kappa",
-    "matthews",
-    "roc_auc",
-    "average_precision",
-)
 
 
 def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | None) -> None:
@@ -39,6 +29,7 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
     from graft.core.workspace import Workspace
     from graft.evaluation.external_data import answers_on, data_facts, refuse_unreadable, seen_in_training
     from graft.evaluation.model_metrics import (
+        ClassifierMetrics,
         check_free,
         class_facts,
         compute_metrics,
@@ -65,8 +56,9 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
         "n_classes": len(predictor.classes),
         **figures(found),
         "reasons": reasons(found),
-        "per_class": class_facts(found),
     }
+    if isinstance(found, ClassifierMetrics):
+        summary["per_class"] = class_facts(found)
     if out is not None:
         write_model_metrics(out, summary, found, asked)
     if as_json:
@@ -76,10 +68,11 @@ def evaluate_model(model: Path | None, data: str, as_json: bool, out: Path | Non
     print(f"{predictor.artifact.name} in {model}")
     say_data(labelled, asked, seen)
     _say_figures(found)
-    if found.majority is not None and (warning := found.majority.in_words()) is not None:
-        _warn(warning)
-    say_trust(found.trusted)
-    _say_classes(found)
+    if isinstance(found, ClassifierMetrics):
+        if found.majority is not None and (warning := found.majority.in_words()) is not None:
+            _warn(warning)
+        say_trust(found.trusted)
+        _say_classes(found)
     if out is not None:
         print(f"written to {out}")
     refuse_unreadable(asked)
@@ -140,9 +133,10 @@ def figure_of(found: ModelMetrics, name: str) -> str:
     score, band = found.scores[name], found.intervals.get(name)
     if score.value is None:
         return "–"
-    if name not in _NO_SHARES:
+    kind = found.held_out.task.metrics[name].unit
+    if kind == "share":
         return percent(score.value) + ("" if band is None else f" (95%: {interval(band)})")
-    unit = " nats" if name == "log_loss" else ""
+    unit = " nats" if kind == "nats" else ""
     spread = "" if band is None else f" (95%: {band.low:.4f} to {band.high:.4f})"
     return f"{score.value:.4f}{unit}{spread}"
 
@@ -175,7 +169,7 @@ def _share_of(share: Share) -> str:
     return percent(share.value) + ("" if share.interval is None else f" (95%: {interval(share.interval)})")
 
 
-def _say_classes(found: ModelMetrics) -> None:
+def _say_classes(found: ClassifierMetrics) -> None:
     width = max(5, *(len(row.name) for row in found.classes))
     print(f"\n  {'class':{width}} {'images':>7} {'precision':>9} {'recall':>7} {'F1':>7}")
     for row in found.classes:

@@ -195,14 +195,14 @@ def _predictions(
         while batch := list(itertools.islice(remaining, _BATCH)):
             inputs = list(pool.map(lambda file: _preprocess(model, file), batch))
             found = model.predict_batch([image for image in inputs if not isinstance(image, DataError)])
-            unsure = model.abstains(found.probabilities)
+            unsure = model.abstains(found.outputs)
             row = 0
             for file, image in zip(batch, inputs, strict=True):
                 if isinstance(image, DataError):
                     yield image
                     continue
                 assert isinstance(file, Path), "an error has no image"
-                probabilities = dict(zip(model.classes, found.probabilities[row].tolist(), strict=True))
+                probabilities = dict(zip(model.classes, found.outputs[row].tolist(), strict=True))
                 novelty = None if found.novelty is None else float(found.novelty[row])
                 yield FilePrediction.of(file, probabilities, bool(unsure[row]), novelty, title)
                 row += 1

@@ -19,7 +19,7 @@ from graft.data.splits.splits import divide
 from graft.data.stats_cache import StatsCache
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, ListedFiles
-from graft.metrics.scorer import ACCURACY, Scorer, scorer
+from graft.metrics.scorer import ACCURACY, Scorer
 from graft.modalities.registry import find_modality
 from graft.models.zoo.registry import default_candidates
 from graft.pipeline.inputs.selection import selection_inputs
@@ -28,6 +28,7 @@ from graft.selection.candidates import CandidateResult, probe_candidate
 from graft.selection.failures import Failed, attempt, refuse_all
 from graft.selection.inputs import SelectionInputs, TrainSet
 from graft.selection.report.names import name_of_candidate, unique_names
+from graft.tasks.registry import find_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,10 +90,10 @@ def train_part(source: str, params: Params, places: Places) -> TrainSet:
     rows = splits[splits["split"] == "train"].merge(
         manifest.drop(columns=["label", "split", "group"], errors="ignore"), on="path"
     )
-    classes = tuple(sorted(splits["label"].unique()))
     some = [files[path] for path in rows["path"]]
     images = ImageSet(ListedFiles({str(file): file for file in some}), tuple(map(str, some)), tuple(rows["sha256"]))
-    return TrainSet.of(rows, images, classes)
+    task = find_task(params.data.task)
+    return TrainSet.of(rows, images, task.classes(splits["label"]), task)
 
 
 def candidates_of(params: Params) -> tuple[Candidate, ...]:
@@ -112,7 +113,7 @@ def rank_on(source: str, params: Params, places: Places, say: Callable[[str], No
     found: list[CandidateResult | Failed] = []
     for candidate in candidates_of(params):
         found.append(_probed(candidate, given))
-        say(f"{source}: {name_of_candidate(candidate)}: {_said(found[-1], scorer(params.metric))}")
+        say(f"{source}: {name_of_candidate(candidate)}: {_said(found[-1], given.criterion.scorer)}")
     failed = [item for item in found if isinstance(item, Failed)]
     if len(failed) == len(found):
         refuse_all(failed, name_of_candidate)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from graft.tasks.base import Task
+
 # What a file and a byte of JPEG take on one core, and the seconds of work that starting processes is worth.
 _SECONDS_PER_FILE = 0.0004
 _SECONDS_PER_BYTE = 3e-8
@@ -76,6 +78,11 @@ def usable(manifest: pd.DataFrame) -> pd.DataFrame:
 def with_keys(manifest: pd.DataFrame, modality: Modality) -> pd.DataFrame:
     """The manifest with the modality's key columns named ``fingerprint`` and ``near_key``."""
     return manifest.rename(columns={modality.fingerprint_column: "fingerprint", modality.near_key_column: "near_key"})
+
+
+def with_strata(manifest: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """The manifest with the task's strata as its column ``label``: what is counted and split by, as classes are."""
+    return manifest.assign(label=task.strata(manifest["label"]))
 
 
 def describe_file(file: StoredFile, modality: Modality) -> dict[str, Statistic]:

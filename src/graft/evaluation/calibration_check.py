@@ -91,7 +91,7 @@ def check_calibration(
         trust: the part of model.json.
         resampling: what the bootstrap draws.
     """
-    probabilities = said.probabilities
+    probabilities = said.outputs
     everywhere = np.ones(len(labels), dtype=bool)
     right = probabilities.argmax(axis=1) == labels
     sure = probabilities.max(axis=1, initial=0.0) >= trust.threshold.confidence

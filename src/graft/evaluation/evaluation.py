@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from graft.calibration.fitted_trust import FittedTrust
 from graft.core.files import write_csv, write_json
 from graft.evaluation.compare.production import ProductionComparison, ProductionModel, compare_with_production
 from graft.evaluation.compare.transfer import TransferComparison, agreed, compare_with_control, label_curve
-from graft.evaluation.model_metrics import ModelMetrics, compute_metrics, figures, reasons, tables
+from graft.evaluation.model_metrics import ClassifierMetrics, ModelMetrics, compute_metrics, figures, reasons, tables
 from graft.inference.predictor import Predictions
 from graft.stats.bootstrap import Resampling
 
@@ -32,7 +32,7 @@ HEADLINE_FILE = "headline.json"
 
 @dataclass(frozen=True)
 class Probabilities:
-    """What the models said about the test images, each (n, k).
+    """What the models said about the test images, each (n, k); comparisons are of tasks with classes only.
 
     Attributes:
         model: the fine-tuned model.
@@ -65,22 +65,31 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Evaluation(ModelMetrics):
-    """The figures of the fine-tuned model, and what only the pipeline knows of it.
+    """The figures of the fine-tuned model, of any task.
+
+    Attributes:
+        cost: what a prediction costs.
+        resampling: what the bootstrap drew.
+    """
+
+    cost: PredictionCost
+    resampling: Resampling
+
+
+@dataclass(frozen=True)
+class ClassifierEvaluation(Evaluation, ClassifierMetrics):
+    """The figures of the fine-tuned classifier, and what only the pipeline knows of it.
 
     Attributes:
         transfer: the fine-tuned model against its control.
         curve: the same at fewer labels, and at the full count last; empty without controls.
-        cost: what a prediction costs.
-        resampling: what the bootstrap drew.
         control: the figures of the control, where that is better over the folds and so may be the model to package.
-        production: the fine-tuned model against the production model; None where there is none.
+        production: the fine-tuned model against the production model; None where there is no other.
         control_against_production: the same of the control, where it may be packaged.
     """
 
     transfer: TransferComparison
     curve: tuple[TransferComparison, ...]
-    cost: PredictionCost
-    resampling: Resampling
     control: ModelMetrics | None = None
     production: ProductionComparison | None = None
     control_against_production: ProductionComparison | None = None
@@ -89,9 +98,15 @@ class Evaluation(ModelMetrics):
 def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, resampling: Resampling) -> Evaluation:
     """Compute every figure.
 
+    Returns:
+        :class:`ClassifierEvaluation` where the task is one of classes.
+
     Raises:
         DataError: probabilities that are none (see :func:`graft.metrics.classification.check_probabilities`).
     """
+    found = compute_metrics(held_out, Predictions(said.model, said.novelty), said.trust, resampling)
+    if not isinstance(found, ClassifierMetrics):
+        return Evaluation(**vars(found), cost=cost, resampling=resampling)
     labels = held_out.labels
     compared = compare_with_control(
         labels, said.model, said.scratch, resampling, held_out.labels_per_class, said.no_control
@@ -104,7 +119,6 @@ def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, re
     )
     if curve and transfer.control is not None and transfer.labels_per_class is not None:
         curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
-    found = compute_metrics(held_out, Predictions(said.model, said.novelty), said.trust, resampling)
     scratch = said.scratch if transfer.control_is_better else None
 
     def against_production(new: NDArray[np.float64] | None) -> ProductionComparison | None:
@@ -112,7 +126,7 @@ def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, re
             return None
         return compare_with_production(said.production, labels, new, said.production_outputs, resampling, said.metric)
 
-    return Evaluation(
+    return ClassifierEvaluation(
         **vars(found),
         transfer=transfer,
         curve=curve,
@@ -139,10 +153,9 @@ def metrics(found: Evaluation) -> dict[str, Any]:
         "latency_p95_ms": found.cost.latency_p95_ms,
         "cost": found.cost.to_json(),
     }
-    return (
-        figures(found)
-        | same
-        | {
+    compared: dict[str, Any] = {}
+    if isinstance(found, ClassifierEvaluation):
+        compared = {
             "transfer": found.transfer.to_json(),
             "label_curve": [point.to_json() for point in found.curve],
             "production": _standing(found.production),
@@ -151,9 +164,8 @@ def metrics(found: Evaluation) -> dict[str, Any]:
                 if found.control is None
                 else figures(found.control) | same | {"production": _standing(found.control_against_production)}
             ),
-            "reasons": reasons(found),
         }
-    )
+    return figures(found) | same | compared | {"reasons": reasons(found)}
 
 
 def _standing(found: ProductionComparison | None) -> dict[str, Any] | None:
@@ -162,23 +174,26 @@ def _standing(found: ProductionComparison | None) -> dict[str, Any] | None:
 
 def headline(found: Evaluation) -> dict[str, float | None]:
     """What DVC shows and compares (`dvc metrics`, `dvc exp show`): few figures, none of them in words."""
-    names = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc", "calibration_error")
-    scores = {name: found.scores[name].value for name in names}
-    return scores | {
-        "gain_by_transfer": found.transfer.difference,
-        "gain_over_majority": None if found.majority is None else found.majority.accuracy.difference,
-        "latency_ms": found.cost.latency_ms,
-        "size_mb": found.cost.size_mb,
-        "n_test": len(found.held_out.labels),
-    }
+    names: Iterable[str] = found.scores
+    gains: dict[str, float | None] = {}
+    if isinstance(found, ClassifierEvaluation):
+        names = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc", "calibration_error")
+        gains = {
+            "gain_by_transfer": found.transfer.difference,
+            "gain_over_majority": None if found.majority is None else found.majority.accuracy.difference,
+        }
+    cost = {"latency_ms": found.cost.latency_ms, "size_mb": found.cost.size_mb, "n_test": len(found.held_out.labels)}
+    return {name: found.scores[name].value for name in names} | gains | cost
 
 
 def write_tables(found: Evaluation, folder: Path) -> None:
     """Write metrics.json, headline.json and the tables into ``folder``."""
     write_json(folder / "metrics.json", metrics(found))
     write_json(folder / HEADLINE_FILE, headline(found))
-    for name, table in {**tables(found), "label_curve.csv": curve_table(found.curve)}.items():
+    for name, table in tables(found).items():
         write_csv(folder / name, table)
+    if isinstance(found, ClassifierEvaluation):
+        write_csv(folder / "label_curve.csv", curve_table(found.curve))
 
 
 def curve_table(curve: tuple[TransferComparison, ...]) -> pd.DataFrame:

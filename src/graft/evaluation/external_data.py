@@ -19,6 +19,7 @@ from graft.data.sources.listing import Sample, Skipped, SourceSpec
 from graft.data.sources.registry import list_source
 from graft.evaluation.held_out import HeldOutSet, listed
 from graft.evaluation.inference import answers_of
+from graft.tasks.registry import find_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,7 +131,8 @@ def answers_on(source: str, models: Mapping[str, Predictor], whose: str) -> tupl
 
 def refuse_unknown(labels: Sequence[str], model: Artifact, whose: str) -> None:
     """Raise WeightsError, naming them and what the model knows, where ``labels`` holds classes it does not know."""
-    unknown = [label for label in labels if label not in set(model.classes)]
+    known = set(model.classes)
+    unknown = [label for label in find_task(model.task).classes(labels) if label not in known]
     if not unknown:
         return
     close = {label: nearest(label, model.classes, 1) for label in unknown[:_MOST_NAMES]}
@@ -169,13 +171,14 @@ def ask(labelled: ExternalData, models: Mapping[str, Predictor], classes: Sequen
     samples = [labelled.samples[place] for place in kept]
     hashes = [hashlib.sha256(read_bytes(sample.file)).hexdigest() for sample in samples]
     _refuse_two_labels(samples, hashes)
-    index = {name: place for place, name in enumerate(classes)}
+    task = find_task(next(iter(models.values())).artifact.task)
     held_out = HeldOutSet(
         classes=tuple(classes),
         paths=tuple(sample.source for sample in samples),
-        labels=np.array([index[sample.label] for sample in samples], dtype=np.intp),
+        labels=task.encode((sample.label for sample in samples), classes),
         units=_units(samples, hashes),
         n_train=np.zeros(len(classes), dtype=np.intp),
+        task=task,
     )
     unreadable = tuple(Skipped(labelled.samples[place].source, error.what) for place, error in damaged.items())
     taken = {name: answers.take(kept) for name, answers in said.items()}

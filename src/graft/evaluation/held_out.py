@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graft.core.errors import DataError, WeightsError
 from graft.stats.groups import units_of
+from graft.tasks.base import Task
+from graft.tasks.registry import CLASSIFICATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,20 +26,22 @@ class HeldOutSet:
     """The test images and the counts that go with them.
 
     Attributes:
-        classes: class names in the order of the model's probabilities; k of them.
+        classes: class names in the order of the model's probabilities; k of them, none where the task has none.
         paths: paths of the test images, relative to data/raw; n of them.
-        labels: int (n,), indices into ``classes``.
+        labels: as the task encodes them, (n,): indices into ``classes``, say.
         units: int (n,), in 0..u-1: images of one group (near duplicates, one patient) have the same number.
-        n_train: training images of each class, (k,).
+        n_train: training images of each class, (k,); of all together where there are no classes, (1,).
         straddling: groups that have images on both sides, which must be none: a test image is then not unseen.
+        task: what is said of the images.
     """
 
     classes: tuple[str, ...]
     paths: tuple[str, ...]
-    labels: NDArray[np.intp]
+    labels: NDArray[Any]
     units: NDArray[np.intp]
     n_train: NDArray[np.intp]
     straddling: int = 0
+    task: Task = CLASSIFICATION
 
     @property
     def n_test(self) -> NDArray[np.intp]:
@@ -51,8 +55,8 @@ class HeldOutSet:
         return int(counts.pop()) if len(counts) == 1 else None
 
 
-def read_held_out(splits: Path, classes: Sequence[str]) -> HeldOutSet:
-    """Read the test rows of ``splits`` for a model that knows ``classes``.
+def read_held_out(splits: Path, classes: Sequence[str], task: Task) -> HeldOutSet:
+    """Read the test rows of ``splits`` for a model of ``task`` that knows ``classes``.
 
     Raises:
         DataError: there is no table, it lacks a column, or it has no test images.
@@ -60,7 +64,7 @@ def read_held_out(splits: Path, classes: Sequence[str]) -> HeldOutSet:
     """
     table = _read(splits)
     labels = table["label"].astype(str)
-    check_classes(classes, sorted(set(labels)), "the fine-tuned model")
+    check_classes(classes, task.classes(labels), "the fine-tuned model")
     is_test, is_train = table["split"] == "test", table["split"] == "train"
     test, train = table[is_test], table[is_train]
     if test.empty:
@@ -69,14 +73,16 @@ def read_held_out(splits: Path, classes: Sequence[str]) -> HeldOutSet:
             where=splits,
             remedy="raise data.test_fraction or lower data.train_per_class in params.yaml, and run again",
         )
-    codes = labels.map({name: place for place, name in enumerate(classes)}).astype(np.intp)
+    targets = task.encode(labels, classes)
+    n_train = np.bincount(targets[is_train], minlength=len(classes)) if task.categorical else np.array([len(train)])
     return HeldOutSet(
         classes=tuple(classes),
         paths=tuple(test["path"].astype(str)),
-        labels=np.asarray(codes[is_test], dtype=np.intp),
+        labels=targets[is_test],
         units=units_of(test["group"]),
-        n_train=np.bincount(np.asarray(codes[is_train], dtype=np.intp), minlength=len(classes)),
+        n_train=n_train,
         straddling=len(set(train["group"].dropna()) & set(test["group"].dropna())),
+        task=task,
     )
 
 

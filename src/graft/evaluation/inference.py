@@ -39,19 +39,22 @@ def answers_of(
     Args:
         models: by name; each knows exactly ``classes``, in any order.
         images: n image files.
-        classes: the order of the columns, k names.
+        classes: the order of the columns, k names; empty where the task has none.
         on_damaged: told of each image that cannot be decoded, by its place and why; raises by default. Where it
             returns, that image's rows are NaN.
 
     Returns:
-        By name probabilities (n, k), whose rows sum to one, and novelty (n,) of the models that tell it.
+        By name outputs (n, k), such as probabilities, and novelty (n,) of the models that tell it.
 
     Raises:
         DataError: an image cannot be decoded, and ``on_damaged`` raises.
     """
     loaders = {model.artifact.preprocessing.loader for model in models.values()}
-    columns = {name: [model.classes.index(label) for label in classes] for name, model in models.items()}
-    found = {name: np.full((len(images), len(classes)), np.nan) for name in models}
+    columns: dict[str, Any] = {
+        name: [model.classes.index(label) for label in classes] if classes else slice(None)
+        for name, model in models.items()
+    }
+    found = {name: np.full((len(images), len(model.artifact.outputs)), np.nan) for name, model in models.items()}
     novelty = {name: np.full(len(images), np.nan) for name, model in models.items() if model.reference is not None}
     waiting: dict[Loader, list[NDArray[Any]]] = {loader: [] for loader in loaders}
     places: list[int] = []
@@ -59,7 +62,7 @@ def answers_of(
     def answer() -> None:
         for name, model in models.items():
             said = model.predict_batch(waiting[model.artifact.preprocessing.loader])
-            found[name][places] = said.probabilities[:, columns[name]]
+            found[name][places] = said.outputs[:, columns[name]]
             if said.novelty is not None:
                 novelty[name][places] = said.novelty
         places.clear()

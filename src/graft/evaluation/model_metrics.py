@@ -14,8 +14,16 @@ from graft.data.protected_paths import refuse_output
 from graft.evaluation.calibration_check import CalibrationCheck, check_calibration, to_json
 from graft.evaluation.compare.majority import Majority, against_majority
 from graft.evaluation.curves import pr_table, roc_table
-from graft.evaluation.tables import ClassRow, confusion, confusion_table, per_class, per_class_table, predictions_table
-from graft.metrics.classification import METRICS, score_all
+from graft.evaluation.tables import (
+    ClassRow,
+    confusion,
+    confusion_table,
+    outputs_table,
+    per_class,
+    per_class_table,
+    predictions_table,
+)
+from graft.metrics.classification import check_probabilities
 from graft.metrics.table import Score
 from graft.stats.bootstrap import Interval, Resampling, strata_of
 
@@ -35,23 +43,32 @@ SAMPLES = 1000  # resamples of the bootstrap
 
 @dataclass(frozen=True)
 class ModelMetrics:
-    """The figures of one model.
+    """The figures of one model, of any task.
 
     Attributes:
         held_out: the images.
-        probabilities: of the model, (n, k).
+        outputs: of the model, postprocessed, (n, k): probabilities, say.
         scores: every metric by name.
         intervals: 95% intervals of the metrics by name.
+    """
+
+    held_out: HeldOutSet
+    outputs: NDArray[np.float64]
+    scores: Mapping[str, Score]
+    intervals: Mapping[str, Interval | None]
+
+
+@dataclass(frozen=True)
+class ClassifierMetrics(ModelMetrics):
+    """The figures of a classifier.
+
+    Attributes:
         confusion: counts (k, k), rows true, columns predicted.
         classes: a row per class that the model knows.
         trusted: calibration, abstention and novelty.
         majority: the model against always naming the most frequent class; None where nothing is tested.
     """
 
-    held_out: HeldOutSet
-    probabilities: NDArray[np.float64]
-    scores: Mapping[str, Score]
-    intervals: Mapping[str, Interval | None]
     confusion: NDArray[np.intp]
     classes: tuple[ClassRow, ...]
     trusted: CalibrationCheck
@@ -59,28 +76,39 @@ class ModelMetrics:
 
 
 def resampling_of(held_out: HeldOutSet, seed: int = 0) -> Resampling:
-    """What the bootstrap draws: whole groups, within their class."""
-    return Resampling(held_out.units, SAMPLES, seed, strata_of(held_out.labels, held_out.units))
+    """What the bootstrap draws: whole groups, within their class where there are classes."""
+    strata = strata_of(held_out.labels, held_out.units) if held_out.task.categorical else None
+    return Resampling(held_out.units, SAMPLES, seed, strata)
 
 
 def compute_metrics(
     held_out: HeldOutSet, said: Predictions, trust: FittedTrust, resampling: Resampling
 ) -> ModelMetrics:
-    """Compute every figure of a model's answers; ``trust`` is the part of model.json about their calibration.
+    """Compute every figure of a model's predictions; ``trust`` is the part of model.json about their calibration.
+
+    Returns:
+        :class:`ClassifierMetrics` where the task is one of classes.
 
     Raises:
         DataError: probabilities that are none (see :func:`graft.metrics.classification.check_probabilities`).
     """
-    probabilities = said.probabilities
-    return ModelMetrics(
+    task, labels, outputs = held_out.task, held_out.labels, said.outputs
+    if task.categorical:
+        check_probabilities(labels, outputs, held_out.paths)
+    found = ModelMetrics(
         held_out=held_out,
-        probabilities=probabilities,
-        scores=score_all(held_out.labels, probabilities, held_out.paths),
-        intervals=METRICS.intervals(held_out.labels, probabilities, resampling),
-        confusion=confusion(held_out, probabilities),
-        classes=per_class(held_out, probabilities),
-        trusted=check_calibration(held_out.labels, said, trust, resampling),
-        majority=against_majority(held_out, probabilities),
+        outputs=outputs,
+        scores=task.metrics.scores(labels, outputs),
+        intervals=task.metrics.intervals(labels, outputs, resampling),
+    )
+    if not task.categorical:
+        return found
+    return ClassifierMetrics(
+        **vars(found),
+        confusion=confusion(held_out, outputs),
+        classes=per_class(held_out, outputs),
+        trusted=check_calibration(labels, said, trust, resampling),
+        majority=against_majority(held_out, outputs),
     )
 
 
@@ -91,6 +119,8 @@ def figures(found: ModelMetrics) -> dict[str, Any]:
         flat[name] = score.value
         if (interval := found.intervals.get(name)) is not None:
             flat[f"{name}_ci95"] = interval.pair()
+    if not isinstance(found, ClassifierMetrics):
+        return flat
     majority = None if found.majority is None else found.majority.to_json()
     return flat | {"majority": majority} | to_json(found.trusted)
 
@@ -102,7 +132,9 @@ def reasons(found: ModelMetrics) -> dict[str, str]:
 
 def tables(found: ModelMetrics) -> dict[str, pd.DataFrame]:
     """What the figures rest on, by file name."""
-    held_out, probabilities = found.held_out, found.probabilities
+    held_out, probabilities = found.held_out, found.outputs
+    if not isinstance(found, ClassifierMetrics):
+        return {"predictions.csv": outputs_table(held_out, probabilities)}
     return {
         "per_class.csv": per_class_table(found.classes),
         "confusion.csv": confusion_table(held_out.classes, found.confusion),
@@ -113,7 +145,7 @@ def tables(found: ModelMetrics) -> dict[str, pd.DataFrame]:
     }
 
 
-def class_facts(found: ModelMetrics) -> list[dict[str, Any]]:
+def class_facts(found: ClassifierMetrics) -> list[dict[str, Any]]:
     """A row per class as JSON; null with a reason where there is no figure."""
     rows = [asdict(row) for row in found.classes]
     return [{"class": row.pop("name"), **{key: row[key] for key in row if key != "n_train"}} for row in rows]

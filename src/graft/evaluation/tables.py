@@ -111,3 +111,11 @@ def predictions_table(held_out: HeldOutSet, probabilities: NDArray[np.float64]) 
     }
     each = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in held_out.classes])
     return pd.concat([pd.DataFrame(columns), each], axis=1)
+
+
+def outputs_table(held_out: HeldOutSet, outputs: NDArray[np.float64]) -> pd.DataFrame:
+    """A row per test image of a task without classes: path, label, then a column for each output."""
+    import pandas as pd
+
+    known = pd.DataFrame({"path": list(held_out.paths), "label": held_out.labels})
+    return pd.concat([known, pd.DataFrame(outputs, columns=list(held_out.task.outputs(held_out.classes)))], axis=1)

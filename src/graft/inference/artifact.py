@@ -16,6 +16,7 @@ from graft.calibration.fitted_trust import FittedTrust
 from graft.core.errors import WeightsError
 from graft.core.files import atomic_dir, sha256, write_json
 from graft.modalities.registry import preprocessor_from_json
+from graft.tasks.registry import CLASSIFICATION, TASKS, find_task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,7 @@ class Artifact:
     """What model.json says of a model: all but its weights.
 
     Attributes:
-        classes: class names in the order of the logits.
+        classes: class names in the order of the logits; empty where the task has none.
         arch: a torchvision builder's name, or ``timm:<name>``.
         weights: what the training started from (``source``, ``bundled``, ``none``, ...).
         depth: index of the last block that is kept, or None for the whole network.
@@ -43,6 +44,7 @@ class Artifact:
         provenance: what made it (seed, hash of the splits, strategy, scores), for people and for model.json.
         trust: its temperature, when it is not sure, and when an image is unlike the training images.
         kind: the key of its format in ``FORMATS``.
+        task: what it says of a sample, by its name in :data:`graft.tasks.registry.TASKS`.
     """
 
     classes: tuple[str, ...]
@@ -54,6 +56,12 @@ class Artifact:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     trust: FittedTrust = field(default_factory=FittedTrust)
     kind: str = "architecture"
+    task: str = CLASSIFICATION.name
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the network's outputs."""
+        return find_task(self.task).outputs(self.classes)
 
     @property
     def name(self) -> str:
@@ -89,7 +97,7 @@ class ArchitectureFormat:
         from graft.models.backbone import build_network
 
         size = artifact.preprocessing.size
-        network = build_network(artifact.arch, len(artifact.classes), artifact.depth, size)
+        network = build_network(artifact.arch, len(artifact.outputs), artifact.depth, size)
         try:
             network.load_state_dict(load_file(folder / WEIGHTS_FILE))
         except RuntimeError:
@@ -149,7 +157,8 @@ def read_artifact(folder: Path) -> Artifact:
     path = folder / ARTIFACT_FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        if values.pop("format") != FORMAT or values.get("kind", "architecture") not in FORMATS:
+        known = values.get("kind", "architecture") in FORMATS and values.get("task", CLASSIFICATION.name) in TASKS
+        if values.pop("format") != FORMAT or not known:
             raise WeightsError("this model was written by another version of graft", where=path)
         preprocessing = preprocessor_from_json(values.pop("preprocessing"))
         trust = FittedTrust.from_json(values.pop("trust", None))

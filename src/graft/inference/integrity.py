@@ -63,9 +63,9 @@ def check_engine(folder: Path, artifact: Artifact, engine: Engine, reference: Re
             where=folder,
             remedy=_REMEDY,
         ) from None
-    if logits.shape != (2, len(artifact.classes)):
+    if logits.shape != (2, len(artifact.outputs)):
         raise WeightsError(
-            f"model.json names {len(artifact.classes)} classes, and the model gives {logits.shape[-1]}",
+            f"model.json names {len(artifact.outputs)} outputs, and the model gives {logits.shape[-1]}",
             where=folder / ARTIFACT_FILE,
             remedy=_REMEDY,
         )
@@ -81,12 +81,12 @@ def check_engine(folder: Path, artifact: Artifact, engine: Engine, reference: Re
 
 
 def _check_classes(folder: Path, artifact: Artifact) -> None:
-    if len(set(artifact.classes)) != len(artifact.classes) or not artifact.classes:
+    if len(set(artifact.outputs)) != len(artifact.outputs) or not artifact.outputs:
         raise WeightsError("model.json names a class twice, or none", where=folder / ARTIFACT_FILE, remedy=_REMEDY)
     head = _tensor_shape(folder / WEIGHTS_FILE, _HEAD)
-    if head is not None and head[0] != len(artifact.classes):
+    if head is not None and head[0] != len(artifact.outputs):
         raise WeightsError(
-            f"model.json names {len(artifact.classes)} classes, and the weights are for {head[0]}",
+            f"model.json names {len(artifact.outputs)} outputs, and the weights are for {head[0]}",
             where=folder / ARTIFACT_FILE,
             remedy=_REMEDY,
         )

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.calibration.fitted_trust import FittedTrust
 from graft.core.files import sha256
 from graft.core.progress import track
-from graft.inference.artifact import load_artifact
+from graft.inference.artifact import Artifact, load_artifact
 from graft.inference.engines import OnnxEngine, TorchEngine
 from graft.inference.onnx_export import ExportError, export
 from graft.inference.package import ONNX_FILE
 from graft.inference.predictor import to_predictions
-from graft.tasks.registry import task_of
+from graft.tasks.registry import find_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +53,7 @@ def write_onnx(folder: Path, images: Sequence[StoredFile]) -> dict[str, Any]:
         rows, drawn_from = (row for row in loader.random_rows(RANDOM_SAMPLES)), "random input (seed 0)"
     shown = track(rows, "comparing ONNX Runtime with torch", total=len(images) or RANDOM_SAMPLES)
     engines = OnnxEngine(folder, artifact, 1), TorchEngine(artifact, network, "cpu")
-    report = compare_engines(*engines, list(shown), artifact.trust, drawn_from)
+    report = compare_engines(*engines, list(shown), artifact, drawn_from)
     if not report.passed:
         path.unlink()
         return {"refused": "ONNX Runtime does not answer as torch does", **asdict(report)}
@@ -62,15 +61,15 @@ def write_onnx(folder: Path, images: Sequence[StoredFile]) -> dict[str, Any]:
 
 
 def compare_engines(
-    onnx: Engine, torch: Engine, images: Sequence[NDArray[Any]], trust: FittedTrust, drawn_from: str
+    onnx: Engine, torch: Engine, images: Sequence[NDArray[Any]], artifact: Artifact, drawn_from: str
 ) -> ParityReport:
     """Run prepared images through both engines, in batches of several sizes, and compare their answers."""
     batches = [np.stack(images[start:stop]) for start, stop in _batches(len(images))]
     reference, other = (
-        np.concatenate([to_predictions(engine.run(batch)[0], None, trust, None).probabilities for batch in batches])
+        np.concatenate([to_predictions(engine.run(batch)[0], None, artifact, None).outputs for batch in batches])
         for engine in (torch, onnx)
     )
-    return task_of("auto").parity(reference, other, drawn_from)
+    return find_task(artifact.task).parity(reference, other, drawn_from)
 
 
 def _batches(images: int) -> list[tuple[int, int]]:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graft.calibration.fitted_trust import FittedTrust
 from graft.calibration.novelty import ReferenceFeatures, read_reference
 from graft.core.packed_files import StoredFile
 from graft.inference.artifact import Artifact, load_artifact
-from graft.tasks.registry import task_of
+from graft.tasks.registry import find_task
 
 if TYPE_CHECKING:
     import torch
@@ -27,36 +26,37 @@ class Predictions:
     """Predictions for n samples.
 
     Attributes:
-        probabilities: calibrated, (n, classes); every row sums to one.
+        outputs: as the task postprocesses them, (n, k): calibrated probabilities of the classes, say.
         novelty: how unlike the training samples each is, (n,): distance of its features to theirs in units of the
             threshold, so that over 1 is unlike; None where the model has no reference features.
     """
 
-    probabilities: NDArray[np.float64]
+    outputs: NDArray[np.float64]
     novelty: NDArray[np.float64] | None
 
     def take(self, indices: Sequence[int]) -> Predictions:
         """Those of some samples, in that order."""
         rows = np.asarray(indices, dtype=np.intp)
-        return Predictions(self.probabilities[rows], None if self.novelty is None else self.novelty[rows])
+        return Predictions(self.outputs[rows], None if self.novelty is None else self.novelty[rows])
 
 
 def to_predictions(
     logits: NDArray[np.floating],
     features: NDArray[np.floating] | None,
-    trust: FittedTrust,
+    artifact: Artifact,
     reference: ReferenceFeatures | None,
 ) -> Predictions:
     """Outputs of a network, whichever engine ran it, to predictions.
 
     Args:
-        logits: (n, classes).
+        logits: (n, k).
         features: input of the head, (n, d); None where no novelty is wanted.
-        trust: the model's temperature.
+        artifact: of the model: its task and temperature.
         reference: features of training samples; None without novelty detection.
     """
     novelty = None if reference is None or features is None else reference.score(features)
-    return Predictions(task_of("auto").postprocess(logits, trust.temperature.value), novelty)
+    scaled = np.asarray(logits, dtype=np.float64) / artifact.trust.temperature.value
+    return Predictions(find_task(artifact.task).postprocess(scaled), novelty)
 
 
 class BasePredictor:
@@ -87,7 +87,7 @@ class BasePredictor:
         """Predict preprocessed samples."""
         if rows:
             return self._run(np.stack(rows))
-        return Predictions(np.empty((0, len(self.classes))), None if self.reference is None else np.empty(0))
+        return Predictions(np.empty((0, len(self.artifact.outputs))), None if self.reference is None else np.empty(0))
 
     def abstains(self, probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Probabilities (n, classes) -> whether the highest is under the model's threshold, (n,)."""
@@ -123,14 +123,14 @@ class Predictor(BasePredictor):
         return cls(artifact, network.eval(), read_reference(folder, artifact.trust.novelty))
 
     def predict(self, images: Iterable[StoredFile | bytes], batch_size: int = 64) -> NDArray[np.float64]:
-        """Files or bytes of samples -> probabilities (n, classes), in batches."""
-        rows, batch = [np.empty((0, len(self.classes)))], []
+        """Files or bytes of samples -> outputs (n, k), in batches."""
+        rows, batch = [np.empty((0, len(self.artifact.outputs)))], []
         for image in images:
             batch.append(self.preprocess(image))
             if len(batch) == batch_size:
-                rows.append(self.predict_batch(batch).probabilities)
+                rows.append(self.predict_batch(batch).outputs)
                 batch = []
-        rows.append(self.predict_batch(batch).probabilities)
+        rows.append(self.predict_batch(batch).outputs)
         return np.concatenate(rows)
 
     def _run(self, rows: NDArray[Any]) -> Predictions:
@@ -141,7 +141,7 @@ class Predictor(BasePredictor):
             features = None if self.reference is None else self.network.features(inputs)
             logits = self.network(inputs) if features is None else self.network.head(features)
         return to_predictions(
-            _numpy(logits), None if features is None else _numpy(features), self.artifact.trust, self.reference
+            _numpy(logits), None if features is None else _numpy(features), self.artifact, self.reference
         )
 
 

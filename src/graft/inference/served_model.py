@@ -54,4 +54,4 @@ class ServedModel(BasePredictor):
 
     def _run(self, rows: NDArray[Any]) -> Predictions:
         logits, features = self.engine.run(rows)
-        return to_predictions(logits, features, self.artifact.trust, self.reference)
+        return to_predictions(logits, features, self.artifact, self.reference)

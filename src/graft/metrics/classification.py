@@ -14,7 +14,7 @@ import numpy as np
 
 from graft.core.errors import DataError
 from graft.metrics.outcomes import CALIBRATION_BINS, Outcomes, bin_of
-from graft.metrics.table import Metric, MetricTable, Score
+from graft.metrics.table import Metric, MetricTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,14 +53,6 @@ def check_probabilities(
             where=f"image {first}" if names is None else names[first],
             remedy="train the model again; its outputs are not finite or are not normalised",
         )
-
-
-def score_all(
-    labels: NDArray[np.intp], probabilities: NDArray[np.float64], names: Sequence[str] | None = None
-) -> dict[str, Score]:
-    """Every metric of the table, by name, in the table's order. Raises DataError (see check_probabilities)."""
-    check_probabilities(labels, probabilities, names)
-    return {name: METRICS.score(name, labels, probabilities) for name in METRICS}
 
 
 def _calibration_error(found: Outcomes) -> Floats:
@@ -170,45 +162,57 @@ METRICS: MetricTable[Outcomes] = MetricTable(
         "accuracy",
         lambda found: found.correct.sum(axis=0) / found.images,
         "share of test images named rightly (weighted recall)",
+        unit="share",
+        is_criterion=True,
     ),
     Metric(
         "macro_f1",
         lambda found: _over_classes(_f1(found), _present(found)),
         "mean of the classes' F1: rare classes weigh as much",
+        unit="share",
+        is_criterion=True,
     ),
     Metric(
         "balanced_accuracy",
         lambda found: _over_classes(found.correct / np.maximum(found.true, 1), _present(found)),
         "mean of the classes' recall (macro recall)",
+        unit="share",
+        is_criterion=True,
     ),
     Metric(
         "weighted_f1",
         lambda found: _over_classes(_f1(found), found.true),
         "mean of the classes' F1, weighted by their images",
+        unit="share",
     ),
     Metric(
         "macro_precision",
         lambda found: _precision(found, _present(found)),
         "mean of the classes' precision: share of the images given a name that are of that class",
         needs=_every_class_named,
+        unit="share",
     ),
     Metric(
         "weighted_precision",
         lambda found: _precision(found, found.true),
         "mean of the classes' precision, weighted by their images",
         needs=_every_class_named,
+        unit="share",
     ),
     Metric(
         "roc_auc",
         lambda found: _mean_area(found.areas[0]),
         "chance that an image of a class gets more of its probability than one of the rest, mean over classes",
         needs=_two_labels,
+        unit="area",
+        is_criterion=True,
     ),
     Metric(
         "average_precision",
         lambda found: _mean_area(found.areas[1]),
         "area under precision against recall, mean over classes, each against the rest",
         needs=_two_labels,
+        unit="area",
     ),
     Metric(
         "log_loss",
@@ -218,6 +222,9 @@ METRICS: MetricTable[Outcomes] = MetricTable(
         0,
         math.inf,
         needs=_two_columns,
+        unit="nats",
+        is_criterion=True,
+        needs_probabilities=True,
     ),
     Metric("brier", _brier, "mean squared distance of the probabilities from the truth", "lower", 0, 2),
     Metric(
@@ -229,6 +236,6 @@ METRICS: MetricTable[Outcomes] = MetricTable(
     ),
     Metric("kappa", _kappa, "Cohen's kappa: agreement beyond chance", low=-1, needs=_two_labels),
     Metric("matthews", _matthews, "Matthews correlation of truth and prediction", low=-1, needs=_two_of_both),
-    Metric("top_3", _top(3), "right class among the three most likely", needs=_more_classes_than(3)),
-    Metric("top_5", _top(5), "right class among the five most likely", needs=_more_classes_than(5)),
+    Metric("top_3", _top(3), "right class among the three most likely", needs=_more_classes_than(3), unit="share"),
+    Metric("top_5", _top(5), "right class among the five most likely", needs=_more_classes_than(5), unit="share"),
 )

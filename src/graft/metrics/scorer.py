@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from graft.core.errors import ConfigError
+from graft.core.errors import ConfigError, did_you_mean
 from graft.metrics.classification import METRICS
 from graft.metrics.formatting import metric_name, percent
 from graft.metrics.table import Metric, MetricTable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-# What `metric` in params.yaml may name that cannot be computed from scores which are no probabilities.
-_OF_PROBABILITIES = frozenset({"log_loss"})
-_SHARES = frozenset({"accuracy", "balanced_accuracy", "macro_f1"})
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class Scorer:
     @property
     def needs_probabilities(self) -> bool:
         """Whether scores that only rank the classes are not enough."""
-        return self.metric.name in _OF_PROBABILITIES
+        return self.metric.needs_probabilities
 
     def __call__(self, labels: NDArray[np.intp], scores: NDArray[np.float64]) -> float:
         """The score of labels (n) and class scores (n, k), the greater the better.
@@ -67,15 +63,15 @@ class Scorer:
 
     def figure(self, score: float, error: float | None = None) -> str:
         """``93.1% ± 1.2``, or ``0.312 ± 0.021`` for what is no share of images."""
-        is_share = self.metric.name in _SHARES
+        is_share = self.metric.unit == "share"
         value = percent(score) if is_share else f"{self.shown(score):.3f}"
         return value if error is None else f"{value} ± {100 * error:.1f}" if is_share else f"{value} ± {error:.3f}"
 
     def gap(self, difference: float, sign: Literal["", "+"] = "") -> str:
         """A difference of two scores with its unit: ``1.2 points``, ``0.012 nats``."""
-        if self.needs_probabilities:
-            return f"{difference:{sign}.3f} nats"
-        return f"{100 * difference:{sign}.1f} points"
+        if self.metric.unit in ("share", "area"):
+            return f"{100 * difference:{sign}.1f} points"
+        return f"{difference:{sign}.3f} {self.metric.unit}".rstrip()
 
     @property
     def worst(self) -> float:
@@ -87,9 +83,16 @@ class Scorer:
         return 0.0 - value if self.metric.better == "lower" else value
 
 
-def scorer(name: str) -> Scorer:
-    """The scorer of the metric called ``name``, a key of :data:`graft.metrics.classification.METRICS`."""
-    return Scorer(METRICS[name])
+def scorer(name: str, table: MetricTable[Any] = METRICS) -> Scorer:
+    """The scorer of the metric that ``metric`` in params.yaml names.
+
+    Raises:
+        ConfigError: the task has no such metric, or it cannot be chosen by.
+    """
+    if name not in table.criteria:
+        remedy = did_you_mean(name, table.criteria)
+        raise ConfigError(f"candidates cannot be chosen by {name!r}", where="metric", remedy=remedy)
+    return Scorer(table[name], table)
 
 
 ACCURACY = scorer("accuracy")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+Unit = Literal["share", "area", "nats", ""]
 # What a metric sees: targets, outputs and how often each resample holds each sample. Each task has its own.
 Outcomes = TypeVar("Outcomes")
 
@@ -40,6 +41,9 @@ class Metric(Generic[Outcomes]):
         high: greatest possible value, may be infinite.
         needs: outcomes -> why it is undefined, or None.
         biased: it is greater on a resample than on what that was drawn from (see ``percentile``).
+        unit: a share is read in percent, and differences of shares and areas in points.
+        is_criterion: whether ``metric`` in params.yaml may name it.
+        needs_probabilities: whether outputs that only rank are not enough.
     """
 
     name: str
@@ -50,6 +54,9 @@ class Metric(Generic[Outcomes]):
     high: float = 1.0
     needs: Callable[[Outcomes], str | None] = lambda _: None
     biased: bool = False
+    unit: Unit = ""
+    is_criterion: bool = False
+    needs_probabilities: bool = False
 
 
 class MetricTable(Generic[Outcomes]):
@@ -74,6 +81,11 @@ class MetricTable(Generic[Outcomes]):
     def __getitem__(self, name: str) -> Metric[Outcomes]:
         return self.rows[name]
 
+    @property
+    def criteria(self) -> tuple[str, ...]:
+        """What ``metric`` in params.yaml may name."""
+        return tuple(name for name, row in self.rows.items() if row.is_criterion)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
 
@@ -82,6 +94,10 @@ class MetricTable(Generic[Outcomes]):
         outcomes, metric = self.outcomes(targets, outputs, None), self.rows[name]
         reason = "there are no test images" if len(targets) == 0 else metric.needs(outcomes)
         return Score(None, reason) if reason else Score(float(metric.function(outcomes)[0]))
+
+    def scores(self, targets: Any, outputs: Any) -> dict[str, Score]:
+        """Every figure by name, in the table's order."""
+        return {name: self.score(name, targets, outputs) for name in self.rows}
 
     def resampled(self, targets: Any, outputs: Any, resampling: Resampling, names: Sequence[str]) -> dict[str, Floats]:
         """Each of ``names`` in every resample, (samples,); NaN where a resample does not have it."""

@@ -25,8 +25,8 @@ _SLACK = 100
 _TIMEOUT_SECONDS = 30.0  # for another process that writes
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS predictions (
-    id TEXT PRIMARY KEY, at REAL NOT NULL, model TEXT NOT NULL, label TEXT NOT NULL, confidence REAL NOT NULL,
-    unsure INTEGER NOT NULL, novelty REAL, stats TEXT NOT NULL
+    id TEXT PRIMARY KEY, at REAL NOT NULL, model TEXT NOT NULL, label TEXT, confidence REAL,
+    unsure INTEGER, novelty REAL, stats TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS predictions_at ON predictions (at);
 CREATE TABLE IF NOT EXISTS feedback (id TEXT PRIMARY KEY, at REAL NOT NULL, label TEXT NOT NULL);
@@ -41,7 +41,7 @@ class PredictionRecord:
         id: its id in the response, which feedback names.
         at: when, in seconds since 1970 (UTC).
         model: version of the model.
-        label: the predicted class.
+        label: the predicted class; None where the task has no classes, and so are the next two.
         confidence: its calibrated probability.
         unsure: whether the confidence is under the model's threshold.
         novelty: how unlike the training samples it is, over 1 unlike; None where the model has no novelty detection.
@@ -52,9 +52,9 @@ class PredictionRecord:
     id: str
     at: float
     model: str
-    label: str
-    confidence: float
-    unsure: bool
+    label: str | None
+    confidence: float | None
+    unsure: bool | None
     novelty: float | None
     stats: Mapping[str, float]
 

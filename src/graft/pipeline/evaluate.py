@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from graft.core.config import deciding
@@ -39,7 +40,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.core.files import atomic_dir, sha256, write_csv, write_text
     from graft.evaluation.compare.production import find_production_model, in_words
     from graft.evaluation.cost import RUNS, measure_cost, measure_footprint
-    from graft.evaluation.evaluation import evaluate, write_tables
+    from graft.evaluation.evaluation import ClassifierEvaluation, evaluate, write_tables
     from graft.evaluation.explain.label_issues import label_issues_table
     from graft.evaluation.held_out import read_held_out
     from graft.evaluation.model_metrics import resampling_of
@@ -48,12 +49,16 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.reporting.figures.plots import write_figures
     from graft.reporting.html import render_html
     from graft.reporting.model_card import render_model_card
+    from graft.tasks.registry import find_task
 
     make_deterministic(params.compute.threads)
     model = Predictor.load(workspace.finetuned)
-    held_out = read_held_out(workspace.splits, model.classes)
-    splits = sha256(workspace.splits)
-    production = find_production_model(workspace.production_model, workspace.finetuned, model.classes, splits)
+    task = find_task(model.artifact.task)
+    held_out = read_held_out(workspace.splits, model.classes, task)
+    production = None
+    if task.categorical:
+        splits = sha256(workspace.splits)
+        production = find_production_model(workspace.production_model, workspace.finetuned, model.classes, splits)
     said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, production)
     raw = open_folder(workspace.raw)
     images = [raw / path for path in held_out.paths[:RUNS]]
@@ -64,17 +69,21 @@ def run(params: Params, workspace: Workspace) -> None:
     page, model_card = render_html(context), render_model_card(context)
     with atomic_dir(workspace.evaluation) as folder:
         write_tables(found, folder)
-        write_csv(folder / "slices.csv", slices_table(context.slices))
-        write_csv(folder / "suspects.csv", label_issues_table(context.suspects))
+        if task.categorical:
+            write_csv(folder / "slices.csv", slices_table(context.slices))
+            write_csv(folder / "suspects.csv", label_issues_table(context.suspects))
         write_figures(context.figures, folder)
         write_text(folder / "report.html", page)
         write_text(folder / "model_card.md", model_card)
-    print(f"evaluate: accuracy {found.scores['accuracy'].value:.4f} on {len(held_out.labels)} test images")
-    if found.majority is not None and (warning := found.majority.in_words()) is not None:
-        print(f"evaluate: {warning}")
-    if found.production is not None:
-        print(f"evaluate: {in_words(found.production)}")
-    print(f"evaluate: transfer {found.transfer.verdict}; report: {workspace.evaluation / 'report.html'}")
+    name, score = next(iter(found.scores.items()))
+    print(f"evaluate: {name} {score.value:.4f} on {len(held_out.labels)} test images")
+    if isinstance(found, ClassifierEvaluation):
+        if found.majority is not None and (warning := found.majority.in_words()) is not None:
+            print(f"evaluate: {warning}")
+        if found.production is not None:
+            print(f"evaluate: {in_words(found.production)}")
+        print(f"evaluate: transfer {found.transfer.verdict}")
+    print(f"evaluate: report: {workspace.evaluation / 'report.html'}")
 
 
 def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str, Predictor]:
@@ -115,7 +124,7 @@ def predict_all(
     if production is not None and production.model is not None:
         asked[PRODUCTION] = production.model
     answers = answers_of(asked, images, held_out.classes)
-    said = {name: answer.probabilities for name, answer in answers.items()}
+    said = {name: answer.outputs for name, answer in answers.items()}
     pairs = {count: _pair(count) for count in params.train.label_counts if _pair(count)[0] in said}
     return Probabilities(
         model=said[MODEL],
@@ -153,18 +162,15 @@ def why_no_control(params: Params, model: Predictor) -> str:
 
 
 def report_context(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> ReportContext:
-    """What other stages left, the pictures of the worst mistakes, slices and doubted labels."""
+    """What other stages left, and of a classifier the pictures of the worst mistakes, slices and doubted labels."""
+    from graft.evaluation.evaluation import ClassifierEvaluation
     from graft.evaluation.explain.label_issues import find_issues, read_out_of_fold
     from graft.modalities.registry import find_modality
     from graft.reporting.context import ReportContext, pictures
     from graft.reporting.figures.gallery import show_label_issues, show_mistakes
     from graft.reporting.sections.leaderboard import read_agreement, read_leaderboard
-    from graft.tasks.registry import task_of
 
-    raw = open_folder(workspace.raw)
-    mistakes, saliency = show_mistakes(model, raw, found.held_out, found.probabilities)
-    suspects = find_issues(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
-    return ReportContext(
+    context = ReportContext(
         evaluation=found,
         artifact=model.artifact,
         # Packaging comes later: its settings call no report into question, and one that shows them could be stale.
@@ -174,12 +180,19 @@ def report_context(params: Params, workspace: Workspace, model: Predictor, found
         selection=pictures(workspace.selection),
         training=pictures(workspace.training),
         excluded=left_out(workspace),
+    )
+    if not isinstance(found, ClassifierEvaluation):
+        return context
+    raw = open_folder(workspace.raw)
+    mistakes, saliency = show_mistakes(model, raw, found.held_out, found.outputs)
+    suspects = find_issues(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
+    return replace(
+        context,
         mistakes=mistakes,
         saliency=saliency,
         slices=slices_of(params, workspace, found),
         suspects=suspects,
         label_issue_pictures=show_label_issues(raw, suspects.found[:MOST_DOUBTED], find_modality(params.data.modality)),
-        task=task_of(params.data.task),
     )
 
 
@@ -195,7 +208,7 @@ def slices_of(params: Params, workspace: Workspace, found: Evaluation) -> tuple[
     held_out = found.held_out
     facts = pd.read_parquet(workspace.manifest).set_index("path", drop=False).reindex(list(held_out.paths))
     features = find_modality(params.data.modality).slice_features
-    return slices(facts, found.probabilities.argmax(axis=1) == held_out.labels, held_out.units, features)
+    return slices(facts, found.outputs.argmax(axis=1) == held_out.labels, held_out.units, features)
 
 
 def left_out(workspace: Workspace) -> int | None:

@@ -71,11 +71,13 @@ def train_all(fabric: Fabric, job: Finetuning, workspace: Workspace) -> None:
 
 def fit_calibration(job: Finetuning, trained: Trained) -> CalibrationFit:
     """How far the winner's answers are to be trusted: see :func:`graft.calibration.fit.fit_calibration`."""
-    from graft.calibration.fit import OutOfFoldLogits, SeenFeatures, fit_calibration
+    from graft.calibration.fit import NOT_FITTED, OutOfFoldLogits, SeenFeatures, fit_calibration
     from graft.calibration.novelty import MOST_IMAGES, chosen_rows, features_of
 
     trainer, strategy = job.trainer, job.choice.strategy
     data = trainer.data
+    if not data.task.categorical:
+        return NOT_FITTED
     assert data.groups is not None, "the table of splits has the group of every image"
     kept = chosen_rows(data.labels, MOST_IMAGES, trainer.seed)
     features = features_of(trained.network, trainer.start(strategy).preprocessing, trainer.images(strategy)[kept])

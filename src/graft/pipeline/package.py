@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from typing import Any
 from graft.core.determinism import derive_seed, make_deterministic
 from graft.core.errors import GateError
 from graft.core.packed_files import StoredFile, open_folder
-from graft.core.settings import Params
+from graft.core.settings import Gate, Params
 from graft.core.workspace import Workspace
 from graft.inference.artifact import ARTIFACT_FILE, read_artifact
 from graft.inference.package import PackagedModel, version_of, write_package
 from graft.pipeline.execution.runner import run_stage
 from graft.registry.gate import Taken, check_gate, choose_model, read_metrics, refusal, write_verdict
 from graft.registry.provenance import origin_of
+from graft.tasks.registry import find_task
 
 # Images on which ONNX Runtime is compared with torch.
 _MOST_COMPARED = 500
@@ -38,7 +40,7 @@ def run(params: Params, workspace: Workspace) -> None:
     path = workspace.evaluation / "metrics.json"
     taken, metrics = choose_model(read_metrics(path), where=path)
     model = workspace.scratch_control if taken == "control" else workspace.finetuned
-    checks = check_gate(params.package.gate, metrics, other_production_version(workspace, model))
+    checks = check_gate(gate_of(params), metrics, other_production_version(workspace, model))
     experiment, refused = os.environ.get(EXPERIMENT, ""), refusal(checks)
     if (model / ARTIFACT_FILE).exists():
         write_verdict(checks, version_of(model), workspace.gate)
@@ -66,6 +68,12 @@ def run(params: Params, workspace: Workspace) -> None:
     print(describe_choice(taken, metrics))
     print(f"packaged {package.tag}: {len(checks)} of {len(checks)} conditions of the gate passed")
     print(describe_engine(package))
+
+
+def gate_of(params: Params) -> Gate:
+    """The conditions, without those on comparisons that only tasks with classes have."""
+    gate = params.package.gate
+    return gate if find_task(params.data.task).categorical else replace(gate, beat_majority=False, max_drop=None)
 
 
 def describe_choice(taken: Taken, metrics: Mapping[str, Any]) -> str:

@@ -34,20 +34,23 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.selection.report.names import name_of
     from graft.selection.selection import run_selection
     from graft.selection.similarity import SIMILARITY_FILE, similarity_of
+    from graft.tasks.registry import find_task
 
     params = with_augmentation(with_candidates(params, workspace.augmentation), workspace.augmentation)
     store = ArrayCache(workspace.cache, params.compute.cache_gb)
-    given = selection_inputs(train_set(workspace), params, workspace.source_models, store)
+    given = selection_inputs(train_set(workspace, find_task(params.data.task)), params, workspace.source_models, store)
     with mapper_for(params.compute) as mapper:
         contest = run_selection(given, say, mapper)
     winner = contest.winner
     say(f"chosen: {name_of(winner)}, cut after block {winner.probe.depth} of {winner.blocks - 1}")
-    like = similarity_of(winner, given)
-    say(like["says"])
+    like = similarity_of(winner, given) if given.data.task.categorical else None
+    if like is not None:
+        say(like["says"])
     with atomic_dir(workspace.selection) as folder:
         weights = weights_digest(winner.candidate, given.settings.weights)
-        write(contest, given.data, folder, weights, given.settings.criterion)
-        write_json(folder / SIMILARITY_FILE, like)
+        write(contest, given.data, folder, weights, given.criterion)
+        if like is not None:
+            write_json(folder / SIMILARITY_FILE, like)
 
 
 def say(line: str) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from graft.metrics.scorer import Scorer
     from graft.parallel.mapper import Mapper
     from graft.selection.candidate_training import CandidateTrainer
     from graft.selection.inputs import TrainSet
@@ -40,11 +41,10 @@ def run(params: Params, workspace: Workspace) -> None:
         TrainingError: the current settings cannot be trained.
     """
     from graft.core.determinism import make_deterministic
-    from graft.metrics.scorer import scorer
     from graft.parallel.factory import mapper_for
     from graft.tuning.outcome import choose_best
 
-    by = scorer(params.metric)
+    by = scorer_of(params)
     if not params.tune.trials:
         write(choose_best([], by), params, workspace)
         return
@@ -60,12 +60,19 @@ def run(params: Params, workspace: Workspace) -> None:
     write(outcome, params, workspace, logits, trainer.data)
 
 
+def scorer_of(params: Params) -> Scorer:
+    """The metric that settings are chosen by."""
+    from graft.metrics.scorer import scorer
+    from graft.tasks.registry import find_task
+
+    return scorer(params.metric, find_task(params.data.task).metrics)
+
+
 def make_trials(winner: Winner, trainer: CandidateTrainer, params: Params, mapper: Mapper) -> Trials:
     """What the settings of a search are tried by."""
-    from graft.metrics.scorer import scorer
     from graft.tuning.trials import Trials
 
-    return Trials(trainer, searched_strategy(winner, params), scorer(params.metric), mapper)
+    return Trials(trainer, searched_strategy(winner, params), scorer_of(params), mapper)
 
 
 def make_search(winner: Winner, trainer: CandidateTrainer, params: Params, workspace: Workspace) -> Search:
@@ -73,7 +80,6 @@ def make_search(winner: Winner, trainer: CandidateTrainer, params: Params, works
     from graft.augmentation.policy_config import parse_policies
     from graft.features.keys import key_of
     from graft.inference.pretrained import weights_digest
-    from graft.metrics.scorer import scorer
     from graft.training.checkpoint import training_code_version
     from graft.tuning.search import Search
     from graft.tuning.space import search_space
@@ -90,7 +96,7 @@ def make_search(winner: Winner, trainer: CandidateTrainer, params: Params, works
     decided = (asked, params.metric, trainer.settings, augmentation, params.seed, model, shown)
     key = key_of(*map(str, decided), training_code_version())[:32]
     storage = workspace.checkpoints / f"tune-{key}.db"
-    worst = scorer(params.metric).worst
+    worst = scorer_of(params).worst
     return Search(space, space.defaults(trainer.settings), params.tune, params.seed, storage, worst)
 
 
@@ -118,12 +124,11 @@ def write(
     data: TrainSet | None = None,
 ) -> None:
     """Everything that reports/tuning holds; ``logits`` (n, classes) of ``data`` are the best settings'."""
-    from graft.metrics.scorer import scorer
     from graft.selection.out_of_fold import FILE, out_of_fold_table
     from graft.tuning.outcome import importances, plot_trials, trials_table
 
     print(f"tune: {outcome.reason}")
-    by = scorer(params.metric)
+    by = scorer_of(params)
     with atomic_dir(workspace.tuning) as folder:
         write_json(folder / BEST, outcome.as_json())
         if logits is not None and data is not None:

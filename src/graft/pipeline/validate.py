@@ -17,6 +17,7 @@ from graft.data.validation.suite import Reference, not_checked, severities, vali
 from graft.inference.artifact import ARTIFACT_FILE, read_artifact
 from graft.modalities.registry import find_modality
 from graft.pipeline.execution.runner import run_stage
+from graft.tasks.registry import find_task
 
 
 def run(params: Params, workspace: Workspace) -> None:
@@ -38,7 +39,7 @@ def run(params: Params, workspace: Workspace) -> None:
     raw = open_folder(workspace.raw)
     files = [raw / path for path in table["path"]]
     manifest = build_manifest(table, files, modality, cache=StatsCache(workspace.cache))
-    data = summarise_data(manifest, modality)
+    data = summarise_data(manifest, modality, find_task(params.data.task))
     # The model is made from this stage's data, so it cannot be a dependency in dvc.yaml: that would be a cycle. It need
     # not be: a new model does not make a finding about the same data less true, and new data runs this stage anyway.
     classes, trouble = classes_in_use(workspace)
@@ -64,9 +65,9 @@ def run(params: Params, workspace: Workspace) -> None:
 
 
 def classes_in_use(workspace: Workspace) -> tuple[tuple[str, ...] | None, str | None]:
-    """The classes of the packaged model, or None where there is none to compare with; and what is wrong with it."""
+    """The packaged model's classes, None where there are none to compare with; and what is wrong with it."""
     try:
-        return read_artifact(workspace.packaged).classes, None
+        return read_artifact(workspace.packaged).classes or None, None
     except WeightsError as error:
         return None, error.what if (workspace.packaged / ARTIFACT_FILE).exists() else None
 

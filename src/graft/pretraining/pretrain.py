@@ -16,10 +16,11 @@ from graft.core.errors import TrainingError
 from graft.core.settings import Pretrain
 from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import Network
+from graft.tasks.registry import CLASSIFICATION
 from graft.training.divergence import DivergedError
 from graft.training.inputs import Augmented
 from graft.training.logits import logits_of
-from graft.training.objectives.cross_entropy import CrossEntropy
+from graft.training.objectives.supervised import Supervised
 from graft.training.trainer import StageData, Trainer, epoch_order
 
 if TYPE_CHECKING:
@@ -82,9 +83,10 @@ def pretrain(
     inputs = Augmented(
         data.images.numpy(), rows, policy or Policy(), preprocessing, nn.Identity(), seed, fabric.device, classes
     )
-    trainer, shown = Trainer(fabric, CrossEntropy(label_smoothing=SMOOTHING)), StageData(inputs, data.labels)
+    trainer = Trainer(fabric, Supervised(CLASSIFICATION, label_smoothing=SMOOTHING))
+    shown, dropout = StageData(inputs, data.labels), derive_seed(seed, "dropout")
     try:
-        curve = trainer.fit(network, optimizer, scheduler, shown, order, derive_seed(seed, "dropout"), "pretraining")
+        curve = trainer.fit(network, optimizer, scheduler, shown, order, dropout, "pretraining")
     except DivergedError as error:
         raise _diverged(error.what) from None
     network.cpu().eval()

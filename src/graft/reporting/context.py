@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graft.evaluation.evaluation import ClassifierEvaluation, Evaluation
 from graft.evaluation.explain.label_issues import NOT_JUDGED, LabelIssues
 from graft.reporting.blocks import EmbeddedImage, GalleryItem
 from graft.reporting.figures.plots import draw_all
-from graft.tasks.registry import task_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from graft.evaluation.evaluation import Evaluation
     from graft.evaluation.slices import Slice
     from graft.inference.artifact import Artifact
-    from graft.tasks.base import Task
 
 _KINDS = {".svg": "image/svg+xml", ".png": "image/png"}
 _CAPTIONS = {
@@ -47,7 +45,6 @@ class ReportContext:
         slices: accuracy on parts of the test images, weak ones first.
         suspects: training images whose label is doubted.
         label_issue_pictures: those that are shown.
-        task: which sections there are.
         excluded: images that were ingested but left out of the splits; None where that is not known.
     """
 
@@ -64,12 +61,17 @@ class ReportContext:
     suspects: LabelIssues = NOT_JUDGED
     label_issue_pictures: Sequence[GalleryItem] = ()
     agreement: Sequence[str] = ()
-    task: Task[Any] = field(default_factory=lambda: task_of("auto"))
+
+    @property
+    def classifier(self) -> ClassifierEvaluation:
+        """The evaluation, for sections of tasks with classes."""
+        assert isinstance(self.evaluation, ClassifierEvaluation), "the task has no such section"
+        return self.evaluation
 
     @cached_property
     def figures(self) -> Mapping[str, str]:
-        """The evaluation's figures by name, as SVG (:func:`graft.reporting.figures.plots.draw_all`)."""
-        return draw_all(self.evaluation)
+        """A classifier's figures by name, as SVG (:func:`graft.reporting.figures.plots.draw_all`)."""
+        return draw_all(self.evaluation) if isinstance(self.evaluation, ClassifierEvaluation) else {}
 
 
 def pictures(folder: Path) -> tuple[EmbeddedImage, ...]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.special import softmax
 
 from graft.augmentation.policies import build_policy
 from graft.augmentation.policy_config import parse_policies
@@ -59,13 +58,13 @@ class Start:
     preprocessing: Preprocessor
     weights: WeightsContext
 
-    def network(self, depth: int, classes: int) -> Network:
-        """The network with its weights, cut after block ``depth``, with a head for so many classes.
+    def network(self, depth: int, outputs: int) -> Network:
+        """The network with its weights, cut after block ``depth``, with a head of so many outputs.
 
         Raises:
             WeightsError: the weights cannot be had.
         """
-        return cut(load_pretrained(self.candidate, self.weights).network, depth, classes)
+        return cut(load_pretrained(self.candidate, self.weights).network, depth, outputs)
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ class CandidateTrainer:
         if members := STRATEGIES[strategy].members:
             return mean_of_weights([self.fit(own, rows, purpose, fabric, checkpoints, report) for own in members])
         fabric = fabric or fabric_for(self.device)
-        network = self.start(strategy).network(self.depth, len(self.data.classes))
+        network = self.start(strategy).network(self.depth, len(self.data.outputs))
         plan = STRATEGIES[strategy].plan(len(network.blocks), self.settings)
         task, mode = self._task(strategy, rows, fabric.device), None
         # Several devices are set to a precision for good when they are launched.
@@ -157,7 +156,7 @@ class CandidateTrainer:
             geometry = dataclasses.replace(preprocessing.geometry.enlarged(policy.enlargement), crop=1.0)
             larger = decoded(images, geometry, self.store)
         extractor = extractor_for(images, preprocessing, self.store, device)
-        return FineTuningData(extractor, self.data.labels, rows, policy, images.paths, larger)
+        return FineTuningData(extractor, self.data.labels, rows, policy, images.paths, larger, task=self.data.task)
 
     def images(self, strategy: str) -> NDArray[Any]:
         """The training samples as a strategy's loader reads them, (n, ...)."""
@@ -187,15 +186,10 @@ class CandidateTrainer:
 
     def score(self, trained: Trained, strategy: str, rows: Rows, scorer: Scorer) -> float:
         """How well a network does on the images ``rows``, the greater the better."""
-        return score_of(self.logits(trained, strategy, rows), self.data.labels[rows], scorer)
-
-
-def score_of(logits: NDArray[np.float32], labels: NDArray[np.int64], scorer: Scorer) -> float:
-    """The score of logits (m, classes) against labels (m), the greater the better."""
-    return scorer(labels, softmax(logits.astype(np.float64), axis=1))
+        return self.data.score(self.logits(trained, strategy, rows), rows, scorer)
 
 
 def score_by_fold(logits: NDArray[np.float32], data: TrainSet, scorer: Scorer) -> tuple[float, ...]:
     """The score of out-of-fold logits (n, classes) on each fold."""
     folds = [data.folds == fold for fold in np.unique(data.folds)]
-    return tuple(score_of(logits[fold], data.labels[fold], scorer) for fold in folds)
+    return tuple(data.score(logits[fold], fold, scorer) for fold in folds)

@@ -46,8 +46,8 @@ class CandidateResult:
         trained: for each strategy that was tried its score per fold, by ``metric``; empty where it was no finalist.
         delivers: the strategy that it is trained by if it wins; None where it was no finalist.
         whole: cost of the network if it were not cut.
-        knn: leave-one-out accuracy of k nearest neighbours at that depth.
-        logme: log evidence per image in nats at that depth.
+        knn: leave-one-out accuracy of k nearest neighbours at that depth; None where a target is no class.
+        logme: log evidence per image in nats at that depth; None likewise.
         published: top-1 accuracy on ImageNet that the weights' publisher states, or None.
         measured: time and memory as it would be served, None until that is measured.
         excess: limits that it does not keep; such a candidate cannot win.
@@ -137,7 +137,8 @@ def probe_candidate(candidate: Candidate, given: SelectionInputs) -> CandidateRe
     best, probe = best_probe(probes)
     depths, last = features[best], len(features[best]) - 1
     sample = found.preprocessing.collate(found.preprocessing.loader.random_rows(1))
-    costs = costs_by_depth(found.network.cpu(), sample, len(data.classes))
+    costs = costs_by_depth(found.network.cpu(), sample, len(data.outputs))
+    categorical = data.task.categorical
     return CandidateResult(
         candidate,
         tried[best],
@@ -145,8 +146,8 @@ def probe_candidate(candidate: Candidate, given: SelectionInputs) -> CandidateRe
         probe,
         costs[probe.depth],
         whole=costs[last],
-        knn=knn_accuracy(depths[probe.depth], data.labels, data.groups),
-        logme=logme(depths[probe.depth], data.labels),
+        knn=knn_accuracy(depths[probe.depth], data.labels, data.groups) if categorical else None,
+        logme=logme(depths[probe.depth], data.labels) if categorical else None,
         fits={one.variant or "": found.mean for one, found in zip(tried, probes, strict=True)},
         published=published_accuracy(candidate),
         seconds=time.perf_counter() - begun,
@@ -164,8 +165,8 @@ def _probe(
 
 
 def task_network(candidate: Candidate, depth: int, given: SelectionInputs) -> Network:
-    """The candidate's network with its weights, cut after block ``depth``, with a head for the task's classes."""
-    return cut(load_pretrained(candidate, given.settings.weights).network, depth, len(given.data.classes))
+    """The candidate's network with its weights, cut after block ``depth``, with a head for the task's outputs."""
+    return cut(load_pretrained(candidate, given.settings.weights).network, depth, len(given.data.outputs))
 
 
 @dataclass(frozen=True)
@@ -185,19 +186,16 @@ class FoldOutputs:
 
 def with_scores(result: CandidateResult, parts: Sequence[FoldOutputs], given: SelectionInputs) -> CandidateResult:
     """The result with what came of training it in all folds, in whatever parts that was done."""
-    from scipy.special import softmax
-
-    data, by = given.data, given.settings.criterion
+    data, by = given.data, given.criterion
     scores: dict[str, dict[int, float]] = {}
     logits: dict[str, NDArray[np.float32]] = {}
     for part in parts:
         for strategy, by_fold in part.logits.items():
-            said = logits.setdefault(strategy, np.zeros((len(data.labels), len(data.classes)), np.float32))
+            said = logits.setdefault(strategy, np.zeros((len(data.labels), len(data.outputs)), np.float32))
             for fold, values in zip(part.folds, by_fold, strict=True):
                 test = data.folds == fold
                 said[test] = values
-                probabilities = softmax(values.astype(np.float64), axis=1)
-                scores.setdefault(strategy, {})[fold] = by.scorer(data.labels[test], probabilities)
+                scores.setdefault(strategy, {})[fold] = data.score(values, test, by.scorer)
     order = [int(fold) for fold in np.unique(data.folds)]
     ordered = {strategy: tuple(found[fold] for fold in order) for strategy, found in scores.items()}
     seconds = result.seconds + sum(part.seconds for part in parts)

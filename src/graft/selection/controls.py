@@ -59,12 +59,14 @@ class ControlInputs:
     @property
     def scorer(self) -> Scorer:
         """The metric that all are scored by."""
-        return self.inputs.settings.criterion.scorer
+        return self.inputs.criterion.scorer
 
 
-def majority_class(given: ControlInputs) -> Control:
+def majority_class(given: ControlInputs) -> Control | None:
     """The classes' shares in the other folds for every image, and so the name of the most frequent one."""
     data = given.inputs.data
+    if not data.task.categorical:
+        return None
     labels, folds = data.labels, data.folds
     scores = []
     for fold in np.unique(folds):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import Augment, Candidate, DepthScaling, FitChoice, Select, Train
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
-from graft.metrics.scorer import scorer
+from graft.metrics.scorer import Scorer, scorer
 from graft.models.weights.locate import WeightsContext
-from graft.selection.probes.heads import head_name
 from graft.selection.probes.probe import LinearProbe
 from graft.selection.rule import Criterion
+from graft.tasks.base import LinearHead, Task
+from graft.tasks.registry import CLASSIFICATION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,28 +29,38 @@ class TrainSet:
 
     Attributes:
         images: the files.
-        labels: class indices (n).
+        labels: as the task encodes them (n): class indices, say.
         folds: (n).
-        classes: their names.
+        classes: their names; empty where the task has none.
         groups: (n), equal for images that must stay together, such as near duplicates; None: each by itself.
         facts: what the manifest says of them, a row per sample; None: nothing is known.
+        task: what is said of them.
     """
 
     images: ImageSet
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     folds: NDArray[np.int64]
     classes: tuple[str, ...]
     groups: NDArray[np.int64] | None = None
     facts: pd.DataFrame | None = field(default=None, compare=False, repr=False)
+    task: Task = CLASSIFICATION
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of a network's outputs."""
+        return self.task.outputs(self.classes)
+
+    def score(self, outputs: NDArray[np.float32], rows: NDArray[np.bool_], scorer: Scorer) -> float:
+        """The score of a network's outputs (m, k) for the images ``rows``, bool (n), the greater the better."""
+        return scorer(self.labels[rows], self.task.postprocess(outputs))
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, images: ImageSet, classes: tuple[str, ...]) -> TrainSet:
+    def of(cls, rows: pd.DataFrame, images: ImageSet, classes: tuple[str, ...], task: Task) -> TrainSet:
         """The training ``rows`` of the splits (label, fold, group) with their facts, in the order of ``images``."""
         # Copies: what pandas lends is not writable, which torch warns of.
-        places = {name: index for index, name in enumerate(classes)}
-        labels = np.array(rows["label"].map(places), dtype=np.int64)
+        labels = task.encode(rows["label"], classes)
         folds, groups = (rows[name].to_numpy("int64", copy=True) for name in ("fold", "group"))
-        return cls(images, labels, folds, classes, groups, rows)
+        return cls(images, labels, folds, classes, groups, rows, task)
 
 
 @dataclass(frozen=True)
@@ -79,11 +91,6 @@ class SelectionSettings:
     device: str
     seed: int
 
-    @property
-    def criterion(self) -> Criterion:
-        """The metric and the rule that candidates are chosen by."""
-        return Criterion(scorer(self.metric), self.select.rule)
-
 
 @dataclass(frozen=True)
 class SelectionInputs:
@@ -100,8 +107,33 @@ class SelectionInputs:
     store: ArrayCache
 
     @property
+    def criterion(self) -> Criterion:
+        """The metric and the rule that candidates are chosen by."""
+        return Criterion(scorer(self.settings.metric, self.data.task.metrics), self.settings.select.rule)
+
+    @property
     def linear_probe(self) -> LinearProbe:
-        """The linear probe on the training images."""
-        data, by = self.data, self.settings.criterion
-        head = head_name(self.settings.select.probe, self.settings.metric)
-        return LinearProbe(data.labels, data.folds, data.groups, self.settings.seed, head, by.scorer, by.rule)
+        """The linear probe on the training images.
+
+        Raises:
+            ConfigError: the task has no such head.
+        """
+        data, by = self.data, self.criterion
+        head = head_for(by.scorer, self.settings.select.probe, data.task)
+        outputs, seed = len(data.outputs), self.settings.seed
+        return LinearProbe(data.labels, data.folds, head, outputs, data.groups, seed, by.scorer, by.rule)
+
+
+def head_for(scorer: Scorer, probe: str, task: Task) -> LinearHead:
+    """The head that ``select.probe`` names, or one that gives probabilities where the metric needs them.
+
+    Raises:
+        ConfigError: the task has no such head.
+    """
+    if probe not in task.probes:
+        remedy = did_you_mean(probe, task.probes)
+        raise ConfigError(f"there is no linear head {probe!r}", where="select.probe", remedy=remedy)
+    named = task.probes[probe]
+    if named.gives_probabilities or not scorer.needs_probabilities:
+        return named
+    return next(head for head in task.probes.values() if head.gives_probabilities)

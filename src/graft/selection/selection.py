@@ -58,7 +58,7 @@ class _SelectionRun:
     @property
     def by(self) -> Criterion:
         """What is chosen by."""
-        return self.given.settings.criterion
+        return self.given.criterion
 
     def decode(self) -> None:
         """Open every image once for all sizes that the candidates want; one that cannot be built fails by itself."""
@@ -82,8 +82,7 @@ class _SelectionRun:
 
     def measure(self) -> None:
         """Time and weigh every candidate as it would be served, and hold that against the limits."""
-        classes = len(self.given.data.classes)
-        served = [_served(item, classes) for item in self.results]
+        served = [_served(item, len(self.given.data.outputs)) for item in self.results]
         measured = measure(served, device_for(self.given.settings.device), self.given.settings.seed)
         kept = []
         for item, found in zip(self.results, measured, strict=True):
@@ -153,12 +152,12 @@ def _told(result: CandidateResult, scorer: Scorer) -> str:
     return ", ".join(f"{NAMES[name]}: {scorer.said(float(np.mean(of)))}" for name, of in result.trained.items())
 
 
-def _served(item: CandidateResult, classes: int) -> Served:
+def _served(item: CandidateResult, outputs: int) -> Served:
     """The network as it would be served, but with random weights, which take the same time and need no file."""
     preprocessing = item.preprocessing
     depth = None if item.probe.depth == item.blocks - 1 else item.probe.depth
 
     def build() -> Network:
-        return build_network(item.candidate.arch, classes, depth, preprocessing.size)
+        return build_network(item.candidate.arch, outputs, depth, preprocessing.size)
 
     return Served(build, item.cost.params_m * 4e6, preprocessing)

@@ -23,6 +23,7 @@ from graft.core.determinism import derive_seed
 from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.probes.probe import LinearProbe
 from graft.stats.corrected_ttest import corrected_interval
+from graft.tasks.base import LinearHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +40,7 @@ _KINDS = ((0.5, "near to"), (1.5, "akin to"), (2.0, "far from"))
 
 
 def a_distance(
-    source: Features, target: Features, seed: int, head: str = "ridge", groups: NDArray[Any] | None = None
+    source: Features, target: Features, seed: int, head: LinearHead, groups: NDArray[Any] | None = None
 ) -> float:
     """The proxy A-distance in [0, 2] of source (n, d) and target (m, d) features; as many of each are taken.
 
@@ -49,7 +50,7 @@ def a_distance(
         source: features of source images.
         target: features of target images.
         seed: draws the images and the folds.
-        head: a row of :data:`graft.selection.probes.heads.HEADS`.
+        head: the linear rule.
         groups: near duplicates among the target images (m,), which stay in one fold: else a copy would tell the side.
     """
     from sklearn.model_selection import StratifiedGroupKFold
@@ -65,7 +66,7 @@ def a_distance(
     splitter = StratifiedGroupKFold(most, shuffle=True, random_state=derive_seed(seed, "sides") % 2**32)
     for number, (_, part) in enumerate(splitter.split(features, sides, together)):
         folds[part] = number
-    right = float(np.mean(LinearProbe(sides, folds, together, seed, head).fold_scores(features)))
+    right = float(np.mean(LinearProbe(sides, folds, head, 2, together, seed).fold_scores(features)))
     return max(0.0, 2 * (2 * right - 1))
 
 

@@ -22,10 +22,10 @@ FEEDBACK = Counter("graft_feedback", "Labels sent as feedback")
 LOST = Counter("graft_predictions_lost", "Predictions that could not be logged")
 
 
-def count_prediction(label: str, unsure: bool, novelty: float | None, classes: Sequence[str]) -> None:
-    """Count one prediction."""
+def count_prediction(label: str | None, unsure: bool | None, novelty: float | None, classes: Sequence[str]) -> None:
+    """Count one prediction; ``label`` and ``unsure`` are None where the task has no classes."""
     is_shown = len(classes) <= MOST_CLASSES or label in classes[:MOST_CLASSES]
-    PREDICTIONS.labels(label=label if is_shown else OTHER).inc()
+    PREDICTIONS.labels(label=(label or "") if is_shown else OTHER).inc()
     if unsure:
         UNSURE.inc()
     if novelty is not None and novelty > 1:

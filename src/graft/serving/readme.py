@@ -16,7 +16,7 @@ _LIMITS = ("GRAFT_MAX_BODY", "GRAFT_WORKERS")
 _TEXT = """\
 # {tag}: what is in an image
 
-An HTTP service that names what an image shows, one of {count} classes ({classes}), with calibrated probabilities.
+An HTTP service that {answers}.
 It was made by graft and runs by ONNX Runtime on a CPU.
 
 ## Ask it
@@ -63,8 +63,7 @@ def readme_of(root: Path) -> str | None:
     limits = [one for one in VARIABLES if one.name in _LIMITS]
     return _TEXT.format(
         tag=package.tag,
-        count=len(artifact.classes),
-        classes=_few(artifact.classes),
+        answers=_answers(artifact),
         limits="\n".join(f"| `{one.name}` | `{one.default}` | {one.meaning} |" for one in limits),
         facts="\n".join(f"| {name} | {value} |" for name, value in _facts(artifact, package).items() if value),
     )
@@ -84,11 +83,18 @@ def _facts(artifact: Artifact, package: PackagedModel) -> Mapping[str, Any]:
         "test images": tested,
         "accuracy": f"{metrics['accuracy']:.3f}{spread}" if "accuracy" in metrics else None,
         "macro F1": f"{metrics['macro_f1']:.3f}" if "macro_f1" in metrics else None,
-        "not sure under": f"{threshold.confidence:.2f}",
+        "not sure under": f"{threshold.confidence:.2f}" if artifact.classes else None,
         "data": package.origin.get("data"),
         "settings": package.origin.get("params"),
         "commit": package.origin.get("commit"),
     }
+
+
+def _answers(artifact: Artifact) -> str:
+    if not artifact.classes:
+        return f"answers for an image (task: {artifact.task})"
+    shown = f"{len(artifact.classes)} classes ({_few(artifact.classes)})"
+    return f"names what an image shows, one of {shown}, with calibrated probabilities"
 
 
 def _cell(text: str) -> str:

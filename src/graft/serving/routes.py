@@ -30,7 +30,7 @@ from graft.serving.page import PAGE_ROUTES
 from graft.serving.prediction_log.feedback import UnknownPredictionError, record_feedback
 from graft.serving.prediction_log.writer import PredictionLogWriter
 from graft.serving.request_body import body_of
-from graft.serving.schemas import BatchResponse, ErrorResponse, Feedback, ModelResponse, PredictResponse
+from graft.serving.schemas import ErrorResponse, Feedback, ModelResponse, batch_response, predict_response
 from graft.serving.settings import ServiceSettings
 
 _FEEDBACK_BYTES = 4 << 10  # an id and a class name
@@ -81,20 +81,22 @@ def create_app(service: Callable[[], Service], settings: ServiceSettings, modali
     )
     _add_error_handlers(app, {"/predict": body.one_remedy, "/predict_batch": body.many_remedy, "/feedback": _JSON})
 
-    @app.post("/predict")
-    async def predict(content: bytes = Depends(body.read_one()), top_k: TopK = None) -> PredictResponse:
-        """Label and probabilities of one sample."""
+    @app.post("/predict", responses={200: {"model": predict_response()}})
+    async def predict(content: bytes = Depends(body.read_one()), top_k: TopK = None) -> JSONResponse:
+        """What the model says of one sample: label and probabilities, say."""
         running = service()
-        return await running.compute(predict_one, running.bundle, running.prediction_log, content, top_k)
+        answer = await running.compute(predict_one, running.bundle, running.prediction_log, content, top_k)
+        return JSONResponse(answer)
 
-    @app.post("/predict_batch")
+    @app.post("/predict_batch", responses={200: {"model": batch_response()}})
     async def predict_batch(
         samples: Iterable[Member] = Depends(body.read_many(settings)),
         top_k: TopK = None,
-    ) -> BatchResponse:
+    ) -> JSONResponse:
         """The same for many samples, or for those of a zip."""
         running = service()
-        return await running.compute(predict_many, running.bundle, running.prediction_log, samples, top_k)
+        answer = await running.compute(predict_many, running.bundle, running.prediction_log, samples, top_k)
+        return JSONResponse(answer)
 
     @app.post("/feedback")
     async def feedback(sent: Feedback) -> Feedback:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
-from graft.tasks.classification.response import LabelResponse
+from graft.tasks.registry import TASKS
 
 
 class ModelIdentity(BaseModel):
@@ -37,34 +38,20 @@ class ModelResponse(ModelIdentity):
     limits: dict[str, int] = Field(description="`body`: bytes that a request for one image may have")
 
 
-class PredictedLabel(LabelResponse):
-    """What the model predicts for one image."""
+class Answer(BaseModel):
+    """What a prediction has beside the fields of the task's response."""
 
-    unsure: bool = Field(description="the label's probability is under the model's threshold")
     novelty: float | None = Field(description="over 1: unlike the training images; null: the model cannot tell")
     id: str = Field(description="the prediction's id, for `POST /feedback`")
 
-    @classmethod
-    def from_probabilities(
-        cls,
-        classes: Sequence[str],
-        probabilities: Sequence[float],
-        unsure: bool,
-        novelty: float | None,
-        top_k: int | None,
-    ) -> PredictedLabel:
-        """A prediction with a new id, its classes by falling probability; ties keep the classes' order."""
-        ranked = cls.ranked(classes, probabilities, top_k)
-        return cls(**ranked, unsure=unsure, novelty=novelty, id=uuid.uuid4().hex)
 
-
-class PredictResponse(PredictedLabel):
+class PredictResponse(Answer):
     """Response of ``POST /predict``."""
 
     model: ModelIdentity
 
 
-class BatchItem(PredictedLabel):
+class BatchItem(Answer):
     """The prediction for one of many files."""
 
     file: str = Field(description="its name as it was sent, made printable")
@@ -78,11 +65,27 @@ class BatchError(BaseModel):
     remedy: str | None
 
 
-class BatchResponse(BaseModel):
-    """Response of ``POST /predict_batch``: an item for each file, in their order."""
+def predict_response() -> Any:
+    """Response of ``POST /predict`` by any task."""
+    return _any_of(_of_each_task(PredictResponse))
 
-    answers: list[BatchItem | BatchError]
-    model: ModelIdentity
+
+def batch_response() -> type[BaseModel]:
+    """Response of ``POST /predict_batch``: an item for each file, in their order."""
+    answers: Any = list[_any_of([*_of_each_task(BatchItem), BatchError])]  # type: ignore[misc]
+    return create_model("BatchResponse", answers=(answers, ...), model=(ModelIdentity, ...))
+
+
+def _of_each_task(schema: type[Answer]) -> list[type[BaseModel]]:
+    """The schema with the fields of each task's response before its own, for the OpenAPI document."""
+    return [
+        create_model(f"{task.name.capitalize()}{schema.__name__}", __base__=(schema, task.response))
+        for task in TASKS.values()
+    ]
+
+
+def _any_of(schemas: Iterable[type[BaseModel]]) -> Any:
+    return reduce(or_, schemas)
 
 
 class Feedback(BaseModel):

@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from graft.features.extraction import Extractor, frozen_part
 from graft.features.keys import digest_of
 from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import Network
+from graft.tasks.base import Task
+from graft.tasks.registry import CLASSIFICATION
 from graft.training.checkpoint import Checkpoint, CheckpointStore
 from graft.training.compute.devices import FULL_PRECISION, fabric_for, precision_of
 from graft.training.compute.precision import Mode, set_memory_format
@@ -26,9 +28,9 @@ from graft.training.divergence import DivergedError
 from graft.training.freezing import freeze, parameter_groups
 from graft.training.imbalance import IMBALANCE
 from graft.training.inputs import Augmented, BatchInputs, CachedActivations, cached_views
-from graft.training.linear_head import START_STRENGTH, STRENGTHS, Weighting, solve_head
+from graft.training.linear_head import START_STRENGTH, STRENGTHS, solve_head
 from graft.training.objectives.base import Objective
-from graft.training.objectives.cross_entropy import CrossEntropy
+from graft.training.objectives.supervised import Supervised
 from graft.training.schedule import warmup_cosine
 from graft.training.strategies import Plan, Stage
 from graft.training.trainer import EpochLoss, StageData, Trainer, epoch_order
@@ -54,22 +56,24 @@ class FineTuningData:
 
     Attributes:
         extractor: the images, and what runs frozen parts over them.
-        labels: class indices (n).
+        labels: as the task encodes them (n).
         rows: which images are trained on, bool (n).
         policy: augmentation while blocks are trained; None: none, and kept activations are used.
         names: files of the images (n), for messages; may be empty.
         larger: what is augmented, uint8 (n, s, s, 3): the same images, larger where the policy crops; None: those of
             the extractor.
-        objective: what is minimised while blocks are trained; None: cross-entropy as the settings say.
+        objective: what is minimised while blocks are trained; None: the task's loss as the settings say.
+        task: what is said of the images.
     """
 
     extractor: Extractor
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     rows: Rows
     policy: Policy | None = None
     names: tuple[str, ...] = ()
     larger: NDArray[np.uint8] | None = None
     objective: Objective | None = None
+    task: Task = CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,7 @@ class TrainingRun:
         return dataclasses.replace(self, fabric=fabric_for(str(self.fabric.device)), mode=mode)
 
 
-def finetune(network: Network, plan: Plan, task: FineTuningData, run: TrainingRun) -> Trained:
+def finetune(network: Network, plan: Plan, data: FineTuningData, run: TrainingRun) -> Trained:
     """Train a copy of ``network`` by ``plan``; ``network`` itself is left as it is.
 
     With ``run.checkpoints`` a training that was killed goes on from the end of its last saved epoch, and gives the
@@ -139,26 +143,26 @@ def finetune(network: Network, plan: Plan, task: FineTuningData, run: TrainingRu
     """
     precision = precision_of(run.fabric)
     try:
-        return _finetune(network, plan, task, run)
+        return _finetune(network, plan, data, run)
     except DivergedError as error:
         if precision == FULL_PRECISION:
             raise
         print(f"warning: {error.what}\n  in {precision}: once more in {FULL_PRECISION}", file=sys.stderr)
-        return _finetune(network, plan, task, run.in_full_precision())
+        return _finetune(network, plan, data, run.in_full_precision())
 
 
-def _finetune(network: Network, plan: Plan, task: FineTuningData, run: TrainingRun) -> Trained:
+def _finetune(network: Network, plan: Plan, data: FineTuningData, run: TrainingRun) -> Trained:
     own = copy.deepcopy(network).to(run.fabric.device)
     reset_head(own, derive_seed(run.seed, "head"))
-    curve = [_fit_head(own, plan, task, run.settings)] if plan.head_first else []
+    curve = [_fit_head(own, plan, data, run.settings)] if plan.head_first else []
     if plan.stage is not None:
-        inputs = _inputs(own, plan.stage, task, derive_seed(run.seed, plan.stage.name))
-        names = [task.names[i] for i in np.flatnonzero(task.rows)] if task.names else []
-        data = StageData(inputs, torch.from_numpy(task.labels[task.rows]), names)
+        inputs = _inputs(own, plan.stage, data, derive_seed(run.seed, plan.stage.name))
+        names = [data.names[i] for i in np.flatnonzero(data.rows)] if data.names else []
+        shown = StageData(inputs, torch.from_numpy(data.labels[data.rows]), names)
         checkpoint = (
-            None if run.checkpoints is None else run.checkpoints.open(_result_identity(network, plan, task, run))
+            None if run.checkpoints is None else run.checkpoints.open(_result_identity(network, plan, data, run))
         )
-        curve += train_stage(own, plan.stage, data, run, task.objective, checkpoint)
+        curve += train_stage(own, plan.stage, shown, run, data.task, data.objective, checkpoint)
     return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(run.fabric))
 
 
@@ -167,6 +171,7 @@ def train_stage(
     stage: Stage,
     data: StageData,
     run: TrainingRun,
+    task: Task = CLASSIFICATION,
     objective: Objective | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[EpochLoss, ...]:
@@ -177,7 +182,8 @@ def train_stage(
         stage: what is trained, how long, at which rates.
         data: images and labels.
         run: how, and by what.
-        objective: what is minimised; None: cross-entropy as the settings say.
+        task: what is said of the images.
+        objective: what is minimised; None: the task's loss as the settings say.
         checkpoint: of this stage.
 
     Returns:
@@ -193,7 +199,7 @@ def train_stage(
     class_weights, chances = (even(data.labels, network.head.out_features) for even in IMBALANCE[settings.imbalance])
     if class_weights is not None:
         data = dataclasses.replace(data, weights=class_weights[data.labels])
-    objective = objective or CrossEntropy(class_weights, settings.label_smoothing)
+    objective = objective or Supervised(task, class_weights, settings.label_smoothing)
     groups = parameter_groups(network, stage, settings.weight_decay)
     groups += [{"params": list(part.parameters()), "lr": stage.rate} for part in objective.modules.values()]
     optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=True)
@@ -222,34 +228,35 @@ def reset_head(network: Network, seed: int) -> None:
         network.head.reset_parameters()
 
 
-def _fit_head(network: Network, plan: Plan, task: FineTuningData, settings: Train) -> EpochLoss:
-    features = task.extractor.activations(network, len(network.blocks), task.rows)
+def _fit_head(network: Network, plan: Plan, data: FineTuningData, settings: Train) -> EpochLoss:
+    features = data.extractor.activations(network, len(network.blocks), data.rows)
     assert isinstance(features, torch.Tensor), "the neck gives a vector"
     # A head that is solved has no batches: classes are evened out by their weight, whichever way was asked for.
-    weighting: Weighting | None = None if settings.imbalance == "none" else "balanced"
+    balanced = settings.imbalance != "none"
     # Where blocks are trained after it, the head only has to point the right way.
     strengths = STRENGTHS if plan.stage is None else (START_STRENGTH / features.shape[1],)
-    return EpochLoss(HEAD, 0, solve_head(network.head, features, task.labels[task.rows], weighting, strengths))
+    loss = solve_head(data.task, network.head, features, data.labels[data.rows], balanced, strengths)
+    return EpochLoss(HEAD, 0, loss)
 
 
-def _inputs(network: Network, stage: Stage, task: FineTuningData, seed: int) -> BatchInputs:
+def _inputs(network: Network, stage: Stage, data: FineTuningData, seed: int) -> BatchInputs:
     """Kept activations where nothing before the boundary changes; else augmented images through the frozen part.
 
     Of these some views are kept where that is possible.
     """
-    extractor = task.extractor
-    if task.policy is None or not task.policy.changes_anything:
-        return CachedActivations(extractor.activations(network, stage.start, task.rows))
+    extractor = data.extractor
+    if data.policy is None or not data.policy.changes_anything:
+        return CachedActivations(extractor.activations(network, stage.start, data.rows))
     assert isinstance(extractor.preprocessing, ImagePreprocessor), "policies are for images"
-    images = extractor.images if task.larger is None else task.larger
+    images = extractor.images if data.larger is None else data.larger
     frozen: nn.Module = frozen_part(network, stage.start).eval()
     classes = network.head.out_features
-    rows = np.flatnonzero(task.rows)
-    augmented = Augmented(images, rows, task.policy, extractor.preprocessing, frozen, seed, extractor.device, classes)
+    rows = np.flatnonzero(data.rows)
+    augmented = Augmented(images, rows, data.policy, extractor.preprocessing, frozen, seed, extractor.device, classes)
     return cached_views(augmented, stage.epochs) or augmented
 
 
-def _result_identity(network: Network, plan: Plan, task: FineTuningData, run: TrainingRun) -> list[object]:
+def _result_identity(network: Network, plan: Plan, data: FineTuningData, run: TrainingRun) -> list[object]:
     """Everything that decides the result of a fine-tuning but for the code and the augmentation's options."""
     fabric = run.fabric
     return [
@@ -257,12 +264,13 @@ def _result_identity(network: Network, plan: Plan, task: FineTuningData, run: Tr
         digest_of(network.blocks_from(0)),
         network,
         plan,
-        task.extractor.images_key,
-        task.extractor.preprocessing,
-        *(hashlib.sha256(part.tobytes()).hexdigest() for part in (task.labels, task.rows)),
-        task.policy is not None and task.policy.changes_anything,
-        None if task.larger is None else task.larger.shape,
-        task.objective,
+        data.extractor.images_key,
+        data.extractor.preprocessing,
+        *(hashlib.sha256(part.tobytes()).hexdigest() for part in (data.labels, data.rows)),
+        data.policy is not None and data.policy.changes_anything,
+        None if data.larger is None else data.larger.shape,
+        data.task.name,
+        data.objective,
         # Not what the stage does besides.
         dataclasses.replace(run.settings, control=False, label_counts=(), strategy="any"),
         run.seed,

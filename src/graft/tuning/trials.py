@@ -13,7 +13,7 @@ import numpy as np
 from graft.metrics.scorer import Scorer
 from graft.parallel.mapper import Mapper
 from graft.parallel.outcomes import value_of
-from graft.selection.candidate_training import CandidateTrainer, score_of
+from graft.selection.candidate_training import CandidateTrainer
 from graft.tuning.space import Values, apply_values
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ class Trials:
     def scores(self, values: Values) -> Generator[float, None, None]:
         """The score of each fold, as it is found; the out-of-fold logits of the best settings so far are kept."""
         data, found = self.trainer.data, list[float]()
-        logits = np.zeros((len(data.labels), len(data.classes)), np.float32)
+        logits = np.zeros((len(data.labels), len(data.outputs)), np.float32)
         for fold, said in self._fold_logits(values):
             logits[data.folds == fold] = said
-            found.append(score_of(said, data.labels[data.folds == fold], self.scorer))
+            found.append(data.score(said, data.folds == fold, self.scorer))
             yield found[-1]
         mean = float(np.mean(found))
         if self._best is None or mean > self._best[0]:

@@ -11,11 +11,12 @@ from graft.core.errors import DataError
 from graft.data.validation.reference import DataSummary, ValidationHistory, read_history, write_history
 from graft.data.validation.reference import summarise_data as summarise
 from graft.modalities.image.modality import ImageModality
+from graft.tasks.registry import CLASSIFICATION
 from tests.data.validation.faults import clean_manifest
 
 
 def summarise_data(manifest: pd.DataFrame) -> DataSummary:
-    return summarise(manifest, ImageModality())
+    return summarise(manifest, ImageModality(), CLASSIFICATION)
 
 
 def manifest(brightness: float) -> pd.DataFrame:

@@ -95,7 +95,7 @@ def _seeing(kind: str) -> Network:
 def test_the_map_is_where_the_planted_object_is(kind: str, block: int) -> None:
     images, labels, quadrants = _planted(np.random.default_rng(1), 24)
     predictor = _predictor(_seeing(kind))
-    assert (predictor.predict_batch(list(images)).probabilities.argmax(axis=1) == labels).all()
+    assert (predictor.predict_batch(list(images)).outputs.argmax(axis=1) == labels).all()
     attention = GradCam.of(predictor, images[0])
     assert attention.block == block and "Grad-CAM" in attention.method
     hits = [_quadrant(attention.look(image, label)) for image, label in zip(images, labels.tolist(), strict=True)]

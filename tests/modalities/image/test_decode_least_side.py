@@ -128,5 +128,5 @@ def test_one_file_gives_the_same_pixels_and_probabilities_at_all_doors(name: str
         trained = decoded(ImageSet(tmp_path, (name,), (name,)), geometry, ArrayCache(tmp_path / "cache"))
         served = model.preprocess(path.read_bytes())
         assert np.array_equal(trained[0], served)
-        assert np.array_equal(model.predict_batch([served]).probabilities, model.predict([path]))
-        assert np.array_equal(evaluated[str(geometry.size)].probabilities, model.predict([path]))
+        assert np.array_equal(model.predict_batch([served]).outputs, model.predict([path]))
+        assert np.array_equal(evaluated[str(geometry.size)].outputs, model.predict([path]))

@@ -12,9 +12,9 @@ from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from graft.selection.probes.cross_validation import CrossValidated, cross_validated
-from graft.selection.probes.heads import HEADS
+from graft.selection.probes.cross_validation import CrossValidated, CrossValidation
 from graft.selection.probes.nested_folds import nested_folds
+from graft.tasks.classification.probes import PROBES
 
 Set = tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]
 
@@ -31,7 +31,8 @@ def data(seed: int, count: int, dimensions: int, classes: int, folds: int) -> Se
 def run(
     features: NDArray[np.float64], labels: NDArray[np.int64], folds: NDArray[np.int64], head: str
 ) -> CrossValidated:
-    return cross_validated(features, labels, nested_folds(labels, folds, 0), HEADS[head])
+    outputs = int(labels.max()) + 1
+    return CrossValidation(PROBES[head], features, labels, outputs, nested_folds(labels, folds, 0)).run()
 
 
 @settings(max_examples=10)
@@ -47,7 +48,7 @@ def test_ridge_equals_the_protocol_without_any_sharing(
 ) -> None:
     """For each fold, inner fold and strength a scaler and a ridge on targets of -1 and 1."""
     features, labels, where = data(seed, count, dimensions, classes, folds)
-    ours, alphas = run(features, labels, where, "ridge"), HEADS["ridge"].strengths
+    ours, alphas = run(features, labels, where, "ridge"), PROBES["ridge"].strengths
     targets = np.where(np.eye(classes)[labels] == 1, 1.0, -1.0)
 
     def fit(train: NDArray[np.bool_], alpha: float, rows: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -83,7 +84,7 @@ def test_predicts_as_the_ridge_classifier(dimensions: int, classes: int) -> None
 @pytest.mark.parametrize("folds", [2, 4])
 def test_logistic_equals_the_protocol_without_any_sharing(dimensions: int, classes: int, folds: int) -> None:
     features, labels, where = data(dimensions, 60, dimensions, classes, folds)
-    nested, strengths = nested_folds(labels, where, 0), HEADS["logistic"].strengths
+    nested, strengths = nested_folds(labels, where, 0), PROBES["logistic"].strengths
     ours = run(features, labels, where, "logistic")
     heads = [make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=500)) for c in strengths]
     for fold in range(folds):
@@ -98,7 +99,7 @@ def test_logistic_equals_the_protocol_without_any_sharing(dimensions: int, class
         assert ours.scores[test] == pytest.approx(wanted, abs=1e-9)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", PROBES)
 @pytest.mark.parametrize("dimensions", [8, 70])
 def test_held_out_rows_have_no_say_in_the_scaler_or_the_head(dimensions: int, head: str) -> None:
     """Outliers and other labels in fold 1: what folds 0 and 2 are scored by without it stays as it is."""
@@ -115,7 +116,7 @@ def test_held_out_rows_have_no_say_in_the_scaler_or_the_head(dimensions: int, he
     assert not np.array_equal(plain.scores[test], changed.scores[test])
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", PROBES)
 @pytest.mark.parametrize("dimensions", [6, 80])
 def test_constant_features_have_no_weight(dimensions: int, head: str) -> None:
     """Constant everywhere, or in the training part only, where any value in the fold must not matter either."""
@@ -137,7 +138,7 @@ def test_a_class_that_only_one_fold_has_is_never_predicted_there(dimensions: int
     assert np.all(found.scores[folds == 3, 2] == absent)
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", PROBES)
 def test_a_training_part_of_one_class_predicts_that_class(head: str) -> None:
     features, labels, folds = data(5, 60, 5, 2, 3)
     labels[:] = np.where(folds == 2, labels, 0)

@@ -81,7 +81,7 @@ def test_what_is_refused() -> None:
     features[3, 2] = np.nan
     with pytest.raises(TrainingError, match="not finite for 1 of 40 images"):
         knn_accuracy(features, labels)
-    with pytest.raises(TrainingError, match="only one class"):
+    with pytest.raises(TrainingError, match="have the same label"):
         knn_accuracy(features, np.zeros(len(labels), dtype=np.int64))
     with pytest.raises(TrainingError, match=r"shape \(40, 6\) do not fit 39 labels"):
         knn_accuracy(features, labels[1:])

@@ -79,7 +79,7 @@ def test_an_exact_fit_is_finite_and_best() -> None:
 
 def test_what_is_refused() -> None:
     features, labels = _data(0, 30, 4)
-    with pytest.raises(TrainingError, match="only one class"):
+    with pytest.raises(TrainingError, match="have the same label"):
         logme(features, np.zeros(30, dtype=np.int64))
     features[0, 0] = np.inf
     with pytest.raises(TrainingError, match="not finite for 1 of 30 images"):

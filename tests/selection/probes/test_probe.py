@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -16,11 +16,18 @@ from graft.core.errors import ConfigError, TrainingError
 from graft.core.settings import Rule, Select
 from graft.metrics.scorer import scorer
 from graft.selection.best import best_by, may_be_chance, standard_error
-from graft.selection.probes.heads import HEADS, head_name
+from graft.selection.inputs import head_for
+from graft.selection.probes.cross_validation import CrossValidation
+from graft.selection.probes.nested_folds import nested_folds
 from graft.selection.probes.probe import LinearProbe
-from graft.tasks.classification.task import Classification
+from graft.tasks.classification.probes import PROBES
+from graft.tasks.registry import CLASSIFICATION
 
 Set = tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
+
+
+def linear_probe(labels: NDArray[np.int64], folds: NDArray[np.int64], head: str = "ridge", **more: Any) -> LinearProbe:
+    return LinearProbe(labels, folds, PROBES[head], int(labels.max()) + 1, **more)
 
 
 def _data(seed: int, signal: float, count: int = 120) -> Set:
@@ -36,7 +43,7 @@ def _data(seed: int, signal: float, count: int = 120) -> Set:
 
 def test_params_yaml_can_name_every_head_and_no_other() -> None:
     named = get_args(get_type_hints(Select)["probe"])
-    assert set(named) == set(HEADS) == set(Classification().probes)
+    assert set(named) == set(CLASSIFICATION.probes)
 
 
 def test_standard_error_by_hand() -> None:
@@ -75,9 +82,12 @@ def test_the_score_is_the_metric_on_each_fold(metric: str) -> None:
     features, labels, folds = _data(1, 1.0)
     keep = (labels < 2) | (np.arange(len(labels)) % 4 == 0)  # a rare class, so that the metrics differ
     features, labels, folds = features[keep], labels[keep], folds[keep]
-    probe = LinearProbe(labels, folds, head="logistic", scorer=scorer(metric)).at_depth([features], 0)
-    said = probe.probabilities
-    assert said is not None
+    probe = linear_probe(labels, folds, head="logistic", scorer=scorer(metric)).at_depth([features], 0)
+    said = (
+        CrossValidation(PROBES["logistic"], features, labels, 3, nested_folds(labels, folds, 0), scorer(metric))
+        .run()
+        .scores
+    )
     by_hand = {
         "accuracy": lambda y, p: sk.accuracy_score(y, p.argmax(1)),
         "balanced_accuracy": lambda y, p: sk.balanced_accuracy_score(y, p.argmax(1)),
@@ -91,10 +101,10 @@ def test_the_score_is_the_metric_on_each_fold(metric: str) -> None:
 
 def test_ranks_need_no_probabilities_and_losses_do() -> None:
     features, labels, folds = _data(1, 1.0)
-    ridge = LinearProbe(labels, folds, head="ridge", scorer=scorer("roc_auc")).at_depth([features], 0)
+    ridge = linear_probe(labels, folds, head="ridge", scorer=scorer("roc_auc")).at_depth([features], 0)
     assert 0.6 < ridge.mean < 1
-    heads = {metric: head_name("ridge", metric) for metric in ("accuracy", "macro_f1", "roc_auc", "log_loss")}
-    assert heads == {"accuracy": "ridge", "macro_f1": "ridge", "roc_auc": "ridge", "log_loss": "logistic"}
+    for metric, head in {"accuracy": "ridge", "macro_f1": "ridge", "roc_auc": "ridge", "log_loss": "logistic"}.items():
+        assert head_for(scorer(metric), "ridge", CLASSIFICATION) is PROBES[head]
 
 
 def test_a_fold_without_the_metric_is_refused_in_words() -> None:
@@ -107,27 +117,24 @@ def test_a_fold_without_the_metric_is_refused_in_words() -> None:
     )
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", PROBES)
 def test_auto_takes_the_depth_with_the_signal(head: str) -> None:
     noise, labels, folds = _data(1, 0.0)
     signal, _, _ = _data(1, 3.0)
-    probe = LinearProbe(labels, folds, head=head).best_depth([noise, signal, noise])
+    probe = linear_probe(labels, folds, head=head).best_depth([noise, signal, noise])
     assert probe.depth == 1
     assert probe.fold_depths == (1, 1, 1, 1)
     assert probe.mean > 0.9
     assert probe.curve[1] == max(probe.curve)
-    scores = LinearProbe(labels, folds, head=head).fold_scores(signal)
+    scores = linear_probe(labels, folds, head=head).fold_scores(signal)
     assert probe.curve_errors[1] == pytest.approx(standard_error(scores))
     assert probe.fold_scores == scores
-    assert probe.predicted is not None
-    assert tuple(np.mean((probe.predicted == labels)[folds == fold]) for fold in range(4)) == scores
-    assert (probe.probabilities is not None) == HEADS[head].gives_probabilities
 
 
 def test_a_given_depth_is_the_one_that_is_scored() -> None:
     noise, labels, folds = _data(1, 0.0)
     signal, _, _ = _data(1, 3.0)
-    probe = LinearProbe(labels, folds).at_depth([signal, noise], 1)
+    probe = linear_probe(labels, folds).at_depth([signal, noise], 1)
     assert probe.depth == 1
     assert probe.mean < 0.6 < probe.curve[0]
 
@@ -145,7 +152,7 @@ def test_shuffled_labels_stay_at_chance(head: str, seeds: int, count: int) -> No
         _, labels, folds = _data(seed, 0.0)
         order = np.random.default_rng(seed).permutation(120)
         depths = [_data(100 * seed + depth, 2.0)[0][order] for depth in range(count)]
-        probe = LinearProbe(labels, folds, seed=seed, head=head).best_depth(depths)
+        probe = linear_probe(labels, folds, seed=seed, head=head).best_depth(depths)
         means.append(probe.mean)
         flattered.append(max(probe.curve))
     interval = 3 * np.sqrt(2 / 9 / (120 * seeds))
@@ -162,57 +169,54 @@ def test_a_fold_has_no_say_in_the_depth_it_is_scored_at() -> None:
     medium, labels, folds = _data(7, 2.8)
     noise, _, _ = _data(8, 0.0)
     knows = noise + np.where(folds[:, None] == 2, 0, 5 * np.eye(3, 12)[labels]).astype(np.float32)
-    probe = LinearProbe(labels, folds).best_depth([medium, knows])
+    probe = linear_probe(labels, folds).best_depth([medium, knows])
     assert probe.depth == 0, "what all folds together choose"
     assert probe.fold_depths[2] == 1
-    assert probe.fold_scores[2] < 0.55 < LinearProbe(labels, folds).at_depth([medium, knows], 0).fold_scores[2]
+    assert probe.fold_scores[2] < 0.55 < linear_probe(labels, folds).at_depth([medium, knows], 0).fold_scores[2]
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", PROBES)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_features_that_are_not_finite_are_refused_with_their_depth(head: str, value: float) -> None:
     features, labels, folds = _data(0, 1.0)
     broken = features.copy()
     broken[5, 0] = broken[5, 1] = broken[7, 2] = value
     with pytest.raises(TrainingError) as caught:
-        LinearProbe(labels, folds, seed=0, head=head).best_depth([features, broken])
+        linear_probe(labels, folds, seed=0, head=head).best_depth([features, broken])
     assert caught.value.what == "the network's features are not finite for 2 of 120 images"
     assert caught.value.where == "depth 1 of 1"
     assert caught.value.remedy is not None and "weights" in caught.value.remedy
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", PROBES)
 def test_a_class_with_fewer_images_than_folds(head: str) -> None:
     """One image of class 2: in its fold nothing can know the class; no crash, no warning, other folds as good."""
     features, labels, folds = _data(2, 4.0)
     kept = np.flatnonzero((labels != 2) | (np.arange(120) == 2))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        probe = LinearProbe(labels[kept], folds[kept], head=head).best_depth([features[kept]])
+        probe = linear_probe(labels[kept], folds[kept], head=head).best_depth([features[kept]])
     assert probe.mean > 0.9
-    assert probe.predicted is not None
-    assert probe.predicted[np.flatnonzero(labels[kept] == 2)] != 2
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", PROBES)
 def test_constant_features_give_equal_scores_and_the_first_depth(head: str) -> None:
     _, labels, folds = _data(0, 0.0)
     constant = np.full((120, 3), 0.1, np.float32)
-    probe = LinearProbe(labels, folds, seed=0, head=head).best_depth([constant, constant * 3, constant])
+    probe = linear_probe(labels, folds, seed=0, head=head).best_depth([constant, constant * 3, constant])
     assert probe.depth == 0
     assert len(set(probe.curve)) == 1
-    assert probe == LinearProbe(labels, folds, seed=0, head=head).best_depth([constant, constant * 3, constant])
+    assert probe == linear_probe(labels, folds, seed=0, head=head).best_depth([constant, constant * 3, constant])
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", PROBES)
 def test_huge_and_tiny_features_are_scored_as_others(head: str) -> None:
     features, labels, folds = _data(0, 2.0)
-    wanted = LinearProbe(labels, folds, head=head).fold_scores(features)
+    wanted = linear_probe(labels, folds, head=head).fold_scores(features)
     for scale in (1e-30, 1e30):
-        assert LinearProbe(labels, folds, head=head).fold_scores(features * np.float32(scale)) == wanted
+        assert linear_probe(labels, folds, head=head).fold_scores(features * np.float32(scale)) == wanted
 
 
 def test_an_unknown_head_lists_the_known() -> None:
-    features, labels, folds = _data(0, 1.0)
     with pytest.raises(ConfigError, match="did you mean 'ridge'"):
-        LinearProbe(labels, folds, head="rigde").fold_scores(features)
+        head_for(scorer("accuracy"), "rigde", CLASSIFICATION)

@@ -7,7 +7,7 @@ params.yaml; the tests of the shipped file and of dvc.yaml's ``params`` notice w
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -62,7 +62,7 @@ class Params:
     """The whole of params.yaml."""
 
     zoo: Zoo = dataclasses.field(default_factory=Zoo)
-    metric: Literal["accuracy", "balanced_accuracy", "macro_f1", "log_loss", "roc_auc"] = "accuracy"
+    metric: Annotated[str, Field(min_length=1)] = "accuracy"
     """what candidates and settings are chosen by, cross-validated, and a new model is compared with the production
     model by"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

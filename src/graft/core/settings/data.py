@@ -35,7 +35,7 @@ class Data:
     """digits, a folder of class folders or tar files, a .csv or .parquet table, or torchvision:<Dataset>"""
     modality: Text = "auto"
     """what a sample is: image, or auto, which is image"""
-    task: Literal["auto", "classification"] = "auto"
+    task: Annotated[str, Field(min_length=1)] = "auto"
     """what is said of a sample; auto: by the kind of target, so far classification"""
     label_from: Annotated[str, AfterValidator(_one_group)] | None = None
     """regular expression whose one group is the label in a file's path (relative to the source, with /); for folders

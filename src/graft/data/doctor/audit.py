@@ -28,6 +28,7 @@ from graft.data.validation.reference import read_history, summarise_data
 from graft.data.validation.suite import NO_REFERENCE, Reference, validate_manifest, with_quarantine
 from graft.modalities.base import Modality
 from graft.modalities.registry import find_modality
+from graft.tasks.registry import find_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,7 +66,7 @@ class AuditSettings:
         """What the project's stage `validate` would compare the data with."""
         if self.project is None:
             return NO_REFERENCE
-        data = summarise_data(manifest, self.modality)
+        data = summarise_data(manifest, self.modality, find_task(self.params.data.task))
         return Reference(self.model_classes, read_history(self.project.validated).reference(data))
 
 

@@ -15,20 +15,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from graft.core.determinism import derive_seed
 from graft.core.errors import DataError
-from graft.data.manifest import usable, with_keys
+from graft.data.manifest import usable, with_keys, with_strata
 from graft.data.sources.listing import counted
 from graft.data.splits.groups import group_rows, refuse_conflicts
 from graft.data.splits.hash_split import TestSplit, hash_split
 from graft.data.splits.history import SplitHistory
 from graft.data.splits.stratified import stratified_split
 from graft.modalities.registry import find_modality
+from graft.tasks.registry import find_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,13 +67,14 @@ def divide(manifest: pd.DataFrame, params: Params, history: SplitHistory | None 
         DataError: the rules cannot be kept; the message names the class and its count, or the near copies that would
             have to be none.
     """
-    rows = with_keys(usable(manifest), find_modality(params.data.modality)).sort_values("path", ignore_index=True)
+    labelled = with_keys(usable(manifest), find_modality(params.data.modality)).sort_values("path", ignore_index=True)
+    rows = with_strata(labelled, find_task(params.data.task))
     refuse_conflicts(rows)
     _refuse_one_class(rows)
     distance = params.validation.near_duplicate_distance
     groups = group_rows(rows, distance)
     try:
-        return _divide(rows, groups, params, history)
+        found = _divide(rows, groups, params, history)
     except DataError as error:
         # A camera that does not move makes near copies of unlike images; equal hashes are copies still.
         alone = group_rows(rows, 0)
@@ -90,6 +92,8 @@ def divide(manifest: pd.DataFrame, params: Params, history: SplitHistory | None 
                 " Where they are copies, add other images"
             ),
         ) from None
+    labels = labelled.set_index("path")["label"]
+    return replace(found, table=found.table.assign(label=labels.loc[found.table["path"]].to_numpy()))
 
 
 def _sizes(groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -19,11 +19,14 @@ from pydantic import TypeAdapter
 
 from graft.core.errors import DataError
 from graft.core.files import write_json
+from graft.data.manifest import with_strata
 from graft.data.validation.drift import Distribution, summarise
 from graft.modalities.base import Modality
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from graft.tasks.base import Task
 
 FORMAT = 2
 
@@ -56,12 +59,13 @@ class ValidationHistory:
         return ValidationHistory(data, self.last)
 
 
-def summarise_data(manifest: pd.DataFrame, modality: Modality) -> DataSummary:
+def summarise_data(manifest: pd.DataFrame, modality: Modality, task: Task) -> DataSummary:
     """The summary of the samples that can be decoded, quarantined ones included: thresholds do not change it."""
     rows = manifest[manifest["problems"].isna()]
     content = rows[modality.fingerprint_column]
     lines = sorted(f"{label}\0{value}\n" for label, value in zip(rows["label"], content, strict=True))
-    return DataSummary(hashlib.sha256("".join(lines).encode()).hexdigest(), summarise(rows, modality.drift_features))
+    distributions = summarise(with_strata(rows, task), modality.drift_features)
+    return DataSummary(hashlib.sha256("".join(lines).encode()).hexdigest(), distributions)
 
 
 def read_history(path: Path) -> ValidationHistory:

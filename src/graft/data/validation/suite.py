@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import Params, SeverityChoice, Validation
+from graft.data.manifest import with_strata
 from graft.data.validation.builtin_checks import checks_of
 from graft.data.validation.drift import Distribution, measure_drift
 from graft.data.validation.expectations import broken_rows
@@ -24,6 +25,7 @@ from graft.data.validation.tables import (
 )
 from graft.modalities.check_spec import CheckSpec, TableName
 from graft.modalities.registry import find_modality
+from graft.tasks.registry import find_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,6 +95,7 @@ def validate_manifest(
         ConfigError: ``validation.severity`` has a value that it cannot have.
         GraftError: Great Expectations could not compute an expectation, which is a fault of graft.
     """
+    manifest = with_strata(manifest, find_task(params.data.task))
     modality, limits = find_modality(params.data.modality), params.validation
     chosen = severities(checks_of(modality), limits)
     skipped = not_checked(manifest, params, reference)

@@ -40,8 +40,11 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
         params = load_params(workspace.params)
         if params.compute.threads is not None:
             os.environ.update(variables_for(params.compute.threads))
+        from graft.metrics.scorer import scorer
+        from graft.tasks.registry import find_task
         from graft.training.compute.devices import require_device
 
+        scorer(params.metric, find_task(params.data.task).metrics)
         # By whichever stage comes first: some work for hours before one of them needs the device.
         require_device(params.compute.device)
         with exclusively(workspace.lock, name):

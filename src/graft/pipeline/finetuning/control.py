@@ -63,7 +63,7 @@ class Budget:
 def train_controls(job: Finetuning, folder: Path, rows: Rows, fabric: Fabric, report: Report) -> dict[str, Trained]:
     """Train and save what the winner is compared with; returns those that belong into the learning curves."""
     wanted = job.trainer.settings
-    if not wanted.control:
+    if not wanted.control or not job.trainer.data.task.categorical:
         write_json(folder / "controls.json", [])
         return {}
     fabric.print("training the control: the same network from scratch", flush=True)

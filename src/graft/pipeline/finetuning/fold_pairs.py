@@ -28,7 +28,7 @@ def fold_pairs(job: Finetuning, fabric: Fabric | None = None) -> tuple[FoldPair,
     began without weights. Test images take no part.
     """
     wanted = job.trainer.settings
-    if not wanted.control or job.winner.candidate.weights == "none":
+    if not (wanted.control and job.trainer.data.task.categorical) or job.winner.candidate.weights == "none":
         return ()
     folds = np.unique(job.trainer.data.folds)
     places = [(seed, int(fold)) for seed in range(wanted.control_seeds) for fold in folds]

@@ -41,7 +41,7 @@ class Finetuning:
         asked: ``train`` as params.yaml has it, before any search: the control's.
         choice: the strategy that is delivered.
         scores: of each strategy that was tried, on the folds.
-        logits: out-of-fold (n, classes) by the strategy that is delivered.
+        logits: out-of-fold (n, k) by the strategy that is delivered.
         trust: settings of the calibration.
         compute: what the fold pairs are spread over.
         checkpoints: of all networks, until all of them are done.
@@ -72,8 +72,7 @@ def resolve(params: Params, workspace: Workspace) -> Finetuning:
         DataError: a stage before this one has not run, or its results are of other images.
     """
     from graft.augmentation.policy_config import parse_policies
-    from graft.metrics.scorer import scorer
-    from graft.pipeline.tune import with_tuned_settings
+    from graft.pipeline.tune import scorer_of, with_tuned_settings
     from graft.selection.candidate_training import score_by_fold
     from graft.selection.out_of_fold import FILE, read_logits
     from graft.training.auto_strategy import choose_strategy
@@ -81,7 +80,7 @@ def resolve(params: Params, workspace: Workspace) -> Finetuning:
     from graft.training.strategies import STRATEGIES
 
     asked, params = params.train, with_tuned_settings(params, workspace)
-    winner, by = read_winner(workspace), scorer(params.metric)
+    winner, by = read_winner(workspace), scorer_of(params)
     trainer = winner_trainer(winner, params, workspace)
     scores, searched = dict(winner.scores), searched_strategy(winner, params)
     table = workspace.tuning / FILE
@@ -149,5 +148,6 @@ def save(
         start.preprocessing,
         provenance=provenance,
         trust=found.trust,
+        task=job.trainer.data.task.name,
     )
     save_artifact(folder, artifact, trained.network, found.reference)

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from graft.features.cache import ArrayCache
     from graft.selection.inputs import SelectionInputs, TrainSet
+    from graft.tasks.base import Task
 
 
-def train_set(workspace: Workspace) -> TrainSet:
+def train_set(workspace: Workspace, task: Task) -> TrainSet:
     """The training rows of the splits, in a fixed order, with the hashes that the manifest holds."""
     import pandas as pd
 
@@ -26,9 +27,8 @@ def train_set(workspace: Workspace) -> TrainSet:
     known = pd.read_parquet(workspace.manifest)
     facts = known[[name for name in known if name not in splits or name == "path"]]
     rows = splits[splits["split"] == "train"].merge(facts, on="path", how="left").sort_values("path")
-    classes = tuple(sorted(splits["label"].unique()))
     images = ImageSet(open_folder(workspace.raw), tuple(rows["path"]), tuple(rows["sha256"]))
-    return TrainSet.of(rows, images, classes)
+    return TrainSet.of(rows, images, task.classes(splits["label"]), task)
 
 
 def selection_inputs(data: TrainSet, params: Params, sources: Path, store: ArrayCache) -> SelectionInputs:

@@ -56,11 +56,12 @@ def winner_trainer(winner: Winner, params: Params, workspace: Workspace) -> Cand
     from graft.features.cache import ArrayCache
     from graft.pipeline.inputs.selection import selection_inputs, train_set
     from graft.selection.finalists import trainer_for
+    from graft.tasks.registry import find_task
     from graft.training.compute.precision_autotune import ModeAutotuner
 
     params = with_augmentation(params, workspace.augmentation)
     store = ArrayCache(workspace.cache, params.compute.cache_gb)
-    given = selection_inputs(train_set(workspace), params, workspace.source_models, store)
+    given = selection_inputs(train_set(workspace, find_task(params.data.task)), params, workspace.source_models, store)
     trainer = trainer_for(winner.candidate, winner.depth, given)
     return dataclasses.replace(trainer, choose_mode=ModeAutotuner(params.compute, user_cache()))
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from graft.evaluation.compare.transfer import TransferComparison
-    from graft.evaluation.evaluation import Evaluation
+    from graft.evaluation.evaluation import ClassifierEvaluation
     from graft.evaluation.tables import ClassRow
     from graft.metrics.outcomes import Bin
 
@@ -51,9 +51,9 @@ MOST_CLASSES = 3
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)))
 
 
-def draw_all(found: Evaluation) -> dict[str, str]:
+def draw_all(found: ClassifierEvaluation) -> dict[str, str]:
     """SVGs by name: confusion, classes, reliability, coverage; label_curve, roc and pr where there is such a curve."""
-    held_out, p = found.held_out, found.probabilities
+    held_out, p = found.held_out, found.outputs
     trust = found.trusted.trust
     before = uncalibrated(p, trust.temperature.value)
     drawn = {

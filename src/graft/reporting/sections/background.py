@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from graft.evaluation.cost import ROUNDS
-from graft.metrics.classification import METRICS
 from graft.metrics.formatting import cell, counted, megabytes, metric_name, milliseconds, number
 from graft.reporting.blocks import Block, Bullets, Column, Details, FactList, Heading, Row, Table, Text, columns
 from graft.reporting.sections.leaderboard import RULES, leaderboard_table, why_chosen
@@ -17,13 +16,25 @@ if TYPE_CHECKING:
     from graft.reporting.context import ReportContext
 
 
+# How classifiers are compared.
+_COMPARED = (
+    "Transfer, and every other comparison of two models: McNemar's exact test on the test images that only one of "
+    "them names rightly, with the 95% interval of the accuracy difference that belongs to it (Fay and Lumbard "
+    "2021): “helps” if it lies above zero, “hurts” if below, else “undecided”. Groups count once.",
+    "The interval covers the choice of test images. That of training images and of the training's seed is covered "
+    "where train.control_seeds asks for a comparison over folds and seeds (corrected resampled t, Nadeau and "
+    "Bengio 2003); then both must agree.",
+    "Averages over classes go over the classes that have test images.",
+)
+
+
 def selection(context: ReportContext) -> list[Block]:
     """The leaderboard, why its winner was chosen, and the pictures of the selection."""
     board = context.leaderboard
     if board is None:
         absent = "There is no leaderboard: reports/selection/leaderboard.csv was not written."
         return [Text(absent, "muted small"), *context.selection]
-    table, more = leaderboard_table(board)
+    table, more = leaderboard_table(board, context.evaluation.held_out.task.metrics)
     rule = RULES[context.settings.get("select.rule", "accurate")]
     note = (
         "Scores here are means over cross-validation folds of the training images. Test images took no part. The rule: "
@@ -104,13 +115,7 @@ def method(context: ReportContext) -> list[Block]:
         "Test images took no part in choosing, tuning or stopping: those steps saw training images only.",
         f"Intervals: percentile bootstrap over test {grouped}, {drawn.samples:,} resamples, seed {drawn.seed}; where "
         "nothing varies (all right, say), an upper limit of Wilson's kind takes its place.",
-        "Transfer, and every other comparison of two models: McNemar's exact test on the test images that only one of "
-        "them names rightly, with the 95% interval of the accuracy difference that belongs to it (Fay and Lumbard "
-        "2021): “helps” if it lies above zero, “hurts” if below, else “undecided”. Groups count once.",
-        "The interval covers the choice of test images. That of training images and of the training's seed is covered "
-        "where train.control_seeds asks for a comparison over folds and seeds (corrected resampled t, Nadeau and "
-        "Bengio 2003); then both must agree.",
-        "Averages over classes go over the classes that have test images.",
+        *(_COMPARED if found.held_out.task.categorical else ()),
         "Every image passed through the preprocessing stored with the model, the same that serving uses.",
     )
     return [metrics_table(found), Heading("Method"), Bullets(lines)]
@@ -119,7 +124,7 @@ def method(context: ReportContext) -> list[Block]:
 def metrics_table(found: Evaluation) -> Table:
     """Every metric, with its interval, direction, range and meaning."""
     rows = []
-    for name, metric in METRICS.rows.items():
+    for name, metric in found.held_out.task.metrics.rows.items():
         score, band = found.scores[name], found.intervals.get(name)
         value = "–" if score.value is None else f"{score.value:.4f}"
         spread = "–" if band is None else f"{band.low:.4f} to {band.high:.4f}"

@@ -9,13 +9,13 @@ from graft.reporting.blocks import Block, Figure, Heading, Pair, Row, Table, Tex
 
 if TYPE_CHECKING:
     from graft.evaluation.calibration_check import CalibrationCheck
-    from graft.evaluation.evaluation import Evaluation
+    from graft.evaluation.evaluation import ClassifierEvaluation
     from graft.reporting.context import ReportContext
 
 
 def confidence(context: ReportContext) -> list[Block]:
     """Reliability diagram, accuracy against coverage, novelty."""
-    found, figures = context.evaluation, context.figures
+    found, figures = context.classifier, context.figures
     reliability = Figure(
         figures["reliability"],
         "Reliability diagram: share named rightly against confidence",
@@ -38,12 +38,12 @@ def confidence(context: ReportContext) -> list[Block]:
     ]
 
 
-def confidence_sentence(found: Evaluation) -> str:
+def confidence_sentence(found: ClassifierEvaluation) -> str:
     """Whether the model is too sure or not sure enough, and by how much."""
     accuracy, error = found.scores["accuracy"].value, found.scores["calibration_error"].value
     if accuracy is None or error is None:
         return "There are no test images."
-    mean = float(found.probabilities.max(axis=1).mean())
+    mean = float(found.outputs.max(axis=1).mean())
     gap = mean - accuracy
     verdict = "about as sure as it is right"
     if abs(gap) >= 0.01:
@@ -93,11 +93,11 @@ def coverage_sentence(found: CalibrationCheck) -> str:
     )
 
 
-def coverage_table(found: Evaluation) -> Table:
+def coverage_table(found: ClassifierEvaluation) -> Table:
     """What is answered, and how often rightly, at some confidences and at the model's own threshold."""
     threshold = found.trusted.trust.threshold.confidence
-    sure = found.probabilities.max(axis=1, initial=0.0)
-    right = found.probabilities.argmax(axis=1) == found.held_out.labels
+    sure = found.outputs.max(axis=1, initial=0.0)
+    right = found.outputs.argmax(axis=1) == found.held_out.labels
     rows = []
     for least in sorted({0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, threshold}):
         answered = sure >= least

@@ -14,7 +14,7 @@ from graft.reporting.blocks import Block, Column, Figure, Gallery, Heading, Pair
 from graft.reporting.figures.plots import MOST_BARS, confusion_caption, lowest
 
 if TYPE_CHECKING:
-    from graft.evaluation.evaluation import Evaluation
+    from graft.evaluation.evaluation import ClassifierEvaluation
     from graft.evaluation.explain.label_issues import LabelIssues
     from graft.evaluation.slices import Slice
     from graft.reporting.context import ReportContext
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def errors(context: ReportContext) -> list[Block]:
     """How many mistakes, which classes are confused, and the most confident mistakes."""
-    found = context.evaluation
+    found = context.classifier
     pairs = most_confused(found.held_out.classes, found.confusion)
     rows = tuple(Row((x.true, x.predicted, f"{x.count:,}", percent(x.share))) for x in pairs)
     table = Table("Most confused pairs of classes", columns("true", "predicted", numbers="images,of the class"), rows)
@@ -47,7 +47,7 @@ def errors(context: ReportContext) -> list[Block]:
     return blocks
 
 
-def errors_sentence(found: Evaluation) -> str:
+def errors_sentence(found: ClassifierEvaluation) -> str:
     """How many mistakes, and which class is the weakest."""
     n = len(found.held_out.labels)
     wrong = n - int(np.trace(found.confusion))
@@ -63,7 +63,7 @@ def errors_sentence(found: Evaluation) -> str:
 
 def slices(context: ReportContext) -> list[Block]:
     """Accuracy on parts of the test images."""
-    accuracy = context.evaluation.scores["accuracy"].value or 0.0
+    accuracy = context.classifier.scores["accuracy"].value or 0.0
     blocks: list[Block] = [Text(slices_sentence(context.slices, accuracy))]
     if context.slices:
         rows = [Row(_slice_cells(item), item.weak) for item in context.slices]
@@ -128,7 +128,7 @@ def label_issues_sentence(suspects: LabelIssues, shown: int) -> str:
 
 def classes(context: ReportContext) -> list[Block]:
     """Counts and figures of every class."""
-    found = context.evaluation
+    found = context.classifier
     rows = [
         Row((x.name, f"{x.n_train:,}", f"{x.n_test:,}", *map(percent, (x.precision, x.recall, x.f1)), area(x.roc_auc)))
         for x in found.classes
@@ -144,7 +144,7 @@ def classes(context: ReportContext) -> list[Block]:
 
 def ranking(context: ReportContext) -> list[Block]:
     """ROC and precision-recall curves; nothing where no class has one."""
-    found, drawn = context.evaluation, context.figures
+    found, drawn = context.classifier, context.figures
     if "roc" not in drawn:
         return []
     areas = {row.name: row.roc_auc for row in found.classes if row.roc_auc is not None}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graft.metrics.formatting import cell
 from graft.metrics.scorer import ACCURACY, Scorer, scorer
+from graft.metrics.table import MetricTable
 from graft.reporting.blocks import Column, Row, Table
 
 if TYPE_CHECKING:
@@ -42,12 +43,12 @@ def read_agreement(path: Path) -> tuple[str, ...]:
     return tuple(str(item["said"]) for item in json.loads(path.read_text(encoding="utf-8")).values())
 
 
-def leaderboard_table(board: pd.DataFrame) -> tuple[Table, str]:
+def leaderboard_table(board: pd.DataFrame, metrics: MetricTable[Any]) -> tuple[Table, str]:
     """The first candidates and all controls, the winner marked, the reason under each; and what was left out."""
     rows = [(place, row) for place, (_, row) in enumerate(board.iterrows())]
     candidates = [item for item in rows if item[1]["kind"] != "control"]
     controls = [item for item in rows if item[1]["kind"] == "control"]
-    winner, figures = _winner(board), _figures(_scorer_of(board))
+    winner, figures = _winner(board), _figures(_scorer_of(board, metrics))
     shown = tuple(
         Row(tuple(figure(row) for _, figure in figures), place == winner, cell(row["why"]))
         for place, row in [*candidates[:MOST_CANDIDATES], *controls]
@@ -69,9 +70,9 @@ def _winner(board: pd.DataFrame) -> int:
     return next((place for place, why in enumerate(board["why"]) if str(why).startswith("chosen")), 0)
 
 
-def _scorer_of(board: pd.DataFrame) -> Scorer:
+def _scorer_of(board: pd.DataFrame, metrics: MetricTable[Any]) -> Scorer:
     """What the scores are: accuracies in a leaderboard without a column that says so."""
-    return ACCURACY if board.empty or "metric" not in board.columns else scorer(str(board["metric"].iloc[0]))
+    return ACCURACY if board.empty or "metric" not in board.columns else scorer(str(board["metric"].iloc[0]), metrics)
 
 
 def _figures(by: Scorer) -> Sequence[tuple[Column, _Figure]]:

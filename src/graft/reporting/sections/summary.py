@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft.evaluation.compare.production import in_words
+from graft.evaluation.evaluation import ClassifierEvaluation
 from graft.metrics.formatting import (
     cell,
     counted,
     interval,
     megabytes,
+    metric_name,
     millions,
     milliseconds,
     percent,
@@ -43,34 +45,56 @@ class Tile:
 def title(found: Evaluation) -> str:
     """The verdict on the model in one sentence."""
     images = counted(len(found.held_out.labels), "unseen image", "unseen images")
-    return f"Right on {percent(found.scores['accuracy'].value)} of {images}"
+    if isinstance(found, ClassifierEvaluation):
+        return f"Right on {percent(found.scores['accuracy'].value)} of {images}"
+    name, score = next(iter(found.scores.items()))
+    return f"{metric_name(name)} {cell(score.value)} on {images}"
 
 
 def lead(found: Evaluation) -> str:
     """The same with its interval, what chance gives, the verdict on transfer, and the price."""
+    price = f"One image takes {milliseconds(found.cost.latency_ms)} on this machine."
+    if not isinstance(found, ClassifierEvaluation):
+        return price
     k = len(found.held_out.classes)
     bounds = interval(found.intervals["accuracy"]).replace(" to ", " and ")
     return (
         f"The model tells {counted(k, 'class', 'classes')} apart. With 95% confidence its accuracy on images like "
-        f"these lies between {bounds}; {_always_the_same(found.majority)} {_transfer_in_short(found.transfer)} One "
-        f"image takes {milliseconds(found.cost.latency_ms)} on this machine."
+        f"these lies between {bounds}; {_always_the_same(found.majority)} {_transfer_in_short(found.transfer)} {price}"
     )
 
 
 def tiles(found: Evaluation) -> list[Tile]:
     """The headline figures."""
-    transfer, cost = found.transfer, found.cost
+    cost = found.cost
+    under = f"median; 95% stay under {milliseconds(cost.latency_p95_ms)}"
+    return [
+        *(_of_classifier(found) if isinstance(found, ClassifierEvaluation) else _of_any(found)),
+        Tile("Time per image", milliseconds(cost.latency_ms), under),
+        Tile("Model size", megabytes(cost.size_mb), f"{millions(cost.parameters)} parameters"),
+    ]
+
+
+def _of_any(found: Evaluation) -> list[Tile]:
+    """Every metric, with its interval."""
+    found_tiles = []
+    for name, score in found.scores.items():
+        band = found.intervals[name]
+        note = "" if band is None else f"95%: {cell(band.low)} to {cell(band.high)}"
+        found_tiles.append(Tile(metric_name(name), cell(score.value), note))
+    return found_tiles
+
+
+def _of_classifier(found: ClassifierEvaluation) -> list[Tile]:
+    transfer = found.transfer
     gain = Tile("Gain by transfer", "–", f"Not tested: {transfer.reason}")
     if transfer.difference is not None and transfer.interval is not None:
         note = f"percentage points over from scratch; 95%: {point_interval(transfer.interval)}"
         gain = Tile("Gain by transfer", f"{points(transfer.difference)} pp", note)
-    under = f"median; 95% stay under {milliseconds(cost.latency_p95_ms)}"
     return [
         _share(found, "Accuracy", "accuracy", "Share named rightly"),
         _share(found, "Macro F1", "macro_f1", "Rare classes weigh as much"),
         gain,
-        Tile("Time per image", milliseconds(cost.latency_ms), under),
-        Tile("Model size", megabytes(cost.size_mb), f"{millions(cost.parameters)} parameters"),
     ]
 
 
@@ -105,13 +129,13 @@ def _transfer_in_short(transfer: TransferComparison) -> str:
 
 def production(context: ReportContext) -> list[Block]:
     """The comparison with the production model; nothing where there is no other."""
-    said = in_words(context.evaluation.production)
+    said = in_words(context.classifier.production)
     return [] if said is None else [Text(said)]
 
 
 def use(context: ReportContext) -> list[Block]:
     """What the model is for, and what it must not be used for."""
-    found = context.evaluation
+    found = context.classifier
     names, fewest = [row.name for row in found.classes], min(found.classes, key=lambda row: row.n_test)
     count = counted(len(names), "class", "classes")
     shown = ", ".join(repr(name) for name in names[:_MOST_NAMED])
@@ -137,7 +161,7 @@ def use(context: ReportContext) -> list[Block]:
 
 def transfer(context: ReportContext) -> list[Block]:
     """The verdict on transfer, with the control, and both at fewer labels."""
-    found = context.evaluation
+    found = context.classifier
     blocks: list[Block] = [Badge(found.transfer.verdict), Text(transfer_sentence(found.transfer))]
     sides = (("transferred", found.transfer.transferred), ("from scratch", found.transfer.control))
     rows = [Row((name, percent(side.accuracy), interval(side.interval))) for name, side in sides if side is not None]
@@ -152,7 +176,7 @@ def transfer(context: ReportContext) -> list[Block]:
     return blocks
 
 
-def _label_curve(found: Evaluation) -> Table:
+def _label_curve(found: ClassifierEvaluation) -> Table:
     rows = [
         Row(
             (

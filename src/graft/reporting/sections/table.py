@@ -51,6 +51,6 @@ SECTIONS = (
 
 def sections_of(context: ReportContext) -> list[tuple[Section, Sequence[Block]]]:
     """The sections that fit the task and have something to show, with what that is."""
-    fitting = [section for section in SECTIONS if section.anchor in context.task.report_sections]
+    fitting = [section for section in SECTIONS if section.anchor in context.evaluation.held_out.task.report_sections]
     found = [(section, section.blocks(context)) for section in fitting]
     return [(section, blocks) for section, blocks in found if blocks]

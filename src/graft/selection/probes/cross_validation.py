@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.metrics.scorer import ACCURACY, Scorer
-from graft.selection.probes.heads import Head
 from graft.selection.probes.nested_folds import FoldIds, NestedFolds
+from graft.tasks.base import LinearHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,20 +41,24 @@ class CrossValidated:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """A head on features (n, d) with labels (n) in 0..classes-1, to be scored on nested folds."""
+    """A head of k outputs on features (n, d) with labels (n), to be scored on nested folds."""
 
-    head: Head
+    head: LinearHead
     features: NDArray[Any]
-    labels: NDArray[np.int64]
-    classes: int
+    labels: NDArray[Any]
+    outputs: int
     folds: NestedFolds
     scorer: Scorer = ACCURACY
 
     def run(self) -> CrossValidated:
         """Score on every outer fold."""
+        with limited_threads(self.features):
+            return self._run()
+
+    def _run(self) -> CrossValidated:
         chosen, inner = self._inside()
         strengths = tuple(self.head.strengths[place] for place in chosen)
-        scores = np.empty((len(self.labels), self.classes))
+        scores = np.empty((len(self.labels), self.outputs))
         outer = []
         for held, strength in zip(self.folds.outer, strengths, strict=True):
             tested = self.folds.rows(held)
@@ -69,7 +73,7 @@ class CrossValidation:
         tested = self.folds.rows(held)
         scaler = StandardScaler().fit(self.features[~tested].astype(np.float64))
         train, rows = (scaler.transform(self.features[part].astype(np.float64)) for part in (~tested, tested))
-        return self.head.scores(train, self.labels[~tested], rows, strengths, self.classes)
+        return self.head.scores(train, self.labels[~tested], rows, strengths, self.outputs)
 
     def _inside(self) -> tuple[tuple[int, ...], tuple[tuple[float, ...], ...]]:
         """For each outer fold, the place of the strength of least loss over its inner folds, and its score on each.
@@ -103,11 +107,3 @@ def limited_threads(features: NDArray[Any]) -> AbstractContextManager[object]:
     small = float(features.size) * min(features.shape) < SMALL_WORK
     limit: AbstractContextManager[object] = threadpool_limits(1 if small else None)
     return limit
-
-
-def cross_validated(
-    features: NDArray[Any], labels: NDArray[np.int64], folds: NestedFolds, head: Head, scorer: Scorer = ACCURACY
-) -> CrossValidated:
-    """Cross-validate a head on features (n, d) with labels (n), class indices."""
-    with limited_threads(features):
-        return CrossValidation(head, features, labels, int(labels.max()) + 1, folds, scorer).run()

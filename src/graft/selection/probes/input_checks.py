@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def require_usable(features: NDArray[Any], labels: NDArray[np.int64], where: object = None) -> None:
+def require_usable(features: NDArray[Any], labels: NDArray[Any], where: object = None) -> None:
     """Refuse features (n, d) and labels (n) that no probe can be computed from.
 
     Args:
         features: any float type.
-        labels: class indices.
+        labels: as the task encodes them.
         where: what the message names, such as ``depth 3``.
 
     Raises:
-        TrainingError: shapes that do not fit, fewer than two classes, or features that are not finite.
+        TrainingError: shapes that do not fit, labels that are all equal, or features that are not finite.
     """
     if features.ndim != 2 or len(features) != len(labels) or features.shape[1] == 0:
         raise TrainingError(f"features of shape {features.shape} do not fit {len(labels)} labels", where=where)
     if len(labels) == 0 or labels.min() == labels.max():
-        raise TrainingError("there is only one class among the training images, so nothing can be told apart")
+        raise TrainingError("all training images have the same label, so nothing can be told apart")
     broken = ~np.isfinite(features).all(axis=1)
     if broken.any():
         raise TrainingError(

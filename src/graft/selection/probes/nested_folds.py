@@ -47,7 +47,7 @@ class NestedFolds:
 
 
 def nested_folds(
-    labels: NDArray[np.int64], folds: NDArray[np.int64], seed: int, groups: NDArray[Any] | None = None
+    labels: NDArray[Any], folds: NDArray[np.int64], seed: int, groups: NDArray[Any] | None = None
 ) -> NestedFolds:
     """Nest the folds (n) of images with ``labels`` (n); ``groups`` (n) are needed for two folds only.
 
@@ -71,7 +71,7 @@ def nested_folds(
     return NestedFolds(cells.astype(np.int64), outer)
 
 
-def _deal(labels: NDArray[np.int64], folds: NDArray[Any], groups: NDArray[Any], seed: int) -> NDArray[np.int64]:
+def _deal(labels: NDArray[Any], folds: NDArray[Any], groups: NDArray[Any], seed: int) -> NDArray[np.int64]:
     """A number in 0..PARTS-1 per image: groups in random order, those of a class after each other, dealt in turn."""
     _, first, index = np.unique(groups, return_index=True, return_inverse=True)
     random = np.random.default_rng(derive_seed(seed, "inner folds"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,10 +12,10 @@ import numpy as np
 from graft.core.settings import Rule
 from graft.metrics.scorer import ACCURACY, Scorer
 from graft.selection.best import best_by, standard_error
-from graft.selection.probes.cross_validation import CrossValidated, cross_validated
-from graft.selection.probes.heads import head_named
+from graft.selection.probes.cross_validation import CrossValidated, CrossValidation
 from graft.selection.probes.input_checks import require_usable
 from graft.selection.probes.nested_folds import nested_folds
+from graft.tasks.base import LinearHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +35,6 @@ class ProbeResult:
         curve_errors: standard error of each mean of the curve.
         fold_depths: the depth that ``fold_scores`` are of, in each fold.
         inner_scores: accuracy on the folds inside each fold's training part at that depth, by which to choose further.
-        predicted: out-of-fold class index of each image at ``depth``, (n).
-        probabilities: out-of-fold probabilities at ``depth``, (n, k); None where the head has scores only.
     """
 
     depth: int
@@ -45,8 +43,6 @@ class ProbeResult:
     curve_errors: tuple[float, ...] = ()
     fold_depths: tuple[int, ...] = ()
     inner_scores: tuple[float, ...] = ()
-    predicted: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
-    probabilities: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     @property
     def mean(self) -> float:
@@ -59,20 +55,22 @@ class LinearProbe:
     """A linear head, and the images and folds that features are probed on.
 
     Attributes:
-        labels: class indices (n).
+        labels: as the task encodes them (n).
         folds: fold of each image (n), near duplicates in the same one.
+        head: what is fitted.
+        outputs: how many it has.
         groups: near duplicates (n); needed for two folds only.
         seed: cuts the inner folds where there are two folds only.
-        head: a row of :data:`graft.selection.probes.heads.HEADS`.
         scorer: the metric; one of probabilities needs a head that gives them.
         rule: see :func:`graft.selection.best.best_by`.
     """
 
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
     folds: NDArray[np.int64]
+    head: LinearHead
+    outputs: int
     groups: NDArray[Any] | None = None
     seed: int = 0
-    head: str = "ridge"
     scorer: Scorer = ACCURACY
     rule: Rule = "accurate"
 
@@ -88,7 +86,6 @@ class LinearProbe:
 
         Raises:
             TrainingError: features that are not finite, naming the depth; one class; one fold.
-            ConfigError: no such head.
         """
         found = self._every_depth(depths)
         chosen = [best_by(self.rule, [depth.inner[fold] for depth in found]) for fold in range(len(found[0].outer))]
@@ -106,8 +103,11 @@ class LinearProbe:
     def _every_depth(self, depths: Sequence[Features]) -> list[CrossValidated]:
         for depth, features in enumerate(depths):
             require_usable(features, self.labels, where=f"depth {depth} of {len(depths) - 1}")
-        folds, head = nested_folds(self.labels, self.folds, self.seed, self.groups), head_named(self.head)
-        return [cross_validated(features, self.labels, folds, head, self.scorer) for features in depths]
+        folds = nested_folds(self.labels, self.folds, self.seed, self.groups)
+        return [
+            CrossValidation(self.head, features, self.labels, self.outputs, folds, self.scorer).run()
+            for features in depths
+        ]
 
     def _probe(self, found: Sequence[CrossValidated], depth: int, chosen: Sequence[int]) -> ProbeResult:
         """``chosen``: the depth in each fold."""
@@ -118,8 +118,6 @@ class LinearProbe:
             tuple(standard_error(one.outer) for one in found),
             tuple(chosen),
             tuple(float(np.mean(found[place].inner[fold])) for fold, place in enumerate(chosen)),
-            found[depth].scores.argmax(axis=1),
-            found[depth].scores if head_named(self.head).gives_probabilities else None,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,6 @@ from graft.serving.metrics import LOST, count_prediction
 from graft.serving.model.bundle import ModelBundle
 from graft.serving.prediction_log.image_store import ImageStore
 from graft.serving.prediction_log.writer import PredictionLogWriter
-from graft.serving.schemas import PredictedLabel
 from graft.serving.settings import OFF, ServiceSettings
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def open_prediction_log(settings: ServiceSettings, project_log: Path | None) -> 
 
 def record_prediction(
     log: PredictionLogWriter,
-    prediction: PredictedLabel,
-    confidence: float,
+    prediction: Mapping[str, Any],
+    confidence: float | None,
     bundle: ModelBundle,
     raw: bytes,
     row: NDArray[Any],
@@ -47,23 +47,24 @@ def record_prediction(
 
     Args:
         log: writes it down.
-        prediction: the prediction.
-        confidence: the label's probability.
+        prediction: the task's response, with novelty and id.
+        confidence: the label's probability; None where the task has no classes.
         bundle: the model that predicted.
         raw: the sample as it was sent.
         row: what the model's loader made of it.
     """
-    count_prediction(prediction.label, prediction.unsure, prediction.novelty, bundle.model.classes)
+    label, unsure, novelty = prediction.get("label"), prediction.get("unsure"), prediction["novelty"]
+    count_prediction(label, unsure, novelty, bundle.model.classes)
     if not log.is_on:
         return
     record = PredictionRecord(
-        id=prediction.id,
+        id=prediction["id"],
         at=time.time(),
         model=bundle.identity.version,
-        label=prediction.label,
+        label=label,
         confidence=confidence,
-        unsure=prediction.unsure,
-        novelty=prediction.novelty,
+        unsure=unsure,
+        novelty=novelty,
         stats=modality_of(bundle.model.artifact.preprocessing).request_stats(raw, row),
     )
     log.add(record, raw)

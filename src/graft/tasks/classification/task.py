@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.core.errors import DataError
-from graft.tasks.base import ParityReport
+from graft.tasks.base import LinearHead, ParityReport
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from graft.metrics.outcomes import Outcomes
     from graft.metrics.table import MetricTable
     from graft.tasks.classification.response import LabelResponse
+
+    Floats = NDArray[np.float64]
 
 TOLERANCE = 1e-3  # of a calibrated probability; float32 in another order differs by some 1e-6
 
 
 @dataclass(frozen=True)
 class Classification:
-    """One label of several classes; targets are class names, encoded as class indices."""
+    """One label of several classes; targets are class indices, outputs logits, and postprocessed probabilities."""
 
     name: str = "classification"
-    probes: tuple[str, ...] = ("ridge", "logistic")
+    categorical: bool = True
     report_sections: tuple[str, ...] = (
         "production",
         "use",
@@ -54,47 +56,69 @@ class Classification:
 
         return METRICS
 
-    def parse_target(self, row: Mapping[str, Any]) -> str:
-        """The label. Raises DataError where it is empty."""
-        label = row.get("label")
-        if not isinstance(label, str) or not label:
-            raise DataError("the sample has no label", where=str(row.get("path", "")))
-        return label
+    @property
+    def probes(self) -> Mapping[str, LinearHead]:
+        """See :mod:`graft.tasks.classification.probes`."""
+        from graft.tasks.classification.probes import PROBES
 
-    def stratify_key(self, target: str) -> str:
-        """The label itself."""
-        return target
+        return PROBES
 
-    def encode(self, targets: Sequence[str], classes: Sequence[str]) -> NDArray[np.intp]:
-        """Class indices, (n,)."""
-        index = {name: place for place, name in enumerate(classes)}
-        return np.array([index[target] for target in targets], dtype=np.intp)
-
-    def head(self, features: int, classes: Sequence[str]) -> nn.Module:
-        """A linear layer to the classes' logits."""
-        from torch import nn
-
-        return nn.Linear(features, len(classes))
-
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy of logits (n, classes) with class indices (n,) or class probabilities (n, classes)."""
-        from torch.nn.functional import cross_entropy
-
-        return cross_entropy(outputs, targets)
-
-    def postprocess(self, outputs: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
-        """Softmax of the logits at a temperature, (n, classes)."""
-        scaled = np.asarray(outputs, dtype=np.float64) / temperature
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
-
-    def to_response(self, outputs: NDArray[np.float64], classes: Sequence[str], top_k: int | None) -> LabelResponse:
-        """Probabilities (classes,) of one sample -> its label and the most probable classes."""
+    @property
+    def response(self) -> type[LabelResponse]:
+        """Label, probabilities, and whether the model is sure."""
         from graft.tasks.classification.response import LabelResponse
 
-        return LabelResponse.model_validate(LabelResponse.ranked(classes, outputs.tolist(), top_k))
+        return LabelResponse
 
-    def parity(self, reference: NDArray[np.float64], other: NDArray[np.float64], drawn_from: str) -> ParityReport:
+    def strata(self, labels: pd.Series) -> pd.Series:
+        """The labels themselves."""
+        return labels
+
+    def classes(self, labels: Iterable[str]) -> tuple[str, ...]:
+        """The labels, sorted."""
+        return tuple(sorted(set(labels)))
+
+    def outputs(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """One for each class."""
+        return tuple(classes)
+
+    def encode(self, labels: Iterable[str], classes: Sequence[str]) -> NDArray[np.int64]:
+        """Class indices, (n,)."""
+        index = {name: place for place, name in enumerate(classes)}
+        return np.array([index[label] for label in labels], dtype=np.int64)
+
+    def fit_head(
+        self, features: Floats, targets: NDArray[np.int64], balanced: bool, strengths: Sequence[float]
+    ) -> tuple[Floats, Floats]:
+        """The multinomial logistic regression; see :func:`graft.tasks.classification.probes.logistic_head`."""
+        from graft.tasks.classification.probes import logistic_head
+
+        return logistic_head(features, targets, balanced, strengths)
+
+    def loss(
+        self, outputs: Tensor, targets: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
+    ) -> Tensor:
+        """Cross-entropy of logits (n, k) with class indices (n,) or class probabilities (n, k), in nats."""
+        from torch.nn.functional import cross_entropy
+
+        weight = None if class_weights is None else class_weights.to(outputs.device)
+        return cross_entropy(outputs, targets, weight=weight, label_smoothing=label_smoothing)
+
+    def postprocess(self, outputs: NDArray[np.floating]) -> Floats:
+        """Softmax of the logits, (n, k)."""
+        logits = np.asarray(outputs, dtype=np.float64)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    def to_response(
+        self, outputs: Floats, classes: Sequence[str], least_confidence: float, top_k: int | None
+    ) -> LabelResponse:
+        """Probabilities (k,) of one sample -> its label and the most probable classes; ties keep the classes' order."""
+        ranked = sorted(zip(classes, outputs.tolist(), strict=True), key=lambda pair: -pair[1])
+        label, confidence = ranked[0]
+        return self.response(label=label, probabilities=dict(ranked[:top_k]), unsure=confidence < least_confidence)
+
+    def parity(self, reference: Floats, other: Floats, drawn_from: str) -> ParityReport:
         """Same most probable class, and probabilities within ``TOLERANCE``."""
         same = float((reference.argmax(axis=1) == other.argmax(axis=1)).mean()) if len(reference) else 0.0
         # A probability that is no number must not pass for a small difference.

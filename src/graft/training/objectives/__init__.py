@@ -1,1 +1,1 @@
-"""Training objectives: the protocol, and cross-entropy."""
+"""Training objectives: the protocol, and the task's own loss."""

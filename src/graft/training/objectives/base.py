@@ -17,7 +17,7 @@ class Batch:
 
     Attributes:
         inputs: what the first trained block receives: a tensor (m, ...), or a mapping of such.
-        targets: class indices (m), or class probabilities (m, classes) where images were mixed.
+        targets: as the task encodes them (m), or class probabilities (m, classes) where images were mixed.
         indices: of these images among the training images (m).
         epoch: counted from 0.
         step: of the epoch, counted from 0.
@@ -52,7 +52,7 @@ class Objective(Protocol):
         """The mean loss of a batch, a scalar with a gradient.
 
         Args:
-            model: inputs -> logits (m, classes), as the device runs it.
+            model: inputs -> outputs (m, k), as the device runs it.
             batch: one step's images.
             step: steps done before this one, over all epochs.
         """

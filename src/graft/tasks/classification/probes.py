@@ -1,19 +1,18 @@
-"""Linear heads that a probe fits to frozen features.
+"""Linear heads of classification, on standardised features: those of probes, and that of the delivered network.
 
-To add one: a row of :data:`HEADS`, and its name in ``Select.probe`` of graft/core/settings.py (a test compares both).
+To add a probe: a row of :data:`PROBES`, and its name in ``Select.probe`` of graft/core/settings.py (a test compares
+both).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.core.errors import ConfigError, did_you_mean
-from graft.metrics.scorer import scorer
+from graft.tasks.base import LinearHead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,24 +22,7 @@ if TYPE_CHECKING:
     Scores = NDArray[np.float64]
 
 MAX_ITER = 500
-
-
-@dataclass(frozen=True)
-class Head:
-    """A row of the table.
-
-    Attributes:
-        strengths: of the penalty on standardised features, the strongest first: the first of equals is taken.
-        scores: (training features (n, d), labels (n), features (m, d), strengths (s), number of classes k) -> scores
-            (s, m, k), higher for likelier classes, of heads fitted at each strength.
-        loss: by which the strength is chosen: (scores (m, k), labels (m)) -> its sum over the images.
-        gives_probabilities: whether the scores are probabilities that sum to one.
-    """
-
-    strengths: tuple[float, ...]
-    scores: Callable[[Features, Labels, Features, Sequence[float], int], Scores]
-    loss: Callable[[Scores, Labels], float]
-    gives_probabilities: bool
+FOLDS = 3  # that the strength of the delivered head is chosen on
 
 
 def ridge_scores(train: Features, labels: Labels, rows: Features, strengths: Sequence[float], classes: int) -> Scores:
@@ -99,27 +81,43 @@ def log_loss(scores: Scores, labels: Labels) -> float:
     return float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).sum())
 
 
-HEADS = {
-    "ridge": Head((1e5, 1e4, 1e3, 1e2, 10.0, 1.0, 0.1), ridge_scores, squared_error, gives_probabilities=False),
-    "logistic": Head((0.001, 0.01, 0.1, 1.0), logistic_scores, log_loss, gives_probabilities=True),
+PROBES = {
+    "ridge": LinearHead((1e5, 1e4, 1e3, 1e2, 10.0, 1.0, 0.1), ridge_scores, squared_error),
+    "logistic": LinearHead((0.001, 0.01, 0.1, 1.0), logistic_scores, log_loss, gives_probabilities=True),
 }
 
 
-def head_name(probe: str, metric: str) -> str:
-    """The head that `select.probe` names, or the logistic one where `metric` needs probabilities that it lacks.
+def logistic_head(
+    features: Features, labels: Labels, balanced: bool, strengths: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights (k, d) and biases (k) of a multinomial logistic regression whose strength is chosen by log loss.
 
-    Raises:
-        ConfigError: there is no such head.
+    Where a class has too few images to choose it, the middle strength is taken. With ``balanced`` every class weighs as
+    much as any other.
     """
-    return probe if head_named(probe).gives_probabilities or not scorer(metric).needs_probabilities else "logistic"
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
-
-def head_named(name: str) -> Head:
-    """The row called ``name``.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if name not in HEADS:
-        raise ConfigError(f"there is no linear head {name!r}", where="select.probe", remedy=did_you_mean(name, HEADS))
-    return HEADS[name]
+    weighting = "balanced" if balanced else None
+    fewest = int(np.bincount(labels)[np.unique(labels)].min())
+    if fewest < 2 or len(strengths) == 1:
+        middle = strengths[len(strengths) // 2]
+        model = LogisticRegression(C=middle, max_iter=MAX_ITER, class_weight=weighting)
+    else:
+        model = LogisticRegressionCV(
+            Cs=strengths,
+            l1_ratios=(0,),
+            cv=min(FOLDS, fewest),
+            scoring="neg_log_loss",
+            max_iter=MAX_ITER,
+            class_weight=weighting,
+            use_legacy_attributes=False,
+        )
+    with warnings.catch_warnings():
+        # A weak penalty on separable data need not converge; each strength is judged by its score.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features, labels)
+    if len(model.classes_) > 2:
+        return model.coef_, model.intercept_
+    # Two classes have one row of weights, for the second against the first.
+    return np.vstack([-model.coef_ / 2, model.coef_ / 2]), np.concatenate([-model.intercept_ / 2, model.intercept_ / 2])

@@ -1,4 +1,4 @@
-"""Cross-entropy: with class weights, label smoothing and the class probabilities of mixed images."""
+"""The task's own loss, with class weights and label smoothing."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from graft.modalities.preprocessor import Inputs
+from graft.tasks.base import Task
 from graft.training.objectives.base import Batch
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
-    """``F.cross_entropy`` of the logits.
+class Supervised:
+    """:meth:`graft.tasks.base.Task.loss` of a network's outputs.
 
     Attributes:
+        task: gives the loss.
         class_weights: (classes), see :func:`graft.training.imbalance.class_weights`; None: all 1.
         label_smoothing: share of the target that is spread over all classes, in [0, 1).
     """
 
+    task: Task
     class_weights: Tensor | None = None
     label_smoothing: float = 0.0
 
@@ -30,7 +32,5 @@ class CrossEntropy:
         return {}
 
     def loss(self, model: Callable[[Inputs], Tensor], batch: Batch, step: int) -> Tensor:
-        """Class indices and class probabilities alike."""
-        logits = model(batch.inputs)
-        weight = None if self.class_weights is None else self.class_weights.to(logits.device)
-        return F.cross_entropy(logits, batch.targets, weight=weight, label_smoothing=self.label_smoothing)
+        """Of targets, and of the classes' shares where images were mixed."""
+        return self.task.loss(model(batch.inputs), batch.targets, self.class_weights, self.label_smoothing)

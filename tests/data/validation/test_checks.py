@@ -11,8 +11,8 @@ from graft.core.errors import ConfigError
 from graft.core.settings import Validation
 from graft.data.manifest import usable, with_keys
 from graft.data.splits.groups import image_clusters
-from graft.data.validation import predicates
 from graft.data.validation.builtin_checks import checks_of
+from graft.data.validation.expectations import broken_rows_by_pandas
 from graft.data.validation.findings import Finding, by_cause, refuses
 from graft.data.validation.suite import Reference, not_checked, severities, validate_manifest, with_quarantine
 from graft.modalities.check_spec import CheckSpec
@@ -233,10 +233,10 @@ def test_quarantine_of_copies_does_not_hide_that_an_image_has_two_labels(name: s
 
 
 @EVERY
-def test_the_doctors_predicates_answer_as_great_expectations_does(check: CheckSpec) -> None:
+def test_pandas_answers_as_great_expectations_does(check: CheckSpec) -> None:
     for case in (Case(), planted(check), planted(BY_NAME["decodable"]).having(5, mode=None, width=pd.NA)):
         args = case.manifest, params_with(case.limits), case.reference
-        assert validate_manifest(*args, predicates.broken_rows) == validate_manifest(*args)
+        assert validate_manifest(*args, broken_rows_by_pandas) == validate_manifest(*args)
 
 
 def with_few(case: Case, count: int = 2) -> Case:

@@ -22,7 +22,7 @@ from graft.data.splits.groups import conflicting
 from graft.data.splits.history import read_split_history
 from graft.data.splits.splits import divide
 from graft.data.stats_cache import StatsCache
-from graft.data.validation import predicates
+from graft.data.validation.expectations import broken_rows_by_pandas
 from graft.data.validation.findings import Finding, refuses
 from graft.data.validation.reference import read_history, summarise_data
 from graft.data.validation.suite import NO_REFERENCE, Reference, validate_manifest, with_quarantine
@@ -159,7 +159,7 @@ def load(source: str, settings: AuditSettings, root: Path | None = None) -> Load
 def audit(loaded: LoadedSource, settings: AuditSettings) -> Audit:
     """Run every check on what was read, and try to divide it."""
     manifest = loaded.manifest
-    checked = validate_manifest(manifest, settings.params, settings.reference(manifest), predicates.broken_rows)
+    checked = validate_manifest(manifest, settings.params, settings.reference(manifest), broken_rows_by_pandas)
     findings = (*source_findings(loaded.found), *checked)
     divisible, split = _divide(with_quarantine(manifest, checked), findings, settings)
     return Audit(

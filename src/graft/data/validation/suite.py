@@ -11,7 +11,7 @@ from graft.core.settings import Params, SeverityChoice, Validation
 from graft.data.manifest import with_strata
 from graft.data.validation.builtin_checks import checks_of
 from graft.data.validation.drift import Distribution, measure_drift
-from graft.data.validation.expectations import broken_rows
+from graft.data.validation.expectations import BrokenRows, broken_rows
 from graft.data.validation.failing_items import failing_items
 from graft.data.validation.findings import Finding, explained
 from graft.data.validation.tables import (
@@ -47,8 +47,7 @@ class Reference:
 
 
 NO_REFERENCE = Reference()
-# A table, checks of it and their limits -> for each check by name the keys of the rows that broke it, or None.
-Evaluate = Callable[["pd.DataFrame", Sequence[CheckSpec], Validation], dict[str, tuple[str, ...] | None]]
+Evaluate = Callable[["pd.DataFrame", Sequence[CheckSpec], Validation], BrokenRows]
 
 
 def severities(checks: Iterable[CheckSpec], limits: Validation) -> dict[str, SeverityChoice]:
@@ -86,7 +85,7 @@ def validate_manifest(
         manifest: as :func:`graft.data.manifest.build_manifest` gives it.
         params: thresholds and severities, and what checks of the modality depend on.
         reference: what the data is compared with.
-        evaluate: what computes the expectations: Great Expectations, or :mod:`graft.data.validation.predicates`.
+        evaluate: what computes the expectations: Great Expectations, or pandas.
 
     Returns:
         A finding per check that applies, in the order of the table; see :func:`not_checked` for the others.

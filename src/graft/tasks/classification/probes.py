@@ -1,7 +1,7 @@
 """Linear heads of classification, on standardised features: those of probes, and that of the delivered network.
 
-To add a probe: a row of :data:`PROBES`, and its name in ``Select.probe`` of graft/core/settings.py (a test compares
-both).
+To add a probe: a row of :data:`PROBES`, and its name in ``Select.probe`` of graft.core.settings.select (a test
+compares both).
 """
 
 from __future__ import annotations

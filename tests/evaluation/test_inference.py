@@ -21,7 +21,7 @@ from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.predictor import Predictor
 from graft.modalities.image import decode
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import build_network
+from graft.models.backbone import blank_image, build_network
 from graft.models.flops import cost_of
 
 CLASSES = ("a", "b", "c")
@@ -99,7 +99,7 @@ def test_cost_counts_parameters_bytes_and_time(images: list[Path], tmp_path: Pat
     assert 0 < found.latency_ms <= found.latency_p95_ms
     assert (found.runs, found.device, found.batch) == (30, "cpu", 32)
     assert found.images_per_s > 0 and found.load_ms > 0
-    assert found.gmacs == cost_of(network, network.example).gmacs
+    assert found.gmacs == cost_of(network, blank_image(32)).gmacs
     shown = found.to_json()
     assert shown["latency_p50_ms"] == found.latency_ms and shown["rounds"] == 3
     assert (shown["peak_memory_mb"], shown["reason"]) == (None, "not asked for")

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from graft.core.settings import Compute, Train
 from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
-from graft.models.backbone import BackboneParts, Layout, Network, build_network
+from graft.models.backbone import BackboneParts, Layout, Network, blank_image, build_network
 from graft.models.zoo.registry import builder_for
 from graft.training.compute import precision_autotune as trial
 from graft.training.compute.precision import (
@@ -208,7 +208,9 @@ def test_a_long_training_has_a_trial_and_keeps_it(
     network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(trial, "LEAST_GMACS", 1e-6)
-    assert training_gmacs(network, 32, 8, 2) == pytest.approx(2 * training_gmacs(network, 32, 8, 1))
+    assert training_gmacs(network, blank_image(32), 8, 2) == pytest.approx(
+        2 * training_gmacs(network, blank_image(32), 8, 1)
+    )
     mode = chosen(network, Compute(threads=1, device="cpu"), tmp_path)
     assert mode in modes_to_try(CPU, 1)
     assert f"computing in {mode}: " in capsys.readouterr().out

@@ -82,7 +82,7 @@ def test_real_photographs(shared_data: Path, folder: str, domain: str, policy: s
     assert image_candidates(found.domain, np.median([look.side for look in looks]).item())[0].size == 224
 
 
-@pytest.mark.parametrize(("side", "size"), [(8, 64), (32, 64), (100, 128), (200, 224), (4000, 224)])
+@pytest.mark.parametrize(("side", "size"), [(8, 128), (32, 128), (130, 160), (200, 224), (4000, 224)])
 def test_the_input_is_bounded_by_the_images_and_the_weights(side: float, size: int) -> None:
     (only,) = image_candidates("natural", side)
     assert (only.weights, only.depth, only.size) == ("bundled", "auto", size)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from graft.core.settings import Candidate
 
 LITE0 = "timm:tf_efficientnet_lite0"
-# The side at which the bundled weights were trained, and the least at which their first blocks see anything.
-_MOST, _LEAST, _STEP = 224, 64, 32
+# The side at which the bundled weights were trained, and the least: of CIFAR-10 (32 px, 50 images a class) the probe is
+# right on 0.616 at 64 px, 0.718 at 128 and 0.746 at 224, fine-tuned 0.671 at 64 and 0.774 at 128.
+_MOST, _LEAST, _STEP = 224, 128, 32
 
 
 def image_candidates(domain: str, side: float) -> tuple[Candidate, ...]:
     """Candidates for a domain of :mod:`graft.augmentation.domains`.
 
-    Small images are enlarged no further than they need, so that a CPU is quick; of characters there is a source nearer
-    than ImageNet, the rendered glyphs.
+    Small images are enlarged to 128 px, for accuracy, and no further, so that a CPU is quick; of characters there is a
+    source nearer than ImageNet, the rendered glyphs.
 
     Args:
         domain: what the images are.

@@ -1,4 +1,4 @@
-"""Which of several things that were scored on the same folds is taken: candidates, or the depths of one."""
+"""Choice among several that were scored on the same folds: candidates, or the depths of one."""
 
 from __future__ import annotations
 
@@ -39,3 +39,16 @@ def best_by(rule: Rule, scores: Sequence[Sequence[float]]) -> int:
     if rule == "accurate":
         return best
     return next(place for place, row in enumerate(scores) if may_be_chance(scores[best], row))
+
+
+def best_depth(rule: Rule, scores: Sequence[Sequence[float]]) -> int:
+    """The depth to take, first block first; ``scores`` of each, by fold.
+
+    Each depth's scores are averaged with those of its neighbours (1/4, 1/2, 1/4; at the ends with its own) before
+    :func:`best_by` takes one. A depth that is good like its neighbours is less often so by chance than a peak by
+    itself: over 17 sets of 5 to 50 images a class (EfficientNet-Lite0, 6 to 12 draws each) this gains 0.3 points on new
+    images (-0.7 to +1.4), half of what the best depth in hindsight would gain.
+    """
+    rows = np.asarray(scores, dtype=np.float64)
+    padded = np.concatenate([rows[:1], rows, rows[-1:]])
+    return best_by(rule, ((padded[:-2] + 2 * rows + padded[2:]) / 4).tolist())

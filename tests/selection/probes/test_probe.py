@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from graft.core.errors import ConfigError, TrainingError
 from graft.core.settings import Rule, Select
 from graft.metrics.scorer import scorer
-from graft.selection.best import best_by, may_be_chance, standard_error
+from graft.selection.best import best_by, best_depth, may_be_chance, standard_error
 from graft.selection.inputs import head_for
 from graft.selection.probes.cross_validation import CrossValidation
 from graft.selection.probes.nested_folds import nested_folds
@@ -44,6 +44,15 @@ def _data(seed: int, signal: float, count: int = 120) -> Set:
 def test_params_yaml_can_name_every_head_and_no_other() -> None:
     named = get_args(get_type_hints(Select)["probe"])
     assert set(named) == set(CLASSIFICATION.probes)
+
+
+def test_a_depth_is_taken_by_its_neighbours_too() -> None:
+    """A peak by itself is passed over for two depths that are nearly as good; of equals the first is taken."""
+    curve = [[0.5, 0.5], [0.8, 0.8], [0.5, 0.5], [0.79, 0.79], [0.79, 0.79], [0.6, 0.6]]
+    assert (best_by("accurate", curve), best_depth("accurate", curve)) == (1, 4)
+    assert best_depth("accurate", [[0.7, 0.7]] * 4) == 0
+    assert best_depth("accurate", [[0.7, 0.9]]) == 0
+    assert best_depth("accurate", [[0.2], [0.4], [0.9]]) == 2
 
 
 def test_standard_error_by_hand() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from graft.core.settings import Rule
 from graft.metrics.scorer import ACCURACY, Scorer
-from graft.selection.best import best_by, standard_error
+from graft.selection.best import best_depth, standard_error
 from graft.selection.probes.cross_validation import CrossValidated, CrossValidation
 from graft.selection.probes.input_checks import require_usable
 from graft.selection.probes.nested_folds import nested_folds
@@ -62,7 +62,7 @@ class LinearProbe:
         groups: near duplicates (n); needed for two folds only.
         seed: cuts the inner folds where there are two folds only.
         scorer: the metric; one of probabilities needs a head that gives them.
-        rule: see :func:`graft.selection.best.best_by`.
+        rule: see :func:`graft.selection.best.best_depth`.
     """
 
     labels: NDArray[Any]
@@ -88,8 +88,8 @@ class LinearProbe:
             TrainingError: features that are not finite, naming the depth; one class; one fold.
         """
         found = self._every_depth(depths)
-        chosen = [best_by(self.rule, [depth.inner[fold] for depth in found]) for fold in range(len(found[0].outer))]
-        return self._probe(found, best_by(self.rule, [depth.outer for depth in found]), chosen)
+        chosen = [best_depth(self.rule, [depth.inner[fold] for depth in found]) for fold in range(len(found[0].outer))]
+        return self._probe(found, best_depth(self.rule, [depth.outer for depth in found]), chosen)
 
     def at_depth(self, depths: Sequence[Features], depth: int) -> ProbeResult:
         """Probe every depth for the curve, and score the given one; errors as of :meth:`best_depth`."""

@@ -292,7 +292,7 @@ def test_slices_and_doubted_labels_come_from_what_other_stages_left(workspace: C
     slices = pd.read_csv(ws.evaluation / "slices.csv")
     assert slices.groupby("fact")["n"].sum().to_dict() == {"brightness": 12, "room": 12}
     page = (ws.evaluation / "report.html").read_text(encoding="utf-8")
-    assert "1 label is doubted" in page and f'alt="Training image {train["path"][0]}"' in page
+    assert "1 label is doubted" in page and f'aria-label="Training sample {train["path"][0]}"' in page
     assert "Where the model looked in" in page or "no place spoke for it" in page
 
 

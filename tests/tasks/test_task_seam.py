@@ -20,6 +20,7 @@ from graft.core.workspace import Workspace
 from graft.inference.artifact import read_artifact
 from graft.inference.predictor import Predictor
 from graft.metrics.classification import METRICS
+from graft.modalities.registry import find_modality
 from graft.monitoring.prediction_log import PredictionLog
 from graft.pipeline import evaluate, finetune, ingest, locate, package, select, split, tune, validate
 from graft.pipeline.execution.runner import run_stage
@@ -121,7 +122,7 @@ def test_a_number_for_each_image_goes_from_ingest_to_the_service(
 
 async def ask(running: RunningService, image: bytes) -> dict[str, Any]:
     """What the service answers to ``POST /predict``."""
-    app = create_app(lambda: running, running.settings)
+    app = create_app(lambda: running, running.settings, find_modality("auto"))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as client:
         document = (await client.get("/docs.json")).json()["components"]["schemas"]
         assert "value" in document["RegressionPredictResponse"]["properties"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from graft.core.settings import Severity, SeverityChoice, Validation
+if TYPE_CHECKING:
+    from graft.core.settings import Severity, SeverityChoice, Validation
 
 TableName = Literal["images", "classes", "class_set", "drift"]
 BETWEEN = "ExpectColumnValuesToBeBetween"

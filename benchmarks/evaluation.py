@@ -42,7 +42,7 @@ from graft.evaluation.slices import slices_table
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.predictor import Predictor
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import build_network
+from graft.models.zoo.registry import build_network
 from graft.pipeline.evaluate import MODEL, predict_all, report_context
 from graft.reporting.html import render_html
 from graft.reporting.model_card import render_model_card

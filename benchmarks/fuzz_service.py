@@ -264,7 +264,7 @@ def write_project(root: Path) -> None:
     from graft.inference.artifact import Artifact, save_artifact
     from graft.inference.package import write_package
     from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-    from graft.models.backbone import build_network
+    from graft.models.zoo.registry import build_network
 
     torch.manual_seed(0)
     classes = ("ant", "bee", "wasp")

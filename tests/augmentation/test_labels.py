@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from graft.augmentation.domains import DOMAINS, check_domain
-from graft.augmentation.policies import POLICIES, augment_batch, build_policy
-from graft.augmentation.policy_config import PolicyConfig, default_policies, parse_policies
+from graft.augmentation.policies import POLICIES, augment_batch
+from graft.augmentation.policy_config import PolicyConfig, build_policy, default_policies, parse_policies
 from graft.core.config import parse_params
 from graft.core.errors import ConfigError
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from graft.augmentation.mixing import BatchMixing
-from graft.augmentation.policies import POLICIES, build_policy
-from graft.augmentation.policy_config import default_policies
+from graft.augmentation.policies import POLICIES
+from graft.augmentation.policy_config import build_policy, default_policies
 
 NAMES = [name for name, recipe in POLICIES.items() if recipe.mixing is not None]
 

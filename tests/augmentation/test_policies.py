@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.augmentation.policies import POLICIES, Policy, augment_batch, build_policy
-from graft.augmentation.policy_config import PolicyConfig, PolicySpec, default_policies
+from graft.augmentation.policies import POLICIES, Policy, augment_batch
+from graft.augmentation.policy_config import PolicyConfig, PolicySpec, build_policy, default_policies
 from graft.augmentation.transforms import CHANGES, trivialaugment
 from tests.conftest import picture
 

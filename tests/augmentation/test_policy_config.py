@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import PolicyConfig, as_yaml, parse_policies
+from graft.augmentation.policy_config import PolicyConfig, as_yaml, build_policy, parse_policies
 from graft.core.config import parse_params
 from graft.core.errors import ConfigError
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from graft.augmentation.policies import POLICIES, build_policy
-from graft.augmentation.policy_config import default_policies
+from graft.augmentation.policies import POLICIES
+from graft.augmentation.policy_config import build_policy, default_policies
 from graft.augmentation.preview import _caption, preview_sheet
 from tests.conftest import picture
 

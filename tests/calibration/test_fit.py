@@ -13,7 +13,8 @@ from graft.calibration.novelty import ReferenceFeatures, features_of, normalised
 from graft.calibration.temperature import fit_temperature
 from graft.core.settings import Trust as Settings
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import Network, build_network
+from graft.models.backbone import Network
+from graft.models.zoo.registry import build_network
 from graft.stats.groups import units_of
 
 PREPROCESSING = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)

@@ -17,7 +17,8 @@ from graft.core.errors import WeightsError
 from graft.inference.artifact import Artifact, read_artifact, save_artifact
 from graft.inference.predictor import Predictor
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import Network, build_network
+from graft.models.backbone import Network
+from graft.models.zoo.registry import build_network
 
 ARCH = "shufflenet_v2_x0_5"
 PREPROCESSING = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)

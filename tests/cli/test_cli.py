@@ -21,8 +21,7 @@ from graft.calibration.fitted_trust import FittedTrust, Novelty, Threshold
 from graft.calibration.novelty import features_of
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.package import version_of
-from graft.models.backbone import build_network
-from graft.models.zoo.registry import builder_for
+from graft.models.zoo.registry import build_network, builder_for
 from tests.serving.conftest import Export, package
 from tests.serving.conftest import export as export  # fixtures
 from tests.serving.conftest import finetuned as finetuned

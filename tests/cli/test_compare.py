@@ -13,8 +13,7 @@ from graft.cli.evaluate import evaluate_model
 from graft.cli.rank import rank_candidates
 from graft.core.errors import DataError, WeightsError
 from graft.inference.artifact import Artifact, load_artifact, save_artifact
-from graft.models.backbone import build_network
-from graft.models.zoo.registry import builder_for
+from graft.models.zoo.registry import build_network, builder_for
 
 ARCH = "shufflenet_v2_x0_5"
 

@@ -24,8 +24,7 @@ from graft.core.errors import DataError, WeightsError
 from graft.core.files import sha256
 from graft.inference.artifact import Artifact, load_artifact, save_artifact
 from graft.inference.predictor import Predictor
-from graft.models.backbone import build_network
-from graft.models.zoo.registry import builder_for
+from graft.models.zoo.registry import build_network, builder_for
 
 CLASSES = ("cat", "dog", "owl")
 

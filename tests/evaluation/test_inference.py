@@ -21,8 +21,9 @@ from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.predictor import Predictor
 from graft.modalities.image import decode
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import blank_image, build_network
+from graft.models.backbone import blank_image
 from graft.models.flops import cost_of
+from graft.models.zoo.registry import build_network
 
 CLASSES = ("a", "b", "c")
 

@@ -13,8 +13,8 @@ from graft.features import extraction as room
 from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor, frozen_part
 from graft.features.keys import digest_of
-from graft.models.backbone import Network, build_network
-from graft.models.zoo.registry import builder_for
+from graft.models.backbone import Network
+from graft.models.zoo.registry import build_network, builder_for
 
 COUNT = 37
 # A CNN at two sizes, odd ones among them, and a transformer; how many of the images fill a batch differs.

@@ -14,7 +14,8 @@ from graft.core.errors import WeightsError
 from graft.inference import artifact
 from graft.inference.artifact import ARTIFACT_FILE, WEIGHTS_FILE, Artifact, load_artifact, read_artifact, save_artifact
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import Network, build_network
+from graft.models.backbone import Network
+from graft.models.zoo.registry import build_network
 
 
 def test_weights_of_another_layout_are_refused(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from graft.core.compat.torchvision import models
-from graft.models.backbone import blank_image, build_network, cut
+from graft.models.backbone import blank_image, cut
 from graft.models.flops import cost_of, costs_by_depth
+from graft.models.zoo.registry import build_network
 
 
 @pytest.mark.parametrize("arch", ["squeezenet1_1", "googlenet", "swin_t", "vit_b_32"])

@@ -13,8 +13,7 @@ import torch
 
 from graft.core.workspace import Workspace
 from graft.inference.artifact import Artifact, save_artifact
-from graft.models.backbone import build_network
-from graft.models.zoo.registry import builder_for
+from graft.models.zoo.registry import build_network, builder_for
 from graft.pipeline import ingest, split, tune, validate
 from graft.pipeline.execution.runner import run_stage
 from graft.pipeline.inputs.selection import train_set

@@ -28,7 +28,7 @@ from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.package import version_of
 from graft.inference.predictor import Predictor
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import build_network
+from graft.models.zoo.registry import build_network
 from graft.pipeline.evaluate import run
 from graft.stats.bootstrap import Interval, Resampling
 from tests.planted_evaluation import COST

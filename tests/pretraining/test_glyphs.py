@@ -7,8 +7,8 @@ import torch
 
 from graft.core.settings import Pretrain
 from graft.modalities.image.preprocessing import ImagePreprocessor
-from graft.models.backbone import Network, build_network
-from graft.models.zoo.registry import builder_for
+from graft.models.backbone import Network
+from graft.models.zoo.registry import build_network, builder_for
 from graft.pretraining.glyphs import CANVAS, CLASSES, LEVELS, fonts, glyphs, render
 from graft.pretraining.pretrain import LabelledImages, glyph_images, pretrain, probabilities
 from graft.training.compute.devices import fabric_for

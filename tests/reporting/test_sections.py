@@ -26,7 +26,7 @@ from graft.inference.artifact import Artifact
 from graft.inference.predictor import Predictor
 from graft.metrics.formatting import area
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import build_network
+from graft.models.zoo.registry import build_network
 from graft.reporting.blocks import EmbeddedImage, GalleryItem
 from graft.reporting.context import ReportContext
 from graft.reporting.figures import plots

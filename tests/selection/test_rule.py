@@ -6,10 +6,10 @@ import dataclasses
 
 from graft.core.settings import Candidate
 from graft.metrics.scorer import scorer
-from graft.selection.candidates import CandidateResult
-from graft.selection.cost.limits import Excess
+from graft.selection.best import Criterion
+from graft.selection.candidates import CandidateResult, Excess
 from graft.selection.report.leaderboard import table
-from graft.selection.rule import Criterion, choose_winner, finalists, ranked, reasons
+from graft.selection.rule import choose_winner, finalists, ranked, reasons
 
 from .conftest import planted as _result
 

@@ -56,7 +56,7 @@ def finetune(folder: Path, seed: int = 0, classes: tuple[str, ...] = CLASSES) ->
     """Write a real model with random weights, as the finetune stage leaves one."""
     import torch
 
-    from graft.models.backbone import build_network
+    from graft.models.zoo.registry import build_network
 
     torch.manual_seed(seed)
     preprocessing = ImagePreprocessor(Geometry(32, 1.0, "bilinear"), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))

@@ -80,7 +80,7 @@ def work(case: Case, moment: Moment | None) -> None:
 
     from graft.core.determinism import make_deterministic
     from graft.inference.artifact import Artifact, save_artifact
-    from graft.models.backbone import build_network
+    from graft.models.zoo.registry import build_network
     from graft.training.checkpoint import CheckpointStore
     from graft.training.compute.devices import fabric_for
     from graft.training.finetune import TrainingRun, finetune

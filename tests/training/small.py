@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import default_policies
+from graft.augmentation.policy_config import build_policy, default_policies
 from graft.core.settings import Train
 from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 import graft
 from graft.augmentation.mixing import BatchMixing
-from graft.augmentation.policies import Policy, build_policy
-from graft.augmentation.policy_config import default_policies
+from graft.augmentation.policies import Policy
+from graft.augmentation.policy_config import build_policy, default_policies
 from graft.core.settings import Train
 from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from graft.augmentation.policies import augment_batch, build_policy
-from graft.augmentation.policy_config import default_policies
+from graft.augmentation.policies import augment_batch
+from graft.augmentation.policy_config import build_policy, default_policies
 from graft.augmentation.transforms import ENLARGEMENT
 from graft.features.extraction import frozen_part
 from graft.models.zoo.registry import builder_for

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from graft.core.errors import ConfigError
 from graft.core.settings import Train
-from graft.models.backbone import Network, build_network
+from graft.models.backbone import Network
+from graft.models.zoo.registry import build_network
 from graft.training.auto_strategy import StrategyChoice, choose_strategy, strategies_to_try
 from graft.training.compute.devices import fabric_for
 from graft.training.finetune import TrainingRun, finetune, mean_of_weights

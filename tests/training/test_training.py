@@ -12,14 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import default_policies
+from graft.augmentation.policy_config import build_policy, default_policies
 from graft.core.errors import TrainingError
 from graft.core.settings import Train
 from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor, frozen_part
-from graft.models.backbone import BackboneParts, Network, Pool, build_network
-from graft.models.zoo.registry import builder_for
+from graft.models.backbone import BackboneParts, Network, Pool
+from graft.models.zoo.registry import build_network, builder_for
 from graft.tasks.registry import CLASSIFICATION
 from graft.training.compute.devices import fabric_for
 from graft.training.finetune import FineTuningData, TrainingRun, finetune

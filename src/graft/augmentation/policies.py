@@ -17,8 +17,6 @@ from graft.augmentation.transforms import GREY, AffineRange, TransformStep
 if TYPE_CHECKING:
     import torch
 
-    from graft.augmentation.policy_config import PolicyConfig
-
     Vary = Callable[[torch.Tensor], torch.Tensor]
 
 Values = Mapping[str, float]
@@ -186,17 +184,6 @@ class Policy:
     def changes_anything(self) -> bool:
         """Whether there is anything to do."""
         return self.transform is not None or self.mixing is not None
-
-
-def build_policy(choice: PolicyConfig, size: int) -> Policy:
-    """Build the transforms of parsed policies for images of ``size`` x ``size`` pixels."""
-    from graft.core.compat.torchvision import v2
-
-    parts = [step for pick in choice.policies for step in pick.definition.steps(pick.values)]
-    transforms = [transform for step in parts for transform in step.transforms(v2, size)]
-    mixings = [pick.definition.mixing(pick.values) for pick in choice.policies if pick.definition.mixing is not None]
-    enlargement = steps.ENLARGEMENT if parts and parts[0].changes.get("crop") else 1.0
-    return Policy(v2.Compose(transforms) if transforms else None, mixings[0] if mixings else None, enlargement)
 
 
 def augment_batch(policy: Policy, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:

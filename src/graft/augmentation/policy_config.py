@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from graft.augmentation.policies import POLICIES, PolicyDefinition, PolicyOption
+from graft.augmentation.policies import POLICIES, Policy, PolicyDefinition, PolicyOption
+from graft.augmentation.transforms import ENLARGEMENT
 from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import Augment, NamedPolicy
 
@@ -139,3 +140,14 @@ def _pick_as_yaml(pick: PolicySpec) -> str:
     told = {name: value for name, value in pick.values.items() if value != pick.definition.options[name].default}
     inner = ", ".join(f"{name}: {value:g}" for name, value in told.items())
     return f"{{{pick.name}: {{{inner}}}}}" if told else pick.name
+
+
+def build_policy(choice: PolicyConfig, size: int) -> Policy:
+    """Build the transforms of parsed policies for images of ``size`` x ``size`` pixels."""
+    from graft.core.compat.torchvision import v2
+
+    parts = [step for pick in choice.policies for step in pick.definition.steps(pick.values)]
+    transforms = [transform for step in parts for transform in step.transforms(v2, size)]
+    mixings = [pick.definition.mixing(pick.values) for pick in choice.policies if pick.definition.mixing is not None]
+    enlargement = ENLARGEMENT if parts and parts[0].changes.get("crop") else 1.0
+    return Policy(v2.Compose(transforms) if transforms else None, mixings[0] if mixings else None, enlargement)

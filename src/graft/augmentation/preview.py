@@ -51,7 +51,7 @@ def preview_sheet(
     Args:
         path: where to.
         title: the line at the top.
-        policy: from :func:`graft.augmentation.policies.build_policy`.
+        policy: from :func:`graft.augmentation.policy_config.build_policy`.
         originals: what is shown of each image, by the column's heading: uint8 (size, size, 3) each, all of one size.
             The variants are of the last column.
         labels: the class of each image.

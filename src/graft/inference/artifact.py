@@ -94,7 +94,7 @@ class ArchitectureFormat:
         """Build the network and load the state dict."""
         from safetensors.torch import load_file
 
-        from graft.models.backbone import build_network
+        from graft.models.zoo.registry import build_network
 
         size = artifact.preprocessing.size
         network = build_network(artifact.arch, len(artifact.outputs), artifact.depth, size)

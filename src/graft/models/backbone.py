@@ -190,17 +190,3 @@ def _channels(network: Network, depth: int) -> int:
                 network.train(was_training)
                 return int(pooled.shape[1])
     raise AssertionError("depth was checked by the caller")
-
-
-def build_network(arch: str, classes: int, depth: int | None = None, size: int | None = None) -> Network:
-    """A network with random weights, cut after block ``depth`` (None: whole), for inputs of ``size``.
-
-    ``size`` None is the architecture's own; only networks with a position for every part of the input mind it.
-
-    Raises:
-        ConfigError: unknown architecture (with the nearest names) or no such block.
-    """
-    from graft.models.zoo.registry import builder_for
-
-    network = Network(builder_for(arch).build(arch, size), classes)
-    return network if depth is None else cut(network, depth, classes)

@@ -13,8 +13,7 @@ import pandas as pd
 
 from graft.augmentation.auto_policy import AUTO, ENOUGH, SAMPLE, DetectedDomain, VisualTraits, detect_domain
 from graft.augmentation.domains import DOMAINS, allowed_policies, check_domain, exceeds
-from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import PolicyConfig, as_yaml, parse_policies
+from graft.augmentation.policy_config import PolicyConfig, as_yaml, build_policy, parse_policies
 from graft.augmentation.preview import preview_sheet
 from graft.core.determinism import derive_seed
 from graft.core.errors import ConfigError

@@ -14,8 +14,8 @@ from graft.pipeline.inputs.selection import selection_inputs, train_set
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from graft.selection.best import Criterion
     from graft.selection.inputs import TrainSet
-    from graft.selection.rule import Criterion
     from graft.selection.selection import SelectionResult
 
 

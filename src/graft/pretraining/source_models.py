@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import parse_policies
+from graft.augmentation.policy_config import build_policy, parse_policies
 from graft.core.code_version import code_of
 from graft.core.determinism import derive_seed
 from graft.core.errors import WeightsError
@@ -27,8 +26,8 @@ from graft.features.keys import key_of
 from graft.inference.artifact import WEIGHTS_FILE, Artifact, read_artifact, save_artifact
 from graft.metrics.classification import METRICS
 from graft.modalities.image.preprocessing import ImagePreprocessor
-from graft.models.backbone import Network, build_network
-from graft.models.zoo.registry import builder_for
+from graft.models.backbone import Network
+from graft.models.zoo.registry import build_network, builder_for
 from graft.pretraining.pretrain import LabelledImages, pretrain, probabilities
 from graft.pretraining.source_tasks import SourceTask
 from graft.stats.bootstrap import Resampling

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from graft.core.settings import Rule
+from graft.metrics.scorer import ACCURACY, Scorer
 from graft.stats.corrected_ttest import corrected_interval
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """What candidates are chosen by: the metric, as something to maximise, and the rule."""
+
+    scorer: Scorer = ACCURACY
+    rule: Rule = "accurate"
+
+
+DEFAULT = Criterion()
 
 
 def standard_error(scores: Sequence[float]) -> float:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from graft.augmentation.policies import build_policy
-from graft.augmentation.policy_config import parse_policies
+from graft.augmentation.policy_config import build_policy, parse_policies
 from graft.core.determinism import derive_seed
 from graft.core.settings import Augment, Candidate, Train
 from graft.features.cache import ArrayCache

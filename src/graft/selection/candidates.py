@@ -20,7 +20,6 @@ from graft.modalities.preprocessor import Preprocessor
 from graft.models.backbone import Network, cut, require_block
 from graft.models.flops import Cost, costs_by_depth
 from graft.models.zoo.registry import published_accuracy
-from graft.selection.cost.limits import Excess
 from graft.selection.cost.measure import Measured
 from graft.selection.inputs import SelectionInputs
 from graft.selection.probes.knn import knn_accuracy
@@ -31,6 +30,23 @@ from graft.training.compute.devices import device_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Excess:
+    """One limit that a candidate does not keep."""
+
+    setting: str
+    unit: str
+    figure: float
+    limit: float
+
+    def __str__(self) -> str:
+        """``11.2 million parameters, 6.2 more than select.max_params_m (5) allows``."""
+        return (
+            f"{self.figure:.3g} {self.unit}, {self.figure - self.limit:.3g} more than select.{self.setting} "
+            f"({self.limit:g}) allows"
+        )
 
 
 @dataclass(frozen=True)

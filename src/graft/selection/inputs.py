@@ -13,8 +13,8 @@ from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet
 from graft.metrics.scorer import Scorer, scorer
 from graft.models.weights.locate import WeightsContext
+from graft.selection.best import Criterion
 from graft.selection.probes.probe import LinearProbe
-from graft.selection.rule import Criterion
 from graft.tasks.base import LinearHead, Task
 from graft.tasks.registry import CLASSIFICATION
 

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from graft.core.settings import Rule
-from graft.metrics.scorer import ACCURACY, Scorer
-from graft.selection.best import best_by, may_be_chance
+from graft.selection.best import DEFAULT, Criterion, best_by, may_be_chance
 
 if TYPE_CHECKING:
     from graft.selection.candidates import CandidateResult
-
-
-@dataclass(frozen=True)
-class Criterion:
-    """What candidates are chosen by: the metric, as something to maximise, and the rule."""
-
-    scorer: Scorer = ACCURACY
-    rule: Rule = "accurate"
-
-
-DEFAULT = Criterion()
 
 
 def ranked(results: Sequence[CandidateResult]) -> list[CandidateResult]:

@@ -13,8 +13,10 @@ from graft.core.errors import GraftError
 from graft.features.image_cache import decoded_at
 from graft.metrics.scorer import Scorer
 from graft.modalities.preprocessor import Loader
-from graft.models.backbone import Network, build_network
+from graft.models.backbone import Network
+from graft.models.zoo.registry import build_network
 from graft.parallel.mapper import Mapper, SerialMapper
+from graft.selection.best import Criterion
 from graft.selection.candidates import CandidateResult, preprocessings_for
 from graft.selection.controls import Control, ControlInputs, run_controls
 from graft.selection.cost.limits import excesses, refuse_none
@@ -22,7 +24,7 @@ from graft.selection.cost.measure import Served, measure
 from graft.selection.failures import Failed, reason_of, refuse_all
 from graft.selection.inputs import SelectionInputs
 from graft.selection.report.names import name_of, name_of_candidate
-from graft.selection.rule import Criterion, choose_winner, finalists
+from graft.selection.rule import choose_winner, finalists
 from graft.selection.workers import probed, trained_in_folds
 from graft.training.auto_strategy import NAMES
 from graft.training.compute.devices import device_for

@@ -14,7 +14,8 @@ from graft.evaluation.explain.gradcam import GradCam, grad_cam, target_block
 from graft.inference.artifact import Artifact
 from graft.inference.predictor import Predictor
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import BackboneParts, Network, Pool, build_network, cut
+from graft.models.backbone import BackboneParts, Network, Pool, cut
+from graft.models.zoo.registry import build_network
 from graft.models.zoo.torchvision_families import family_row
 
 SIDE = 64

@@ -10,8 +10,8 @@ from torch import nn
 
 from graft.core.compat.torchvision import models
 from graft.core.errors import ConfigError
-from graft.models.backbone import Network, Pool, build_network, cut
-from graft.models.zoo.registry import TORCHVISION_BUILDER, builder_for, check_input_size
+from graft.models.backbone import Network, Pool, cut
+from graft.models.zoo.registry import TORCHVISION_BUILDER, build_network, builder_for, check_input_size
 from graft.models.zoo.torchvision_families import FAMILIES, family_row
 
 CLASSES = 33

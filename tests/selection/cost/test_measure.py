@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import BackboneParts, Network, blank_image, build_network
+from graft.models.backbone import BackboneParts, Network, blank_image
+from graft.models.zoo.registry import build_network
 from graft.selection.cost.forward_memory import peak_memory_mb
 from graft.selection.cost.measure import TOGETHER, Served, _parts, measure, timing
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from graft.core.settings import Candidate
 from graft.models.flops import Cost
+from graft.selection.candidates import Excess
 from graft.selection.controls import Control
-from graft.selection.cost.limits import Excess
 from graft.selection.failures import Failed
 from graft.selection.report.leaderboard import COLUMNS, table
 from graft.selection.report.names import name_of_candidate, unique_names

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graft.selection.cost.limits import Excess
+from graft.selection.candidates import Excess
 from graft.selection.report.proxy_correlation import SCORES, agreements, correlations, sentence, to_json
 from tests.selection.conftest import planted
 

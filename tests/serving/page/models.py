@@ -12,7 +12,8 @@ from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Th
 from graft.calibration.novelty import features_of
 from graft.inference.artifact import Artifact, save_artifact
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
-from graft.models.backbone import Network, build_network
+from graft.models.backbone import Network
+from graft.models.zoo.registry import build_network
 
 ARCH = "resnet18"
 DEPTH = 1

@@ -15,8 +15,8 @@ from lightning_fabric import Fabric
 from graft.core.settings import Compute, Train
 from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor
-from graft.models.backbone import BackboneParts, Layout, Network, blank_image, build_network
-from graft.models.zoo.registry import builder_for
+from graft.models.backbone import BackboneParts, Layout, Network, blank_image
+from graft.models.zoo.registry import build_network, builder_for
 from graft.training.compute import precision_autotune as trial
 from graft.training.compute.precision import (
     LARGE,

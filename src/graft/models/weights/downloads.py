@@ -6,13 +6,13 @@ A file that is there already is used, whether the library, timm or a user put it
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlparse
 
 from graft.core.errors import WeightsError, did_you_mean
 from graft.core.files import sha256
 from graft.core.network import socket_timeout
-from graft.models.zoo.timm_builder import timm_config
 
 
 def torchvision_file(arch: str, name: str, may_download: bool) -> Path:
@@ -55,8 +55,8 @@ def torchvision_file(arch: str, name: str, may_download: bool) -> Path:
     return path
 
 
-def timm_file(arch: str, may_download: bool) -> Path:
-    """The file of timm's own weights for ``arch``, in the cache of the Hugging Face hub.
+def timm_file(arch: str, config: Any, may_download: bool) -> Path:
+    """The file of timm's own weights for ``arch``, of timm's pretrained configuration, in the Hugging Face hub's cache.
 
     Raises:
         WeightsError: timm publishes none, or the file is not here and cannot be had.
@@ -64,7 +64,6 @@ def timm_file(arch: str, may_download: bool) -> Path:
     from huggingface_hub import constants, get_session, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    config = timm_config(arch)
     repository = config.hf_hub_id if config is not None else None
     if not repository:
         raise WeightsError(

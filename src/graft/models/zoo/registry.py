@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import Candidate
+from graft.models.backbone import Network, cut
 from graft.models.zoo.builder import Builder
 from graft.models.zoo.timm_builder import TIMM, TimmBuilder
 from graft.models.zoo.torchvision_builder import TorchvisionBuilder
@@ -33,6 +34,18 @@ def builder_for(arch: str) -> Builder:
     if arch not in builder.names():
         raise ConfigError(f"unknown architecture {arch!r}", where="zoo.candidates", remedy=_similar(arch))
     return builder
+
+
+def build_network(arch: str, classes: int, depth: int | None = None, size: int | None = None) -> Network:
+    """A network with random weights, cut after block ``depth`` (None: whole), for inputs of ``size``.
+
+    ``size`` None is the architecture's own; only networks with a position for every part of the input mind it.
+
+    Raises:
+        ConfigError: unknown architecture (with the nearest names) or no such block.
+    """
+    network = Network(builder_for(arch).build(arch, size), classes)
+    return network if depth is None else cut(network, depth, classes)
 
 
 def check_input_size(arch: str, size: int | None) -> None:

@@ -134,7 +134,7 @@ class TimmBuilder(Builder):
                 where=f"zoo.candidates: {arch}",
                 remedy=did_you_mean(weights, ("none", "source", "bundled", "pretrained")),
             )
-        return timm_file(arch, may_download)
+        return timm_file(arch, timm_config(arch), may_download)
 
 
 @cache

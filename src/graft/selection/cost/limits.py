@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft.core.errors import ConfigError
+from graft.selection.candidates import CandidateResult, Excess
 
 if TYPE_CHECKING:
     from graft.core.settings import Select
-    from graft.selection.candidates import CandidateResult
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,6 @@ LIMITS = (
         lambda item: None if item.measured is None else item.measured.latency_ms.value,
     ),
 )
-
-
-@dataclass(frozen=True)
-class Excess:
-    """One limit that a candidate does not keep."""
-
-    setting: str
-    unit: str
-    figure: float
-    limit: float
-
-    def __str__(self) -> str:
-        """``11.2 million parameters, 6.2 more than select.max_params_m (5) allows``."""
-        return (
-            f"{self.figure:.3g} {self.unit}, {self.figure - self.limit:.3g} more than select.{self.setting} "
-            f"({self.limit:g}) allows"
-        )
 
 
 def excesses(result: CandidateResult, settings: Select) -> tuple[Excess, ...]:

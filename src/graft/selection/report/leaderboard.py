@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from graft.metrics.scorer import ACCURACY, Scorer
-from graft.selection.best import standard_error
+from graft.selection.best import DEFAULT, Criterion, standard_error
 from graft.selection.controls import Control, unbeaten
 from graft.selection.cost.measure import Timing
 from graft.selection.failures import Failed
 from graft.selection.report.names import name_of, name_of_candidate, unique_names
 from graft.selection.report.proxy_correlation import agreements, to_json
-from graft.selection.rule import DEFAULT, Criterion, ranked, reasons
+from graft.selection.rule import ranked, reasons
 
 if TYPE_CHECKING:
     import pandas as pd

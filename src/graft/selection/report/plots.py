@@ -10,11 +10,11 @@ import numpy as np
 
 from graft.core.plotting import plotting, save_svg
 from graft.metrics.scorer import ACCURACY, Scorer
-from graft.selection.best import standard_error
+from graft.selection.best import DEFAULT, Criterion, standard_error
 from graft.selection.candidates import CandidateResult
 from graft.selection.controls import Control
 from graft.selection.report.leaderboard import names_of
-from graft.selection.rule import DEFAULT, Criterion, choose_winner, ranked
+from graft.selection.rule import choose_winner, ranked
 
 # Okabe and Ito's colours, with a line style each, so that more curves than colours stay apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

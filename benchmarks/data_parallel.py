@@ -33,7 +33,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from graft.core.determinism import available_cores, make_deterministic  # noqa: E402
 from graft.core.settings import Compute, Train  # noqa: E402
-from graft.models.backbone import build_network  # noqa: E402
+from graft.models.zoo.registry import build_network  # noqa: E402
 from graft.training.compute.distributed import launch  # noqa: E402
 from graft.training.finetune import TrainingRun, train_stage  # noqa: E402
 from graft.training.inputs import CachedActivations  # noqa: E402

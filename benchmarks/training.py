@@ -26,7 +26,7 @@ from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from graft.core.determinism import available_cores, make_deterministic  # noqa: E402
-from graft.models.backbone import build_network  # noqa: E402
+from graft.models.zoo.registry import build_network  # noqa: E402
 from graft.training.compute.devices import fabric_for  # noqa: E402
 from graft.training.compute.precision import full_precision_mode, modes_to_try  # noqa: E402
 from graft.training.compute.precision_autotune import time_modes, training_step  # noqa: E402

@@ -115,6 +115,16 @@ def test_a_stage_depends_on_no_module_that_only_says_what_is_wrong(name: str) ->
     assert not {"src/graft/data/doctor", "src/graft/data/changes.py"} & set(STAGES[name]["deps"])
 
 
+@pytest.mark.parametrize("name", ["pretrain", "select", "tune", "finetune"])
+def test_nothing_is_trained_again_for_what_is_only_shown(name: str) -> None:
+    """How a number is written, what a response holds, what the sheet of augmented images looks like."""
+    shown = ("metrics/formatting.py", "tasks/classification/response.py", "reporting/figures/augmentation_preview.py")
+    deps = [ROOT / path for path in STAGES[name]["deps"]]
+    files = [GRAFT / path for path in shown]
+    assert all(file.is_file() for file in files)
+    assert not [file for file in files if any(file == dep or dep in file.parents for dep in deps)]
+
+
 def test_statistics_are_cached_by_the_code_that_computes_them() -> None:
     """Neither more, or a changed message has every image decoded again, nor less."""
     waiting, decides = [GRAFT / "modalities" / "image" / "stats.py"], {"modalities/image/stats.py"}

@@ -1,7 +1,8 @@
 """The augmentation policies by name with their options, applied to each sample with its own seed.
 
 To add a policy, add a row to ``POLICIES``: what it is for, its options, and the steps or the mixing it is made of.
-The tests run over every row by themselves.
+The tests run over every row by themselves. ``tuning/space.py`` lists those that a search tries, and params.yaml names
+all of them.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ Values = Mapping[str, float]
 class PolicyOption:
     """A numeric option of a policy: default, range, and whether it is an integer.
 
-    An option that is named like a kind of change (:data:`graft.augmentation.transforms.CHANGES`) is the most of that
-    change.
+    An option named like a key of :data:`graft.augmentation.transforms.CHANGES` is that change's upper limit, which
+    domains may lower.
     """
 
     default: float

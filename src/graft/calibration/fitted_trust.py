@@ -77,7 +77,7 @@ class Novelty:
 
 @dataclass(frozen=True)
 class FittedTrust:
-    """All three; as it stands here that of a model of which nothing is known."""
+    """Temperature, threshold and novelty of a model. The defaults mean that nothing was fitted."""
 
     temperature: Temperature = Temperature()
     threshold: Threshold = Threshold()

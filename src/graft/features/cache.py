@@ -42,8 +42,8 @@ class ArrayCache:
 
     Attributes:
         folder: the workspace's cache; other files in it count, but are not touched.
-        limit_gb: when it holds more than this many GB (1e9 bytes), what was used longest ago is removed, but nothing
-            that this store has given out. One run may so hold more, if it needs more.
+        limit_gb: over this many GB (1e9 bytes) what was used longest ago is removed. Arrays in use are never removed,
+            so that a run may exceed the limit.
     """
 
     folder: Path

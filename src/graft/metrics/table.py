@@ -40,7 +40,7 @@ class Metric(Generic[Outcomes]):
         low: least possible value.
         high: greatest possible value, may be infinite.
         needs: outcomes -> why it is undefined, or None.
-        biased: it is greater on a resample than on what that was drawn from (see ``percentile``).
+        biased: the bootstrap overestimates it, and :func:`graft.stats.bootstrap.percentile` corrects the interval.
         unit: a share is read in percent, and differences of shares and areas in points.
         is_criterion: whether ``metric`` in params.yaml may name it.
         needs_probabilities: whether outputs that only rank are not enough.

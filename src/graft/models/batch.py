@@ -53,7 +53,7 @@ def to_rows(batch: Inputs) -> NDArray[Any]:
 
 
 def from_rows(rows: NDArray[Any]) -> Inputs:
-    """What :func:`to_rows` was given, in one memory order, for kernels, and so the last bits, differ by the order."""
+    """Inverse of :func:`to_rows`; C-contiguous, because the memory order changes the last bits of results."""
     if rows.dtype.names is None:
         return torch.from_numpy(rows)
     return {name: torch.from_numpy(np.ascontiguousarray(rows[name])) for name in rows.dtype.names}

@@ -14,7 +14,6 @@ import pandas as pd
 from graft.augmentation.auto_policy import AUTO, ENOUGH, SAMPLE, DetectedDomain, VisualTraits, detect_domain
 from graft.augmentation.domains import DOMAINS, allowed_policies, check_domain, exceeds
 from graft.augmentation.policy_config import PolicyConfig, as_yaml, build_policy, parse_policies
-from graft.augmentation.preview import preview_sheet
 from graft.core.determinism import derive_seed
 from graft.core.errors import ConfigError
 from graft.core.files import atomic_dir, write_json
@@ -27,6 +26,7 @@ from graft.modalities.image.preprocessing import Geometry
 from graft.modalities.registry import find_modality
 from graft.models.zoo.registry import default_candidates, library_of
 from graft.pipeline.execution.runner import run_stage
+from graft.reporting.figures.augmentation_preview import preview_sheet
 
 NONE = "none"
 # The sheet's own size, whatever the candidates' inputs: changing a candidate is no reason to draw it again.

@@ -40,7 +40,7 @@ def may_be_chance(better: Sequence[float], other: Sequence[float]) -> bool:
 
 
 def best_by(rule: Rule, scores: Sequence[Sequence[float]]) -> int:
-    """The place of the one to take, of several from the cheapest to the dearest; ``scores`` of each, by fold.
+    """Index of the row of ``scores`` to take; a row has a score per fold, and rows are sorted by cost, cheapest first.
 
     ``accurate`` takes the best mean, of equals the cheapest. ``cheap`` takes the cheapest whose difference to the best
     mean may be chance. Few images make nearly every difference one that may be: over depths of EfficientNet-Lite0, 6 to
@@ -55,7 +55,7 @@ def best_by(rule: Rule, scores: Sequence[Sequence[float]]) -> int:
 
 
 def best_depth(rule: Rule, scores: Sequence[Sequence[float]]) -> int:
-    """The depth to take, first block first; ``scores`` of each, by fold.
+    """Index of the depth to cut at; a row of ``scores`` has a depth's score per fold, first block first.
 
     Each depth's scores are averaged with those of its neighbours (1/4, 1/2, 1/4; at the ends with its own) before
     :func:`best_by` takes one. A depth that is good like its neighbours is less often so by chance than a peak by

@@ -1,4 +1,9 @@
-"""Request and response schemas of the HTTP API."""
+"""Request and response schemas of the HTTP API.
+
+To add a field to the response of every task, add it to :class:`Answer` and fill it in ``serving/inference.py``; a field
+of one task goes into its response (``tasks/classification/response.py``). ``client.py`` and ``docs/service.md`` repeat
+them, and ``serving/prediction_log/record.py`` says what is kept of an answer.
+"""
 
 from __future__ import annotations
 

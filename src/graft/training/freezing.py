@@ -32,13 +32,13 @@ def keep_statistics(module: nn.Module) -> None:
 def parameter_groups(network: Network, stage: Stage, weight_decay: float) -> list[dict[str, Any]]:
     """The head and the trained blocks with their learning rates; norms and biases have no weight decay.
 
-    The block that lies d blocks before the last one has the rate ``backbone_lr_ratio * layer_decay ** d``. Blocks with
+    The block that lies d blocks before the last one has the rate ``backbone_lr * layer_decay ** d``. Blocks with
     the same rate share a group.
     """
     by_rate: dict[float, list[nn.Parameter]] = {}
     blocks = network.layer_groups()
     for index in range(stage.start, len(blocks)):
-        rate = stage.backbone_lr_ratio * stage.layer_decay ** (len(blocks) - 1 - index)
+        rate = stage.backbone_lr * stage.layer_decay ** (len(blocks) - 1 - index)
         by_rate.setdefault(rate, []).extend(p for module in blocks[index] for p in module.parameters())
     groups: list[dict[str, Any]] = []
     for rate, parameters in ((stage.rate, list(network.head.parameters())), *by_rate.items()):

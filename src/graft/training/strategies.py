@@ -21,7 +21,7 @@ class Stage:
         start: first block that is trained.
         epochs: passes over the training images; the schedule ends with the last step.
         rate: the head's peak learning rate.
-        backbone_lr_ratio: the last block's peak learning rate.
+        backbone_lr: peak learning rate of the last block.
         fresh_statistics: whether batch normalisation in the trained blocks normalises by, and learns, the batches'
             own statistics. Pretrained blocks keep theirs: those of a few small batches are noise to a head that was
             fitted on the pretrained ones.
@@ -32,7 +32,7 @@ class Stage:
     start: int
     epochs: int
     rate: float
-    backbone_lr_ratio: float
+    backbone_lr: float
     fresh_statistics: bool
     layer_decay: float = 1.0
 

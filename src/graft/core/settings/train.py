@@ -63,4 +63,4 @@ class Trust:
     answered_accuracy: Annotated[float, Field(gt=0, le=1)] = 0.95
     """accuracy that answers shall have; the others are `not sure`"""
     in_distribution_share: Fraction = 0.95
-    """share of images like the training images that is not called unlike them"""
+    """share of in-distribution images to accept (0.95: 5% are wrongly called unlike the training images)"""

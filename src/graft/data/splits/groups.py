@@ -26,7 +26,7 @@ def image_clusters(manifest: pd.DataFrame, distance: int) -> tuple[NDArray[np.in
     """Clusters of copies, and which rows are only near copies of the same scene.
 
     A fixed camera makes near copies everywhere: where most of the distinct samples are near one of another class, their
-    keys see the scene, and nothing of what the classes differ in. Then only equal fingerprints or keys are copies.
+    keys describe the background and not what the classes differ in. Then only equal fingerprints or keys are copies.
     Real copies are near samples of their own class.
     """
     near = cluster_duplicates(manifest, distance)

@@ -34,7 +34,8 @@ class ProbeResult:
         curve: mean score over folds at each depth, first block first; for looking at, and for the final depth.
         curve_errors: standard error of each mean of the curve.
         fold_depths: the depth that ``fold_scores`` are of, in each fold.
-        inner_scores: accuracy on the folds inside each fold's training part at that depth, by which to choose further.
+        inner_scores: score by the metric on the inner folds of each fold's training part, at that depth;
+            :func:`best_probe` chooses by it.
     """
 
     depth: int

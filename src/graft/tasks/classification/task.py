@@ -113,10 +113,8 @@ class Classification:
     def to_response(
         self, outputs: Floats, classes: Sequence[str], least_confidence: float, top_k: int | None
     ) -> LabelResponse:
-        """Probabilities (k,) of one sample -> its label and the most probable classes; ties keep the classes' order."""
-        ranked = sorted(zip(classes, outputs.tolist(), strict=True), key=lambda pair: -pair[1])
-        label, confidence = ranked[0]
-        return self.response(label=label, probabilities=dict(ranked[:top_k]), unsure=confidence < least_confidence)
+        """See :meth:`graft.tasks.classification.response.LabelResponse.of`."""
+        return self.response.of(outputs, classes, least_confidence, top_k)
 
     def parity(self, reference: Floats, other: Floats, drawn_from: str) -> ParityReport:
         """Same most probable class, and probabilities within ``TOLERANCE``."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from graft.augmentation.policies import POLICIES
 from graft.augmentation.policy_config import build_policy, default_policies
-from graft.augmentation.preview import _caption, preview_sheet
+from graft.reporting.figures.augmentation_preview import _caption, preview_sheet
 from tests.conftest import picture
 
 

@@ -64,6 +64,7 @@ def test_the_reference_outlives_runs_and_repeats_change_nothing(
             "follow_links": False,
             "label_from": None,
             "modality": "auto",
+            "task": "auto",
             "pack": 0,
             "test_fraction": 0.2,
             "train_per_class": None,

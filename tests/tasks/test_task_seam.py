@@ -69,6 +69,8 @@ class RunningService:
 def numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workspace_with: Callable[..., Path]) -> Workspace:
     """A project whose images have one number each."""
     monkeypatch.setitem(registry.TASKS, "regression", REGRESSION)
+    # Tests of the service that ran in this process may have left where their predictions go.
+    monkeypatch.delenv("GRAFT_PREDICTION_LOG", raising=False)
     write_numbers(tmp_path / "images", 36)
     workspace = Workspace(workspace_with(**SETTINGS))
     write_source(workspace)

@@ -184,8 +184,9 @@ def drift_report(workspace: Workspace, answers: pd.DataFrame, limit: float) -> D
     answers = answers.assign(
         unsure=answers["unsure"].astype(bool), unlike=(novelty > 1).astype(object).where(novelty.notna())
     )
+    training = training_facts(workspace)
     features = watched(served_modality(workspace))
-    shifts = measure_drift(training_facts(workspace), answers, features)
+    shifts = measure_drift(training, answers, features)
     tested = answers[answers["model"] == evaluated_version(workspace)]
     if len(tested):
         shifts += measure_drift(test_facts(workspace), tested, features)

@@ -16,7 +16,7 @@ from prefect import get_run_logger
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from flows.project import project_id
-from flows.result import METRICS, summary
+from flows.result import summary
 from graft.core.workspace import Workspace
 from graft.registry.gate import read_metrics
 
@@ -44,7 +44,7 @@ class ArtifactPublisher:
         for path, create in (
             (self._workspace.validation / "validation.json", _findings),
             (self._workspace.selection / "leaderboard.csv", _leaderboard),
-            (self._workspace.evaluation / "metrics.json", _metrics),
+            (self._workspace.metrics, _metrics),
             (self._workspace.evaluation / "report.html", _report),
             (self._workspace.evaluation / "suspects.csv", _suspects),
         ):
@@ -116,7 +116,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 
 def _metrics(workspace: Workspace) -> None:
-    rows = [{"figure": name, "value": value} for name, value in flat(read_metrics(workspace.evaluation / METRICS))]
+    rows = [{"figure": name, "value": value} for name, value in flat(read_metrics(workspace.metrics))]
     create_table_artifact(rows, key=_key(workspace, "metrics"), description="Figures on the test images")
 
 

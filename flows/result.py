@@ -11,12 +11,10 @@ from graft.core.exit_code import exit_code
 from graft.core.workspace import Workspace
 from graft.registry.gate import read_metrics
 
-METRICS = "metrics.json"
-
 
 def summary(workspace: Workspace) -> str:
     """Accuracy with its interval, the verdict on transfer, where the report lies and how to serve the model."""
-    metrics = read_metrics(workspace.evaluation / METRICS)
+    metrics = read_metrics(workspace.metrics)
     accuracy = _with_interval(metrics, "accuracy")
     transfer, majority = metrics.get("transfer"), metrics.get("majority")
     warning = majority.get("says") if isinstance(majority, Mapping) else None
@@ -35,7 +33,7 @@ def summary(workspace: Workspace) -> str:
 def headline(workspace: Workspace) -> dict[str, Any]:
     """The plain figures of the last evaluation; nothing where there are none."""
     try:
-        metrics = read_metrics(workspace.evaluation / METRICS)
+        metrics = read_metrics(workspace.metrics)
     except GraftError:
         return {}
     return {name: value for name, value in metrics.items() if isinstance(value, int | float | str)}

@@ -59,6 +59,7 @@ class Workspace:
     live = ProjectPath("reports/live")  # learning curves of the training under way
     training = ProjectPath("reports/training")
     evaluation = ProjectPath("reports/evaluation")
+    metrics = ProjectPath("reports/evaluation/metrics.json")  # the figures of the last evaluation
     gate = ProjectPath("reports/gate")
 
     source_models = ProjectPath("models/source")  # a folder per architecture that was pretrained here

@@ -14,7 +14,15 @@ from graft.calibration.fitted_trust import FittedTrust
 from graft.core.files import write_csv, write_json
 from graft.evaluation.compare.production import ProductionComparison, ProductionModel, compare_with_production
 from graft.evaluation.compare.transfer import TransferComparison, agreed, compare_with_control, label_curve
-from graft.evaluation.model_metrics import ClassifierMetrics, ModelMetrics, compute_metrics, figures, reasons, tables
+from graft.evaluation.model_metrics import (
+    METRICS_FILE,
+    ClassifierMetrics,
+    ModelMetrics,
+    compute_metrics,
+    figures,
+    reasons,
+    tables,
+)
 from graft.inference.predictor import Predictions
 from graft.stats.bootstrap import Resampling
 
@@ -188,7 +196,7 @@ def headline(found: Evaluation) -> dict[str, float | None]:
 
 def write_tables(found: Evaluation, folder: Path) -> None:
     """Write metrics.json, headline.json and the tables into ``folder``."""
-    write_json(folder / "metrics.json", metrics(found))
+    write_json(folder / METRICS_FILE, metrics(found))
     write_json(folder / HEADLINE_FILE, headline(found))
     for name, table in tables(found).items():
         write_csv(folder / name, table)

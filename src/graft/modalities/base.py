@@ -73,9 +73,14 @@ def is_sample(name: str, modality: Modality) -> bool:
     return PurePath(name).suffix.lower() in modality.suffixes | modality.unreadable_suffixes
 
 
+def with_article(noun: str) -> str:
+    """``an image``, ``a text``."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def not_a_sample(modality: Modality) -> str:
     """Why a file of another name is skipped."""
-    return f"not {'an' if modality.name[0] in 'aeiou' else 'a'} {modality.name} by its name"
+    return f"not {with_article(modality.name)} by its name"
 
 
 class Modality(Protocol):

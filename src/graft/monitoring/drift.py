@@ -210,7 +210,7 @@ def _promises(workspace: Workspace) -> Iterator[tuple[str | None, Mapping[str, A
         package = read_package(workspace.production_model)
         yield package.version, package.metrics
     with suppress(OSError, ValueError):
-        metrics = json.loads((workspace.evaluation / "metrics.json").read_text(encoding="utf-8"))
+        metrics = json.loads(workspace.metrics.read_text(encoding="utf-8"))
         yield evaluated_version(workspace), metrics
 
 

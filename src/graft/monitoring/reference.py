@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from graft.core.workspace import Workspace
+    from graft.modalities.preprocessor import Preprocessor
 
 # Enough to tell distributions apart by a fifth, and opened in seconds.
 MOST_OPENED = 400
@@ -53,8 +54,9 @@ def training_facts(workspace: Workspace) -> dict[str, Distribution]:
         )
     splits = pd.read_parquet(workspace.splits, columns=["path", "label", "split"])
     rows = splits[splits["split"] == "train"].sort_values("path", ignore_index=True)
-    stats, features = _request_stats(workspace, rows["path"]), served_modality(workspace).request_features
-    return summarise(rows, (LABEL,)) | summarise(stats, features)
+    preprocessing = read_artifact(workspace.production_model).preprocessing
+    stats = _request_stats(workspace, rows["path"], preprocessing)
+    return summarise(rows, (LABEL,)) | summarise(stats, modality_of(preprocessing).request_features)
 
 
 def test_facts(workspace: Workspace) -> dict[str, Distribution]:
@@ -63,7 +65,7 @@ def test_facts(workspace: Workspace) -> dict[str, Distribution]:
 
     try:
         said = pd.read_csv(workspace.evaluation / "predictions.csv", usecols=["confidence"])
-        metrics: dict[str, Any] = json.loads((workspace.evaluation / "metrics.json").read_text(encoding="utf-8"))
+        metrics: dict[str, Any] = json.loads(workspace.metrics.read_text(encoding="utf-8"))
         threshold = read_artifact(workspace.finetuned).trust.threshold.confidence
     except (OSError, ValueError, GraftError):
         return {}
@@ -83,10 +85,9 @@ def evaluated_version(workspace: Workspace) -> str | None:
         return None
 
 
-def _request_stats(workspace: Workspace, paths: pd.Series) -> pd.DataFrame:
+def _request_stats(workspace: Workspace, paths: pd.Series, preprocessing: Preprocessor) -> pd.DataFrame:
     import pandas as pd
 
-    preprocessing = read_artifact(workspace.production_model).preprocessing
     modality = modality_of(preprocessing)
     chosen = paths.iloc[np.unique(np.linspace(0, len(paths) - 1, min(MOST_OPENED, len(paths)), dtype=np.intp))]
     folder, rows = open_folder(workspace.raw), []

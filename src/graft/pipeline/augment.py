@@ -115,7 +115,7 @@ def _plan_images(params: Params, workspace: Workspace) -> AugmentationPlan:
             f"augment: {found.why}, and {as_yaml(choice)} changes their {' and '.join(broken)}: do labels stay right?"
         )
     drawn = sample(splits, PREVIEW_IMAGES, params.seed)
-    views = _views(params, workspace)
+    views = _views(params, pd.read_parquet(workspace.manifest), splits)
     shown = {name: [geometry.load(raw / path) for path in drawn["path"]] for name, geometry in views.items()}
     says = "; ".join(pick.definition.says for pick in choice.policies)
     title = f"augmentation {as_yaml(choice)} at {_SIZE} px: {says}"
@@ -140,10 +140,8 @@ def _found(params: Params, splits: pd.DataFrame, raw: ImageFolder) -> tuple[Dete
     return detect_domain(sorted(splits["label"].unique()), looks, params.augment.domain), side
 
 
-def _views(params: Params, workspace: Workspace) -> dict[str, Geometry]:
+def _views(params: Params, manifest: pd.DataFrame, splits: pd.DataFrame) -> dict[str, Geometry]:
     """How the originals are shown: whole where that is more than the network sees, and by each fit that is tried."""
-    manifest = pd.read_parquet(workspace.manifest)
-    splits = pd.read_parquet(workspace.splits)
     rows = manifest[manifest["path"].isin(splits.loc[splits["split"] == "train", "path"])]
     cut = usual_cut(rows)
     tried = fits_to_try(params.preprocess.fit, cut)

@@ -37,7 +37,7 @@ def run(params: Params, workspace: Workspace) -> None:
         GateError: a metric is not good enough or missing; nothing is packaged or registered.
         WeightsError: the model is missing or damaged.
     """
-    path = workspace.evaluation / "metrics.json"
+    path = workspace.metrics
     taken, metrics = choose_model(read_metrics(path), where=path)
     model = workspace.scratch_control if taken == "control" else workspace.finetuned
     checks = check_gate(gate_of(params), metrics, other_production_version(workspace, model))

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from fastapi import Body, File, Request, UploadFile
 
 from graft.core.errors import DataError
-from graft.modalities.base import FileField, JsonField, Modality
+from graft.modalities.base import FileField, JsonField, Modality, with_article
 from graft.serving.archive import Member, members
 from graft.serving.settings import ServiceSettings
 
@@ -99,7 +99,7 @@ class FormFiles:
 
     @property
     def _with_content(self) -> str:
-        return f"send {'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun} file that has content"
+        return f"send {with_article(self.noun)} file that has content"
 
     def _members(self, files: Iterable[tuple[str, bytes]], most_bytes: int) -> Iterator[Member]:
         for name, content in files:

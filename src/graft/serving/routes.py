@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from graft import __version__
 from graft.core.errors import DataError, GraftError
-from graft.modalities.base import Modality
+from graft.modalities.base import Modality, with_article
 from graft.modalities.registry import modality_of
 from graft.serving.archive import Member
 from graft.serving.error_response import error_response
@@ -70,7 +70,7 @@ def create_app(service: Callable[[], Service], settings: ServiceSettings, modali
     app = FastAPI(
         title="graft",
         version=__version__,
-        description=f"The classifier that graft made: the class of {_a(modality.name)}, and how sure it is.",
+        description=f"The classifier that graft made: the class of {with_article(modality.name)}, and how sure it is.",
         openapi_url="/docs.json",
         docs_url=None,
         redoc_url=None,
@@ -139,10 +139,6 @@ def _add_error_handlers(app: FastAPI, remedies: Mapping[str, str]) -> None:
     app.add_exception_handler(DataError, refuse(400))
     app.add_exception_handler(UnknownPredictionError, refuse(404))
     app.add_exception_handler(GraftError, refuse(503))
-
-
-def _a(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 class ModalityRoutes:

@@ -100,9 +100,10 @@ class ModeAutotuner:
         if self.compute.precision != "auto":
             return Mode(PRECISIONS[self.compute.precision], device.type == "cuda", threads)
         preprocessing, samples = task.extractor.preprocessing, int(task.rows.sum())
-        batch = preprocessing.collate(preprocessing.loader.random_rows(min(settings.batch_size, samples)))
-        if plan.stage is None or training_gmacs(network, split(batch, 1)[0], samples, plan.epochs) < LEAST_GMACS:
+        one = preprocessing.collate(preprocessing.loader.random_rows(1))
+        if plan.stage is None or training_gmacs(network, one, samples, plan.epochs) < LEAST_GMACS:
             return default_mode(network, preprocessing.size, device, threads)
+        batch = preprocessing.collate(preprocessing.loader.random_rows(min(settings.batch_size, samples)))
         frozen, tail = network.eval().blocks_before(plan.stage.start), network.classifier_from(plan.stage.start)
         with torch.no_grad():
             inputs = concatenate([frozen(part) for part in split(batch, 8)])

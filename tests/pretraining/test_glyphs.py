@@ -9,8 +9,9 @@ from graft.core.settings import Pretrain
 from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.backbone import Network
 from graft.models.zoo.registry import build_network, builder_for
-from graft.pretraining.glyphs import CANVAS, CLASSES, LEVELS, fonts, glyphs, render
+from graft.pretraining.glyphs import CANVAS, LEVELS, fonts, glyphs, render
 from graft.pretraining.pretrain import LabelledImages, glyph_images, pretrain, probabilities
+from graft.pretraining.source_dataset import GLYPH_CLASSES
 from graft.training.compute.devices import fabric_for
 
 
@@ -47,7 +48,7 @@ def test_the_source_task_is_learned() -> None:
     few = labels < 4
     data = glyph_images(images[few], labels[few], preprocessing)
     torch.manual_seed(0)
-    network = build_network("resnet18", len(CLASSES))
+    network = build_network("resnet18", len(GLYPH_CLASSES))
     before = accuracy(network, preprocessing, data)
     settings = Pretrain(epochs=8, batch_size=32, images_per_class=40)
     losses = pretrain(network, preprocessing, data, settings, 0, fabric_for("cpu"))

@@ -144,10 +144,12 @@ def _pick_as_yaml(pick: PolicySpec) -> str:
 
 def build_policy(choice: PolicyConfig, size: int) -> Policy:
     """Build the transforms of parsed policies for images of ``size`` x ``size`` pixels."""
+    parts = [step for pick in choice.policies for step in pick.definition.steps(pick.values)]
+    mixings = [pick.definition.mixing(pick.values) for pick in choice.policies if pick.definition.mixing is not None]
+    if not parts:  # no reason to import torchvision, which takes 2 s
+        return Policy(mixing=mixings[0] if mixings else None)
     from graft.core.compat.torchvision import v2
 
-    parts = [step for pick in choice.policies for step in pick.definition.steps(pick.values)]
     transforms = [transform for step in parts for transform in step.transforms(v2, size)]
-    mixings = [pick.definition.mixing(pick.values) for pick in choice.policies if pick.definition.mixing is not None]
-    enlargement = ENLARGEMENT if parts and parts[0].changes.get("crop") else 1.0
+    enlargement = ENLARGEMENT if parts[0].changes.get("crop") else 1.0
     return Policy(v2.Compose(transforms) if transforms else None, mixings[0] if mixings else None, enlargement)

@@ -14,7 +14,7 @@ import pandas as pd
 from graft.augmentation.auto_policy import AUTO, ENOUGH, SAMPLE, DetectedDomain, VisualTraits, detect_domain
 from graft.augmentation.domains import DOMAINS, allowed_policies, check_domain, exceeds
 from graft.augmentation.policy_config import PolicyConfig, as_yaml, build_policy, parse_policies
-from graft.core.determinism import derive_seed
+from graft.core.determinism import derive_seed, make_deterministic
 from graft.core.errors import ConfigError
 from graft.core.files import atomic_dir, write_json
 from graft.core.packed_files import ImageFolder, open_folder
@@ -122,6 +122,8 @@ def _plan_images(params: Params, workspace: Workspace) -> AugmentationPlan:
 
     def draw(folder: Path) -> None:
         policy = build_policy(choice, _SIZE)
+        if policy.changes_anything:
+            make_deterministic(params.compute.threads)
         preview_sheet(folder / "preview.png", title, policy, shown, drawn["label"].tolist(), params.seed)
 
     preview = {"says": says, "size": _SIZE, "views": list(views), "images": drawn["path"].tolist()}
@@ -160,4 +162,4 @@ def sample(splits: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_stage("augment", run, uses_torch=True))
+    raise SystemExit(run_stage("augment", run))

@@ -40,7 +40,7 @@ def run(params: Params, workspace: Workspace) -> None:
     with tempfile.TemporaryDirectory(dir=workspace.cache, prefix="pretrain.") as scratch:
         task = source_task(params, workspace, Path(scratch))
         with atomic_dir(workspace.source_models) as models:
-            made = _provide(task, params, workspace.cache, models)
+            made = _provide(task, params, workspace.cache, models) if _trains(params) else {}
             scores = {name: _score(artifact) for name, artifact in made.items()}
             # A folder that holds nothing cannot be versioned, and an empty list says something too.
             write_json(models / "source.json", {"task": _described(task), "models": scores})
@@ -48,10 +48,17 @@ def run(params: Params, workspace: Workspace) -> None:
             write_json(reports / "scores.json", scores)
 
 
+def _trains(params: Params) -> bool:
+    """Whether any candidate's weights are made here; to find that there is nothing to do takes no torch."""
+    return any(candidate.weights == "source" for candidate in params.zoo.candidates)
+
+
 def _provide(task: SourceTask, params: Params, cache: Path, models: Path) -> dict[str, Artifact]:
+    from graft.core.determinism import make_deterministic
     from graft.models.weights.locate import source_folder
     from graft.pretraining.source_models import SourceModelStore
 
+    make_deterministic(params.compute.threads)
     kept = cache / "source models"
     store = SourceModelStore(task, params.pretrain, params.seed, params.compute.device, kept)
     made: dict[str, Artifact] = {}
@@ -91,8 +98,6 @@ def source_task(params: Params, workspace: Workspace, scratch: Path) -> SourceTa
     Raises:
         DataError: the source was not gathered, or was changed since.
     """
-    import pandas as pd
-
     from graft.features.cache import ArrayCache
     from graft.pretraining.source_dataset import FACTS_FILE, TABLE_FILE, find_source, samples_by_path
     from graft.pretraining.source_tasks import GlyphTask, ImageTask
@@ -100,6 +105,8 @@ def source_task(params: Params, workspace: Workspace, scratch: Path) -> SourceTa
     source = params.pretrain.source
     if source == GLYPHS:
         return GlyphTask(params.pretrain.images_per_class, params.seed)
+    import pandas as pd
+
     try:
         facts = json.loads((workspace.gathered / FACTS_FILE).read_text(encoding="utf-8"))
         table = pd.read_parquet(workspace.gathered / TABLE_FILE)
@@ -123,4 +130,4 @@ def source_task(params: Params, workspace: Workspace, scratch: Path) -> SourceTa
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_stage("pretrain", run, uses_torch=True))
+    raise SystemExit(run_stage("pretrain", run))

@@ -9,7 +9,6 @@ of Handwritten Digits, UCI Machine Learning Repository, 1998).
 from __future__ import annotations
 
 import math
-import string
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from graft.core.determinism import torch_generator
+from graft.pretraining.source_dataset import GLYPH_CLASSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.ImageFont import FreeTypeFont
 
-CLASSES = tuple(string.digits + string.ascii_uppercase + string.ascii_lowercase)
 CANVAS = 64
 SIDE = 8
 LEVELS = 16
@@ -45,10 +44,10 @@ def render(font_files: list[Path]) -> Tensor:
     """Every character in every font, centred and filling the canvas: float (62, fonts, CANVAS, CANVAS) in [0, 1]."""
     from PIL import ImageFont
 
-    sheets = np.empty((len(CLASSES), len(font_files), CANVAS, CANVAS), dtype=np.uint8)
+    sheets = np.empty((len(GLYPH_CLASSES), len(font_files), CANVAS, CANVAS), dtype=np.uint8)
     for column, file in enumerate(font_files):
         font = ImageFont.truetype(str(file), CANVAS)
-        for row, character in enumerate(CLASSES):
+        for row, character in enumerate(GLYPH_CLASSES):
             sheets[row, column] = _centred(character, font)
     return torch.from_numpy(sheets).float() / 255.0
 
@@ -78,7 +77,7 @@ def glyphs(per_class: int, seed: int, *names: object) -> tuple[NDArray[np.uint8]
     """
     generator = torch_generator(seed, "glyphs", *names)
     sheets = render(fonts())
-    labels = torch.arange(len(CLASSES)).repeat_interleave(per_class)
+    labels = torch.arange(len(GLYPH_CLASSES)).repeat_interleave(per_class)
     images = [_vary(sheets, part, generator) for part in torch.split(labels, 2048)]
     return torch.cat(images).numpy(), labels.numpy()
 

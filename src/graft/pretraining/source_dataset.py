@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import string
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     DrawTest = Callable[[pd.DataFrame, NDArray[np.int64]], NDArray[np.bool_]]
 
 GLYPHS = "glyphs"
+# The classes of the rendered characters: 0-9, A-Z, a-z.
+GLYPH_CLASSES = tuple(string.digits + string.ascii_uppercase + string.ascii_lowercase)
 FACTS_FILE, TABLE_FILE = "gathered.json", "images.parquet"
 KEY = "pretrain.source"
 TRAIN, HELD_OUT = "train", "held_out"

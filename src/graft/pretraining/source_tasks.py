@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import torch
 
 from graft.core.packed_files import StoredFile
 from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, ListedFiles, decoded
 from graft.modalities.image.preprocessing import ImagePreprocessor
-from graft.pretraining.glyphs import CLASSES, glyphs
-from graft.pretraining.pretrain import LabelledImages, glyph_images
-from graft.pretraining.source_dataset import GLYPHS, HELD_OUT, TRAIN
+from graft.pretraining.source_dataset import GLYPH_CLASSES, GLYPHS, HELD_OUT, TRAIN
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from graft.pretraining.pretrain import LabelledImages
 
 # Glyphs of each class that a source model is scored by.
 SCORED_PER_CLASS = 25
@@ -66,7 +65,7 @@ class GlyphTask:
     @property
     def classes(self) -> tuple[str, ...]:
         """0-9, A-Z, a-z."""
-        return CLASSES
+        return GLYPH_CLASSES
 
     @property
     def digest(self) -> str:
@@ -75,11 +74,18 @@ class GlyphTask:
 
     def train(self, preprocessing: ImagePreprocessor) -> LabelledImages:
         """Render."""
-        return glyph_images(*glyphs(self.per_class, self.seed, "train"), preprocessing)
+        return self._side(self.per_class, "train", preprocessing)
 
     def held_out(self, preprocessing: ImagePreprocessor) -> LabelledImages:
         """Others, drawn from the same fonts."""
-        return glyph_images(*glyphs(SCORED_PER_CLASS, self.seed, "test"), preprocessing)
+        return self._side(SCORED_PER_CLASS, "test", preprocessing)
+
+    def _side(self, per_class: int, side: str, preprocessing: ImagePreprocessor) -> LabelledImages:
+        # Not above: what a task is called must be told without torch, which takes a second to import.
+        from graft.pretraining.glyphs import glyphs
+        from graft.pretraining.pretrain import glyph_images
+
+        return glyph_images(*glyphs(per_class, self.seed, side), preprocessing)
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,10 @@ class ImageTask:
         return self._side(HELD_OUT, preprocessing)
 
     def _side(self, side: str, preprocessing: ImagePreprocessor) -> LabelledImages:
+        import torch
+
+        from graft.pretraining.pretrain import LabelledImages
+
         rows = np.flatnonzero(self.table["split"] == side)
         some = self.table.iloc[rows]
         names = tuple(str(self.files[row]) for row in rows)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from graft.core.compat.torchvision import models
 from graft.core.errors import ConfigError
 from graft.core.settings import Candidate
-from graft.models.zoo.registry import TORCHVISION_BUILDER, published_accuracy
+from graft.models.weights.bundled import BUNDLED
+from graft.models.zoo.registry import TORCHVISION_BUILDER, builder_for, check_input_size, published_accuracy
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,14 @@ def test_all_classifiers_of_torchvision_have_one(arch: str) -> None:
 def test_no_accuracy_of_what_nobody_builds() -> None:
     with pytest.raises(ConfigError, match="unknown architecture 'resnet19'"):
         published_accuracy(Candidate("resnet19"))
+
+
+@pytest.mark.parametrize("arch", BUNDLED)
+def test_bundled_architectures_are_there_and_take_any_size(arch: str) -> None:
+    """Both are said without asking timm, so timm is asked here."""
+    assert arch in builder_for(arch).names()
+    model = builder_for(arch).model(arch).eval()
+    for size in (1, 17, 32, 97):
+        check_input_size(arch, size)
+        with torch.no_grad():
+            assert model(torch.zeros(1, 3, size, size)).shape == (1, 1000)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from graft.core.errors import WeightsError
 from graft.modalities.image.preprocessing import Geometry, Interpolation
 from graft.modalities.preprocessor import Preprocessor
-from graft.models.backbone import BackboneParts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from graft.core.settings import Candidate
+    from graft.models.backbone import BackboneParts
 
 
 class Builder(Protocol):
@@ -31,6 +31,10 @@ class Builder(Protocol):
 
     def names(self) -> list[str]:
         """Every architecture's name, as it is written in params.yaml."""
+
+    def has(self, arch: str) -> bool:
+        """Whether there is an architecture of this name."""
+        return arch in self.names()
 
     def model(self, arch: str, size: int | None = None) -> Any:
         """The library's model with random weights, for inputs of ``size`` (None: its own)."""

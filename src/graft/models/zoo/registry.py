@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import Candidate
-from graft.models.backbone import Network, cut
 from graft.models.zoo.builder import Builder
 from graft.models.zoo.timm_builder import TIMM, TimmBuilder
 from graft.models.zoo.torchvision_builder import TorchvisionBuilder
+
+if TYPE_CHECKING:
+    from graft.models.backbone import Network
 
 TORCHVISION_BUILDER = TorchvisionBuilder()
 # The libraries that architectures come from, by what their names begin with. To add one, add a row.
@@ -31,7 +35,7 @@ def builder_for(arch: str) -> Builder:
         ConfigError: unknown architecture; the message names the nearest ones.
     """
     builder = library_of(arch)
-    if arch not in builder.names():
+    if not builder.has(arch):
         raise ConfigError(f"unknown architecture {arch!r}", where="zoo.candidates", remedy=_similar(arch))
     return builder
 
@@ -44,6 +48,8 @@ def build_network(arch: str, classes: int, depth: int | None = None, size: int |
     Raises:
         ConfigError: unknown architecture (with the nearest names) or no such block.
     """
+    from graft.models.backbone import Network, cut
+
     network = Network(builder_for(arch).build(arch, size), classes)
     return network if depth is None else cut(network, depth, classes)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from graft.core.errors import ConfigError, WeightsError, did_you_mean
 from graft.modalities.image.preprocessing import ImagePreprocessor
-from graft.models.backbone import BackboneParts
 from graft.models.weights.bundled import BUNDLED
 from graft.models.zoo.builder import Builder, geometry_for, rgb_triple
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from graft.core.settings import Candidate
+    from graft.models.backbone import BackboneParts
 
 TIMM = "timm:"
 LEAST = 32
@@ -47,6 +47,10 @@ class TimmBuilder(Builder):
     def names(self) -> list[str]:
         """All registered names, prefixed."""
         return list(_names())
+
+    def has(self, arch: str) -> bool:
+        """Answered for the bundled ones without importing timm and torch, which takes 3 s."""
+        return arch in BUNDLED or arch in _names()
 
     def model(self, arch: str, size: int | None = None) -> Any:
         """The model with random weights and its own head, built for ``size`` where its class takes ``img_size``."""
@@ -96,8 +100,8 @@ class TimmBuilder(Builder):
         return ImagePreprocessor(geometry, rgb_triple(found.mean), rgb_triple(found.std))
 
     def takes(self, arch: str, size: int) -> bool:
-        """Found by running the model, on the meta device first."""
-        return size == _own_size(arch) or _runs(arch, size)
+        """Found by running the model, on the meta device first; the bundled ones, all convolutions, take any size."""
+        return arch in BUNDLED or size == _own_size(arch) or _runs(arch, size)
 
     def smallest(self, arch: str) -> int:
         """The least multiple of :meth:`step` that it takes, from 32 px (the total stride of most networks)."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from graft.modalities.image.preprocessing import ImagePreprocessor
-from graft.models.backbone import BackboneParts
 from graft.models.zoo.builder import Builder, geometry_for, rgb_triple
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from graft.models.backbone import BackboneParts
     from graft.models.zoo.torchvision_families import Family
 
 

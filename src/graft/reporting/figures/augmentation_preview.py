@@ -68,6 +68,8 @@ def preview_sheet(
 
 def _column(policy: Policy, images: Sequence[Picture], labels: Sequence[str], seed: int, variant: int) -> list[Cell]:
     """One variant of every image."""
+    if not policy.changes_anything:
+        return [Cell(image) for image in images]
     import torch
 
     seeds = [derive_seed(seed, "preview", number, variant) for number in range(len(images))]

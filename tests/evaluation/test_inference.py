@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from graft.core.errors import DataError
+from graft.core.memory import peak_bytes
 from graft.evaluation import inference
-from graft.evaluation.cost import Footprint, measure_cost, measure_footprint, peak_bytes
+from graft.evaluation.cost import Footprint, measure_cost, measure_footprint
 from graft.evaluation.inference import answers_of
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.predictor import Predictor

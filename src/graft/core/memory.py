@@ -1,14 +1,18 @@
-"""Recognises out-of-memory errors of PyTorch, NumPy, Python and Linux, and frees memory."""
+"""Recognises out-of-memory errors of PyTorch, NumPy, Python and Linux, frees memory, and says what was taken."""
 
 from __future__ import annotations
 
 import gc
 import re
+import resource
+import sys
+from pathlib import Path
 
 # How PyTorch says it on the CPU and on a GPU, and what NumPy, Python and Linux say.
 _RAN_OUT = re.compile(
     r"(?:can't|cannot) allocate memory|not enough memory|out of memory|unable to allocate", re.IGNORECASE
 )
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 _ASKED_FOR = re.compile(r"(?:tried to allocate|allocate)\s+([\d.]+)\s*([KMGTPE]i?B|bytes)", re.IGNORECASE)
 
 
@@ -32,3 +36,21 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def peak_bytes() -> int:
+    """The most memory this process has had resident, in bytes."""
+    try:
+        # Not ru_maxrss: on Linux that of a parent lives on in the child that it starts.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
+
+
+def peak_bytes_of_children() -> int:
+    """The most memory that any one child had resident, of those that ended and were waited for; 0 without any.
+
+    On Linux a child begins with what its parent had when it started it, so small ones say that figure again.
+    """
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT

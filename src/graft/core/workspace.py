@@ -61,6 +61,7 @@ class Workspace:
     evaluation = ProjectPath("reports/evaluation")
     metrics = ProjectPath("reports/evaluation/metrics.json")  # the figures of the last evaluation
     gate = ProjectPath("reports/gate")
+    timing = ProjectPath("reports/timing.json")  # seconds and memory of each stage's last run
 
     source_models = ProjectPath("models/source")  # a folder per architecture that was pretrained here
     finetuned = ProjectPath("models/finetuned")
@@ -75,6 +76,7 @@ class Workspace:
     cache = ProjectPath(".graft/cache")  # decoded images and features; may be deleted at any time
     checkpoints = ProjectPath(".graft/checkpoints")  # what a killed stage resumes from
     lock = ProjectPath(".graft/stage.lock")  # held while a stage runs
+    timing_lock = ProjectPath(".graft/timing.lock")  # held while reports/timing.json is merged
 
     @classmethod
     def find(cls) -> Workspace:

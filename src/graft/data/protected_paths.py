@@ -9,8 +9,8 @@ from pathlib import Path
 
 from graft.core.errors import DataError, GraftError
 
-# What is written besides dvc.yaml's outputs: by DVC, by `make install`, by commands, and while a training runs.
-_BESIDES = (".dvc", ".graft", ".venv", "data/.links", "models/promoted", "reports/live")
+# What is written besides dvc.yaml's outputs: by DVC, by `make install`, by commands, and by stages of themselves.
+_BESIDES = (".dvc", ".graft", ".venv", "data/.links", "models/promoted", "reports/live", "reports/timing.json")
 
 
 def outputs_of(root: Path) -> Mapping[str, tuple[Path, ...]]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.core.memory import peak_bytes
 from graft.inference.artifact import WEIGHTS_FILE
 
 if TYPE_CHECKING:
@@ -154,19 +155,6 @@ def measure_footprint(folder: Path, images: Sequence[StoredFile], threads: int) 
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         return Footprint(None, f"the process that measures it failed: {last}")
     return Footprint(int(done.stdout) / 1e6)
-
-
-def peak_bytes() -> int:
-    """The most memory this process has had resident, in bytes."""
-    try:
-        # Not ru_maxrss: on Linux that of a parent lives on in the child that it starts.
-        status = Path("/proc/self/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-    except (OSError, IndexError, ValueError):
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def main(folder: str, threads: str, *images: str) -> None:

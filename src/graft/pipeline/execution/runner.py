@@ -17,6 +17,7 @@ from graft.core.exit_code import exit_code
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.pipeline.execution.outputs import StageOutputs
+from graft.pipeline.execution.timing import timed
 
 Work = Callable[[Params, Workspace], None]
 # Which process started the stage: set by python.sh, which runs seconds before Linux can be asked here.
@@ -52,7 +53,7 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
                 from graft.core.determinism import make_deterministic
 
                 make_deterministic(params.compute.threads)
-            with _protected(StageOutputs(name, workspace.root)):
+            with timed(workspace, name), _protected(StageOutputs(name, workspace.root)):
                 work(params, workspace)
 
     return exit_code(locked)

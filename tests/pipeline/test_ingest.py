@@ -25,8 +25,8 @@ def test_images_and_table_are_written(
     assert all((root / "data/raw" / path).is_file() for path in table["path"])
     # train/cat and val/cat both hold cat_000.png.
     assert len(set(table["path"])) == 8
-    assert capsys.readouterr().out == (
-        "ingest: 8 images of 2 classes from ../images\n  passed over: 1 (hidden), such as .git\n"
+    assert capsys.readouterr().out.startswith(
+        "ingest: 8 images of 2 classes from ../images\n  passed over: 1 (hidden), such as .git\ningest: done in "
     )
     after = {path: path.stat() for path in folder.rglob("*")}
     assert {path: (stat.st_mode, stat.st_nlink, stat.st_mtime_ns) for path, stat in before.items()} == {

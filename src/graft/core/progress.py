@@ -1,4 +1,4 @@
-"""Progress bars on stderr; silent where that is no terminal."""
+"""Progress bars on stderr, silent where that is no terminal, and times in words."""
 
 from __future__ import annotations
 
@@ -48,3 +48,20 @@ def rate_column(unit: str) -> ProgressColumn:
             return Text("" if speed is None else f"{speed:.1f} {unit}/s")
 
     return RateColumn()
+
+
+def duration(seconds: float) -> str:
+    """A time as measured, such as ``0.8 s``, ``41 s``, ``4 min 30 s`` or ``2 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def rough_duration(seconds: float) -> str:
+    """A time as estimated, such as ``10 s`` (the least), ``50 s``, ``2 min`` or ``1.5 h``."""
+    if seconds < 90:
+        return f"{max(1, round(seconds / 10)) * 10} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -111,3 +111,5 @@ def test_no_stage_fails_for_want_of_a_place_to_write_it(
     assert run_stage("split", sleep) == 0
     said = capsys.readouterr()
     assert said.err.startswith("split: what it took is not recorded in reports/timing.json: ")
+    assert said.out == "split: done\n"
+    assert said.out == "split: done\n"

@@ -17,6 +17,7 @@ from graft.core.exit_code import exit_code
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.pipeline.execution.outputs import StageOutputs
+from graft.pipeline.execution.stage_progress import end_message
 from graft.pipeline.execution.timing import timed
 
 Work = Callable[[Params, Workspace], None]
@@ -55,6 +56,7 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
                 make_deterministic(params.compute.threads)
             with timed(workspace, name), _protected(StageOutputs(name, workspace.root)):
                 work(params, workspace)
+            print(end_message(workspace, name), flush=True)
 
     return exit_code(locked)
 

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from graft.core.compat.malloc import keep_freed_memory
 from graft.core.compat.openmp import wait_briefly
 from graft.core.exit_code import exit_code
 
@@ -29,6 +30,7 @@ app.add_typer(registry_app, name="registry")
 def main() -> None:
     """The entry point."""
     wait_briefly()
+    keep_freed_memory()
     app()
 
 

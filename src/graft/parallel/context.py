@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from graft.core.compat.malloc import keep_freed_memory
 from graft.core.compat.openmp import variables_for, wait_briefly
 from graft.core.compat.processes import end_with_parent
 from graft.core.telemetry import switch_off
@@ -85,6 +86,7 @@ def start_worker(parent: int | None = None) -> None:
         end_with_parent(parent)
     switch_off()
     wait_briefly()
+    keep_freed_memory()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from graft.core.compat.malloc import keep_freed_memory
 from graft.core.compat.openmp import variables_for, wait_briefly
 from graft.core.compat.processes import end_with_parent
 from graft.core.config import load_params
@@ -36,6 +37,7 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
     parent = os.environ.pop(PARENT, None)
     end_with_parent(int(parent) if parent else None)
     wait_briefly()
+    keep_freed_memory()
     workspace = Workspace()
 
     def locked() -> None:

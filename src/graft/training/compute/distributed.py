@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from graft.core.compat.malloc import keep_freed_memory
 from graft.core.compat.openmp import wait_briefly
 from graft.core.determinism import available_cores, make_deterministic
 from graft.core.errors import ConfigError, GraftError, TrainingError
@@ -75,6 +76,7 @@ def _in_process(
 ) -> tuple[str, str | None, str | None] | None:
     """One process of several: an error that a user can act on crosses as its three parts."""
     wait_briefly()
+    keep_freed_memory()
     make_deterministic(compute.threads or max(1, available_cores() // fabric.world_size))
     try:
         work(fabric, *given)

@@ -28,6 +28,20 @@ def test_same_model_same_bytes(whole: Path, tmp_path: Path) -> None:
     assert sha256(tmp_path / "again.onnx") == sha256(whole / "model.onnx")
 
 
+def test_the_network_is_left_as_it_was(whole: Path, tmp_path: Path) -> None:
+    artifact, network = load_artifact(whole)
+
+    def state() -> list[object]:
+        modules = [getattr(module, "inplace", None) for module in network.modules()]
+        return [*modules, *(parameter.requires_grad for parameter in network.parameters())]
+
+    next(network.parameters()).requires_grad_(False)
+    before = state()
+    assert True in before and False in before
+    export(network, artifact, whole, tmp_path / "again.onnx")
+    assert state() == before
+
+
 def test_the_file_says_what_goes_in_and_out_and_nothing_of_this_machine(whole: Path) -> None:
     model = onnx.load(whole / "model.onnx")
     onnx.checker.check_model(model, full_check=True)

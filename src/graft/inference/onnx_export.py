@@ -50,7 +50,7 @@ def export(network: Network, artifact: Artifact, folder: Path, path: Path) -> No
     free = {axis: torch.export.Dim(f"axis{axis}" if axis else "n") for axis in preprocessing.free_axes}
     names = list(preprocessing.arrays(rows))
     try:
-        with _silenced():
+        with _silenced(), _quick_to_trace(network):
             program = torch.onnx.export(
                 _with_features(network).eval(),
                 (example, {}),  # the exporter takes a last mapping for keyword arguments
@@ -103,6 +103,27 @@ def _strip_metadata(program: torch.onnx.ONNXProgram) -> None:
                 value.metadata_props.clear()
     for weight in program.model.graph.initializers.values():
         weight.metadata_props.clear()
+
+
+@contextmanager
+def _quick_to_trace(network: Network) -> Iterator[None]:
+    """Give the exporter operations that do not work in place, and no gradients to follow; both are put back.
+
+    It takes every in-place operation apart into many, to write the same in the end: of EfficientNet-Lite0 9.4 s of CPU
+    time instead of 5.8 s.
+    """
+    in_place: list[Any] = [module for module in network.modules() if getattr(module, "inplace", False) is True]
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for module in in_place:
+        module.inplace = False
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for module in in_place:
+            module.inplace = True
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

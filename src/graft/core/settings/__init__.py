@@ -50,9 +50,9 @@ __all__ = [
 # What the built-in data is trained with where params.yaml does not say otherwise: no other data inherits it.
 BUILT_IN: dict[str, dict[str, Any]] = {
     "digits": {
-        "data": {"train_per_class": 20},
-        "train": {"label_counts": [2, 5]},
-        "package": {"gate": {"min_accuracy": 0.8}},
+        "data": {"train_per_class": 5},
+        "train": {"label_counts": [1, 2]},
+        "package": {"gate": {"min_accuracy": 0.9}},
     }
 }
 

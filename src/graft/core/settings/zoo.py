@@ -68,15 +68,15 @@ class Pretrain:
     """glyphs (rendered with matplotlib's fonts), or whatever data.source may name"""
     held_out: Fraction = 0.1
     """share of an undivided source's images kept to score its models by; glyphs are drawn anew"""
-    images_per_class: Positive = 100
+    images_per_class: Positive = 130
     """glyphs rendered for each of the 62 classes; of other sources all images are used"""
     policy: Policies = (NamedPolicy("none"),)
     """what varies the source images, written as augment.policy is"""
     epochs: Positive = 3
     """passes over the source images"""
-    batch_size: Positive = 256
+    batch_size: Positive = 64
     """images per step"""
-    learning_rate: Rate = 0.004
+    learning_rate: Rate = 0.003
     """peak of the one-cycle schedule"""
     weight_decay: NonNegative = 0.01
     """AdamW's, on weights only"""

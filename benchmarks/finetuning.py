@@ -19,11 +19,9 @@ import argparse
 import json
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +31,10 @@ wait_briefly()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from drawn_sets import SHARED, DrawnSet, present_sets  # noqa: E402
 
 from graft.core.config import parse_params  # noqa: E402
-from graft.core.determinism import available_cores, derive_seed, make_deterministic  # noqa: E402
+from graft.core.determinism import available_cores, make_deterministic  # noqa: E402
 from graft.core.files import sha256  # noqa: E402
 from graft.core.settings import Candidate  # noqa: E402
 from graft.features.cache import ArrayCache  # noqa: E402
@@ -49,50 +48,21 @@ from graft.selection.inputs import TrainSet  # noqa: E402
 from graft.training.finetune import mean_of_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = ROOT.parent / "shared/data"
-SIZE, MOST_TESTED, SEEDS = 128, 100, (0, 1)
+SIZE, SEEDS = 128, (0, 1)
 CANDIDATE = Candidate("timm:tf_efficientnet_lite0", "bundled", "last", SIZE)
 RIVAL = ("--size", str(SIZE), "--epochs", "12", "--lr", "3e-4", "--seeds", "1")
 
 
-@dataclass(frozen=True)
-class Part:
-    """One data set: an archive of ``<inside>/<class>/<image>``, images a class to train on, what varies them."""
-
-    name: str
-    archive: str
-    inside: str
-    per_class: int
-    policy: Any = "standard"
+# What is drawn, and what varies it in training.
+POLICIES: dict[str, Any] = {
+    "cartoon": "standard",
+    "photo": "standard",
+    "caltech20": "standard",
+    "neu_steel": {"light": {"crop": 0.6}},
+}
 
 
-PARTS = (
-    Part("cartoon", "pacs-photo-cartoon.tar", "pacs/cartoon", 10),
-    Part("photo", "pacs-photo-cartoon.tar", "pacs/photo", 10),
-    Part("caltech20", "caltech20.tar", "caltech20", 10),
-    Part("neu_steel", "neu-steel.tar", "neu-steel", 20, {"light": {"crop": 0.6}}),
-)
-
-
-def unpacked(part: Part, seed: int, target: Path) -> Path:
-    """``train`` and ``test`` in ``target``, each with a folder of images per class."""
-    files: dict[str, list[tarfile.TarInfo]] = {}
-    with tarfile.open(SHARED / part.archive) as tar:
-        for member in sorted(tar.getmembers(), key=lambda member: member.name):
-            if member.isfile() and member.name.startswith(f"{part.inside}/"):
-                files.setdefault(Path(member.name).parent.name, []).append(member)
-        for label, members in files.items():
-            order = np.random.default_rng(derive_seed(seed, "draw", part.name, label)).permutation(len(members))
-            for place, index in enumerate(order[: part.per_class + MOST_TESTED]):
-                folder = target / ("train" if place < part.per_class else "test") / label
-                folder.mkdir(parents=True, exist_ok=True)
-                content = tar.extractfile(members[index])
-                assert content is not None
-                (folder / Path(members[index].name).name).write_bytes(content.read())
-    return target
-
-
-def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
+def graft(part: DrawnSet, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
     """Test accuracy of the head alone, fine-tuned and the mean of both, and the seconds from features to weights."""
     files = sorted(folder.glob("*/*/*"))
     classes = tuple(sorted({file.parent.name for file in files}))
@@ -100,7 +70,7 @@ def graft(part: Part, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
     labels = np.array([classes.index(file.parent.name) for file in files], np.int64)
     train = np.array([file.parts[-3] == "train" for file in files])
     data = TrainSet(images, labels, np.zeros_like(labels), classes)
-    params = parse_params({"seed": seed, "augment": {"policy": part.policy}}, "benchmark")
+    params = parse_params({"seed": seed, "augment": {"policy": POLICIES[part.name]}}, "benchmark")
     given, whole = (
         selection_inputs(data, params, ROOT, ArrayCache(cache)),
         load_pretrained(CANDIDATE, WeightsContext(ROOT, offline=False, seed=params.seed)).network,
@@ -130,12 +100,12 @@ def rival(script: Path, folder: Path) -> dict[str, Any]:
     return {name: said[name] for name in ("lp", "ft", "ema", "lp_s", "ft_s")}
 
 
-def measure(parts: list[Part], seeds: tuple[int, ...], script: Path | None) -> Iterator[dict[str, Any]]:
+def measure(parts: list[DrawnSet], seeds: tuple[int, ...], script: Path | None) -> Iterator[dict[str, Any]]:
     """A row for each data set and seed; the sides take turns."""
     for part in parts:
         for seed in seeds:
             with tempfile.TemporaryDirectory() as scratch:
-                folder = unpacked(part, seed, Path(scratch) / "images")
+                folder = part.draw(seed, Path(scratch) / "images")
                 row = {"data": part.name, "seed": seed, "graft": graft(part, seed, folder, Path(scratch) / "cache")}
                 yield row if script is None else {**row, "rival": rival(script, folder)}
 
@@ -146,8 +116,8 @@ def main() -> None:
     parser.add_argument("--rival", type=Path, help="a plain script that is run on the same images")
     parser.add_argument("--quick", action="store_true", help="one data set, one seed")
     given = parser.parse_args()
-    present = [part for part in PARTS if (SHARED / part.archive).is_file()]
-    if absent := [part.name for part in PARTS if part not in present]:
+    present, absent = present_sets(POLICIES)
+    if absent:
         print(f"left out, as {SHARED} lacks their archives: {', '.join(absent)}", file=sys.stderr)
     make_deterministic()
     rows = []

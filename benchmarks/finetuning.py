@@ -4,8 +4,8 @@ Run from the project's folder: `.venv/bin/python benchmarks/finetuning.py [--riv
 ../shared/data: steel surfaces of NEU (20 images a class), cartoons and photographs of PACS (10), caltech20 (10); what
 is absent is left out, and said to be. The test is the rest, at most 100 images a class; the draw follows from the seed.
 The whole of EfficientNet-Lite0, with ImageNet weights, at 128 px and with default settings: the head alone
-(`extract`), head and blocks (`finetune`), and the mean of both networks' weights (`wise_ft`). Seconds run from
-features, which are kept before the clock starts, to weights.
+(`extract`), head and blocks (`finetune`), and the network between its first and last weights (`wise_ft`). Seconds
+run from features, which are kept before the clock starts, to weights.
 
 `--rival PATH` runs a script on the same images after each of graft's turns, as `PATH TRAIN TEST --size 128 --epochs 12
 --lr 3e-4 --seeds 1`; its last line is JSON with `lp`, `ft` and `ema` (test accuracy of the head alone, of the
@@ -45,7 +45,6 @@ from graft.pipeline.inputs.selection import selection_inputs  # noqa: E402
 from graft.selection.candidates import extractor_for  # noqa: E402
 from graft.selection.finalists import trainer_for  # noqa: E402
 from graft.selection.inputs import TrainSet  # noqa: E402
-from graft.training.finetune import mean_of_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE, SEEDS = 128, (0, 1)
@@ -63,7 +62,7 @@ POLICIES: dict[str, Any] = {
 
 
 def graft(part: DrawnSet, seed: int, folder: Path, cache: Path) -> dict[str, Any]:
-    """Test accuracy of the head alone, fine-tuned and the mean of both, and the seconds from features to weights."""
+    """Test accuracy of the head alone, fine-tuned, and of what lies between; seconds from features."""
     files = sorted(folder.glob("*/*/*"))
     classes = tuple(sorted({file.parent.name for file in files}))
     images = ImageSet(folder, tuple(str(file.relative_to(folder)) for file in files), tuple(map(sha256, files)))
@@ -85,7 +84,7 @@ def graft(part: DrawnSet, seed: int, folder: Path, cache: Path) -> dict[str, Any
         began = time.perf_counter()
         trained[short] = trainer.fit(strategy, train, purpose=())
         found[f"{short}_s"] = round(time.perf_counter() - began, 1)
-    trained["mean"] = mean_of_weights([trained["lp"], trained["ft"]])
+    trained["mean"] = trainer.interpolated(trained["ft"], "wise_ft", train)
     for short, network in trained.items():
         predicted = trainer.logits(network, "finetune", ~train).argmax(1)
         found[short] = round(float((predicted == labels[~train]).mean()), 4)

@@ -18,22 +18,26 @@ from typing import Any
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
+from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.artifacts import ArtifactPublisher
 from flows.cli import run_as_command, run_flow
-from flows.graph import changed_stages, run_stage, stages_in_order
+from flows.graph import DvcStage, changed_stages, run_stage, stages_in_order
 from flows.project import ENDING, TRAINED, emit, project_lock
 from flows.result import headline, summary
-from graft.core.config import load_params
+from graft.core.config import load_params, set_keys
 from graft.core.errors import GraftError
+from graft.core.settings.presets import NAMES
 from graft.core.workspace import Workspace
 from graft.pipeline.locate import refuse_missing
 
 PACKAGE = "package"  # the stage whose work is a new model
 # Stages that may fetch something over a network. A second try of any other would fail in the same way.
 TOUCH_NETWORK = frozenset({"locate", "ingest", "gather", "select"})
+# Stages that are begun as soon as what they need is there, beside those that come before them.
+BESIDE = frozenset({"control"})
 RETRY_DELAYS = [2.0, 10.0, 60.0]
 
 
@@ -80,20 +84,30 @@ def _train(
     names = [stage.name for stage in stages]
     due = set(names) if force else changed_stages(workspace.root, names)
     publisher = ArtifactPublisher(workspace)
-    ran = []
-    for stage in stages:
+    ran, done, beside = [], set[str](), dict[str, PrefectFuture[Any]]()
+
+    def start(stage: DvcStage) -> PrefectFuture[Any]:
         run = stage_task.with_options(
             name=stage.name,
             retries=retries if stage.name in TOUCH_NETWORK else 0,
             retry_delay_seconds=[*RETRY_DELAYS, *[RETRY_DELAYS[-1]] * retries][:retries] or 0,
             timeout_seconds=timeouts.get(stage.name),
         )
-        began = time.time()
         options = None if stage.name not in due else ("--force",) if force else ()
-        state = run(str(workspace.root), stage.name, options, return_state=True)
-        if not state.is_completed():
+        return run.submit(str(workspace.root), stage.name, options)
+
+    for stage in stages:
+        began = time.time()
+        for other in stages:
+            if other.name in BESIDE and other.name not in beside and other.needs <= done:
+                beside[other.name] = start(other)
+        future = beside.get(stage.name) or start(stage)
+        future.wait()
+        if not future.state.is_completed():
             publisher.publish_findings(since=began)
-            return Failed(message=_message(stage.name, state, timeouts))
+            wait(list(beside.values()))
+            return Failed(message=_message(stage.name, future.state, timeouts))
+        done.add(stage.name)
         publisher.publish(stage.outs)
         if stage.name in due:
             ran.append(stage.name)
@@ -183,9 +197,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--timeout", action="append", default=[], metavar="STAGE=SECONDS", help="end a stage that takes longer"
     )
     parser.add_argument("--root", type=Path, default=Path(), help="the folder that holds dvc.yaml (default: this one)")
+    parser.add_argument("--preset", choices=NAMES, help="write `preset` into params.yaml first; see `graft presets`")
+    parser.add_argument("--time-limit", type=float, metavar="MINUTES", help="write `time_limit` into params.yaml first")
     chosen = parser.parse_args(arguments)
 
     def work() -> None:
+        asked = {"preset": chosen.preset, "time_limit": chosen.time_limit}
+        if wanted := {key: value for key, value in asked.items() if value is not None}:
+            set_keys(Workspace(chosen.root).params, wanted)
         limits = _timeouts(chosen.timeout)
         run_flow(
             lambda: pipeline(

@@ -56,15 +56,11 @@ def _with_interval(metrics: Mapping[str, Any], name: str) -> str:
 def _verdict(transfer: Mapping[str, Any]) -> str:
     verdict = transfer.get("verdict")
     if verdict is None:
-        return "not tested (train.control is false)"
+        return "not tested"
     if transfer.get("difference") is None:
-        return str(verdict)
+        return f"{verdict}, by {transfer['rule']}" if transfer.get("rule") else str(verdict)
     gain = f"{float(transfer['difference']):+.3f}"
-    text = f"{verdict}: {gain} accuracy over training from scratch{_interval(transfer.get('difference_ci95'))}"
-    folds = transfer.get("folds")
-    if isinstance(folds, Mapping) and folds.get("better") == "control":
-        return f"{text}; over the folds the control is better, so it is packaged"
-    return f"{text}; test images choose no model, so the transferred one is packaged" if verdict == "hurts" else text
+    return f"{verdict}: {gain} accuracy over training from scratch{_interval(transfer.get('difference_ci95'))}"
 
 
 def main() -> int:

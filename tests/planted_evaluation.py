@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from graft.calibration.fitted_trust import FittedTrust
+from graft.evaluation.compare.control_folds import FoldComparison
+from graft.evaluation.compare.transfer import agreed, compare_with_control
 from graft.evaluation.cost import PredictionCost
-from graft.evaluation.evaluation import Evaluation, Probabilities, evaluate
+from graft.evaluation.evaluation import Evaluation, ModelOutputs, evaluate
 from graft.evaluation.held_out import HeldOutSet
 from graft.inference.artifact import Artifact
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
@@ -45,6 +50,31 @@ def named_rightly(labels: NDArray[np.intp], right: NDArray[np.bool_], classes: i
     return np.where(right, labels, (labels + 1) % classes)
 
 
+def judged(
+    held_out: HeldOutSet,
+    outputs: NDArray[np.float64],
+    count: int,
+    control: NDArray[np.float64] | None = None,
+    *,
+    few: NDArray[np.float64] | None = None,
+    trust: FittedTrust | None = None,
+    folds: FoldComparison | None = None,
+    **known: Any,
+) -> Evaluation:
+    """The evaluation of a model on these images, with ``count`` resamples, as the stage puts it together.
+
+    ``control`` is the control, and ``few`` both models on five labels per class; ``known`` is what else is known of the
+    comparison.
+    """
+    resampling = Resampling(held_out.units, count, 0)
+    whole = compare_with_control(held_out.labels, outputs, control, resampling, held_out.labels_per_class)
+    found = [replace(agreed(whole, folds), **known)]
+    if few is not None:
+        found.insert(0, compare_with_control(held_out.labels, outputs, few, resampling, 5))
+    said = ModelOutputs(outputs, trust or FittedTrust())
+    return evaluate(held_out, said, COST, resampling, transfer=found)
+
+
 @pytest.fixture
 def planted() -> Callable[..., Evaluation]:
     """Make an evaluation of ``n`` images in ``classes`` classes where every tenth is named wrongly."""
@@ -58,8 +88,7 @@ def planted() -> Callable[..., Evaluation]:
         scratch = sure_of(named_rightly(labels, np.arange(n) % 2 == 0, k), k)
         paths = tuple(f"{classes[label]}/{i}.png" for i, label in enumerate(labels))
         held_out = HeldOutSet(classes, paths, labels, np.arange(n), np.full(k, 20))
-        said = Probabilities(model, scratch, {5: (model, scratch)})
-        return evaluate(held_out, said, COST, Resampling(held_out.units, 200, 0))
+        return judged(held_out, model, 200, scratch, few=scratch)
 
     return make
 

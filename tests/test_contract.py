@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from graft.core.config import NO_RESULT, deciding, flatten, load_params
-from graft.core.settings import Train
 from graft.core.workspace import Workspace
+from graft.pipeline.inputs.planned import settings_by_stage
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
@@ -23,11 +22,14 @@ ORDER = [
     "augment",
     "gather",
     "pretrain",
+    "plan",
     "select",
     "tune",
     "finetune",
-    "evaluate",
+    "score",
     "package",
+    "control",
+    "evaluate",
 ]
 
 
@@ -100,10 +102,14 @@ def test_outputs_are_the_paths_of_the_contract() -> None:
         workspace.augmentation,
         workspace.pretraining,
         workspace.source_models,
+        workspace.plan,
         workspace.selection,
         workspace.training,
         workspace.finetuned,
+        workspace.label_curve,
         workspace.controls,
+        workspace.scores,
+        workspace.control,
         workspace.evaluation,
         workspace.packaged,
     ]
@@ -133,14 +139,35 @@ def test_what_was_tested_is_remembered_beyond_the_run() -> None:
     assert {"data/split_history.json": {"persist": True}} in split["outs"]
 
 
-def test_what_controls_there_are_chooses_no_candidate() -> None:
-    params = _graph()["stages"]["select"]["params"]
-    settings = {f"train.{field.name}" for field in fields(Train)}
-    controls = {"train.control", "train.control_seeds", "train.control_steps", "train.label_counts"}
-    assert {key for key in params if key.startswith("train")} == settings - controls
-
-
-def test_a_fine_tuning_setting_is_no_affair_of_the_stages_before() -> None:
+def test_what_was_planned_reaches_a_stage_by_its_own_file_and_by_no_setting() -> None:
+    """Else a key that does not concern it would run it again: see tests/pipeline/inputs/test_planned.py."""
     stages = _graph()["stages"]
-    concerned = [name for name in ORDER if any(key.split(".")[0] == "train" for key in stages[name]["params"])]
-    assert concerned == ["select", "tune", "finetune", "evaluate"]
+    files = settings_by_stage(load_params(ROOT / "params.yaml"))
+    for name, stage in stages.items():
+        told = [path for path in stage["deps"] if path.startswith("reports/plan/")]
+        expected = {f"reports/plan/{name}.json"} if name in files else set()
+        assert set(told) - {"reports/plan/plan.json"} == expected, name
+        assert name == "plan" or not [key for key in stage["params"] if key.split(".")[0] in {"train", "tune"}], name
+    split_by = [name for name in ORDER if any(key.split(".")[0] == "select" for key in stages[name]["params"])]
+    assert split_by == ["split", "plan", "evaluate"] and stages["evaluate"]["params"].count("select.folds") == 1
+
+
+def test_the_model_is_packaged_before_the_control_is_trained_and_waits_for_nothing_of_it() -> None:
+    stages = _graph()["stages"]
+    made = {path: name for name, stage in stages.items() for path in _outs(stage)}
+
+    def needed(name: str) -> set[str]:
+        own = {made[out] for path in stages[name]["deps"] for out in made if path == out or path.startswith(f"{out}/")}
+        return own.union(*map(needed, own))
+
+    assert not {"control", "evaluate"} & needed("package")
+    assert "score" in needed("package") and {"score", "control"} <= needed("evaluate")
+    assert not {"tune", "finetune", "score", "package"} & needed("control"), "so it can be trained beside them"
+
+
+def test_the_test_images_are_opened_by_two_stages_and_chosen_by_in_none() -> None:
+    """What selects or trains has no dependency that holds an answer to them."""
+    stages = _graph()["stages"]
+    for name in ("select", "tune", "finetune", "control"):
+        held = [path for path in stages[name]["deps"] if path.startswith(("reports/scores", "reports/evaluation"))]
+        assert held == [], name

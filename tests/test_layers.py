@@ -33,9 +33,9 @@ OWNERS = {
 # type-only imports count.
 # fmt: off
 LAYERS = (
-    "cli", "client", "pipeline", "serving", "registry", "monitoring", "reporting", "evaluation", "tuning", "selection",
-    "pretraining", "training", "inference", "features", "data", "calibration", "augmentation", "models", "modalities",
-    "tasks", "metrics", "stats", "parallel", "core",
+    "cli", "client", "pipeline", "serving", "registry", "monitoring", "reporting", "evaluation", "planning", "tuning",
+    "selection", "pretraining", "training", "inference", "features", "data", "calibration", "augmentation", "models",
+    "modalities", "tasks", "metrics", "stats", "parallel", "core",
 )
 # fmt: on
 

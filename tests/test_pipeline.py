@@ -21,6 +21,8 @@ from tests.waiting import until
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
+# The plan, and the stages that it tells.
+ORDER = ["plan", "select", "tune", "finetune", "score", "package", "control", "evaluate"]
 CANDIDATES = [
     {"arch": "shufflenet_v2_x0_5", "weights": "source", "size": 32},
     {"arch": "squeezenet1_1", "weights": "none", "size": 32},
@@ -93,13 +95,19 @@ def test_every_file_of_the_contract_is_there(project: Path) -> None:
         "data/splits.parquet",
         "reports/validation/validation.json",
         "reports/validation/index.html",
+        "reports/plan/plan.json",
         "reports/selection/leaderboard.csv",
+        "reports/selection/evidence.json",
+        "reports/scores/metrics.json",
+        "reports/control/control.json",
         "reports/evaluation/metrics.json",
         "reports/evaluation/per_class.csv",
         "reports/evaluation/confusion.csv",
         "reports/evaluation/report.html",
         "models/finetuned/model.safetensors",
         "models/finetuned/model.json",
+        "models/controls/scratch/model.safetensors",
+        "models/label_curve/labels-2/model.safetensors",
         "models/packaged/model.safetensors",
         "models/packaged/model.json",
     ):
@@ -129,10 +137,25 @@ def test_a_fine_tuning_setting_runs_fine_tuning_and_what_follows(project: Path) 
     _edit(project, train={"weight_decay": 0.02, "control": False})
     done = _dvc(project, "repro")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert _ran(done) == ["select", "tune", "finetune", "evaluate", "package"]
+    ran = _ran(done)
+    # What was delivered may be the head alone, to which this setting does nothing.
+    assert {"plan", "select", "tune", "finetune", "control", "evaluate"} <= set(ran)
+    assert set(ran) <= set(ORDER) and ran == sorted(ran, key=ORDER.index)
     assert before == sha256(project / "data/splits.parquet")
     metrics = json.loads((project / "reports/evaluation/metrics.json").read_text(encoding="utf-8"))
-    assert metrics["transfer"]["verdict"] == "undecided" and metrics["transfer"]["reason"]
+    told = metrics["transfer"]
+    assert told["difference"] is None and told["reason"].startswith("no control was trained")
+    assert told["rule"].startswith("a linear head") and told["evidence"]
+
+
+def test_a_setting_of_the_control_trains_that_alone(project: Path) -> None:
+    assert _dvc(project, "repro").returncode == 0
+    packaged = sha256(project / "models/packaged/model.json")
+    _edit(project, train={"control_steps": 6})
+    done = _dvc(project, "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [name for name in _ran(done) if name in ORDER[1:]] == ["control", "evaluate"]
+    assert sha256(project / "models/packaged/model.json") == packaged
 
 
 @pytest.mark.parametrize(
@@ -141,6 +164,7 @@ def test_a_fine_tuning_setting_runs_fine_tuning_and_what_follows(project: Path) 
         ("pretrain", "pretrain", "learning_rate", (0.002, 0.003, 0.004), "models/source/*/model.safetensors"),
         ("select", "train", "epochs", (2, 3, 4), "reports/selection/winner.json"),
         ("finetune", "train", "learning_rate", (0.002, 0.003, 0.004), "models/*/**/model.safetensors"),
+        ("control", "train", "control_steps", (40, 50, 60), "models/controls/**/model.safetensors"),
     ],
 )
 def test_killed_in_a_stage_and_run_again_gives_the_same_bytes(
@@ -166,9 +190,11 @@ def _kill_in(project: Path, stage: str) -> None:
         [sys.executable, "-m", "dvc", "repro"], cwd=project, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
 
+    holder = "control.json" if stage == "control" else "stage.json"
+
     def begun() -> bool:
         with suppress(FileNotFoundError):
-            return stage in (project / ".graft" / "stage.json").read_text(encoding="utf-8")
+            return stage in (project / ".graft" / holder).read_text(encoding="utf-8")
         return running.poll() is not None
 
     try:
@@ -191,10 +217,10 @@ def test_the_gate_refuses_and_the_packaged_model_stays(project: Path) -> None:
 
 def test_a_mistake_in_params_is_named(project: Path) -> None:
     text = (project / "params.yaml").read_text(encoding="utf-8")
-    (project / "params.yaml").write_text(text.replace("  finalists:", "  finalsts:"), encoding="utf-8")
+    (project / "params.yaml").write_text(text.replace("  probe:", "  prope:"), encoding="utf-8")
     done = _dvc(project, "repro")
     assert done.returncode != 0
-    assert "finalsts" in done.stderr + done.stdout
+    assert "prope" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
 
 

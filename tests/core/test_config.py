@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from graft.core.config import REMOVED, flatten, load_params, parse_params, with_built_in
+from graft.core.config import REMOVED, flatten, load_params, parse_params, set_keys, with_built_in, with_preset
 from graft.core.errors import ConfigError
 from graft.core.settings import Candidate, Gate, NamedPolicy, Params
 from graft.models.zoo.default_candidates import GLYPH_NET, image_candidates
@@ -26,8 +26,8 @@ def _values() -> dict[str, Any]:
     return copy.deepcopy(loaded)
 
 
-def test_the_shipped_file_sets_every_key_but_those_of_the_built_in_data() -> None:
-    values = with_built_in(_values())
+def test_the_shipped_file_sets_every_key_but_those_of_the_built_in_data_and_of_presets() -> None:
+    values = with_preset(with_built_in(_values()))
     assert all(f"# {name}: " in SHIPPED.read_text() for name in ("train_per_class", "label_counts", "min_accuracy"))
     for section in dataclasses.fields(Params):
         kind = type(getattr(load_params(SHIPPED), section.name))
@@ -186,3 +186,21 @@ def test_flatten_names_every_setting() -> None:
     flat = flatten(load_params(SHIPPED))
     assert flat["seed"] == 0 and flat["data.source"] == "digits"
     assert flat["package.gate"]["min_accuracy"] == 0.9
+
+
+def test_keys_are_set_in_the_file_and_nothing_else_of_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(SHIPPED.read_text(encoding="utf-8"), encoding="utf-8")
+    set_keys(path, {"preset": "quick", "time_limit": 7.5})
+    assert load_params(path).preset == "quick" and load_params(path).time_limit == 7.5
+    before, after = SHIPPED.read_text(encoding="utf-8").splitlines(), path.read_text(encoding="utf-8").splitlines()
+    changed = [line for line in after if line not in before]
+    assert changed == ["preset: quick", "time_limit: 7.5"] and len(before) == len(after)
+
+
+def test_a_value_that_cannot_be_used_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("preset: best  # mine\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="the key 'time_limit' cannot be -1: input should be greater than 0"):
+        set_keys(path, {"time_limit": -1})
+    assert path.read_text(encoding="utf-8") == "preset: best  # mine\n"

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from flows.result import summary
 from graft.core.workspace import Workspace
 
@@ -49,23 +47,19 @@ def test_a_model_that_is_no_better_than_the_majority_is_told(tmp_path: Path) -> 
 HURTS = "hurts: -0.300 accuracy over training from scratch (95% interval -0.400 to -0.200)"
 
 
-@pytest.mark.parametrize(
-    ("folds", "text"),
-    [
-        (None, f"{HURTS}; test images choose no model, so the transferred one is packaged"),
-        (
-            {"better": "control"},
-            f"{HURTS}; over the folds the control is better, so it is packaged",
-        ),
-    ],
-)
-def test_where_transfer_hurts_it_is_told_what_is_packaged(tmp_path: Path, folds: object, text: str) -> None:
-    transfer = {"verdict": "hurts", "difference": -0.3, "difference_ci95": [-0.4, -0.2], "folds": folds}
-    assert f"transfer  {text}\n" in summary(workspace(tmp_path, METRICS | {"transfer": transfer}))
+def test_where_transfer_hurts_it_is_told(tmp_path: Path) -> None:
+    transfer = {"verdict": "hurts", "difference": -0.3, "difference_ci95": [-0.4, -0.2]}
+    assert f"transfer  {HURTS}\n" in summary(workspace(tmp_path, METRICS | {"transfer": transfer}))
+
+
+def test_a_verdict_by_cheap_evidence_names_its_rule(tmp_path: Path) -> None:
+    transfer = {"verdict": "helps", "difference": None, "rule": "a linear head against random weights"}
+    found = summary(workspace(tmp_path, METRICS | {"transfer": transfer}))
+    assert "transfer  helps, by a linear head against random weights\n" in found
 
 
 def test_without_a_control_transfer_was_not_tested(tmp_path: Path) -> None:
-    assert "transfer  not tested (train.control is false)" in summary(workspace(tmp_path, METRICS | {"transfer": None}))
+    assert "transfer  not tested" in summary(workspace(tmp_path, METRICS | {"transfer": None}))
     verdict = METRICS | {"transfer": {"verdict": "undecided", "difference": None}}
     (tmp_path / "other").mkdir()
     assert "transfer  undecided\n" in summary(workspace(tmp_path / "other", verdict))

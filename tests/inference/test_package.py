@@ -130,7 +130,6 @@ def test_headline_keeps_what_people_ask_for() -> None:
         "accuracy": 0.9,
         "accuracy_ci95": [0.8, 1.0],
         "arch": "resnet18",
-        "transfer": {"verdict": "helps", "interval": [0.1, 0.2]},
         "per_class": [1, 2, 3],
         "nested": {"a": 1},
         "absent": None,
@@ -139,7 +138,6 @@ def test_headline_keeps_what_people_ask_for() -> None:
         "accuracy": 0.9,
         "accuracy_ci95": [0.8, 1.0],
         "arch": "resnet18",
-        "transfer": {"verdict": "helps"},
     }
 
 

@@ -29,13 +29,16 @@ from graft.monitoring.drift import drift_report
 from graft.monitoring.prediction_log import PredictionLog
 from graft.pipeline import (
     augment,
+    control,
     evaluate,
     finetune,
     gather,
     ingest,
     locate,
     package,
+    plan,
     pretrain,
+    score,
     select,
     split,
     tune,
@@ -50,7 +53,8 @@ from graft.serving.settings import ServiceSettings
 from tests.modalities.vector_network import ARCH, VectorBuilder, write_weights
 from tests.modalities.vectors import VectorModality, write_vector
 
-STAGES = (locate, ingest, validate, split, augment, gather, pretrain, select, tune, finetune, evaluate, package)
+BEFORE = (locate, ingest, validate, split, augment, gather, pretrain, plan)
+STAGES = (*BEFORE, select, tune, finetune, score, package, control, evaluate)
 SETTINGS: dict[str, Any] = {
     "data": {"source": "../vectors", "modality": "vector", "test_fraction": 0.3},
     "validation": {"near_duplicate_distance": 0},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from graft.pipeline.execution.runner import run_stage
 from graft.pipeline.inputs.selection import train_set
 from graft.selection.out_of_fold import FILE, out_of_fold_table
 from graft.tasks.registry import CLASSIFICATION
+from graft.training import checkpoint
+from graft.training.trainer import Trainer
 
 ARCH = "shufflenet_v2_x0_5"
 SMALL = {
@@ -37,20 +40,26 @@ TRAIN = {
 }
 
 
-def write_source(workspace: Workspace) -> None:
+def write_source(workspace: Workspace, size: int = 32) -> None:
     """A model that was pretrained here, as far as anybody can tell."""
     torch.manual_seed(0)
-    artifact = Artifact(("a", "b", "c"), ARCH, "none", None, builder_for(ARCH).preprocessing(ARCH, 32))
-    save_artifact(workspace.source_models / f"{ARCH}-32px", artifact, build_network(ARCH, 3))
+    artifact = Artifact(("a", "b", "c"), ARCH, "none", None, builder_for(ARCH).preprocessing(ARCH, size))
+    save_artifact(workspace.source_models / f"{ARCH}-{size}px", artifact, build_network(ARCH, 3))
 
 
-def write_logits(folder: Path, workspace: Workspace, seed: int, strength: float = 4.0) -> np.ndarray:
-    """A table of out-of-fold logits as selection and search write it, and the logits."""
+def write_logits(
+    folder: Path,
+    workspace: Workspace,
+    seed: int,
+    strength: float = 4.0,
+    strategies: Sequence[str] = ("extract", "wise_ft", "finetune", "scratch"),
+) -> np.ndarray:
+    """A table of out-of-fold logits as selection and search write it, the same by each strategy, and the logits."""
     data = train_set(workspace, CLASSIFICATION)
     random = np.random.default_rng(seed)
     right = np.eye(len(data.classes))[data.labels]
     logits = (4 * (random.normal(size=right.shape) + strength * right)).astype(np.float32)
-    out_of_fold_table(logits, data).to_parquet(folder / FILE, index=False)
+    out_of_fold_table(dict.fromkeys(strategies, logits), data).to_parquet(folder / FILE, index=False)
     return logits
 
 
@@ -73,8 +82,29 @@ def project(make_classes: Callable[..., Path], workspace_with: Callable[..., Pat
         workspace.selection.mkdir(parents=True, exist_ok=True)
         chosen = {"arch": ARCH, "weights": weights, "depth": 3, "size": 32, "blocks": 4, "cv_scores": [0.5]}
         (workspace.selection / "winner.json").write_text(json.dumps({**chosen, "trained": trained or {}}))
+        (workspace.selection / "network.json").write_text(json.dumps(chosen))
         write_logits(workspace.selection, workspace, seed=0)
         assert run_stage("tune", tune.run) == 0
         return workspace
 
     return make
+
+
+class KilledError(BaseException):
+    """Not an Exception: nothing may catch it, as nothing catches a kill."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """Counts steps of training, and ends the stage before number ``at``."""
+    counter = {"batches": 0, "at": -1}
+
+    def descend(*given: Any, real: Callable[..., Any] = Trainer._descend) -> Any:
+        if counter["batches"] == counter["at"]:
+            raise KilledError
+        counter["batches"] += 1
+        return real(*given)
+
+    monkeypatch.setattr(Trainer, "_descend", descend)
+    monkeypatch.setattr(checkpoint, "CheckpointStore", partial(checkpoint.CheckpointStore, seconds=0.0))
+    return counter

@@ -1,7 +1,7 @@
 """The shipped graph with stand-ins for its stages.
 
-The graph is the real one and so is DVC; the stages write what they are asked for, at once. `augment` writes what the
-real stage decides.
+The graph is the real one and so is DVC; the stages write what they are asked for, at once. `augment` and `plan`
+write what the real stages decide.
 """
 
 from __future__ import annotations
@@ -44,10 +44,20 @@ if name == "augment":
     pathlib.Path("reports/augmentation").mkdir(parents=True, exist_ok=True)
     pathlib.Path("reports/augmentation/allowed.json").write_text(str(allowed_policies(settings.domain)))
     pathlib.Path("reports/augmentation/candidates.json").write_text("the same")
+if name == "plan":
+    import json
+    from graft.core.config import load_params
+    from graft.pipeline.inputs.planned import settings_by_stage
+    pathlib.Path("reports/plan").mkdir(parents=True, exist_ok=True)
+    for stage_name, settings in settings_by_stage(load_params(pathlib.Path("params.yaml"))).items():
+        pathlib.Path(f"reports/plan/{stage_name}.json").write_text(json.dumps(settings))
+    pathlib.Path("reports/plan/plan.json").write_text("the same")
 files = {
     "reports/augmentation": ["policy.json"],
-    "reports/selection": ["out_of_fold.parquet", "winner.json"],
+    "reports/plan": [],
+    "reports/selection": ["out_of_fold.parquet", "winner.json", "network.json"],
     "reports/tuning": ["best.json"],
+    "reports/scores": ["metrics.json"],
     "reports/evaluation": ["metrics.json"],
 }
 for out in stage["outs"]:
@@ -93,6 +103,10 @@ class Project:
     def set(self, section: str, **keys: Any) -> None:
         """Write keys of a section of params.yaml."""
         self.values[section].update(keys)
+        self.write()
+
+    def write(self) -> None:
+        """Write params.yaml."""
         with (self.root / "params.yaml").open("w", encoding="utf-8") as file:
             YAML(typ="safe").dump(self.values, file)
 

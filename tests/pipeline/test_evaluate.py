@@ -1,4 +1,4 @@
-"""Stage `evaluate` on a tiny workspace with real artifacts: every file of the contract, and every refusal."""
+"""Stages `score` and `evaluate` on a tiny workspace with real artifacts: every file of the contract, every refusal."""
 
 from __future__ import annotations
 
@@ -19,33 +19,37 @@ from scipy.stats import binomtest
 from graft.core.config import load_params
 from graft.core.errors import DataError, WeightsError
 from graft.core.workspace import Workspace
-from graft.evaluation import cost
-from graft.evaluation.compare.fold_pairs import FoldComparison
-from graft.evaluation.compare.production import ProductionModel
-from graft.evaluation.evaluation import Probabilities, evaluate, metrics
-from graft.evaluation.held_out import HeldOutSet
+from graft.evaluation import cost, inference
 from graft.inference.artifact import Artifact, save_artifact
 from graft.inference.package import version_of
 from graft.inference.predictor import Predictor
 from graft.modalities.image.preprocessing import Geometry, ImagePreprocessor
 from graft.models.zoo.registry import build_network
-from graft.pipeline.evaluate import run
-from graft.stats.bootstrap import Interval, Resampling
-from tests.planted_evaluation import COST
+from graft.pipeline import evaluate, score
+from graft.selection.evidence import RANDOM_WEIGHTS, EvidenceRow, write_evidence
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("ant", "bee", "wasp")
+BUDGET = {"steps": 30, "epochs": 10, "images": 9, "learning_rate": 0.003, "size": 32, "tried": []}
 QUICK = {
     "train": {"label_counts": [1, 7]},
     "compute": {"threads": 1},
 }
 
 
-def _save(folder: Path, seed: int, classes: tuple[str, ...] = CLASSES, weights: str = "source", size: int = 32) -> None:
+def _save(
+    folder: Path,
+    seed: int,
+    classes: tuple[str, ...] = CLASSES,
+    weights: str = "source",
+    size: int = 32,
+    **provenance: object,
+) -> None:
     torch.manual_seed(seed)
     preprocessing = ImagePreprocessor(Geometry(size, 1.0, "bilinear"), (0.5,) * 3, (0.5,) * 3)
     network = build_network("shufflenet_v2_x0_5", len(classes))
-    save_artifact(folder, Artifact(classes, "shufflenet_v2_x0_5", weights, None, preprocessing), network)
+    artifact = Artifact(classes, "shufflenet_v2_x0_5", weights, None, preprocessing, provenance=provenance)
+    save_artifact(folder, artifact, network)
 
 
 @pytest.fixture(autouse=True)
@@ -73,16 +77,28 @@ def workspace(workspace_with: Callable[..., Path], make_classes: Callable[..., P
     return make
 
 
-def _run(workspace: Workspace) -> dict:
-    run(load_params(workspace.params), workspace)
+def _score(workspace: Workspace) -> dict:
+    score.run(load_params(workspace.params), workspace)
+    return json.loads((workspace.scores / "metrics.json").read_text())
+
+
+def _evaluate(workspace: Workspace) -> dict:
+    evaluate.run(load_params(workspace.params), workspace)
     return json.loads((workspace.evaluation / "metrics.json").read_text())
+
+
+def _run(workspace: Workspace) -> dict:
+    _score(workspace)
+    return _evaluate(workspace)
 
 
 def test_every_file_of_the_contract(workspace: Callable[..., Workspace]) -> None:
     ws = workspace()
-    for name, seed in (("scratch", 1), ("labels-1-transfer", 2), ("labels-1-scratch", 3)):
+    folders = (ws.controls / "scratch", ws.label_curve / "labels-1", ws.controls / "labels-1")
+    for seed, folder in enumerate(folders, start=1):
         # Another order of classes and another size: figures must not mind.
-        _save(ws.controls / name, seed, ("wasp", "ant", "bee") if seed == 1 else CLASSES, "none", 24 + 8 * (seed % 2))
+        order = ("wasp", "ant", "bee") if seed == 1 else CLASSES
+        _save(folder, seed, order, "none", 24 + 8 * (seed % 2), budget=BUDGET)
     found = _run(ws)
     assert {path.name for path in ws.evaluation.iterdir()} == {
         "metrics.json", "per_class.csv", "confusion.csv", "predictions.csv", "label_curve.csv", "roc.csv",
@@ -100,12 +116,18 @@ def test_every_file_of_the_contract(workspace: Callable[..., Workspace]) -> None
     assert [point["labels_per_class"] for point in found["label_curve"]] == [1, 3]
     assert pd.read_csv(ws.evaluation / "confusion.csv").columns.tolist() == ["label", *CLASSES]
     assert "Does transfer help?" in (ws.evaluation / "report.html").read_text()
+    assert [path.name for path in ws.control.iterdir()] == ["control.json"]
+    told = json.loads((ws.control / "control.json").read_text())
+    assert told.pop("model") == version_of(ws.finetuned) and told.pop("label_curve") == found["label_curve"]
+    assert told == found["transfer"] and told["control_budget"] == BUDGET
 
 
-def test_half_a_pair_is_left_out(workspace: Callable[..., Workspace]) -> None:
+@pytest.mark.parametrize("half", ["label_curve", "controls"])
+def test_half_a_pair_is_left_out(workspace: Callable[..., Workspace], half: str) -> None:
     ws = workspace()
-    _save(ws.controls / "labels-1-transfer", 2)
-    assert _run(ws)["label_curve"] == []
+    _save(ws.controls / "scratch", 1)
+    _save(getattr(ws, half) / "labels-1", 2)
+    assert [point["labels_per_class"] for point in _run(ws)["label_curve"]] == []
 
 
 def test_evaluation_says_what_serving_says(workspace: Callable[..., Workspace]) -> None:
@@ -136,9 +158,9 @@ def test_training_images_stay_closed(workspace: Callable[..., Workspace]) -> Non
 @pytest.mark.parametrize(
     ("weights", "train", "reason"),
     [
-        ("source", {"control": False}, "no control was trained, because train.control is false in params.yaml"),
+        ("source", {"control": False}, "no control was trained, because train.control is false (preset: balanced)"),
         ("none", {}, "the chosen model itself began without pretrained weights, so nothing was transferred"),
-        ("source", {}, "there is no control in models/controls/scratch; run the finetune stage again"),
+        ("source", {}, "there is no control in models/controls/scratch; run the control stage again"),
     ],
     ids=["off", "nothing transferred", "missing"],
 )
@@ -170,7 +192,7 @@ def test_empty_test_split_is_refused_and_leaves_nothing(workspace: Callable[...,
     pd.read_parquet(ws.splits).assign(split="train").to_parquet(ws.splits)
     with pytest.raises(DataError, match="the test split is empty"):
         _run(ws)
-    assert not ws.evaluation.exists()
+    assert not ws.scores.exists() and not ws.evaluation.exists()
 
 
 def test_the_model_in_use_answers_the_same_images_with_its_own_preprocessing(
@@ -219,18 +241,100 @@ def test_a_model_in_use_that_cannot_be_compared_is_told_and_stops_nothing(worksp
     assert told["difference"] is None and "it cannot be loaded: the weights are not the ones" in told["reason"]
 
 
-def test_where_the_control_is_better_over_the_folds_it_is_held_against_the_model_in_use_too() -> None:
-    labels = np.arange(60) % 3
-    wrong, right = (np.eye(3)[(labels + shift) % 3] * 0.8 + 0.1 / 1.5 for shift in (1, 0))
-    units, n_train = np.arange(60), np.full(3, 5)
-    held_out = HeldOutSet(CLASSES, tuple(map(str, units)), labels, units, n_train)
-    production = ProductionModel("0123456789ab", "resnet18", None)
-    folds = FoldComparison(-0.9, Interval(-1.0, -0.8), seeds=1, folds=5)
-    said = Probabilities(wrong, right, {}, folds=folds, production=production, production_outputs=wrong)
-    told = metrics(evaluate(held_out, said, COST, Resampling(units, 100, 0)))
-    assert told["transfer"]["verdict"] == "hurts"
-    assert (told["production"]["difference"], told["control"]["production"]["difference"]) == (0.0, 1.0)
-    assert (told["production"]["better"], told["control"]["production"]["better"]) == ("undecided", "new")
+def test_the_gate_s_figures_are_there_before_any_control_and_are_those_of_the_report(
+    workspace: Callable[..., Workspace],
+) -> None:
+    """All but what is said of transfer, of which `score` says nothing."""
+    ws = workspace()
+    _save(ws.packaged, 5, size=24)
+    scored = _score(ws)
+    assert {path.name for path in ws.scores.iterdir()} == {"outputs.parquet", "cost.json", "metrics.json"}
+    assert not ws.evaluation.exists() and "transfer" not in scored and "label_curve" not in scored
+    _save(ws.controls / "scratch", 1)
+    found = _evaluate(ws)
+    assert {"transfer", "label_curve"} == set(found) - set(scored)
+    assert {name: found[name] for name in scored} == scored, "cost and the comparison with production too"
+    assert scored["production"]["version"] == version_of(ws.packaged)
+
+
+def test_evaluate_runs_no_model_again_that_was_scored(
+    workspace: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ws = workspace()
+    _save(ws.controls / "scratch", 1)
+    _score(ws)
+    asked: list[list[str]] = []
+    real = inference.answers_of
+
+    def answers_of(models: dict, *more: object) -> dict:
+        asked.append(sorted(models))
+        return real(models, *more)
+
+    monkeypatch.setattr(inference, "answers_of", answers_of)
+    _evaluate(ws)
+    assert asked == [["scratch control"]]
+
+
+def test_without_scores_or_with_those_of_other_images_nothing_is_evaluated(
+    workspace: Callable[..., Workspace],
+) -> None:
+    ws = workspace()
+    with pytest.raises(DataError, match="the model was not run on the test images yet"):
+        _evaluate(ws)
+    _score(ws)
+    splits = pd.read_parquet(ws.splits)
+    splits.loc[splits.index[splits["split"] == "test"][0], "split"] = "train"
+    splits.to_parquet(ws.splits)
+    with pytest.raises(DataError, match="the table of the model's outputs is of other images"):
+        _evaluate(ws)
+    assert not ws.evaluation.exists() and not ws.control.exists()
+
+
+GAINS = EvidenceRow(RANDOM_WEIGHTS, 0.9, 0.5, 0.4, (0.3, 0.5), "accuracy")
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_the_cheap_evidence_decides_where_there_is_no_control(
+    workspace: Callable[..., Workspace], control: bool
+) -> None:
+    ws = workspace(train={"control": control, "label_counts": []})
+    if control:
+        _save(ws.controls / "scratch", 0)  # the same network: undecided
+    ws.selection.mkdir(parents=True)
+    write_evidence((GAINS,), ws.selection / "evidence.json")
+    found = _run(ws)["transfer"]
+    assert found["verdict"] == ("undecided" if control else "helps")
+    assert found["rule"].startswith("the delivered model against" if control else "a linear head on pretrained")
+    assert [row["rival"] for row in found["evidence"]] == [RANDOM_WEIGHTS]
+    assert "Cheap evidence" in (ws.evaluation / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_folds_of_the_delivered_strategy_pair_with_the_control_s(workspace: Callable[..., Workspace]) -> None:
+    """Planted: another strategy was perfect on each fold, and the delivered one on none but the first."""
+    ws = workspace()
+    _save(ws.finetuned, 0, strategy="finetune")
+    _save(ws.controls / "scratch", 1)
+    scores = {"seed": 0, "fold": [0, 1, 2], "train_images": 6, "test_images": 3, "control": [0.5, 0.25, 0.0]}
+    pd.DataFrame(scores).to_csv(ws.controls / "fold_scores.csv", index=False)
+    train = pd.read_parquet(ws.splits).query("split == 'train'")[["path", "label", "fold"]]
+    tables = []
+    for strategy in ("extract", "finetune"):
+        right = (train["fold"] == 0) | (strategy == "extract")
+        said = {f"logit:{name}": np.where(right, train["label"] == name, train["label"] != name) for name in CLASSES}
+        rows = train.assign(strategy=strategy, **{name: values.astype(float) for name, values in said.items()})
+        tables.append(rows[(rows["fold"] < 2) | (strategy == "extract")])
+    ws.selection.mkdir(parents=True)
+    pd.concat(tables).to_parquet(ws.selection / "out_of_fold.parquet")
+    folds = _run(ws)["transfer"]["folds"]
+    assert (folds["folds"], folds["seeds"]) == (2, 1)
+    assert folds["difference"] == pytest.approx(((1.0 - 0.5) + (0.0 - 0.25)) / 2)
+
+
+def test_a_control_for_which_the_time_was_up_is_told(workspace: Callable[..., Workspace]) -> None:
+    ws = workspace()
+    ws.controls.mkdir(parents=True)
+    (ws.controls / "controls.json").write_text(json.dumps({"trained": [], "out_of_time": True}))
+    assert _run(ws)["transfer"]["reason"] == "the time limit passed before the control was trained"
 
 
 def test_models_of_other_classes_are_refused_by_name(workspace: Callable[..., Workspace]) -> None:
@@ -246,14 +350,14 @@ def test_models_of_other_classes_are_refused_by_name(workspace: Callable[..., Wo
 def test_damaged_test_image_keeps_the_former_report(workspace: Callable[..., Workspace]) -> None:
     ws = workspace()
     _run(ws)
-    before = (ws.evaluation / "report.html").read_bytes()
+    before = (ws.evaluation / "report.html").read_bytes(), (ws.scores / "metrics.json").read_bytes()
     test = pd.read_parquet(ws.splits).query("split == 'test'")["path"].iloc[-1]
     (ws.raw / test).write_bytes(b"no image")
     with pytest.raises(DataError) as refused:
         _run(ws)
     assert refused.value.where == str(ws.raw / test)
-    assert (ws.evaluation / "report.html").read_bytes() == before
-    assert [path.name for path in ws.evaluation.parent.iterdir()] == ["evaluation"]
+    assert ((ws.evaluation / "report.html").read_bytes(), (ws.scores / "metrics.json").read_bytes()) == before
+    assert sorted(path.name for path in ws.evaluation.parent.iterdir()) == ["control", "evaluation", "scores"]
 
 
 def test_images_left_out_are_counted(workspace: Callable[..., Workspace]) -> None:
@@ -264,10 +368,11 @@ def test_images_left_out_are_counted(workspace: Callable[..., Workspace]) -> Non
     assert "<dt>Left out</dt><dd>1</dd>" in (ws.evaluation / "report.html").read_text()
 
 
-def test_as_a_command_it_fails_with_one_message(workspace_with: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("stage", ["score", "evaluate"])
+def test_as_a_command_it_fails_with_one_message(workspace_with: Callable[..., Path], stage: str) -> None:
     root = workspace_with()
     done = subprocess.run(
-        [sys.executable, "-m", "graft.pipeline.evaluate"], cwd=root, capture_output=True, text=True, check=False
+        [sys.executable, "-m", f"graft.pipeline.{stage}"], cwd=root, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: there is no model here") and "Traceback" not in done.stderr
@@ -285,7 +390,8 @@ def test_slices_and_doubted_labels_come_from_what_other_stages_left(workspace: C
     for row, label in enumerate(train["label"]):
         said.loc[row, f"logit:{'wasp' if row == 0 else label}"] = 0.0
     ws.selection.mkdir(parents=True)
-    pd.concat([train[["path", "label", "fold"]], said], axis=1).to_parquet(ws.selection / "out_of_fold.parquet")
+    rows = train[["path", "label", "fold"]].assign(strategy="extract")
+    pd.concat([rows, said], axis=1).to_parquet(ws.selection / "out_of_fold.parquet")
     _run(ws)
     doubted = pd.read_csv(ws.evaluation / "suspects.csv")
     assert doubted[["path", "label", "suggested"]].values.tolist() == [[train["path"][0], "ant", "wasp"]]

@@ -20,7 +20,16 @@ from graft.core.workspace import Workspace
 from graft.pipeline import ingest, select, split, validate
 
 SMALL = {"arch": "shufflenet_v2_x0_5", "weights": "none", "size": 32}
-FILES = ["agreement.json", "depths.svg", "latency.svg", "leaderboard.csv", "out_of_fold.parquet", "scores.svg"]
+FILES = [
+    "agreement.json",
+    "depths.svg",
+    "evidence.json",
+    "latency.svg",
+    "leaderboard.csv",
+    "network.json",
+    "out_of_fold.parquet",
+    "scores.svg",
+]
 
 
 @pytest.fixture
@@ -46,6 +55,8 @@ def test_everything_is_written_and_what_others_depend_on_repeats(selected: Works
         *asdict(Candidate("resnet18")),
         *("blocks", "metric", "cv_scores", "trained", "probe", "weights_sha256"),
     }, "no time is in it"
+    network = json.loads((folder / "network.json").read_text())
+    assert network == {name: winner[name] for name in (*asdict(Candidate("resnet18")), "blocks")}, "nor scores in this"
     assert isinstance(winner["depth"], int)
     rows = pd.read_csv(folder / "leaderboard.csv", keep_default_na=False, na_values=[""])
     assert rows["kind"].tolist() == ["candidate"] * 3 + ["control"] * 2
@@ -59,7 +70,7 @@ def test_everything_is_written_and_what_others_depend_on_repeats(selected: Works
 def test_out_of_fold_predictions_are_those_that_were_scored(selected: Workspace) -> None:
     """A row per training image, each with its fold of splits.parquet; their accuracy is the winner's."""
     found = pd.read_parquet(selected.selection / "out_of_fold.parquet")
-    assert list(found.columns) == ["path", "label", "fold", "logit:ant", "logit:bee"]
+    assert list(found.columns) == ["path", "label", "fold", "strategy", "logit:ant", "logit:bee"]
     splits = pd.read_parquet(selected.splits)
     train = splits[splits["split"] == "train"].sort_values("path", ignore_index=True)
     assert found[["path", "label", "fold"]].equals(train[["path", "label", "fold"]])

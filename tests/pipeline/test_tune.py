@@ -137,8 +137,8 @@ def test_what_is_better_has_the_logits_of_its_own_trial_beside_it(
     data = train_set(workspace, CLASSIFICATION)
     best_params = tune.with_tuned_settings(load_params(workspace.params), workspace)
     trainer = winner_trainer(read_winner(workspace), best_params, workspace)
-    logits = read_logits(workspace.tuning / FILE, data)
-    assert logits.shape == (len(data.labels), 2)
+    logits, places = read_logits(workspace.tuning / FILE, data, "finetune")
+    assert logits.shape == (len(data.labels), 2) and places.tolist() == list(range(len(data.labels)))
     for fold in range(3):
         said = trainer.fold_logits("finetune", ("finetune",), fold)
         np.testing.assert_allclose(logits[data.folds == fold], said, rtol=1e-5)

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from graft.core.errors import GateError
 from graft.core.settings import Gate
-from graft.registry.gate import check_gate, choose_model, read_metrics, refusal
+from graft.registry.gate import check_gate, read_metrics, refusal
 
-WHERE = Path("reports/evaluation/metrics.json")
 MAJORITY = {"class": "ok", "standing": "better", "accuracy": 0.25, "difference": 0.65, "balanced_difference": 0.64}
 GOOD = {
     "accuracy": 0.9,
@@ -20,9 +19,8 @@ GOOD = {
     "latency_ms": 8.0,
     "size_mb": 45.0,
     "majority": MAJORITY,
-    "transfer": {"verdict": "helps"},
 }
-ALL = Gate(min_accuracy=0.9, min_macro_f1=0.88, max_latency_ms=8.0, max_size_mb=45.0, refuse_if_transfer_hurts=True)
+ALL = Gate(min_accuracy=0.9, min_macro_f1=0.88, max_latency_ms=8.0, max_size_mb=45.0)
 OFF = Gate(beat_majority=False)
 
 
@@ -40,14 +38,13 @@ def test_figures_exactly_at_the_limits_pass() -> None:
         "max_latency_ms",
         "max_size_mb",
         "beat_majority",
-        "refuse_if_transfer_hurts",
     ]
     assert all(check.passed and check.reason == "" for check in checks)
 
 
 def test_conditions_that_are_off_ask_for_nothing() -> None:
     assert check_gate(OFF, {}) == ()
-    assert check_gate(OFF, {"accuracy": 0.0, "transfer": {"verdict": "hurts"}}) == ()
+    assert check_gate(OFF, {"accuracy": 0.0}) == ()
 
 
 @pytest.mark.parametrize(
@@ -61,15 +58,6 @@ def test_conditions_that_are_off_ask_for_nothing() -> None:
         ({"accuracy": None}, "accuracy was not measured, and package.gate.min_accuracy asks for it"),
         ({"accuracy": "0.95"}, "accuracy was not measured, and package.gate.min_accuracy asks for it"),
         ({"accuracy": True}, "accuracy was not measured, and package.gate.min_accuracy asks for it"),
-        (
-            {"transfer": {"verdict": "hurts"}},
-            "transfer hurts (the control from scratch is better), and package.gate.refuse_if_transfer_hurts is true",
-        ),
-        (
-            {"transfer": None},
-            "transfer has no verdict, and package.gate.refuse_if_transfer_hurts asks for one: "
-            "set train.control to true",
-        ),
         (
             {
                 "majority": {
@@ -86,7 +74,7 @@ def test_conditions_that_are_off_ask_for_nothing() -> None:
         (
             {"majority": None},
             "it was not compared with always naming the most frequent class, and package.gate.beat_majority asks for "
-            "that: run `.venv/bin/dvc repro --force --single-item evaluate`, then `.venv/bin/dvc repro`",
+            "that: run `.venv/bin/dvc repro --force --single-item score`, then `.venv/bin/dvc repro`",
         ),
     ],
 )
@@ -94,9 +82,12 @@ def test_each_figure_that_fails_is_named(change: dict, expected: str) -> None:
     assert reason(ALL, {**GOOD, **change}) == expected
 
 
-@pytest.mark.parametrize("verdict", ["helps", "undecided"])
-def test_only_a_verdict_that_transfer_hurts_is_refused(verdict: str) -> None:
-    assert not refusal(check_gate(Gate(refuse_if_transfer_hurts=True), {**GOOD, "transfer": {"verdict": verdict}}))
+def test_what_transfer_is_worth_is_no_condition_of_packaging() -> None:
+    """The control is trained after it; `graft promote` asks."""
+    gate = Gate(refuse_if_transfer_hurts=True)
+    for transfer in (None, {"verdict": "hurts"}):
+        checks = check_gate(gate, {**GOOD, "transfer": transfer})
+        assert not refusal(checks) and [check.condition for check in checks] == ["beat_majority"]
 
 
 @pytest.mark.parametrize("standing", ["better", "too few images"])
@@ -197,43 +188,7 @@ def test_a_comparison_with_another_model_is_none(production: dict | None) -> Non
     (check,) = check_gate(OFF, {**GOOD, "production": production}, "0123456789ab")
     assert not check.passed and check.reason == (
         "it was not compared with the production model (0123456789ab), and package.gate.max_drop asks for that: run "
-        "`.venv/bin/dvc repro --force --single-item evaluate`, then `.venv/bin/dvc repro`"
-    )
-
-
-HURT = {**GOOD, "transfer": {"verdict": "hurts", "folds": {"better": "control"}}, "control": {"accuracy": 0.95}}
-
-
-@pytest.mark.parametrize(
-    "transfer",
-    [
-        None,
-        {"verdict": "helps"},
-        {"verdict": "undecided", "folds": {"better": "undecided"}},
-        # What the test images say chooses nothing, however clear it is.
-        {"verdict": "hurts", "difference": -0.4, "difference_ci95": [-0.5, -0.3], "folds": None},
-        {"verdict": "hurts", "folds": {"better": "transferred"}},
-    ],
-)
-def test_the_transferred_model_is_taken_unless_the_folds_speak_for_the_control(transfer: dict) -> None:
-    metrics = {**HURT, "transfer": transfer}
-    assert choose_model(metrics, WHERE) == ("transferred", metrics)
-
-
-@pytest.mark.parametrize("verdict", ["hurts", "undecided"])
-def test_where_the_control_is_better_over_the_folds_it_is_taken_with_its_own_figures(verdict: str) -> None:
-    transfer = {**HURT["transfer"], "verdict": verdict}
-    metrics = {**HURT, "transfer": transfer}
-    assert choose_model(metrics, WHERE) == ("control", {"accuracy": 0.95, "transfer": transfer})
-
-
-def test_a_control_without_figures_is_not_packaged_unseen() -> None:
-    with pytest.raises(GateError) as refused:
-        choose_model({**HURT, "control": None}, WHERE)
-    assert str(refused.value) == (
-        "the control is better over the folds, so it is to be packaged, but its figures are not there\n"
-        "  where: reports/evaluation/metrics.json\n"
-        "  remedy: run `.venv/bin/dvc repro --force evaluate`"
+        "`.venv/bin/dvc repro --force --single-item score`, then `.venv/bin/dvc repro`"
     )
 
 

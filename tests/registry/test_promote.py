@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -87,6 +88,58 @@ def test_only_a_better_model_is_promoted(project: Project, difference: float | N
         assert version_of(project.workspace.promoted) == second
 
 
+NOT_KNOWN = "it is not known yet whether transfer hurts, as package.gate asks"
+HURTS = "transfer hurts: the control from scratch is better"
+
+
+def ask_for_transfer(project: Project, said: object) -> None:
+    """Have the gate ask, and the stage `evaluate` answer: None writes no answer, and text is written as it is."""
+    gate = "package:\n  name: birds\n  gate:\n    refuse_if_transfer_hurts: true\n"
+    (project.root / "params.yaml").write_text(gate)
+    if said is not None:
+        project.workspace.control.mkdir(parents=True, exist_ok=True)
+        text = said if isinstance(said, str) else json.dumps(said)
+        (project.workspace.control / "control.json").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("said", "objection"),
+    [
+        (None, NOT_KNOWN),
+        ({"model": "0123456789ab", "verdict": "helps"}, NOT_KNOWN),
+        ({"verdict": "helps"}, NOT_KNOWN),
+        ("{", NOT_KNOWN),
+        ("[1]", NOT_KNOWN),
+        ({"verdict": "hurts"}, HURTS),
+        ({"verdict": "undecided"}, ""),
+        ({"verdict": "helps"}, ""),
+        ({"verdict": None, "reason": "the task has no classes"}, ""),
+    ],
+    ids=["none", "of another", "of nobody", "cut short", "no mapping", "hurts", "undecided", "helps", "no classes"],
+)
+def test_where_the_gate_asks_a_model_that_transfer_hurts_or_may_hurt_is_not_promoted(
+    project: Project, said: object, objection: str, request: pytest.FixtureRequest
+) -> None:
+    """Nor the first one; a person may all the same, and the model stays packaged."""
+    version = project.package(0)
+    if isinstance(said, dict) and "of nobody" not in request.node.name:
+        said = {"model": version, **said}
+    ask_for_transfer(project, said)
+    change = promote(project.workspace)
+    assert (change.promotion is None) is bool(objection)
+    if objection:
+        assert f"is not promoted: {objection}" in change.sentence and "`graft promote --anyway`" in change.sentence
+        assert version_of(project.workspace.packaged) == version
+        assert promote(project.workspace, anyway=True).promotion is not None
+
+
+def test_where_the_gate_does_not_ask_nobody_waits_for_the_control(project: Project) -> None:
+    version = project.package(0)
+    ask_for_transfer(project, {"model": version, "verdict": "hurts"})
+    (project.root / "params.yaml").write_text("package:\n  name: birds\n")
+    assert promote(project.workspace).promotion is not None
+
+
 def test_better_is_meant_by_the_metric_that_selection_goes_by(project: Project) -> None:
     """Accuracy fell by a point, and log loss, which was asked for, is smaller."""
     project.package(0)
@@ -117,7 +170,7 @@ def test_a_comparison_with_another_model_is_none(project: Project) -> None:
     assert refused.value.what == (
         f"the packaged model was compared with 0123456789ab, and the production model is {in_use}"
     )
-    assert "dvc repro --force --single-item evaluate" in str(refused.value.remedy)
+    assert "dvc repro --force --single-item score" in str(refused.value.remedy)
 
 
 def test_a_model_that_was_taken_back_is_not_promoted_by_the_next_nightly_run(project: Project) -> None:

@@ -179,7 +179,7 @@ def test_findings_in_words(planted: Callable[..., Evaluation]) -> None:
     assert summary.title(found) == "Right on 90.0% of 60 unseen images"
     assert "helps: it is worth 40.0 percentage points" in summary.lead(found)
     undecided = dataclasses.replace(found.transfer, verdict="undecided", reason=None)
-    assert " It holds zero, so chance could explain the difference. The" in summary.transfer_sentence(undecided)
+    assert " It holds zero, so chance could explain the difference." in summary.transfer_sentence(undecided)
     assert "no group has images on both sides" in background.data_note(found)
     leaking = dataclasses.replace(found, held_out=dataclasses.replace(found.held_out, straddling=2))
     assert "Take care: 2 groups" in background.data_note(leaking)

@@ -18,7 +18,7 @@ from scipy.special import softmax
 from graft.calibration.fitted_trust import FittedTrust, Novelty, Temperature, Threshold
 from graft.evaluation.calibration_check import Share
 from graft.evaluation.curves import roc_table
-from graft.evaluation.evaluation import Evaluation, Probabilities, evaluate
+from graft.evaluation.evaluation import Evaluation
 from graft.evaluation.explain.label_issues import LabelIssue, LabelIssues
 from graft.evaluation.held_out import HeldOutSet
 from graft.evaluation.slices import Slice
@@ -35,8 +35,7 @@ from graft.reporting.figures.svg import short
 from graft.reporting.html import render_html
 from graft.reporting.model_card import escaped, render_model_card
 from graft.reporting.sections import confidence, failures
-from graft.stats.bootstrap import Resampling
-from tests.planted_evaluation import COST, context_of
+from tests.planted_evaluation import context_of, judged
 
 WEAK = Slice("brightness", "lowest quarter: up to 0.2", 400, 0.6, 0.55, 0.65, compared=True, weak=True)
 FINE = Slice("folder", "cam|era <1>", 600, 0.88, 0.85, 0.9, compared=True, weak=False)
@@ -53,7 +52,7 @@ def _large(classes: int = 100, n: int = 4000, strength: float = 1.0) -> Evaluati
     names = tuple(f"a rather long class name, number {i}" for i in range(classes))
     paths = tuple(f"{names[label]}/{i}.png" for i, label in enumerate(labels))
     held_out = HeldOutSet(names, paths, labels, np.arange(n), np.full(classes, 20))
-    return evaluate(held_out, Probabilities(said, None, {}), COST, Resampling(held_out.units, 100, 0))
+    return judged(held_out, said, 100)
 
 
 def _filled(found: Evaluation) -> ReportContext:
@@ -112,7 +111,7 @@ def _judged(card: FittedTrust, n: int = 2000) -> Evaluation:
     logits = 4 * (np.eye(3)[labels] + rng.normal(size=(n, 3)))
     held_out = HeldOutSet(("a", "b", "c"), tuple(f"{i}.png" for i in range(n)), labels, np.arange(n), np.full(3, 20))
     said = softmax(logits / card.temperature.value, axis=1)
-    return evaluate(held_out, Probabilities(said, None, {}, trust=card), COST, Resampling(held_out.units, 100, 0))
+    return judged(held_out, said, 100, trust=card)
 
 
 def test_calibration_before_is_what_the_model_would_say_without_its_temperature() -> None:

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from graft.core.compat.torchvision import models
+from graft.core.deadline import Deadline
 from graft.core.settings import Candidate, Params, Train
 from graft.features.cache import ArrayCache
 from graft.features.extraction import Extractor, frozen_part
@@ -34,6 +35,7 @@ from graft.selection.finalists import train_in_folds, trainer_for
 from graft.selection.inputs import SelectionInputs, TrainSet
 from graft.selection.out_of_fold import out_of_fold_table
 from graft.selection.report.leaderboard import agreement, table
+from graft.selection.rule import choose_winner, reasons
 from graft.selection.selection import run_selection
 from graft.training.compute.devices import fabric_for
 from graft.training.finetune import FineTuningData, Trained, TrainingRun, finetune
@@ -83,7 +85,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
 
     def recorded_each(self: CandidateTrainer, names: Any, rows: Any, *more: Any) -> dict[str, Trained]:
         found = fit_each(self, names, rows, *more)
-        averages = [name for name in names if STRATEGIES[name].members]
+        averages = [name for name in names if STRATEGIES[name].interpolates]
         made.fits.extend(Fit(name, self.depth, tuple(rows.tolist()), found[name]) for name in averages)
         return found
 
@@ -207,7 +209,7 @@ def test_a_fold_is_trained_at_the_depth_that_was_chosen_without_it(
     used = {(int(task.folds[~np.array(one.rows)][0]), one.strategy): one.depth for one in record.fits}
     strategies = ("extract", "wise_ft", "finetune")
     assert used == {(fold, name): depth for fold, depth in ((0, 2), (1, 0)) for name in strategies}
-    assert len(record.fits) == len(used), "the members of the mean are trained once"
+    assert len(record.fits) == len(used), "what is averaged is trained once"
     for one in record.fits:
         wanted = task_network(probed.candidate, one.depth, training)
         assert len(one.trained.network.blocks) == len(wanted.blocks), "cut there"
@@ -258,21 +260,21 @@ def outputs_of(task: TrainSet, folds: tuple[int, ...], right: dict[str, float], 
     """Logits that are right for that share of each fold's images, and as sure of it where they are wrong."""
     logits = {}
     for strategy, share in right.items():
-        by_fold = []
+        by_fold = {}
         for fold in folds:
             labels = task.labels[task.folds == fold]
             said = np.where(np.arange(len(labels)) < share * len(labels), labels, (labels + 1) % 3)
-            by_fold.append((sure * np.eye(3)[said]).astype(np.float32))
-        logits[strategy] = tuple(by_fold)
-    return FoldOutputs(folds, logits, 1.5)
+            by_fold[fold] = (sure * np.eye(3)[said]).astype(np.float32)
+        logits[strategy] = by_fold
+    return FoldOutputs(logits, 1.5)
 
 
 @pytest.mark.parametrize(
     ("extract", "tuned", "delivered", "why"),
     [
         (0.5, 0.75, "finetune", "the best mean over the folds: head alone 0.500, fine-tuned 0.750"),
-        (0.75, 0.5, "extract", "the best mean over the folds: head alone 0.750, fine-tuned 0.500"),
-        (0.5, 0.5, "extract", "the best mean over the folds: head alone 0.500, fine-tuned 0.500"),
+        (0.75, 0.5, "extract", "better on the folds by more than chance: head alone 0.750, fine-tuned 0.500"),
+        (0.5, 0.5, "finetune", "the best mean over the folds: head alone 0.500, fine-tuned 0.500"),
     ],
 )
 def test_the_strategy_with_the_better_mean_over_the_folds_is_delivered(
@@ -294,7 +296,7 @@ def test_the_strategy_with_the_better_mean_over_the_folds_is_delivered(
     assert found.is_finalist and not probed.is_finalist and probed.scores == probed.probe.fold_scores
     for strategy, said in found.out_of_fold.items():
         for fold, part in zip((1, 0), parts, strict=True):
-            assert np.array_equal(said[task.folds == fold], part.logits[strategy][0])
+            assert np.array_equal(said[task.folds == fold], part.logits[strategy][fold])
 
 
 def test_the_delivered_strategy_is_the_better_by_the_metric(
@@ -310,9 +312,99 @@ def test_the_delivered_strategy_is_the_better_by_the_metric(
     # ln(1 + 2 exp(-0.1)) for the half that is right and 0.1 more for the other; 20 for each wrong one of four.
     loss = np.log(1 + 2 * np.exp(-0.1)) + 0.05
     assert found.trained["extract"] == pytest.approx((-loss, -loss)) and found.trained["finetune"][0] < -4.9
-    assert found.delivers.why == f"the best mean over the folds: head alone {loss:.3f}, fine-tuned 5.000"
+    assert found.delivers.why == f"better on the folds: head alone {loss:.3f}, fine-tuned 5.000"
     by_accuracy = with_scores(probed, [head, tuned], inputs(asked(SMALL)))
     assert by_accuracy.delivers is not None and by_accuracy.delivers.strategy == "finetune"
+
+
+@pytest.fixture
+def four(task: TrainSet) -> TrainSet:
+    """The small task in four folds."""
+    return dataclasses.replace(task, folds=np.arange(24) // 3 % 4)
+
+
+def test_blocks_are_trained_without_the_first_folds_only_and_the_head_without_each(
+    four: TrainSet,
+    store: ArrayCache,
+    asked: Callable[..., Params],
+    weighted: dict[str, Any],
+    tmp_path: Path,
+    record: Record,
+) -> None:
+    """Strategies are compared on the folds that all of them were trained without, however the work is divided."""
+    given = selection_inputs(four, asked(weighted, folds=4, finetune_folds=2), tmp_path, store)
+    probed = unsure(probe_candidate(given.settings.candidates[0], given), (1, 1, 1, 1))
+    parts = [train_in_folds(probed, part, given) for part in ((3, 1), (0, 2))]
+    left_out = {(one.strategy, int(four.folds[~np.array(one.rows)][0])) for one in record.fits}
+    assert left_out == {("extract", fold) for fold in range(4)} | {
+        (strategy, fold) for strategy in ("finetune", "wise_ft") for fold in (0, 1)
+    }
+    found = with_scores(probed, parts, given)
+    for strategy, said in found.out_of_fold.items():
+        known = ~np.isnan(said).any(axis=1)
+        assert np.array_equal(known, np.isin(four.folds, range(4 if strategy == "extract" else 2)))
+        right = said.argmax(axis=1) == four.labels
+        assert found.trained[strategy] == pytest.approx([float(right[four.folds == fold].mean()) for fold in (0, 1)])
+    rows = out_of_fold_table(found.out_of_fold, four)
+    folds = {strategy: sorted(set(rows["fold"][rows["strategy"] == strategy])) for strategy in found.trained}
+    assert folds == {"extract": [0, 1, 2, 3], "finetune": [0, 1], "wise_ft": [0, 1]}
+
+
+def test_a_fold_in_which_only_the_head_did_well_or_badly_does_not_choose_the_strategy(
+    four: TrainSet, asked: Callable[..., Params], store: ArrayCache, tmp_path: Path
+) -> None:
+    """Planted: over all folds the head's mean is the better, on the common ones fine-tuning's is."""
+    given = selection_inputs(four, asked(SMALL, folds=4, finetune_folds=2), tmp_path, store)
+    probed = dataclasses.replace(planted("a", 0.9, 1.0), candidate=Candidate("a", "DEFAULT"))
+    parts = [outputs_of(four, (0, 1), {"extract": 0.5, "finetune": 0.7}), outputs_of(four, (2, 3), {"extract": 1.0})]
+    found = with_scores(probed, parts, given)
+    assert found.delivers is not None and found.delivers.strategy == "finetune"
+    assert found.trained["extract"] == (0.5, 0.5) and len(found.trained["finetune"]) == 2
+
+
+@pytest.mark.parametrize(("strategy", "epochs", "folds"), [("auto", 1, 2), ("extract", 1, 4), ("auto", 0, 4)])
+def test_finalists_are_scored_on_the_same_folds_also_where_a_head_leaves_nothing_to_gain(
+    strategy: str,
+    epochs: int,
+    folds: int,
+    four: TrainSet,
+    asked: Callable[..., Params],
+    store: ArrayCache,
+    tmp_path: Path,
+) -> None:
+    """One that is tried with the head alone pairs with one that is fine-tuned; where nobody is, all folds count."""
+    params = asked(SMALL, folds=4, finetune_folds=2)
+    params = dataclasses.replace(params, train=dataclasses.replace(params.train, strategy=strategy, epochs=epochs))
+    given = selection_inputs(four, params, tmp_path, store)
+    sure, other = (
+        dataclasses.replace(planted(name, 0.9, 1.0), candidate=Candidate(name, "DEFAULT")) for name in ("sure", "other")
+    )
+    perfect = with_scores(sure, [outputs_of(four, (0, 1, 2, 3), {"extract": 1.0})], given)
+    assert len(perfect.scores) == folds
+    if folds == 2:
+        parts = [
+            outputs_of(four, (0, 1), {"extract": 0.5, "finetune": 0.7}),
+            outputs_of(four, (2, 3), {"extract": 0.5}),
+        ]
+        tuned = with_scores(other, parts, given)
+        assert len(tuned.scores) == len(perfect.scores)
+        assert choose_winner([tuned, perfect]) is perfect and "behind the best" in reasons([tuned, perfect])[0]
+
+
+def test_a_finalist_for_which_the_time_was_up_has_the_head_alone_and_says_so(
+    four: TrainSet,
+    store: ArrayCache,
+    asked: Callable[..., Params],
+    weighted: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    given = selection_inputs(four, asked(weighted, folds=4, finetune_folds=2), tmp_path, store)
+    late = dataclasses.replace(given, settings=dataclasses.replace(given.settings, deadline=Deadline.after(-1)))
+    probed = unsure(probe_candidate(given.settings.candidates[0], given), (1, 1, 1, 1))
+    found = with_scores(probed, [train_in_folds(probed, (0, 1, 2, 3), late)], late)
+    assert set(found.trained) == set(found.out_of_fold) == {"extract"} and len(found.scores) == 2
+    assert found.delivers is not None and found.delivers.strategy == "extract"
+    assert found.delivers.why.endswith("; the time limit passed before blocks were trained as often as was planned")
 
 
 def test_the_same_contest_gives_the_same_figures_but_for_times(
@@ -328,5 +420,5 @@ def test_the_same_contest_gives_the_same_figures_but_for_times(
     rows = [table(item.results, item.failed, item.controls).drop(columns=timed) for item in (first, second)]
     assert rows[0].equals(rows[1])
     assert agreement(first.results) == agreement(second.results)
-    frames = [out_of_fold_table(item.winner.out_of_fold["scratch"], task) for item in (first, second)]
+    frames = [out_of_fold_table(item.winner.out_of_fold, task) for item in (first, second)]
     assert frames[0].equals(frames[1])

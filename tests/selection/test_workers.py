@@ -64,7 +64,7 @@ def figures(contest: SelectionResult, task: TrainSet) -> dict[str, Any]:
     return {
         "rows": rows.drop(columns=[name for name in rows.columns if name.startswith(TIMED)]).to_csv(),
         "agreement": agreement(contest.results),
-        "said": [out_of_fold_table(said, task).to_csv() for said in contest.winner.out_of_fold.values()],
+        "said": out_of_fold_table(contest.winner.out_of_fold, task).to_csv(),
         "scores": [(item.trained, item.delivers, item.probe, item.knn, item.logme) for item in contest.results],
         "winner": contest.winner.candidate,
     }

@@ -161,7 +161,6 @@ def test_model_card(ask) -> None:
     assert card["classes"] == list(CLASSES)
     assert card["size"] == 32
     assert card["metrics"]["accuracy"] == 0.93
-    assert card["metrics"]["transfer"] == {"verdict": "helps"}
     assert card["runtime"]["engine"] == "onnxruntime" and card["runtime"]["device"] == "cpu"
     assert min(card["runtime"]["threads"], card["runtime"]["workers"]) >= 1
     assert card["limits"] == {"body": 20 << 20}

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from graft.evaluation.compare.fold_pairs import FoldComparison, FoldPair, compare_over_folds, read_pairs
+from graft.evaluation.compare.control_folds import (
+    FOLDS_FILE,
+    FoldComparison,
+    FoldPair,
+    accuracy_by_fold,
+    compare_over_folds,
+    read_pairs,
+)
 from graft.evaluation.compare.transfer import TransferComparison, agreed, compare_with_control
 from graft.stats.bootstrap import Interval, Resampling
 from graft.stats.corrected_ttest import corrected_interval
@@ -66,11 +73,26 @@ def test_over_folds_and_seeds() -> None:
     assert found.interval.pair() == pytest.approx(expected.pair())
 
 
-def test_pairs_are_read_as_they_are_written(tmp_path: Path) -> None:
-    written = pairs([0.1, -0.2, 0.0])
-    pd.DataFrame([dataclasses.asdict(pair) for pair in written]).to_csv(tmp_path / "pairs.csv", index=False)
-    assert read_pairs(tmp_path / "pairs.csv") == tuple(written)
-    assert read_pairs(tmp_path / "none.csv") == () and compare_over_folds(()) is None
+def test_the_control_s_scores_pair_with_the_delivered_strategy_s_on_the_same_folds(tmp_path: Path) -> None:
+    """In whatever order they were trained; a fold that the strategy was not trained without has no pair."""
+    written = pairs([0.1, -0.2, 0.0, 0.3, 0.1, 0.2], folds=3)
+    rows = [{name: value for name, value in dataclasses.asdict(pair).items() if name != "transfer"} for pair in written]
+    pd.DataFrame(rows[::-1]).to_csv(tmp_path / FOLDS_FILE, index=False)
+    by_fold = {0: 0.9, 1: 0.5}
+    expected = [dataclasses.replace(pair, transfer=by_fold[pair.fold]) for pair in written[::-1] if pair.fold != 2]
+    assert read_pairs(tmp_path, by_fold) == tuple(expected)
+    assert read_pairs(tmp_path, {}) == read_pairs(tmp_path / "none", by_fold) == () and compare_over_folds(()) is None
+
+
+def test_accuracy_by_fold_is_of_one_strategy(tmp_path: Path) -> None:
+    """Counted by hand; rows of another strategy would change each figure."""
+    said = {"cat": [2.0, 0.0, 1.0, 0.0, 9.0, 9.0], "dog": [0.0, 1.0, 2.0, 1.0, 0.0, 0.0]}
+    table = pd.DataFrame({"label": ["cat", "dog", "cat", "dog", "dog", "dog"], "fold": [0, 0, 0, 1, 1, 2]})
+    table["strategy"] = ["finetune"] * 4 + ["extract"] * 2
+    table.assign(**{f"logit:{name}": values for name, values in said.items()}).to_parquet(tmp_path / "a.parquet")
+    assert accuracy_by_fold(tmp_path / "a.parquet", "finetune") == {0: pytest.approx(2 / 3), 1: 1.0}
+    assert accuracy_by_fold(tmp_path / "a.parquet", "extract") == {1: 0.0, 2: 0.0}
+    assert accuracy_by_fold(tmp_path / "a.parquet", "wise_ft") == {}
 
 
 def on_test_images(ours: float, control: float) -> TransferComparison:

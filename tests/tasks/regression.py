@@ -113,6 +113,9 @@ class Regression:
     def encode(self, labels: Iterable[str], classes: Sequence[str]) -> NDArray[np.float32]:
         return np.array([float(label) for label in labels], dtype=np.float32)
 
+    def refit_head(self, features: Floats, targets: NDArray[Any], balanced: bool) -> tuple[Floats, Floats]:
+        return self.fit_head(features, targets, balanced, (1.0,))
+
     def fit_head(
         self, features: Floats, targets: NDArray[Any], balanced: bool, strengths: Sequence[float]
     ) -> tuple[Floats, Floats]:

@@ -22,7 +22,20 @@ from graft.inference.predictor import Predictor
 from graft.metrics.classification import METRICS
 from graft.modalities.registry import find_modality
 from graft.monitoring.prediction_log import PredictionLog
-from graft.pipeline import evaluate, finetune, ingest, locate, package, select, split, tune, validate
+from graft.pipeline import (
+    control,
+    evaluate,
+    finetune,
+    ingest,
+    locate,
+    package,
+    plan,
+    score,
+    select,
+    split,
+    tune,
+    validate,
+)
 from graft.pipeline.execution.runner import run_stage
 from graft.reporting.sections.table import SECTIONS
 from graft.serving.capacity import Capacity
@@ -50,7 +63,7 @@ SETTINGS: dict[str, Any] = {
     "augment": {"policy": "none", "domain": "any"},
     "compute": {"device": "cpu", "threads": 1},
 }
-STAGES = (locate, ingest, validate, split, select, tune, finetune, evaluate, package)
+STAGES = (locate, ingest, validate, split, plan, select, tune, finetune, score, package, control, evaluate)
 
 
 class RunningService:
@@ -101,7 +114,7 @@ def test_a_number_for_each_image_goes_from_ingest_to_the_service(
         ("value",),
         FittedTrust(),
     )
-    assert json.loads((numbers.controls / "controls.json").read_text()) == []
+    assert json.loads((numbers.controls / "controls.json").read_text())["trained"] == []
 
     files = [numbers.raw / path for path in test["path"]]
     outputs, targets = model.predict(files)[:, 0], test["label"].astype(float)
@@ -111,6 +124,8 @@ def test_a_number_for_each_image_goes_from_ingest_to_the_service(
     assert found["mae"] < np.abs(targets - targets.mean()).mean() and found["n_test"] == len(test)
     assert found["mae_ci95"][0] < found["mae"] < found["mae_ci95"][1]
     assert not {"accuracy", "transfer", "majority", "calibration", "production"} & set(found)
+    verdict = json.loads((numbers.control / "control.json").read_text())
+    assert (verdict["verdict"], verdict["reason"]) == (None, "the task has no classes, so there is no control")
     written = {path.name for path in numbers.evaluation.iterdir()}
     assert written == {"metrics.json", "headline.json", "predictions.csv", "report.html", "model_card.md"}
     assert "mean absolute error" in (numbers.evaluation / "report.html").read_text()

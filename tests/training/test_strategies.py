@@ -6,6 +6,7 @@ import dataclasses
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -17,7 +18,7 @@ from graft.models.backbone import Network
 from graft.models.zoo.registry import build_network
 from graft.training.auto_strategy import StrategyChoice, choose_strategy, strategies_to_try
 from graft.training.compute.devices import fabric_for
-from graft.training.finetune import TrainingRun, finetune, mean_of_weights
+from graft.training.finetune import TrainingRun, finetune, interpolate_with_start
 from graft.training.freezing import freeze, parameter_groups
 from graft.training.strategies import STRATEGIES, Plan, Stage, require_strategy
 from tests.training.small import CLASSES, SETTINGS, task, tiny
@@ -137,33 +138,46 @@ SCORES = {"extract": (0.8, 0.7), "finetune": (0.9, 0.8)}
         (
             {"extract": (0.9, 0.8), "finetune": (0.8, 0.7)},
             "extract",
-            "the best mean over the folds: head alone 0.850, fine-tuned 0.750",
+            "better on the folds: head alone 0.850, fine-tuned 0.750",
         ),
         (
-            {"extract": (0.9, 0.7), "finetune": (0.8, 0.8)},
-            "extract",
+            {"extract": (0.8, 0.8), "finetune": (0.9, 0.7)},
+            "finetune",
             "the best mean over the folds: head alone 0.800, fine-tuned 0.800",
         ),
         (
             {"extract": (0.8, 0.7), "wise_ft": (0.9, 0.8), "finetune": (0.9, 0.8)},
             "wise_ft",
-            "the best mean over the folds: head alone 0.750, mean of both weights 0.850, fine-tuned 0.850",
+            "the best mean over the folds: head alone 0.750, between first and last weights 0.850, fine-tuned 0.850",
         ),
-        ({"extract": (1.0, 1.0)}, "extract", "the head alone scored 1.000: nothing to gain"),
+        ({"extract": (1.0, 1.0)}, "extract", "the head alone scored 1.000, and nothing else was tried"),
         ({}, "finetune", "nothing was tried on the folds"),
     ],
 )
-def test_auto_delivers_the_best_mean_over_the_folds_and_of_equals_the_cheaper(
+def test_auto_delivers_the_best_that_trains_blocks_unless_the_head_is_shown_to_be_better(
     scores: dict[str, tuple[float, ...]], strategy: str, why: str
 ) -> None:
     assert choose_strategy(Train(), "bundled", scores) == StrategyChoice(strategy, "auto", why)
+
+
+def test_the_head_alone_is_delivered_only_where_more_than_chance_speaks_for_it() -> None:
+    """Ahead on d of m images and behind on none, the difference is d/m and its error sqrt(d/m (1 - d/m) / m)."""
+    scores = {"extract": (0.9, 0.9), "wise_ft": (0.8, 0.8)}
+    for ahead, delivered in ((3, "wise_ft"), (4, "extract")):
+        right = {"extract": np.ones(40, bool), "wise_ft": np.arange(40) >= ahead}
+        share = ahead / 40
+        assert (share > 2 * np.sqrt(share * (1 - share) / 40)) == (delivered == "extract")
+        found = choose_strategy(Train(), "bundled", scores, right=right)
+        assert found.strategy == delivered
+        assert ("by more than chance" in found.why) == (delivered == "extract")
+        assert ("may be ahead by chance" in found.why) == (delivered == "wise_ft")
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_auto_is_overruled_by_a_name(name: str) -> None:
     train = Train(strategy=name)
     assert strategies_to_try(train, "bundled", 0.5, 3) == (name,)
-    assert choose_strategy(train, "bundled", SCORES) == StrategyChoice(name, "train.strategy", "params.yaml names it")
+    assert choose_strategy(train, "bundled", SCORES) == StrategyChoice(name, "train.strategy", "the settings name it")
 
 
 @pytest.mark.parametrize("name", ["auto", *STRATEGIES])
@@ -190,18 +204,24 @@ def test_fine_tuning_is_not_tried_where_it_could_not_be_shown_to_gain(
     assert strategies_to_try(Train(epochs=0), "bundled", probe, classes) == ("extract",)
 
 
-def test_the_mean_of_two_networks_is_that_of_their_parameters_and_buffers(tmp_path: Path) -> None:
+def test_the_mean_is_that_of_the_first_and_the_last_weights_of_one_training(tmp_path: Path) -> None:
     network = build_network("shufflenet_v2_x0_5", CLASSES, size=32)
     settings = dataclasses.replace(SETTINGS, epochs=1, unfreeze=0.5)
-    plans = [STRATEGIES[name].plan(len(network.blocks), settings) for name in ("extract", "finetune")]
-    members = [finetune(network, plan, task(tmp_path), TrainingRun(settings, 0, fabric_for("cpu"))) for plan in plans]
-    first, second = (member.network.state_dict() for member in members)
-    mean = mean_of_weights(members)
+    plans = {name: STRATEGIES[name].plan(len(network.blocks), settings) for name in ("extract", "finetune")}
+    run = TrainingRun(settings, 0, fabric_for("cpu"))
+    trained = finetune(network, plans["finetune"], task(tmp_path), run)
+    assert trained.start is not None
+    first, last = trained.start.state_dict(), trained.network.state_dict()
+    backbone = {name: value for name, value in network.state_dict().items() if not name.startswith("head.")}
+    assert all(torch.equal(first[name], value) for name, value in backbone.items()), "as it was pretrained"
+    mean = interpolate_with_start(trained)
     for name, value in mean.network.state_dict().items():
-        wanted = (first[name] + second[name]) / 2 if value.is_floating_point() else second[name]
+        wanted = 0.3 * first[name] + 0.7 * last[name] if value.is_floating_point() else last[name]
         torch.testing.assert_close(value, wanted)
-    assert not torch.equal(mean.network.head.weight, second["head.weight"])
-    assert mean.epochs == 1 and mean.curve == members[1].curve
+    assert not torch.equal(mean.network.head.weight, last["head.weight"]), "the head moved"
+    assert mean.epochs == 1 and mean.curve == trained.curve
+    head = finetune(network, plans["extract"], task(tmp_path), run)
+    assert head.start is None and interpolate_with_start(head) is head, "where no blocks are trained"
 
 
 def test_an_unknown_strategy_is_refused_with_the_nearest() -> None:

@@ -175,6 +175,18 @@ def zoo(
 
 
 @app.command()
+def presets(
+    json: Annotated[
+        bool, typer.Option("--json", help="print one JSON object: by key its value in each preset")
+    ] = False,
+) -> None:
+    """List the settings that each preset (`preset` in params.yaml) stands for."""
+    from graft.cli.presets import list_presets
+
+    _finish(lambda: list_presets(json))
+
+
+@app.command()
 def promote(
     anyway: Annotated[bool, typer.Option("--anyway", help="even if it is not better")] = False,
 ) -> None:

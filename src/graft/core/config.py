@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import BUILT_IN, Candidate, Params
+from graft.core.settings.presets import DEFAULT, NAMES, preset_values
 
 # Settings of how the work is done: the results are the same to the bit, so no stage of dvc.yaml depends on them.
 NO_RESULT = frozenset({"compute.address", "compute.cache_gb", "compute.mapper", "compute.workers"})
@@ -37,7 +39,7 @@ REMOVED = {
     "augment.preview_images": "leave it out: the sheet shows six images",
     "trust.reference_images": "leave it out: at most 2,000 are kept",
     "evaluate": "leave the section out: 1,000 resamples, 30 timed predictions, and the memory is measured",
-    "package.take": "leave it out: the control is packaged where it is better over the folds",
+    "package.take": "leave it out: the control is never packaged; as a candidate with `weights: none` it may win",
     "compute.compile": "leave it out: networks are trained as PyTorch runs them",
     "select.finetune_epochs": "leave it out: finalists are trained as the winner is, for train.epochs",
 }
@@ -53,13 +55,46 @@ def load_params(path: Path) -> Params:
     return parse_params(_read_yaml(path), path)
 
 
+def keys_set(path: Path) -> frozenset[str]:
+    """The keys that the file itself sets, dotted: neither a preset nor the built-in data sets those.
+
+    Raises:
+        ConfigError: the file is missing, or is not YAML.
+    """
+    values = _read_yaml(path)
+    sections = values.items() if isinstance(values, dict) else ()
+    inner = {f"{name}.{key}" for name, section in sections if isinstance(section, dict) for key in section}
+    return frozenset(inner | {name for name, section in sections if not isinstance(section, dict)})
+
+
+def set_keys(path: Path, values: Mapping[str, Any]) -> None:
+    """Set keys of the outermost level in the file, in one step; everything else, comments too, stays as it is.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a value cannot be used; the file is as it was then.
+    """
+    from ruamel.yaml import YAML
+
+    from graft.core.files import write_text
+
+    parse_params({**(_read_yaml(path) or {}), **values}, path)
+    yaml = YAML()
+    # As DVC writes it (`dvc exp run -S`), but without breaking lines.
+    yaml.width, yaml.preserve_quotes = 4096, True
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    content.update(values)
+    text = io.StringIO()
+    yaml.dump(content, text)
+    write_text(path, text.getvalue())
+
+
 def parse_params(values: Any, where: Path | str) -> Params:
     """Check already parsed YAML; ``where`` is named in messages."""
     if not isinstance(values, dict):
         raise ConfigError(
             "params.yaml must hold keys and values", where=where, remedy="start from the file graft ships"
         )
-    values = with_built_in(values)
+    values = with_preset(with_built_in(values))
     # Through JSON: its strict mode takes a list for a tuple and a mapping for a dataclass, but no text for a number.
     try:
         params = _adapter().validate_json(json.dumps(values, default=str))
@@ -74,6 +109,12 @@ def with_built_in(values: dict[str, Any]) -> dict[str, Any]:
     data = values.get("data")
     source = data.get("source") if isinstance(data, dict) else None
     return _under(values, BUILT_IN.get(source, {})) if isinstance(source, str) else values
+
+
+def with_preset(values: dict[str, Any]) -> dict[str, Any]:
+    """The values, and those of the preset where they are not set; an unknown preset is refused later, with the rest."""
+    preset = values.get("preset", DEFAULT)
+    return _under(values, preset_values(preset)) if preset in NAMES else values
 
 
 def _under(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
@@ -173,6 +214,11 @@ def _resolve(key: str) -> tuple[dict[str, Any], Any, str]:
 def _meaning(key: str) -> str | None:
     _, field, known = _resolve(key)
     return f"{known} is: {' '.join(field.description.split())}" if field is not None and field.description else None
+
+
+def meaning_of(key: str) -> str:
+    """What a dotted key means, in a line; empty for one that there is not."""
+    return (_meaning(key) or "").removeprefix(f"{key} is: ")
 
 
 def flatten(params: Params) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-import resource
 import sys
 from pathlib import Path
 
@@ -45,6 +44,8 @@ def peak_bytes() -> int:
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
     except (OSError, IndexError, ValueError):
+        import resource  # which Windows lacks, where the client runs too
+
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT
 
 
@@ -53,4 +54,6 @@ def peak_bytes_of_children() -> int:
 
     On Linux a child begins with what its parent had when it started it, so small ones say that figure again.
     """
+    import resource
+
     return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * _MAXRSS_UNIT

@@ -54,10 +54,13 @@ class Workspace:
     validation = ProjectPath("reports/validation")
     augmentation = ProjectPath("reports/augmentation")
     pretraining = ProjectPath("reports/pretraining")
+    plan = ProjectPath("reports/plan")  # what the preset and the time limit come to
     selection = ProjectPath("reports/selection")
     tuning = ProjectPath("reports/tuning")
     live = ProjectPath("reports/live")  # learning curves of the training under way
     training = ProjectPath("reports/training")
+    scores = ProjectPath("reports/scores")  # of the model on the test images, which the gate asks for
+    control = ProjectPath("reports/control")  # the verdict on transfer
     evaluation = ProjectPath("reports/evaluation")
     metrics = ProjectPath("reports/evaluation/metrics.json")  # the figures of the last evaluation
     gate = ProjectPath("reports/gate")
@@ -65,8 +68,8 @@ class Workspace:
 
     source_models = ProjectPath("models/source")  # a folder per architecture that was pretrained here
     finetuned = ProjectPath("models/finetuned")
-    controls = ProjectPath("models/controls")  # trained to be compared with: from scratch, and on fewer labels
-    scratch_control = ProjectPath("models/controls/scratch")
+    label_curve = ProjectPath("models/label_curve")  # the winner trained on fewer labels
+    controls = ProjectPath("models/controls")  # the winner's network from scratch, on all and on fewer labels
     packaged = ProjectPath("models/packaged")  # the model that passed the gate
     promoted = ProjectPath("models/promoted")  # the production model
     promoted_pointer = ProjectPath("models/promoted.dvc")  # DVC's file in git that names its content
@@ -76,6 +79,7 @@ class Workspace:
     cache = ProjectPath(".graft/cache")  # decoded images and features; may be deleted at any time
     checkpoints = ProjectPath(".graft/checkpoints")  # what a killed stage resumes from
     lock = ProjectPath(".graft/stage.lock")  # held while a stage runs
+    control_lock = ProjectPath(".graft/control.lock")  # held while the control is trained, or what it reads is made
     timing_lock = ProjectPath(".graft/timing.lock")  # held while reports/timing.json is merged
 
     @classmethod

@@ -1,9 +1,8 @@
-"""The evaluation of the fine-tuned model: its figures, the verdict on transfer, the production model, the cost."""
+"""The evaluation of the delivered model: its figures, the verdict on transfer, the production model, the cost."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +11,8 @@ import numpy as np
 
 from graft.calibration.fitted_trust import FittedTrust
 from graft.core.files import write_csv, write_json
-from graft.evaluation.compare.production import ProductionComparison, ProductionModel, compare_with_production
-from graft.evaluation.compare.transfer import TransferComparison, agreed, compare_with_control, label_curve
+from graft.evaluation.compare.production import ProductionComparison
+from graft.evaluation.compare.transfer import NOT_COMPARED, TransferComparison, label_curve
 from graft.evaluation.model_metrics import (
     METRICS_FILE,
     ClassifierMetrics,
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from graft.evaluation.compare.fold_pairs import FoldComparison
     from graft.evaluation.cost import PredictionCost
     from graft.evaluation.held_out import HeldOutSet
 
@@ -39,36 +37,18 @@ HEADLINE_FILE = "headline.json"
 
 
 @dataclass(frozen=True)
-class Probabilities:
-    """What the models said about the test images, each (n, k); comparisons are of tasks with classes only.
+class ModelOutputs:
+    """What the delivered model said about the test images.
 
     Attributes:
-        model: the fine-tuned model.
-        trust: the part of model.json about how far that is to be trusted.
+        outputs: postprocessed, (n, k): probabilities, say.
+        trust: the part of model.json about how far they are to be trusted.
         novelty: how unlike the training images it finds each image, (n,); None where it cannot tell.
-        scratch: the same network trained from scratch, or None.
-        pairs: (transferred, from scratch) by labels per class.
-        no_control: why ``scratch`` is None, where it is.
-        folds: transfer against scratch over folds and seeds, where that was asked for.
-        similarity: how like the target the source is, as selection wrote it.
-        budgets: what the controls had, by labels per class, and under None that of ``scratch``.
-        production: the production model, where there is another.
-        production_outputs: what that said; None where there is none, or it cannot be compared.
-        metric: what it is compared by, besides accuracy.
     """
 
-    model: NDArray[np.float64]
-    scratch: NDArray[np.float64] | None
-    pairs: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]]
-    no_control: str = "no control was trained"
-    folds: FoldComparison | None = None
-    similarity: Mapping[str, Any] | None = None
-    budgets: Mapping[int | None, Mapping[str, Any]] = field(default_factory=dict)
+    outputs: NDArray[np.float64]
     trust: FittedTrust = field(default_factory=FittedTrust)
     novelty: NDArray[np.float64] | None = None
-    production: ProductionModel | None = None
-    production_outputs: NDArray[np.float64] | None = None
-    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -86,25 +66,36 @@ class Evaluation(ModelMetrics):
 
 @dataclass(frozen=True)
 class ClassifierEvaluation(Evaluation, ClassifierMetrics):
-    """The figures of the fine-tuned classifier, and what only the pipeline knows of it.
+    """The figures of the delivered classifier, and what only the pipeline knows of it.
 
     Attributes:
-        transfer: the fine-tuned model against its control.
+        production: it against the production model; None where there is no other.
+        transfer: it against its control.
         curve: the same at fewer labels, and at the full count last; empty without controls.
-        control: the figures of the control, where that is better over the folds and so may be the model to package.
-        production: the fine-tuned model against the production model; None where there is no other.
-        control_against_production: the same of the control, where it may be packaged.
     """
 
-    transfer: TransferComparison
-    curve: tuple[TransferComparison, ...]
-    control: ModelMetrics | None = None
     production: ProductionComparison | None = None
-    control_against_production: ProductionComparison | None = None
+    transfer: TransferComparison = NOT_COMPARED
+    curve: tuple[TransferComparison, ...] = ()
 
 
-def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, resampling: Resampling) -> Evaluation:
+def evaluate(
+    held_out: HeldOutSet,
+    said: ModelOutputs,
+    cost: PredictionCost,
+    resampling: Resampling,
+    production: ProductionComparison | None = None,
+    transfer: Sequence[TransferComparison] = (),
+) -> Evaluation:
     """Compute every figure.
+
+    Args:
+        held_out: the test images.
+        said: what the model said about them.
+        cost: of a prediction.
+        resampling: what the bootstrap draws.
+        production: the comparison with the production model.
+        transfer: the comparisons with controls, fewest labels first, that on all training images last.
 
     Returns:
         :class:`ClassifierEvaluation` where the task is one of classes.
@@ -112,46 +103,22 @@ def evaluate(held_out: HeldOutSet, said: Probabilities, cost: PredictionCost, re
     Raises:
         DataError: probabilities that are none (see :func:`graft.metrics.classification.check_probabilities`).
     """
-    found = compute_metrics(held_out, Predictions(said.model, said.novelty), said.trust, resampling)
+    found = compute_metrics(held_out, Predictions(said.outputs, said.novelty), said.trust, resampling)
     if not isinstance(found, ClassifierMetrics):
         return Evaluation(**vars(found), cost=cost, resampling=resampling)
-    labels = held_out.labels
-    compared = compare_with_control(
-        labels, said.model, said.scratch, resampling, held_out.labels_per_class, said.no_control
-    )
-    budget = None if said.scratch is None else said.budgets.get(None)
-    transfer = dataclasses.replace(agreed(compared, said.folds), similarity=said.similarity, budget=budget)
-    curve = tuple(
-        dataclasses.replace(point, budget=said.budgets.get(point.labels_per_class))
-        for point in label_curve(labels, said.pairs, resampling)
-    )
-    if curve and transfer.control is not None and transfer.labels_per_class is not None:
-        curve = (*(point for point in curve if point.labels_per_class != transfer.labels_per_class), transfer)
-    scratch = said.scratch if transfer.control_is_better else None
-
-    def against_production(new: NDArray[np.float64] | None) -> ProductionComparison | None:
-        if said.production is None or new is None:
-            return None
-        return compare_with_production(said.production, labels, new, said.production_outputs, resampling, said.metric)
-
     return ClassifierEvaluation(
         **vars(found),
-        transfer=transfer,
-        curve=curve,
         cost=cost,
         resampling=resampling,
-        control=None
-        if scratch is None
-        else compute_metrics(held_out, Predictions(scratch, None), FittedTrust(), resampling),
-        production=against_production(said.model),
-        control_against_production=against_production(scratch),
+        production=production,
+        transfer=transfer[-1] if transfer else NOT_COMPARED,
+        curve=label_curve(transfer),
     )
 
 
 def metrics(found: Evaluation) -> dict[str, Any]:
     """What metrics.json holds: figures flat, the transfer verdict nested, null with a reason where there is none."""
-    # The control is the same network, cut at the same block, so it costs the same.
-    same = {
+    costs = {
         "n_test": len(found.held_out.labels),
         "n_train": int(found.held_out.n_train.sum()),
         "n_classes": len(found.held_out.classes),
@@ -163,21 +130,12 @@ def metrics(found: Evaluation) -> dict[str, Any]:
     }
     compared: dict[str, Any] = {}
     if isinstance(found, ClassifierEvaluation):
-        compared = {
-            "transfer": found.transfer.to_json(),
-            "label_curve": [point.to_json() for point in found.curve],
-            "production": _standing(found.production),
-            "control": (
-                None
-                if found.control is None
-                else figures(found.control) | same | {"production": _standing(found.control_against_production)}
-            ),
-        }
-    return figures(found) | same | compared | {"reasons": reasons(found)}
-
-
-def _standing(found: ProductionComparison | None) -> dict[str, Any] | None:
-    return None if found is None else found.to_json()
+        compared["production"] = None if found.production is None else found.production.to_json()
+        # Before there is a control nothing is said of transfer, not even that it is undecided.
+        if found.transfer is not NOT_COMPARED:
+            compared["transfer"] = found.transfer.to_json()
+            compared["label_curve"] = [point.to_json() for point in found.curve]
+    return figures(found) | costs | compared | {"reasons": reasons(found)}
 
 
 def headline(found: Evaluation) -> dict[str, float | None]:

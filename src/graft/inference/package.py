@@ -108,14 +108,11 @@ def title_of(folder: Path) -> str:
 
 
 def headline_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics that are packaged: numbers, intervals, the verdicts on transfer and against the production model."""
+    """The metrics that are packaged: numbers, intervals, and the verdict against the production model."""
     kept: dict[str, Any] = {}
     for name, value in metrics.items():
         if isinstance(value, int | float | str) or (isinstance(value, list) and len(value) == 2):
             kept[name] = value
-    transfer = metrics.get("transfer")
-    if isinstance(transfer, dict) and "verdict" in transfer:
-        kept["transfer"] = {"verdict": transfer["verdict"]}
     if isinstance(metrics.get("production"), dict):
         kept["production"] = dict(metrics["production"])
     return kept

@@ -1,8 +1,9 @@
-"""Stage `evaluate`: the only one that opens test images; writes the figures, the tables and the report."""
+"""Stage `evaluate`: the proof: the verdict on transfer, the figures, the tables and the report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,62 +12,64 @@ from graft.core.packed_files import open_folder
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.pipeline.execution.runner import run_stage
+from graft.pipeline.inputs.planned import PLAN_FILE
 
 if TYPE_CHECKING:
-    from graft.evaluation.compare.production import ProductionModel
-    from graft.evaluation.evaluation import Evaluation, Probabilities
+    from graft.evaluation.compare.transfer import TransferComparison
+    from graft.evaluation.cost import PredictionCost
+    from graft.evaluation.evaluation import Evaluation, ModelOutputs
     from graft.evaluation.held_out import HeldOutSet
     from graft.evaluation.slices import Slice
     from graft.inference.predictor import Predictor
-    from graft.reporting.context import ReportContext
+    from graft.reporting.context import ReportContext, RunRecord
+    from graft.stats.bootstrap import Resampling
 
-MODEL = "the fine-tuned model"
 SCRATCH = "scratch"
-PRODUCTION = "the production model"
 # Doubted labels that the report shows as pictures.
 MOST_DOUBTED = 12
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Write metrics.json, the tables, report.html and model_card.md into reports/evaluation.
+    """Write the verdict into reports/control, and metrics.json, tables, report.html and model_card.md.
 
     Raises:
-        DataError: the test split is empty, or a test image cannot be decoded.
-        WeightsError: there is no fine-tuned model, or it was made for other classes.
+        DataError: a stage before this one has not run, or a test image cannot be decoded.
+        WeightsError: there is no fine-tuned model, or a control was made for other classes.
     """
-    import torch
-
     from graft.core.determinism import make_deterministic
-    from graft.core.files import atomic_dir, sha256, write_csv, write_text
-    from graft.evaluation.compare.production import find_production_model, in_words
-    from graft.evaluation.cost import RUNS, measure_cost, measure_footprint
+    from graft.core.files import atomic_dir, write_csv, write_json, write_text
+    from graft.evaluation.compare.production import read_comparison
+    from graft.evaluation.compare.transfer import CONTROL_FILE
     from graft.evaluation.evaluation import ClassifierEvaluation, evaluate, write_tables
     from graft.evaluation.explain.label_issues import label_issues_table
     from graft.evaluation.held_out import read_held_out
-    from graft.evaluation.model_metrics import resampling_of
+    from graft.evaluation.model_metrics import METRICS_FILE, resampling_of
+    from graft.evaluation.outputs import read_outputs
     from graft.evaluation.slices import slices_table
+    from graft.inference.package import version_of
     from graft.inference.predictor import Predictor
+    from graft.pipeline.inputs.planned import with_plan
+    from graft.pipeline.score import OUTPUTS_FILE
     from graft.reporting.figures.plots import write_figures
     from graft.reporting.html import render_html
     from graft.reporting.model_card import render_model_card
     from graft.tasks.registry import find_task
 
+    params = with_plan(params, workspace, "evaluate")
     make_deterministic(params.compute.threads)
     model = Predictor.load(workspace.finetuned)
     task = find_task(model.artifact.task)
     held_out = read_held_out(workspace.splits, model.classes, task)
-    production = None
-    if task.categorical:
-        splits = sha256(workspace.splits)
-        production = find_production_model(workspace.production_model, workspace.finetuned, model.classes, splits)
-    said = predict_all(params, workspace, held_out, {MODEL: model, **controls(params, workspace, model)}, production)
-    raw = open_folder(workspace.raw)
-    images = [raw / path for path in held_out.paths[:RUNS]]
-    memory = measure_footprint(workspace.finetuned, images, torch.get_num_threads())
-    cost = measure_cost(model, workspace.finetuned, images, memory)
-    found = evaluate(held_out, said, cost, resampling_of(held_out, params.seed))
+    said = read_outputs(workspace.scores / OUTPUTS_FILE, held_out, model.artifact.trust)
+    resampling = resampling_of(held_out, params.seed)
+    transfer = compare_with_controls(params, workspace, model, held_out, said, resampling) if task.categorical else ()
+    scored = json.loads((workspace.scores / METRICS_FILE).read_text(encoding="utf-8"))
+    production = read_comparison(scored.get("production"))
+    found = evaluate(held_out, said, read_cost(workspace), resampling, production, transfer)
     context = report_context(params, workspace, model, found)
     page, model_card = render_html(context), render_model_card(context)
+    with atomic_dir(workspace.control) as folder:
+        write_json(folder / CONTROL_FILE, {"model": version_of(workspace.finetuned), **verdict(found)})
     with atomic_dir(workspace.evaluation) as folder:
         write_tables(found, folder)
         if task.categorical:
@@ -75,19 +78,66 @@ def run(params: Params, workspace: Workspace) -> None:
         write_figures(context.figures, folder)
         write_text(folder / "report.html", page)
         write_text(folder / "model_card.md", model_card)
-    name, score = next(iter(found.scores.items()))
-    print(f"evaluate: {name} {score.value:.4f} on {len(held_out.labels)} test images")
     if isinstance(found, ClassifierEvaluation):
-        if found.majority is not None and (warning := found.majority.in_words()) is not None:
-            print(f"evaluate: {warning}")
-        if found.production is not None:
-            print(f"evaluate: {in_words(found.production)}")
-        print(f"evaluate: transfer {found.transfer.verdict}")
+        print(f"evaluate: transfer {found.transfer.verdict}, by {found.transfer.rule}")
     print(f"evaluate: report: {workspace.evaluation / 'report.html'}")
 
 
-def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str, Predictor]:
-    """The models to compare with, by folder name; pairs of which one is missing are left out.
+def verdict(found: Evaluation) -> dict[str, Any]:
+    """What control.json holds: the verdict on transfer with its rule, interval and budget; that there is none."""
+    from graft.evaluation.evaluation import ClassifierEvaluation
+
+    if not isinstance(found, ClassifierEvaluation):
+        return {"verdict": None, "reason": "the task has no classes, so there is no control"}
+    return {**found.transfer.to_json(), "label_curve": [point.to_json() for point in found.curve]}
+
+
+def read_cost(workspace: Workspace) -> PredictionCost:
+    """What the stage `score` measured."""
+    from graft.evaluation.cost import PredictionCost
+    from graft.pipeline.score import COST_FILE
+
+    return PredictionCost(**json.loads((workspace.scores / COST_FILE).read_text(encoding="utf-8")))
+
+
+def compare_with_controls(
+    params: Params,
+    workspace: Workspace,
+    model: Predictor,
+    held_out: HeldOutSet,
+    said: ModelOutputs,
+    resampling: Resampling,
+) -> list[TransferComparison]:
+    """The model against its control, fewest labels first, all training images last."""
+    from graft.evaluation.compare.control_folds import compare_over_folds, read_pairs
+    from graft.evaluation.compare.transfer import agreed, by_evidence, compare_with_control
+    from graft.evaluation.inference import answers_of
+    from graft.selection.evidence import EVIDENCE_FILE, read_evidence
+    from graft.selection.similarity import SIMILARITY_FILE, read_similarity
+
+    pairs = rivals(params, workspace, model)
+    raw = open_folder(workspace.raw)
+    models = {f"{name} {side}": one for name, sides in pairs.items() for side, one in sides.items()}
+    images = [raw / path for path in held_out.paths] if models else []
+    outputs = {name: found.outputs for name, found in answers_of(models, images, held_out.classes).items()}
+    labels, found = held_out.labels, []
+    for name, sides in pairs.items():
+        count = None if name == SCRATCH else int(name.removeprefix("labels-"))
+        own = said.outputs if count is None else outputs[f"{name} transfer"]
+        compared = compare_with_control(
+            labels, own, outputs[f"{name} control"], resampling, count or held_out.labels_per_class
+        )
+        found.append(replace(compared, budget=sides["control"].artifact.provenance.get("budget")))
+    if SCRATCH not in pairs:
+        count, why = held_out.labels_per_class, why_no_control(params, workspace, model)
+        found.append(compare_with_control(labels, said.outputs, None, resampling, count, why))
+    folds = compare_over_folds(read_pairs(workspace.controls, delivered_by_fold(workspace, model)))
+    whole = by_evidence(agreed(found[-1], folds), read_evidence(workspace.selection / EVIDENCE_FILE))
+    return [*found[:-1], replace(whole, similarity=read_similarity(workspace.selection / SIMILARITY_FILE))]
+
+
+def rivals(params: Params, workspace: Workspace, model: Predictor) -> dict[str, dict[str, Predictor]]:
+    """For each comparison its sides: `control`, and on fewer labels also `transfer`; where one is missing, neither.
 
     Where the winner itself began without weights nothing was transferred, so there is nothing to compare.
     """
@@ -97,68 +147,44 @@ def controls(params: Params, workspace: Workspace, model: Predictor) -> dict[str
 
     if not params.train.control or model.artifact.weights == "none":
         return {}
-    wanted = [[SCRATCH], *(_pair(count) for count in params.train.label_counts)]
-    present = [names for names in wanted if all((workspace.controls / name / ARTIFACT_FILE).exists() for name in names)]
-    found = {name: Predictor.load(workspace.controls / name) for names in present for name in names}
-    for name, control in found.items():
-        check_classes(control.classes, model.classes, f"the control {name!r}")
+    found: dict[str, dict[str, Predictor]] = {}
+    for count in sorted(set(params.train.label_counts)):
+        name = f"labels-{count}"
+        folders = {"control": workspace.controls / name, "transfer": workspace.label_curve / name}
+        if all((folder / ARTIFACT_FILE).exists() for folder in folders.values()):
+            found[name] = {side: Predictor.load(folder) for side, folder in folders.items()}
+    if (workspace.controls / SCRATCH / ARTIFACT_FILE).exists():
+        found[SCRATCH] = {"control": Predictor.load(workspace.controls / SCRATCH)}
+    for name, sides in found.items():
+        for side, one in sides.items():
+            check_classes(one.classes, model.classes, f"the {side} {name!r}")
     return found
 
 
-def predict_all(
-    params: Params,
-    workspace: Workspace,
-    held_out: HeldOutSet,
-    models: dict[str, Predictor],
-    production: ProductionModel | None = None,
-) -> Probabilities:
-    """Run every model over the test images in one pass, the production model as well."""
-    from graft.evaluation.compare.fold_pairs import PAIRS_FILE, compare_over_folds, read_pairs
-    from graft.evaluation.evaluation import Probabilities
-    from graft.evaluation.inference import answers_of
-    from graft.selection.similarity import SIMILARITY_FILE, read_similarity
+def delivered_by_fold(workspace: Workspace, model: Predictor) -> Mapping[int, float]:
+    """Accuracy of the delivered strategy on each fold that it was trained without; empty where nobody knows."""
+    from graft.evaluation.compare.control_folds import accuracy_by_fold
+    from graft.selection.out_of_fold import FILE
 
-    raw = open_folder(workspace.raw)
-    images = [raw / path for path in held_out.paths]
-    asked = {**models}
-    if production is not None and production.model is not None:
-        asked[PRODUCTION] = production.model
-    answers = answers_of(asked, images, held_out.classes)
-    said = {name: answer.outputs for name, answer in answers.items()}
-    pairs = {count: _pair(count) for count in params.train.label_counts if _pair(count)[0] in said}
-    return Probabilities(
-        model=said[MODEL],
-        scratch=said.get(SCRATCH),
-        pairs={count: (said[first], said[second]) for count, (first, second) in pairs.items()},
-        no_control=why_no_control(params, models[MODEL]),
-        folds=compare_over_folds(read_pairs(workspace.training / PAIRS_FILE)),
-        similarity=read_similarity(workspace.selection / SIMILARITY_FILE),
-        budgets=budgets(models),
-        trust=models[MODEL].artifact.trust,
-        novelty=answers[MODEL].novelty,
-        production=production,
-        production_outputs=said.get(PRODUCTION),
-        metric=params.metric,
-    )
+    strategy = str(model.artifact.provenance.get("strategy"))
+    for table in (workspace.tuning / FILE, workspace.selection / FILE):
+        if table.exists() and (found := accuracy_by_fold(table, strategy)):
+            return found
+    return {}
 
 
-def budgets(models: Mapping[str, Predictor]) -> dict[int | None, Mapping[str, Any]]:
-    """What the controls were trained with, as their model.json says: by labels per class, and under None on all."""
-    found: dict[int | None, Mapping[str, Any]] = {}
-    for name, model in models.items():
-        budget = model.artifact.provenance.get("budget")
-        if isinstance(budget, Mapping):
-            found[None if name == SCRATCH else int(name.split("-")[1])] = budget
-    return found
-
-
-def why_no_control(params: Params, model: Predictor) -> str:
+def why_no_control(params: Params, workspace: Workspace, model: Predictor) -> str:
     """What the report says where there is nothing to compare with."""
     if model.artifact.weights == "none":
         return "the chosen model itself began without pretrained weights, so nothing was transferred"
     if not params.train.control:
-        return "no control was trained, because train.control is false in params.yaml"
-    return "there is no control in models/controls/scratch; run the finetune stage again"
+        return f"no control was trained, because train.control is false (preset: {params.preset})"
+    from graft.evaluation.compare.control_folds import CONTROLS_FILE
+
+    path = workspace.controls / CONTROLS_FILE
+    if path.exists() and json.loads(path.read_text(encoding="utf-8"))["out_of_time"]:
+        return "the time limit passed before the control was trained"
+    return "there is no control in models/controls/scratch; run the control stage again"
 
 
 def report_context(params: Params, workspace: Workspace, model: Predictor, found: Evaluation) -> ReportContext:
@@ -180,12 +206,14 @@ def report_context(params: Params, workspace: Workspace, model: Predictor, found
         selection=pictures(workspace.selection),
         training=pictures(workspace.training),
         excluded=left_out(workspace),
+        run=run_record(params, workspace),
     )
     if not isinstance(found, ClassifierEvaluation):
         return context
     raw = open_folder(workspace.raw)
     mistakes, saliency = show_mistakes(model, raw, found.held_out, found.outputs)
-    suspects = find_issues(read_out_of_fold(workspace.selection / "out_of_fold.parquet"))
+    strategy = str(model.artifact.provenance.get("strategy"))
+    suspects = find_issues(read_out_of_fold(workspace.selection / "out_of_fold.parquet", strategy))
     return replace(
         context,
         mistakes=mistakes,
@@ -193,6 +221,27 @@ def report_context(params: Params, workspace: Workspace, model: Predictor, found
         slices=slices_of(params, workspace, found),
         suspects=suspects,
         label_issue_pictures=show_label_issues(raw, suspects.found[:MOST_DOUBTED], find_modality(params.data.modality)),
+    )
+
+
+def run_record(params: Params, workspace: Workspace) -> RunRecord:
+    """The plan, the strategy that is delivered, and what the stages before this one took."""
+    from graft.data.protected_paths import outputs_of
+    from graft.pipeline.execution.timing import read_timings
+    from graft.reporting.context import RunRecord
+
+    plan, chosen = workspace.plan / PLAN_FILE, workspace.training / "strategy.json"
+    planned = json.loads(plan.read_text(encoding="utf-8")) if plan.exists() else {}
+    choice = json.loads(chosen.read_text(encoding="utf-8")) if chosen.exists() else None
+    took = read_timings(workspace)
+    stages = [stage for stage in outputs_of(workspace.root) if stage in took and stage != "evaluate"]
+    return RunRecord(
+        params.preset,
+        params.time_limit,
+        "" if choice is None else f"{choice['strategy']}, by {choice['chosen_by']} ({choice['why']})",
+        tuple(planned.get("left_out", ())),
+        planned.get("expected_s", {}),
+        {stage: (took[stage].seconds, took[stage].peak_memory_mb) for stage in stages},
     )
 
 
@@ -220,10 +269,6 @@ def left_out(workspace: Workspace) -> int | None:
     taken_in = pd.read_parquet(workspace.manifest, columns=["path"])["path"]
     used = pd.read_parquet(workspace.splits, columns=["path"])["path"]
     return int((~taken_in.isin(used)).sum())
-
-
-def _pair(count: int) -> Sequence[str]:
-    return [f"labels-{count}-transfer", f"labels-{count}-scratch"]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage `finetune`: train the winner on all training images, and beside it the controls it is compared with."""
+"""Stage `finetune`: train the winner on all training images; where a label curve is wanted, also on few of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graft.core.files import atomic_file, write_csv, write_json
+from graft.core.files import atomic_file, write_json
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.pipeline.execution.runner import run_stage
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Write the fine-tuned winner, the controls, the learning curves, and how the strategy was chosen.
+    """Write the fine-tuned winner, its learning curve, how the strategy was chosen, and the winner on fewer labels.
 
     Raises:
         ConfigError: there is no such strategy, a network from scratch has no epochs, or there are fewer devices than
@@ -36,36 +36,46 @@ def run(params: Params, workspace: Workspace) -> None:
 
 def train_all(fabric: Fabric, job: Finetuning, workspace: Workspace) -> None:
     """The stage in one process; with several devices each trains along, and the first one writes."""
-    import pandas as pd
-
-    from graft.evaluation.compare.fold_pairs import PAIRS_FILE
-    from graft.pipeline.finetuning.control import train_controls
-    from graft.pipeline.finetuning.fold_pairs import fold_pairs
-    from graft.pipeline.finetuning.inputs import fit, save
+    from graft.core.deadline import OutOfTimeError
+    from graft.pipeline.finetuning.inputs import fit, without_blocks
+    from graft.pipeline.finetuning.label_counts import subsets
     from graft.pipeline.finetuning.live import live
+    from graft.pipeline.finetuning.saving import save_model
+    from graft.selection.out_of_fold import FILE
     from graft.training.compute.distributed import written_once
     from graft.training.curves import curves_table, plot_curves
 
     candidate, choice = job.winner.candidate, job.choice
     rows = np.ones(len(job.trainer.data.labels), dtype=bool)
+    cut_after, provenance = job.winner.cut_after, {"splits_sha256": job.splits_sha256}
     fabric.print(f"fine-tuning {candidate.arch} ({candidate.weights}) on {rows.sum()} images")
     fabric.print(f"strategy: {choice.strategy}, by {choice.chosen_by} ({choice.why})", flush=True)
     with live(workspace, fabric) as curves:
-        trained = fit(job, rows, fabric, curves.of("transfer"))
-        with written_once(workspace.controls, fabric) as folder:
-            runs = {"transfer": trained, **train_controls(job, folder, rows, fabric, curves.of("scratch"))}
-    pairs = fold_pairs(job, fabric)
+        try:
+            trained = fit(job, rows, fabric, curves.of("transfer"))
+        except OutOfTimeError as error:
+            fabric.print(f"warning: {error.what}: the head alone is delivered", flush=True)
+            job = without_blocks(job, workspace.selection / FILE)
+            choice = job.choice
+            trained = fit(job, rows, fabric)
+    with written_once(workspace.label_curve, fabric) as folder:
+        counts = []
+        for count, some in subsets(job.trainer):
+            if some is not None:
+                fabric.print(f"training on {count} labels per class", flush=True)
+                fewer = fit(job, some, fabric)
+                save_model(folder / f"labels-{count}", job.trainer, choice.strategy, fewer, some, cut_after, provenance)
+                counts.append(count)
+        write_json(folder / "label_counts.json", counts)
     calibration = fit_calibration(job, trained)
     with written_once(workspace.training, fabric) as reports:
         with atomic_file(reports / "curves.csv") as beside:
-            curves_table(runs).to_csv(beside, index=False)
-        plot_curves(runs, reports / "curves.svg")
+            curves_table({"transfer": trained}).to_csv(beside, index=False)
+        plot_curves({"transfer": trained}, reports / "curves.svg")
         write_json(reports / "strategy.json", {**asdict(choice), "fold_scores": dict(job.scores)})
-        if pairs:
-            write_csv(reports / PAIRS_FILE, pd.DataFrame([asdict(pair) for pair in pairs]))
     fabric.barrier()
     if fabric.is_global_zero:
-        save(job, workspace.finetuned, choice.strategy, trained, rows, calibration)
+        save_model(workspace.finetuned, job.trainer, choice.strategy, trained, rows, cut_after, provenance, calibration)
         job.checkpoints.clear()
 
 
@@ -82,7 +92,7 @@ def fit_calibration(job: Finetuning, trained: Trained) -> CalibrationFit:
     kept = chosen_rows(data.labels, MOST_IMAGES, trainer.seed)
     features = features_of(trained.network, trainer.start(strategy).preprocessing, trainer.images(strategy)[kept])
     return fit_calibration(
-        OutOfFoldLogits(job.logits, data.labels, data.groups),
+        OutOfFoldLogits(job.logits, data.labels[job.places], data.groups[job.places]),
         SeenFeatures(features, data.groups[kept]),
         job.trust,
     )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from graft.core.determinism import derive_seed, make_deterministic
 from graft.core.errors import GateError
@@ -17,19 +15,20 @@ from graft.core.workspace import Workspace
 from graft.inference.artifact import ARTIFACT_FILE, read_artifact
 from graft.inference.package import PackagedModel, version_of, write_package
 from graft.pipeline.execution.runner import run_stage
-from graft.registry.gate import Taken, check_gate, choose_model, read_metrics, refusal, write_verdict
+from graft.registry.gate import check_gate, read_metrics, refusal, write_verdict
 from graft.registry.provenance import origin_of
 from graft.tasks.registry import find_task
 
 # Images on which ONNX Runtime is compared with torch. What an export gets wrong, it gets wrong for most images: so many
 # say the same as 500 did, in a batch of one and full batches.
 _MOST_COMPARED = 64
+METRICS_FILE = "metrics.json"
 # Set by `dvc exp run` for its stages.
 EXPERIMENT = "DVC_EXP_NAME"
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Package the fine-tuned model, or its control where that is better over the folds.
+    """Package the fine-tuned model.
 
     The gate's verdict is always written. A refusal is an error, and what was packaged before stays. An experiment
     (`dvc exp run`) is packaged whatever the verdict, and marked: it is not served, and promoted only by a person.
@@ -38,9 +37,8 @@ def run(params: Params, workspace: Workspace) -> None:
         GateError: a metric is not good enough or missing; nothing is packaged or registered.
         WeightsError: the model is missing or damaged.
     """
-    path = workspace.metrics
-    taken, metrics = choose_model(read_metrics(path), where=path)
-    model = workspace.scratch_control if taken == "control" else workspace.finetuned
+    path, model = workspace.scores / METRICS_FILE, workspace.finetuned
+    metrics = read_metrics(path)
     checks = check_gate(gate_of(params), metrics, other_production_version(workspace, model))
     experiment, refused = os.environ.get(EXPERIMENT, ""), refusal(checks)
     if (model / ARTIFACT_FILE).exists():
@@ -58,15 +56,13 @@ def run(params: Params, workspace: Workspace) -> None:
 
     make_deterministic(params.compute.threads)
     export = partial(write_onnx, images=training_images(workspace))
-    figures = {**metrics, "taken": taken}
     origin = origin_of(params, workspace, read_artifact(model)).to_json()
     gate = [check.to_json() for check in checks]
-    package = write_package(model, workspace.packaged, params.package.name, figures, gate, export, origin, experiment)
+    package = write_package(model, workspace.packaged, params.package.name, metrics, gate, export, origin, experiment)
     if experiment:
         print(f"packaged {package.tag} of the experiment {experiment}: {refused or 'it passes the gate'}")
         return
     register(workspace)
-    print(describe_choice(taken, metrics))
     print(f"packaged {package.tag}: {len(checks)} of {len(checks)} conditions of the gate passed")
     print(describe_engine(package))
 
@@ -75,21 +71,6 @@ def gate_of(params: Params) -> Gate:
     """The conditions, without those on comparisons that only tasks with classes have."""
     gate = params.package.gate
     return gate if find_task(params.data.task).categorical else replace(gate, beat_majority=False, max_drop=None)
-
-
-def describe_choice(taken: Taken, metrics: Mapping[str, Any]) -> str:
-    """For people: which model is packaged and why, and what the test images say of the other."""
-    if taken == "control":
-        return "the control from scratch is packaged: it is better over the folds of the training images"
-    transfer = metrics.get("transfer") or {}
-    if transfer.get("verdict") != "hurts":
-        return "the transferred model is packaged"
-    if transfer.get("folds"):
-        return "the transferred model is packaged: over the folds of the training images the control is not better"
-    return (
-        "the transferred model is packaged, though the control from scratch is better on the test images: those choose "
-        "no model. train.control_seeds: 1 has both compared over the folds of the training images, which may"
-    )
 
 
 def training_images(workspace: Workspace) -> list[StoredFile]:

@@ -12,6 +12,7 @@ from graft.core.files import atomic_dir, atomic_file, sha256, write_json
 from graft.core.settings import Params
 from graft.core.workspace import Workspace
 from graft.pipeline.execution.runner import run_stage
+from graft.pipeline.inputs.planned import with_plan
 from graft.pipeline.inputs.winner import Winner, read_winner, searched_strategy, winner_trainer
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.parallel.factory import mapper_for
     from graft.tuning.outcome import choose_best
 
-    by = scorer_of(params)
+    params, by = with_plan(params, workspace, "tune"), scorer_of(params)
     if not params.tune.trials:
         write(choose_best([], by), params, workspace)
         return
@@ -57,7 +58,7 @@ def run(params: Params, workspace: Workspace) -> None:
             run_search(make_search(winner, trainer, params, workspace), trials, params.tune.minutes), by
         )
         logits = trials.logits(outcome.values) if outcome.values else None
-    write(outcome, params, workspace, logits, trainer.data)
+    write(outcome, params, workspace, logits, trainer.data, trials.strategy)
 
 
 def scorer_of(params: Params) -> Scorer:
@@ -122,8 +123,10 @@ def write(
     workspace: Workspace,
     logits: NDArray[np.float32] | None = None,
     data: TrainSet | None = None,
+    strategy: str = "finetune",
 ) -> None:
-    """Everything that reports/tuning holds; ``logits`` (n, classes) of ``data`` are the best settings'."""
+    """Everything that reports/tuning holds; ``logits`` (n, classes) of ``data`` by ``strategy`` are the best
+    settings'."""
     from graft.selection.out_of_fold import FILE, out_of_fold_table
     from graft.tuning.outcome import importances, plot_trials, trials_table
 
@@ -133,7 +136,7 @@ def write(
         write_json(folder / BEST, outcome.as_json())
         if logits is not None and data is not None:
             with atomic_file(folder / FILE) as beside:
-                out_of_fold_table(logits, data).to_parquet(beside, index=False)
+                out_of_fold_table({strategy: logits}, data).to_parquet(beside, index=False)
         with atomic_file(folder / "trials.csv") as beside:
             trials_table(outcome, by).to_csv(beside, index=False)
         if outcome.trials:

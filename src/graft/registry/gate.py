@@ -7,13 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from graft.core.errors import GateError
 from graft.core.files import atomic_dir, write_json
 from graft.core.settings import Gate
 
-Taken = Literal["transferred", "control"]
 Metrics = Mapping[str, Any]
 
 # condition -> (key of metrics.json, name for people, unit, decimals). `min_` is a floor, `max_` a ceiling.
@@ -26,7 +25,7 @@ _LIMITS = {
     "max_latency_ms": ("latency_ms", "latency", " ms", 1),
     "max_size_mb": ("size_mb", "size", " MB", 1),
 }
-_AGAIN = "run `.venv/bin/dvc repro --force --single-item evaluate`, then `.venv/bin/dvc repro`"
+_AGAIN = "run `.venv/bin/dvc repro --force --single-item score`, then `.venv/bin/dvc repro`"
 
 
 @dataclass(frozen=True)
@@ -63,36 +62,8 @@ def read_metrics(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise GateError("the model was not evaluated yet", where=path, remedy="run `.venv/bin/dvc repro`") from None
     except (TypeError, ValueError) as error:
-        again = "run `.venv/bin/dvc repro --force evaluate`"
+        again = "run `.venv/bin/dvc repro --force score`"
         raise GateError(f"the evaluation's figures cannot be read: {error}", where=path, remedy=again) from None
-
-
-def choose_model(metrics: dict[str, Any], where: Path) -> tuple[Taken, dict[str, Any]]:
-    """Choose the model to package; returns which, and its metrics, which the gate checks.
-
-    The control is taken where it is better over the folds of the training images
-    (:mod:`graft.evaluation.compare.fold_pairs`). The test images have no say: metrics that chose a model are none of
-    unseen images.
-
-    Args:
-        metrics: the evaluation's metrics.
-        where: their file, for the message.
-
-    Raises:
-        GateError: the control is to be taken, and its metrics are not there.
-    """
-    transfer = metrics.get("transfer")
-    folds = transfer.get("folds") if isinstance(transfer, dict) else None
-    if not isinstance(folds, dict) or folds.get("better") != "control":
-        return "transferred", metrics
-    control = metrics.get("control")
-    if not isinstance(control, dict):
-        raise GateError(
-            "the control is better over the folds, so it is to be packaged, but its figures are not there",
-            where=where,
-            remedy="run `.venv/bin/dvc repro --force evaluate`",
-        )
-    return "control", {**control, "transfer": transfer}
 
 
 def check_gate(gate: Gate, metrics: Metrics, version: str | None = None) -> tuple[GateResult, ...]:
@@ -109,8 +80,6 @@ def check_gate(gate: Gate, metrics: Metrics, version: str | None = None) -> tupl
         results.append(_check_majority(metrics.get("majority")))
     if gate.max_drop is not None and version is not None:
         results.append(_check_drop(gate.max_drop, metrics.get("production"), version))
-    if gate.refuse_if_transfer_hurts:
-        results.append(_check_transfer(metrics.get("transfer")))
     return tuple(results)
 
 
@@ -202,13 +171,3 @@ def _check_drop(limit: float, found: Any, version: str) -> GateResult:
             f"same test images {bounds}, McNemar's p = {found['p_value']:.2g}), {end}"
         )
     return GateResult(condition, limit, value, False, reason)
-
-
-def _check_transfer(transfer: Any) -> GateResult:
-    condition = "refuse_if_transfer_hurts"
-    verdict = transfer.get("verdict") if isinstance(transfer, dict) else None
-    reason = {
-        None: f"transfer has no verdict, and package.gate.{condition} asks for one: set train.control to true",
-        "hurts": f"transfer hurts (the control from scratch is better), and package.gate.{condition} is true",
-    }.get(verdict, "")
-    return GateResult(condition, True, verdict, not reason, reason)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from graft.core.config import load_params
 from graft.core.errors import VersionError
 from graft.core.workspace import Workspace
+from graft.evaluation.compare.transfer import CONTROL_FILE
 from graft.inference.package import PACKAGE_FILE, PackagedModel, read_package
 from graft.registry.history import Promotion, history, rolled_back
 
@@ -39,6 +42,8 @@ def decide(package: PackagedModel, past: Sequence[Promotion], workspace: Workspa
     if package.refused:
         failed = [f"package.gate.{check['condition']} = {check['limit']}" for check in package.refused]
         return Decision(False, f"it does not pass the gate: {', '.join(failed)}; {ANYWAY}")
+    if against := transfer_objection(package.version, workspace):
+        return Decision(False, f"{against}; {ANYWAY}")
     if not past:
         return Decision(True, "no model was promoted before")
     current, refused = past[-1], rolled_back(past).get(package.version)
@@ -55,6 +60,23 @@ def decide(package: PackagedModel, past: Sequence[Promotion], workspace: Workspa
     if found[gain] > 0:
         return Decision(True, f"{told} against the production model")
     return Decision(False, f"it is not better than the production model: {told} on the same test images; {ANYWAY}")
+
+
+def transfer_objection(version: str, workspace: Workspace) -> str:
+    """Why `package.gate.refuse_if_transfer_hurts` keeps a model from being promoted; empty where it does not.
+
+    It is asked here and not of the packaging: the model is packaged before its control is trained.
+    """
+    if not (workspace.params.exists() and load_params(workspace.params).package.gate.refuse_if_transfer_hurts):
+        return ""
+    path = workspace.control / CONTROL_FILE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    if not isinstance(found, Mapping) or found.get("model") != version:
+        return f"it is not known yet whether transfer hurts, as package.gate asks; `.venv/bin/dvc repro` writes {path}"
+    return "transfer hurts: the control from scratch is better" if found.get("verdict") == "hurts" else ""
 
 
 def hold_reason(workspace: Workspace) -> str:
@@ -98,7 +120,7 @@ def difference(package: PackagedModel, version: str, workspace: Workspace) -> Ma
 
 AGAIN = (
     "evaluate again: `.venv/bin/dvc pull models/promoted.dvc` if the production model is not here, then "
-    "`.venv/bin/dvc repro --force --single-item evaluate` and `.venv/bin/dvc repro`"
+    "`.venv/bin/dvc repro --force --single-item score` and `.venv/bin/dvc repro`"
 )
 
 

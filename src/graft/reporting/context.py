@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,27 @@ _CAPTIONS = {
 
 
 @dataclass(frozen=True)
+class RunRecord:
+    """What was planned for the run, and what it took.
+
+    Attributes:
+        preset: its name.
+        time_limit: minutes, or None.
+        strategy: the delivered strategy, by what it was chosen and why, in words.
+        left_out: what the time limit left out.
+        expected: seconds by stage, as planned.
+        took: seconds and peak memory in MB by stage, when it last ran.
+    """
+
+    preset: str
+    time_limit: float | None = None
+    strategy: str = ""
+    left_out: tuple[str, ...] = ()
+    expected: Mapping[str, float] = field(default_factory=dict)
+    took: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ReportContext:
     """Everything that a section of the report may show.
 
@@ -45,6 +66,7 @@ class ReportContext:
         slices: accuracy on parts of the test images, weak ones first.
         suspects: training images whose label is doubted.
         label_issue_pictures: those that are shown.
+        run: the plan, and what the stages took; None where nobody knows.
         excluded: images that were ingested but left out of the splits; None where that is not known.
     """
 
@@ -61,6 +83,7 @@ class ReportContext:
     suspects: LabelIssues = NOT_JUDGED
     label_issue_pictures: Sequence[GalleryItem] = ()
     agreement: Sequence[str] = ()
+    run: RunRecord | None = None
 
     @property
     def classifier(self) -> ClassifierEvaluation:

@@ -33,8 +33,11 @@ def may_be_chance(better: Sequence[float], other: Sequence[float]) -> bool:
 
     It may where the paired, corrected 95% interval of :mod:`graft.stats.corrected_ttest` holds zero. Both are scored on
     every fold, so that an easy fold is easy for both and cancels; and the folds' training parts overlap, so that the
-    error of independent scores would be too small.
+    error of independent scores would be too small. One fold shows nothing, nor do scores
+    that are not of the same folds: of a finalist that was not trained without some, as the time was up.
     """
+    if len(better) < 2 or len(better) != len(other):
+        return True
     differences = np.subtract(better, other).tolist()
     return corrected_interval(differences, 1 / (len(differences) - 1)).sign <= 0
 

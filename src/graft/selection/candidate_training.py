@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from graft.augmentation.policy_config import build_policy, parse_policies
+from graft.core.deadline import Deadline
 from graft.core.determinism import derive_seed
 from graft.core.settings import Augment, Candidate, Train
 from graft.features.cache import ArrayCache
@@ -29,7 +30,7 @@ from graft.selection.inputs import TrainSet
 from graft.training.compute.devices import fabric_for
 from graft.training.compute.precision import Mode
 from graft.training.compute.precision_autotune import usual_mode
-from graft.training.finetune import FineTuningData, Trained, TrainingRun, finetune, mean_of_weights
+from graft.training.finetune import FineTuningData, Trained, TrainingRun, finetune, interpolate_with_start, refit_head
 from graft.training.logits import logits_of
 from graft.training.strategies import STRATEGIES, Plan
 
@@ -81,6 +82,7 @@ class CandidateTrainer:
         device: by its name in params.yaml.
         seed: the project's.
         choose_mode: of precision and memory format.
+        deadline: when the time is up; None: never.
     """
 
     transfer: Start
@@ -93,6 +95,7 @@ class CandidateTrainer:
     device: str
     seed: int
     choose_mode: ChooseMode = usual_mode
+    deadline: Deadline | None = None
 
     def start(self, strategy: str) -> Start:
         """Where a strategy starts."""
@@ -130,8 +133,8 @@ class CandidateTrainer:
             WeightsError: the weights cannot be had.
             TrainingError: the loss is not finite.
         """
-        if members := STRATEGIES[strategy].members:
-            return mean_of_weights([self.fit(own, rows, purpose, fabric, checkpoints, report) for own in members])
+        if (whole := STRATEGIES[strategy].interpolates) is not None:
+            return self.interpolated(self.fit(whole, rows, purpose, fabric, checkpoints, report), strategy, rows)
         fabric = fabric or fabric_for(self.device)
         network = self.start(strategy).network(self.depth, len(self.data.outputs))
         plan = STRATEGIES[strategy].plan(len(network.blocks), self.settings)
@@ -142,7 +145,17 @@ class CandidateTrainer:
         if mode is not None:
             fabric = fabric_for(self.device, mode.precision)
         seed = derive_seed(self.seed, *purpose, strategy)
-        return finetune(network, plan, task, TrainingRun(self.settings, seed, fabric, checkpoints, mode, report))
+        run = TrainingRun(self.settings, seed, fabric, checkpoints, mode, report, self.deadline)
+        return finetune(network, plan, task, run)
+
+    def interpolated(self, trained: Trained, strategy: str, rows: Rows) -> Trained:
+        """The network between the first and the last weights of a training, with a head fitted to its features."""
+        if trained.start is None:
+            return trained
+        found = interpolate_with_start(trained)
+        device = fabric_for(self.device).device
+        refit_head(found.network, self._task(strategy, rows, device), self.settings.imbalance != "none")
+        return found
 
     def _task(self, strategy: str, rows: Rows, device: torch.device) -> FineTuningData:
         """The images as the network is trained on them, larger ones where the policy crops."""
@@ -170,12 +183,12 @@ class CandidateTrainer:
         return np.concatenate(logits).astype(np.float32)
 
     def fit_each(self, strategies: Sequence[str], rows: Rows, purpose: tuple[object, ...]) -> dict[str, Trained]:
-        """What :meth:`fit` gives for each of ``strategies``; members of an average are trained once."""
-        single = [name for name in strategies if not STRATEGIES[name].members]
+        """What :meth:`fit` gives for each of ``strategies``; what is interpolated is trained once."""
+        single = [name for name in strategies if STRATEGIES[name].interpolates is None]
         trained = {name: self.fit(name, rows, purpose) for name in single}
         for name in strategies:
-            if members := STRATEGIES[name].members:
-                trained[name] = mean_of_weights([trained.get(own) or self.fit(own, rows, purpose) for own in members])
+            if (whole := STRATEGIES[name].interpolates) is not None:
+                trained[name] = self.interpolated(trained.get(whole) or self.fit(whole, rows, purpose), name, rows)
         return trained
 
     def fold_logits(self, strategy: str, purpose: tuple[object, ...], fold: int) -> NDArray[np.float32]:

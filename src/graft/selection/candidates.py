@@ -22,10 +22,17 @@ from graft.models.flops import Cost, costs_by_depth
 from graft.models.zoo.registry import published_accuracy
 from graft.selection.cost.measure import Measured
 from graft.selection.inputs import SelectionInputs
+from graft.selection.out_of_fold import rightly_named
 from graft.selection.probes.knn import knn_accuracy
 from graft.selection.probes.logme import logme
 from graft.selection.probes.probe import ProbeResult, best_probe
-from graft.training.auto_strategy import StrategyChoice, choose_strategy
+from graft.training.auto_strategy import (
+    HEAD_ONLY,
+    OUT_OF_TIME,
+    StrategyChoice,
+    choose_strategy,
+    strategies_to_try,
+)
 from graft.training.compute.devices import device_for
 
 if TYPE_CHECKING:
@@ -59,7 +66,8 @@ class CandidateResult:
         blocks: how many blocks the whole network has.
         probe: scores of a linear head on its frozen features.
         cost: of the network as it would be served, cut at the probe's depth.
-        trained: for each strategy that was tried its score per fold, by ``metric``; empty where it was no finalist.
+        trained: for each strategy that was tried its score on each fold that all of them were trained without, by
+            ``metric``; empty where it was no finalist.
         delivers: the strategy that it is trained by if it wins; None where it was no finalist.
         whole: cost of the network if it were not cut.
         knn: leave-one-out accuracy of k nearest neighbours at that depth; None where a target is no class.
@@ -70,7 +78,7 @@ class CandidateResult:
         seconds: spent on it: decoding and features where they were not kept yet, probes, fine-tuning.
         fits: mean score of the probe by each fit that was tried.
         out_of_fold: for each strategy that was tried logits (n, classes) of every image by the network that did not
-            see its fold.
+            see its fold; NaN where none was trained without that fold.
     """
 
     candidate: Candidate
@@ -97,7 +105,7 @@ class CandidateResult:
 
     @property
     def is_finalist(self) -> bool:
-        """Whether it was trained in every fold."""
+        """Whether it was trained without some folds."""
         return self.delivers is not None
 
     @property
@@ -190,30 +198,46 @@ class FoldOutputs:
     """What networks of a finalist say of the folds that they were trained without.
 
     Attributes:
-        folds: their numbers (k).
-        logits: for each strategy and fold, float32 (images of the fold, classes).
+        logits: for each strategy, by the fold's number, float32 (images of the fold, classes).
         seconds: that it took.
+        out_of_time: whether the time was up before blocks were trained as often as was wanted.
     """
 
-    folds: tuple[int, ...]
-    logits: Mapping[str, tuple[NDArray[np.float32], ...]]
+    logits: Mapping[str, Mapping[int, NDArray[np.float32]]]
     seconds: float
+    out_of_time: bool = False
 
 
 def with_scores(result: CandidateResult, parts: Sequence[FoldOutputs], given: SelectionInputs) -> CandidateResult:
-    """The result with what came of training it in all folds, in whatever parts that was done."""
+    """The result with what came of training it without folds, in whatever parts that was done.
+
+    Strategies are compared on the folds that all of them were trained without, and where finalists are fine-tuned, so
+    are all finalists: also one whose head is so good that nothing else is tried.
+    """
     data, by = given.data, given.criterion
     scores: dict[str, dict[int, float]] = {}
     logits: dict[str, NDArray[np.float32]] = {}
     for part in parts:
         for strategy, by_fold in part.logits.items():
-            said = logits.setdefault(strategy, np.zeros((len(data.labels), len(data.outputs)), np.float32))
-            for fold, values in zip(part.folds, by_fold, strict=True):
+            said = logits.setdefault(strategy, np.full((len(data.labels), len(data.outputs)), np.nan, np.float32))
+            for fold, values in by_fold.items():
                 test = data.folds == fold
                 said[test] = values
                 scores.setdefault(strategy, {})[fold] = data.score(values, test, by.scorer)
-    order = [int(fold) for fold in np.unique(data.folds)]
-    ordered = {strategy: tuple(found[fold] for fold in order) for strategy, found in scores.items()}
+    settings, weights = given.settings, result.candidate.weights
+    common = set.intersection(*map(set, scores.values()))
+    # Unless the head alone is all that anybody tries.
+    if set(strategies_to_try(settings.train, weights, None, len(data.outputs))) - set(HEAD_ONLY):
+        common &= set(finetune_folds(data.folds, settings.select.finetune_folds))
+    ordered = {strategy: tuple(found[fold] for fold in sorted(common)) for strategy, found in scores.items()}
     seconds = result.seconds + sum(part.seconds for part in parts)
-    chosen = choose_strategy(given.settings.train, result.candidate.weights, ordered, by.scorer.shown)
+    right = rightly_named(logits, data.labels) if by.scorer.metric.name == "accuracy" else None
+    chosen = choose_strategy(settings.train, weights, ordered, by.scorer.shown, right)
+    if any(part.out_of_time for part in parts):
+        chosen = dataclasses.replace(chosen, why=f"{chosen.why}; {OUT_OF_TIME}")
     return dataclasses.replace(result, trained=ordered, delivers=chosen, out_of_fold=logits, seconds=seconds)
+
+
+def finetune_folds(folds: NDArray[np.int64], count: int | None) -> tuple[int, ...]:
+    """The first ``count`` of the folds' numbers, or all: those that blocks are trained without."""
+    return tuple(np.unique(folds)[:count].tolist())

@@ -34,12 +34,16 @@ class Control:
         scores: score per fold, by `metric`; empty where it could not be computed.
         why: what the score says, or why there is none.
         result: where the control is a network, all that is known of it.
+        is_random: whether that is the winner's with random weights.
+        is_candidate: whether it is one of the candidates.
     """
 
     name: str
     scores: tuple[float, ...]
     why: str
     result: CandidateResult | None = None
+    is_random: bool = False
+    is_candidate: bool = False
 
     @property
     def mean(self) -> float | None:
@@ -100,7 +104,7 @@ def random_weights(given: ControlInputs) -> Control | None:
         f"control: a linear head on the winner's network with random weights, cut after block {depth}; "
         f"on the winner's own features it had {given.scorer.said(given.winner.probe.mean)}"
     )
-    return Control(name, found.probe.fold_scores, why, found)
+    return Control(name, found.probe.fold_scores, why, found, is_random=True)
 
 
 def _is_the_same(result: CandidateResult, blank: Candidate, depth: int) -> bool:
@@ -119,7 +123,7 @@ def static_order(given: ControlInputs) -> Control | None:
     assert first.published is not None
     kind = "over the folds" if first.is_finalist else "of a linear probe, as it was no finalist"
     why = f"control: ImageNet accuracy alone ({first.published:.1%}) would have chosen {name_of(first)}; score {kind}"
-    return Control("first by ImageNet accuracy", first.scores, why)
+    return Control("first by ImageNet accuracy", first.scores, why, is_candidate=True)
 
 
 def first_by_imagenet(results: Sequence[CandidateResult]) -> CandidateResult | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from graft.core.deadline import Deadline
 from graft.core.errors import ConfigError, did_you_mean
 from graft.core.settings import Augment, Candidate, DepthScaling, FitChoice, Select, Train
 from graft.features.cache import ArrayCache
@@ -78,6 +79,7 @@ class SelectionSettings:
         augment: augmentation of the finalists.
         device: name of the device.
         seed: the project's.
+        deadline: when no more blocks are trained; None: never.
     """
 
     candidates: tuple[Candidate, ...]
@@ -90,6 +92,7 @@ class SelectionSettings:
     augment: Augment
     device: str
     seed: int
+    deadline: Deadline | None = None
 
 
 @dataclass(frozen=True)

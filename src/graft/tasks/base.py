@@ -124,6 +124,18 @@ class Task(Protocol):
             Weights (k, d) and biases (k).
         """
 
+    def refit_head(self, features: Floats, targets: NDArray[Any], balanced: bool) -> tuple[Floats, Floats]:
+        """Fit the linear head of a network whose blocks were trained on these very samples, in closed form.
+
+        Args:
+            features: as they are, (n, d).
+            targets: (n).
+            balanced: whether every class weighs as much as any other.
+
+        Returns:
+            Weights (k, d) and biases (k).
+        """
+
     def loss(
         self, outputs: Tensor, targets: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
     ) -> Tensor:

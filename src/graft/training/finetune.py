@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
+from graft.core.deadline import Deadline
 from graft.core.determinism import derive_seed
 from graft.core.settings import Train
 from graft.features.extraction import Extractor, frozen_part
@@ -36,7 +38,7 @@ from graft.training.strategies import Plan, Stage
 from graft.training.trainer import EpochLoss, StageData, Trainer, epoch_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
@@ -80,29 +82,54 @@ class FineTuningData:
 class Trained:
     """A fine-tuned network on the CPU, its learning curve, and the epochs in which blocks were trained.
 
-    ``precision`` is what was calculated in, by Fabric's names.
+    ``precision`` is what was calculated in, by Fabric's names; ``start`` the network with which the training of blocks
+    began, with a fitted head where the plan has one; None: none were trained.
     """
 
     network: Network
     curve: tuple[EpochLoss, ...]
     epochs: int
     precision: str = FULL_PRECISION
+    start: Network | None = None
 
 
-def mean_of_weights(members: Sequence[Trained]) -> Trained:
-    """The network whose parameters and buffers are the means of the members', with the last member's learning curve.
+# The share of the last weights in the mean with the first: 0.5 gains 0.4 points less on five data sets, and so does 1.
+LAST_SHARE = 0.7
 
-    M. Wortsman et al., Robust fine-tuning of zero-shot models, 2022, arXiv:2109.01903 (WiSE-FT, with a share of one
-    half). The members started from the same weights, so that the way between them has a low loss.
+
+def interpolate_with_start(trained: Trained) -> Trained:
+    """The network whose parameters and buffers lie between those that the training of blocks began and ended with.
+
+    M. Wortsman et al., Robust fine-tuning of zero-shot models, 2022, arXiv:2109.01903 (WiSE-FT). Both lie on one way of
+    the training, so that the way between them has a low loss. Without trained blocks there is nothing between.
     """
-    network = copy.deepcopy(members[-1].network)
-    states = [member.network.state_dict() for member in members]
+    if trained.start is None:
+        return trained
+    network, start = copy.deepcopy(trained.network), trained.start.state_dict()
     mean = {
-        name: torch.stack([state[name] for state in states]).mean(dim=0) if value.is_floating_point() else value
-        for name, value in states[-1].items()
+        name: torch.lerp(start[name], value, LAST_SHARE) if value.is_floating_point() else value
+        for name, value in trained.network.state_dict().items()
     }
     network.load_state_dict(mean)
-    return dataclasses.replace(members[-1], network=network)
+    return dataclasses.replace(trained, network=network)
+
+
+def refit_head(network: Network, data: FineTuningData, balanced: bool) -> None:
+    """Fit the head anew to the features that the network gives of its training images, as they are.
+
+    Args:
+        network: whose head is set.
+        data: images and labels.
+        balanced: whether every class weighs as much as any other.
+    """
+    features = data.extractor.activations(network, len(network.blocks), data.rows)
+    assert isinstance(features, torch.Tensor), "the neck gives a vector"
+    with threadpool_limits(1):
+        weights, biases = data.task.refit_head(features.double().numpy(), data.labels[data.rows], balanced)
+    network.cpu()
+    with torch.no_grad():
+        network.head.weight.copy_(torch.from_numpy(weights))
+        network.head.bias.copy_(torch.from_numpy(biases))
 
 
 @dataclass(frozen=True)
@@ -116,6 +143,7 @@ class TrainingRun:
         checkpoints: where a training goes on from if it was killed; None: from its beginning.
         mode: memory format and threads; its precision is ``fabric``'s. None: as torch is set.
         report: told of every epoch.
+        deadline: when the time is up; None: never.
     """
 
     settings: Train
@@ -124,6 +152,7 @@ class TrainingRun:
     checkpoints: CheckpointStore | None = None
     mode: Mode | None = None
     report: Report | None = None
+    deadline: Deadline | None = None
 
     def in_full_precision(self) -> TrainingRun:
         """The same in float32, on one device."""
@@ -155,7 +184,9 @@ def _finetune(network: Network, plan: Plan, data: FineTuningData, run: TrainingR
     own = copy.deepcopy(network).to(run.fabric.device)
     reset_head(own, derive_seed(run.seed, "head"))
     curve = [_fit_head(own, plan, data, run.settings)] if plan.head_first else []
+    start: Network | None = None
     if plan.stage is not None:
+        start = copy.deepcopy(own).cpu().eval()
         inputs = _inputs(own, plan.stage, data, derive_seed(run.seed, plan.stage.name))
         names = [data.names[i] for i in np.flatnonzero(data.rows)] if data.names else []
         shown = StageData(inputs, torch.from_numpy(data.labels[data.rows]), names)
@@ -163,7 +194,7 @@ def _finetune(network: Network, plan: Plan, data: FineTuningData, run: TrainingR
             None if run.checkpoints is None else run.checkpoints.open(_result_identity(network, plan, data, run))
         )
         curve += train_stage(own, plan.stage, shown, run, data.task, data.objective, checkpoint)
-    return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(run.fabric))
+    return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(run.fabric), start)
 
 
 def train_stage(
@@ -207,7 +238,14 @@ def train_stage(
     order = epoch_order(count, size, stage.epochs, run.seed, stage.name, chances=chances)
     scheduler = warmup_cosine(optimizer, len(order[0]), stage.epochs)
     trainer = Trainer(
-        run.fabric, objective, run.mode, settings.grad_clip_norm, settings.ema_decay, checkpoint, run.report
+        run.fabric,
+        objective,
+        run.mode,
+        settings.grad_clip_norm,
+        settings.ema_decay,
+        checkpoint,
+        run.report,
+        run.deadline,
     )
     tail = with_dropout(network.classifier_from(stage.start), settings.dropout)
     curve = trainer.fit(tail, optimizer, scheduler, data, order, run.seed, stage.name)

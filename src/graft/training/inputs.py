@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from graft.core.determinism import derive_seed, torch_generator
 from graft.modalities.image.preprocessing import ImagePreprocessor
 from graft.models.batch import map_tensors
+from graft.training.strategies import VIEWS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from graft.augmentation.policies import Policy
     from graft.modalities.preprocessor import Inputs
 
-# Augmented views of an image that are run through the frozen blocks once and then shown in turn. Six train as well as
-# fresh ones in every epoch (benchmarks/RESULTS.md), for half of the time where half of the blocks is frozen.
-VIEWS = 6
 # Most bytes that their activations may take; beyond that every epoch has views of its own, computed as they are shown.
 MOST_VIEW_BYTES = 1 << 30
 # Images that are run through the frozen blocks together: more do not fit into a processor's cache.

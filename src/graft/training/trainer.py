@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from graft.core.deadline import Deadline, require_time
 from graft.core.determinism import torch_generator
 from graft.core.progress import track
 from graft.models.batch import map_tensors
@@ -69,6 +70,7 @@ class Trainer:
         ema_decay: of the average of the weights that the module ends with; 0: the last weights.
         checkpoint: kept at the ends of epochs, and gone on from.
         on_epoch: told of every epoch that is trained here.
+        deadline: when the time is up; None: never.
     """
 
     fabric: Fabric
@@ -78,6 +80,7 @@ class Trainer:
     ema_decay: float = 0.0
     checkpoint: Checkpoint | None = None
     on_epoch: Callable[[EpochLoss], None] | None = None
+    deadline: Deadline | None = None
 
     def fit(
         self,
@@ -105,6 +108,7 @@ class Trainer:
 
         Raises:
             DivergedError: the loss or the weights are not finite; the message names stage, epoch, step, rate and batch.
+            OutOfTimeError: the deadline passed.
         """
         average = ema_model(module, self.ema_decay) if self.ema_decay else None
         extra = nn.ModuleDict(dict(self.objective.modules)).to(self.fabric.device)
@@ -115,6 +119,7 @@ class Trainer:
             curve = self._resume(run)
             done, losses = len(curve), list[float]()
             for batch in self._batches(data, order[done:], done, stage):
+                require_time(self.deadline, f"training: {stage}")
                 losses.append(self._step(run, batch, len(curve) * len(order[0]) + batch.step, data.names))
                 if batch.is_last:
                     curve.append(EpochLoss(stage, batch.epoch, sum(losses) / len(losses)))

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from graft.evaluation.compare.majority import Majority, against_majority
-from graft.evaluation.evaluation import Evaluation, Probabilities, evaluate, metrics
+from graft.evaluation.evaluation import Evaluation, metrics
 from graft.evaluation.held_out import HeldOutSet
 from graft.reporting.html import render_html
 from graft.reporting.model_card import render_model_card
-from graft.stats.bootstrap import Resampling
-from tests.planted_evaluation import COST, context_of, sure_of
+from tests.planted_evaluation import context_of, judged, sure_of
 
 
 def held_out(labels: np.ndarray, n_train: tuple[int, ...] = (280, 12)) -> HeldOutSet:
@@ -84,8 +83,7 @@ def test_the_class_is_that_of_the_training_images_and_else_of_these() -> None:
 
 def test_it_is_said_in_figures_report_and_card(planted: Callable[..., Evaluation]) -> None:
     labels = np.repeat([0, 1], [56, 6])
-    said = Probabilities(sure_of(np.zeros(62, dtype=np.intp), 2), None, {})
-    found = evaluate(held_out(labels), said, COST, Resampling(np.arange(62), 100, 0))
+    found = judged(held_out(labels), sure_of(np.zeros(62, dtype=np.intp), 2), 100)
     assert found.majority is not None
     sentence = found.majority.in_words()
     assert sentence is not None and sentence.startswith("No better than always answering 'ok'")

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graft.evaluation.compare.transfer import compare_with_control, label_curve, verdict_of
+from graft.evaluation.compare.transfer import (
+    BY_CONTROL,
+    BY_PROBE,
+    TransferComparison,
+    by_evidence,
+    compare_with_control,
+    label_curve,
+    verdict_of,
+)
+from graft.reporting.sections.summary import transfer_sentence
+from graft.selection.evidence import RANDOM_WEIGHTS, EvidenceRow
 from graft.stats.bootstrap import Interval, Resampling
 from graft.stats.paired import compare_pair
 from tests.planted_evaluation import named_rightly, sure_of
@@ -81,8 +91,53 @@ def test_bounds_decide() -> None:
     assert verdict_of(Interval(0.0, 0.2)) == verdict_of(Interval(-0.2, 0.0)) == "undecided"
 
 
+def compared(ours: float, control: float | None, count: int | None = None) -> TransferComparison:
+    scratch = None if control is None else _model(control, 1)
+    return compare_with_control(LABELS, _model(ours, 0), scratch, Resampling(np.arange(N), 200, 0), count)
+
+
 def test_curve_goes_from_few_labels_to_many() -> None:
-    pairs = {5: (_model(0.9, 0), _model(0.7, 1)), 2: (_model(0.8, 2), _model(0.5, 3))}
-    found = label_curve(LABELS, pairs, Resampling(np.arange(N), 200, 0))
-    assert [point.labels_per_class for point in found] == [2, 5]
-    assert [point.verdict for point in found] == ["helps", "helps"]
+    few, whole = compared(0.8, 0.5, 2), compared(0.9, 0.7, 5)
+    for given in ([few, whole], [whole, few]):
+        assert label_curve(given) == (few, whole)
+
+
+def test_the_curve_has_no_point_without_a_control_or_without_a_count_and_is_none_of_one_comparison() -> None:
+    few = compared(0.8, 0.5, 2)
+    assert label_curve([few, compared(0.9, None, 5)]) == (few,)
+    assert label_curve([few, compared(0.9, 0.7, None)]) == (few,)
+    assert label_curve([compared(0.9, 0.7, 5)]) == label_curve([]) == ()
+
+
+def test_the_whole_training_set_is_the_point_of_its_count() -> None:
+    """Asked for also by ``label_counts``, it is one point and not two."""
+    whole = compared(0.9, 0.7, 5)
+    assert label_curve([compared(0.8, 0.5, 2), compared(0.6, 0.5, 5), whole])[1:] == (whole,)
+
+
+def evidence(low: float, high: float, rival: str = RANDOM_WEIGHTS) -> tuple[EvidenceRow, ...]:
+    return (EvidenceRow(rival, 0.9, 0.9 - (low + high) / 2, (low + high) / 2, (low, high), "accuracy"),)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"), [(0.1, 0.3, "helps"), (-0.1, 0.3, "undecided"), (-0.3, -0.1, "hurts")]
+)
+def test_without_a_control_the_cheap_evidence_decides_and_says_so(low: float, high: float, verdict: str) -> None:
+    found = by_evidence(compared(0.8, None), evidence(low, high))
+    assert (found.verdict, found.rule, found.difference) == (verdict, BY_PROBE, None)
+    assert found.reason == "no control was trained", "why there is nothing better to go by"
+    assert transfer_sentence(found) == f"The verdict goes by {BY_PROBE}: no control was trained."
+
+
+def test_with_a_control_the_cheap_evidence_is_told_and_decides_nothing() -> None:
+    alone, against = compared(0.9, 0.6), evidence(-0.3, -0.1)
+    found = by_evidence(alone, against)
+    assert (found.verdict, found.rule, found.evidence) == ("helps", BY_CONTROL, against)
+    assert (found.difference, found.interval) == (alone.difference, alone.interval)
+
+
+def test_what_beats_raw_pixels_alone_decides_nothing() -> None:
+    """Random weights are the rival that transfer is about."""
+    found = by_evidence(compared(0.8, None), evidence(0.1, 0.3, "raw pixels"))
+    assert (found.verdict, found.rule) == ("undecided", BY_CONTROL) and len(found.evidence) == 1
+    assert by_evidence(compared(0.8, None), ()).verdict == "undecided"

@@ -29,13 +29,13 @@ def _planted(n: int = 300, flipped: int = 12, seed: int = 0) -> tuple[OutOfFoldP
     wrong = rng.choice(n, flipped, replace=False)
     labels = truth.copy()
     labels[wrong] = (truth[wrong] + 1) % 3
-    paths = tuple(f"{i}.png" for i in range(n))
+    paths = tuple(f"{i:03d}.png" for i in range(n))
     return OutOfFoldProbabilities(paths, CLASSES, labels, probabilities), {paths[i] for i in wrong}
 
 
 def _write(known: OutOfFoldProbabilities, path: Path) -> pd.DataFrame:
     names = np.array(known.classes, dtype=object)
-    head = pd.DataFrame({"path": known.paths, "label": names[known.labels], "fold": 0})
+    head = pd.DataFrame({"path": known.paths, "label": names[known.labels], "fold": 0, "strategy": "extract"})
     # Logits are probabilities' logarithms but for a number that is the same for a row: here 3.
     logits = pd.DataFrame(np.log(known.probabilities) + 3, columns=[f"logit:{c}" for c in known.classes])
     table = pd.concat([head, logits], axis=1)
@@ -47,7 +47,7 @@ def _write(known: OutOfFoldProbabilities, path: Path) -> pd.DataFrame:
 def test_flipped_labels_are_found(tmp_path: Path, seed: int) -> None:
     known, flipped = _planted(seed=seed)
     _write(known, tmp_path / "out_of_fold.parquet")
-    read = read_out_of_fold(tmp_path / "out_of_fold.parquet")
+    read = read_out_of_fold(tmp_path / "out_of_fold.parquet", "finetune")
     assert read is not None and read.classes == CLASSES
     np.testing.assert_allclose(read.probabilities, known.probabilities, rtol=1e-9)
     suspects = find_issues(read)
@@ -66,7 +66,7 @@ def test_true_labels_are_left_alone() -> None:
 
 
 def test_where_nothing_can_be_judged_it_says_why(tmp_path: Path) -> None:
-    assert read_out_of_fold(tmp_path / "none.parquet") is None
+    assert read_out_of_fold(tmp_path / "none.parquet", "finetune") is None
     assert "no out-of-fold probabilities" in find_issues(None).reason
     one = OutOfFoldProbabilities(("a.png",), CLASSES, np.zeros(1, dtype=np.intp), np.array([[0.2, 0.5, 0.3]]))
     assert find_issues(one).reason == "there are training images of one class only"
@@ -87,17 +87,21 @@ def test_a_class_without_training_images_does_no_harm() -> None:
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (lambda table: table.drop(columns="label"), "it has no column path or label, or no logit for one"),
-        (lambda table: table.drop(columns="logit:bee"), "it has no column path or label, or no logit for one"),
+        (lambda table: table.drop(columns="label"), "it has no column path, label or strategy, or no logit"),
+        (lambda table: table.drop(columns="strategy"), "it has no column path, label or strategy, or no logit"),
+        (
+            lambda table: table.drop(columns="logit:bee"),
+            "it has no column path, label or strategy, or no logit",
+        ),
         (lambda table: table.assign(**{"logit:bee": np.inf}), "a logit is not finite"),
         (lambda table: table.assign(**{"logit:bee": np.nan}), "a logit is not finite"),
     ],
-    ids=["no label", "no column of a class", "infinite", "nothing"],
+    ids=["no label", "no strategy", "no column of a class", "infinite", "nothing"],
 )
 def test_a_damaged_table_is_refused(tmp_path: Path, change: object, what: str) -> None:
     path = tmp_path / "out_of_fold.parquet"
     table = _write(_planted()[0], path)
     change(table).to_parquet(path)  # type: ignore[operator]
     with pytest.raises(DataError, match=what) as caught:
-        read_out_of_fold(path)
+        read_out_of_fold(path, "extract")
     assert str(path) in str(caught.value) and "run the select stage again" in str(caught.value)

@@ -9,7 +9,13 @@ from graft.core.compat.torchvision import models
 from graft.core.errors import ConfigError
 from graft.core.settings import Candidate
 from graft.models.weights.bundled import BUNDLED
-from graft.models.zoo.registry import TORCHVISION_BUILDER, builder_for, check_input_size, published_accuracy
+from graft.models.zoo.registry import (
+    TORCHVISION_BUILDER,
+    builder_for,
+    check_input_size,
+    published_accuracy,
+    size_at_least,
+)
 
 
 @pytest.mark.parametrize(
@@ -54,3 +60,13 @@ def test_bundled_architectures_are_there_and_take_any_size(arch: str) -> None:
         check_input_size(arch, size)
         with torch.no_grad():
             assert model(torch.zeros(1, 3, size, size)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize(
+    "arch", ["shufflenet_v2_x0_5", "vit_b_16", "inception_v3", "timm:resnet18", "timm:vit_tiny_patch16_224"]
+)
+@pytest.mark.parametrize("size", [20, 64, 75, 100])
+def test_the_least_size_from_one_on_is_taken_and_none_between_is(arch: str, size: int) -> None:
+    """Tried one by one."""
+    found = size_at_least(arch, size)
+    assert [one for one in range(size, found + 1) if builder_for(arch).takes(arch, one)] == [found]

@@ -71,6 +71,12 @@ def test_what_may_be_chance_is_the_paired_corrected_interval() -> None:
     assert ttest_1samp(ten, 0).pvalue < 0.05 and may_be_chance(ten, [0.0] * 10)
 
 
+def test_one_fold_shows_nothing_and_scores_of_other_folds_are_no_pairs() -> None:
+    """`select.finetune_folds: 1`, and a finalist for which the time was up."""
+    assert may_be_chance([0.9], [0.1]) and may_be_chance([0.9, 0.91, 0.92], [0.1, 0.11])
+    assert best_by("cheap", [[0.1], [0.9]]) == 0 and best_by("accurate", [[0.1], [0.9]]) == 1
+
+
 def test_accurate_takes_the_best_mean_and_cheap_the_first_that_may_be_as_good() -> None:
     best = [0.88, 0.90, 0.92]
     scores = [[0.5, 0.52, 0.5], [0.87, 0.91, 0.89], best, [0.90, 0.90, 0.90]]

@@ -32,7 +32,6 @@ def test_registered_model_is_found_by_bentoml_with_its_proof(project: Workspace,
         "accuracy": 0.93,
         "accuracy_ci95": [0.91, 0.95],
         "n_test": 153,
-        "transfer": {"verdict": "helps"},
     }
     assert model.info.metadata["classes"] == ["ant", "bee", "wasp"]
     assert model.info.labels["arch"] == "shufflenet_v2_x0_5"

@@ -13,10 +13,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from graft.core.settings.compute import Compute
-from graft.core.settings.constraints import SECTION
+from graft.core.settings.constraints import SECTION, Rate
 from graft.core.settings.data import Data, Severity, SeverityChoice, Validation
 from graft.core.settings.package import Gate, Package
 from graft.core.settings.preprocess import Augment, DepthScaling, FitChoice, Image, NamedPolicy, Preprocess
+from graft.core.settings.presets import DEFAULT, PresetName
 from graft.core.settings.select import Rule, Select, Tune
 from graft.core.settings.train import Train, Trust
 from graft.core.settings.zoo import Candidate, Pretrain, Zoo
@@ -62,6 +63,10 @@ class Params:
     """The whole of params.yaml."""
 
     zoo: Zoo = dataclasses.field(default_factory=Zoo)
+    preset: PresetName = DEFAULT
+    """how much is done: quick, balanced or best; it stands for the settings that `graft presets` prints"""
+    time_limit: Rate | None = None
+    """minutes from the settings to the packaged model; null: as long as it takes"""
     metric: Annotated[str, Field(min_length=1)] = "accuracy"
     """what candidates and settings are chosen by, cross-validated, and a new model is compared with the production
     model by"""

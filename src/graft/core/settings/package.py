@@ -36,7 +36,8 @@ class Gate:
     """how much of `metric` may be lost against the production model; it refuses a model that the paired test on the
     same test images shows to lose more; 0: one that is significantly worse"""
     refuse_if_transfer_hurts: bool = False
-    """refuse when the verdict on transfer is `hurts`"""
+    """do not promote a model whose verdict on transfer is `hurts`, or not known yet; it is packaged all the same, for
+    its control is trained later"""
 
 
 @dataclass(frozen=True, config=SECTION)

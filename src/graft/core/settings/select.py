@@ -24,7 +24,10 @@ class Select:
     probe: Literal["ridge", "logistic"] = "ridge"
     """linear head that scores frozen features; ridge is the quicker"""
     finalists: Positive = 2
-    """best candidates by probe that are fine-tuned in every fold"""
+    """best candidates by probe that are fine-tuned without some folds, and scored on those"""
+    finetune_folds: Positive | None = None
+    """how many of the folds finalists are fine-tuned without, one after the other; null: all. The head alone is always
+    scored on all of them, which costs next to nothing"""
     max_latency_ms: Rate | None = None
     """most milliseconds for one image; null: no limit"""
     max_params_m: Rate | None = None

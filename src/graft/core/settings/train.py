@@ -15,11 +15,12 @@ _Part = Annotated[float, Field(gt=0, le=1)]
 
 @dataclass(frozen=True, config=SECTION)
 class Train:
-    """How networks are fine-tuned: finalists in every fold, the winner at last."""
+    """How networks are fine-tuned: finalists without some folds, the winner at last."""
 
     strategy: Text = "auto"
-    """extract (the head alone), finetune, wise_ft (the mean of both networks' weights) or scratch; auto: which of the
-    first three was best in the folds, see reports/training/strategy.json"""
+    """extract (the head alone), finetune, wise_ft (between the weights that finetune begins and ends with) or
+    scratch; auto: the better of finetune and wise_ft in the folds, or the head alone where it is shown to be better,
+    see reports/training/strategy.json"""
     epochs: Count = 10
     """epochs in which blocks are trained; the schedule ends with the last; 0: head only"""
     unfreeze: _Part = 0.6
@@ -46,12 +47,13 @@ class Train:
     """what evens out classes of unlike size: their weight in the loss, or how often they come"""
     control: bool = True
     """train the same network from scratch, to test that transfer helps"""
+    control_size: Annotated[int, Field(ge=8, le=2048)] | None = None
+    """side of the control's input in pixels, at most that of the model; null: the model's. A smaller one is quicker"""
     control_steps: Positive = 300
-    """least steps of the control, also on few labels; never fewer epochs than the fine-tuning has. Short tries of its
-    rate cost half as much again"""
+    """steps of the control, also on few labels. Short tries of its rate cost half as much again"""
     control_seeds: Count = 0
-    """seeds for which winner and control are also trained in every fold, so that the verdict covers the choice of
-    training images and of the seed; 0: they are compared on the test images only"""
+    """seeds with which the control is also trained without each fold that finalists were fine-tuned without, so that
+    the verdict covers the choice of training images; 0: it is compared on the test images only"""
     label_counts: tuple[Positive, ...] = ()
     """labels per class at which transfer and scratch are also compared"""
 

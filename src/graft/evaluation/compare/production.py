@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,10 +93,32 @@ class ProductionComparison:
             "difference_ci95": None if pair is None else pair.interval.pair(),
             "p_value": None if pair is None else pair.p_value,
             "better": None if pair is None else _BETTER[pair.better],
+            "new_only": None if pair is None else pair.first_only,
+            "production_only": None if pair is None else pair.second_only,
             "reason": self.production.reason,
             "note": self.production.note,
             **({} if self.gain is None else self.gain.to_json()),
         }
+
+
+def read_comparison(values: Mapping[str, Any] | None) -> ProductionComparison | None:
+    """The comparison that :meth:`ProductionComparison.to_json` wrote, without the model; None for none."""
+    if values is None:
+        return None
+    model = ProductionModel(values["version"], values["name"], None, values["reason"], values["note"])
+    pair = None
+    if values["difference"] is not None:
+        between = Interval(*values["difference_ci95"])
+        counts = values["new_only"], values["production_only"]
+        pair = PairedTest(values["difference"], between, *counts, values["p_value"])
+    gain = None
+    if "gain" in values:
+        gain = MetricGain(scorer(values["metric"]), values["gain"], _interval(values["gain_ci95"]))
+    return ProductionComparison(model, values["accuracy"], _interval(values["accuracy_ci95"]), pair, gain)
+
+
+def _interval(bounds: Sequence[float] | None) -> Interval | None:
+    return None if bounds is None else Interval(bounds[0], bounds[1])
 
 
 def find_production_model(

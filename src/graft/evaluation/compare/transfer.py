@@ -1,15 +1,15 @@
-"""The verdict on transfer: the fine-tuned model against the same network trained from scratch.
+"""The verdict on transfer: the delivered model against the same network trained from scratch.
 
 Two comparisons can speak. On the test images (:mod:`graft.stats.paired`) the interval covers the choice of test
 images; over folds and seeds (``train.control_seeds``) it covers the choice of training images and the training's
-chance. Where both are there, the verdict is theirs only if they agree. The verdict chooses no model: of the two, that
-of the folds alone may, because it rests on training images.
+chance. Where both are there, the verdict is theirs only if they agree. Where no control was trained, the verdict goes
+by the cheap evidence of :mod:`graft.selection.evidence`, and says so. It chooses no model.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,15 +17,22 @@ import numpy as np
 
 from graft.metrics.classification import METRICS
 from graft.metrics.formatting import counted
+from graft.selection.evidence import RANDOM_WEIGHTS, EvidenceRow
 from graft.stats.bootstrap import Interval, Resampling, pair_of
 from graft.stats.paired import compare_pair
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from graft.evaluation.compare.fold_pairs import FoldComparison
+    from graft.evaluation.compare.control_folds import FoldComparison
 
 Verdict = Literal["helps", "hurts", "undecided"]
+
+# The verdict in reports/control.
+CONTROL_FILE = "control.json"
+# What a verdict goes by.
+BY_CONTROL = "the delivered model against the same network trained from scratch, on the same test images"
+BY_PROBE = "a linear head on pretrained features against one on the same network's with random weights, over the folds"
 
 _VERDICTS: dict[int, Verdict] = {1: "helps", -1: "hurts", 0: "undecided"}
 
@@ -53,7 +60,9 @@ class TransferComparison:
         reason: why it is undecided, where there is more to say than that the interval holds zero.
         folds: the difference over folds and seeds; None where it was not asked for.
         similarity: how like the target the source is, as selection wrote it; None where nobody knows.
-        budget: what the control had (steps, rate), as model.json says.
+        budget: what the control had (steps, rate, size), as model.json says.
+        evidence: a linear head on the pretrained features against its rivals, as selection wrote it.
+        rule: what the verdict goes by.
     """
 
     labels_per_class: int | None
@@ -67,11 +76,8 @@ class TransferComparison:
     folds: FoldComparison | None = None
     similarity: Mapping[str, Any] | None = None
     budget: Mapping[str, Any] | None = None
-
-    @property
-    def control_is_better(self) -> bool:
-        """Whether the control is shown to be better on training images, by which alone a model may be chosen."""
-        return self.control is not None and self.folds is not None and self.folds.interval.sign < 0
+    evidence: tuple[EvidenceRow, ...] = ()
+    rule: str = BY_CONTROL
 
     def to_json(self) -> dict[str, Any]:
         """As metrics.json has it."""
@@ -82,6 +88,7 @@ class TransferComparison:
             accuracies[f"{name}_accuracy_ci95"] = None if side is None else side.interval.pair()
         return {
             "verdict": self.verdict,
+            "rule": self.rule,
             "labels_per_class": self.labels_per_class,
             "difference": self.difference,
             "difference_ci95": pair_of(self.interval),
@@ -91,7 +98,11 @@ class TransferComparison:
             "folds": None if self.folds is None else self.folds.to_json(),
             "similarity": None if self.similarity is None else dict(self.similarity),
             "control_budget": None if self.budget is None else dict(self.budget),
+            "evidence": [dataclasses.asdict(row) for row in self.evidence],
         }
+
+
+NOT_COMPARED = TransferComparison(None, "undecided", None, reason="it was not compared with a control yet")
 
 
 def verdict_of(interval: Interval) -> Verdict:
@@ -152,10 +163,17 @@ def agreed(found: TransferComparison, folds: FoldComparison | None) -> TransferC
     return dataclasses.replace(found, folds=folds, verdict="undecided", reason=reason)
 
 
-def label_curve(
-    labels: NDArray[np.intp],
-    pairs: Mapping[int, tuple[NDArray[np.float64], NDArray[np.float64]]],
-    resampling: Resampling,
-) -> tuple[TransferComparison, ...]:
-    """A comparison for each count of labels per class, fewest first; ``pairs`` holds (transferred, control)."""
-    return tuple(compare_with_control(labels, *pairs[count], resampling, count) for count in sorted(pairs))
+def by_evidence(found: TransferComparison, evidence: tuple[EvidenceRow, ...]) -> TransferComparison:
+    """The comparison with the cheap evidence beside it, by which the verdict goes where there was no control."""
+    found = dataclasses.replace(found, evidence=evidence)
+    random = next((row for row in evidence if row.rival == RANDOM_WEIGHTS), None)
+    if found.control is not None or random is None:
+        return found
+    return dataclasses.replace(found, verdict=verdict_of(Interval(*random.gain_ci95)), rule=BY_PROBE)
+
+
+def label_curve(found: Sequence[TransferComparison]) -> tuple[TransferComparison, ...]:
+    """The comparisons by labels per class, fewest first; empty where there is one alone."""
+    able = {point.labels_per_class: point for point in found if point.control is not None}
+    known = sorted((count, point) for count, point in able.items() if count is not None)
+    return tuple(point for _, point in known) if len(found) > 1 else ()

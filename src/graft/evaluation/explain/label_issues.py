@@ -63,8 +63,10 @@ class OutOfFoldProbabilities:
     probabilities: NDArray[np.float64]
 
 
-def read_out_of_fold(path: Path) -> OutOfFoldProbabilities | None:
-    """Read what selection wrote: columns ``path``, ``label`` and ``logit:<class>``; None where it is absent.
+def read_out_of_fold(path: Path, strategy: str) -> OutOfFoldProbabilities | None:
+    """Read what selection wrote: columns ``path``, ``label``, ``strategy``, ``logit:<class>``; None where it is absent.
+
+    Of each image the row by ``strategy`` counts, or where there is none that of the head alone.
 
     Raises:
         DataError: a column is missing, a label has no column, or a logit is not finite.
@@ -78,8 +80,8 @@ def read_out_of_fold(path: Path) -> OutOfFoldProbabilities | None:
     columns = [str(name) for name in table.columns if str(name).startswith(PREFIX)]
     classes = tuple(name.removeprefix(PREFIX) for name in columns)
     wrong = None
-    if not {"path", "label"} <= set(table.columns) or not set(table["label"].astype(str)) <= set(classes):
-        wrong = "it has no column path or label, or no logit for one of the labels"
+    if not {"path", "label", "strategy"} <= set(table.columns) or not set(table["label"].astype(str)) <= set(classes):
+        wrong = "it has no column path, label or strategy, or no logit for one of the labels"
     elif not np.isfinite(logits := table[columns].to_numpy(dtype=np.float64)).all():
         wrong = "a logit is not finite"
     if wrong is not None:
@@ -88,8 +90,16 @@ def read_out_of_fold(path: Path) -> OutOfFoldProbabilities | None:
             where=path,
             remedy="run the select stage again: `.venv/bin/dvc repro --force --single-item select`",
         )
+    table = _one_row_each(table, strategy)
+    logits = table[columns].to_numpy(dtype=np.float64)
     labels = np.array([classes.index(name) for name in table["label"].astype(str)], dtype=np.intp)
     return OutOfFoldProbabilities(tuple(table["path"].astype(str)), classes, labels, softmax(logits, axis=1))
+
+
+def _one_row_each(table: pd.DataFrame, strategy: str) -> pd.DataFrame:
+    """Of each image the row by ``strategy``, else that of the head alone, else any."""
+    rank = table["strategy"].map({strategy: 0}).fillna(1 + (table["strategy"] != "extract"))
+    return table.assign(rank=rank).sort_values(["path", "rank"], kind="stable").drop_duplicates("path")
 
 
 def find_issues(known: OutOfFoldProbabilities | None) -> LabelIssues:

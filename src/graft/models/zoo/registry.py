@@ -75,6 +75,19 @@ def check_input_size(arch: str, size: int | None) -> None:
     )
 
 
+def size_at_least(arch: str, size: int) -> int:
+    """The least input size from ``size`` on that an architecture can take.
+
+    Raises:
+        ConfigError: nobody builds ``arch``.
+    """
+    builder = builder_for(arch)
+    if builder.takes(arch, size):
+        return size
+    step = builder.step(arch)
+    return -(-max(size, builder.smallest(arch)) // step) * step
+
+
 def published_accuracy(candidate: Candidate) -> float | None:
     """Top-1 accuracy that the publisher of the candidate's weights states, 0 to 1; None where nobody states one.
 

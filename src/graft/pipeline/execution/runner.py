@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -51,7 +52,7 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
         scorer(params.metric, find_task(params.data.task).metrics)
         # By whichever stage comes first: some work for hours before one of them needs the device.
         require_device(params.compute.device)
-        with exclusively(workspace.lock, name):
+        with locked_for(workspace, name):
             if uses_torch:
                 from graft.core.determinism import make_deterministic
 
@@ -61,6 +62,21 @@ def run_stage(name: str, work: Work, *, uses_torch: bool = False) -> int:
             print(end_message(workspace, name), flush=True)
 
     return exit_code(locked)
+
+
+# What neither reads what `control` makes nor makes what it reads: these stages may run beside it.
+BESIDE_CONTROL = frozenset({"tune", "finetune", "score", "package"})
+
+
+@contextmanager
+def locked_for(workspace: Workspace, stage: str) -> Iterator[None]:
+    """Hold the locks of a stage: one stage runs at a time, but for `control`, beside which some others may."""
+    with contextlib.ExitStack() as held:
+        if stage != "control":
+            held.enter_context(exclusively(workspace.lock, stage))
+        if stage not in BESIDE_CONTROL:
+            held.enter_context(exclusively(workspace.control_lock, stage))
+        yield
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 from graft.core.files import write_json
 from graft.core.memory import peak_bytes, peak_bytes_of_children
 from graft.core.workspace import Workspace
+from graft.pipeline.inputs.planned import PLAN_FILE
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,18 @@ def read_timings(workspace: Workspace) -> dict[str, StageTiming]:
 
 
 def expected_seconds(workspace: Workspace) -> Mapping[str, float]:
-    """What each stage is expected to take: as long as the last time, where it succeeded."""
-    return {stage: timing.seconds for stage, timing in read_timings(workspace).items() if not timing.failed}
+    """What each stage is expected to take: as the plan says, else as long as the last time, where it succeeded."""
+    last = {stage: timing.seconds for stage, timing in read_timings(workspace).items() if not timing.failed}
+    return last | _planned(workspace)
+
+
+def _planned(workspace: Workspace) -> dict[str, float]:
+    """Seconds by stage of reports/plan/plan.json; none where it is not there, or damaged."""
+    try:
+        found = json.loads((workspace.plan / PLAN_FILE).read_text(encoding="utf-8"))["expected_s"]
+        return {str(stage): float(seconds) for stage, seconds in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _read(workspace: Workspace) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from graft.core.settings import Candidate, Params
 from graft.core.workspace import Workspace, user_cache
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from graft.selection.candidate_training import CandidateTrainer
 
 
@@ -32,6 +34,11 @@ class Winner:
     blocks: int
     scores: Mapping[str, tuple[float, ...]]
 
+    @property
+    def cut_after(self) -> int | None:
+        """The last block that is kept; None where the network is whole."""
+        return None if self.depth == self.blocks - 1 else self.depth
+
 
 def read_winner(workspace: Workspace) -> Winner:
     """Read reports/selection/winner.json.
@@ -39,7 +46,10 @@ def read_winner(workspace: Workspace) -> Winner:
     Raises:
         DataError: nothing was chosen yet.
     """
-    path = workspace.selection / "winner.json"
+    return _read(workspace.selection / "winner.json")
+
+
+def _read(path: Path) -> Winner:
     try:
         chosen = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -48,6 +58,15 @@ def read_winner(workspace: Workspace) -> Winner:
     candidate = Candidate(**{name: chosen[name] for name in names if name in chosen})
     scores = {name: tuple(values) for name, values in chosen.get("trained", {}).items()}
     return Winner(candidate, chosen["depth"], chosen["blocks"], scores)
+
+
+def read_network(workspace: Workspace) -> Winner:
+    """Read reports/selection/network.json: the winner without its scores, which change more often than it does.
+
+    Raises:
+        DataError: nothing was chosen yet.
+    """
+    return _read(workspace.selection / "network.json")
 
 
 def winner_trainer(winner: Winner, params: Params, workspace: Workspace) -> CandidateTrainer:
@@ -64,6 +83,21 @@ def winner_trainer(winner: Winner, params: Params, workspace: Workspace) -> Cand
     given = selection_inputs(train_set(workspace, find_task(params.data.task)), params, workspace.source_models, store)
     trainer = trainer_for(winner.candidate, winner.depth, given)
     return dataclasses.replace(trainer, choose_mode=ModeAutotuner(params.compute, user_cache()))
+
+
+def control_trainer(network: Winner, params: Params, workspace: Workspace) -> CandidateTrainer:
+    """What trains the winner's network from scratch, at the side of ``train.control_size`` where that is smaller.
+
+    Where the network cannot take so small images, at the least side that it can.
+    """
+    from graft.models.zoo.registry import size_at_least
+
+    usual = winner_trainer(network, params, workspace)
+    asked, own = params.train.control_size, usual.transfer.preprocessing.size
+    if asked is None or asked >= own or (size := size_at_least(network.candidate.arch, asked)) >= own:
+        return usual
+    smaller = dataclasses.replace(network.candidate, weights="none", size=size)
+    return winner_trainer(dataclasses.replace(network, candidate=smaller), params, workspace)
 
 
 def searched_strategy(winner: Winner, params: Params) -> str:

@@ -9,6 +9,7 @@ from graft.evaluation.cost import ROUNDS
 from graft.metrics.formatting import cell, counted, megabytes, metric_name, milliseconds, number
 from graft.reporting.blocks import Block, Bullets, Column, Details, FactList, Heading, Row, Table, Text, columns
 from graft.reporting.sections.leaderboard import RULES, leaderboard_table, why_chosen
+from graft.reporting.sections.plan import plan
 
 if TYPE_CHECKING:
     from graft.evaluation.evaluation import Evaluation
@@ -23,7 +24,8 @@ _COMPARED = (
     "2021): “helps” if it lies above zero, “hurts” if below, else “undecided”. Groups count once.",
     "The interval covers the choice of test images. That of training images and of the training's seed is covered "
     "where train.control_seeds asks for a comparison over folds and seeds (corrected resampled t, Nadeau and "
-    "Bengio 2003); then both must agree.",
+    "Bengio 2003); then both must agree. Without a control the verdict goes by a linear head on pretrained and "
+    "on random features, over the folds.",
     "Averages over classes go over the classes that have test images.",
 )
 
@@ -48,8 +50,8 @@ def selection(context: ReportContext) -> list[Block]:
 
 
 def training(context: ReportContext) -> list[Block]:
-    """Learning curves."""
-    return list(context.training)
+    """What was planned and what it took, and the learning curves."""
+    return [*plan(context), *context.training]
 
 
 def cost(context: ReportContext) -> list[Block]:

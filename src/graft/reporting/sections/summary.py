@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from graft.evaluation.compare.production import in_words
+from graft.evaluation.compare.transfer import BY_PROBE
 from graft.evaluation.evaluation import ClassifierEvaluation
 from graft.metrics.formatting import (
     cell,
@@ -20,6 +22,7 @@ from graft.metrics.formatting import (
     points,
 )
 from graft.reporting.blocks import Badge, Block, Bullets, Column, Figure, Heading, Pair, Row, Table, Text, columns
+from graft.selection.evidence import RANDOM_WEIGHTS, EvidenceRow
 
 if TYPE_CHECKING:
     from graft.evaluation.compare.majority import Majority
@@ -88,6 +91,10 @@ def _of_any(found: Evaluation) -> list[Tile]:
 def _of_classifier(found: ClassifierEvaluation) -> list[Tile]:
     transfer = found.transfer
     gain = Tile("Gain by transfer", "–", f"Not tested: {transfer.reason}")
+    if (random := random_weights(transfer)) is not None:
+        low, high = (100 * bound for bound in random.gain_ci95)
+        note = f"of a linear head over random weights, on the folds; 95%: {low:+.1f} to {high:+.1f}"
+        gain = Tile("Gain by transfer", f"{100 * random.gain:+.1f}", note)
     if transfer.difference is not None and transfer.interval is not None:
         note = f"percentage points over from scratch; 95%: {point_interval(transfer.interval)}"
         gain = Tile("Gain by transfer", f"{points(transfer.difference)} pp", note)
@@ -116,7 +123,19 @@ def _always_the_same(found: Majority | None) -> str:
     return share if warning is None else f"{share} {warning}"
 
 
+def random_weights(transfer: TransferComparison) -> EvidenceRow | None:
+    """The pretrained features against random ones, where there is nothing better to go by."""
+    if transfer.difference is not None:
+        return None
+    return next((row for row in transfer.evidence if row.rival == RANDOM_WEIGHTS), None)
+
+
 def _transfer_in_short(transfer: TransferComparison) -> str:
+    if (random := random_weights(transfer)) is not None:
+        return (
+            f"A linear head on pretrained features has {random.metric} {random.score:.3f} over the folds, on random "
+            f"weights {random.rival_score:.3f}; no network was trained from scratch."
+        )
     if transfer.difference is None:
         return "Whether transfer learning helped was not tested."
     gap = f"{abs(100 * transfer.difference):.1f} percentage points"
@@ -167,6 +186,8 @@ def transfer(context: ReportContext) -> list[Block]:
     rows = [Row((name, percent(side.accuracy), interval(side.interval))) for name, side in sides if side is not None]
     if len(rows) == len(sides):
         blocks.append(Table("Both models", columns("model", numbers="accuracy,95% interval"), tuple(rows)))
+    if found.transfer.evidence:
+        blocks.append(_evidence(found.transfer.evidence))
     if (curve := _label_curve(found)).rows:
         blocks.append(Heading("With fewer labels"))
         caption = "Accuracy on the same test images after training on so many labels per class. Whiskers: 95%."
@@ -174,6 +195,24 @@ def transfer(context: ReportContext) -> list[Block]:
         drawn = context.figures.get("label_curve")
         blocks.append(curve if drawn is None else Pair(Figure(drawn, alt, caption), (curve,)))
     return blocks
+
+
+def _evidence(rows: Sequence[EvidenceRow]) -> Table:
+    """A linear head on the pretrained features against its rivals."""
+    head = columns("a linear head on pretrained features against", numbers="its own,the other's,gain,95% interval")
+    cells = (
+        Row(
+            (
+                row.rival,
+                f"{row.score:.3f}",
+                f"{row.rival_score:.3f}",
+                f"{row.gain:+.3f}",
+                f"{row.gain_ci95[0]:+.3f} to {row.gain_ci95[1]:+.3f}",
+            )
+        )
+        for row in rows
+    )
+    return Table(f"Cheap evidence, on the folds of the training images ({rows[0].metric})", head, tuple(cells))
 
 
 def _label_curve(found: ClassifierEvaluation) -> Table:
@@ -197,6 +236,8 @@ def _label_curve(found: ClassifierEvaluation) -> Table:
 def transfer_sentence(transfer: TransferComparison) -> str:
     """The finding in full."""
     if transfer.difference is None or transfer.interval is None:
+        if transfer.rule == BY_PROBE:
+            return f"The verdict goes by {transfer.rule}: {transfer.reason}."
         return f"Undecided: {transfer.reason}."
     chance = "" if transfer.p_value is None else f" (p = {transfer.p_value:.2g})"
     text = (
@@ -213,12 +254,16 @@ def transfer_sentence(transfer: TransferComparison) -> str:
     }[transfer.verdict]
     if (folds := transfer.folds) is not None:
         text += (
-            f" Trained again in every fold, {counted(folds.seeds, 'seed', 'seeds')} by "
-            f"{counted(folds.folds, 'fold', 'folds')}, the difference is {points(folds.difference)} percentage points "
-            f"on average; its 95% interval is {point_interval(folds.interval)}."
+            f" On {counted(folds.folds, 'fold', 'folds')} of the training images, "
+            f"{counted(folds.seeds, 'seed', 'seeds')} of the control, the difference is "
+            f"{points(folds.difference)} percentage points on average; its 95% interval is "
+            f"{point_interval(folds.interval)}."
         )
-    if transfer.verdict != "helps" or transfer.control_is_better:
-        text += f" {_delivered(transfer)}"
+    if transfer.verdict == "hurts":
+        text += (
+            " The transferred model is delivered all the same, as test images choose no model: to let a network from "
+            "scratch be chosen, name it among zoo.candidates with `weights: none`."
+        )
     return text if transfer.similarity is None else f"{text} {transfer.similarity['says']}"
 
 
@@ -231,18 +276,5 @@ def _control_budget(transfer: TransferComparison) -> str:
     found = "the best of short tries on held-out training images" if budget["tried"] else "as none could be held out"
     return (
         f", with a budget and a rate of its own: {budget['steps']:,} steps ({budget['epochs']:,} epochs of {images}) "
-        f"at a learning rate of {budget['learning_rate']:g}, {found}"
+        f"at a learning rate of {budget['learning_rate']:g}, {found}; with images of {budget['size']:,} px"
     )
-
-
-def _delivered(transfer: TransferComparison) -> str:
-    """Which of the two models is delivered, and by what; test images choose none."""
-    if transfer.control_is_better:
-        return (
-            "As the control is better over the folds, whose images are training images, it is the one that is "
-            "packaged. The test images had no say in that."
-        )
-    why = "over the folds it is not shown to be worse than the control"
-    if transfer.folds is None:
-        why = "the two were not compared over the folds of the training images (train.control_seeds: 0)"
-    return f"The transferred model is the one that is packaged: test images choose no model, and {why}."

@@ -95,6 +95,12 @@ class Classification:
 
         return logistic_head(features, targets, balanced, strengths)
 
+    def refit_head(self, features: Floats, targets: NDArray[np.int64], balanced: bool) -> tuple[Floats, Floats]:
+        """Linear discriminant analysis; see :func:`graft.tasks.classification.probes.discriminant_head`."""
+        from graft.tasks.classification.probes import discriminant_head
+
+        return discriminant_head(features, targets, balanced)
+
     def loss(
         self, outputs: Tensor, targets: Tensor, class_weights: Tensor | None = None, label_smoothing: float = 0.0
     ) -> Tensor:

@@ -33,11 +33,10 @@ raise SystemExit(main())
 
 @dataclass(frozen=True)
 class DvcStage:
-    """A stage of dvc.yaml: its name, the paths of its outputs, and the stages whose outputs it needs itself."""
+    """A stage of dvc.yaml: its name, and the paths of its outputs."""
 
     name: str
     outs: tuple[Path, ...]
-    needs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,7 @@ def stages_in_order(root: Path, targets: Sequence[str] = (), named: Collection[s
             wanted |= {stage for target in wanted for stage in nx.descendants(graph, target)}
         # An arrow leads from a stage to what it needs.
         ordered = [stage for stage in nx.dfs_postorder_nodes(graph) if stage in wanted]
-        return [
-            DvcStage(
-                item.addressing,
-                tuple(Path(out.fs_path) for out in item.outs),
-                frozenset(needed.addressing for needed in graph.successors(item)),
-            )
-            for item in ordered
-        ]
+        return [DvcStage(item.addressing, tuple(Path(out.fs_path) for out in item.outs)) for item in ordered]
 
 
 def changed_stages(root: Path, stages: Sequence[str]) -> set[str]:

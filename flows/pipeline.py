@@ -18,13 +18,12 @@ from typing import Any
 from prefect import State, flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
-from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from flows.artifacts import ArtifactPublisher
 from flows.cli import run_as_command, run_flow
-from flows.graph import DvcStage, changed_stages, run_stage, stages_in_order
+from flows.graph import changed_stages, run_stage, stages_in_order
 from flows.project import ENDING, TRAINED, emit, project_lock
 from flows.result import headline, summary
 from graft.core.config import load_params, set_keys
@@ -36,8 +35,6 @@ from graft.pipeline.locate import refuse_missing
 PACKAGE = "package"  # the stage whose work is a new model
 # Stages that may fetch something over a network. A second try of any other would fail in the same way.
 TOUCH_NETWORK = frozenset({"locate", "ingest", "gather", "select"})
-# Stages that are begun as soon as what they need is there, beside those that come before them.
-BESIDE = frozenset({"control"})
 RETRY_DELAYS = [2.0, 10.0, 60.0]
 
 
@@ -84,30 +81,20 @@ def _train(
     names = [stage.name for stage in stages]
     due = set(names) if force else changed_stages(workspace.root, names)
     publisher = ArtifactPublisher(workspace)
-    ran, done, beside = [], set[str](), dict[str, PrefectFuture[Any]]()
-
-    def start(stage: DvcStage) -> PrefectFuture[Any]:
+    ran = []
+    for stage in stages:
         run = stage_task.with_options(
             name=stage.name,
             retries=retries if stage.name in TOUCH_NETWORK else 0,
             retry_delay_seconds=[*RETRY_DELAYS, *[RETRY_DELAYS[-1]] * retries][:retries] or 0,
             timeout_seconds=timeouts.get(stage.name),
         )
-        options = None if stage.name not in due else ("--force",) if force else ()
-        return run.submit(str(workspace.root), stage.name, options)
-
-    for stage in stages:
         began = time.time()
-        for other in stages:
-            if other.name in BESIDE and other.name not in beside and other.needs <= done:
-                beside[other.name] = start(other)
-        future = beside.get(stage.name) or start(stage)
-        future.wait()
-        if not future.state.is_completed():
+        options = None if stage.name not in due else ("--force",) if force else ()
+        state = run(str(workspace.root), stage.name, options, return_state=True)
+        if not state.is_completed():
             publisher.publish_findings(since=began)
-            wait(list(beside.values()))
-            return Failed(message=_message(stage.name, future.state, timeouts))
-        done.add(stage.name)
+            return Failed(message=_message(stage.name, state, timeouts))
         publisher.publish(stage.outs)
         if stage.name in due:
             ran.append(stage.name)

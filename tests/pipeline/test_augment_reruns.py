@@ -22,7 +22,7 @@ def test_what_a_change_of_the_augmentation_runs_again(tmp_path: Path) -> None:
     # The domain decides which policies the search may try; it found the same, so nothing is trained again.
     assert project.repro_augment(domain="natural") == ({"augment", "tune", "evaluate"}, 0)
     # What training sees changes: the winner is trained again, and so are the finalists, by the same recipe.
-    trained = {"augment", "select", "tune", "finetune", "evaluate"}
+    trained = {"augment", "select", "tune", "finetune", "control", "evaluate"}
     assert project.repro_augment(policy=["digits", "mixup"]) == (trained, 0)
     assert project.repro_augment(policy=["digits", {"mixup": {"alpha": 0.5}}]) == (trained, 0)
     # A policy that the domain forbids stops there, although the graph has other branches.

@@ -103,5 +103,3 @@ def test_the_model_is_packaged_first_then_comes_the_control_and_the_proof_last(p
     names = [stage.name for stage in stages]
     assert names.index("score") < names.index("package") < names.index("control") < names.index("evaluate")
     assert names[-1] == "evaluate" and len(names) == 15
-    (control,) = (stage for stage in stages if stage.name == "control")
-    assert not {"tune", "finetune", "score", "package"} & control.needs and "select" in control.needs

@@ -15,7 +15,7 @@ from graft.features.cache import ArrayCache
 from graft.features.image_cache import ImageSet, decoded
 from graft.modalities.image.preprocessing import Geometry
 from graft.monitoring.reference import training_facts
-from graft.pipeline import augment, evaluate, finetune, ingest, package, select, split, tune, validate
+from graft.pipeline import augment, control, evaluate, finetune, ingest, package, score, select, split, tune, validate
 from graft.pipeline.execution.runner import run_stage
 from tests.pipeline.conftest import ARCH, SMALL, TRAIN
 
@@ -69,7 +69,7 @@ def test_packed_images_give_the_same_tables_reports_and_pixels(run_with: Callabl
 def test_packed_images_give_the_same_model_and_figures(run_with: Callable[..., Workspace]) -> None:
     found = []
     for pack in (0, 3):
-        workspace = run_with(pack, select, tune, finetune, evaluate)
+        workspace = run_with(pack, select, tune, finetune, score, control, evaluate)
         made = written(workspace, "models/finetuned", "reports/evaluation/predictions.csv", "reports/selection")
         timed = ("leaderboard.csv", ".svg")
         found.append({name: data for name, data in made.items() if not name.endswith(timed)})

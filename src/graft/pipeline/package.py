@@ -47,7 +47,8 @@ def run(params: Params, workspace: Workspace) -> None:
         raise GateError(
             refused,
             where=path,
-            remedy="make a better model, or change package.gate in params.yaml; what was packaged before is untouched",
+            remedy="make a better model, or change package.gate in params.yaml; what was packaged before is untouched, "
+            "and `.venv/bin/dvc repro evaluate` writes the report of this one",
         )
 
     # Imported here: the gate must be able to refuse where BentoML is not installed, and in no time.

@@ -92,9 +92,9 @@ def _of_classifier(found: ClassifierEvaluation) -> list[Tile]:
     transfer = found.transfer
     gain = Tile("Gain by transfer", "–", f"Not tested: {transfer.reason}")
     if (random := random_weights(transfer)) is not None:
-        low, high = (100 * bound for bound in random.gain_ci95)
-        note = f"of a linear head over random weights, on the folds; 95%: {low:+.1f} to {high:+.1f}"
-        gain = Tile("Gain by transfer", f"{100 * random.gain:+.1f}", note)
+        low, high = random.gain_ci95
+        note = f"{random.metric} of a linear head over random weights, on the folds; 95%: {low:+.3f} to {high:+.3f}"
+        gain = Tile("Gain by transfer", f"{random.gain:+.3f}", note)
     if transfer.difference is not None and transfer.interval is not None:
         note = f"percentage points over from scratch; 95%: {point_interval(transfer.interval)}"
         gain = Tile("Gain by transfer", f"{points(transfer.difference)} pp", note)

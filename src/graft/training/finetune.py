@@ -93,7 +93,7 @@ class Trained:
     start: Network | None = None
 
 
-# The share of the last weights in the mean with the first: 0.5 gains 0.4 points less on five data sets, and so does 1.
+# The share of the last weights in the mean with the first: 0.5 to 1 differ by half a point (benchmarks/RESULTS.md).
 LAST_SHARE = 0.7
 
 

@@ -139,7 +139,9 @@ def test_workers_end_with_the_work_however_that_ends(
     process.send_signal(sent)
     said = process.communicate()[1]
     assert process.returncode == code, said
-    assert sent != signal.SIGTERM or not said, "what a batch system sends needs no message"
+    # Now and then loky finds a folder gone that it was about to remove, and warns.
+    ours = [line for line in said.splitlines() if b"resource_tracker" not in line]
+    assert sent != signal.SIGTERM or not ours, "what a batch system sends needs no message"
     for worker in [int(file.read_text()) for file in files]:
         until(lambda number=worker: not running(number))  # a killed parent's are ended by the system, a moment later
 

@@ -16,7 +16,7 @@ DEFAULT: PresetName = "balanced"
 SAYS: Mapping[PresetName, str] = {
     "quick": "a linear head on frozen features: a first model in a minute",
     "balanced": "two finalists fine-tuned in some folds, and a small proof that transfer helps",
-    "best": "more finalists, fine-tuned in every fold, a search, and the full proof",
+    "best": "more finalists, fine-tuned without each fold, and a longer proof",
 }
 
 

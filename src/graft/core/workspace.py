@@ -60,6 +60,7 @@ class Workspace:
     live = ProjectPath("reports/live")  # learning curves of the training under way
     training = ProjectPath("reports/training")
     scores = ProjectPath("reports/scores")  # of the model on the test images, which the gate asks for
+    scored_metrics = ProjectPath("reports/scores/metrics.json")  # the figures that the gate asks for
     control = ProjectPath("reports/control")  # the verdict on transfer
     evaluation = ProjectPath("reports/evaluation")
     metrics = ProjectPath("reports/evaluation/metrics.json")  # the figures of the last evaluation

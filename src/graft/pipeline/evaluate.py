@@ -43,7 +43,7 @@ def run(params: Params, workspace: Workspace) -> None:
     from graft.evaluation.evaluation import ClassifierEvaluation, evaluate, write_tables
     from graft.evaluation.explain.label_issues import label_issues_table
     from graft.evaluation.held_out import read_held_out
-    from graft.evaluation.model_metrics import METRICS_FILE, resampling_of
+    from graft.evaluation.model_metrics import resampling_of
     from graft.evaluation.outputs import read_outputs
     from graft.evaluation.slices import slices_table
     from graft.inference.package import version_of
@@ -63,7 +63,7 @@ def run(params: Params, workspace: Workspace) -> None:
     said = read_outputs(workspace.scores / OUTPUTS_FILE, held_out, model.artifact.trust)
     resampling = resampling_of(held_out, params.seed)
     transfer = compare_with_controls(params, workspace, model, held_out, said, resampling) if task.categorical else ()
-    scored = json.loads((workspace.scores / METRICS_FILE).read_text(encoding="utf-8"))
+    scored = json.loads(workspace.scored_metrics.read_text(encoding="utf-8"))
     production = read_comparison(scored.get("production"))
     found = evaluate(held_out, said, read_cost(workspace), resampling, production, transfer)
     context = report_context(params, workspace, model, found)

@@ -22,7 +22,6 @@ from graft.tasks.registry import find_task
 # Images on which ONNX Runtime is compared with torch. What an export gets wrong, it gets wrong for most images: so many
 # say the same as 500 did, in a batch of one and full batches.
 _MOST_COMPARED = 64
-METRICS_FILE = "metrics.json"
 # Set by `dvc exp run` for its stages.
 EXPERIMENT = "DVC_EXP_NAME"
 
@@ -37,7 +36,7 @@ def run(params: Params, workspace: Workspace) -> None:
         GateError: a metric is not good enough or missing; nothing is packaged or registered.
         WeightsError: the model is missing or damaged.
     """
-    path, model = workspace.scores / METRICS_FILE, workspace.finetuned
+    path, model = workspace.scored_metrics, workspace.finetuned
     metrics = read_metrics(path)
     checks = check_gate(gate_of(params), metrics, other_production_version(workspace, model))
     experiment, refused = os.environ.get(EXPERIMENT, ""), refusal(checks)

@@ -30,7 +30,7 @@ from graft.training.divergence import DivergedError
 from graft.training.freezing import freeze, parameter_groups
 from graft.training.imbalance import IMBALANCE
 from graft.training.inputs import Augmented, BatchInputs, CachedActivations, cached_views
-from graft.training.linear_head import START_STRENGTH, STRENGTHS, solve_head
+from graft.training.linear_head import START_STRENGTH, STRENGTHS, set_head, solve_head
 from graft.training.objectives.base import Objective
 from graft.training.objectives.supervised import Supervised
 from graft.training.schedule import warmup_cosine
@@ -126,10 +126,7 @@ def refit_head(network: Network, data: FineTuningData, balanced: bool) -> None:
     assert isinstance(features, torch.Tensor), "the neck gives a vector"
     with threadpool_limits(1):
         weights, biases = data.task.refit_head(features.double().numpy(), data.labels[data.rows], balanced)
-    network.cpu()
-    with torch.no_grad():
-        network.head.weight.copy_(torch.from_numpy(weights))
-        network.head.bias.copy_(torch.from_numpy(biases))
+    set_head(network.cpu().head, weights, biases)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -51,7 +52,13 @@ def solve_head(
     x = scaler.fit_transform(features.double().numpy())
     with threadpool_limits(1):
         weights, bias = task.fit_head(x, targets, balanced, strengths)
+    set_head(head, weights / scaler.scale_, bias - weights @ (scaler.mean_ / scaler.scale_))
     with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(weights / scaler.scale_))
-        head.bias.copy_(torch.from_numpy(bias - weights @ (scaler.mean_ / scaler.scale_)))
         return float(task.loss(head(features.to(head.weight.device)).cpu(), torch.from_numpy(targets)))
+
+
+def set_head(head: nn.Linear, weights: NDArray[np.float64], biases: NDArray[np.float64]) -> None:
+    """Give ``head`` these weights (k, d) and biases (k)."""
+    with torch.no_grad():
+        head.weight.copy_(torch.from_numpy(weights))
+        head.bias.copy_(torch.from_numpy(biases))

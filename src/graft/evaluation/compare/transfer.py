@@ -79,6 +79,11 @@ class TransferComparison:
     evidence: tuple[EvidenceRow, ...] = ()
     rule: str = BY_CONTROL
 
+    @property
+    def over_random_weights(self) -> EvidenceRow | None:
+        """The pretrained features against those of random weights; None where nobody compared them."""
+        return next((row for row in self.evidence if row.rival == RANDOM_WEIGHTS), None)
+
     def to_json(self) -> dict[str, Any]:
         """As metrics.json has it."""
         sides = {"transfer": self.transferred, "control": self.control}
@@ -166,7 +171,7 @@ def agreed(found: TransferComparison, folds: FoldComparison | None) -> TransferC
 def by_evidence(found: TransferComparison, evidence: tuple[EvidenceRow, ...]) -> TransferComparison:
     """The comparison with the cheap evidence beside it, by which the verdict goes where there was no control."""
     found = dataclasses.replace(found, evidence=evidence)
-    random = next((row for row in evidence if row.rival == RANDOM_WEIGHTS), None)
+    random = found.over_random_weights
     if found.control is not None or random is None:
         return found
     return dataclasses.replace(found, verdict=verdict_of(Interval(*random.gain_ci95)), rule=BY_PROBE)

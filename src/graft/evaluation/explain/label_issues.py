@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from graft.core.errors import DataError
+from graft.selection.out_of_fold import LOGIT
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-PREFIX = "logit:"
 COLUMNS = ("path", "label", "suggested", "label_confidence", "suggested_confidence")
 
 
@@ -77,8 +77,8 @@ def read_out_of_fold(path: Path, strategy: str) -> OutOfFoldProbabilities | None
     if not path.exists():
         return None
     table = pd.read_parquet(path)
-    columns = [str(name) for name in table.columns if str(name).startswith(PREFIX)]
-    classes = tuple(name.removeprefix(PREFIX) for name in columns)
+    columns = [str(name) for name in table.columns if str(name).startswith(LOGIT)]
+    classes = tuple(name.removeprefix(LOGIT) for name in columns)
     wrong = None
     if not {"path", "label", "strategy"} <= set(table.columns) or not set(table["label"].astype(str)) <= set(classes):
         wrong = "it has no column path, label or strategy, or no logit for one of the labels"

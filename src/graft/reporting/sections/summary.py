@@ -22,7 +22,7 @@ from graft.metrics.formatting import (
     points,
 )
 from graft.reporting.blocks import Badge, Block, Bullets, Column, Figure, Heading, Pair, Row, Table, Text, columns
-from graft.selection.evidence import RANDOM_WEIGHTS, EvidenceRow
+from graft.selection.evidence import EvidenceRow
 
 if TYPE_CHECKING:
     from graft.evaluation.compare.majority import Majority
@@ -125,9 +125,7 @@ def _always_the_same(found: Majority | None) -> str:
 
 def random_weights(transfer: TransferComparison) -> EvidenceRow | None:
     """The pretrained features against random ones, where there is nothing better to go by."""
-    if transfer.difference is not None:
-        return None
-    return next((row for row in transfer.evidence if row.rival == RANDOM_WEIGHTS), None)
+    return None if transfer.difference is not None else transfer.over_random_weights
 
 
 def _transfer_in_short(transfer: TransferComparison) -> str:

@@ -103,7 +103,7 @@ def test_cost_counts_parameters_bytes_and_time(images: list[Path], tmp_path: Pat
     assert found.images_per_s > 0 and found.load_ms > 0
     assert found.gmacs == cost_of(network, blank_image(32)).gmacs
     shown = found.to_json()
-    assert shown["latency_p50_ms"] == found.latency_ms and shown["rounds"] == 3
+    assert shown["latency_p50_ms"] == found.latency_ms and shown["rounds"] == 2
     assert (shown["peak_memory_mb"], shown["reason"]) == (None, "not asked for")
 
 

@@ -91,7 +91,7 @@ def test_another_preset_runs_again_what_its_rows_concern_and_the_same_values_not
     project.values["preset"] = "quick"
     project.write()
     ran, code = project.repro()
-    assert code == 0 and {"plan", "select", "tune", "finetune", "control", "evaluate"} == ran
+    assert code == 0 and {"augment", "plan", "select", "tune", "finetune", "control", "evaluate"} == ran
     project.values["preset"] = DEFAULT
     project.write()
     assert project.repro()[1] == 0 and project.out_of_date() == set()

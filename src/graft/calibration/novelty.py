@@ -30,7 +30,8 @@ _KEY = "features"
 MOST_IMAGES = 2000  # training images whose features are kept
 # Of a thousand kept images the five nearest: one alone would make an odd training image a reference of its own.
 _SHARE = 0.005
-_BATCH = 64
+# Values of the samples that go through the network together, such as 20 images of 224 px; see training/logits.py.
+_VALUES_AT_ONCE = 1 << 22
 _ROWS = 1024
 
 
@@ -42,9 +43,10 @@ def features_of(network: Network, preprocessing: Preprocessor, rows: NDArray[Any
     network.eval()
     parts = [np.empty((0, network.head.in_features), dtype=np.float32)]
     with torch.inference_mode():
-        starts = range(0, len(rows), _BATCH)
+        size = max(4, min(256, _VALUES_AT_ONCE // max(1, rows[:1].size)))
+        starts = range(0, len(rows), size)
         for start in track(starts, "looking at training images", total=len(starts)):
-            batch = preprocessing.collate(np.ascontiguousarray(rows[start : start + _BATCH]), where)
+            batch = preprocessing.collate(np.ascontiguousarray(rows[start : start + size]), where)
             parts.append(network.features(batch).float().cpu().numpy())
     return np.concatenate(parts)
 

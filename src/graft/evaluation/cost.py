@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 WARM_UP = 5
 RUNS = 30  # timed predictions of single images in a round
-# What else runs on a machine comes and goes: of three rounds the quietest is told.
-ROUNDS = 3
+# What else runs on a machine comes and goes: the quietest round is told.
+ROUNDS = 2
 BATCH = 32
 # Images that the process answers for which measures memory: of more sizes than one, and soon done.
 FEW = 5
@@ -88,7 +88,7 @@ def measure_cost(
 ) -> PredictionCost:
     """Time predictions as a service makes them: encoded bytes in, probabilities out; reading the file is not timed.
 
-    Images are taken in turn, as sizes differ. Loading, single images and a batch take turns for three rounds, so that
+    Images are taken in turn, as sizes differ. Loading, single images and a batch take turns for some rounds, so that
     what slows the machine for a while slows all of them; of each the best round is told, and of the single images'
     best round, by its median, also the 95% quantile.
 

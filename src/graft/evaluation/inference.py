@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from graft.inference.predictor import Predictor
     from graft.modalities.preprocessor import Loader
 
-BATCH = 64
+BATCH = 16
 
 
 def _refuse(place: int, error: DataError) -> None:

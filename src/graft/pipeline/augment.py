@@ -102,7 +102,7 @@ def _plan_nothing(params: Params, workspace: Workspace) -> AugmentationPlan:
 
 
 def _plan_images(params: Params, workspace: Workspace) -> AugmentationPlan:
-    """By settings, or by a look at some of them; drawn as a sheet of originals and variants."""
+    """By settings, or by a look at some of them; on request drawn as a sheet of originals and variants."""
     splits, raw = pd.read_parquet(workspace.splits), open_folder(workspace.raw)
     found, side = _found(params, splits, raw)
     own = params.augment.policy != (NamedPolicy(AUTO),)
@@ -114,6 +114,8 @@ def _plan_images(params: Params, workspace: Workspace) -> AugmentationPlan:
         print(
             f"augment: {found.why}, and {as_yaml(choice)} changes their {' and '.join(broken)}: do labels stay right?"
         )
+    if not params.augment.preview:
+        return AugmentationPlan(choice, found.domain, found.why, side)
     drawn = sample(splits, PREVIEW_IMAGES, params.seed)
     views = _views(params, pd.read_parquet(workspace.manifest), splits)
     shown = {name: [geometry.load(raw / path) for path in drawn["path"]] for name, geometry in views.items()}

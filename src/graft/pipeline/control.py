@@ -111,11 +111,14 @@ def train_all(fabric: Fabric, job: ControlJob, workspace: Workspace) -> None:
         else:
             wanted.append((f"labels-{count}", rows))
     done: list[str] = []
+    rate: float | None = None
     with written_once(workspace.controls, fabric) as folder:
         try:
             for name, rows in wanted:
                 fabric.print(f"training the control on {rows.sum()} images, from random weights", flush=True)
-                trained, budget = control.train(rows)
+                # Fewer labels, of which few could be held out, take the rate of all of them.
+                trained, budget = control.train(rows, rate)
+                rate = budget.learning_rate
                 provenance = {"splits_sha256": job.splits_sha256, "budget": budget.to_json()}
                 save_model(folder / name, job.trainer, STRATEGY, trained, rows, job.cut_after, provenance)
                 done.append(name)

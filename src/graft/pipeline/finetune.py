@@ -44,13 +44,15 @@ def train_all(fabric: Fabric, job: Finetuning, workspace: Workspace) -> None:
     from graft.selection.out_of_fold import FILE
     from graft.training.compute.distributed import written_once
     from graft.training.curves import curves_table, plot_curves
+    from graft.training.strategies import STRATEGIES
 
     candidate, choice = job.winner.candidate, job.choice
     rows = np.ones(len(job.trainer.data.labels), dtype=bool)
     cut_after, provenance = job.winner.cut_after, {"splits_sha256": job.splits_sha256}
     fabric.print(f"fine-tuning {candidate.arch} ({candidate.weights}) on {rows.sum()} images")
     fabric.print(f"strategy: {choice.strategy}, by {choice.chosen_by} ({choice.why})", flush=True)
-    with live(workspace, fabric) as curves:
+    epochs = STRATEGIES[choice.strategy].plan(job.winner.blocks, job.trainer.settings).epochs
+    with live(workspace, fabric, epochs) as curves:
         try:
             trained = fit(job, rows, fabric, curves.of("transfer"))
         except OutOfTimeError as error:
@@ -90,7 +92,10 @@ def fit_calibration(job: Finetuning, trained: Trained) -> CalibrationFit:
         return NOT_FITTED
     assert data.groups is not None, "the table of splits has the group of every image"
     kept = chosen_rows(data.labels, MOST_IMAGES, trainer.seed)
-    features = features_of(trained.network, trainer.start(strategy).preprocessing, trainer.images(strategy)[kept])
+    if trained.features is None:
+        features = features_of(trained.network, trainer.start(strategy).preprocessing, trainer.images(strategy)[kept])
+    else:
+        features = trained.features[kept]
     return fit_calibration(
         OutOfFoldLogits(job.logits, data.labels[job.places], data.groups[job.places]),
         SeenFeatures(features, data.groups[kept]),

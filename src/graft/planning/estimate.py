@@ -25,6 +25,8 @@ FIXED: Mapping[str, float] = {
 MODEL, PROOF = ("select", "tune", "finetune", "score", "package"), ("control", "evaluate")
 # A head, its folds and depths; seconds for each training image and block.
 _PROBE = 4e-4
+# For how many images so many labels a class are, roughly.
+_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ def expected(params: Params, work: Work) -> dict[str, float]:
     seconds["select"] += work.train * (probes + 8 * _PROBE) + (in_folds if tunes else 0.0)
     seconds["tune"] += params.tune.trials * select.folds * once if tunes else 0.0
     seconds["finetune"] += work.train * forward + (once if tunes else 0.0)
-    seconds["finetune"] += sum(_fit(dearest[0], train, 10 * count) for count in train.label_counts) if tunes else 0.0
+    seconds["finetune"] += (
+        sum(_fit(dearest[0], train, _CLASSES * count) for count in train.label_counts) if tunes else 0.0
+    )
     seconds["score"] += work.test * forward
     seconds["package"] += min(work.train, 64) * 2 * forward
     seconds["evaluate"] += work.test * work.control.forward
@@ -78,7 +82,9 @@ def _fit(rates: Rates, train: Train, images: float) -> float:
 
 def _control(train: Train, folds: int, work: Work) -> float:
     """Seconds of the control: on all images, on fewer labels, and in folds for each seed."""
-    trainings = 1 + len(train.label_counts) + train.control_seeds * folds
     batch = min(train.batch_size, max(1, work.train))
     steps = max(train.control_steps, math.ceil(work.train / batch))
-    return FIXED["control"] + trainings * 1.5 * steps * batch * (work.control.scratch + work.control.augment)
+    # Its rate is tried in half as many steps once more, but not for fewer labels.
+    images = (1 + train.control_seeds * folds) * 1.5 * steps * batch
+    images += sum(steps * min(batch, _CLASSES * count) for count in train.label_counts)
+    return FIXED["control"] + images * (work.control.scratch + work.control.augment)

@@ -58,13 +58,13 @@ class Start:
     preprocessing: Preprocessor
     weights: WeightsContext
 
-    def network(self, depth: int, outputs: int) -> Network:
-        """The network with its weights, cut after block ``depth``, with a head of so many outputs.
+    def network(self) -> Network:
+        """The whole network with its weights.
 
         Raises:
             WeightsError: the weights cannot be had.
         """
-        return cut(load_pretrained(self.candidate, self.weights).network, depth, outputs)
+        return load_pretrained(self.candidate, self.weights).network
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,14 @@ class CandidateTrainer:
         if (whole := STRATEGIES[strategy].interpolates) is not None:
             return self.interpolated(self.fit(whole, rows, purpose, fabric, checkpoints, report), strategy, rows)
         fabric = fabric or fabric_for(self.device)
-        network = self.start(strategy).network(self.depth, len(self.data.outputs))
+        whole_network = self.start(strategy).network()
+        network = cut(whole_network, self.depth, len(self.data.outputs))
         plan = STRATEGIES[strategy].plan(len(network.blocks), self.settings)
         task, mode = self._task(strategy, rows, fabric.device), None
+        if plan.head_first:
+            # Probes kept them, for every depth at once.
+            features = task.extractor.block_features(whole_network)[self.depth]
+            task = dataclasses.replace(task, features=features)
         # Several devices are set to a precision for good when they are launched.
         if fabric.world_size == 1:
             mode = self.choose_mode(network, plan, task, self.settings, fabric.device)
@@ -176,6 +181,8 @@ class CandidateTrainer:
 
     def logits(self, trained: Trained, strategy: str, rows: Rows) -> NDArray[np.float32]:
         """Logits (m, classes) of the images ``rows`` by a trained network."""
+        if trained.features is not None:
+            return logits_of(trained.network.head, torch.from_numpy(trained.features[rows])).numpy()
         samples, collate = self.images(strategy), self.start(strategy).preprocessing.collate
         places = np.flatnonzero(rows)
         parts = [places[start : start + AT_ONCE] for start in range(0, len(places), AT_ONCE)]

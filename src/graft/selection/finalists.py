@@ -15,14 +15,11 @@ from graft.selection.candidate_training import CandidateTrainer, Start
 from graft.selection.candidates import (
     CandidateResult,
     FoldOutputs,
-    extractor_for,
     finetune_folds,
     preprocessings_for,
-    task_network,
 )
 from graft.selection.inputs import SelectionInputs
 from graft.training.auto_strategy import HEAD_ONLY, strategies_to_try
-from graft.training.compute.devices import device_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,20 +44,6 @@ def trainer_for(candidate: Candidate, depth: int, given: SelectionInputs) -> Can
         seed=settings.seed,
         deadline=settings.deadline,
     )
-
-
-def keep_features_at(result: CandidateResult, rows: slice, given: SelectionInputs) -> None:
-    """Run a finalist's backbone over some images, so that the cache has what heads are fitted to.
-
-    Raises:
-        WeightsError: its weights cannot be had.
-    """
-    device = device_for(given.settings.device)
-    extractor = extractor_for(given.data.images, result.preprocessing, given.store, device)
-    some = extractor.subset(rows)
-    for depth in sorted({result.probe.depth, *result.probe.fold_depths}):
-        network = task_network(result.candidate, depth, given)
-        some.activations(network, len(network.blocks), np.ones(len(some.images), dtype=bool))
 
 
 def train_in_folds(result: CandidateResult, folds: Sequence[int], given: SelectionInputs) -> FoldOutputs:

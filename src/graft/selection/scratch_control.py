@@ -46,7 +46,8 @@ class Budget:
         learning_rate: the peak.
         images: images that it was trained on.
         size: side of its input in pixels.
-        tried: (rate, accuracy on held-out training images) of each try; empty where no image could be held out.
+        tried: (rate, accuracy on held-out training images) of each try; empty where the rate was
+            known, or no image could be held out.
     """
 
     steps: int
@@ -84,17 +85,18 @@ class ScratchControl:
         """The same by another seed, also of the random weights."""
         return dataclasses.replace(self, trainer=self.trainer.with_seed(seed))
 
-    def train(self, rows: Rows) -> tuple[Trained, Budget]:
-        """Train on the images ``rows``, bool (n), at the best of :data:`RATES`.
+    def train(self, rows: Rows, rate: float | None = None) -> tuple[Trained, Budget]:
+        """Train on the images ``rows``, bool (n), at ``rate``; None: at the best of :data:`RATES`.
 
-        The rate is found on a fold of the rows that the tries are not trained on; of rates that are equally right the
-        one nearest to the middle is taken. All in all it costs one and a half times ``train.control_steps``.
+        That is found on a fold of the rows that the tries are not trained on; of rates that are equally right the one
+        nearest to the middle is taken. All in all it costs one and a half times ``train.control_steps``.
         """
-        scores = self._try_rates(rows)
-        rate = RATES[len(RATES) // 2]
-        if scores:
-            order = sorted(scores, key=lambda item: abs(math.log(item[0] / rate)))
-            rate = max(order, key=lambda item: item[1])[0]
+        scores: tuple[tuple[float, float], ...] = ()
+        if rate is None:
+            scores = self._try_rates(rows)
+            middle = RATES[len(RATES) // 2]
+            order = sorted(scores, key=lambda item: abs(math.log(item[0] / middle)))
+            rate = max(order, key=lambda item: item[1])[0] if scores else middle
         images = int(rows.sum())
         settings = self._settings(images, rate)
         trained = self._fit(settings, rows)

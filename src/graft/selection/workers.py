@@ -20,24 +20,21 @@ from graft.parallel.mapper import Mapper
 from graft.parallel.outcomes import Done, Failure, value_of
 from graft.selection.candidates import CandidateResult, FoldOutputs, keep_features, probe_candidate, with_scores
 from graft.selection.failures import attempt
-from graft.selection.finalists import keep_features_at, train_in_folds
+from graft.selection.finalists import train_in_folds
 from graft.selection.inputs import SelectionInputs
 
 T = TypeVar("T")
 
 # Images that make a part worth sending: to build the network takes as long as some of them.
 LEAST_IMAGES = 64
-# The network of a candidate or of a finalist, and the images (start, stop) to run it over.
-Part = tuple[Candidate | CandidateResult, int, int]
+# A candidate, and the images (start, stop) to run its network over.
+Part = tuple[Candidate, int, int]
 
 
 def extract_part(given: SelectionInputs, part: Part) -> str | None:
     """Run a network over some of the images, whose features are then in the cache; the reason if it failed."""
-    subject, start, stop = part
-    rows = slice(start, stop)
-    if isinstance(subject, CandidateResult):
-        return attempt(lambda: keep_features_at(subject, rows, given), "training")
-    return attempt(lambda: keep_features(subject, rows, given), "probing")
+    candidate, start, stop = part
+    return attempt(lambda: keep_features(candidate, slice(start, stop), given), "probing")
 
 
 def probe_one(given: SelectionInputs, candidate: Candidate) -> CandidateResult | str:
@@ -64,36 +61,28 @@ def trained_in_folds(
     given: SelectionInputs, results: Sequence[CandidateResult], mapper: Mapper
 ) -> Iterator[CandidateResult | str]:
     """Each result with its scores on every fold, or why that failed; a worker does some of the folds."""
-    reasons = extracted(given, results, mapper)
     parts = split_folds(np.unique(given.data.folds).tolist(), mapper.workers)
-    able = [item for item, reason in zip(results, reasons, strict=True) if reason is None]
-    items = [(result, part) for result in able for part in parts]
+    items = [(result, part) for result in results for part in parts]
     outcomes = mapper.map(partial(train_part_of_folds, given), items, "training without each fold")
-    for result, reason in zip(results, reasons, strict=True):
-        if reason is not None:
-            yield reason
-            continue
+    for result in results:
         found = [result_or_reason(outcome, "training") for outcome in islice(outcomes, len(parts))]
         failed = next((item for item in found if isinstance(item, str)), None)
         outputs = [item for item in found if isinstance(item, FoldOutputs)]
         yield with_scores(result, outputs, given) if failed is None else failed
 
 
-def extracted(
-    given: SelectionInputs, subjects: Sequence[Candidate | CandidateResult], mapper: Mapper
-) -> list[str | None]:
+def extracted(given: SelectionInputs, candidates: Sequence[Candidate], mapper: Mapper) -> list[str | None]:
     """Run the networks over the images in parts, where there are several workers to share that; who failed, and why."""
     count = len(given.data.labels)
     parts = min(mapper.workers, count // LEAST_IMAGES)
-    if parts < 2:  # whoever probes or trains will run it
-        return [None] * len(subjects)
+    if parts < 2:  # whoever probes will run it
+        return [None] * len(candidates)
     ends = np.linspace(0, count, parts + 1).astype(int).tolist()
-    items = [(subject, *place) for subject in subjects for place in pairwise(ends)]
+    items = [(candidate, *place) for candidate in candidates for place in pairwise(ends)]
     outcomes = mapper.map(partial(extract_part, given), items, "running the networks")
     found = []
-    for subject in subjects:
-        doing = "training" if isinstance(subject, CandidateResult) else "probing"
-        of_parts = [result_or_reason(outcome, doing) for outcome in islice(outcomes, parts)]
+    for _ in candidates:
+        of_parts = [result_or_reason(outcome, "probing") for outcome in islice(outcomes, parts)]
         found.append(next((reason for reason in of_parts if reason is not None), None))
     return found
 

@@ -66,6 +66,7 @@ class FineTuningData:
             the extractor.
         objective: what is minimised while blocks are trained; None: the task's loss as the settings say.
         task: what is said of the images.
+        features: what the head receives of all the images (n, features) before blocks are trained, where it is known.
     """
 
     extractor: Extractor
@@ -76,6 +77,7 @@ class FineTuningData:
     larger: NDArray[np.uint8] | None = None
     objective: Objective | None = None
     task: Task = CLASSIFICATION
+    features: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class Trained:
     """A fine-tuned network on the CPU, its learning curve, and the epochs in which blocks were trained.
 
     ``precision`` is what was calculated in, by Fabric's names; ``start`` the network with which the training of blocks
-    began, with a fitted head where the plan has one; None: none were trained.
+    began, with a fitted head where the plan has one; None: none were trained, and then ``features`` is what the head
+    receives of all the images, where it is known.
     """
 
     network: Network
@@ -91,6 +94,7 @@ class Trained:
     epochs: int
     precision: str = FULL_PRECISION
     start: Network | None = None
+    features: NDArray[np.float32] | None = None
 
 
 # The share of the last weights in the mean with the first: 0.5 to 1 differ by half a point (benchmarks/RESULTS.md).
@@ -191,7 +195,8 @@ def _finetune(network: Network, plan: Plan, data: FineTuningData, run: TrainingR
             None if run.checkpoints is None else run.checkpoints.open(_result_identity(network, plan, data, run))
         )
         curve += train_stage(own, plan.stage, shown, run, data.task, data.objective, checkpoint)
-    return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(run.fabric), start)
+    features = data.features if plan.stage is None else None
+    return Trained(own.cpu().eval(), tuple(curve), plan.epochs, precision_of(run.fabric), start, features)
 
 
 def train_stage(
@@ -264,8 +269,11 @@ def reset_head(network: Network, seed: int) -> None:
 
 
 def _fit_head(network: Network, plan: Plan, data: FineTuningData, settings: Train) -> EpochLoss:
-    features = data.extractor.activations(network, len(network.blocks), data.rows)
-    assert isinstance(features, torch.Tensor), "the neck gives a vector"
+    if data.features is None:
+        features = data.extractor.activations(network, len(network.blocks), data.rows)
+        assert isinstance(features, torch.Tensor), "the neck gives a vector"
+    else:
+        features = torch.from_numpy(data.features[data.rows])
     # A head that is solved has no batches: classes are evened out by their weight, whichever way was asked for.
     balanced = settings.imbalance != "none"
     # Where blocks are trained after it, the head only has to point the right way.

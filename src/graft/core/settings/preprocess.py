@@ -78,3 +78,5 @@ class Augment:
     domain: str = "auto"
     """what the images are, a name from graft.augmentation.domains; refuses what changes labels; auto: by a sample of
     the training images"""
+    preview: bool = True
+    """whether a sheet of augmented images is drawn, which takes some seconds"""

@@ -35,6 +35,7 @@ class PresetRow:
 
 
 ROWS: tuple[PresetRow, ...] = (
+    PresetRow("augment.preview", False, True, True),
     PresetRow("select.finalists", 1, 2, 3),
     PresetRow("select.finetune_folds", 2, 2, None),
     PresetRow("train.strategy", "extract", "auto", "auto"),

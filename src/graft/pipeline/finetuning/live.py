@@ -6,6 +6,7 @@ There is a table for each, and the newest figures in metrics.json.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,9 +39,11 @@ class Curves:
 
 
 @contextmanager
-def live(workspace: Workspace, fabric: Fabric) -> Iterator[Curves]:
-    """Curves that are written while they grow, by the first process; DVCLive removes what it left in an earlier run."""
-    if not fabric.is_global_zero:
+def live(workspace: Workspace, fabric: Fabric, epochs: int) -> Iterator[Curves]:
+    """Curves that are written while they grow, by the first process; those of an earlier run are removed."""
+    if fabric.is_global_zero and not epochs:
+        shutil.rmtree(workspace.live, ignore_errors=True)
+    if not fabric.is_global_zero or not epochs:
         yield Curves(None)
         return
     from dvclive import Live

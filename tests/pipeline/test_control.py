@@ -60,11 +60,10 @@ def test_it_has_a_budget_in_steps_and_a_rate_of_its_own(
     assert (everything["images"], everything["epochs"]) == (images, -(-20 // each))
     assert 20 <= everything["steps"] == everything["epochs"] * each < 20 + each
     assert (few["images"], few["epochs"], few["steps"]) == (6, 20, 20)
-    for found in (everything, few):
-        rates = [rate for rate, _ in found["tried"]]
-        assert rates == list(RATES) and found["learning_rate"] in rates and found["size"] == 32
-        best_score = max(score for _, score in found["tried"])
-        assert dict(map(tuple, found["tried"]))[found["learning_rate"]] == best_score
+    tried = dict(map(tuple, everything["tried"]))
+    assert list(tried) == list(RATES) and tried[everything["learning_rate"]] == max(tried.values())
+    assert (few["tried"], few["learning_rate"]) == ([], everything["learning_rate"]), "found on all labels"
+    assert everything["size"] == few["size"] == 32
     had = f"the control had {everything['steps']} steps at a rate of {everything['learning_rate']:g}"
     assert f"{had}, with images of 32 px\n" in capfd.readouterr().out
     assert told(workspace) == {"trained": ["scratch", "labels-3"], "out_of_time": False}
